@@ -1,0 +1,1 @@
+"""What runs: specs, trainer, evidence, store, executors, command line."""

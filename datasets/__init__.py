@@ -1,0 +1,1 @@
+"""Data sets and label noise: importing this package registers the built-in sources."""

@@ -1,0 +1,154 @@
+"""A data set as loaded, and the task made of it: noisy training split, reference, test."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+from torch import Tensor
+
+from prunebench.options import Option, Value, resolve
+from prunebench.registry import DATASETS
+
+S = TypeVar("S", bound="type[DataSource]")
+
+
+@dataclass(frozen=True)
+class RawData:
+    """A data set before noise.
+
+    Attributes:
+        train_x: uint8 [N, channels, H, W] images, or float32 [N, D] vectors; original order.
+        train_y: int64 [N], clean labels (the given ones where no clean ones exist).
+        test_x: As ``train_x``.
+        test_y: int64 [M], clean.
+        num_classes: C.
+        class_names: C names.
+        groups: Super-class id of each class, or None.
+        asymmetric: Rule id that ``asymmetric`` means here (``datasets.noise``).
+        mean: Per channel, of pixels in [0, 1]; empty for vectors.
+        std: Per channel.
+        augment: ``none`` or ``crop_flip``.
+        human: Labels with real noise by variant name, int64 [N]; empty where there are none.
+        fingerprint: Identity of the content, part of every run's key.
+        licence: One line.
+    """
+
+    train_x: Tensor
+    train_y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+    num_classes: int
+    class_names: tuple[str, ...]
+    fingerprint: str
+    groups: tuple[int, ...] | None = None
+    asymmetric: str = "next_class"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    augment: str = "none"
+    human: Mapping[str, Tensor] = field(default_factory=dict)
+    licence: str = ""
+
+
+class DataSource(ABC):
+    """A registered data set; options arrive as keyword arguments and become attributes.
+
+    Class attributes: ``options``; ``argument``, the option that ``name:ARGUMENT`` fills (a path,
+    say; empty where there is none); ``recipe``, the default recipe's name; ``summary``, one line.
+    """
+
+    name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    options: ClassVar[Mapping[str, Option]] = {}
+    argument: ClassVar[str] = ""
+    recipe: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+
+    def __init__(self, **params: Any) -> None:
+        """Checks the options.
+
+        Raises:
+            InputError: Unknown option or value out of range.
+        """
+        self.params: dict[str, Value] = resolve(self.options, params, self.name or "dataset")
+        for name, value in self.params.items():
+            setattr(self, name, value)
+
+    @abstractmethod
+    def load(self) -> RawData:
+        """Reads the arrays.
+
+        Raises:
+            InputError: A file is missing, damaged or foreign; the line says what to put where.
+        """
+
+    def identity(self) -> str:
+        """Content identity that replaces paths in keys; cheap (a checksum of files at most)."""
+        return ""
+
+    def portable(self) -> dict[str, Value]:
+        """Options that enter the key; paths are left out in favour of ``identity``."""
+        return {k: v for k, v in self.params.items() if k != self.argument}
+
+
+def register_dataset(name: str, *, version: int = 1) -> Callable[[S], S]:
+    """Class decorator: registers a data set under a name."""
+
+    def add(cls: S) -> S:
+        DATASETS.register(name, version=version)(cls)
+        cls.name, cls.version = name, version
+        return cls
+
+    return add
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of a resident array with the labels that training or evaluation uses.
+
+    Attributes:
+        rows: int64 [n], rows of ``RawData.train_x`` (``test_x`` for the test split); these are
+            the original sample ids.
+        labels: int64 [n].
+    """
+
+    rows: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One (data set, noise, seed): what every method and ratio of that setting shares.
+
+    Attributes:
+        raw: The resident arrays.
+        train: Training split with noisy labels, N samples.
+        reference: Clean labels, held out of training unless ``overlap``; None when size 0.
+        validation: Carved from training for tuning; None when size 0.
+        test: Clean labels.
+        clean_labels: int64 [N], for diagnostics and oracles only.
+        rule: Resolved noise rule id.
+        rate: Realised share of wrong labels in the original training split.
+        label_digest: SHA-256 of the noisy label vector of the original split (little-endian
+            int64).
+    """
+
+    raw: RawData
+    train: Split
+    reference: Split | None
+    validation: Split | None
+    test: Split
+    clean_labels: Tensor
+    rule: str
+    rate: float
+    label_digest: str
+
+    @property
+    def flipped(self) -> Tensor:
+        """bool [N]: whether a training label is wrong; for diagnostics only."""
+        return self.train.labels != self.clean_labels

@@ -1,0 +1,1 @@
+"""From records to tables: statistics, aggregation, rendering. Reads records only."""

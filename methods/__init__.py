@@ -1,0 +1,1 @@
+"""Pruning methods: importing this package registers the built-in ones."""

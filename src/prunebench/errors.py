@@ -1,0 +1,50 @@
+"""The errors a user meets. Each is one clear line: what, where, what is accepted."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Wrong usage or bad input; the command line prints it and exits with code 2.
+
+    Args:
+        what: What is wrong, with the offending value.
+        where: File, field or option that holds it.
+        accepted: What would have been accepted.
+    """
+
+    def __init__(self, what: str, *, where: str = "", accepted: str = "") -> None:
+        self.what, self.where, self.accepted = what, where, accepted
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        text = f"{text}; accepted: {self.accepted}" if self.accepted else text
+        return " ".join(text.split())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.what, self.where, self.accepted)
+
+
+def _rebuild(kind: type[InputError], what: str, where: str, accepted: str) -> InputError:
+    return kind(what, where=where, accepted=accepted)
+
+
+class SkipCell(Exception):
+    """A cell that cannot apply (no strong view for text, say); recorded as ``skipped``."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+def nearest(name: str, names: Iterable[str], limit: int = 12) -> str:
+    """Returns the accepted names, nearest first, for the end of an error line."""
+    known = sorted(set(names))
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {', '.join(close)}? (one of {len(known)} known names)"
+    shown = ", ".join(known[:limit])
+    return shown + (f", ... ({len(known)} in all)" if len(known) > limit else "")

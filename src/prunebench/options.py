@@ -1,0 +1,116 @@
+"""A method's options as data: one table feeds defaults, validation, search spaces and docs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prunebench.errors import InputError, nearest
+
+Value = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Option:
+    """One named option of a method, criterion or dataset.
+
+    Attributes:
+        default: Value when the user says nothing; its type is the option's type.
+        help: One line for the method's card.
+        low: Smallest accepted number (inclusive).
+        high: Largest accepted number (inclusive).
+        choices: Accepted values, where they are few.
+        optional: Whether None ("decide from the recipe") is accepted.
+        search: Range worth tuning as (low, high), or choices; None keeps it fixed.
+        log: Whether the range is searched on a log scale.
+    """
+
+    default: Value
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[Value, ...] = ()
+    optional: bool = False
+    kind: type | None = None
+    search: tuple[Value, ...] | None = None
+    log: bool = False
+
+    @property
+    def type(self) -> type:
+        """bool, int, float or str."""
+        return self.kind or (str if self.default is None else type(self.default))
+
+    def accepted(self) -> str:
+        """What the option accepts, in words."""
+        if self.choices:
+            return ", ".join(str(c) for c in self.choices)
+        text = {bool: "true or false", int: "an integer", float: "a number"}.get(self.type, "text")
+        if self.low is not None and self.high is not None:
+            text += f" from {self.low:g} to {self.high:g}"
+        elif self.low is not None:
+            text += f" >= {self.low:g}"
+        elif self.high is not None:
+            text += f" <= {self.high:g}"
+        return text + (" or none" if self.optional else "")
+
+    def check(self, value: Any, where: str) -> Any:
+        """Returns the value in the option's type.
+
+        Raises:
+            InputError: Wrong type, out of range, or not among the choices.
+        """
+        wanted: Any = self.type
+        refused = InputError(f"{value!r} is not accepted", where=where, accepted=self.accepted())
+        if value is None:
+            if self.optional:
+                return None
+            raise refused
+        if wanted is float and type(value) is int:
+            value = float(value)
+        if not _is(value, wanted) or (self.choices and value not in self.choices):
+            raise refused
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if value != value or abs(value) == float("inf"):
+                raise refused
+            if self.low is not None and value < self.low:
+                raise refused
+            if self.high is not None and value > self.high:
+                raise refused
+        return value
+
+    def parse(self, text: str, where: str) -> Any:
+        """Reads the option from command-line text; see ``check`` for errors."""
+        if self.optional and text.lower() in ("none", "auto"):
+            return None
+        value: Any = text
+        if self.type is bool:
+            value = {"true": True, "false": False}.get(text.lower(), text)
+        elif self.type in (int, float):
+            try:
+                value = self.type(text)
+            except ValueError:
+                value = text
+        return self.check(value, where)
+
+
+def _is(value: Any, kind: Any) -> bool:
+    return type(value) is kind
+
+
+def resolve(
+    options: Mapping[str, Option], given: Mapping[str, Any], where: str
+) -> dict[str, Value]:
+    """All options with the given ones checked and the others at their defaults.
+
+    Raises:
+        InputError: An unknown option, or a value that is not accepted.
+    """
+    for name in given:
+        if name not in options:
+            known = nearest(name, options) if options else "no options"
+            raise InputError(f"unknown option {name!r}", where=where, accepted=known)
+    return {
+        name: option.check(given[name], f"{where}.{name}") if name in given else option.default
+        for name, option in options.items()
+    }

@@ -1,0 +1,177 @@
+"""One run's result: a small JSON file that proves itself by its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from prunebench.errors import InputError
+
+SCHEMA = 1
+STATUSES = ("done", "diverged", "failed", "killed", "skipped")
+FINAL = ("done", "diverged", "skipped")
+
+
+class RecordError(InputError):
+    """A record that is torn, malformed or was edited."""
+
+
+def canonical(value: Any) -> str:
+    """Canonical JSON: sorted keys, no spaces, no NaN, floats as Python prints them.
+
+    Raises:
+        ValueError: The value holds NaN or an infinity, or is no JSON value.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def content_key(spec: dict[str, Any]) -> str:
+    """The key of a specification: first 16 hex digits of the SHA-256 of its canonical JSON."""
+    return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Writes a file so that a reader sees the old bytes or the new ones, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run was and gave. Kept under 4 kB; tables are artifacts named by digest.
+
+    Attributes:
+        key: Content key of ``spec``; also the file's name.
+        spec: The full canonical specification.
+        status: One of ``STATUSES``.
+        reason: Why it was skipped, diverged, failed or killed; empty when done.
+        metrics: Numbers by name; accuracies are shares in [0, 1].
+        ledger: Counted costs: samples forwarded and back-propagated, steps, seconds excluded.
+        artifacts: File name -> {"sha256", "bytes"} below ``artifacts/<key>/``.
+        info: Facts about the run that are not numbers to compare (noise digest, ties at the cut).
+        timing: Seconds, by name; never compared across devices.
+        environment: Device, versions, threads.
+        digest: SHA-256 of everything above in canonical form.
+    """
+
+    key: str
+    spec: dict[str, Any]
+    status: str
+    reason: str = ""
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    ledger: dict[str, int] = field(default_factory=dict)
+    artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    timing: dict[str, float] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+    digest: str = ""
+
+    def body(self) -> dict[str, Any]:
+        """Everything but the digest."""
+        body = asdict(self)
+        del body["digest"]
+        return body
+
+    def sealed(self) -> Record:
+        """The same record with its digest, non-finite metrics replaced by None."""
+        metrics = {
+            name: value if value is not None and math.isfinite(value) else None
+            for name, value in self.metrics.items()
+        }
+        body = {**self.body(), "metrics": metrics}
+        return Record(**body, digest=_seal(body))
+
+    def dumps(self) -> str:
+        """The record as one line of canonical JSON."""
+        return canonical({**self.body(), "digest": self.digest})
+
+    def save(self, folder: Path) -> Path:
+        """Writes ``<folder>/<key>.json`` atomically and returns its path."""
+        path = folder / f"{self.key}.json"
+        write_atomic(path, (self.sealed().dumps() + "\n").encode())
+        return path
+
+
+_NAMES = frozenset(f.name for f in fields(Record))
+_TYPES = {
+    "key": str, "spec": dict, "status": str, "reason": str, "metrics": dict, "ledger": dict,
+    "artifacts": dict, "info": dict, "timing": dict, "environment": dict, "schema": int,
+    "digest": str,
+}  # fmt: skip
+
+
+def _seal(body: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical(body).encode()).hexdigest()
+
+
+def parse(data: bytes | str, where: str = "record") -> Record:
+    """Reads a record and checks that it is whole and unchanged.
+
+    Args:
+        data: The file's content.
+        where: Its path, for messages.
+
+    Raises:
+        RecordError: Not JSON, fields missing or foreign, key or digest that does not match.
+    """
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"not a JSON record ({error})", where=where) from None
+    if not isinstance(body, dict) or body.keys() != _NAMES:
+        raise RecordError("not a prunebench record (fields missing or foreign)", where=where)
+    for name, kind in _TYPES.items():
+        if type(body[name]) is not kind:
+            raise RecordError(f"field {name!r} has a wrong type", where=where)
+    if body["schema"] != SCHEMA:
+        raise RecordError(f"schema {body['schema']}", where=where, accepted=f"schema {SCHEMA}")
+    if body["status"] not in STATUSES:
+        raise RecordError(f"status {body['status']!r}", where=where, accepted=", ".join(STATUSES))
+    record = Record(**body)
+    try:
+        digest, key = _seal(record.body()), content_key(record.spec)
+    except ValueError:
+        raise RecordError("holds numbers that are not finite", where=where) from None
+    if digest != record.digest:
+        raise RecordError("digest mismatch: the record was edited or torn", where=where)
+    if key != record.key:
+        raise RecordError(f"key {record.key} does not belong to its spec ({key})", where=where)
+    return record
+
+
+def load(path: Path) -> Record:
+    """Reads one record file.
+
+    Raises:
+        RecordError: See ``parse``; also when the file's name is not the record's key.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"cannot be read ({error.strerror})", where=str(path)) from None
+    record = parse(data, str(path))
+    if record.key != path.stem:
+        raise RecordError(f"file name differs from key {record.key}", where=str(path))
+    return record

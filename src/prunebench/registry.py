@@ -1,0 +1,169 @@
+"""One registry per kind of plug-in: a decorator registers, a name finds.
+
+Built-in entries are found by importing their package; third parties use entry points
+(``prunebench.methods`` and so on) or ``--plugin file.py``. A broken third-party plug-in is
+kept in ``problems`` and never hides the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from prunebench.errors import InputError, nearest
+
+T = TypeVar("T")
+
+
+class UnknownName(InputError):
+    """No entry of that name; the message holds the nearest names."""
+
+
+class NameCollision(InputError):
+    """Two different objects claim one name."""
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """A registered object: its name, version (part of every key) and where it comes from."""
+
+    name: str
+    target: T
+    version: int
+    module: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A plug-in that could not be loaded."""
+
+    source: str
+    error: str
+
+
+class Registry(Generic[T]):
+    """Names of one kind.
+
+    Args:
+        kind: Singular noun for messages, such as ``"method"``.
+        package: Module whose import registers the built-in entries.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind, self.package = kind, package
+        self.group = f"prunebench.{kind}s" if not kind.endswith("on") else "prunebench.criteria"
+        self.problems: list[Problem] = []
+        self._entries: dict[str, Entry[T]] = {}
+        self._loaded = False
+
+    def register(self, name: str, *, version: int = 1) -> Callable[[T], T]:
+        """Decorator that registers a class or function under ``name``.
+
+        Args:
+            name: Lower-case name, letters, digits, ``-`` and ``.``; ``+`` and ``:`` are reserved.
+            version: Raise it whenever results change; it is part of every run's key.
+
+        Raises:
+            InputError: The name is malformed.
+            NameCollision: The name belongs to something else already.
+        """
+        if not name or not all(c.islower() or c.isdigit() or c in "-._" for c in name):
+            raise InputError(
+                f"{self.kind} name {name!r} is malformed",
+                accepted="lower-case letters, digits, '-', '_' and '.'",
+            )
+
+        def add(target: T) -> T:
+            module = str(getattr(target, "__module__", "?"))
+            old = self._entries.get(name)
+            if old is not None and old.target is not target:
+                raise NameCollision(
+                    f"{self.kind} name {name!r} is taken by {old.module}", where=module
+                )
+            self._entries[name] = Entry(name, target, version, module)
+            return target
+
+        return add
+
+    def get(self, name: str) -> Entry[T]:
+        """Finds an entry.
+
+        Raises:
+            UnknownName: Nothing has that name.
+        """
+        if name not in self._entries:
+            self.load()
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise UnknownName(
+                f"unknown {self.kind} {name!r}", accepted=nearest(name, self._entries)
+            ) from None
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self.load()
+        return sorted(self._entries)
+
+    def __iter__(self) -> Iterator[Entry[T]]:
+        return (self._entries[name] for name in self.names())
+
+    def load(self) -> None:
+        """Imports the built-in package and every installed entry point, once."""
+        if self._loaded:
+            return
+        self._loaded = True
+        importlib.import_module(self.package)
+        for point in entry_points(group=self.group):
+            try:
+                point.load()
+            except Exception as error:
+                source = f"{point.name} = {point.value}"
+                self.problems.append(Problem(source, f"{type(error).__name__}: {error}"))
+
+
+METHODS: Registry[Any] = Registry("method", "prunebench.methods")
+DATASETS: Registry[Any] = Registry("dataset", "prunebench.datasets")
+MODELS: Registry[Any] = Registry("model", "prunebench.bench.models")
+RECIPES: Registry[Any] = Registry("recipe", "prunebench.bench.recipes")
+CRITERIA: Registry[Any] = Registry("criterion", "prunebench.methods")
+REGISTRIES: tuple[Registry[Any], ...] = (METHODS, DATASETS, MODELS, RECIPES, CRITERIA)
+
+
+def load_plugin(path: str | Path) -> None:
+    """Imports a user's file so that its decorators run; a second call does nothing.
+
+    Raises:
+        InputError: The file is missing, fails to import, or claims a name that is taken.
+    """
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise InputError(f"no such file: {path}", where="--plugin", accepted="a Python file")
+    name = f"prunebench_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return
+    for registry in REGISTRIES:
+        if registry.kind in ("method", "criterion"):
+            registry.load()
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is no Python file", where="--plugin", accepted="a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except InputError:
+        del sys.modules[name]
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        raise InputError(
+            f"the plug-in fails to import ({type(error).__name__}: {error})", where=str(path)
+        ) from error
