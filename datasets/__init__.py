@@ -1,1 +1,7 @@
-"""Data sets and label noise: importing this package registers the built-in sources."""
+"""Data sets and label noise: importing this package registers every built-in source."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

@@ -1,1 +1,7 @@
-"""Pruning methods: importing this package registers the built-in ones."""
+"""Pruning methods: importing this package registers every built-in one."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
