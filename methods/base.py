@@ -230,6 +230,14 @@ class Evidence(Protocol):
     """Recorded by the shared run; holds only what was declared. CPU tensors, positions 0..N-1."""
 
     @property
+    def ids(self) -> Tensor:
+        """int64 [N]: original sample id of each position."""
+
+    @property
+    def clean_labels(self) -> Tensor:
+        """int64 [N], for oracles only; raises PermissionError for every other method."""
+
+    @property
     def labels(self) -> Tensor:
         """int64 [N], noisy."""
 
@@ -368,6 +376,8 @@ class DynamicPruner(Pruner):
     window: int = 0
     #: Whether the mean loss of the clean reference set is measured each epoch.
     reference: bool = False
+    #: The scores [N] that led to the last plan, for diagnostics; None where there are none.
+    last_scores: Tensor | None = None
 
     def begin(self, view: TrainView) -> None:
         """Called once before the first epoch."""
@@ -474,6 +484,7 @@ class ScoreBasedPruner(DynamicPruner):
     def plan(self, progress: Progress, tables: Tables, rng: Stream) -> Plan:
         """Scores, then ``prune``; undefined scores survive with weight 1."""
         scores = self.scorer.scores(tables, progress)
+        self.last_scores = scores
         defined = scores.isfinite()
         if self.scorer.undefined is not None:
             scores = torch.where(defined, scores, self.scorer.undefined)
