@@ -1,0 +1,7 @@
+"""MLflow mirror of the records: a live writer thread and a rebuild. MLflow loads on first use."""
+
+from prunebench.bench.tracking.live import MirrorSummary, Tracking
+from prunebench.bench.tracking.mirror import Mirror, TrackingError
+from prunebench.bench.tracking.sync import SyncReport, sync
+
+__all__ = ["Mirror", "MirrorSummary", "SyncReport", "Tracking", "TrackingError", "sync"]

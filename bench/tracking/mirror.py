@@ -1,0 +1,215 @@
+"""One MLflow experiment pair behind explicit run ids; no fluent state, no SQL of our own."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from prunebench.bench.tracking.payload import Payload, Point
+
+METRICS_PER_BATCH, ENTRIES_PER_BATCH, PAGE = 1000, 100, 1000
+LOCK_TIMEOUT = 60.0
+_QUIET = ("mlflow", "alembic", "sqlalchemy", "urllib3")
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
+}
+
+
+class TrackingError(RuntimeError):
+    """The tracking store cannot be used; one line that says why."""
+
+
+@dataclass(frozen=True)
+class RunRef:
+    """What the mirror must know of a run that is already there."""
+
+    run_id: str
+    key: str
+    digest: str
+    status: str
+    start: int
+    superseded: bool
+    orphaned: bool
+
+
+def default_uri(results: Path) -> str:
+    """SQLite file ``mlflow.db`` inside the results folder, by its absolute path."""
+    return f"sqlite:///{results.resolve() / 'mlflow.db'}"
+
+
+def writer_lock(results: Path) -> FileLock:
+    """The lock of whoever writes the mirror of this folder; SQLite takes one writer."""
+    results.mkdir(parents=True, exist_ok=True)
+    return FileLock(results / "mlflow.lock", timeout=LOCK_TIMEOUT)
+
+
+def one_line(error: BaseException) -> str:
+    """Type and start of an error's message, on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300].rstrip(": ")
+
+
+def _client(uri: str) -> Any:
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    from mlflow.tracking import MlflowClient
+
+    for name in _QUIET:  # importing mlflow configures its own logger
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+class Mirror:
+    """Writes and reads the runs of one results folder.
+
+    Evaluation runs live in ``experiment``, tuning runs in ``experiment/tuning``, so that a
+    tuning seed never stands beside an evaluation seed. Creating an instance imports MLflow and
+    creates schema and experiment: callers hold ``writer_lock`` for that and for every write.
+
+    Args:
+        uri: Tracking URI.
+        results: Results folder; artifacts of the runs would go to ``mlartifacts`` in it.
+        experiment: Name of the experiment.
+
+    Raises:
+        Exception: Whatever MLflow raises where the store cannot be reached.
+    """
+
+    def __init__(self, uri: str, results: Path, experiment: str) -> None:
+        self._client = _client(uri)
+        self._artifacts = (results.resolve() / "mlartifacts").as_uri()
+        self._names = {"eval": experiment, "tune": f"{experiment}/tuning"}
+        self._ids: dict[str, str] = {}
+        self.experiment_id = self._experiment("eval", create=True)
+
+    def _experiment(self, role: str, create: bool) -> str:
+        role = role if role in self._names else "eval"
+        if role not in self._ids:
+            name = self._names[role]
+            found = self._client.get_experiment_by_name(name)
+            if found is not None and found.lifecycle_stage != "active":
+                raise TrackingError(f"experiment {name!r} was deleted; restore it or rename")
+            if found is None and not create:
+                return ""
+            location = f"{self._artifacts}/{role}"
+            self._ids[role] = (
+                found.experiment_id
+                if found is not None
+                else self._client.create_experiment(name, artifact_location=location)
+            )
+        return self._ids[role]
+
+    def runs(self, key: str | None = None) -> Iterator[RunRef]:
+        """Our runs, all or those of one record key; deleted ones are left alone."""
+        known = [self._experiment(role, create=False) for role in self._names]
+        chosen = f"tags.cell_key = '{key}'" if key else "tags.cell_key LIKE '%'"
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [name for name in known if name], chosen, max_results=PAGE, page_token=token
+            )
+            for run in page:
+                tags, info = run.data.tags, run.info
+                yield RunRef(
+                    run_id=info.run_id,
+                    key=tags["cell_key"],
+                    digest=tags.get("record_digest", ""),
+                    status=info.status,
+                    start=info.start_time or 0,
+                    superseded="superseded_by" in tags,
+                    orphaned="orphaned" in tags,
+                )
+            token = page.token
+            if not token:
+                return
+
+    def write(self, payload: Payload) -> str:
+        """Creates one finished run and returns its id.
+
+        The digest tag travels in the last batch: a run that has it holds every value.
+        """
+        from mlflow import entities
+
+        experiment = self._experiment(payload.role, create=True)
+        run_id: str = self._client.create_run(
+            experiment, start_time=payload.start, tags=payload.tags, run_name=payload.name
+        ).info.run_id
+        name, digest, source = payload.dataset
+        data = entities.Dataset(name=name, digest=digest, source_type="prunebench", source=source)
+        role = entities.InputTag("mlflow.data.context", "training")
+        self._client.log_inputs(run_id, [entities.DatasetInput(data, [role])])
+        seal = entities.RunTag("record_digest", payload.digest)
+        batches = _batches(payload)
+        for position, (metrics, params) in enumerate(batches, start=1):
+            self._client.log_batch(
+                run_id,
+                metrics=[entities.Metric(p.name, p.value, p.timestamp, p.step) for p in metrics],
+                params=[entities.Param(key, value) for key, value in params],
+                tags=[seal] if position == len(batches) else [],
+                synchronous=True,
+            )
+        self._client.set_terminated(run_id, payload.status, payload.end)
+        return run_id
+
+    def reconcile(self, payload: Payload, existing: Sequence[RunRef]) -> tuple[bool, int]:
+        """Leaves exactly one current run for a record.
+
+        Args:
+            payload: The record's.
+            existing: All runs of its key.
+
+        Returns:
+            Whether a run was created, and how many older ones were tagged ``superseded_by``.
+        """
+        same = [run for run in existing if run.digest == payload.digest]
+        same.sort(key=lambda run: (run.superseded, run.orphaned, run.start, run.run_id))
+        if same:
+            kept, created = same[0].run_id, False
+            for tag, present in (
+                ("superseded_by", same[0].superseded),
+                ("orphaned", same[0].orphaned),
+            ):
+                if present:
+                    self._client.delete_tag(kept, tag)
+            if same[0].status != payload.status:
+                self._client.set_terminated(kept, payload.status, payload.end)
+        else:
+            kept, created = self.write(payload), True
+        older = [run for run in existing if run.run_id != kept and not run.superseded]
+        for run in older:
+            if run.status == "RUNNING":
+                self.reap(run)
+            self._client.set_tag(run.run_id, "superseded_by", kept)
+        return created, len(older)
+
+    def reap(self, run: RunRef) -> None:
+        """Ends a run whose writer died."""
+        self._client.set_terminated(run.run_id, "KILLED")
+
+    def orphan(self, run: RunRef) -> None:
+        """Marks a run whose record is gone; it is not deleted."""
+        self._client.set_tag(run.run_id, "orphaned", "true")
+
+
+def _batches(payload: Payload) -> list[tuple[Sequence[Point], list[tuple[str, str]]]]:
+    metrics, params = payload.metrics, list(payload.params.items())
+    count = max(1, -(-len(metrics) // METRICS_PER_BATCH), -(-len(params) // ENTRIES_PER_BATCH))
+    return [
+        (
+            metrics[i * METRICS_PER_BATCH : (i + 1) * METRICS_PER_BATCH],
+            params[i * ENTRIES_PER_BATCH : (i + 1) * ENTRIES_PER_BATCH],
+        )
+        for i in range(count)
+    ]
