@@ -1,0 +1,129 @@
+"""From records to tidy runs: one line per evaluation run, and counts of what was left out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from prunebench.errors import InputError
+from prunebench.record import Record
+
+COUNTED = ("done", "diverged")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One evaluation run as the tables see it.
+
+    Attributes:
+        record: The record behind it.
+        dataset, noise, method: Names.
+        params: Options of the method that tell variants apart.
+        ratio: Nominal share of training saved.
+        seed: Seed of the run, the unit of pairing.
+        accuracy: Test accuracy of the last epoch in percent; None where the run has none.
+        diverged: Whether it counts although it diverged.
+        missing: Why ``accuracy`` is None; empty otherwise.
+    """
+
+    record: Record
+    dataset: str
+    noise: str
+    method: str
+    params: dict[str, Any]
+    ratio: float
+    seed: int
+    accuracy: float | None
+    diverged: bool
+    missing: str
+
+    def metric(self, name: str) -> float | None:
+        """A finite metric of the record, else None."""
+        value = self.record.metrics.get(name)
+        return value if value is not None and math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Evaluation runs in order of key, and (reason, count) of the records left out."""
+
+    runs: tuple[Run, ...]
+    excluded: tuple[tuple[str, int], ...]
+
+
+def collect(records: Iterable[Record]) -> Collected:
+    """Keeps the evaluation runs; identical copies of a record count once.
+
+    Raises:
+        InputError: Two different records of one key, or a record whose spec lacks a field.
+    """
+    unique: dict[str, Record] = {}
+    for record in records:
+        other = unique.setdefault(record.key, record)
+        if other.digest != record.digest:
+            digests = " and ".join(sorted((other.digest[:16], record.digest[:16])))
+            raise InputError(
+                f"two records of key {record.key} with digests {digests}",
+                where="leaderboard",
+                accepted="one record per key; `prunebench audit` names the files",
+            )
+    runs: list[Run] = []
+    excluded: Counter[str] = Counter()
+    for _, record in sorted(unique.items()):
+        if record.spec.get("role", "eval") != "eval":
+            excluded["tuning run"] += 1
+        elif record.spec.get("replica", 0) != 0:
+            excluded["replica that serves as evidence"] += 1
+        else:
+            run = _run(record)
+            runs.append(run)
+            if run.missing:
+                excluded[run.missing] += 1
+    return Collected(tuple(runs), tuple(sorted(excluded.items())))
+
+
+def _run(record: Record) -> Run:
+    spec = record.spec
+    try:
+        proxy = spec.get("proxy", "shared")
+        method = spec["method"]
+        params = dict(method.get("params") or {})
+        if proxy != "shared":
+            params["proxy"] = proxy
+        accuracy, missing = _accuracy(record)
+        return Run(
+            record=record,
+            dataset=spec["dataset"]["name"],
+            noise=spec["noise"]["name"],
+            method=method["name"],
+            params=params,
+            ratio=float(spec["ratio"]),
+            seed=int(spec["seed"]),
+            accuracy=accuracy,
+            diverged=record.status == "diverged" and accuracy is not None,
+            missing=missing,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"spec lacks a usable {error}", where=f"record {record.key}") from None
+
+
+def _accuracy(record: Record) -> tuple[float | None, str]:
+    """Percent, or None and why; a diverged run without accuracy counts as chance."""
+    if record.status not in COUNTED:
+        reason = " ".join(record.reason.split())[:60]
+        return None, f"{record.status} ({reason})" if reason else record.status
+    value = record.metrics.get("test_accuracy")
+    if (value is None or not math.isfinite(value)) and record.status == "diverged":
+        value = record.info.get("chance")
+        if value is None and record.info.get("num_classes"):
+            value = 1 / record.info["num_classes"]
+    if value is None or not math.isfinite(value):
+        return None, f"{record.status} without test accuracy"
+    if not 0 <= value <= 1:
+        raise InputError(
+            f"test_accuracy {value:g}", where=f"record {record.key}", accepted="a share in [0, 1]"
+        )
+    return 100 * value, ""

@@ -1,0 +1,105 @@
+"""The board: tables of rows of cells, as plain data that every renderer reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prunebench.leaderboard.protocol import Protocol
+from prunebench.leaderboard.stats import MeanInterval, PairedDifference
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method under one noise setting.
+
+    Attributes:
+        accuracy: Percent over the seeds.
+        difference: To full training by common seed; None for full training or without it.
+        diverged: Runs that diverged and count with their value.
+        kept_noise, auroc, worst_class: Means over the seeds that have them; shares.
+    """
+
+    accuracy: MeanInterval
+    difference: PairedDifference | None
+    diverged: int
+    kept_noise: float | None
+    auroc: float | None
+    worst_class: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method, or one variant of it.
+
+    Attributes:
+        label: Its name here.
+        kind: ``full``, ``control``, ``method`` or ``oracle``.
+        cells: One per noise setting of the table; None where no run counts.
+        present, expected: (noise, seed) cells that count, and that the table asks for.
+        missing: (reason, count) of the cells that lack.
+        mean: Mean of the noise settings' mean accuracies; None unless complete.
+        difference: Mean of the noise settings' mean differences; None unless complete here
+            and in full training.
+        nominal, realised, compute: Saved shares of training: asked for, reached, and with
+            forward-only passes counted.
+        epochs, steps, worst_class: Means over the runs.
+        seeds: Fewest and most seeds in a noise setting.
+        clean_labels: What clean labels it used, if any.
+        rank: 1 = best; None for reference rows, oracles and incomplete rows.
+        tied: Whether another row has the same rank.
+    """
+
+    label: str
+    kind: str
+    cells: tuple[Cell | None, ...]
+    present: int
+    expected: int
+    missing: tuple[tuple[str, int], ...]
+    mean: float | None
+    difference: float | None
+    nominal: float
+    realised: float | None
+    compute: float | None
+    epochs: float | None
+    steps: float | None
+    worst_class: float | None
+    seeds: tuple[int, int]
+    clean_labels: str
+    rank: int | None = None
+    tied: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every (noise, seed) cell of the table counts."""
+        return self.present == self.expected
+
+
+@dataclass(frozen=True)
+class Table:
+    """One (data set, ratio): rows in order of display, incomplete ones apart."""
+
+    dataset: str
+    ratio: float
+    noises: tuple[str, ...]
+    rows: tuple[Row, ...]
+    incomplete: tuple[Row, ...]
+    protocol: Protocol
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard.
+
+    Attributes:
+        tables: By data set, then ratio.
+        used: Number of records behind the tables' numbers.
+        digest: First 16 hex digits of the SHA-256 over their keys and digests.
+        excluded: (reason, count) of all other records.
+        environments: Device classes, code revisions and thread counts of the used records.
+    """
+
+    tables: tuple[Table, ...]
+    used: int
+    digest: str
+    excluded: tuple[tuple[str, int], ...]
+    environments: tuple[tuple[str, tuple[str, ...]], ...]

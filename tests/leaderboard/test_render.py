@@ -1,0 +1,155 @@
+"""Markdown and CSV say the same, and say it in the same bytes."""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+
+import pandas as pd
+import pytest
+from factory import grid, record
+
+from prunebench.leaderboard.build import build
+from prunebench.leaderboard.labels import decimals, noise_order
+from prunebench.leaderboard.render import number, render_csv, render_markdown
+from prunebench.record import Record
+
+
+def cells(line: str) -> list[str]:
+    """Splits a markdown row at the bars that are not escaped."""
+    parts = re.split(r"(?<!\\)\|", line.strip())[1:-1]
+    return [part.strip().replace("\\|", "|") for part in parts]
+
+
+def tables(markdown: str) -> list[list[dict[str, str]]]:
+    found = []
+    for block in re.split(r"\n\s*\n", markdown):
+        lines = [line for line in block.splitlines() if line.startswith("|")]
+        if lines:
+            head = cells(lines[0])
+            found.append([dict(zip(head, cells(x), strict=True)) for x in lines[2:]])
+    return found
+
+
+def mixed() -> list[Record]:
+    records = grid(("full", "random", "infobatch", "oracle-clean"), ratios=(0.3, 0.5))
+    records.append(record("seta", "clean", 0, status="failed", reason="a|b"))
+    records.append(record("ies", "symmetric:0.2", 1, 0.5, None, status="diverged"))
+    return records
+
+
+def test_bytes_do_not_depend_on_the_order() -> None:
+    records = mixed()
+    board = build(records)
+    markdown, text = render_markdown(board), render_csv(board)
+    for seed in range(5):
+        random.Random(seed).shuffle(records)
+        assert render_markdown(build(records)) == markdown
+        assert render_csv(build(records)) == text
+
+
+def test_csv_and_markdown_agree() -> None:
+    board = build(mixed())
+    frame = pd.read_csv(io.StringIO(render_csv(board)), keep_default_na=False, na_values=[""])
+    shown = [t for t in tables(render_markdown(board)) if t and "rank" in t[0]]
+    lines = [(table, row) for table in shown for row in table]
+    expected = frame.drop_duplicates(["ratio", "method"])
+    assert len(lines) == len(expected)
+    for (_, line), (_, start) in zip(lines, expected.iterrows(), strict=True):
+        block = frame[(frame.ratio == start.ratio) & (frame.method == start.method)]
+        assert line["method"].startswith(start.method)
+        for _, cell in block.iterrows():
+            text = line[cell.noise]
+            if pd.isna(cell.accuracy):
+                assert text == "-"
+                continue
+            numbers = [float(x) for x in re.findall(r"[-+]?\d+\.\d", text)]
+            wanted = [cell.accuracy, cell.half_width, cell.difference]
+            wanted = [x for x in wanted if not pd.isna(x)]
+            assert numbers == pytest.approx(wanted, abs=0.0501)
+            assert ("‡" in text) == bool(cell.diverged)
+        rank = "-" if pd.isna(start["rank"]) else f"{start['rank']:g}"
+        assert line["rank"].rstrip("=") == rank
+
+
+def test_the_form_of_a_cell() -> None:
+    records = [record("full", seed=s, accuracy=0.926) for s in range(3)]
+    for s, value in enumerate((0.930, 0.934, 0.938)):
+        records.append(record("random", seed=s, accuracy=value))
+    text = render_markdown(build(records))
+    assert "93.4 ± 1.0 (+0.8)" in text
+    assert tables(text)[0][0]["clean"] == "92.6 ± 0.0"
+    lone = [r for r in records if r.spec["seed"] == 0]
+    text = render_markdown(build(lone))
+    assert "93.0 (+0.4)" in text
+    assert "±" not in text.split("##")[1]
+    assert "n = 1 seeds (too few for intervals)" in text
+
+
+def test_header_states_protocol_and_what_was_left_out() -> None:
+    board = build(mixed())
+    head = render_markdown(board)
+    for part in (
+        f"{board.used} used (digest `{board.digest}`)",
+        "1 excluded: 1 failed (a\\|b)",
+        "450 test samples; budget `samples`; spec schema 1",
+        "digits-mlp v1 (model mlp, epochs 10, batch_size 64, hash ",
+        "n = 3 seeds",
+        "reference 90 clean samples (held_out)",
+    ):
+        assert part in head
+    other = build([*mixed(), record("dual", accuracy=0.5)])
+    assert other.digest != board.digest
+
+
+def test_incomplete_rows_stand_below_with_their_counts() -> None:
+    text = render_markdown(build(mixed())).split("## digits, ratio 0.5")[1]
+    ranked, _, below = text.partition("Incomplete rows, not ranked:")
+    assert "ies" not in ranked
+    assert "| ies (1/9 cells)" in below
+    assert "| seta (0/9 cells)" in below
+    assert "10.0" in below
+    assert "oracle-clean (oracle)" in ranked
+
+
+def test_names_with_bars_and_markup_stay_inside_their_cell() -> None:
+    records = [record("full"), record("a|b<i>", params={"x": "p|q"})]
+    records.append(record("a|b<i>", params={"x": "r\ns"}))
+    found = tables(render_markdown(build(records)))[0]
+    names = {row["method"] for row in found}
+    assert names == {"full", "a|b&lt;i> (x=p|q)", "a|b&lt;i> (x=r s)"}
+    frame = pd.read_csv(io.StringIO(render_csv(build(records))))
+    assert "a|b<i> (x=p|q)" in set(frame.method)
+
+
+def test_a_ratio_that_was_not_reached_is_flagged() -> None:
+    records = [record("full"), record("seta", metrics={"realised_ratio": 0.45})]
+    records.append(record("dual", metrics={"realised_ratio": 0.49}))
+    found = {row["method"]: row["ratio"] for row in tables(render_markdown(build(records)))[0]}
+    assert found == {"full": "0.00", "seta": "≈0.45", "dual": "0.49"}
+
+
+def test_clean_labels_have_a_column_where_someone_uses_them() -> None:
+    records = [record("full"), record("seta+align", info={"clean_labels_used": "reference (90)"})]
+    found = {r["method"]: r["clean labels"] for r in tables(render_markdown(build(records)))[0]}
+    assert found == {"full": "none", "seta+align": "reference (90)"}
+    assert "clean labels" not in render_markdown(build(records[:1])).split("##")[1].split("\n\n")[2]
+
+
+def test_diagnostics_appear_where_known() -> None:
+    text = render_markdown(build([record("full"), record("seta")]))
+    (row,) = tables(text)[1]
+    assert (row["method"], row["clean"], row["steps"]) == ("seta", "12.5 / 0.800", "16")
+    assert "Diagnostics" not in render_markdown(build([record("full"), record("random")]))
+
+
+def test_numbers_and_orders() -> None:
+    assert number(-0.04, 1) == "0.0"
+    assert number(-0.04, 1, signed=True) == "+0.0"
+    assert number(None, 1) == "-"
+    assert [decimals(n) for n in (None, 450, 10_000, 100_000)] == [1, 1, 1, 2]
+    names = ["real:worst", "asymmetric:0.4", "symmetric:0.4", "clean", "symmetric:0.05"]
+    assert sorted(names, key=noise_order) == [
+        "clean", "symmetric:0.05", "symmetric:0.4", "asymmetric:0.4", "real:worst",
+    ]  # fmt: skip
