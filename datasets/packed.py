@@ -1,0 +1,168 @@
+"""Any labelled image set in two packed files, ``train.npz`` and ``test.npz``."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prunebench.datasets.content import channel_stats
+from prunebench.datasets.decode import decode_images, default_workers
+from prunebench.datasets.packfile import Pack, read_pack
+from prunebench.datasets.rules import RULES, default_asymmetric
+from prunebench.datasets.task import DataSource, RawData, register_dataset
+from prunebench.errors import InputError
+from prunebench.options import Option, Value
+from prunebench.record import file_digest
+
+_LIMIT_SEED = 20240607
+_WANTED = "a folder with train.npz and test.npz, or a train file with test.npz beside it"
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, mtime_ns: int, size: int) -> str:
+    return file_digest(path)
+
+
+def locate(path: str) -> tuple[Path, Path]:
+    """Train and test file of a packed data set.
+
+    Raises:
+        InputError: One of them is missing.
+    """
+    if not path:
+        raise InputError("no path", where="packed", accepted=f"packed:PATH, {_WANTED}")
+    given = Path(path).expanduser()
+    train = given / "train.npz" if given.is_dir() else given
+    test = train.parent / "test.npz"
+    for file in (train, test):
+        if not file.is_file():
+            raise InputError(f"no such file: {file}", where=f"packed:{path}", accepted=_WANTED)
+    if train.samefile(test):
+        raise InputError("train and test are one file", where=f"packed:{path}", accepted=_WANTED)
+    return train, test
+
+
+def _rows(n: int, limit: int | None) -> NDArray[np.int64]:
+    """All rows, or the first ``limit`` of one fixed shuffle, ascending; nested in ``limit``."""
+    if limit is None or limit >= n:
+        return np.arange(n)
+    rng = np.random.Generator(np.random.PCG64(_LIMIT_SEED))
+    return np.sort(rng.permutation(n)[:limit])
+
+
+def _check_labels(train: Pack, test: Pack) -> int:
+    """Number of classes: the names' count, else one more than the largest training label."""
+    classes = len(train.class_names) or int(train.label.max()) + 1
+    if classes < 2:
+        raise InputError("a single class", where=f"{train.path}: label", accepted="two or more")
+    wanted = f"0 to {classes - 1}"
+    for pack in (train, test):
+        bad = np.flatnonzero(pack.label >= classes)
+        if len(bad):
+            raise InputError(
+                f"{pack.label[bad[0]]} at image {bad[0]}",
+                where=f"{pack.path}: label",
+                accepted=f"{wanted}, the classes of {train.path.name}",
+            )
+    seen = np.zeros(classes, dtype=bool)
+    seen[train.label] = True
+    if not train.class_names and not seen.all():
+        raise InputError(
+            f"class {int(seen.argmin())} has no training image",
+            where=f"{train.path}: label",
+            accepted=f"{wanted} without gaps, or class_names for all classes",
+        )
+    if train.groups and len(train.groups) != classes:
+        raise InputError(
+            f"{len(train.groups)} super-class ids",
+            where=f"{train.path}: groups",
+            accepted=f"{classes}, one for each class",
+        )
+    if test.class_names and test.class_names != train.class_names:
+        raise InputError(
+            "differ from those of the training file", where=f"{test.path}: class_names"
+        )
+    return classes
+
+
+@register_dataset("packed")
+class Packed(DataSource):
+    """Equal-sized JPEG or PNG images, decoded once to a resident uint8 array."""
+
+    options = {
+        "path": Option("", "folder with train.npz and test.npz, or the train file"),
+        "limit": Option(None, "at most this many training images", 1, kind=int, optional=True),
+        "test_limit": Option(None, "at most this many test images", 1, kind=int, optional=True),
+        "workers": Option(None, "decoding threads; none: all CPUs", 1, kind=int, optional=True),
+        "asymmetric": Option(
+            None, "rule that asymmetric noise means", choices=tuple(RULES), optional=True
+        ),
+        "augment": Option(
+            "auto", "auto: crop_flip from 16 pixels on", choices=("auto", "none", "crop_flip")
+        ),
+    }
+    argument = "path"
+    recipe = "packed"
+    summary = "your own images in packed files: packed:FOLDER"
+
+    path: str
+    limit: int | None
+    test_limit: int | None
+    workers: int | None
+    asymmetric: str | None
+    augment: str
+
+    def load(self) -> RawData:
+        train_path, test_path = locate(self.path)
+        train, test = read_pack(train_path), read_pack(test_path)
+        classes = _check_labels(train, test)
+        train_x, train_y = self._decode(train, self.limit)
+        test_x, test_y = self._decode(test, self.test_limit)
+        if train_x.shape[1:] != test_x.shape[1:]:
+            raise InputError(
+                f"images of {tuple(test_x.shape[2:])} pixels",
+                where=str(test_path),
+                accepted=f"{tuple(train_x.shape[2:])}, as in {train_path.name}",
+            )
+        mean, std = channel_stats(train_x)
+        groups = train.groups or None
+        content = f"{self.identity()} {self.limit} {self.test_limit}"
+        automatic = "crop_flip" if min(train_x.shape[2:]) >= 16 else "none"
+        return RawData(
+            train_x=train_x,
+            train_y=train_y,
+            test_x=test_x,
+            test_y=test_y,
+            num_classes=classes,
+            class_names=train.class_names or tuple(f"class {c}" for c in range(classes)),
+            fingerprint=hashlib.sha256(content.encode()).hexdigest()[:16],
+            groups=groups,
+            asymmetric=self.asymmetric or default_asymmetric(groups),
+            mean=train.mean or mean,
+            std=train.std or std,
+            augment=automatic if self.augment == "auto" else self.augment,
+            licence="as the origin of the files says",
+        )
+
+    def identity(self) -> str:
+        """SHA-256 over the bytes of both files; read again only when a file changed."""
+        parts = []
+        for file in locate(self.path):
+            state = file.stat()
+            parts.append(_digest(file.resolve(), state.st_mtime_ns, state.st_size))
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+    def portable(self) -> dict[str, Value]:
+        """Options that enter the key: neither the path nor the number of threads."""
+        return {k: v for k, v in self.params.items() if k not in ("path", "workers")}
+
+    def _decode(self, pack: Pack, limit: int | None) -> tuple[Tensor, Tensor]:
+        rows = _rows(len(pack), limit)
+        images = decode_images(pack, rows, self.workers or default_workers())
+        return images, torch.from_numpy(pack.label[rows])
