@@ -2,6 +2,14 @@
 
 from prunebench.bench.tracking.live import MirrorSummary, Tracking
 from prunebench.bench.tracking.mirror import Mirror, TrackingError
-from prunebench.bench.tracking.sync import SyncReport, sync
+from prunebench.bench.tracking.sync import SyncReport, default_experiment, sync
 
-__all__ = ["Mirror", "MirrorSummary", "SyncReport", "Tracking", "TrackingError", "sync"]
+__all__ = [
+    "Mirror",
+    "MirrorSummary",
+    "SyncReport",
+    "Tracking",
+    "TrackingError",
+    "default_experiment",
+    "sync",
+]

@@ -97,9 +97,7 @@ def test_full_training_does_not_widen_the_cells_asked_for() -> None:
 
 def test_an_incomplete_row_is_neither_averaged_nor_ranked() -> None:
     records = [r for r in grid() if (r.spec["method"]["name"], r.spec["seed"]) != ("infobatch", 2)]
-    records.append(
-        record("infobatch", "clean", 2, status="failed", reason="out of\nmemory", accuracy=None)
-    )
+    records.append(record("infobatch", "clean", 2, status="failed", reason="out of\nmemory"))
     board = build(records)
     (lacking,) = only(board).incomplete
     assert (lacking.label, lacking.present, lacking.expected) == ("infobatch", 6, 9)
