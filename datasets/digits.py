@@ -45,6 +45,10 @@ class Digits(DataSource):
     recipe = "digits"
     summary = "1,797 real handwritten digits of 8 x 8 pixels, shipped with scikit-learn"
 
+    def asymmetric_rule(self) -> str:
+        """The confusions of MNIST."""
+        return "asym_digits"
+
     def load(self) -> RawData:
         from sklearn.datasets import load_digits
 

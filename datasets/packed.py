@@ -118,6 +118,17 @@ class Packed(DataSource):
     asymmetric: str | None
     augment: str
 
+    def check(self) -> None:
+        """Reads both files and checks everything but the pixels."""
+        train_path, test_path = locate(self.path)
+        _check_labels(read_pack(train_path), read_pack(test_path))
+
+    def asymmetric_rule(self) -> str:
+        """The option, else what the file's super-classes suggest."""
+        if self.asymmetric:
+            return self.asymmetric
+        return default_asymmetric(read_pack(locate(self.path)[0]).groups or None)
+
     def load(self) -> RawData:
         train_path, test_path = locate(self.path)
         train, test = read_pack(train_path), read_pack(test_path)

@@ -114,6 +114,11 @@ class Synthetic(DataSource):
     difficulty: float
     seed: int
 
+    def asymmetric_rule(self) -> str:
+        """Within the super-class where there are any."""
+        grouped = 1 < self.superclasses < self.classes
+        return "asym_super_uniform" if grouped else "next_class"
+
     def load(self) -> RawData:
         if self.superclasses > self.classes:
             raise InputError(
@@ -139,7 +144,7 @@ class Synthetic(DataSource):
             class_names=tuple(f"class {c}" for c in range(self.classes)),
             fingerprint=content_digest(train_x, train_y, test_x, test_y),
             groups=tuple(groups.tolist()) if grouped else None,
-            asymmetric="asym_super_next" if grouped else "next_class",
+            asymmetric=self.asymmetric_rule(),
             mean=mean,
             std=std,
             augment="crop_flip" if self.size >= 16 else "none",

@@ -88,6 +88,17 @@ class DataSource(ABC):
         """Content identity that replaces paths in keys; cheap (a checksum of files at most)."""
         return ""
 
+    def check(self) -> None:
+        """Looks at the files without decoding them, so that bad input stops before training.
+
+        Raises:
+            InputError: A file is missing, damaged or foreign.
+        """
+
+    def asymmetric_rule(self) -> str:
+        """Rule id that ``asymmetric`` means here; cheap, and equal to the loaded data's."""
+        return "next_class"
+
     def portable(self) -> dict[str, Value]:
         """Options that enter the key; paths are left out in favour of ``identity``."""
         return {k: v for k, v in self.params.items() if k != self.argument}

@@ -1,0 +1,83 @@
+"""Method and data set cards as plain values: one source for tables, JSON and docs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prunebench.methods.base import EvidenceSpec, StaticPruner
+from prunebench.methods.compose import MethodInfo, list_methods
+from prunebench.options import Option
+from prunebench.registry import DATASETS
+
+#: Epochs for which a card states what a method needs.
+CARD_EPOCHS = 200
+
+
+def option_card(option: Option) -> dict[str, Any]:
+    """Default, meaning, accepted values and search range of one option."""
+    return {
+        "default": option.default,
+        "help": option.help,
+        "accepted": option.accepted(),
+        "search": list(option.search) if option.search is not None else None,
+        "log": option.log,
+    }
+
+
+def signals_of(info: MethodInfo) -> list[str]:
+    """What a method needs measured, in words."""
+    pruner: Any = info.build({})
+    if isinstance(pruner, StaticPruner):
+        need: EvidenceSpec = pruner.needs(CARD_EPOCHS, max(2, round(0.15 * CARD_EPOCHS)))
+        words = sorted(need.signals)
+        words += ["snapshot"] * bool(need.snapshots) + ["strong view"] * bool(need.strong)
+        words += ["self-supervised features"] * need.ssl
+        return words + ([f"{need.repeats} runs"] if need.repeats > 1 else [])
+    words = sorted(pruner.signals)
+    words += ["last loss"] if info.kind == "dynamic" and hasattr(pruner, "scorer") else []
+    words += [f"{pruner.window} last losses"] if pruner.window else []
+    words += ["logits and features of the batch"] if info.kind == "batch" else []
+    return words + (["reference loss"] if pruner.reference else [])
+
+
+def method_cards() -> list[dict[str, Any]]:
+    """Every method, sorted by kind and name."""
+    order = {"baseline": 0, "static": 1, "dynamic": 2, "batch": 3}
+    infos = sorted(list_methods(), key=lambda i: (order.get(i.kind, 4), i.name))
+    return [
+        {
+            "name": info.name,
+            "version": info.version,
+            "kind": info.kind,
+            "title": info.card.title,
+            "side": info.card.side,
+            "signals": signals_of(info),
+            "cost": info.card.cost,
+            "clean_data": info.clean_data,
+            "oracle": info.oracle,
+            "paper": info.card.paper,
+            "repository": info.card.repository,
+            "citation": info.card.bibtex_key,
+            "options": {name: option_card(option) for name, option in info.options.items()},
+        }
+        for info in infos
+    ]
+
+
+def dataset_cards() -> list[dict[str, Any]]:
+    """Every data set, sorted by name."""
+    cards = []
+    for entry in DATASETS:
+        source = entry.target
+        argument = f":{source.argument.upper()}" if source.argument else ""
+        cards.append(
+            {
+                "name": entry.name,
+                "usage": entry.name + argument,
+                "version": entry.version,
+                "summary": source.summary,
+                "recipe": source.recipe,
+                "options": {n: option_card(o) for n, o in source.options.items()},
+            }
+        )
+    return cards

@@ -1,0 +1,323 @@
+"""One cell from spec to record: the unit that is claimed, run, stored and resumed."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from prunebench.bench import checkpoint
+from prunebench.bench.budget import Clock
+from prunebench.bench.claims import Claims
+from prunebench.bench.environment import environment
+from prunebench.bench.evidence import Recorder, from_json
+from prunebench.bench.executors.base import WorkerContext
+from prunebench.bench.losses import LossRecorder
+from prunebench.bench.outputs import artifacts, diverged
+from prunebench.bench.plans import ConstantPlan
+from prunebench.bench.proxies import Busy, gather_evidence
+from prunebench.bench.reference import resolve_reference
+from prunebench.bench.spec import RunSpec
+from prunebench.bench.store import Store
+from prunebench.bench.tasks import load_task, streams_of, with_reference_in_training
+from prunebench.bench.trainer import Diverged, Observer, Setup, Trainer
+from prunebench.datasets.task import Split, Task
+from prunebench.errors import InputError, SkipCell
+from prunebench.methods.base import Criterion, EvidenceSpec, StaticPruner, Subset, kept_count
+from prunebench.methods.compose import MethodInfo, resolve_method
+from prunebench.record import FINAL, Record, RecordError
+from prunebench.registry import CRITERIA
+
+
+@dataclass(frozen=True)
+class CellOptions:
+    """How a cell is run; none of it moves a result.
+
+    Attributes:
+        data: Options that open the data set on this machine (paths included).
+        method_params: Options of the method that the key replaces by digests (paths).
+        evidence: What a full-data run should record for the static methods of the grid.
+        device: Torch device.
+        checkpoint_s: Seconds between checkpoints; 0 makes one after every epoch.
+        losses: Epochs whose per-sample losses are stored; empty stores all, None none.
+        retry_failed: Whether a failed record is redone.
+    """
+
+    data: Mapping[str, Any] = field(default_factory=dict)
+    method_params: Mapping[str, Any] = field(default_factory=dict)
+    evidence: EvidenceSpec = field(default_factory=EvidenceSpec)
+    device: str = "cpu"
+    checkpoint_s: float = 30.0
+    losses: frozenset[int] | None = None
+    retry_failed: bool = False
+
+
+#: Starts the reason of a cell that could not even begin; it leaves no record.
+BAD_INPUT = "bad input: "
+
+
+def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
+    """Runs one job of an executor.
+
+    Args:
+        payload: ``spec``, ``data``, ``method_params``, ``evidence``, ``losses`` (see
+            ``planning.jobs``).
+        context: Settings of the grid (``root``, ``checkpoint_s``, ``retry_failed``, ``threads``).
+
+    Returns:
+        ``status`` (a record's, or ``busy``/``exists``) and ``reason``.
+    """
+    settings = context.settings
+    options = CellOptions(
+        data=payload.get("data", {}),
+        method_params=payload.get("method_params", {}),
+        evidence=from_json(payload["evidence"]) if payload.get("evidence") else EvidenceSpec(),
+        device=context.device,
+        checkpoint_s=float(settings.get("checkpoint_s", 30.0)),
+        losses=None if payload.get("losses") is None else frozenset(payload["losses"]),
+        retry_failed=bool(settings.get("retry_failed", False)),
+    )
+    if settings.get("threads"):
+        torch.set_num_threads(int(settings["threads"]))
+    spec = RunSpec.model_validate(payload["spec"])
+    try:
+        record, fresh = run_cell(spec, Store(settings["root"]), options, context)
+    except Busy as busy:
+        return {"status": "busy", "reason": str(busy)}
+    except InputError as error:
+        return {"status": "failed", "reason": f"{BAD_INPUT}{error}"}
+    return {"status": record.status if fresh else "exists", "reason": record.reason}
+
+
+def final_record(store: Store, key: str, retry_failed: bool = False) -> Record | None:
+    """A record that settles its cell; a damaged one is quarantined and counts as missing."""
+    try:
+        record = store.get(key)
+    except RecordError as error:
+        store.quarantine(key, str(error))
+        return None
+    if record is None:
+        return None
+    settled = record.status in FINAL or (record.status == "failed" and not retry_failed)
+    return record if settled else None
+
+
+def run_cell(
+    spec: RunSpec, store: Store, options: CellOptions, context: WorkerContext | None = None
+) -> tuple[Record, bool]:
+    """Runs a cell unless its record stands.
+
+    Returns:
+        The record, and whether this call made it.
+
+    Raises:
+        Busy: Another process works on the cell or on evidence it needs.
+    """
+    need_evidence = not options.evidence.empty
+    record = final_record(store, spec.key, options.retry_failed)
+    if record is not None and not (need_evidence and record.status == "done"):
+        return record, False
+    if record is not None and evidence_stands(store, spec.key, options.evidence):
+        return record, False
+    claim = Claims(store.claims).acquire(spec.key)
+    if claim is None:
+        raise Busy(f"{spec.key} is held by another process")
+    with claim:
+        record = final_record(store, spec.key, options.retry_failed)
+        if record is not None and (
+            not need_evidence
+            or record.status != "done"
+            or evidence_stands(store, spec.key, options.evidence)
+        ):
+            return record, False
+        return _Cell(spec, store, options, context).run(keep=record), record is None
+
+
+def evidence_stands(store: Store, key: str, need: EvidenceSpec) -> bool:
+    """Whether recorded evidence of a run covers a need; damaged folders are set aside."""
+    from prunebench.bench.proxies import standing
+
+    return standing(store, key, need) is not None
+
+
+class _Cell:
+    def __init__(
+        self, spec: RunSpec, store: Store, options: CellOptions, context: WorkerContext | None
+    ) -> None:
+        self.spec, self.store, self.options, self.context = spec, store, options, context
+        self.device = torch.device(options.device)
+        self.subset: Subset | None = None
+        self.info: dict[str, Any] = {}
+        self.trainer: Trainer | None = None
+        self.start = time.perf_counter()
+        self.proxy_trained = self.proxy_scoring = 0
+
+    def run(self, keep: Record | None) -> Record:
+        """Trains and stores; every failure becomes a record.
+
+        Args:
+            keep: A standing record whose run is repeated only to take evidence.
+        """
+        status, reason, trace = "done", "", ""
+        try:
+            status, reason = self._train()
+        except (Busy, InputError):
+            raise  # neither is a result of this cell
+        except SkipCell as skip:
+            status, reason = "skipped", skip.reason
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            status, reason = "failed", f"out of memory: {error}".strip()[:300]
+            trace = traceback.format_exc()
+        except Exception as error:
+            status, reason = "failed", f"{type(error).__name__}: {error}"[:300]
+            trace = traceback.format_exc()
+        if keep is not None:
+            return keep
+        return self._store(status, reason, trace)
+
+    def _train(self) -> tuple[str, str]:
+        spec, options = self.spec, self.options
+        method = resolve_method(spec.method.name)
+        task = load_task(spec, options.data)
+        self._facts(task, method)
+        recorder = None if options.evidence.empty else Recorder(options.evidence)
+        losses = None if options.losses is None else LossRecorder(options.losses)
+        setup = self._setup(task, method, [o for o in (recorder, losses) if o is not None])
+        self.trainer = trainer = Trainer(setup)
+        folder = self.store.checkpoint_path(spec.key)
+        # A run that only takes evidence never shares checkpoints with one that does not.
+        name = spec.key if recorder is None else f"{spec.key}+evidence"
+        try:
+            checkpoint.restore(trainer, folder, name)
+        except checkpoint.DamagedCheckpoint as error:
+            self.info["checkpoint"] = str(error).replace(str(self.store.root), "")[:200]
+            shutil.rmtree(folder, ignore_errors=True)
+            self.trainer = trainer = Trainer(self._setup(task, method, list(setup.observers)))
+        status, reason = "done", ""
+        try:
+            trainer.fit(_AfterEpoch(self, name))
+        except Diverged as error:
+            status, reason = "diverged", str(error)
+        predicted = trainer.test_logits().argmax(1)
+        self.files, self.metrics = artifacts(trainer, predicted, self.subset)
+        if losses is not None and losses.rows:
+            self.files["losses.npz"] = losses.dump(trainer.rows)
+        if status == "done" and diverged(
+            float(self.metrics["test_accuracy"] or 0.0), task.raw.num_classes
+        ):
+            status, reason = "diverged", "final accuracy is at the level of chance"
+        if recorder is not None:
+            self._publish(recorder, trainer)
+        return status, reason
+
+    def _facts(self, task: Task, method: MethodInfo) -> None:
+        spec = self.spec
+        self.info = {
+            "test_size": len(task.test),
+            "train_size": len(task.train),
+            "num_classes": task.raw.num_classes,
+            "reference_size": len(task.reference) if task.reference is not None else 0,
+            "noise_rate": round(float(task.flipped.double().mean()), 6),
+            "label_digest": task.label_digest,
+            "kind": method.kind,
+            "oracle": method.oracle,
+            "clean_labels_used": method.clean_data,
+            "data": task.raw.fingerprint,
+        }
+        if spec.reference.mode == "overlap":
+            self.info["reference_overlaps"] = True
+
+    def _setup(self, task: Task, method: MethodInfo, observers: list[Observer]) -> Setup:
+        spec = self.spec
+        streams = streams_of(spec)
+        pruner: Any = method.build({**spec.method.params, **self.options.method_params})
+        common = len(task.train)
+        clock = Clock(common, spec.recipe.epochs, spec.ratio, spec.budget, self._share(pruner))
+        if spec.method.name == "full+reference":
+            task = with_reference_in_training(task)
+        evidence, cost = gather_evidence(self, task, pruner)
+        self.proxy_trained, self.proxy_scoring = cost
+        reference: Split | None = None
+        if isinstance(pruner, StaticPruner):
+            k = kept_count(len(task.train), spec.ratio)
+            self.subset = pruner.keep(evidence, k, streams.get(f"keep:{spec.method.name}"))
+            self.info["subset"] = dict(self.subset.info)
+            pruner = ConstantPlan(spec.method.name, self.subset.indices)
+        elif pruner.reference:
+            warmup = spec.recipe.scoring_epoch
+            reference = resolve_reference(task, pruner.params, streams, evidence, warmup)
+        return Setup(
+            task, spec.recipe, pruner, self._criterion(), streams, clock, self.device,
+            replica=spec.replica, observers=observers, reference=reference,
+        )  # fmt: skip
+
+    def _share(self, pruner: Any) -> float:
+        if self.spec.budget_share is not None:
+            return self.spec.budget_share
+        return float(pruner.pruned_share(self.spec.ratio))
+
+    def _criterion(self) -> Criterion:
+        spec = self.spec
+        params = dict(spec.criterion.params)
+        if params.get("smoothing", 0.0) is None:
+            params["smoothing"] = spec.recipe.label_smoothing
+        criterion: Criterion = CRITERIA.get(spec.criterion.name).target(**params)
+        return criterion
+
+    def _publish(self, recorder: Recorder, trainer: Trainer) -> None:
+        with self.store.scratch("evidence") as folder:
+            recorder.write(folder, trainer, {"key": self.spec.key, "spec": self.spec.content})
+            self.store.publish_folder(folder, self.store.evidence_path(self.spec.key))
+
+    def _store(self, status: str, reason: str, trace: str) -> Record:
+        files: dict[str, bytes] = getattr(self, "files", {})
+        if trace:
+            files = {**files, "traceback.txt": trace.encode()}
+        ledger = self.trainer.ledger if self.trainer else None
+        if ledger is not None:
+            ledger = replace(
+                ledger, proxy_trained=self.proxy_trained, proxy_scoring=self.proxy_scoring
+            )
+        seconds = self.trainer.seconds if self.trainer else []
+        record = Record(
+            key=self.spec.key,
+            spec=self.spec.content,
+            status=status,
+            reason=" ".join(reason.split()),
+            metrics=getattr(self, "metrics", {}),
+            ledger=ledger.as_dict() if ledger else {},
+            info=self.info,
+            timing={
+                "train_s": round(sum(seconds), 4),
+                "epoch_s": round(sorted(seconds)[len(seconds) // 2], 6) if seconds else 0.0,
+                "total_s": round(time.perf_counter() - self.start, 4),
+                "finished": round(time.time(), 3),
+            },
+            environment=environment(self.device),
+        )
+        stored = self.store.save(record, files)
+        shutil.rmtree(self.store.checkpoint_path(self.spec.key), ignore_errors=True)
+        return stored
+
+
+class _AfterEpoch:
+    """Reports progress and writes checkpoints when they are due."""
+
+    def __init__(self, cell: _Cell, name: str) -> None:
+        self.cell, self.name = cell, name
+        self.last = time.monotonic()
+
+    def __call__(self, trainer: Trainer) -> None:
+        clock, cell = trainer.setup.clock, self.cell
+        if cell.context is not None:
+            cell.context.report(clock.progress(trainer.epoch, trainer.ledger.trained).fraction)
+        if time.monotonic() - self.last >= cell.options.checkpoint_s and not clock.finished(
+            trainer.epoch, trainer.ledger.trained
+        ):
+            checkpoint.save(trainer, cell.store.checkpoint_path(cell.spec.key), self.name)
+            self.last = time.monotonic()

@@ -1,0 +1,123 @@
+"""A run's whole state in one safetensors file that proves itself; nothing is unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from prunebench.bench.ledger import Ledger
+from prunebench.bench.trainer import Trainer
+from prunebench.record import write_atomic
+
+FILE = "state.safetensors"
+_META = "__meta__"
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint that is torn, changed or of another spec; it is set aside and redone."""
+
+
+def _parts(trainer: Trainer) -> dict[str, Mapping[str, Any]]:
+    parts: dict[str, Mapping[str, Any]] = {
+        "model": trainer.model.state_dict(),
+        "tables": trainer.tables.state_dict(),
+        "criterion": trainer.criterion.state_dict(),
+        "pruner": trainer.setup.pruner.state_dict(),
+        "run": {"kept_visits": trainer.kept_visits},
+    }
+    for number, observer in enumerate(trainer.setup.observers):
+        parts[f"observer{number}"] = observer.state_dict()
+    for number, state in trainer.optimizer.state_dict()["state"].items():
+        parts[f"optimizer{number}"] = {k: v for k, v in state.items() if v is not None}
+    return parts
+
+
+def dump(trainer: Trainer, key: str) -> bytes:
+    """The state of a run at the end of an epoch."""
+    tensors: dict[str, Tensor] = {}
+    scalars: dict[str, Any] = {}
+    for part, values in _parts(trainer).items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"{part}/{name}"] = value.detach().cpu().clone().contiguous()
+            else:
+                scalars[f"{part}/{name}"] = value
+    meta = {
+        "key": key,
+        "epoch": trainer.epoch,
+        "ledger": asdict(trainer.ledger),
+        "table": trainer.table,
+        "seconds": trainer.seconds,
+        "scalars": scalars,
+    }
+    text = json.dumps(meta).encode()
+    tensors[_META] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+    body = save_tensors(tensors)
+    return hashlib.sha256(body).digest() + body
+
+
+def save(trainer: Trainer, folder: Path, key: str) -> None:
+    """Writes the checkpoint atomically."""
+    write_atomic(folder / FILE, dump(trainer, key))
+
+
+def restore(trainer: Trainer, folder: Path, key: str) -> bool:
+    """Continues a run from its checkpoint.
+
+    Returns:
+        False where there is no checkpoint.
+
+    Raises:
+        DamagedCheckpoint: It is torn, changed, or does not fit the run.
+    """
+    try:
+        data = (folder / FILE).read_bytes()
+    except FileNotFoundError:
+        return False
+    if hashlib.sha256(data[32:]).digest() != data[:32]:
+        raise DamagedCheckpoint(f"{folder / FILE}: digest mismatch")
+    try:
+        tensors = load_tensors(data[32:])
+        meta = json.loads(bytes(tensors.pop(_META).numpy()))
+        if meta["key"] != key:
+            raise DamagedCheckpoint(f"{folder / FILE}: belongs to {meta['key']}")
+        _load(trainer, tensors, meta)
+    except (KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise DamagedCheckpoint(f"{folder / FILE}: does not fit ({error})") from None
+    return True
+
+
+def _load(trainer: Trainer, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    device = trainer.setup.device
+
+    def part(name: str) -> dict[str, Any]:
+        prefix = f"{name}/"
+        both: dict[str, Any] = {**tensors, **meta["scalars"]}
+        return {k.removeprefix(prefix): v for k, v in both.items() if k.startswith(prefix)}
+
+    trainer.model.load_state_dict(part("model"))
+    trainer.tables.load_state_dict(part("tables"))
+    trainer.criterion.load_state_dict(part("criterion"))
+    trainer.setup.pruner.load_state_dict(
+        {k: v.to(device) if isinstance(v, Tensor) else v for k, v in part("pruner").items()}
+    )
+    trainer.kept_visits.copy_(part("run")["kept_visits"])
+    for number, observer in enumerate(trainer.setup.observers):
+        observer.load_state_dict(part(f"observer{number}"))
+    state = trainer.optimizer.state_dict()
+    count = sum(len(group["params"]) for group in state["param_groups"])
+    state["state"] = {n: found for n in range(count) if (found := part(f"optimizer{n}"))}
+    trainer.optimizer.load_state_dict(state)
+    trainer.epoch = int(meta["epoch"])
+    trainer.ledger = Ledger(**meta["ledger"])
+    trainer.table = list(meta["table"])
+    trainer.seconds = list(meta["seconds"])

@@ -1,0 +1,104 @@
+"""The command line. This module imports click alone, so that help is instant; each verb's
+module is imported when the verb is used."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+VERBS = {
+    "demo": ("running:demo", "Train and rank a small grid on handwritten digits."),
+    "run": ("running:run", "Run one cell and print its record."),
+    "rerun": ("running:rerun", "Repeat a recorded run and compare the figures."),
+    "grid": ("running:grid", "Run a grid file: methods x noise x ratios x seeds."),
+    "status": ("showing:status", "Show what a results folder holds, and what is wrong with it."),
+    "methods": ("showing:methods", "List the pruning methods."),
+    "datasets": ("showing:datasets", "List the data sets."),
+    "leaderboard": ("board:leaderboard", "Render the tables of a results folder."),
+    "export": ("files:export", "Write scores, kept ids or tables of a run to a file."),
+    "sync": ("files:sync", "Rebuild the MLflow mirror from the records."),
+    "doctor": ("showing:doctor", "Check this machine and installation."),
+}
+
+
+class Verbs(click.Group):
+    """Loads a verb's module on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Verbs in the order of a session."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Imports the verb."""
+        if name not in VERBS:
+            return None
+        module, _, attribute = VERBS[name][0].partition(":")
+        loaded = importlib.import_module(f"prunebench.bench.cli.{module}")
+        command: click.Command = getattr(loaded, attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Names the nearest verbs where none fits."""
+        if args and not args[0].startswith("-") and args[0] not in VERBS:
+            from prunebench.errors import InputError, nearest
+
+            raise InputError(f"unknown command {args[0]!r}", accepted=nearest(args[0], VERBS))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="prunebench")
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="FILE.py",
+    help="Python file whose decorators register methods, data sets, models or recipes.",
+)
+@click.pass_context
+def cli(ctx: click.Context, plugins: tuple[str, ...]) -> None:
+    """Benchmark harness for data pruning under label noise.
+
+    Example: prunebench run --dataset digits --noise symmetric:0.4 --method infobatch --ratio 0.5
+    """
+    ctx.obj = plugins
+
+
+def main() -> None:
+    """Entry point: exit codes 0 done, 1 something asked for failed, 2 wrong usage or input."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = _say("stopped", 1)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        code = _say(error.format_message(), 2)
+    except KeyboardInterrupt:
+        code = _say("stopped; finished cells are recorded, the same command goes on", 1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    except ValueError as error:
+        from prunebench.errors import InputError
+
+        if not isinstance(error, InputError):
+            raise
+        code = _say(str(error), 2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(line: str, code: int) -> int:
+    print(f"prunebench: {' '.join(line.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,146 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from prunebench.bench.cell import BAD_INPUT
+from prunebench.bench.driver import Report, Running
+from prunebench.errors import InputError
+from prunebench.registry import REGISTRIES, load_plugin
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def execution_options(function: F) -> F:
+    """How cells are run: nothing here moves a result."""
+    options = [
+        click.option("--workers", "-w", type=click.IntRange(1, 1024), default=None,
+                     help="Cells at once (default: the cores of this machine; 1 for `run`)."),
+        click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True,
+                     help="Intra-op threads per CPU cell; two counts do not give the same bits."),
+        click.option("--device", "--devices", "devices", default="cpu", show_default=True,
+                     help="Torch devices, separated by commas: cpu, cuda:0,cuda:1."),
+        click.option("--slots-per-device", type=click.IntRange(1, 64), default=1,
+                     show_default=True, help="Cells at once on each accelerator."),
+        click.option("--checkpoint-s", type=click.FloatRange(min=0), default=30.0,
+                     show_default=True, help="Seconds between checkpoints inside a run."),
+        click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=None,
+                     help="Seconds per cell; longer cells are stopped and recorded as failed."),
+        click.option("--retry-failed", is_flag=True, help="Run failed cells again."),
+        click.option("--no-mlflow", is_flag=True, help="Do not mirror into MLflow."),
+        click.option("--mlflow-uri", default=None,
+                     help="Tracking URI (default: mlflow.db in the results folder)."),
+        click.option("--quiet", "-q", is_flag=True, help="No progress display."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def running(ctx: click.Context, values: dict[str, Any], workers: int, inline: bool) -> Running:
+    """Execution settings from the shared options, which are taken out of ``values``."""
+    devices = tuple(d.strip() for d in values.pop("devices").split(",") if d.strip())
+    check_devices(devices)
+    return Running(
+        workers=values.pop("workers") or workers,
+        threads=values.pop("threads"),
+        devices=devices,
+        slots_per_device=values.pop("slots_per_device"),
+        checkpoint_s=values.pop("checkpoint_s"),
+        time_limit_s=values.pop("time_limit"),
+        retry_failed=values.pop("retry_failed"),
+        plugins=tuple(ctx.obj or ()),
+        mlflow=not values.pop("no_mlflow"),
+        mlflow_uri=values.pop("mlflow_uri"),
+        quiet=values.pop("quiet"),
+        inline=inline,
+    )
+
+
+def check_devices(devices: tuple[str, ...]) -> None:
+    """Checks that every device exists.
+
+    Raises:
+        InputError: A malformed name, or a device that this machine lacks.
+    """
+    import torch
+
+    for name in devices:
+        try:
+            device = torch.device(name)
+        except RuntimeError:
+            raise InputError(f"unknown device {name!r}", where="--device",
+                             accepted="cpu, cuda or cuda:N") from None  # fmt: skip
+        count = torch.cuda.device_count() if device.type == "cuda" else 1
+        if device.type not in ("cpu", "cuda") or (device.index or 0) >= count:
+            raise InputError(
+                f"no device {name!r} here", where="--device",
+                accepted="cpu" + "".join(f", cuda:{n}" for n in range(torch.cuda.device_count())),
+            )  # fmt: skip
+
+
+def load_plugins(ctx: click.Context) -> None:
+    """Loads ``--plugin`` files and warns of entry points that are broken."""
+    for path in ctx.obj or ():
+        load_plugin(path)
+    for registry in REGISTRIES:
+        registry.load()
+        for problem in registry.problems:
+            print(f"warning: plug-in {problem.source}: {problem.error}", file=sys.stderr)
+
+
+def parse_params(pairs: tuple[str, ...], where: str) -> dict[str, Any]:
+    """``name=value`` pairs; values are read as JSON where they are, else as text.
+
+    Raises:
+        InputError: A pair without ``=``, or a name that comes twice.
+    """
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise InputError(f"{pair!r} is no pair", where=where, accepted="name=value")
+        if name in values:
+            raise InputError(f"{name!r} is given twice", where=where)
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = None if text.lower() == "none" else text
+        if isinstance(values[name], list | dict) and where != "--recipe-param":
+            raise InputError(f"{pair!r} is not accepted", where=where, accepted="a single value")
+    return values
+
+
+def results_folder(text: str) -> Path:
+    """An existing results folder.
+
+    Raises:
+        InputError: There is none.
+    """
+    path = Path(text)
+    if not (path / "records").is_dir():
+        raise InputError("no results folder", where=text, accepted="a folder that holds records/")
+    return path
+
+
+def tell(report: Report) -> int:
+    """Prints warnings and what failed; returns the exit code."""
+    for line in report.warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    bad = [o for o in report.outcomes if o.status in ("failed", "killed")]
+    for outcome in bad[:10]:
+        label = report.planned.cells[outcome.key].spec.label
+        last = outcome.reason.strip().splitlines()[-1] if outcome.reason.strip() else ""
+        print(f"{outcome.status}: {outcome.key} {label}: {last}", file=sys.stderr)
+    if len(bad) > 10:
+        print(f"... and {len(bad) - 10} more; see `prunebench status`", file=sys.stderr)
+    if any(outcome.reason.startswith(BAD_INPUT) for outcome in bad):
+        return 2
+    return 1 if bad else 0

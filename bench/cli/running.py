@@ -1,0 +1,276 @@
+"""Verbs that train: run, rerun, grid, demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prunebench.bench.cli.common import (
+    execution_options,
+    load_plugins,
+    parse_params,
+    results_folder,
+    running,
+    tell,
+)
+from prunebench.errors import InputError
+
+
+@click.command()
+@click.option("--dataset", default="digits", show_default=True, help="digits, packed:PATH, ...")
+@click.option("--noise", default="clean", show_default=True, help="clean, symmetric:0.4, ...")
+@click.option("--method", default="full", show_default=True, help="See `prunebench methods`.")
+@click.option(
+    "--ratio",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Share of training to save, in [0, 1).",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every stream.")
+@click.option("--recipe", default=None, help="Training recipe (default: the data set's own).")
+@click.option("--criterion", default="ce", show_default=True, help="ce, sop or sop+.")
+@click.option(
+    "--budget",
+    type=click.Choice(["samples", "paper", "epochs"]),
+    default="samples",
+    show_default=True,
+    help="What is held equal between methods.",
+)
+@click.option(
+    "--reference-size",
+    type=int,
+    default=None,
+    help="Clean reference samples held out (default: min(1000, 7 %)).",
+)
+@click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the method; repeat for more.",
+)
+@click.option(
+    "--recipe-param",
+    "recipe_params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Field of the recipe.",
+)
+@click.option(
+    "--dataset-param",
+    "dataset_params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the data set.",
+)
+@click.option(
+    "--record-losses",
+    default=None,
+    metavar="EPOCHS",
+    help="Store per-sample losses of these epochs: 1,5,10 or all.",
+)
+@click.option("--out", default="results/run", show_default=True, help="Results folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+@execution_options
+@click.pass_context
+def run(ctx: click.Context, /, **values: Any) -> None:
+    """Run one cell (and the scoring run it needs) and print its record.
+
+    Example: prunebench run --dataset digits --noise symmetric:0.4 --method infobatch+align
+    --ratio 0.5 --seed 0 --out results/try --json
+    """
+    load_plugins(ctx)
+    from prunebench.bench.driver import run_cells
+    from prunebench.bench.spec import HeldOut, build_cell
+    from prunebench.bench.store import Store
+
+    out, as_json = values.pop("out"), values.pop("as_json")
+    losses = _epochs(values.pop("record_losses"))
+    workers = values["workers"] or 1
+    values["quiet"] = values["quiet"] or as_json
+    settings = running(ctx, values, 1, inline=workers == 1)
+    size = values.pop("reference_size")
+    if size is not None:
+        if size < 0:
+            raise InputError(f"{size}", where="--reference-size", accepted="0 or more")
+        values["reference"] = HeldOut(size=size)
+    for name in ("params", "recipe_params", "dataset_params"):
+        flag = "--" + name.removesuffix("s").replace("_", "-")
+        values[name] = parse_params(values[name], flag)
+    cell = build_cell(where="run", **values)
+    store = Store.open(out)
+    report = run_cells([cell], store, settings, losses, experiment=Path(out).name)
+    code = tell(report)
+    record = store.get(cell.spec.key)
+    if record is None:
+        raise click.ClickException(f"no record of {cell.spec.key}")
+    if as_json:
+        print(json.dumps(json.loads(record.dumps()), indent=2))
+    else:
+        _show_record(record, store)
+    ctx.exit(code or (1 if record.status in ("failed", "killed") else 0))
+
+
+def _epochs(text: str | None) -> list[int] | None:
+    if text is None or text == "all":
+        return None if text is None else []
+    try:
+        epochs = [int(part) for part in text.split(",")]
+    except ValueError:
+        epochs = [0]
+    if min(epochs) < 1:
+        raise InputError(f"{text!r}", where="--record-losses", accepted="epochs from 1, or all")
+    return epochs
+
+
+def _show_record(record: Any, store: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{record.key}  {record.status} {record.reason}".strip(), show_header=False)
+    for name, value in record.metrics.items():
+        table.add_row(name, "-" if value is None else f"{value:.4f}")
+    for name in ("trained", "target", "steps", "epochs"):
+        table.add_row(name, str(record.ledger.get(name, "-")))
+    table.add_row("record", str(store.records / f"{record.key}.json"))
+    Console().print(table)
+
+
+@click.command()
+@click.argument("key")
+@click.option("--out", default="results/run", show_default=True, help="Folder with the record.")
+@click.option("--into", default=None, help="Folder for the repeat (default: a temporary one).")
+@click.option(
+    "--dataset-param",
+    "dataset_params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Where the data lie here, when the record's data set needs a path.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+@execution_options
+@click.pass_context
+def rerun(ctx: click.Context, /, key: str, **values: Any) -> None:
+    """Repeat a recorded run and compare metrics and artifacts.
+
+    Example: prunebench rerun 0123456789abcdef --out results/demo
+    """
+    load_plugins(ctx)
+    from prunebench.bench.driver import run_cells
+    from prunebench.bench.rerun import compare_records, recorded_cell, recorded_losses
+    from prunebench.bench.store import Store
+
+    results_folder(values["out"])
+    store = Store(Path(values.pop("out")))
+    old = store.get(key)
+    if old is None:
+        raise InputError(f"no record {key!r}", where=str(store.root), accepted="see status --json")
+    into, as_json = values.pop("into"), values.pop("as_json")
+    where = parse_params(values.pop("dataset_params"), "--dataset-param")
+    settings = running(ctx, {**values, "no_mlflow": True}, 1, inline=True)
+    cell = recorded_cell(old, where)
+    with tempfile.TemporaryDirectory(prefix="prunebench-rerun-") as scratch:
+        target = Store.open(into or scratch)
+        code = tell(run_cells([cell], target, settings, recorded_losses(old)))
+        new = target.get(key)
+        if new is None:
+            raise click.ClickException(f"the repeat left no record of {key}")
+        verdict = compare_records(old, new)
+    if as_json:
+        print(json.dumps(verdict, indent=2))
+    else:
+        print(f"{key}: {'identical' if verdict['identical'] else 'DIFFERENT'}")
+        for line in verdict["differences"]:
+            print(f"  {line}")
+        print(f"command: {verdict['command']}")
+    ctx.exit(code or (0 if verdict["identical"] else 1))
+
+
+@click.command()
+@click.argument("source", metavar="GRID")
+@click.option("--out", default=None, help="Results folder (default: results/<name of the grid>).")
+@click.option("--dry-run", is_flag=True, help="Say what would run, and run nothing.")
+@click.option("--shard", default=None, metavar="I/N", help="Run every N-th cell, I from 1 to N.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
+@execution_options
+@click.pass_context
+def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
+    """Run a grid file; a second call goes on where the first stopped.
+
+    Example: prunebench grid demo --workers 2
+    """
+    load_plugins(ctx)
+    from prunebench.bench.driver import run_cells
+    from prunebench.bench.grid import expand, read_grid
+    from prunebench.bench.store import Store
+
+    loaded, path = read_grid(source)
+    cells = _shard(expand(loaded, path), values.pop("shard"))
+    out = values.pop("out") or f"results/{loaded.name}"
+    as_json, dry = values.pop("as_json"), values.pop("dry_run")
+    values["quiet"] = values["quiet"] or as_json
+    settings = running(ctx, values, os.cpu_count() or 1, inline=False)
+    if dry:
+        from prunebench.bench.estimate import summarise
+
+        summary = summarise(cells, Path(out), settings)
+        print(json.dumps(summary, indent=2) if as_json else _lines(summary))
+        return
+    store = Store.open(out)
+    report = run_cells(cells, store, settings, loaded.losses, experiment=loaded.name)
+    code = tell(report)
+    counts = {s: report.count(s) for s in ("done", "diverged", "skipped", "failed", "killed")}
+    summary = {"out": out, "cells": len(report.planned.jobs), "stood": len(report.standing)}
+    summary |= {name: n for name, n in counts.items() if n}
+    print(json.dumps(summary, indent=2) if as_json else _lines(summary))
+    ctx.exit(code)
+
+
+def _lines(summary: dict[str, Any]) -> str:
+    width = max(len(name) for name in summary)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in summary.items())
+
+
+def _shard(cells: list[Any], text: str | None) -> list[Any]:
+    if text is None:
+        return cells
+    first, slash, second = text.partition("/")
+    if not (slash and first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second)):
+        raise InputError(f"{text!r}", where="--shard", accepted="I/N with 1 <= I <= N")
+    ordered = sorted(cells, key=lambda cell: str(cell.spec.key))
+    return ordered[int(first) - 1 :: int(second)]
+
+
+@click.command()
+@click.option("--out", default="results/demo", show_default=True, help="Results folder.")
+@execution_options
+@click.pass_context
+def demo(ctx: click.Context, /, out: str, **values: Any) -> None:
+    """Train and rank the built-in methods on handwritten digits, in minutes on two cores.
+
+    Example: prunebench demo
+    """
+    load_plugins(ctx)
+    from prunebench.bench.boards import write_board
+    from prunebench.bench.driver import run_cells
+    from prunebench.bench.grid import expand, read_grid
+    from prunebench.bench.store import Store
+
+    loaded, path = read_grid("demo")
+    settings = running(ctx, values, os.cpu_count() or 1, inline=False)
+    store = Store.open(out)
+    report = run_cells(expand(loaded, path), store, settings, experiment=loaded.name)
+    code = tell(report)
+    trained = len(report.outcomes)
+    print(f"{trained} cells trained now, {len(report.standing)} recorded before", file=sys.stderr)
+    board = write_board([store.root], store.root / "leaderboard")
+    print(board.markdown)
+    print("\n".join(f"wrote {path}" for path in board.paths), file=sys.stderr)
+    ctx.exit(code)

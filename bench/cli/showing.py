@@ -1,0 +1,140 @@
+"""Verbs that only look: status, methods, datasets, doctor."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prunebench.bench.cli.common import load_plugins, results_folder
+
+
+@click.command()
+@click.argument("results", default="results/demo")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, keys included.")
+@click.pass_context
+def status(ctx: click.Context, results: str, as_json: bool) -> None:
+    """Show a folder's records by status, running cells, and files that do not check out.
+
+    Exit code 1 if a record is damaged or was edited.
+
+    Example: prunebench status results/demo
+    """
+    from prunebench.bench.claims import Claims
+    from prunebench.bench.store import Store
+
+    store = Store.open(results_folder(results), create=False)
+    scan = store.scan()
+    counts = Counter(record.status for record in scan.records)
+    claims = Claims(store.claims)
+    names = sorted(p.stem for p in store.claims.glob("*.json")) if store.claims.is_dir() else []
+    held = [(key, holder) for key in names if (holder := claims.holder(key)) is not None]
+    if as_json:
+        print(json.dumps({
+            "results": results,
+            "counts": dict(sorted(counts.items())),
+            "records": [{"key": r.key, "status": r.status, "reason": r.reason}
+                        for r in scan.records],
+            "problems": [{"path": str(p.path), "reason": p.reason} for p in scan.problems],
+            "running": [{"key": key, "holder": str(holder)} for key, holder in held],
+        }, indent=2))  # fmt: skip
+        ctx.exit(1 if scan.problems else 0)
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True)
+    table = Table(title=results)
+    table.add_column("status")
+    table.add_column("cells", justify="right")
+    for name in ("done", "diverged", "skipped", "failed", "killed"):
+        table.add_row(name, str(counts.get(name, 0)))
+    table.add_row("running now", str(len(held)))
+    console.print(table)
+    for record in [r for r in scan.records if r.status in ("failed", "killed")][:20]:
+        method = record.spec.get("method", {}).get("name", "?")
+        console.print(f"{record.status}: {record.key} {method}: {record.reason}", markup=False)
+    for problem in scan.problems:
+        console.print(f"problem: {problem.path}: {problem.reason}", markup=False, style="red")
+    ctx.exit(1 if scan.problems else 0)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print full cards as JSON.")
+@click.pass_context
+def methods(ctx: click.Context, as_json: bool) -> None:
+    """List the pruning methods with what they need, keep and cost.
+
+    Example: prunebench methods --json
+    """
+    load_plugins(ctx)
+    from prunebench.bench.cards import method_cards
+
+    cards = method_cards()
+    if as_json:
+        print(json.dumps(cards, indent=2))
+        return
+    columns = ("name", "kind", "keeps", "needs", "extra cost", "clean data", "paper")
+    _table("methods", columns, [
+        (c["name"], c["kind"], c["side"], ", ".join(c["signals"]), c["cost"], c["clean_data"],
+         c["paper"]) for c in cards
+    ])  # fmt: skip
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_context
+def datasets(ctx: click.Context, as_json: bool) -> None:
+    """List the data sets and their options.
+
+    Example: prunebench datasets
+    """
+    load_plugins(ctx)
+    from prunebench.bench.cards import dataset_cards
+
+    cards = dataset_cards()
+    if as_json:
+        print(json.dumps(cards, indent=2))
+        return
+    columns = ("name", "what", "recipe", "options")
+    _table("datasets", columns, [
+        (c["usage"], c["summary"], c["recipe"], ", ".join(c["options"])) for c in cards
+    ])  # fmt: skip
+
+
+def _table(title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title)
+    for number, column in enumerate(columns):
+        table.add_column(column, no_wrap=number == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console().print(table)
+
+
+@click.command()
+@click.option("--out", default=None, help="Also check that this results folder can be written.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_context
+def doctor(ctx: click.Context, out: str | None, as_json: bool) -> None:
+    """Check Python, torch, the tracking stack, plug-ins and a results folder.
+
+    Exit code 1 if something is broken.
+
+    Example: prunebench doctor
+    """
+    from prunebench.bench.health import checks
+
+    found = checks(Path(out) if out else None, tuple(ctx.obj or ()))
+    if as_json:
+        print(json.dumps([{"check": c.name, "ok": c.ok, "detail": c.detail} for c in found],
+                         indent=2))  # fmt: skip
+    else:
+        for check in found:
+            print(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<22} {check.detail}")
+    ctx.exit(0 if all(check.ok for check in found) else 1)

@@ -1,0 +1,193 @@
+"""Runs cells through an executor, keeps the mirror fed, and records what workers could not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prunebench.bench.cell import final_record
+from prunebench.bench.environment import environment
+from prunebench.bench.executors.base import Event, Job, Outcome, Status
+from prunebench.bench.executors.local import LocalExecutor
+from prunebench.bench.planning import Planned, plan_jobs
+from prunebench.bench.progress import Progress
+from prunebench.bench.spec import Cell
+from prunebench.bench.store import Store
+from prunebench.record import Record, canonical
+from prunebench.registry import DATASETS
+
+
+@dataclass(frozen=True)
+class Running:
+    """How cells are run; none of it moves a result.
+
+    Attributes:
+        workers: Cells at once.
+        threads: Intra-op threads per cell on CPU.
+        devices: Torch devices to spread the cells over.
+        slots_per_device: Cells at once on each device, where ``devices`` are not CPUs.
+        checkpoint_s: Seconds between checkpoints inside a run.
+        time_limit_s: Limit per cell, or None.
+        retry_failed: Whether failed cells are run again.
+        plugins: Files whose decorators register methods and data sets.
+        mlflow: Whether to mirror into MLflow.
+        mlflow_uri: Tracking URI; None for a database in the results folder.
+        quiet: No progress display.
+        inline: Run in this process.
+    """
+
+    workers: int = 1
+    threads: int = 1
+    devices: tuple[str, ...] = ("cpu",)
+    slots_per_device: int = 1
+    checkpoint_s: float = 30.0
+    time_limit_s: float | None = None
+    retry_failed: bool = False
+    plugins: tuple[str, ...] = ()
+    mlflow: bool = True
+    mlflow_uri: str | None = None
+    quiet: bool = False
+    inline: bool = False
+
+
+@dataclass
+class Report:
+    """What a call did.
+
+    Attributes:
+        outcomes: Of the cells that were run now.
+        standing: Keys whose records stood already.
+        planned: The plan.
+        warnings: Lines for the user.
+    """
+
+    planned: Planned
+    outcomes: list[Outcome] = field(default_factory=list)
+    standing: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def count(self, status: str) -> int:
+        """Cells run now that ended in a status."""
+        return sum(outcome.status == status for outcome in self.outcomes)
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    store: Store,
+    running: Running,
+    losses: Sequence[int] | None = None,
+    experiment: str = "prunebench",
+) -> Report:
+    """Runs every cell whose record does not stand yet.
+
+    A scoring run is repeated, its record kept, only where a cell still to be run needs evidence
+    that is not there.
+
+    Raises:
+        InputError: Bad settings.
+        KeyboardInterrupt: Stopped by the user; finished cells are recorded.
+    """
+    planned = plan_jobs(cells, losses)
+    check_data(planned.cells.values())
+    open_keys = {
+        job.key
+        for job in planned.jobs
+        if final_record(store, job.key, running.retry_failed) is None
+    }
+    needed = {key for job in planned.jobs if job.key in open_keys for key in (*job.after, job.key)}
+    jobs = [job for job in planned.jobs if job.key in needed]
+    report = Report(planned, standing=[j.key for j in planned.jobs if j.key not in open_keys])
+    if not jobs:
+        return report
+    with ExitStack() as stack:
+        mirror = _mirror(store, running, experiment, stack, report)
+        display = stack.enter_context(
+            Progress(jobs, running.workers, mode="quiet" if running.quiet else "auto")
+        )
+
+        def on_event(event: Event) -> None:
+            display(event)
+            if event.kind == "finished" and mirror is not None:
+                mirror(event.key)
+
+        executor = LocalExecutor(
+            slots=running.workers,
+            threads=running.threads,
+            devices=running.devices,
+            slots_per_device=running.slots_per_device,
+            time_limit_s=running.time_limit_s,
+            plugins=running.plugins,
+            settings={
+                "root": str(store.root),
+                "checkpoint_s": running.checkpoint_s,
+                "retry_failed": running.retry_failed,
+                "threads": running.threads,
+            },
+            on_lost=lambda job, status, reason: record_lost(store, job, status, reason),
+            inline=running.inline and running.time_limit_s is None,
+        )
+        report.outcomes = executor.run(jobs, on_event)
+    return report
+
+
+def check_data(cells: Iterable[Cell]) -> None:
+    """Looks at every data set's files once, before anything trains.
+
+    Raises:
+        InputError: A file is missing, damaged or foreign.
+    """
+    seen: set[str] = set()
+    for cell in cells:
+        slot = canonical([cell.spec.dataset.name, dict(cell.data)])
+        if slot not in seen:
+            seen.add(slot)
+            DATASETS.get(cell.spec.dataset.name).target(**cell.data).check()
+
+
+def record_lost(store: Store, job: Job, status: Status, reason: str) -> None:
+    """Writes the record of a cell whose worker could not (killed, time limit)."""
+    if final_record(store, job.key) is not None:
+        return
+    store.save(
+        Record(
+            key=job.key,
+            spec=job.payload["spec"],
+            status=status,
+            reason=" ".join(reason.split())[:300],
+            environment=environment(torch.device("cpu")),
+        ),
+        {"traceback.txt": reason.encode()},
+    )
+
+
+def _mirror(
+    store: Store, running: Running, experiment: str, stack: ExitStack, report: Report
+) -> Callable[[str], None] | None:
+    if not running.mlflow:
+        return None
+    from prunebench.bench.tracking import Tracking
+
+    tracking: Any = Tracking(running.mlflow_uri, Path(store.root), experiment)
+
+    def close() -> None:
+        summary = tracking.close()
+        if summary.lost:
+            report.warnings.append(
+                f"MLflow: {summary.lost} runs not mirrored ({summary.reason}); "
+                "`prunebench sync` writes them"
+            )
+
+    stack.callback(close)
+    tracking.start()
+
+    def submit(key: str) -> None:
+        record = final_record(store, key, retry_failed=False)
+        if record is not None:
+            tracking.submit(record, store.artifacts / key)
+
+    return submit

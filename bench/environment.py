@@ -1,0 +1,57 @@
+"""Where a run took place: device, versions, threads; recorded, and never part of a key."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import prunebench
+
+
+@cache
+def source_digest() -> str:
+    """12 hex digits over the package's own source files; a warning when it differs, no key."""
+    root = Path(prunebench.__file__).parent
+    digest = hashlib.sha256()
+    for folder in (root, *(root / name for name in ("bench", "methods", "datasets"))):
+        for path in sorted(folder.glob("*.py")):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Facts that may move results or times."""
+    cuda = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if cuda else _processor()
+    return {
+        "device": device.type,
+        "device_class": name,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count() or 1,
+        "platform": f"{sys.platform}-{platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "cuda": str(torch.version.cuda) if cuda else "",
+        "prunebench": prunebench.__version__,
+        "source": source_digest(),
+    }

@@ -1,0 +1,49 @@
+"""Forward passes without gradient, in large batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+#: Samples per eval-mode batch.
+EVAL_BATCH = 2048
+
+
+@torch.no_grad()
+def forward_all(
+    model: nn.Module,
+    n: int,
+    batch: Callable[[int, int], Tensor],
+    autocast: AbstractContextManager[None],
+    *,
+    features: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Logits (and features) of n samples in eval mode; the model's mode is restored.
+
+    Args:
+        model: A network with ``features`` and ``head``.
+        n: Number of samples.
+        batch: Gives the network input for positions start..stop.
+        autocast: Precision context.
+        features: Whether the features are wanted too.
+
+    Returns:
+        float32 [n, C] and float32 [n, D] or None.
+    """
+    training = model.training
+    model.eval()
+    logits: list[Tensor] = []
+    vectors: list[Tensor] = []
+    net = cast(Any, model)
+    with autocast:
+        for start in range(0, n, EVAL_BATCH):
+            f = net.features(batch(start, min(start + EVAL_BATCH, n)))
+            logits.append(net.head(f).float())
+            if features:
+                vectors.append(f.float())
+    model.train(training)
+    return torch.cat(logits), torch.cat(vectors) if features else None

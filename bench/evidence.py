@@ -1,0 +1,272 @@
+"""Evidence once: what one full-data run shows to every static method.
+
+A recorder watches a run without touching it; the folder it leaves is read by all methods and
+ratios of that (data set, noise, seed, recipe).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prunebench.bench.evaluate import forward_all
+from prunebench.bench.strong import strong_view
+from prunebench.bench.trainer import Trainer
+from prunebench.datasets.task import Task
+from prunebench.errors import InputError
+from prunebench.methods.base import EvidenceSpec, Snapshot, StrongView
+from prunebench.record import file_digest
+
+MANIFEST = "manifest.json"
+SIGNAL_NAMES = ("p_target", "correct")
+
+
+def merge(needs: Iterable[EvidenceSpec]) -> EvidenceSpec:
+    """The union of what several methods need from one run."""
+    signals: set[str] = set()
+    snapshots: set[int] = set()
+    strong: set[int] = set()
+    repeats, ssl = 1, False
+    for need in needs:
+        signals |= need.signals
+        snapshots |= set(need.snapshots)
+        strong |= set(need.strong)
+        repeats, ssl = max(repeats, need.repeats), ssl or need.ssl
+    return EvidenceSpec(
+        frozenset(signals), tuple(sorted(snapshots)), tuple(sorted(strong)), repeats, ssl
+    )
+
+
+def to_json(need: EvidenceSpec) -> dict[str, Any]:
+    """Plain values for job payloads and manifests."""
+    return {
+        "signals": sorted(need.signals),
+        "snapshots": list(need.snapshots),
+        "strong": list(need.strong),
+    }
+
+
+def from_json(value: Mapping[str, Any]) -> EvidenceSpec:
+    """Inverse of ``to_json``."""
+    return EvidenceSpec(
+        frozenset(value["signals"]), tuple(value["snapshots"]), tuple(value["strong"])
+    )
+
+
+def covers(have: EvidenceSpec, need: EvidenceSpec) -> bool:
+    """Whether recorded evidence serves a need."""
+    return (
+        need.signals <= have.signals
+        and set(need.snapshots) <= set(have.snapshots)
+        and set(need.strong) <= set(have.strong)
+    )
+
+
+class Recorder:
+    """Observer of a full-data run; a pure read in eval mode, with streams of its own."""
+
+    def __init__(self, need: EvidenceSpec) -> None:
+        unknown = need.signals - set(SIGNAL_NAMES)
+        if unknown:
+            raise InputError(
+                f"unknown evidence signals {sorted(unknown)}", accepted=", ".join(SIGNAL_NAMES)
+            )
+        self.need, self.signals = need, need.signals
+        self.rows: dict[str, list[Tensor]] = {name: [] for name in sorted(need.signals)}
+        self.views: dict[str, dict[str, Tensor]] = {}
+        self.scoring = 0
+
+    def epoch_end(self, trainer: Trainer) -> None:
+        """Takes a row of every signal, and snapshots where they are due."""
+        for name, rows in self.rows.items():
+            value = trainer.tables.signal(name)
+            rows.append((value > 0.5 if name == "correct" else value).cpu().clone())
+        if trainer.epoch in self.need.snapshots:
+            logits, features = forward_all(
+                trainer.model,
+                len(trainer.rows),
+                lambda a, b: trainer.inputs.clean(trainer.rows[a:b]),
+                trainer.autocast(),
+                features=True,
+            )
+            assert features is not None
+            self.views[f"snapshot-{trainer.epoch}"] = {
+                "logits": logits.cpu(),
+                "features": features.cpu(),
+            }
+            self.scoring += len(trainer.rows)
+        if trainer.epoch in self.need.strong:
+            stream = trainer.stream("evidence-strong")
+            logits, features = forward_all(
+                trainer.model,
+                len(trainer.rows),
+                lambda a, b: strong_view(trainer.inputs, trainer.rows[a:b], stream),
+                trainer.autocast(),
+                features=True,
+            )
+            assert features is not None
+            self.views[f"strong-{trainer.epoch}"] = {
+                "confidence": logits.softmax(1).max(1).values.cpu(),
+                "features": features.cpu(),
+            }
+            self.scoring += len(trainer.rows)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Rows and views so far."""
+        state = {f"row.{n}": torch.stack(rows) for n, rows in self.rows.items() if rows}
+        for view, parts in self.views.items():
+            state |= {f"view.{view}.{part}": value for part, value in parts.items()}
+        return state | {"scoring": torch.tensor(self.scoring)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restores them."""
+        self.scoring = int(state["scoring"])
+        for name, value in state.items():
+            kind, _, rest = name.partition(".")
+            if kind == "row":
+                self.rows[rest] = list(value)
+            elif kind == "view":
+                view, _, part = rest.rpartition(".")
+                self.views.setdefault(view, {})[part] = value
+
+    def write(self, folder: Path, trainer: Trainer, facts: Mapping[str, Any]) -> None:
+        """Writes arrays and a manifest with their digests into an empty folder."""
+        arrays: dict[str, np.ndarray[Any, Any]] = {"ids": trainer.rows.cpu().numpy()}
+        for name, rows in self.rows.items():
+            value = torch.stack(rows).numpy()
+            arrays[name] = np.packbits(value, axis=1) if name == "correct" else value
+        for view, parts in self.views.items():
+            arrays |= {f"{view}-{part}": value.numpy() for part, value in parts.items()}
+        files: dict[str, str] = {}
+        for name, array in arrays.items():
+            path = folder / f"{name}.npy"
+            np.save(path, array, allow_pickle=False)
+            files[path.name] = file_digest(path)
+        manifest = {
+            **facts,
+            "needs": to_json(self.need),
+            "epochs": trainer.epoch,
+            "trained": trainer.ledger.trained,
+            "scoring": self.scoring,
+            "files": files,
+        }
+        (folder / MANIFEST).write_text(json.dumps(manifest, sort_keys=True, indent=1))
+
+
+class Damaged(Exception):
+    """An evidence folder that is torn or was changed; it is quarantined and redone."""
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of an evidence folder, or None where there is none.
+
+    Raises:
+        Damaged: It cannot be read.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        from_json(manifest["needs"])
+        assert isinstance(manifest["files"], dict)
+    except FileNotFoundError:
+        if folder.exists():
+            raise Damaged(f"{folder}: no manifest") from None
+        return None
+    except (ValueError, KeyError, TypeError, AssertionError, OSError) as error:
+        raise Damaged(f"{folder}: unreadable manifest ({error})") from None
+    return dict(manifest)
+
+
+def verify(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Checks every file of a folder against its digest.
+
+    Raises:
+        Damaged: A file is missing or differs.
+    """
+    for name, digest in manifest["files"].items():
+        path = folder / name
+        if path.name != name or not path.is_file() or file_digest(path) != digest:
+            raise Damaged(f"{path}: missing or changed since it was recorded")
+
+
+class RecordedEvidence:
+    """Evidence as a static method reads it; see ``methods.base.Evidence``.
+
+    Args:
+        task: The task whose training split the rows belong to.
+        warmup: Tw of the recipe.
+        folders: One verified folder per repeat.
+        ssl: Self-supervised features of the original training split, or None.
+        oracle: Whether clean labels may be read.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        epochs: int,
+        warmup: int,
+        folders: list[Path],
+        ssl: Tensor | None = None,
+        oracle: bool = False,
+    ) -> None:
+        self._task, self.warmup, self.epochs = task, warmup, epochs
+        self._folders, self._ssl, self._oracle = folders, ssl, oracle
+        self.labels = task.train.labels
+        self.ids = task.train.rows
+        self.num_classes = task.raw.num_classes
+        for folder in folders:
+            if not np.array_equal(self._array(folder, "ids"), self.ids.numpy()):
+                raise Damaged(f"{folder}: recorded for another training split")
+
+    def _array(self, folder: Path, name: str) -> np.ndarray[Any, Any]:
+        path = folder / f"{name}.npy"
+        if not path.is_file():
+            raise KeyError(f"evidence {name!r} was not declared in needs()")
+        array: np.ndarray[Any, Any] = np.load(path, allow_pickle=False)
+        return array
+
+    def _tensor(self, name: str, repeat: int = 0) -> Tensor:
+        return torch.from_numpy(self._array(self._folders[repeat], name))
+
+    @property
+    def clean_labels(self) -> Tensor:
+        """int64 [N], oracles only."""
+        if not self._oracle:
+            raise PermissionError("clean labels are for oracles; declare `oracle = True`")
+        return self._task.clean_labels
+
+    @property
+    def p_target(self) -> Tensor:
+        """float32 [E, N]."""
+        return self._tensor("p_target")
+
+    @property
+    def correct(self) -> Tensor:
+        """bool [E, N]."""
+        packed = self._array(self._folders[0], "correct")
+        bits = np.unpackbits(packed, axis=1, count=len(self.ids))
+        return torch.from_numpy(bits.astype(bool))
+
+    @property
+    def ssl_features(self) -> Tensor:
+        """float32 [N, D]."""
+        if self._ssl is None:
+            raise KeyError("ssl features were not declared in needs()")
+        return self._ssl[self.ids]
+
+    def snapshot(self, epoch: int, repeat: int = 0) -> Snapshot:
+        """Eval-mode outputs on the clean view."""
+        name = f"snapshot-{epoch}"
+        return Snapshot(
+            self._tensor(f"{name}-logits", repeat), self._tensor(f"{name}-features", repeat)
+        )
+
+    def strong(self, epoch: int) -> StrongView:
+        """Eval-mode outputs on one strong view."""
+        name = f"strong-{epoch}"
+        return StrongView(self._tensor(f"{name}-confidence"), self._tensor(f"{name}-features"))

@@ -1,0 +1,197 @@
+"""Grid files: TOML in, run specifications out. An error names file, field and accepted values."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from prunebench.bench.recipe import Scalar
+from prunebench.bench.spec import Cell, HeldOut, build_cell, validation_line
+from prunebench.errors import InputError, nearest
+from prunebench.methods.compose import resolve_method
+
+PRESETS = Path(__file__).parent / "grids"
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def parse_seeds(value: Any) -> list[int]:
+    """``3``, ``[0, 1]`` or ``"0..4"`` (both ends included) as a list of seeds."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+)(?:\.\.(\d+))?", value.strip())
+        if not match:
+            raise ValueError('seeds are an integer, a list, or a range such as "0..4"')
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last - first > 100_000:
+            raise ValueError("the range of seeds is empty or too long")
+        return list(range(first, last + 1))
+    seeds: list[int] = _as_list(value)
+    if not all(type(s) is int and s >= 0 for s in seeds):
+        raise ValueError('seeds are an integer, a list, or a range such as "0..4"')
+    return seeds
+
+
+Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+Ratios = Annotated[
+    list[Annotated[float, Field(ge=0, lt=1)]], BeforeValidator(_as_list), Field(min_length=1)
+]
+Seeds = Annotated[list[int], BeforeValidator(parse_seeds), Field(min_length=1)]
+Axis = Scalar | list[Scalar]
+
+
+class Block(BaseModel):
+    """One product of axes; in a file's ``[[block]]`` it overrides the top level.
+
+    ``params`` holds options by method name; a list of values is an axis of its own.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    dataset: Names | None = None
+    noise: Names | None = None
+    method: Names | None = None
+    ratio: Ratios | None = None
+    seed: Seeds | None = None
+    recipe: str | None = None
+    criterion: Names | None = None
+    budget: Literal["samples", "paper", "epochs"] | None = None
+    budget_share: float | None = Field(None, ge=0, lt=1)
+    params: dict[str, dict[str, Axis]] | None = None
+    dataset_params: dict[str, Scalar] | None = None
+    recipe_params: dict[str, Any] | None = None
+    criterion_params: dict[str, dict[str, Scalar]] | None = None
+    noise_params: dict[str, Scalar] | None = None
+    reference: HeldOut | None = None
+    proxy: Literal["shared", "own"] | None = None
+
+
+class Grid(Block):
+    """A grid file.
+
+    ``name`` becomes the results folder's name; ``losses`` lists epochs whose per-sample losses
+    are stored (``[]`` for all).
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,80}$")
+    about: str = ""
+    losses: list[int] | None = None
+    block: list[Block] = Field(default_factory=list)
+
+
+def read_grid(source: str | Path) -> tuple[Grid, str]:
+    """Reads a grid from a TOML file or the name of a built-in one.
+
+    Returns:
+        The grid and the file's path, for messages.
+
+    Raises:
+        InputError: No such file, malformed TOML, or a field that is not accepted.
+    """
+    path = Path(source)
+    if not path.suffix and not path.exists():
+        path = PRESETS / f"{source}.toml"
+        if not path.is_file():
+            known = sorted(p.stem for p in PRESETS.glob("*.toml"))
+            raise InputError(
+                f"no grid file and no built-in grid {str(source)!r}",
+                accepted=f"a .toml file or {nearest(str(source), known)}",
+            )
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=str(path)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"malformed TOML: {error}", where=str(path)) from None
+    try:
+        return Grid.model_validate(content), str(path)
+    except ValidationError as error:
+        raise _field_error(error, str(path)) from None
+
+
+def _field_error(error: ValidationError, where: str) -> InputError:
+    first = error.errors()[0]
+    if first["type"] == "extra_forbidden":
+        name = str(first["loc"][-1])
+        known = Grid.model_fields if len(first["loc"]) == 1 else Block.model_fields
+        if first["loc"][0] == "reference":
+            known = HeldOut.model_fields
+        return InputError(f"unknown field {name!r}", where=where, accepted=nearest(name, known))
+    return validation_line(error, where)
+
+
+def expand(grid: Grid, where: str) -> list[Cell]:
+    """All cells of a grid, each once, in a fixed order.
+
+    Methods that train on everything (``full``) appear once whatever the ratios.
+
+    Raises:
+        InputError: A name, option or value that is not accepted, with the file's name.
+    """
+    cells: dict[str, Cell] = {}
+    for block in grid.block or [Block()]:
+        merged = _merge(grid, block)
+        _check_params(merged, where)
+        for cell in _product(merged, where):
+            cells.setdefault(cell.spec.key, cell)
+    return list(cells.values())
+
+
+def _merge(grid: Grid, block: Block) -> Block:
+    values: dict[str, Any] = {}
+    for name in Block.model_fields:
+        own, top = getattr(block, name), getattr(grid, name)
+        both = isinstance(own, dict) and isinstance(top, dict)
+        values[name] = {**top, **own} if both else (top if own is None else own)
+    return Block.model_construct(**values)
+
+
+def _check_params(block: Block, where: str) -> None:
+    for name in block.params or {}:
+        if name not in (block.method or []):
+            raise InputError(
+                f"options for {name!r}, which is not in 'method'",
+                where=f"{where}: params", accepted=", ".join(block.method or []),
+            )  # fmt: skip
+
+
+def _product(block: Block, where: str) -> Iterator[Cell]:
+    for name in ("dataset", "method"):
+        if not getattr(block, name):
+            raise InputError(f"field {name!r} is missing", where=where)
+    axes = itertools.product(
+        block.dataset or [], block.criterion or ["ce"], block.noise or ["clean"],
+        block.seed or [0], block.method or [],
+    )  # fmt: skip
+    common: dict[str, Any] = {"budget": block.budget or "samples"}
+    for name in ("budget_share", "reference", "proxy"):
+        if getattr(block, name) is not None:
+            common[name] = getattr(block, name)
+    for dataset, criterion, noise, seed, method in axes:
+        whole = resolve_method(method).ratios == "zero"
+        for ratio in [0.0] if whole else (block.ratio or [0.0]):
+            for params in _options((block.params or {}).get(method, {})):
+                extra = dict(common)
+                if whole:
+                    extra["budget"], extra["budget_share"] = "samples", None
+                yield build_cell(
+                    dataset=dataset, noise=noise, method=method, ratio=ratio, seed=seed,
+                    recipe=block.recipe, criterion=criterion, params=params,
+                    dataset_params=block.dataset_params, recipe_params=block.recipe_params,
+                    criterion_params=(block.criterion_params or {}).get(criterion),
+                    noise_params=block.noise_params, where=where, **extra,
+                )  # fmt: skip
+
+
+def _options(table: dict[str, Axis]) -> Iterator[dict[str, Scalar]]:
+    names = list(table)
+    values = [v if isinstance(v, list) else [v] for v in table.values()]
+    for chosen in itertools.product(*values):
+        yield dict(zip(names, chosen, strict=True))

@@ -1,0 +1,86 @@
+"""From cells to jobs: shared scoring runs first, everything else after what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prunebench.methods.compose import resolve_method
+
+from prunebench.bench.evidence import merge, to_json
+from prunebench.bench.executors.base import Job
+from prunebench.bench.proxies import evidence_needs, proxy_specs
+from prunebench.bench.spec import Cell
+from prunebench.methods.base import EvidenceSpec
+from prunebench.record import canonical
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A grid ready to run.
+
+    Attributes:
+        jobs: Dependencies first.
+        cells: The cell of every job, the added scoring runs included.
+        shared: Keys of the scoring runs that static methods share.
+        added: Keys of scoring runs that the grid itself did not ask for.
+    """
+
+    jobs: list[Job]
+    cells: dict[str, Cell]
+    shared: list[str]
+    added: list[str]
+
+
+def plan_jobs(cells: Sequence[Cell], losses: Sequence[int] | None = None) -> Planned:
+    """Plans jobs for cells.
+
+    Args:
+        cells: What is wanted; doubles are dropped.
+        losses: Epochs whose per-sample losses every cell stores; ``[]`` for all, None for none.
+    """
+    wanted = {cell.spec.key: cell for cell in cells}
+    known = dict(wanted)
+    needs: dict[str, list[EvidenceSpec]] = {}
+    after: dict[str, tuple[str, ...]] = {}
+    for cell in wanted.values():
+        info = resolve_method(cell.spec.method.name)
+        pruner = info.build({**cell.spec.method.params, **cell.method_params})
+        need = evidence_needs(pruner, cell.spec)
+        proxies = proxy_specs(pruner, cell.spec)
+        after[cell.spec.key] = tuple(proxy.key for proxy in proxies)
+        for proxy in proxies:
+            needs.setdefault(proxy.key, []).append(need)
+            known.setdefault(proxy.key, Cell(proxy, cell.data, {}))
+    first = list(needs)
+    order = first + [key for key in wanted if key not in needs]
+    jobs = [
+        Job(
+            key=key,
+            payload=_payload(known[key], merge(needs[key]) if key in needs else None, losses),
+            after=after.get(key, ()),
+            label=known[key].spec.label,
+            group=canonical([known[key].spec.dataset.name, dict(known[key].data)]),
+            cost=_cost(known[key]),
+        )
+        for key in order
+    ]
+    return Planned(jobs, known, first, [key for key in first if key not in wanted])
+
+
+def _payload(
+    cell: Cell, evidence: EvidenceSpec | None, losses: Sequence[int] | None
+) -> dict[str, Any]:
+    return {
+        "spec": cell.spec.content,
+        "data": dict(cell.data),
+        "method_params": dict(cell.method_params),
+        "evidence": to_json(evidence) if evidence is not None else None,
+        "losses": None if losses is None else list(losses),
+    }
+
+
+def _cost(cell: Cell) -> float:
+    """Expected duration in epochs of full training."""
+    return cell.spec.recipe.epochs * max(0.05, 1.0 - cell.spec.ratio)

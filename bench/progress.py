@@ -1,0 +1,178 @@
+"""What a user sees while a grid runs: one live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from prunebench.bench.executors.base import Event, Job
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+Mode = Literal["auto", "live", "plain", "quiet"]
+_PLAIN_EVERY_S = 5.0
+_LABEL = 28
+
+
+class Tally:
+    """Counts and the time left, from events alone.
+
+    Args:
+        jobs: All jobs of the run.
+        slots: Workers in use.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], slots: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._jobs = {job.key: job for job in jobs}
+        self._slots, self._clock = max(1, slots), clock
+        self.total, self.finished, self.waiting = len(jobs), 0, 0
+        self.counts: Counter[str] = Counter()
+        self.running: dict[int, tuple[str, float]] = {}
+        self._open_cost = sum(job.cost for job in jobs)
+        self._seconds = self._cost = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Takes in one event."""
+        job = self._jobs[event.key]
+        if event.kind in ("started", "progress"):
+            self.running[event.slot] = (event.key, event.fraction)
+            return
+        if self.running.get(event.slot, ("", 0.0))[0] == event.key:
+            del self.running[event.slot]
+        if event.kind == "finished" and event.outcome is not None:
+            self.finished += 1
+            self._open_cost -= job.cost
+            self.counts[event.outcome.status] += 1
+            # Cells that were skipped or recorded elsewhere say nothing about how long one takes.
+            if event.outcome.status in ("done", "diverged") and event.outcome.attempts:
+                self._seconds += event.outcome.seconds
+                self._cost += job.cost
+
+    def seconds_left(self) -> float | None:
+        """Estimated seconds to the end; None until a cell has been run."""
+        if not self._cost:
+            return None
+        begun = sum(self._jobs[key].cost * share for key, share in self.running.values())
+        left = max(0.0, self._open_cost - begun)
+        workers = min(self._slots, max(1, self.total - self.finished))
+        return left * self._seconds / self._cost / workers
+
+    def label(self, key: str) -> str:
+        """Short text for a job."""
+        return self._jobs[key].label or key
+
+    def line(self) -> str:
+        """Counts and the time left as one line of text."""
+        named = {name: self.counts[name] for name in ("failed", "killed", "diverged", "skipped")}
+        parts = [f"{self.finished}/{self.total} cells"]
+        parts += [f"{count} {name}" for name, count in named.items() if count]
+        left = self.seconds_left()
+        if left is not None and self.finished < self.total:
+            parts.append(f"about {clock_text(left)} left")
+        return ", ".join(parts)
+
+
+def clock_text(seconds: float) -> str:
+    """Seconds as ``45 s``, ``3 min 20 s`` or ``5 h 07 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Progress:
+    """The display of a run: a context manager, called with every event.
+
+    Args:
+        jobs: All jobs of the run.
+        slots: Workers in use.
+        mode: ``auto`` is live on a terminal and plain elsewhere; ``quiet`` prints nothing.
+        stream: Default stderr, so that stdout stays free for results.
+        every_s: Seconds between two plain lines at least.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        slots: int,
+        mode: Mode = "auto",
+        stream: TextIO | None = None,
+        every_s: float = _PLAIN_EVERY_S,
+    ) -> None:
+        self.tally = Tally(jobs, slots)
+        self._stream = stream or sys.stderr
+        terminal = self._stream.isatty()
+        self.mode: Mode = ("live" if terminal else "plain") if mode == "auto" else mode
+        self._every_s, self._printed_at, self._printed = every_s, time.monotonic(), ""
+        self._live: Live | None = None
+
+    def __enter__(self) -> Progress:
+        if self.mode == "live":
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(
+                get_renderable=self._render,
+                console=Console(file=self._stream),
+                refresh_per_second=4,
+                transient=True,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        if self.mode != "quiet" and self.tally.total:
+            self._print(self.tally.line())
+
+    def __call__(self, event: Event) -> None:
+        """Takes in one event; a failure is told at once, anything else when it is time."""
+        self.tally(event)
+        if self.mode == "quiet":
+            return
+        outcome = event.outcome
+        if outcome is not None and outcome.status in ("failed", "killed"):
+            word = "is started again" if event.kind == "requeued" else outcome.status
+            first = outcome.reason.partition("\n")[0]
+            self._print(f"{self.tally.label(event.key)} {word}: {first}")
+        elif self.mode == "plain" and time.monotonic() - self._printed_at >= self._every_s:
+            self._printed_at = time.monotonic()
+            self._print(self.tally.line())
+
+    def _print(self, line: str) -> None:
+        if self._live is not None:
+            self._live.console.print(line, markup=False, highlight=False)
+        elif line != self._printed:
+            self._printed = line
+            print(line, file=self._stream, flush=True)
+
+    def _render(self) -> Any:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        tally = self.tally
+        table = Table.grid(padding=(0, 1))
+        table.add_row(ProgressBar(tally.total or 1, tally.finished, width=24), Text(tally.line()))
+        for slot, (key, share) in sorted(tally.running.items()):
+            name = tally.label(key)
+            short = name if len(name) <= _LABEL else name[: _LABEL - 1] + "…"
+            table.add_row(Text(f"{slot}: {short}"), Text(f"{share:.0%}"))
+        return table

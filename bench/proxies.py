@@ -1,0 +1,127 @@
+"""Where a static method's evidence comes from: the shared full-data run, found or made."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunebench.bench.evidence import (
+    Damaged,
+    RecordedEvidence,
+    covers,
+    from_json,
+    merge,
+    read_manifest,
+    verify,
+)
+from prunebench.bench.reference import reference_needs
+from prunebench.bench.spec import Named, RunSpec
+from prunebench.bench.ssl import ssl_features
+from prunebench.bench.store import Store
+from prunebench.datasets.task import Task
+from prunebench.methods.base import DynamicPruner, EvidenceSpec, Pruner, StaticPruner
+from prunebench.registry import CRITERIA
+
+if TYPE_CHECKING:
+    from prunebench.bench.cell import _Cell
+
+
+class Busy(Exception):
+    """Another process holds the cell or makes the evidence; try again later."""
+
+
+def evidence_needs(pruner: Pruner, spec: RunSpec) -> EvidenceSpec:
+    """What a method needs recorded under a recipe; empty for most dynamic methods."""
+    recipe = spec.recipe
+    if isinstance(pruner, StaticPruner):
+        return pruner.needs(recipe.epochs, recipe.scoring_epoch)
+    if isinstance(pruner, DynamicPruner) and pruner.reference:
+        return reference_needs(pruner.params, recipe.scoring_epoch)
+    return EvidenceSpec()
+
+
+def proxy_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
+    """The full-data runs that serve a cell: one, or one per repeat. They train on plain
+    cross-entropy unless the method asks for the cell's own criterion."""
+    need = evidence_needs(pruner, spec)
+    if not (need.signals or need.snapshots or need.strong):
+        return []
+    criterion = spec.criterion
+    if not getattr(pruner, "proxy_criterion", False):
+        plain = CRITERIA.get("ce")
+        options = {name: option.default for name, option in plain.target.options.items()}
+        criterion = Named(name="ce", version=str(plain.version), params=options)
+    return [spec.proxy_spec(replica, criterion) for replica in range(need.repeats)]
+
+
+def standing(store: Store, key: str, need: EvidenceSpec) -> Path | None:
+    """A verified evidence folder that covers a need, or None; damaged ones are set aside."""
+    folder = store.evidence_path(key)
+    try:
+        manifest = read_manifest(folder)
+        if manifest is None or not covers(from_json(manifest["needs"]), need):
+            return None
+        verify(folder, manifest)
+    except Damaged as error:
+        aside = store.root / "quarantine" / f"evidence-{key}"
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.move(folder, aside)
+        (aside / "reason.txt").write_text(f"{error}\n")
+        return None
+    return folder
+
+
+def gather_evidence(
+    cell: _Cell, task: Task, pruner: Pruner
+) -> tuple[RecordedEvidence, tuple[int, int]]:
+    """Finds or makes what a method needs.
+
+    Returns:
+        The evidence, and (samples trained, samples scored) by the runs that gave it.
+
+    Raises:
+        Busy: Another process is making it.
+        SkipCell: The data cannot give it (no strong view for vectors, say).
+    """
+    from prunebench.bench.cell import run_cell
+
+    spec, store = cell.spec, cell.store
+    need = evidence_needs(pruner, spec)
+    folders: list[Path] = []
+    trained = scored = 0
+    for proxy in proxy_specs(pruner, spec):
+        folder = standing(store, proxy.key, need)
+        if folder is None:
+            old = _recorded(store, proxy.key)
+            wanted = replace(merge([need, old]), repeats=1, ssl=False)
+            options = replace(
+                cell.options, evidence=wanted, losses=None, method_params={}, retry_failed=True
+            )
+            record, _ = run_cell(proxy, store, options)
+            folder = standing(store, proxy.key, need)
+            if folder is None:
+                raise RuntimeError(f"the scoring run {proxy.key} {record.status}: {record.reason}")
+        manifest = read_manifest(folder)
+        assert manifest is not None
+        folders.append(folder)
+        trained += int(manifest["trained"])
+        scored += int(manifest["scoring"])
+    features = None
+    if need.ssl:
+        features, cost = ssl_features(cell, task)
+        trained += cost
+    evidence = RecordedEvidence(
+        task, spec.recipe.epochs, spec.recipe.scoring_epoch, folders, features, pruner.oracle
+    )
+    return evidence, (trained, scored)
+
+
+def _recorded(store: Store, key: str) -> EvidenceSpec:
+    """What an evidence folder already holds, so that a repeat keeps it."""
+    try:
+        manifest = read_manifest(store.evidence_path(key))
+    except Damaged:
+        return EvidenceSpec()
+    return from_json(manifest["needs"]) if manifest else EvidenceSpec()

@@ -1,0 +1,284 @@
+"""The results folder: records are the truth, everything else hangs on their keys.
+
+Every file becomes visible whole, by a rename on one file system, so that readers need no lock
+and a killed writer leaves at most a temporary file behind.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from prunebench.bench.names import check_key, check_name, is_key
+from prunebench.bench.scratch import Scratch
+from prunebench.errors import InputError
+from prunebench.record import Record, RecordError, parse, write_atomic
+
+FOLDERS = ("records", "artifacts", "evidence", "claims", "checkpoints", "quarantine", ".tmp")
+_SIZE_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file among the records that is no valid record, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a results folder holds: the valid records sorted by key, and the rest."""
+
+    records: list[Record]
+    problems: list[Problem]
+
+
+class Store:
+    """A results folder. Cheap to make: it holds nothing but its path.
+
+    Args:
+        root: The folder; ``Store.open`` creates and checks it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self.records = self.root / "records"
+        self.artifacts = self.root / "artifacts"
+        self.claims = self.root / "claims"
+        self._scratch = Scratch(self.root)
+
+    @classmethod
+    def open(cls, path: str | Path, create: bool = True) -> Store:
+        """Opens a results folder and clears what killed writers left more than an hour ago.
+
+        Args:
+            path: The folder.
+            create: Make it where it is missing and insist that it can be written. False opens an
+                existing one for reading and changes nothing.
+
+        Raises:
+            InputError: It cannot be created or written, or (``create=False``) is no such folder.
+        """
+        store = cls(Path(path))
+        if not create:
+            if not store.records.is_dir():
+                raise InputError(
+                    "is no results folder", where=str(path), accepted="a folder with records/"
+                )
+            return store
+        try:
+            for name in FOLDERS:
+                (store.root / name).mkdir(parents=True, exist_ok=True)
+            for folder in (store.records, store._scratch.folder):
+                probe = folder / f".{store._scratch.path('probe').name}.tmp"
+                probe.touch(exist_ok=False)
+                probe.unlink()
+        except OSError as error:
+            raise InputError(
+                f"the results folder cannot be written ({error.strerror or error})",
+                where=str(path),
+                accepted="a writable folder, or a place where one can be made",
+            ) from None
+        store._scratch.clean()
+        return store
+
+    def get(self, key: str) -> Record | None:
+        """The record of a key, or None where there is none.
+
+        Raises:
+            RecordError: The file is torn, edited or unreadable.
+        """
+        path = self._record_path(key)
+        try:
+            return _read(str(path), key)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise RecordError(f"cannot be read ({error.strerror})", where=str(path)) from None
+
+    def save(self, record: Record, artifacts: Mapping[str, bytes] | None = None) -> Record:
+        """Writes artifacts first, then the record that names them by digest.
+
+        Args:
+            record: Artifacts it names already stay named.
+            artifacts: File name -> content, below ``artifacts/<key>/``.
+
+        Returns:
+            The sealed record as it lies on disk.
+
+        Raises:
+            InputError: A malformed key or artifact name; nothing is written then.
+        """
+        path, files = self._record_path(record.key), dict(artifacts or {})
+        paths = {name: self.artifact_path(record.key, name) for name in files}
+        named: dict[str, dict[str, Any]] = dict(record.artifacts)
+        for name, data in files.items():
+            self._scratch.write(paths[name], data)
+            named[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        sealed = replace(record, artifacts=named).sealed()
+        self._scratch.write(path, (sealed.dumps() + "\n").encode())
+        return sealed
+
+    def artifact(self, key: str, name: str) -> bytes:
+        """The content of an artifact, checked against its record.
+
+        Raises:
+            RecordError: No such record or artifact, or its bytes are not the recorded ones.
+        """
+        path = self.artifact_path(key, name)
+        record = self.get(key)
+        if record is None or name not in record.artifacts:
+            known = ", ".join(sorted(record.artifacts)) if record else "no record of this key"
+            raise RecordError(f"no artifact {name!r}", where=key, accepted=known or "none")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise RecordError(f"cannot be read ({error.strerror})", where=str(path)) from None
+        if hashlib.sha256(data).hexdigest() != record.artifacts[name].get("sha256"):
+            raise RecordError("digest mismatch: the artifact was edited or torn", where=str(path))
+        return data
+
+    def artifact_path(self, key: str, name: str) -> Path:
+        """Where an artifact lies; ``artifact`` reads it with its digest checked."""
+        return self.artifacts / check_key(key) / check_name(name)
+
+    def keys(self) -> set[str]:
+        """Keys that have a record file, whole or not; reads no content."""
+        return {name[:-5] for name in self._names() if _is_record_name(name)}
+
+    def scan(self) -> Scan:
+        """Reads every record. Bad files become problems; none of them raises."""
+        records: list[Record] = []
+        problems: list[Problem] = []
+        # A hundred thousand nested dicts set off the cyclic collector for nothing.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            for name in sorted(self._names()):
+                path = os.path.join(self.records, name)
+                if not _is_record_name(name):
+                    problems.append(Problem(Path(path), "not named as a record"))
+                    continue
+                try:
+                    records.append(_read(path, name[:-5]))
+                except FileNotFoundError:
+                    if os.path.islink(path):
+                        problems.append(Problem(Path(path), "is a dangling link"))
+                except RecordError as error:
+                    problems.append(Problem(Path(path), error.what))
+                except OSError as error:
+                    problems.append(Problem(Path(path), f"cannot be read ({error.strerror})"))
+        finally:
+            if collecting:
+                gc.enable()
+        return Scan(records, problems)
+
+    def quarantine(self, path_or_key: str | Path, reason: str) -> Path:
+        """Moves a record and its artifacts aside, with the reason beside them.
+
+        Args:
+            path_or_key: A key, or a file in ``records/`` as ``scan`` reports it.
+            reason: Written to ``reason.json``.
+
+        Returns:
+            The new folder below ``quarantine/``.
+
+        Raises:
+            InputError: Nothing of that name lies in the folder.
+        """
+        path = Path(path_or_key)
+        if isinstance(path_or_key, str) and is_key(path_or_key):
+            path = self._record_path(path_or_key)
+        if path.parent.resolve() != self.records.resolve() or path.name in ("", ".."):
+            raise InputError("is no record", where=str(path), accepted=f"a file in {self.records}")
+        artifacts = self.artifacts / path.stem if is_key(path.stem) else None
+        if not os.path.lexists(path) and not (artifacts and artifacts.is_dir()):
+            raise InputError("nothing to quarantine", where=str(path))
+        aside = _unique(self.root / "quarantine", path.stem)
+        note = {"from": str(path), "reason": reason, "time": time.time()}
+        write_atomic(aside / "reason.json", (json.dumps(note) + "\n").encode())
+        with suppress(FileNotFoundError):
+            os.rename(path, aside / path.name)
+        if artifacts:
+            with suppress(FileNotFoundError):
+                os.rename(artifacts, aside / "artifacts")
+        return aside
+
+    def checkpoint_path(self, key: str) -> Path:
+        """Folder of a cell's checkpoints; made by whoever writes there."""
+        return self.root / "checkpoints" / check_key(key)
+
+    def evidence_path(self, key: str) -> Path:
+        """Folder of an evidence run, published whole."""
+        return self.root / "evidence" / check_key(key)
+
+    def publish_folder(self, tmp: Path, final: Path) -> None:
+        """Makes a finished folder visible under its name at once.
+
+        Args:
+            tmp: A folder from ``scratch``.
+            final: Its place inside the results folder. What stood there is replaced; for the
+                length of one rename nothing stands there, never a mixture.
+
+        Raises:
+            InputError: ``final`` lies outside the results folder.
+        """
+        self._scratch.publish(Path(tmp), Path(final))
+
+    def scratch(self, prefix: str = "work") -> AbstractContextManager[Path]:
+        """A temporary folder on the results folder's file system, removed at the end.
+
+        Raises:
+            InputError: The prefix is no file name.
+        """
+        return self._scratch.work(check_name(prefix))
+
+    def _record_path(self, key: str) -> Path:
+        return self.records / f"{check_key(key)}.json"
+
+    def _names(self) -> list[str]:
+        try:
+            with os.scandir(self.records) as entries:
+                return [entry.name for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            why = f"cannot be listed ({error.strerror})"
+            raise InputError(why, where=str(self.records)) from None
+
+
+def _unique(folder: Path, stem: str) -> Path:
+    number = 0
+    while True:
+        number += 1
+        with suppress(FileExistsError):
+            path = folder / f"{stem}.{number}"
+            path.mkdir(parents=True)
+            return path
+
+
+def _is_record_name(name: str) -> bool:
+    return len(name) == 21 and name.endswith(".json") and is_key(name[:16])
+
+
+def _nonblocking(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _read(path: str, key: str) -> Record:
+    # Opened without blocking: a fifo among the records must not stop the reader.
+    with open(path, "rb", opener=_nonblocking) as file:
+        data = file.read(_SIZE_LIMIT) or b""
+    if len(data) == _SIZE_LIMIT:
+        raise RecordError("is too large for a record", where=path)
+    record = parse(data, path)
+    if record.key != key:
+        raise RecordError(f"file name differs from key {record.key}", where=path)
+    return record

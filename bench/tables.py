@@ -1,0 +1,118 @@
+"""What the trainer knows per sample: device tensors written inside the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SIGNALS = ("p_target", "correct", "margin")
+
+
+class SampleTables:
+    """The tables of one run; implements ``methods.base.Tables``.
+
+    Args:
+        num_samples: N.
+        max_epochs: Rows of the reference-loss history.
+        window: Visits W kept per sample; 0 keeps none.
+        signals: Further signals of ``SIGNALS`` to maintain.
+        plain: Whether the criterion's loss is cross-entropy, so that ``ce`` is ``loss``.
+        device: Where everything lives.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        max_epochs: int,
+        *,
+        window: int = 0,
+        signals: Iterable[str] = (),
+        plain: bool = True,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._n = num_samples
+        self.loss = torch.full((num_samples,), torch.nan, device=device)
+        self.ce = self.loss if plain else self.loss.clone()
+        self.last_seen = torch.full((num_samples,), -1, dtype=torch.int64, device=device)
+        self.seen = torch.zeros(num_samples, dtype=torch.int64, device=device)
+        self.losses = torch.full((window, num_samples), torch.nan, device=device)
+        self.loss_epochs = torch.full((window, num_samples), -1, dtype=torch.int64, device=device)
+        self.reference_loss = torch.full(
+            (max_epochs,), torch.nan, dtype=torch.float64, device=device
+        )
+        self._signals = {
+            name: torch.full((num_samples,), torch.nan, device=device) for name in sorted(signals)
+        }
+
+    @property
+    def num_samples(self) -> int:
+        """N."""
+        return self._n
+
+    def signal(self, name: str) -> Tensor:
+        """float32 [N]; see ``methods.base.Tables``."""
+        return self._signals[name]
+
+    def write(self, index: Tensor, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Stores one batch. Runs inside the step: no value is read back to the host.
+
+        Args:
+            index: int64 [B], positions.
+            losses: float32 [B], unweighted per-sample losses.
+            logits: float [B, C].
+            labels: int64 [B].
+        """
+        self.loss.index_copy_(0, index, losses)
+        if self.ce is not self.loss:
+            ce = F.cross_entropy(logits.float(), labels, reduction="none")
+            self.ce.index_copy_(0, index, ce)
+        if not self._signals:
+            return
+        logits = logits.float()
+        for name, table in self._signals.items():
+            if name == "correct":
+                value = (logits.argmax(1) == labels).float()
+            elif name == "p_target":
+                value = logits.softmax(1).gather(1, labels[:, None]).squeeze(1)
+            else:
+                top = logits.softmax(1).topk(2, dim=1).values
+                value = top[:, 0] - top[:, 1]
+            table.index_copy_(0, index, value)
+
+    def close_epoch(self, visited: Tensor, epoch: int) -> None:
+        """Books the visits of one epoch: each sample of ``visited`` was written once.
+
+        Args:
+            visited: int64 [n], positions.
+            epoch: The epoch that ends.
+        """
+        window = len(self.losses)
+        if window:
+            slot = (self.seen[visited] % window) * self._n + visited
+            self.losses.view(-1).index_copy_(0, slot, self.ce[visited])
+            stamp = torch.full_like(visited, epoch)
+            self.loss_epochs.view(-1).index_copy_(0, slot, stamp)
+        self.seen.index_add_(0, visited, torch.ones_like(visited))
+        self.last_seen.index_fill_(0, visited, epoch)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All tables by name."""
+        state = {
+            "loss": self.loss,
+            "last_seen": self.last_seen,
+            "seen": self.seen,
+            "losses": self.losses,
+            "loss_epochs": self.loss_epochs,
+            "reference_loss": self.reference_loss,
+        }
+        if self.ce is not self.loss:
+            state["ce"] = self.ce
+        return state | {f"signal.{name}": table for name, table in self._signals.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restores tables in place."""
+        for name, table in self.state_dict().items():
+            table.copy_(state[name])

@@ -1,0 +1,82 @@
+"""Tasks of a worker process: arrays are loaded once, noise and splits follow the spec."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from prunebench.bench.spec import RunSpec
+from prunebench.datasets.build import make_task
+from prunebench.datasets.noise import parse_noise
+from prunebench.datasets.task import RawData, Split, Task
+from prunebench.errors import InputError
+from prunebench.record import canonical
+from prunebench.registry import DATASETS
+from prunebench.rng import Streams
+
+_KEPT = 2
+_raw: OrderedDict[str, RawData] = OrderedDict()
+
+
+def load_raw(name: str, params: Mapping[str, Any]) -> RawData:
+    """The arrays of a data set; the last two are kept in the process."""
+    slot = canonical([name, dict(params)])
+    if slot not in _raw:
+        while len(_raw) >= _KEPT:
+            _raw.popitem(last=False)
+        _raw[slot] = DATASETS.get(name).target(**params).load()
+    _raw.move_to_end(slot)
+    return _raw[slot]
+
+
+def streams_of(spec: RunSpec) -> Streams:
+    """The streams of a run: salted with data set and noise, equal for all methods and ratios."""
+    dataset, noise = spec.setting
+    return Streams(spec.seed, dataset, noise)
+
+
+def load_task(spec: RunSpec, data: Mapping[str, Any]) -> Task:
+    """The task of a spec.
+
+    Args:
+        spec: The run.
+        data: Options to open the data set on this machine, paths included.
+
+    Raises:
+        InputError: Missing data, or data that differ from what the spec names.
+    """
+    raw = load_raw(spec.dataset.name, data)
+    task = make_task(
+        raw,
+        parse_noise(spec.noise.name),
+        streams_of(spec),
+        noise_seed=spec.noise.seed,
+        count=spec.noise.count,
+        reference_size=spec.reference.size,
+        reference_mode=spec.reference.mode,
+        validation_size=spec.validation.size,
+        validation_labels=spec.validation.labels,
+    )
+    if task.rule != spec.noise.rule:
+        raise InputError(
+            f"noise {spec.noise.name} means {task.rule} here, the spec says {spec.noise.rule}",
+            where=f"dataset {spec.dataset.name}",
+        )
+    return task
+
+
+def with_reference_in_training(task: Task) -> Task:
+    """The control ``full+reference``: the clean reference samples join the training split."""
+    if task.reference is None:
+        return task
+    fresh = ~torch.isin(task.reference.rows, task.train.rows)
+    rows = torch.cat([task.train.rows, task.reference.rows[fresh]])
+    labels = torch.cat([task.train.labels, task.reference.labels[fresh]])
+    clean = torch.cat([task.clean_labels, task.reference.labels[fresh]])
+    order = rows.argsort()
+    train = Split(rows[order], labels[order])
+    return replace(task, train=train, clean_labels=clean[order])

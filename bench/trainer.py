@@ -1,0 +1,313 @@
+"""The one training loop: static, dynamic and batch-level pruners, any criterion, CPU and CUDA.
+
+Top to bottom: plan the epoch, order it, cut it to the budget, step through it, book the visits,
+measure the reference, evaluate. Nothing is read back to the host inside the step loop.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from prunebench.bench.budget import Clock, batch_bounds, selected_counts
+from prunebench.bench.diagnostics import epoch_diagnostics
+from prunebench.bench.evaluate import forward_all
+from prunebench.bench.images import Inputs
+from prunebench.bench.ledger import Ledger
+from prunebench.bench.models import build_model
+from prunebench.bench.optim import make_optimizer, schedule, set_schedule
+from prunebench.bench.plans import check_plan
+from prunebench.bench.recipe import Recipe
+from prunebench.bench.strong import strong_view
+from prunebench.bench.tables import SampleTables
+from prunebench.datasets.task import Split, Task
+from prunebench.methods.base import Batch, BatchPruner, Criterion, DynamicPruner, Plan, TrainView
+from prunebench.rng import Stream, Streams
+
+
+class Observer(Protocol):
+    """Looks at a run after each epoch without touching it (evidence, loss records)."""
+
+    signals: frozenset[str]
+
+    def epoch_end(self, trainer: Trainer) -> None:
+        """Called when ``trainer.epoch`` epochs are done."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What must survive a restart."""
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restores it."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What one training run is made of."""
+
+    task: Task
+    recipe: Recipe
+    pruner: DynamicPruner
+    criterion: Criterion
+    streams: Streams
+    clock: Clock
+    device: torch.device
+    replica: int = 0
+    observers: Sequence[Observer] = ()
+    reference: Split | None = None
+
+
+class Diverged(Exception):
+    """The loss is no longer finite."""
+
+
+class Trainer:
+    """State of one run; ``fit`` trains it to the end of its budget."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        task, recipe, device = setup.task, setup.recipe, setup.device
+        raw = task.raw
+        self.half = recipe.precision == "bf16"
+        channels_last = device.type == "cuda" or self.half
+        augment = raw.augment if recipe.augment == "dataset" else recipe.augment
+        self.inputs = Inputs(
+            raw.train_x, raw, augment=augment, pad=recipe.pad, device=device,
+            channels_last=channels_last,
+        )  # fmt: skip
+        self.test_inputs = Inputs(raw.test_x, raw, device=device, channels_last=channels_last)
+        self.rows = task.train.rows.to(device)
+        self.labels = task.train.labels.to(device)
+        self.model = self._build_model().to(device)
+        if channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)
+        self.optimizer: Optimizer = make_optimizer(recipe, self.model.parameters())
+        self.criterion = setup.criterion
+        init = setup.streams.get("criterion")
+        self.criterion.begin(len(raw.train_x), raw.num_classes, device, init)
+        view = TrainView(
+            len(self.rows), raw.num_classes, self.labels, recipe.epochs, setup.clock.ratio, device
+        )
+        setup.pruner.begin(view)  # settles which tables are wanted
+        wanted = setup.pruner.signals.union(*(o.signals for o in setup.observers))
+        self.tables = SampleTables(
+            len(self.rows), setup.clock.max_epochs + 1, window=setup.pruner.window,
+            signals=wanted, plain=self.criterion.plain, device=device,
+        )  # fmt: skip
+        self.ledger = Ledger(
+            target=setup.clock.target,
+            num_samples=setup.clock.num_samples,
+            full_epochs=recipe.epochs,
+        )
+        self.epoch = 0
+        self.table: list[dict[str, float | int | None]] = []
+        self.kept_visits = torch.zeros(len(self.rows), dtype=torch.int64, device=device)
+        self.seconds: list[float] = []
+
+    def _build_model(self) -> nn.Module:
+        setup = self.setup
+        stream = setup.streams.get("init")
+        if setup.replica:
+            stream = stream.child("replica", setup.replica)
+        raw = setup.task.raw
+        return build_model(setup.recipe, tuple(raw.train_x.shape[1:]), raw.num_classes, stream)
+
+    def stream(self, name: str, step: int = 0) -> Stream:
+        """The run's stream for a purpose in the present epoch."""
+        stream = self.setup.streams.get(name, self.epoch, step)
+        return stream.child("replica", self.setup.replica) if self.setup.replica else stream
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """bf16 where the recipe asks for it."""
+        return torch.autocast(self.setup.device.type, torch.bfloat16, enabled=self.half)
+
+    def fit(self, after_epoch: Callable[[Trainer], None] = lambda _: None) -> None:
+        """Trains to the end of the budget, from wherever the state stands.
+
+        Args:
+            after_epoch: Called after every epoch (checkpoints, progress).
+
+        Raises:
+            Diverged: The training loss is not finite.
+            SkipCell: The budget cannot be reached.
+        """
+        clock = self.setup.clock
+        cuda = [self.setup.device] if self.setup.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            while not clock.finished(self.epoch, self.ledger.trained):
+                start = time.perf_counter()
+                self._epoch()
+                self.seconds.append(time.perf_counter() - start)
+                after_epoch(self)
+
+    def _epoch(self) -> None:
+        setup, clock = self.setup, self.setup.clock
+        # Dropout and the like read the global generator, which is forked for the run.
+        torch.manual_seed(self.stream("torch").key & 0x7FFFFFFFFFFFFFFF)
+        if setup.pruner.reference and _at_start(setup.pruner):
+            self._measure_reference()
+        progress = clock.progress(self.epoch, self.ledger.trained)
+        plan = setup.pruner.plan(progress, self.tables, self.stream("pruner"))
+        check_plan(plan, len(self.rows), setup.pruner.name)
+        before = self.ledger.trained
+        visited, lr = self._steps(plan)
+        self.tables.close_epoch(visited, self.epoch)
+        self.kept_visits.index_add_(0, visited, torch.ones_like(visited))
+        self.ledger.epochs += 1
+        if plan.forward_only is not None and len(plan.forward_only):
+            self._rescore(plan.forward_only)
+        if setup.pruner.reference and not _at_start(setup.pruner):
+            self._measure_reference()
+        row: dict[str, float | int | None] = {
+            "epoch": self.epoch,
+            "trained": self.ledger.trained - before,
+            "lr": lr,
+            **epoch_diagnostics(
+                self.tables.loss, visited, setup.pruner.last_scores, setup.task.flipped
+            ),
+        }
+        self.epoch += 1
+        for observer in setup.observers:
+            observer.epoch_end(self)
+        every = setup.recipe.eval_every
+        done = clock.finished(self.epoch, self.ledger.trained)
+        row["test_accuracy"] = self.test_accuracy() if every and (
+            self.epoch % every == 0 and not done
+        ) else None  # fmt: skip
+        self.table.append(row)
+        loss = row["train_loss"]
+        if loss is not None and not math.isfinite(loss):
+            raise Diverged(f"training loss is not finite in epoch {self.epoch - 1}")
+
+    def _steps(self, plan: Plan) -> tuple[Tensor, float]:
+        """Runs the optimiser over a plan; returns the positions visited and the last lr."""
+        setup, clock, ledger = self.setup, self.setup.clock, self.ledger
+        room = clock.room(ledger.trained)
+        order = self.stream("order").bits(self.rows[plan.indices]).argsort(stable=True)
+        index = plan.indices[order]
+        weights = None if plan.weights is None else plan.weights[order]
+        pruner = setup.pruner
+        selecting = isinstance(pruner, BatchPruner) and clock.ratio > 0
+        if room is not None and not selecting:
+            index = index[:room]
+            weights = None if weights is None else weights[:room]
+        rows, labels = self.rows[index], self.labels[index]
+        inputs = self.inputs.epoch(rows, self.stream("augment"))
+        bounds = batch_bounds(len(index), setup.recipe.batch_size)
+        batches = (
+            selected_counts(bounds, clock.ratio, room)
+            if selecting
+            else [(start, stop, stop - start) for start, stop in bounds]
+        )
+        rate = schedule(setup.recipe)
+        visited: list[Tensor] = []
+        lr = 0.0
+        self.model.train()
+        for step, (start, stop, k) in enumerate(batches):
+            lr, momentum = rate(clock.fraction(self.epoch, step / len(batches), ledger.trained))
+            set_schedule(self.optimizer, lr, momentum)
+            x = inputs.batch(start, stop)
+            part: Any = slice(start, stop)
+            if selecting:
+                chosen = self._select(x, index[part], labels[part], k, step)
+                x, part = x[chosen], chosen + start
+                visited.append(index[part])
+            self._step(x, index[part], rows[part], labels[part],
+                       None if weights is None else weights[part], k)  # fmt: skip
+            ledger.trained += k
+        ledger.steps += len(batches)
+        return (torch.cat(visited) if visited else index), lr
+
+    def _step(
+        self, x: Tensor, index: Tensor, rows: Tensor, labels: Tensor, weights: Tensor | None, k: int
+    ) -> None:
+        criterion = self.criterion
+        if k == 1:
+            self.model.eval()  # one sample has no batch statistics
+        strong = None
+        with self.autocast():
+            if criterion.views == 2:
+                second = strong_view(self.inputs, rows, self.stream("strong"))
+                logits, strong = self.model(torch.cat([x, second])).float().split(len(x))
+                self.ledger.strong += k
+            else:
+                logits = self.model(x).float()
+        losses = criterion.per_sample(logits, labels, rows, strong)
+        self.tables.write(index, losses.detach(), logits.detach(), labels)
+        loss = losses.mean() if weights is None else (losses * weights).mean()
+        extra = criterion.batch_term(logits, labels, rows, strong)
+        if extra is not None:
+            loss = loss + extra
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        criterion.step()
+        if k == 1:
+            self.model.train()
+
+    @torch.no_grad()
+    def _select(self, x: Tensor, index: Tensor, labels: Tensor, k: int, step: int) -> Tensor:
+        """Scores a batch in eval mode and lets a batch-level method choose k of it."""
+        pruner = cast(BatchPruner, self.setup.pruner)
+        self.model.eval()
+        with self.autocast():
+            features = cast(Any, self.model).features(x)
+            logits = cast(Any, self.model).head(features)
+        self.model.train()
+        self.ledger.scoring_forward += len(x)
+        batch = Batch(logits.float(), features.float(), labels, index)
+        chosen = pruner.select(batch, k, self.stream("select", step))
+        return chosen.sort().values
+
+    def _rescore(self, index: Tensor) -> None:
+        """Forward pass in eval mode on the augmented view; losses enter the tables (IES)."""
+        rows, labels = self.rows[index], self.labels[index]
+        inputs = self.inputs.epoch(rows, self.stream("augment"))
+        logits = forward_all(self.model, len(rows), inputs.batch, self.autocast())[0]
+        losses = self.criterion.per_sample(logits, labels, rows, None).detach()
+        self.tables.write(index, losses, logits, labels)
+        self.tables.close_epoch(index, self.epoch)
+        self.ledger.forward_only += len(index)
+
+    def _measure_reference(self) -> None:
+        """Mean loss of the reference set in eval mode on the clean view, in float64."""
+        reference = self.setup.reference
+        if reference is None:
+            return
+        rows = reference.rows.to(self.setup.device)
+        labels = reference.labels.to(self.setup.device)
+        logits = forward_all(
+            self.model, len(rows), lambda a, b: self.inputs.clean(rows[a:b]), self.autocast()
+        )[0]
+        self.tables.reference_loss[self.epoch] = self._plain_loss(logits, labels).double().mean()
+        self.ledger.reference_forward += len(rows)
+
+    def _plain_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self.criterion.plain:
+            return self.criterion.per_sample(logits, labels, labels)
+        return nn.functional.cross_entropy(logits, labels, reduction="none")
+
+    def test_logits(self) -> Tensor:
+        """float32 [M, C] on the test split, eval mode, clean view."""
+        rows = self.setup.task.test.rows.to(self.setup.device)
+        self.ledger.eval_forward += len(rows)
+        return forward_all(
+            self.model, len(rows), lambda a, b: self.test_inputs.clean(rows[a:b]), self.autocast()
+        )[0]
+
+    def test_accuracy(self) -> float:
+        """Share of the test split that is classified right."""
+        labels = self.setup.task.test.labels.to(self.setup.device)
+        return float((self.test_logits().argmax(1) == labels).double().mean())
+
+
+def _at_start(pruner: DynamicPruner) -> bool:
+    scorer = getattr(pruner, "scorer", None)
+    return getattr(scorer, "reference_at", "epoch_end") == "epoch_start"

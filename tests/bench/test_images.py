@@ -1,0 +1,70 @@
+"""Augmentation: right pixels, uniform draws, and nothing that depends on the company kept."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import functional as TF
+
+from prunebench.bench.images import Inputs, draw_crop_flip
+from prunebench.datasets.task import RawData
+from prunebench.rng import Stream
+
+
+def raw_images(channels: int, height: int, width: int, n: int = 40) -> RawData:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randint(0, 256, (n, channels, height, width), dtype=torch.uint8, generator=generator)
+    y = torch.zeros(n, dtype=torch.int64)
+    mean, std = (0.5, 0.4, 0.3)[:channels], (0.2, 0.25, 0.3)[:channels]
+    return RawData(x, y, x, y, 2, ("a", "b"), "test", mean=mean, std=std, augment="crop_flip")
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (2, 9, 12), (3, 3, 3)])
+def test_pixels_equal_pil(shape):
+    """The same draws through PIL: reflect-pad, crop, flip, normalise."""
+    raw = raw_images(*shape)
+    inputs = Inputs(raw.train_x, raw, augment="crop_flip", pad=4)
+    rows = torch.arange(40)
+    draws = draw_crop_flip(Stream(3), rows, inputs.pad)
+    got = inputs.augmented(rows, draws)
+    for i in range(40):
+        image = raw.train_x[i].permute(1, 2, 0).numpy()
+        planes = []
+        for c in range(shape[0]):
+            pil = Image.fromarray(np.ascontiguousarray(image[:, :, c]))
+            pil = TF.pad(pil, [inputs.pad] * 4, padding_mode="reflect")
+            pil = TF.crop(pil, int(draws.top[i]), int(draws.left[i]), shape[1], shape[2])
+            pil = TF.hflip(pil) if draws.flip[i] else pil
+            planes.append(torch.from_numpy(np.array(pil)))
+        expected = TF.normalize(torch.stack(planes).float() / 255, list(raw.mean), list(raw.std))
+        torch.testing.assert_close(got[i], expected, rtol=0, atol=2e-6)
+
+
+def test_draws_are_uniform_and_independent():
+    draws = draw_crop_flip(Stream(8), torch.arange(90_000), 4)
+    cells = torch.bincount(draws.top * 18 + draws.left * 2 + draws.flip.long(), minlength=162)
+    expected = 90_000 / 162
+    chi2 = float(((cells - expected) ** 2 / expected).sum())
+    assert cells.min() > 0
+    assert 100 < chi2 < 240  # 161 degrees of freedom
+
+
+def test_a_sample_keeps_its_augmentation_whatever_else_is_kept():
+    raw = raw_images(3, 16, 16)
+    inputs = Inputs(raw.train_x, raw, augment="crop_flip")
+    every = inputs.epoch(torch.arange(40), Stream(4)).batch(0, 40)
+    some = torch.tensor([31, 2, 17])
+    assert torch.equal(inputs.epoch(some, Stream(4)).batch(0, 3), every[some])
+    assert not torch.equal(inputs.epoch(some, Stream(5)).batch(0, 3), every[some])
+
+
+def test_vectors_and_unaugmented_images_pass():
+    raw = raw_images(1, 8, 8)
+    inputs = Inputs(raw.train_x, raw)
+    clean = inputs.clean(torch.arange(3))
+    torch.testing.assert_close(clean, (raw.train_x[:3].float() / 255 - 0.5) / 0.2)
+    assert torch.equal(inputs.epoch(torch.arange(40), Stream(1)).batch(0, 3), clean)
+    vectors = torch.randn(6, 5)
+    y = torch.zeros(6, dtype=torch.int64)
+    plain = RawData(vectors, y, vectors, y, 2, ("a", "b"), "v")
+    assert torch.equal(Inputs(vectors, plain).clean(torch.tensor([4, 1])), vectors[[4, 1]])
