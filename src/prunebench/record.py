@@ -7,7 +7,7 @@ import json
 import math
 import os
 import tempfile
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,8 @@ class Record:
     digest: str = ""
 
     def body(self) -> dict[str, Any]:
-        """Everything but the digest."""
-        body = asdict(self)
-        del body["digest"]
-        return body
+        """Everything but the digest; the values are the record's own, not copies."""
+        return {name: getattr(self, name) for name in _BODY}
 
     def sealed(self) -> Record:
         """The same record with its digest, non-finite metrics replaced by None."""
@@ -115,6 +113,7 @@ class Record:
 
 
 _NAMES = frozenset(f.name for f in fields(Record))
+_BODY = tuple(f.name for f in fields(Record) if f.name != "digest")
 _TYPES = {
     "key": str, "spec": dict, "status": str, "reason": str, "metrics": dict, "ledger": dict,
     "artifacts": dict, "info": dict, "timing": dict, "environment": dict, "schema": int,

@@ -1,0 +1,1 @@
+"""How cells are spread over processes and devices."""

@@ -1,0 +1,133 @@
+"""The interface of executors: jobs in, events while they run, outcomes out."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from prunebench.errors import InputError
+
+Status = Literal["done", "diverged", "failed", "killed", "skipped"]
+EventKind = Literal["started", "progress", "finished", "requeued", "waiting"]
+STATUSES: tuple[Status, ...] = ("done", "diverged", "failed", "killed", "skipped")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell as an executor sees it.
+
+    Attributes:
+        key: Content key of the cell.
+        payload: What the worker function gets; JSON.
+        after: Keys that must have ended, in whatever way, before this one starts. Keys that are
+            no jobs of the same run count as ended.
+        label: Short text for the display.
+        group: Cells of one group share data that a worker keeps warm.
+        cost: Expected duration in any one unit, for the estimate of the time left.
+    """
+
+    key: str
+    payload: dict[str, Any]
+    after: tuple[str, ...] = ()
+    label: str = ""
+    group: str = ""
+    cost: float = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        key: Its key.
+        status: Final status.
+        reason: Why, unless done.
+        seconds: Wall time over all its attempts.
+        attempts: Times it was started here; 0 when another driver had recorded it.
+    """
+
+    key: str
+    status: Status
+    reason: str = ""
+    seconds: float = 0.0
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Event:
+    """One step of one job.
+
+    Attributes:
+        kind: ``waiting`` means that another driver holds the cell and it is tried again later.
+        key: The job.
+        slot: Where it runs.
+        fraction: Share done, for ``progress``.
+        outcome: Set for ``finished``; for ``requeued`` what would have been the outcome.
+    """
+
+    kind: EventKind
+    key: str
+    slot: int
+    fraction: float = 0.0
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """What a worker function knows beside its payload.
+
+    Attributes:
+        settings: As given to the executor; the same for every job.
+        device: Device of this slot, such as ``cpu`` or ``cuda``.
+        report: Tells the share done, 0..1; cheap enough for every step.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+    report: Callable[[float], None] = lambda fraction: None
+
+
+WorkerFunction = Callable[[dict[str, Any], WorkerContext], dict[str, Any]]
+OnEvent = Callable[[Event], None]
+OnLost = Callable[[Job, Status, str], None]
+
+
+class Executor(ABC):
+    """Runs jobs to their end."""
+
+    @abstractmethod
+    def run(self, jobs: Sequence[Job], on_event: OnEvent) -> list[Outcome]:
+        """Runs every job and returns the outcomes in the order of the jobs.
+
+        Args:
+            jobs: Distinct keys; ``after`` without cycles.
+            on_event: Called in the driver's thread; should return at once.
+
+        Raises:
+            InputError: Keys occur twice, ``after`` runs in circles, or a worker cannot start.
+            KeyboardInterrupt: The user or the system asked to stop; all workers are gone.
+        """
+
+
+def resolve(path: str) -> WorkerFunction:
+    """Finds a worker function by ``module:function``.
+
+    Raises:
+        InputError: No such module or function.
+    """
+    module, _, name = path.partition(":")
+    try:
+        target: Any = importlib.import_module(module)
+        for part in name.split("."):
+            target = getattr(target, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"worker function {path!r} cannot be imported ({error})", accepted="module:function"
+        ) from error
+    if not callable(target):
+        raise InputError(f"{path!r} is no function", accepted="module:function")
+    found: WorkerFunction = target
+    return found

@@ -1,0 +1,155 @@
+"""The worker process: one slot, one job at a time, until the driver hangs up.
+
+Started as ``python -m prunebench.bench.executors.worker FD PARENT``. It never outlives its
+driver: the kernel is asked to end it, and a thread watches for the parent where it cannot.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import Any
+
+from prunebench.bench.executors.base import WorkerContext, WorkerFunction, resolve
+from prunebench.bench.executors.messages import receive, send
+from prunebench.errors import InputError
+
+_PR_SET_PDEATHSIG = 1
+_WATCH_S = 0.5
+_REPORT_S = 0.2
+_REASON_LIMIT = 1500
+
+
+class Terminated(BaseException):
+    """SIGTERM as an exception, so that a cell's ``finally`` blocks release what it holds."""
+
+
+def describe(error: BaseException) -> str:
+    """An exception as a reason: its one-line summary, then the end of the traceback."""
+    summary = "".join(traceback.format_exception_only(error)).strip()
+    trace = "".join(traceback.format_exception(error)).strip()
+    return f"{summary[:_REASON_LIMIT]}\n{trace[-_REASON_LIMIT:]}"
+
+
+def reporter(tell: Callable[[float], None]) -> Callable[[float], None]:
+    """A ``report`` that passes on at most five shares a second."""
+    last = 0.0
+
+    def report(fraction: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _REPORT_S:
+            last = now
+            tell(min(1.0, max(0.0, float(fraction))))
+
+    return report
+
+
+def call(
+    function: WorkerFunction, payload: dict[str, Any], context: WorkerContext
+) -> tuple[dict[str, Any], bool]:
+    """Runs one job and turns whatever it raises into a failed result.
+
+    Returns:
+        The result, and whether it stands for an exception that the function let escape.
+    """
+    try:
+        result = function(payload, context)
+        if not isinstance(result, dict) or not isinstance(result.get("status"), str):
+            raise TypeError(f"the worker function returned {result!r}, not a dict with a status")
+        return json.loads(json.dumps(result)), False
+    except (Terminated, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        return {"status": "failed", "reason": describe(error)}, True
+
+
+def prepare(run: str, plugins: list[str]) -> WorkerFunction:
+    """Loads plug-in files and finds the worker function.
+
+    Raises:
+        InputError: One of them cannot be imported.
+    """
+    try:
+        if plugins:
+            from prunebench.registry import load_plugin
+
+            for plugin in plugins:
+                load_plugin(plugin)
+        return resolve(run)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"fails to import ({type(error).__name__}: {error})", where=run) from error
+
+
+def _serve(connection: Connection[Any, Any]) -> None:
+    start = receive(connection)
+    try:
+        function = prepare(start["run"], start["plugins"])
+    except InputError as error:
+        send(connection, {"kind": "broken", "parts": [error.what, error.where, error.accepted]})
+        return
+    report = reporter(lambda share: send(connection, {"kind": "progress", "fraction": share}))
+    context = WorkerContext(start["settings"], start["device"], report)
+    send(connection, {"kind": "ready"})
+    recycle = False
+    while not recycle:
+        payload = receive(connection)["payload"]
+        result, escaped = call(function, payload, context)
+        # What nobody expected, and any failure on an accelerator, may spoil the next job.
+        recycle = escaped or (result["status"] == "failed" and context.device != "cpu")
+        send(
+            connection,
+            {"kind": "result", "result": result, "escaped": escaped, "recycle": recycle},
+        )
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated
+
+
+def follow_parent(parent: int) -> None:
+    """Ends this process and its group soon after ``parent`` has died."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_S)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def main() -> int:
+    """Serves the driver at the other end of an inherited socket until it hangs up."""
+    handle, parent = int(sys.argv[1]), int(sys.argv[2])
+    follow_parent(parent)
+    faulthandler.enable()
+    os.set_inheritable(handle, False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _terminate)
+    connection: Connection[Any, Any] = Connection(handle)
+    try:
+        _serve(connection)
+    except (EOFError, OSError):
+        return 0
+    except Terminated:
+        return 128 + signal.SIGTERM
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

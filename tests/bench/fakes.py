@@ -1,0 +1,107 @@
+"""Cells without training, and a driver that a test can kill.
+
+``python fakes.py ROOT CELLS SLOTS NAP`` runs a small grid with records, claims and worker
+processes, like the real driver does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from prunebench.bench.claims import Claims
+from prunebench.bench.executors.base import Job, Outcome, WorkerContext
+from prunebench.bench.executors.local import LocalExecutor
+from prunebench.bench.store import Store
+from prunebench.record import Record, content_key
+
+HERE = str(Path(__file__).parent)
+
+
+def spec(number: int) -> dict[str, Any]:
+    return {"cell": number}
+
+
+def record(number: int, **fields: Any) -> Record:
+    body = spec(number)
+    return Record(**{"key": content_key(body), "spec": body, "status": "done", **fields})
+
+
+def keys(count: int) -> list[str]:
+    return [content_key(spec(number)) for number in range(count)]
+
+
+def act(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
+    """Does what the payload says: ``[verb, argument...]`` in ``do``."""
+    verb, *arguments = payload["do"]
+    log = payload.get("log")
+    if log:
+        with open(log, "a") as file:
+            file.write(f"{payload.get('name', verb)} {os.getpid()} begin\n")
+    if verb == "nap":
+        time.sleep(arguments[0])
+    elif verb == "raise":
+        raise {"value": ValueError, "memory": MemoryError, "exit": SystemExit}[arguments[0]]("boom")
+    elif verb == "signal":
+        os.kill(os.getpid(), getattr(signal, arguments[0]))
+        time.sleep(30)
+    elif verb == "signal-once" and not Path(arguments[0]).exists():
+        Path(arguments[0]).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif verb == "exit":
+        os._exit(arguments[0])
+    elif verb == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(60)
+    elif verb == "report":
+        for step in range(4):
+            context.report(step / 4)
+            time.sleep(0.25)
+    elif verb == "return":
+        return arguments[0]
+    elif verb == "tell":
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+        told = [os.environ.get(name, "") for name in names]
+        return {"status": "done", "reason": "|".join([context.device, *told])}
+    if log:
+        with open(log, "a") as file:
+            file.write(f"{payload.get('name', verb)} {os.getpid()} end\n")
+    return {"status": "done", "reason": "", "settings": context.settings}
+
+
+def cell(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
+    """A cell as the real one goes: record? claim, record again? compute, save, release."""
+    store = Store.open(context.settings["root"])
+    number, nap = payload["number"], payload["nap"]
+    fresh = record(number)
+    if store.get(fresh.key) is not None:
+        return {"status": "exists"}
+    claim = Claims(store.claims, heartbeat_s=0.5, expire_s=30.0).acquire(fresh.key)
+    if claim is None:
+        return {"status": "busy"}
+    with claim:
+        if store.get(fresh.key) is not None:
+            return {"status": "exists"}
+        with open(Path(context.settings["root"]) / "log", "a") as file:
+            file.write(f"{fresh.key} {os.getpid()}\n")
+        time.sleep(nap)
+        once = os.urandom(8).hex()
+        files = {"a.bin": os.urandom(20_000), "b.txt": once.encode()}
+        store.save(record(number, metrics={"x": float(number)}, info={"once": once}), files)
+    return {"status": "done"}
+
+
+def drive(root: str, cells: int, slots: int, nap: float) -> list[Outcome]:
+    Claims(Store.open(root).claims).sweep()
+    executor = LocalExecutor("fakes:cell", slots=slots, settings={"root": root})
+    jobs = [Job(key, {"number": n, "nap": nap}) for n, key in enumerate(keys(cells))]
+    return executor.run(jobs, lambda event: None)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, HERE)
+    drive(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))

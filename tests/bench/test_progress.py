@@ -1,0 +1,113 @@
+"""What the display says, fed with events only."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from prunebench.bench.executors.base import Event, Job, Outcome, Status
+from prunebench.bench.progress import Mode, Progress, Tally, clock_text
+
+JOBS = [Job(f"k{number}", {}, label=f"cell {number}", cost=1.0 + number) for number in range(4)]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def finished(
+    number: int, status: Status = "done", seconds: float = 0.0, reason: str = "", attempts: int = 1
+) -> Event:
+    outcome = Outcome(f"k{number}", status, reason, seconds, attempts)
+    return Event("finished", f"k{number}", 0, 1.0, outcome)
+
+
+def test_the_time_left_follows_costs_slots_and_shares() -> None:
+    tally = Tally(JOBS, 2)  # costs 1, 2, 3, 4
+    assert tally.seconds_left() is None
+    tally(Event("started", "k0", 0))
+    tally(finished(0, seconds=10.0))
+    assert tally.seconds_left() == pytest.approx(9 * 10.0 / 2)
+    tally(Event("started", "k3", 1))
+    tally(Event("progress", "k3", 1, 0.5))
+    assert tally.seconds_left() == pytest.approx(7 * 10.0 / 2)
+    tally(finished(1, "skipped"))
+    tally(finished(2, "done", attempts=0))  # recorded by another driver
+    assert tally.seconds_left() == pytest.approx(2 * 10.0 / 1)
+    assert tally.line() == "3/4 cells, 1 skipped, about 20 s left"
+    tally(finished(3, "failed"))
+    assert tally.line() == "4/4 cells, 1 failed, 1 skipped"
+
+
+def test_waiting_and_requeued_cells_are_not_running() -> None:
+    tally = Tally(JOBS, 2)
+    for kind in ("waiting", "requeued"):
+        tally(Event("started", "k0", 1))
+        assert tally.running == {1: ("k0", 0.0)}
+        tally(Event(kind, "k0", 1))
+        assert not tally.running
+    assert tally.finished == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (18420, "5 h 07 min"),
+    ],
+)
+def test_clock_text(seconds: float, text: str) -> None:
+    assert clock_text(seconds) == text
+
+
+def feed(progress: Progress) -> None:
+    with progress as show:
+        show(Event("started", "k0", 0))
+        show(Event("progress", "k0", 0, 0.5))
+        show(finished(0))
+        show(Event("requeued", "k1", 0, outcome=Outcome("k1", "killed", "SIGKILL")))
+        show(finished(1, "failed", reason="ValueError: [x]\nTraceback"))
+        show(finished(2))
+        show(finished(3))
+
+
+def test_plain_lines_are_few_and_tell_failures() -> None:
+    stream = io.StringIO()
+    feed(Progress(JOBS, 1, stream=stream))
+    assert stream.getvalue().splitlines() == [
+        "cell 1 is started again: SIGKILL",
+        "cell 1 failed: ValueError: [x]",
+        "4/4 cells, 1 failed",
+    ]
+    stream = io.StringIO()
+    feed(Progress(JOBS, 1, stream=stream, every_s=0.0))
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "0/4 cells"
+    assert len(lines) == len(set(lines))
+
+
+def test_quiet_says_nothing() -> None:
+    stream = Terminal()
+    feed(Progress(JOBS, 1, "quiet", stream))
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("mode", ["auto", "live"])
+def test_a_terminal_gets_the_same_messages(mode: Mode) -> None:
+    stream = Terminal()
+    feed(Progress(JOBS, 1, mode, stream))
+    text = stream.getvalue()
+    assert "cell 1 failed: ValueError: [x]" in text
+    assert text.rstrip().endswith("4/4 cells, 1 failed")
+
+
+def test_nothing_to_do_is_no_line() -> None:
+    stream = io.StringIO()
+    with Progress([], 1, stream=stream):
+        pass
+    assert stream.getvalue() == ""
