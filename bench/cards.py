@@ -40,28 +40,30 @@ def signals_of(info: MethodInfo) -> list[str]:
     return words + (["reference loss"] if pruner.reference else [])
 
 
+def method_card(info: MethodInfo) -> dict[str, Any]:
+    """Everything a user may want to know of a method."""
+    return {
+        "name": info.name,
+        "version": info.version,
+        "kind": info.kind,
+        "title": info.card.title,
+        "side": info.card.side,
+        "signals": signals_of(info),
+        "cost": info.card.cost,
+        "clean_data": info.clean_data,
+        "oracle": info.oracle,
+        "paper": info.card.paper,
+        "repository": info.card.repository,
+        "citation": info.card.bibtex_key,
+        "options": {name: option_card(option) for name, option in info.options.items()},
+    }
+
+
 def method_cards() -> list[dict[str, Any]]:
-    """Every method, sorted by kind and name."""
+    """Every method, baselines first, then static, dynamic, batch-level and oracles."""
     order = {"baseline": 0, "static": 1, "dynamic": 2, "batch": 3}
     infos = sorted(list_methods(), key=lambda i: (order.get(i.kind, 4), i.name))
-    return [
-        {
-            "name": info.name,
-            "version": info.version,
-            "kind": info.kind,
-            "title": info.card.title,
-            "side": info.card.side,
-            "signals": signals_of(info),
-            "cost": info.card.cost,
-            "clean_data": info.clean_data,
-            "oracle": info.oracle,
-            "paper": info.card.paper,
-            "repository": info.card.repository,
-            "citation": info.card.bibtex_key,
-            "options": {name: option_card(option) for name, option in info.options.items()},
-        }
-        for info in infos
-    ]
+    return [method_card(info) for info in infos]
 
 
 def dataset_cards() -> list[dict[str, Any]]:

@@ -53,5 +53,5 @@ def environment(device: torch.device) -> dict[str, Any]:
         "numpy": version("numpy"),
         "cuda": str(torch.version.cuda) if cuda else "",
         "prunebench": prunebench.__version__,
-        "source": source_digest(),
+        "code": source_digest(),
     }

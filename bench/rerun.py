@@ -84,7 +84,7 @@ def compare_records(old: Record, new: Record) -> dict[str, Any]:
     for name in sorted(old.artifacts.keys() & new.artifacts.keys()):
         if old.artifacts[name]["sha256"] != new.artifacts[name]["sha256"]:
             lines.append(f"artifact {name} differs")
-    for name in ("device_class", "threads", "torch", "source"):
+    for name in ("device_class", "threads", "torch", "code"):
         if lines and old.environment.get(name) != new.environment.get(name):
             a, b = old.environment.get(name), new.environment.get(name)
             lines.append(f"environment.{name}: {a} -> {b}")

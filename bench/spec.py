@@ -97,6 +97,13 @@ class RunSpec(_Frozen):
         """First 16 hex digits of the SHA-256 of the canonical JSON."""
         return content_key(self.content)
 
+    def but(self, **changes: Any) -> RunSpec:
+        """The same run with some fields changed, validated anew (``model_copy`` would keep the
+        cached key)."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        fields["schema"] = fields.pop("spec_schema")
+        return RunSpec(**{**fields, **changes})
+
     @property
     def setting(self) -> tuple[str, str]:
         """(dataset, noise) as the salt of every stream; paths and methods play no part."""
@@ -113,16 +120,14 @@ class RunSpec(_Frozen):
     def proxy_spec(self, replica: int = 0, criterion: Named | None = None) -> RunSpec:
         """The full-data run whose evidence serves this cell."""
         full = resolve_method("full")
-        return self.model_copy(
-            update={
-                "method": Named(name=full.name, version=full.version),
-                "criterion": criterion or self.criterion,
-                "ratio": 0.0,
-                "budget": "samples",
-                "budget_share": None,
-                "proxy": "shared",
-                "replica": replica,
-            }
+        return self.but(
+            method=Named(name=full.name, version=full.version),
+            criterion=criterion or self.criterion,
+            ratio=0.0,
+            budget="samples",
+            budget_share=None,
+            proxy="shared",
+            replica=replica,
         )
 
 

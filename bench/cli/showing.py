@@ -62,25 +62,46 @@ def status(ctx: click.Context, results: str, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("names", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print full cards as JSON.")
 @click.pass_context
-def methods(ctx: click.Context, as_json: bool) -> None:
-    """List the pruning methods with what they need, keep and cost.
+def methods(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
+    """List the pruning methods, or show the cards of some with all their options.
 
-    Example: prunebench methods --json
+    Example: prunebench methods infobatch+align
     """
     load_plugins(ctx)
-    from prunebench.bench.cards import method_cards
+    from prunebench.bench.cards import method_card, method_cards
+    from prunebench.methods.compose import resolve_method
 
-    cards = method_cards()
+    cards = [method_card(resolve_method(n)) for n in names] if names else method_cards()
     if as_json:
         print(json.dumps(cards, indent=2))
         return
-    columns = ("name", "kind", "keeps", "needs", "extra cost", "clean data", "paper")
-    _table("methods", columns, [
-        (c["name"], c["kind"], c["side"], ", ".join(c["signals"]), c["cost"], c["clean_data"],
-         c["paper"]) for c in cards
-    ])  # fmt: skip
+    if names:
+        for card in cards:
+            _card(card)
+        return
+    rows = [
+        (c["name"], c["kind"], c["side"], ", ".join(c["signals"]), c["clean_data"]) for c in cards
+    ]
+    _table(("name", "kind", "keeps", "needs", "clean labels"), rows)
+    print("`prunebench methods NAME` shows paper, cost and options.")
+
+
+def _card(card: dict[str, Any]) -> None:
+    facts = ("name", "title", "kind", "side", "signals", "cost", "clean_data", "paper",
+             "repository")  # fmt: skip
+    shown = {n: ", ".join(card[n]) if isinstance(card[n], list) else card[n] for n in facts}
+    _table(("", ""), [(name, value) for name, value in shown.items() if value])
+    if card["options"]:
+        _table(
+            ("option", "default", "accepted", "meaning"),
+            [
+                (name, json.dumps(o["default"]), o["accepted"], o["help"])
+                for name, o in card["options"].items()
+            ],
+        )
 
 
 @click.command()
@@ -98,18 +119,17 @@ def datasets(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         print(json.dumps(cards, indent=2))
         return
-    columns = ("name", "what", "recipe", "options")
-    _table("datasets", columns, [
-        (c["usage"], c["summary"], c["recipe"], ", ".join(c["options"])) for c in cards
-    ])  # fmt: skip
+    rows = [(c["usage"], c["summary"], ", ".join(c["options"])) for c in cards]
+    _table(("name", "what", "options"), rows)
 
 
-def _table(title: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title)
+    table = Table(box=SIMPLE_HEAD, show_header=any(columns), pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in rows:

@@ -1,5 +1,6 @@
 """The clock: exact targets, annealing, batches."""
 
+import itertools
 from fractions import Fraction
 
 import pytest
@@ -70,7 +71,7 @@ def test_batches_cover_everything_and_none_is_single(n, size):
     bounds = batch_bounds(n, size)
     assert bounds[0][0] == 0
     assert bounds[-1][1] == n
-    assert all(a[1] == b[0] for a, b in zip(bounds, bounds[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(bounds))
     assert all(stop - start <= size + 1 for start, stop in bounds)
     if n > 1:
         assert all(stop - start > 1 for start, stop in bounds)

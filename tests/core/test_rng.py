@@ -74,10 +74,10 @@ def test_first_position_is_uniform():
 
 
 def test_global_generators_stay_untouched():
-    before = torch.random.get_rng_state(), np.random.get_state()[1].copy()
+    before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     stream = Stream(1)
     stream.numpy.random(3)
     stream.uniform(3)
     stream.permutation(3)
     assert torch.equal(before[0], torch.random.get_rng_state())
-    assert np.array_equal(before[1], np.random.get_state()[1])
+    assert np.array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002

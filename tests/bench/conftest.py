@@ -1,0 +1,26 @@
+"""Small real runs shared by the tests: handwritten digits, a few epochs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.cells import small_cell
+
+from prunebench.bench.cell import CellOptions, run_cell
+from prunebench.bench.store import Store
+from prunebench.record import Record
+
+
+@pytest.fixture
+def run(tmp_path) -> Callable[..., tuple[Record, Store]]:
+    """Runs a small cell in a results folder of the test."""
+
+    def call(method: str = "full", folder: str = "a", **fields: Any) -> tuple[Record, Store]:
+        options = fields.pop("options", CellOptions())
+        cell = small_cell(method, **fields)
+        store = Store.open(tmp_path / folder)
+        options = replace(options, data=cell.data, method_params=cell.method_params)
+        return run_cell(cell.spec, store, options)[0], store
+
+    return call

@@ -1,0 +1,279 @@
+"""One cell from spec to record: repeatable, resumable, honest about failures."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support.cells import small_cell
+
+from prunebench.bench import cell as cell_module
+from prunebench.bench.cell import CellOptions, run_cell
+from prunebench.bench.claims import Claims
+from prunebench.bench.evidence import read_manifest
+from prunebench.bench.exports import export_csv
+from prunebench.bench.planning import plan_jobs
+from prunebench.bench.proxies import Busy
+from prunebench.bench.store import Store
+from prunebench.methods.base import DynamicPruner, Plan, register_method
+from prunebench.registry import METHODS
+
+METHOD_NAMES = ["full", "short-full", "full+reference", "random", "random-dynamic", "small-loss",
+                "forgetting", "infobatch", "infobatch+align"]  # fmt: skip
+
+
+def digests(record):
+    return {name: entry["sha256"] for name, entry in record.artifacts.items()}
+
+
+@pytest.mark.parametrize("method", ["small-loss", "infobatch+align"])
+def test_twice_in_two_folders_the_same_bits(run, method):
+    one, _ = run(method, "a")
+    two, _ = run(method, "b")
+    assert one.status == "done"
+    assert one.key == two.key
+    assert one.metrics == two.metrics
+    assert one.ledger == two.ledger
+    assert digests(one) == digests(two)
+    assert {"epochs.csv", "predictions.npz", "samples.npz", "classes.csv"} <= one.artifacts.keys()
+
+
+def test_a_standing_record_is_not_run_again(run):
+    first, _ = run("random")
+    again, _ = run("random")
+    assert again.digest == first.digest
+
+
+def test_records_stay_under_4_kb(run):
+    record, store = run("infobatch+align")
+    assert len((store.records / f"{record.key}.json").read_bytes()) < 4096
+
+
+def test_all_methods_train_the_same_number_of_samples(run):
+    counts = {}
+    for method in METHOD_NAMES:
+        record, _ = run(method)
+        assert record.status == "done", record.reason
+        counts[method] = record.ledger["trained"]
+        assert record.ledger["target"] == record.ledger["trained"]
+    at_zero = {counts.pop("full"), counts.pop("full+reference")}
+    assert len(at_zero) == 1
+    assert len(set(counts.values())) == 1
+    assert counts["random"] == round(0.5 * at_zero.pop())
+
+
+def test_static_methods_share_one_scoring_run(run, tmp_path):
+    a, store = run("small-loss")
+    b, _ = run("forgetting")
+    assert a.ledger["proxy_trained"] == b.ledger["proxy_trained"] > 0
+    folders = list(store.root.joinpath("evidence").iterdir())
+    assert len(folders) == 1
+    full = store.get(folders[0].name)
+    assert full.spec["method"]["name"] == "full"
+    assert full.status == "done"
+    held = read_manifest(folders[0])["needs"]
+    assert held == {"signals": ["correct"], "snapshots": [2], "strong": []}
+
+
+def test_taking_evidence_leaves_the_run_as_it_is(run):
+    plain, _ = run("full", "a")
+    run("small-loss", "b")
+    watched, _ = run("full", "b")
+    assert plain.metrics == watched.metrics
+    assert digests(plain) == digests(watched)
+
+
+def test_small_loss_keeps_what_the_evidence_says(run):
+    record, store = run("small-loss")
+    with np.load(store.artifact_path(record.key, "samples.npz"), allow_pickle=False) as samples:
+        score, ids, kept = samples["score"], samples["id"], samples["kept"]
+    best = set(ids[np.argsort(score)[: len(kept)]].tolist())
+    assert set(kept.tolist()) == best
+    assert record.metrics["kept_noise_rate"] < 0.3
+    assert export_csv(store, record.key, "kept").splitlines()[1:] == [str(i) for i in kept]
+
+
+def test_damaged_evidence_is_set_aside_and_redone(run):
+    _, store = run("small-loss")
+    folder = next(store.root.joinpath("evidence").iterdir())
+    array = next(folder.glob("snapshot-*-logits.npy"))
+    data = bytearray(array.read_bytes())
+    data[-1] ^= 1
+    array.write_bytes(bytes(data))
+    other, _ = run("small-loss", ratio=0.3)
+    assert other.status == "done"
+    assert list(store.root.joinpath("quarantine").iterdir())
+    assert array.read_bytes() != bytes(data)
+
+
+def test_interrupted_cells_go_on_from_their_checkpoint(run, tmp_path, monkeypatch):
+    clean, _ = run("infobatch+align", "a")
+    steps = []
+    real = cell_module.checkpoint.save
+
+    def save_then_die(trainer, folder, name):
+        real(trainer, folder, name)
+        steps.append(trainer.epoch)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cell_module.checkpoint, "save", save_then_die)
+    options = CellOptions(checkpoint_s=0.0)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            run("infobatch+align", "b", options=options)
+    monkeypatch.undo()
+    record, store = run("infobatch+align", "b", options=options)
+    assert steps == [1, 2, 3]
+    assert record.metrics == clean.metrics
+    assert digests(record) == digests(clean)
+    assert not store.checkpoint_path(record.key).exists()
+
+
+def test_held_cells_are_busy(run, tmp_path):
+    store = Store.open(tmp_path / "a")
+    planned = small_cell("random")
+    with Claims(store.claims).acquire(planned.spec.key), pytest.raises(Busy):
+        run_cell(planned.spec, store, CellOptions(data=planned.data))
+
+
+def test_edited_records_are_quarantined_and_redone(run):
+    record, store = run("random")
+    path = store.records / f"{record.key}.json"
+    path.write_text(path.read_text().replace('"test_accuracy":0.', '"test_accuracy":0.9'))
+    assert len(store.scan().problems) == 1
+    again, _ = run("random")
+    assert again.metrics == record.metrics
+    assert not store.scan().problems
+
+
+def failing(error: Exception):
+    class Failing(DynamicPruner):
+        def plan(self, progress, tables, rng):
+            if progress.epoch == 2:
+                raise error
+            return self.everything()
+
+    return Failing
+
+
+@pytest.fixture
+def temporary_method():
+    names = []
+
+    def add(cls):
+        name = f"temporary-{len(METHODS.names())}"
+        register_method(name)(cls)
+        names.append(name)
+        return name
+
+    yield add
+    for name in names:
+        del METHODS._entries[name]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("boom"), "RuntimeError: boom"),
+        (MemoryError(), "out of memory"),
+        (torch.OutOfMemoryError("CUDA"), "out of memory: CUDA"),
+    ],
+)
+def test_exceptions_become_records_with_their_traceback(run, temporary_method, error, reason):
+    record, store = run(temporary_method(failing(error)))
+    assert record.status == "failed"
+    assert record.reason.startswith(reason)
+    assert b"in plan" in store.artifact(record.key, "traceback.txt")
+    again, _ = run(record.spec["method"]["name"])
+    assert again.digest == record.digest
+    retried, _ = run(record.spec["method"]["name"], options=CellOptions(retry_failed=True))
+    assert retried.digest != record.digest
+
+
+@pytest.mark.parametrize(
+    ("plan", "breach"),
+    [
+        (lambda v: Plan(torch.tensor([0, 0])), "twice"),
+        (lambda v: Plan(torch.tensor([v.num_samples])), "outside"),
+        (lambda v: Plan(torch.tensor([1.0])), "int64"),
+        (lambda v: Plan(torch.tensor([], dtype=torch.int64)), "empty"),
+        (lambda v: Plan(torch.tensor([1, 2]), torch.tensor([1.0, torch.nan])), "finite"),
+        (lambda v: Plan(torch.tensor([1, 2]), torch.tensor([1.0])), "as long"),
+        (lambda v: [1, 2], "not a Plan"),
+    ],
+)
+def test_nonsense_plans_fail_with_a_clear_reason(run, temporary_method, plan, breach):
+    class Nonsense(DynamicPruner):
+        def plan(self, progress, tables, rng):
+            return plan(self.view)
+
+    record, _ = run(temporary_method(Nonsense))
+    assert record.status == "failed"
+    assert breach in record.reason
+
+
+def test_unreachable_budgets_are_skipped(run, temporary_method):
+    class Stingy(DynamicPruner):
+        def plan(self, progress, tables, rng):
+            return Plan(torch.tensor([0, 1]))
+
+    record, _ = run(temporary_method(Stingy))
+    assert record.status == "skipped"
+    assert record.reason.startswith("budget unreachable")
+
+
+def test_divergence_keeps_the_value(run):
+    exploding = {"lr": 1e6, "schedule": "constant"}
+    record, _ = run("full", recipe_params=exploding)
+    assert record.status == "diverged"
+    assert record.metrics["test_accuracy"] <= 0.145
+    hopeless = {"lr": 1e-9, "schedule": "constant"}
+    record, _ = run("full", recipe_params=hopeless)
+    assert record.status == "diverged"
+    assert "chance" in record.reason
+
+
+def test_losses_of_chosen_epochs_are_stored(run):
+    record, store = run("random-dynamic", options=CellOptions(losses=frozenset({1, 3})))
+    with np.load(store.artifact_path(record.key, "losses.npz"), allow_pickle=False) as stored:
+        assert stored["epoch"].tolist() == [1, 3]
+        assert stored["loss"].shape == (2, record.ledger["num_samples"])
+        seen = np.isfinite(stored["loss"]).mean(axis=1)
+    assert seen[0] == pytest.approx(0.5, abs=0.01)
+    assert seen[1] > seen[0]
+
+
+def test_plans_put_the_shared_runs_first_and_once():
+    cells = [
+        small_cell(method, ratio=ratio, seed=seed, noise=noise)
+        for method in ("small-loss", "forgetting", "random")
+        for ratio in (0.3, 0.5)
+        for seed in (0, 1)
+        for noise in ("clean", "symmetric:0.2")
+    ]
+    planned = plan_jobs([*cells, *cells])
+    assert len(planned.jobs) == 24 + 4
+    assert planned.shared == planned.added
+    assert [job.key for job in planned.jobs[:4]] == planned.shared
+    for job in planned.jobs[:4]:
+        assert job.payload["evidence"] == {
+            "signals": ["correct"], "snapshots": [2], "strong": []
+        }  # fmt: skip
+    dependants = [job for job in planned.jobs if job.after]
+    assert len(dependants) == 16
+    assert len({job.key for job in planned.jobs}) == len(planned.jobs)
+
+
+def test_proxies_have_keys_of_their_own():
+    spec = small_cell("small-loss").spec
+    proxy = spec.proxy_spec()
+    assert proxy.key != spec.key
+    assert proxy.key == small_cell("full").spec.key
+    assert spec.proxy_spec(replica=1).key not in (spec.key, proxy.key)
+
+
+def test_options_of_execution_are_no_part_of_the_key(run):
+    a, _ = run("random", "a", options=CellOptions(checkpoint_s=0.0))
+    b, _ = run("random", "b", options=replace(CellOptions(), retry_failed=True))
+    assert a.key == b.key
+    assert a.metrics == b.metrics
