@@ -6,6 +6,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,14 +14,14 @@ import torch
 
 from prunebench.bench import checkpoint
 from prunebench.bench.budget import Clock
-from prunebench.bench.claims import Claims
+from prunebench.bench.claims import Claim, Claims
 from prunebench.bench.environment import environment
 from prunebench.bench.evidence import Recorder, from_json
 from prunebench.bench.executors.base import WorkerContext
 from prunebench.bench.losses import LossRecorder
 from prunebench.bench.outputs import artifacts, diverged
 from prunebench.bench.plans import ConstantPlan
-from prunebench.bench.proxies import Busy, gather_evidence
+from prunebench.bench.proxies import Busy, gather_evidence, standing
 from prunebench.bench.reference import resolve_reference
 from prunebench.bench.spec import RunSpec
 from prunebench.bench.store import Store
@@ -91,7 +92,9 @@ def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, An
         return {"status": "busy", "reason": str(busy)}
     except InputError as error:
         return {"status": "failed", "reason": f"{BAD_INPUT}{error}"}
-    return {"status": record.status if fresh else "exists", "reason": record.reason}
+    if fresh:
+        return {"status": record.status, "reason": record.reason}
+    return {"status": "exists", "as": record.status, "reason": record.reason}
 
 
 def final_record(store: Store, key: str, retry_failed: bool = False) -> Record | None:
@@ -99,7 +102,8 @@ def final_record(store: Store, key: str, retry_failed: bool = False) -> Record |
     try:
         record = store.get(key)
     except RecordError as error:
-        store.quarantine(key, str(error))
+        with suppress(InputError):  # another process was quicker
+            store.quarantine(key, str(error))
         return None
     if record is None:
         return None
@@ -135,21 +139,25 @@ def run_cell(
             or evidence_stands(store, spec.key, options.evidence)
         ):
             return record, False
-        return _Cell(spec, store, options, context).run(keep=record), record is None
+        return _Cell(spec, store, options, context, claim).run(keep=record), record is None
 
 
 def evidence_stands(store: Store, key: str, need: EvidenceSpec) -> bool:
     """Whether recorded evidence of a run covers a need; damaged folders are set aside."""
-    from prunebench.bench.proxies import standing
-
     return standing(store, key, need) is not None
 
 
 class _Cell:
     def __init__(
-        self, spec: RunSpec, store: Store, options: CellOptions, context: WorkerContext | None
+        self,
+        spec: RunSpec,
+        store: Store,
+        options: CellOptions,
+        context: WorkerContext | None,
+        claim: Claim,
     ) -> None:
         self.spec, self.store, self.options, self.context = spec, store, options, context
+        self.claim = claim
         self.device = torch.device(options.device)
         self.subset: Subset | None = None
         self.info: dict[str, Any] = {}
@@ -300,6 +308,8 @@ class _Cell:
             },
             environment=environment(self.device),
         )
+        if not self.claim.valid():
+            raise Busy(f"{self.spec.key} was taken over while this process stood still")
         stored = self.store.save(record, files)
         shutil.rmtree(self.store.checkpoint_path(self.spec.key), ignore_errors=True)
         return stored

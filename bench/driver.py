@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from prunebench.bench.cell import final_record
+from prunebench.bench.claims import Claims
 from prunebench.bench.environment import environment
 from prunebench.bench.executors.base import Event, Job, Outcome, Status
 from prunebench.bench.executors.local import LocalExecutor
@@ -81,7 +80,6 @@ def run_cells(
     store: Store,
     running: Running,
     losses: Sequence[int] | None = None,
-    experiment: str = "prunebench",
 ) -> Report:
     """Runs every cell whose record does not stand yet.
 
@@ -92,6 +90,7 @@ def run_cells(
         InputError: Bad settings.
         KeyboardInterrupt: Stopped by the user; finished cells are recorded.
     """
+    Claims(store.claims).sweep()  # a worker killed after its record leaves its claim behind
     planned = plan_jobs(cells, losses)
     check_data(planned.cells.values())
     open_keys = {
@@ -105,7 +104,7 @@ def run_cells(
     if not jobs:
         return report
     with ExitStack() as stack:
-        mirror = _mirror(store, running, experiment, stack, report)
+        mirror = _mirror(store, running, stack, report)
         display = stack.enter_context(
             Progress(jobs, running.workers, mode="quiet" if running.quiet else "auto")
         )
@@ -130,6 +129,7 @@ def run_cells(
             },
             on_lost=lambda job, status, reason: record_lost(store, job, status, reason),
             inline=running.inline and running.time_limit_s is None,
+            log_dir=None if running.inline else store.root / "logs",
         )
         report.outcomes = executor.run(jobs, on_event)
     return report
@@ -166,13 +166,13 @@ def record_lost(store: Store, job: Job, status: Status, reason: str) -> None:
 
 
 def _mirror(
-    store: Store, running: Running, experiment: str, stack: ExitStack, report: Report
+    store: Store, running: Running, stack: ExitStack, report: Report
 ) -> Callable[[str], None] | None:
     if not running.mlflow:
         return None
-    from prunebench.bench.tracking import Tracking
+    from prunebench.bench.tracking import Tracking, default_experiment
 
-    tracking: Any = Tracking(running.mlflow_uri, Path(store.root), experiment)
+    tracking = Tracking(running.mlflow_uri, store.root, default_experiment(store.root))
 
     def close() -> None:
         summary = tracking.close()

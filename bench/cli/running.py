@@ -106,7 +106,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
         values[name] = parse_params(values[name], flag)
     cell = build_cell(where="run", **values)
     store = Store.open(out)
-    report = run_cells([cell], store, settings, losses, experiment=Path(out).name)
+    report = run_cells([cell], store, settings, losses)
     code = tell(report)
     record = store.get(cell.spec.key)
     if record is None:
@@ -224,7 +224,7 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
         print(json.dumps(summary, indent=2) if as_json else _lines(summary))
         return
     store = Store.open(out)
-    report = run_cells(cells, store, settings, loaded.losses, experiment=loaded.name)
+    report = run_cells(cells, store, settings, loaded.losses)
     code = tell(report)
     counts = {s: report.count(s) for s in ("done", "diverged", "skipped", "failed", "killed")}
     summary = {"out": out, "cells": len(report.planned.jobs), "stood": len(report.standing)}
@@ -266,7 +266,7 @@ def demo(ctx: click.Context, /, out: str, **values: Any) -> None:
     loaded, path = read_grid("demo")
     settings = running(ctx, values, os.cpu_count() or 1, inline=False)
     store = Store.open(out)
-    report = run_cells(expand(loaded, path), store, settings, experiment=loaded.name)
+    report = run_cells(expand(loaded, path), store, settings)
     code = tell(report)
     trained = len(report.outcomes)
     print(f"{trained} cells trained now, {len(report.standing)} recorded before", file=sys.stderr)
