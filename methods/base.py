@@ -331,6 +331,7 @@ class Pruner(ABC):
     randomised: ClassVar[bool] = False
     zero_is_full: ClassVar[bool] = True
     ratios: ClassVar[str] = "any"  # "any" or "zero" (full training)
+    argument: ClassVar[str] = ""  # option that ``name:ARGUMENT`` fills
 
     def __init__(self, **params: Any) -> None:
         """Checks the options and sets them as attributes.
@@ -421,9 +422,12 @@ class Scorer(ABC):
     reference: bool = False
     #: Score of samples whose score is undefined; None keeps them, outside all means.
     undefined: float | None = None
+    #: Cut on this score for pruners with a fixed threshold; None leaves them their own. Like
+    #: ``undefined`` it may change from epoch to epoch and is read after ``scores``.
+    threshold: float | None = None
 
     def begin(self, view: TrainView) -> None:
-        """Called once before the first epoch."""
+        """Called once before the first epoch; ``window`` is settled when it returns."""
 
     @abstractmethod
     def scores(self, tables: Tables, progress: Progress) -> Tensor:
@@ -457,10 +461,13 @@ class ScoreBasedPruner(DynamicPruner):
 
     def __init__(self, scorer: Scorer | None = None, **params: Any) -> None:
         super().__init__(**params)
-        self.scorer = scorer if scorer is not None else self.own_scorer()
-        self.signals = self.scorer.signals
-        self.window = self.scorer.window
-        self.reference = self.scorer.reference
+        self.use(scorer if scorer is not None else self.own_scorer())
+
+    def use(self, scorer: Scorer) -> None:
+        """Prunes by another score from now on."""
+        self.scorer = scorer
+        self.signals, self.window = scorer.signals, scorer.window
+        self.reference = scorer.reference
 
     def own_scorer(self) -> Scorer:
         """The published score of the method."""
@@ -470,6 +477,7 @@ class ScoreBasedPruner(DynamicPruner):
         """Called once before the first epoch."""
         super().begin(view)
         self.scorer.begin(view)
+        self.window = self.scorer.window
 
     @abstractmethod
     def prune(self, scores: Tensor, progress: Progress, rng: Stream) -> Plan:

@@ -67,17 +67,19 @@ class Registry(Generic[T]):
         """Decorator that registers a class or function under ``name``.
 
         Args:
-            name: Lower-case name, letters, digits, ``-`` and ``.``; ``+`` and ``:`` are reserved.
+            name: Lower-case name, letters, digits, ``-``, ``.`` and ``+``; a final ``+align`` and
+                ``:`` are reserved.
             version: Raise it whenever results change; it is part of every run's key.
 
         Raises:
             InputError: The name is malformed.
             NameCollision: The name belongs to something else already.
         """
-        if not name or not all(c.islower() or c.isdigit() or c in "-._" for c in name):
+        known = all(c.islower() or c.isdigit() or c in "-._+" for c in name)
+        if not name or not known or name.endswith("+align"):
             raise InputError(
                 f"{self.kind} name {name!r} is malformed",
-                accepted="lower-case letters, digits, '-', '_' and '.'",
+                accepted="lower-case letters, digits, '-', '_', '.' and '+'; no final '+align'",
             )
 
         def add(target: T) -> T:

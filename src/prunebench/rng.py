@@ -95,7 +95,12 @@ class Stream:
         """
         if not 0 <= k <= n:
             raise ValueError(f"cannot draw {k} of {n} without replacement")
-        return self.permutation(n, device)[:k].sort().values
+        if k in (0, n):
+            return torch.arange(k, device=device)
+        bits = self.bits(torch.arange(n, device=device))
+        chosen = (bits <= bits.kthvalue(k).values).nonzero().squeeze(1)
+        # Equal 64-bit draws at the cut: the order of the permutation decides.
+        return chosen if len(chosen) == k else self.permutation(n, device)[:k].sort().values
 
 
 def _digest(*parts: object) -> int:

@@ -1,0 +1,216 @@
+"""One-dimensional k-means: scikit-learn's answer at sorting speed, and the optimal one.
+
+In one dimension every cluster is a run of the sorted values, so an assignment is k - 1 cuts
+and a centre is a difference of prefix sums.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+_MAX_ITER = 300
+_TOL = 1e-4
+_SMALL = 4096
+
+
+def starting_centres(x: Array, k: int, seed: int = 0) -> Array:
+    """Greedy k-means++ (Arthur & Vassilvitskii 2007) with scikit-learn's draws.
+
+    Args:
+        x: float32 or float64 [n], centred, in the order given by the caller.
+        k: Number of centres.
+        seed: Seed of the legacy generator; the draws are those of ``KMeans(random_state=seed)``.
+
+    Returns:
+        [k], values of ``x``.
+    """
+    draws = np.random.RandomState(seed)  # local; the library's legacy generator
+    trials = 2 + int(np.log(k))
+    wide = x.astype(np.float64)
+    squares = wide * wide
+    ones = np.ones((len(x), 1), x.dtype)
+    exact, trial = np.empty(len(x)), np.empty((trials, len(x)), x.dtype)
+    cumulative = np.empty_like(x)
+
+    def distances(rows: Array) -> Array:
+        # c^2 - 2 c x + x^2 in float64, rounded to the dtype of x, in the library's order.
+        for row, centre in enumerate(wide[rows]):
+            np.multiply(wide, -2 * centre, out=exact)
+            np.add(exact, centre * centre, out=exact)
+            np.add(exact, squares, out=exact)
+            trial[row] = exact
+        out = trial[: len(rows)]
+        return np.asarray(np.maximum(out, 0, out=out))
+
+    picks = [int(draws.random_sample() * len(x))]
+    closest = distances(np.array(picks))[0].copy()
+    potential = closest[None] @ ones[:, 0]
+    for _ in range(1, k):
+        values = draws.uniform(size=trials) * potential
+        rows = np.searchsorted(np.cumsum(closest, out=cumulative), values)
+        rows = np.minimum(rows, len(x) - 1)
+        shrunk = distances(rows)
+        np.minimum(closest, shrunk, out=shrunk)
+        potentials = shrunk @ ones
+        best = int(np.argmin(potentials))
+        potential = potentials[best]
+        closest[:] = shrunk[best]
+        picks.append(int(rows[best]))
+    return np.asarray(x[picks])
+
+
+def lloyd_cuts(x: Array, k: int, seed: int = 0) -> Array:
+    """Cuts of ``KMeans(k, random_state=seed, n_init=1)`` on one-dimensional data.
+
+    Args:
+        x: float32 or float64 [n], finite, n >= k.
+        k: Number of clusters, at least 1.
+        seed: Seed of the single k-means++ start.
+
+    Returns:
+        Ascending lowest values of the second and later non-empty clusters, at most k - 1.
+    """
+    column = x.reshape(-1, 1)
+    tolerance = float(np.mean(np.var(column, axis=0)) * _TOL)
+    mean = column.mean(axis=0)[0]
+    centred = x - mean
+    centres = starting_centres(centred, k, seed)
+    # Where ties are likely, sums are taken in the library's order, sample after sample.
+    order = np.argsort(centred, kind="stable") if len(x) <= _SMALL else None
+    ascending = np.sort(x)
+    values = ascending - mean
+    prefix = np.zeros(len(x) + 1)
+    np.cumsum(values.astype(np.float64), out=prefix[1:])
+    old: Array | None = None
+    for _ in range(_MAX_ITER):
+        spans = _assign(values, centres)
+        moved = _update(values, prefix, order, centres, spans)
+        shift = float(((moved - centres) ** 2).sum())
+        centres = moved
+        if old is not None and np.array_equal(spans, old):
+            break
+        if shift <= tolerance:
+            spans = _assign(values, centres)
+            break
+        old = spans
+    else:
+        spans = _assign(values, centres)
+    starts = np.unique(spans[spans[:, 1] > spans[:, 0], 0])[1:]
+    return np.asarray(ascending[starts])
+
+
+def _assign(values: Array, centres: Array) -> Array:
+    """Runs of the sorted values [k, 2] nearest to each centre; ties go to the first centre."""
+    spans = np.zeros((len(centres), 2), dtype=np.int64)
+    distinct, first = np.unique(centres, return_index=True)
+    low, high = distinct[:-1], distinct[1:]
+    middle = (low + high) / 2
+    # Within rounding of the midpoint, the library's own expression c^2 - 2 x c decides.
+    reach = 8 * np.finfo(values.dtype).eps * np.maximum(np.abs(low), np.abs(high)) ** 2
+    zone = reach / np.maximum(high - low, np.finfo(values.dtype).tiny)
+    left = np.searchsorted(values, middle - zone, "left")
+    right = np.searchsorted(values, middle + zone, "right")
+    cuts = left
+    for j in np.flatnonzero(right > left):
+        near = values[left[j] : right[j]]
+        a = low[j] * low[j] - 2 * (near * low[j])
+        b = high[j] * high[j] - 2 * (near * high[j])
+        cuts[j] += int(((a < b) | ((a == b) & (first[j] < first[j + 1]))).sum())
+    cuts = np.maximum.accumulate(np.concatenate([[0], cuts, [len(values)]]))
+    spans[first, 0], spans[first, 1] = cuts[:-1], cuts[1:]
+    return spans
+
+
+def _update(
+    values: Array, prefix: Array, order: Array | None, centres: Array, spans: Array
+) -> Array:
+    """Means of the runs; an empty cluster takes the farthest point, as in scikit-learn."""
+    counts = spans[:, 1] - spans[:, 0]
+    sums = prefix[spans[:, 1]] - prefix[spans[:, 0]]
+    empty = np.flatnonzero(counts == 0)
+    owner = np.zeros(0, dtype=np.int64)
+    if order is not None or len(empty):
+        rank = np.lexsort((counts, spans[:, 0]))
+        owner = np.repeat(rank, counts[rank])
+    if order is not None:
+        back = np.argsort(order)
+        sums = np.bincount(owner[back], values[back].astype(np.float64), len(centres))
+    if len(empty):
+        gap = (values - centres[owner]) ** 2
+        if gap.max() > 0:
+            for cluster, point in zip(empty, np.argsort(-gap, kind="stable"), strict=False):
+                sums[owner[point]] -= values[point]
+                counts[owner[point]] -= 1
+                sums[cluster], counts[cluster] = values[point], 1
+    means = sums.astype(values.dtype) * (1.0 / np.maximum(counts, 1)).astype(values.dtype)
+    return np.asarray(np.where(counts > 0, means, means[int(np.argmax(counts))]))
+
+
+def optimal_cuts(x: Array, k: int) -> Array:
+    """Cuts of the optimal one-dimensional k-means (dynamic programming, Wang & Song 2011).
+
+    The best last cut moves right with the end of the range, so that each layer is solved by
+    divide and conquer in O(n log n), a whole level of it at a time.
+
+    Args:
+        x: [n], finite.
+        k: Largest number of clusters.
+
+    Returns:
+        Ascending lowest values of the second and later clusters, fewer where values coincide.
+    """
+    values, counts = np.unique(x.astype(np.float64), return_counts=True)
+    k = min(k, len(values))
+    centred = values - np.average(values, weights=counts)
+    sums = [np.concatenate([[0.0], np.cumsum(counts * centred**p)]) for p in (0, 1, 2)]
+
+    def cost(start: Array, end: Array) -> Array:
+        size, total, square = (s[end] - s[start] for s in sums)
+        return np.asarray(np.maximum(square - total * total / np.maximum(size, 1), 0.0))
+
+    n = len(values)
+    ends = np.arange(1, n + 1)
+    best = np.concatenate([[np.inf], cost(np.zeros(n, np.int64), ends)])
+    layers: list[Array] = []
+    for clusters in range(2, k + 1):
+        best, cut = _layer(best, cost, n, clusters)
+        layers.append(cut)
+    starts, end = [], n
+    for cut in reversed(layers):
+        end = int(cut[end])
+        starts.append(end)
+    return np.asarray(np.unique(x)[starts[::-1]])
+
+
+def _layer(previous: Array, cost: Any, n: int, clusters: int) -> tuple[Array, Array]:
+    """One more cluster: best cost of the first i values [n + 1], and its last cut."""
+    best = np.full(n + 1, np.inf)
+    cut = np.zeros(n + 1, dtype=np.int64)
+    first, last = np.array([clusters]), np.array([n])
+    low, high = np.array([clusters - 1]), np.array([n - 1])
+    while len(first):
+        middle = (first + last) // 2
+        top = np.minimum(high, middle - 1)
+        width = top - low + 1
+        begin = np.concatenate([[0], np.cumsum(width)[:-1]])
+        node = np.repeat(np.arange(len(middle)), width)
+        candidate = np.arange(width.sum()) - begin[node] + low[node]
+        total = previous[candidate] + cost(candidate, middle[node])
+        least = np.minimum.reduceat(total, begin)
+        where = np.where(total == least[node], candidate, n)
+        chosen = np.minimum.reduceat(where, begin)
+        best[middle], cut[middle] = least, chosen
+        sides = (
+            np.concatenate([first, middle + 1]),
+            np.concatenate([middle - 1, last]),
+            np.concatenate([low, chosen]),
+            np.concatenate([chosen, high]),
+        )
+        open_ = sides[0] <= sides[1]
+        first, last, low, high = (side[open_] for side in sides)
+    return best, cut

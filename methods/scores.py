@@ -1,0 +1,125 @@
+"""``scores:FILE``: keeps samples by scores that were computed elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prunebench.errors import InputError
+from prunebench.methods.base import Card, Evidence, StaticPruner, Subset, register_method
+from prunebench.methods.selection import take
+from prunebench.options import Option, Value
+from prunebench.rng import Stream
+
+_FORMATS = ".npy (one score per original training sample), .npz or .csv (ids and scores)"
+
+
+def read_scores(path: str | Path) -> tuple[Tensor, Tensor]:
+    """Reads scores by original sample id; nothing in the file is executed.
+
+    Args:
+        path: ``.npy`` with one score per sample in original order; ``.npz`` with arrays ``ids``
+            and ``scores``; ``.csv`` with a header and columns ``id`` and ``score``.
+
+    Returns:
+        ids int64 [M], ascending, and scores float64 [M].
+
+    Raises:
+        InputError: The file is missing, damaged, of another format, or holds an id twice.
+    """
+    file = Path(path)
+    where = str(path)
+    if not path or not file.is_file():
+        raise InputError(f"no such file: {where!r}", where="scores.path", accepted=_FORMATS)
+    try:
+        ids, scores = _read(file)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"cannot be read ({type(error).__name__}: {error})", where=where, accepted=_FORMATS
+        ) from None
+    if ids.ndim != 1 or ids.shape != scores.shape:
+        raise InputError(f"shapes {ids.shape} and {scores.shape}", where=where, accepted=_FORMATS)
+    if len(ids) and (ids.min() < 0 or len(np.unique(ids)) != len(ids)):
+        raise InputError("ids are negative or not unique", where=where, accepted=_FORMATS)
+    if np.isnan(scores).any():
+        raise InputError("a score is not a number", where=where, accepted="numbers")
+    order = np.argsort(ids)
+    return torch.from_numpy(ids[order]), torch.from_numpy(scores[order])
+
+
+def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    if file.suffix == ".npy":
+        scores = np.load(file, allow_pickle=False).astype(np.float64, casting="same_kind")
+        return np.arange(len(scores)), scores
+    if file.suffix == ".npz":
+        with np.load(file, allow_pickle=False) as arrays:
+            ids, scores = arrays["ids"], arrays["scores"]
+        return (
+            ids.astype(np.int64, casting="same_kind"),
+            scores.astype(np.float64, casting="same_kind"),
+        )
+    if file.suffix == ".csv":
+        with file.open(newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+        ids = np.array([int(row["id"]) for row in rows], dtype=np.int64)
+        return ids, np.array([float(row["score"]) for row in rows], dtype=np.float64)
+    raise InputError(f"suffix {file.suffix!r}", where=str(file), accepted=_FORMATS)
+
+
+@register_method("scores")
+class Scores(StaticPruner):
+    """Ranks the training split by scores from a file, one per original sample id."""
+
+    options = {
+        "path": Option("", f"file of scores: {_FORMATS}"),
+        "side": Option(
+            "high", "which scores are kept", choices=("high", "low", "window"),
+            search=("high", "low", "window"),
+        ),
+    }  # fmt: skip
+    card = Card("Precomputed scores", side="as given")
+    argument = "path"
+    path: str
+    side: str
+
+    def portable(self) -> dict[str, Value]:
+        """Options that identify a result; the file enters by ``identity``."""
+        return {name: value for name, value in self.params.items() if name != self.argument}
+
+    def identity(self) -> str:
+        """SHA-256 of the file.
+
+        Raises:
+            InputError: The file is missing.
+        """
+        if not Path(self.path).is_file():
+            raise InputError(f"no such file: {self.path!r}", where="scores.path", accepted=_FORMATS)
+        with Path(self.path).open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+
+    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
+        """The k best; ties by a seeded key.
+
+        Raises:
+            InputError: A training sample has no score.
+        """
+        ids, scores = read_scores(self.path)
+        wanted = evidence.ids
+        slot = torch.searchsorted(ids, wanted).clamp(max=max(0, len(ids) - 1))
+        if len(ids) == 0 or not bool((ids[slot] == wanted).all()):
+            lacking = len(wanted) if len(ids) == 0 else int((ids[slot] != wanted).sum())
+            raise InputError(
+                f"{lacking} of {len(wanted)} training samples have no score",
+                where=self.path,
+                accepted="a score for every original sample id of the training split",
+            )
+        chosen = scores[slot]
+        indices, tied = take(chosen, k, self.side, rng)
+        return Subset(indices, chosen, {"tied": tied})
