@@ -30,10 +30,10 @@ def digits() -> Recipe:
     return Recipe(
         name="digits",
         model="cnn",
-        model_params={"width": 16, "depth": 2},
+        model_params={"width": 8, "depth": 2},
         epochs=40,
-        batch_size=32,
-        lr=0.1,
+        batch_size=64,
+        lr=0.2,
         weight_decay=5e-4,
         schedule="one_cycle",
         cycle_momentum=False,

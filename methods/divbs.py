@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -11,7 +13,6 @@ from prunebench.rng import Stream
 
 #: ||residual|| / ||mean gradient|| below which the residual is rounding noise.
 _SPENT = 1e-6
-_TINY = torch.finfo(torch.float64).tiny
 
 
 def gradient_gram(features: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
@@ -38,33 +39,39 @@ def gradient_gram(features: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
 class Residual:
     """The mean gradient less its projection on the chosen gradients, in Gram space.
 
-    Removing a gradient is one step of the pivoted Cholesky factorisation of the Gram matrix.
-
-    Attributes:
-        correlation: float64 [B], <g_i, R>.
-        energy: float64 scalar, ||R||^2.
-        spent: bool scalar, once R is rounding noise, zero, or not a number.
+    Holds the Gram matrix of the samples' gradients and, as a last row, of their mean. Removing a
+    gradient is one step of the pivoted Cholesky factorisation. It works on the host: dozens of
+    steps on a B x B matrix cost less there than their kernel launches.
     """
 
     def __init__(self, gram: Tensor) -> None:
-        self.gram = gram.clone()
-        self.correlation = gram.mean(1)
-        self.energy = self.correlation.mean()
-        self._least = _SPENT**2 * self.energy
-        self._own = (_SPENT**2 * gram.diagonal()).clamp_min(_TINY)
-        self.spent = ~(self.energy > self._least)
+        samples = gram.cpu().numpy()
+        size = len(samples)
+        mean = samples.mean(1)
+        self._table = np.empty((size + 1, size + 1))
+        self._table[:-1, :-1] = samples
+        self._table[-1, :-1] = self._table[:-1, -1] = mean
+        self._table[-1, -1] = mean.mean()
+        self._update = np.empty_like(self._table)
+        self._floor = np.maximum(_SPENT**2 * self._table.diagonal(), np.finfo(np.float64).tiny)
 
-    def remove(self, pick: Tensor) -> None:
-        """Projects R and all gradients off gradient ``pick`` (int64 [1])."""
-        row = self.gram.index_select(0, pick).view(-1)
+    @property
+    def correlation(self) -> npt.NDArray[np.float64]:
+        """[B], <g_i, R>."""
+        return self._table[-1, :-1]
+
+    @property
+    def spent(self) -> bool:
+        """Whether R is rounding noise, zero, or not a number."""
+        energy, floor = self._table[-1, -1], self._floor[-1]
+        return not energy > floor
+
+    def remove(self, pick: int) -> None:
+        """Projects R and all gradients off gradient ``pick``."""
+        row = self._table[pick].copy()
         # A gradient within the span of those removed has only rounding noise left.
-        norm = torch.maximum(row.index_select(0, pick), self._own.index_select(0, pick))
-        onto = row * norm.rsqrt()
-        along = self.correlation.index_select(0, pick) * norm.rsqrt()
-        self.correlation = torch.addcmul(self.correlation, along, onto, value=-1)
-        self.energy = torch.addcmul(self.energy, along, along, value=-1)
-        self.spent = self.spent | ~(self.energy > self._least)
-        self.gram.addr_(onto, onto, alpha=-1.0)
+        np.multiply(row[:, None], row / max(row[pick], self._floor[pick]), out=self._update)
+        self._table -= self._update
 
 
 def select_diverse(
@@ -91,7 +98,7 @@ def select_diverse(
         rng: Draws of ``multinomial`` and of the fill; None fills in index order.
 
     Returns:
-        int64 [k], distinct positions in pick order. Runs without reading values back.
+        int64 [k], distinct positions in pick order. Reads the Gram matrix back once.
 
     Raises:
         ValueError: k is not in 0..B, the rule is unknown, or ``multinomial`` lacks a stream.
@@ -102,24 +109,26 @@ def select_diverse(
     if rule not in ("argmax", "multinomial") or (rule == "multinomial" and rng is None):
         raise ValueError(f"rule {rule!r} is not argmax, or multinomial with a stream")
     residual = Residual(gradient_gram(features, logits, labels))
-    ahead = torch.arange(size, 0, -1, dtype=torch.float64, device=device)
-    fill = ahead if rng is None else 1 + rng.child("fill").uniform(size, device)
-    luck: tuple[Tensor, ...] = ()
+    luck = None
     if rule == "multinomial" and rng is not None:
         # argmax of log c + Gumbel noise draws in proportion to c; c / Exp(1) has the same order.
-        uniform = rng.child("picks").uniform((k, size), device)
-        luck = torch.log1p(-uniform).neg_().clamp_min_(_TINY).reciprocal_().unbind(0)
-    picks: list[Tensor] = []
-    taken = torch.zeros(size, dtype=torch.float64, device=device)
-    for step in range(k):
-        merit = residual.correlation.abs()
-        if luck:
-            merit *= luck[step]
-        merit = torch.where(residual.spent, fill, merit) + taken
-        picks.append(merit.argmax(0, keepdim=True))
-        taken.index_fill_(0, picks[-1], -torch.inf)
+        uniform = rng.child("picks").uniform((k, size)).numpy()
+        luck = 1 / np.maximum(-np.log1p(-uniform), np.finfo(np.float64).tiny)
+    picks: list[int] = []
+    taken = np.zeros(size)
+    while len(picks) < k and not residual.spent:
+        merit = np.abs(residual.correlation)
+        if luck is not None:
+            merit *= luck[len(picks)]
+        merit += taken
+        picks.append(int(merit.argmax()))
+        taken[picks[-1]] = -np.inf
         residual.remove(picks[-1])
-    return torch.cat(picks) if picks else torch.empty(0, dtype=torch.int64, device=device)
+    if len(picks) < k:
+        order = torch.arange(size) if rng is None else rng.child("fill").permutation(size)
+        rest = order[torch.from_numpy(taken)[order] == 0]
+        picks += rest[: k - len(picks)].tolist()
+    return torch.tensor(picks, dtype=torch.int64, device=device)
 
 
 @register_method("divbs")

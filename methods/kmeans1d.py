@@ -18,11 +18,13 @@ _TOL = 1e-4
 _SMALL = 4096
 
 
-def starting_centres(x: Array, k: int, seed: int = 0) -> Array:
+def starting_centres(x: Array, ascending: Array, sums: Array, k: int, seed: int = 0) -> Array:
     """Greedy k-means++ (Arthur & Vassilvitskii 2007) with scikit-learn's draws.
 
     Args:
         x: float32 or float64 [n], centred, in the order given by the caller.
+        ascending: The same values, sorted.
+        sums: float64 [n + 1], prefix sums of ``ascending``.
         k: Number of centres.
         seed: Seed of the legacy generator; the draws are those of ``KMeans(random_state=seed)``.
 
@@ -30,38 +32,57 @@ def starting_centres(x: Array, k: int, seed: int = 0) -> Array:
         [k], values of ``x``.
     """
     draws = np.random.RandomState(seed)  # local; the library's legacy generator
-    trials = 2 + int(np.log(k))
     wide = x.astype(np.float64)
     squares = wide * wide
-    ones = np.ones((len(x), 1), x.dtype)
-    exact, trial = np.empty(len(x)), np.empty((trials, len(x)), x.dtype)
-    cumulative = np.empty_like(x)
+    exact, cumulative = np.empty(len(x)), np.empty_like(x)
 
-    def distances(rows: Array) -> Array:
+    def distances(row: int) -> Array:
         # c^2 - 2 c x + x^2 in float64, rounded to the dtype of x, in the library's order.
-        for row, centre in enumerate(wide[rows]):
-            np.multiply(wide, -2 * centre, out=exact)
-            np.add(exact, centre * centre, out=exact)
-            np.add(exact, squares, out=exact)
-            trial[row] = exact
-        out = trial[: len(rows)]
-        return np.asarray(np.maximum(out, 0, out=out))
+        centre = wide[row]
+        np.multiply(wide, -2 * centre, out=exact)
+        np.add(exact, centre * centre, out=exact)
+        np.add(exact, squares, out=exact)
+        rounded = exact.astype(x.dtype)
+        return np.asarray(np.maximum(rounded, 0, out=rounded))
 
     picks = [int(draws.random_sample() * len(x))]
-    closest = distances(np.array(picks))[0].copy()
-    potential = closest[None] @ ones[:, 0]
+    ones = np.ones((len(x), 1), x.dtype)
+    closest = distances(picks[0])
+    potential = float((closest[None] @ ones[:, 0])[0])
     for _ in range(1, k):
-        values = draws.uniform(size=trials) * potential
+        values = draws.uniform(size=2 + int(np.log(k))) * x.dtype.type(potential)
         rows = np.searchsorted(np.cumsum(closest, out=cumulative), values)
         rows = np.minimum(rows, len(x) - 1)
-        shrunk = distances(rows)
-        np.minimum(closest, shrunk, out=shrunk)
-        potentials = shrunk @ ones
-        best = int(np.argmin(potentials))
-        potential = potentials[best]
-        closest[:] = shrunk[best]
+        gains = np.array([_gain(ascending, sums, wide[picks], c) for c in wide[rows]])
+        rivals = gains >= gains.max() - 1e-4 * potential
+        if len(np.unique(wide[rows[rivals]])) > 1:
+            # Too close to call from prefix sums: the library's own sums decide.
+            shrunk = np.minimum(closest, np.stack([distances(row) for row in rows]))
+            best = int(np.argmin(shrunk @ ones))
+        else:
+            best = int(rivals.argmax())
         picks.append(int(rows[best]))
+        np.minimum(closest, distances(picks[-1]), out=closest)
+        potential = float((closest[None] @ ones)[0, 0])
     return np.asarray(x[picks])
+
+
+def _gain(ascending: Array, sums: Array, centres: Array, new: float) -> float:
+    """By how much a new centre lowers the sum of squared distances, from prefix sums."""
+    below, above = centres[centres <= new], centres[centres >= new]
+    low = float(below.max()) if len(below) else -np.inf
+    high = float(above.min()) if len(above) else np.inf
+    gain = 0.0
+    # Points between the midpoints change hands; (x - o)^2 - (x - c)^2 = (c - o)(2 x - o - c).
+    inner = (low + high) / 2 if len(below) and len(above) else (np.inf if len(below) else -np.inf)
+    for old, left, right in (
+        (low, (low + new) / 2, min(inner, (new + high) / 2)),
+        (high, max(inner, (low + new) / 2), (new + high) / 2),
+    ):
+        if np.isfinite(old) and left < right:
+            i, j = ascending.searchsorted([left, right])
+            gain += (new - old) * (2 * (sums[j] - sums[i]) - (j - i) * (old + new))
+    return gain
 
 
 def lloyd_cuts(x: Array, k: int, seed: int = 0) -> Array:
@@ -79,13 +100,13 @@ def lloyd_cuts(x: Array, k: int, seed: int = 0) -> Array:
     tolerance = float(np.mean(np.var(column, axis=0)) * _TOL)
     mean = column.mean(axis=0)[0]
     centred = x - mean
-    centres = starting_centres(centred, k, seed)
     # Where ties are likely, sums are taken in the library's order, sample after sample.
     order = np.argsort(centred, kind="stable") if len(x) <= _SMALL else None
     ascending = np.sort(x)
     values = ascending - mean
     prefix = np.zeros(len(x) + 1)
     np.cumsum(values.astype(np.float64), out=prefix[1:])
+    centres = starting_centres(centred, values, prefix, k, seed)
     old: Array | None = None
     for _ in range(_MAX_ITER):
         spans = _assign(values, centres)
@@ -106,22 +127,26 @@ def lloyd_cuts(x: Array, k: int, seed: int = 0) -> Array:
 
 def _assign(values: Array, centres: Array) -> Array:
     """Runs of the sorted values [k, 2] nearest to each centre; ties go to the first centre."""
-    spans = np.zeros((len(centres), 2), dtype=np.int64)
-    distinct, first = np.unique(centres, return_index=True)
-    low, high = distinct[:-1], distinct[1:]
-    middle = (low + high) / 2
+    first = centres.argsort(kind="stable")
+    points = centres[first]
+    gap = points[1:] - points[:-1]
+    if not gap.all():
+        points, first = np.unique(centres, return_index=True)
+        gap = points[1:] - points[:-1]
+    m = len(gap)
+    middle = (points[1:] + points[:-1]) / 2
     # Within rounding of the midpoint, the library's own expression c^2 - 2 x c decides.
-    reach = 8 * np.finfo(values.dtype).eps * np.maximum(np.abs(low), np.abs(high)) ** 2
-    zone = reach / np.maximum(high - low, np.finfo(values.dtype).tiny)
-    left = np.searchsorted(values, middle - zone, "left")
-    right = np.searchsorted(values, middle + zone, "right")
-    cuts = left
-    for j in np.flatnonzero(right > left):
-        near = values[left[j] : right[j]]
-        a = low[j] * low[j] - 2 * (near * low[j])
-        b = high[j] * high[j] - 2 * (near * high[j])
-        cuts[j] += int(((a < b) | ((a == b) & (first[j] < first[j + 1]))).sum())
-    cuts = np.maximum.accumulate(np.concatenate([[0], cuts, [len(values)]]))
+    zone = 8 * np.finfo(values.dtype).eps * max(abs(points[0]), abs(points[-1])) ** 2 / gap
+    edges = values.searchsorted(np.concatenate([middle - zone, middle + zone]))
+    cuts = np.zeros(m + 2, dtype=np.int64)
+    cuts[1:-1], cuts[-1] = edges[:m], len(values)
+    for j in (edges[m:] > edges[:m]).nonzero()[0]:
+        low, high = points[j], points[j + 1]
+        near = values[edges[j] : edges[m + j]]
+        a, b = low * low - 2 * (near * low), high * high - 2 * (near * high)
+        cuts[j + 1] += np.count_nonzero((a < b) | ((a == b) & (first[j] < first[j + 1])))
+    np.maximum.accumulate(cuts, out=cuts)
+    spans = np.zeros((len(centres), 2), dtype=np.int64)
     spans[first, 0], spans[first, 1] = cuts[:-1], cuts[1:]
     return spans
 

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from prunebench.errors import InputError, SkipCell
 
-_TILE = 1 << 14  # elements per operation: stays in cache and below torch's threading threshold
+#: Elements per operation: stays in cache, and below the 32,768 from which torch starts threads,
+#: which stall each other on a busy machine.
+_TILE = 1 << 14
 
 
 def window_length(epochs: int, window: int | None) -> int:
@@ -57,9 +59,10 @@ def window_moments(p: Tensor, window: int) -> Iterator[tuple[slice, Tensor, Tens
     width = max(64, _TILE // blocks)
     for start in range(0, total, width):
         columns = slice(start, min(start + width, total))
-        rows = p.new_zeros((blocks * window, columns.stop - start), dtype=torch.float64)
-        rows[:epochs] = p[:, columns]
-        for mean, spread in _merged(rows.view(blocks, window, -1), epochs - window + 1):
+        rows = p.new_empty((blocks, window, columns.stop - start), dtype=torch.float64)
+        for block, part in zip(rows, p[:, columns].split(window), strict=True):
+            block[: len(part)], block[len(part) :] = part, 0.0
+        for mean, spread in _merged(rows, epochs - window + 1):
             yield columns, mean, spread.div_(window - 1).sqrt_()
 
 
