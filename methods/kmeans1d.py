@@ -68,20 +68,22 @@ def starting_centres(x: Array, ascending: Array, sums: Array, k: int, seed: int 
 
 
 def _gain(ascending: Array, sums: Array, centres: Array, new: float) -> float:
-    """By how much a new centre lowers the sum of squared distances, from prefix sums."""
-    below, above = centres[centres <= new], centres[centres >= new]
-    low = float(below.max()) if len(below) else -np.inf
-    high = float(above.min()) if len(above) else np.inf
+    """By how much a new centre lowers the sum of squared distances, from prefix sums.
+
+    The points between its midpoints with the two neighbours change hands, and
+    (x - o)^2 - (x - c)^2 = (c - o) (2 x - o - c) for a point x that moves from o to c.
+    """
+    low = max((c for c in centres if c <= new), default=-np.inf)
+    high = min((c for c in centres if c >= new), default=np.inf)
+    if low == high:
+        return 0.0
+    inner = (low + high) / 2 if np.isfinite(low + high) else (np.inf if high == np.inf else -np.inf)
+    edges = [(low + new) / 2, inner, (new + high) / 2]
+    i, j, k = ascending.searchsorted(np.array(edges, ascending.dtype))
     gain = 0.0
-    # Points between the midpoints change hands; (x - o)^2 - (x - c)^2 = (c - o)(2 x - o - c).
-    inner = (low + high) / 2 if len(below) and len(above) else (np.inf if len(below) else -np.inf)
-    for old, left, right in (
-        (low, (low + new) / 2, min(inner, (new + high) / 2)),
-        (high, max(inner, (low + new) / 2), (new + high) / 2),
-    ):
-        if np.isfinite(old) and left < right:
-            i, j = ascending.searchsorted([left, right])
-            gain += (new - old) * (2 * (sums[j] - sums[i]) - (j - i) * (old + new))
+    for old, start, stop in ((low, i, j), (high, j, k)):
+        if start < stop:
+            gain += (new - old) * (2 * (sums[stop] - sums[start]) - (stop - start) * (old + new))
     return gain
 
 
@@ -101,79 +103,81 @@ def lloyd_cuts(x: Array, k: int, seed: int = 0) -> Array:
     mean = column.mean(axis=0)[0]
     centred = x - mean
     # Where ties are likely, sums are taken in the library's order, sample after sample.
-    order = np.argsort(centred, kind="stable") if len(x) <= _SMALL else None
+    order = np.argsort(centred, kind="stable") if len(x) <= _SMALL else np.zeros(0, np.int64)
     ascending = np.sort(x)
     values = ascending - mean
     prefix = np.zeros(len(x) + 1)
     np.cumsum(values.astype(np.float64), out=prefix[1:])
     centres = starting_centres(centred, values, prefix, k, seed)
-    old: Array | None = None
+    first = centres.argsort(kind="stable")  # ties go to the centre that was drawn first
+    points, cuts = centres[first], np.zeros(0, dtype=np.int64)
+    sums: Array
     for _ in range(_MAX_ITER):
-        spans = _assign(values, centres)
-        moved = _update(values, prefix, order, centres, spans)
-        shift = float(((moved - centres) ** 2).sum())
-        centres = moved
-        if old is not None and np.array_equal(spans, old):
+        old, cuts = cuts, _assign(values, points, first)
+        counts = cuts[1:] - cuts[:-1]
+        if len(order):
+            labels = np.empty(len(x), dtype=np.int64)
+            labels[order] = np.repeat(np.arange(k), counts)
+            sums = np.bincount(labels, centred.astype(np.float64), k)
+        else:
+            cumulated = prefix[cuts]
+            sums = cumulated[1:] - cumulated[:-1]
+        if not counts.all():
+            _relocate(values, points, counts, sums)
+        moved = sums.astype(x.dtype) * (1.0 / np.maximum(counts, 1)).astype(x.dtype)
+        if not counts.all():
+            moved[counts == 0] = moved[counts.argmax()]
+        shift = moved - points
+        points = moved
+        if np.array_equal(cuts, old):
             break
-        if shift <= tolerance:
-            spans = _assign(values, centres)
+        if np.dot(shift, shift) <= tolerance:
+            cuts = _assign(values, points, first)
             break
-        old = spans
+        if (points[1:] < points[:-1]).any():  # after a relocation
+            turn = points.argsort(kind="stable")
+            points, first, cuts = points[turn], first[turn], cuts[:0]
     else:
-        spans = _assign(values, centres)
-    starts = np.unique(spans[spans[:, 1] > spans[:, 0], 0])[1:]
+        cuts = _assign(values, points, first)
+    starts = np.unique(cuts[:-1][cuts[1:] > cuts[:-1]])[1:]
     return np.asarray(ascending[starts])
 
 
-def _assign(values: Array, centres: Array) -> Array:
-    """Runs of the sorted values [k, 2] nearest to each centre; ties go to the first centre."""
-    first = centres.argsort(kind="stable")
-    points = centres[first]
+def _assign(values: Array, points: Array, first: Array) -> Array:
+    """Cuts [k + 1] of the sorted values between ascending centres; a tie goes to the lower
+    ``first``. Of coinciding centres only one gets values."""
     gap = points[1:] - points[:-1]
+    cuts = np.empty(len(points) + 1, dtype=np.int64)
+    cuts[0], cuts[-1] = 0, len(values)
     if not gap.all():
-        points, first = np.unique(centres, return_index=True)
-        gap = points[1:] - points[:-1]
+        distinct = np.concatenate([[0], np.flatnonzero(gap) + 1])
+        group = np.searchsorted(distinct, np.arange(len(points)), "right") - 1
+        cuts[1:] = _assign(values, points[distinct], first[distinct])[1:][group]
+        return cuts
     m = len(gap)
-    middle = (points[1:] + points[:-1]) / 2
+    middle = (points[1:] + points[:-1]) * points.dtype.type(0.5)
     # Within rounding of the midpoint, the library's own expression c^2 - 2 x c decides.
     zone = 8 * np.finfo(values.dtype).eps * max(abs(points[0]), abs(points[-1])) ** 2 / gap
     edges = values.searchsorted(np.concatenate([middle - zone, middle + zone]))
-    cuts = np.zeros(m + 2, dtype=np.int64)
-    cuts[1:-1], cuts[-1] = edges[:m], len(values)
+    cuts[1:-1] = edges[:m]
     for j in (edges[m:] > edges[:m]).nonzero()[0]:
         low, high = points[j], points[j + 1]
         near = values[edges[j] : edges[m + j]]
         a, b = low * low - 2 * (near * low), high * high - 2 * (near * high)
         cuts[j + 1] += np.count_nonzero((a < b) | ((a == b) & (first[j] < first[j + 1])))
-    np.maximum.accumulate(cuts, out=cuts)
-    spans = np.zeros((len(centres), 2), dtype=np.int64)
-    spans[first, 0], spans[first, 1] = cuts[:-1], cuts[1:]
-    return spans
+    return np.asarray(np.maximum.accumulate(cuts, out=cuts))
 
 
-def _update(
-    values: Array, prefix: Array, order: Array | None, centres: Array, spans: Array
-) -> Array:
-    """Means of the runs; an empty cluster takes the farthest point, as in scikit-learn."""
-    counts = spans[:, 1] - spans[:, 0]
-    sums = prefix[spans[:, 1]] - prefix[spans[:, 0]]
-    empty = np.flatnonzero(counts == 0)
-    owner = np.zeros(0, dtype=np.int64)
-    if order is not None or len(empty):
-        rank = np.lexsort((counts, spans[:, 0]))
-        owner = np.repeat(rank, counts[rank])
-    if order is not None:
-        back = np.argsort(order)
-        sums = np.bincount(owner[back], values[back].astype(np.float64), len(centres))
-    if len(empty):
-        gap = (values - centres[owner]) ** 2
-        if gap.max() > 0:
-            for cluster, point in zip(empty, np.argsort(-gap, kind="stable"), strict=False):
-                sums[owner[point]] -= values[point]
-                counts[owner[point]] -= 1
-                sums[cluster], counts[cluster] = values[point], 1
-    means = sums.astype(values.dtype) * (1.0 / np.maximum(counts, 1)).astype(values.dtype)
-    return np.asarray(np.where(counts > 0, means, means[int(np.argmax(counts))]))
+def _relocate(values: Array, points: Array, counts: Array, sums: Array) -> None:
+    """Gives each empty cluster a farthest point, as scikit-learn does; in place."""
+    owner = np.repeat(np.arange(len(points)), counts)
+    gap = (values - points[owner]) ** 2
+    if gap.max() > 0:
+        empty = np.flatnonzero(counts == 0)
+        for cluster, point in zip(empty, np.argsort(-gap, kind="stable"), strict=False):
+            sums[owner[point]] -= values[point]
+            counts[owner[point]] -= 1
+            sums[cluster], counts[cluster] = values[point], 1
 
 
 def optimal_cuts(x: Array, k: int) -> Array:
