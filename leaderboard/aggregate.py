@@ -20,7 +20,7 @@ class Run:
 
     Attributes:
         record: The record behind it.
-        dataset, noise, method: Names.
+        dataset, criterion, noise, method: Names.
         params: Options of the method that tell variants apart.
         ratio: Nominal share of training saved.
         seed: Seed of the run, the unit of pairing.
@@ -31,6 +31,7 @@ class Run:
 
     record: Record
     dataset: str
+    criterion: str
     noise: str
     method: str
     params: dict[str, Any]
@@ -39,6 +40,11 @@ class Run:
     accuracy: float | None
     diverged: bool
     missing: str
+
+    @property
+    def board(self) -> str:
+        """What shares a table: the data set, and the criterion where it is not cross-entropy."""
+        return self.dataset if self.criterion == "ce" else f"{self.dataset}, {self.criterion}"
 
     def metric(self, name: str) -> float | None:
         """A finite metric of the record, else None."""
@@ -97,6 +103,7 @@ def _run(record: Record) -> Run:
         return Run(
             record=record,
             dataset=spec["dataset"]["name"],
+            criterion=(spec.get("criterion") or {}).get("name", "ce"),
             noise=spec["noise"]["name"],
             method=method["name"],
             params=params,

@@ -28,7 +28,7 @@ Slots = dict[Slot, Run]
 
 
 def build(records: Iterable[Record]) -> Board:
-    """Builds one table per (data set, ratio).
+    """Builds one table per (data set, criterion, ratio).
 
     The (noise, seed) cells of a table are those of its methods at that ratio; full training and
     ``full+reference``, which run at ratio 0, stand in every table with their runs of those
@@ -47,10 +47,11 @@ def build(records: Iterable[Record]) -> Board:
     protocol = protocols(collected.runs)
     used: dict[str, Run] = {}
     tables: list[Table] = []
-    for dataset in sorted(protocol):
-        own = [run for run in collected.runs if run.dataset == dataset]
+    compared = {run.board for run in runs if not _carried(run)} or protocol.keys()
+    for name in sorted(compared):
+        own = [run for run in collected.runs if run.board == name]
         for ratio in _ratios(own):
-            tables.append(_table(own, ratio, protocol[dataset], used))
+            tables.append(_table(own, ratio, protocol[name], used))
     counts = Counter(dict(collected.excluded))
     if len(used) < len(runs):
         counts["outside every table's cells"] = len(runs) - len(used)
@@ -94,7 +95,7 @@ def _table(runs: Sequence[Run], ratio: float, protocol: Protocol, used: dict[str
         if other is not run:
             keys = " and ".join(sorted((other.record.key, run.record.key)))
             raise InputError(
-                f"two runs of {run.method}, {run.dataset}, {run.noise}, seed {run.seed}, "
+                f"two runs of {run.method}, {run.board}, {run.noise}, seed {run.seed}, "
                 f"ratio {ratio:g}: {keys}",
                 where="leaderboard",
                 accepted="one run per cell",
@@ -109,7 +110,7 @@ def _table(runs: Sequence[Run], ratio: float, protocol: Protocol, used: dict[str
     ]
     complete = _ranked([row for row in rows if row.complete])
     incomplete = sorted((r for r in rows if not r.complete), key=lambda r: (_place(r), r.label))
-    return Table(protocol.dataset, ratio, noises, tuple(complete), tuple(incomplete), protocol)
+    return Table(protocol.board, ratio, noises, tuple(complete), tuple(incomplete), protocol)
 
 
 def _place(row: Row) -> int:

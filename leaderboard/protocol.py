@@ -15,17 +15,18 @@ FULL, WITH_REFERENCE = "full", "full+reference"
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all runs of one data set share.
+    """What all runs of one data set and criterion share.
 
     Attributes:
-        dataset, dataset_version: Name and version.
+        board: Data set, with the criterion where it is not cross-entropy.
+        dataset_version: Version of the data set.
         schema: Version of the specification.
         budget: ``samples``, ``paper`` or ``epochs``.
         recipe, criterion, reference, validation: As in the specification.
         test_size: Test samples; None where no record tells.
     """
 
-    dataset: str
+    board: str
     dataset_version: str
     schema: int
     budget: str
@@ -45,7 +46,7 @@ class Protocol:
 
 
 def protocols(runs: Iterable[Run]) -> dict[str, Protocol]:
-    """The protocol of each data set.
+    """The protocol of each board.
 
     Budgets and versions of specification and methods are one per board; data set, recipe,
     criterion, reference, validation and test set one per data set; the noise rule one per
@@ -66,25 +67,25 @@ def protocols(runs: Iterable[Run]) -> dict[str, Protocol]:
         lambda r: r.record.spec["method"].get("version"),
     )
     for name in ("dataset", "recipe", "criterion", "validation"):
-        _one(runs, name, lambda r: f"data set {r.dataset}", _field(name))
-    _one(runs, "reference", lambda r: f"data set {r.dataset}", _reference)
-    _one(runs, "test size", lambda r: f"data set {r.dataset}", _info("test_size"))
-    _one(runs, "noise rule", lambda r: f"data set {r.dataset}, {r.noise}", _noise)
+        _one(runs, name, lambda r: f"data set {r.board}", _field(name))
+    _one(runs, "reference", lambda r: f"data set {r.board}", _reference)
+    _one(runs, "test size", lambda r: f"data set {r.board}", _info("test_size"))
+    _one(runs, "noise rule", lambda r: f"data set {r.board}, {r.noise}", _noise)
     _one(
         [r for r in runs if r.method != WITH_REFERENCE],
         "label digest",
-        lambda r: f"data set {r.dataset}, {r.noise}, seed {r.seed}",
+        lambda r: f"data set {r.board}, {r.noise}, seed {r.seed}",
         _info("label_digest"),
     )
     found: dict[str, Protocol] = {}
-    for dataset in sorted({run.dataset for run in runs}):
-        own = [run for run in runs if run.dataset == dataset]
+    for board in sorted({run.board for run in runs}):
+        own = [run for run in runs if run.board == board]
         spec = own[0].record.spec
         budgets = [b for b in map(_budget, runs) if b is not None]
         sizes = [s for s in map(_info("test_size"), own) if s is not None]
         references = [s for s in map(_reference, own) if s is not None]
-        found[dataset] = Protocol(
-            dataset=dataset,
+        found[board] = Protocol(
+            board=board,
             dataset_version=str(spec["dataset"].get("version", "?")),
             schema=spec.get("schema", 0),
             budget=budgets[0] if budgets else str(spec.get("budget", "samples")),

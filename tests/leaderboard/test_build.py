@@ -201,7 +201,7 @@ RECIPE = {"name": "digits-mlp", "version": "1", "model": "mlp", "epochs": 10, "b
         ({"budget": "paper"}, ["budget", "'paper' and 'samples'"]),
         ({"schema": 2}, ["spec schema", "1 and 2"]),
         ({"recipe": RECIPE | {"epochs": 20}}, ["recipe.epochs", "10 and 20", "digits"]),
-        ({"criterion": {"name": "sop", "version": "1"}}, ["criterion.name", "'ce' and 'sop'"]),
+        ({"criterion": {"name": "ce", "version": "9"}}, ["criterion", "9"]),
         ({"reference": {"size": 50, "mode": "held_out"}}, ["reference.size", "50 and 90"]),
         ({"validation": {"size": 9, "labels": "noisy"}}, ["validation.size", "0 and 9"]),
         ({"method": {"name": "random", "version": "2"}}, ["version", "'1' and '2'", "random"]),
@@ -216,6 +216,23 @@ def test_mixed_protocols_are_refused_by_both_values(
         build(records)
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert records[2].key in str(caught.value)
+
+
+def test_each_criterion_has_tables_of_its_own() -> None:
+    sop = {"criterion": {"name": "sop", "version": "1"}}
+    records = [
+        record("full"), record("random"), record("full", spec=sop), record("random", spec=sop),
+    ]  # fmt: skip
+    tables = build(records).tables
+    assert [table.dataset for table in tables] == ["digits", "digits, sop"]
+    assert [len(table.rows) for table in tables] == [2, 2]
+
+
+def test_scoring_runs_alone_make_no_table() -> None:
+    sop = {"criterion": {"name": "sop", "version": "1"}}
+    board = build([record("full"), record("random", spec=sop), record("full", spec=sop)])
+    assert [table.dataset for table in board.tables] == ["digits, sop"]
+    assert ("outside every table's cells", 1) in board.excluded
 
 
 def test_unpaired_labels_and_test_sets_are_refused() -> None:
