@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,6 +54,7 @@ def window_moments(p: Tensor, window: int) -> Iterator[tuple[slice, Tensor, Tens
     Raises:
         InputError: The window does not fit.
     """
+    p = p.detach()
     epochs, total = p.shape
     check_window(epochs, window)
     blocks = -(-epochs // window)
@@ -63,7 +65,15 @@ def window_moments(p: Tensor, window: int) -> Iterator[tuple[slice, Tensor, Tens
         for block, part in zip(rows, p[:, columns].split(window), strict=True):
             block[: len(part)], block[len(part) :] = part, 0.0
         for mean, spread in _merged(rows, epochs - window + 1):
-            yield columns, mean, spread.div_(window - 1).sqrt_()
+            yield columns, mean, _root(spread.div_(window - 1))
+
+
+def _root(x: Tensor) -> Tensor:
+    """Square root in place; for float64 on CPUs torch calls a library that is far slower."""
+    if x.device.type == "cpu":
+        np.sqrt(x.numpy(), out=x.numpy())
+        return x
+    return x.sqrt_()
 
 
 def _merged(x: Tensor, windows: int) -> Iterator[tuple[Tensor, Tensor]]:
