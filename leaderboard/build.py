@@ -164,11 +164,13 @@ def _cell(noise: str, slots: Slots, baseline: Slots) -> Cell | None:
     full = {seed: v for (name, seed), v in _values(baseline).items() if name == noise}
     difference = paired_difference(values, full)
     runs = [slots[noise, seed] for seed in values]
+    kept = [run.metric("kept_noise_rate") for run in runs]
+    noise_rates = [rate for rate in kept if rate is not None]
     return Cell(
         accuracy=mean_interval(list(values.values())),
         difference=difference if difference.n else None,
         diverged=sum(run.diverged for run in runs),
-        kept_noise=_mean([run.metric("kept_noise_rate") for run in runs]),
+        kept_noise=mean_interval(noise_rates) if noise_rates else None,
         auroc=_mean([run.metric("score_auroc") for run in runs]),
         worst_class=_mean([run.metric("worst_class_accuracy") for run in runs]),
     )

@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from prunebench.leaderboard.labels import decimals
 from prunebench.leaderboard.protocol import Protocol
+from prunebench.leaderboard.stats import MeanInterval
 from prunebench.leaderboard.tables import Board, Cell, Row, Table
 from prunebench.record import canonical
 
@@ -161,15 +162,21 @@ def _diagnostics(table: Table) -> str:
         known = any(value is not None for pair in pairs for value in pair)
         if not known and row.worst_class is None:
             continue
-        cells = [
-            f"{number(None if noise is None else 100 * noise, 1)} / {number(auroc, 3)}"
-            for noise, auroc in pairs
-        ]
+        cells = [f"{_share(noise)} / {number(auroc, 3)}" for noise, auroc in pairs]
         worst = None if row.worst_class is None else 100 * row.worst_class
         tail = [number(worst, 1), number(row.epochs, 1), number(row.steps, 0)]
         body.append([_label(row), *cells, *tail])
     head = ["method", *table.noises, "worst class", "epochs", "steps"]
     return _pipe(head, body) if body else ""
+
+
+def _share(interval: MeanInterval | None) -> str:
+    if interval is None:
+        return "-"
+    text = number(100 * interval.mean, 1)
+    if interval.half_width is not None:
+        text += f" ± {number(100 * interval.half_width, 1)}"
+    return text
 
 
 def _pipe(head: Sequence[str], body: Sequence[Sequence[str]], text_columns: int = 0) -> str:
@@ -207,7 +214,7 @@ def _csv_line(table: Table, row: Row, noise: str, cell: Cell | None) -> list[obj
         difference.n if difference else 0,
         cell.diverged if cell else 0,
         row.mean, row.difference, row.present, row.expected, row.realised, row.compute,
-        cell.kept_noise if cell else None,
+        cell.kept_noise.mean if cell and cell.kept_noise else None,
         cell.auroc if cell else None,
         cell.worst_class if cell else None,
         row.epochs, row.steps, row.clean_labels, _missing(row),

@@ -16,13 +16,15 @@ class Cell:
         accuracy: Percent over the seeds.
         difference: To full training by common seed; None for full training or without it.
         diverged: Runs that diverged and count with their value.
-        kept_noise, auroc, worst_class: Means over the seeds that have them; shares.
+        kept_noise: Share of wrong labels among the kept samples, over the seeds; None where it
+            is not known.
+        auroc, worst_class: Means over the seeds that have them; shares.
     """
 
     accuracy: MeanInterval
     difference: PairedDifference | None
     diverged: int
-    kept_noise: float | None
+    kept_noise: MeanInterval | None
     auroc: float | None
     worst_class: float | None
 
