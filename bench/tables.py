@@ -20,6 +20,7 @@ class SampleTables:
         window: Visits W kept per sample; 0 keeps none.
         signals: Further signals of ``SIGNALS`` to maintain.
         plain: Whether the criterion's loss is cross-entropy, so that ``ce`` is ``loss``.
+        history: Which of the two the ring keeps, ``ce`` or ``training``.
         device: Where everything lives.
     """
 
@@ -31,11 +32,13 @@ class SampleTables:
         window: int = 0,
         signals: Iterable[str] = (),
         plain: bool = True,
+        history: str = "ce",
         device: torch.device | str = "cpu",
     ) -> None:
         self._n = num_samples
         self.loss = torch.full((num_samples,), torch.nan, device=device)
         self.ce = self.loss if plain else self.loss.clone()
+        self.history = self.ce if history == "ce" else self.loss
         self.last_seen = torch.full((num_samples,), -1, dtype=torch.int64, device=device)
         self.seen = torch.zeros(num_samples, dtype=torch.int64, device=device)
         self.losses = torch.full((window, num_samples), torch.nan, device=device)
@@ -92,7 +95,7 @@ class SampleTables:
         window = len(self.losses)
         if window:
             slot = (self.seen[visited] % window) * self._n + visited
-            self.losses.view(-1).index_copy_(0, slot, self.ce[visited])
+            self.losses.view(-1).index_copy_(0, slot, self.history[visited])
             stamp = torch.full_like(visited, epoch)
             self.loss_epochs.view(-1).index_copy_(0, slot, stamp)
         self.seen.index_add_(0, visited, torch.ones_like(visited))

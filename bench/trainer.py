@@ -99,7 +99,8 @@ class Trainer:
         wanted = setup.pruner.signals.union(*(o.signals for o in setup.observers))
         self.tables = SampleTables(
             len(self.rows), setup.clock.max_epochs + 1, window=setup.pruner.window,
-            signals=wanted, plain=self.criterion.plain, device=device,
+            signals=wanted, plain=self.criterion.plain, history=setup.pruner.history,
+            device=device,
         )  # fmt: skip
         self.ledger = Ledger(
             target=setup.clock.target,

@@ -36,6 +36,14 @@ ALIGN_OPTIONS: Mapping[str, Option] = {
         "base_until_N (the base rule until it is full), none (full data until it is full)",
         choices=("grow", "base_until_N", "none"),
     ),
+    "align.mean_over": Option(
+        "all", "mean score that splits low from high: over all defined scores, or those of the "
+        "samples trained last", choices=("all", "trained"),
+    ),
+    "align.score_loss": Option(
+        "ce", "trajectories of plain cross-entropy, or of the criterion's own loss",
+        choices=("ce", "training"),
+    ),
     "align.undefined": Option(
         "keep", "samples without a score: keep, or score zero or minus one",
         choices=("keep", "zero", "minus_one"),
@@ -95,6 +103,7 @@ class Alignment(Scorer):
         self.signals = base.signals
         self.min_obs = int(self._option("min_obs"))
         self.reference_at = str(self._option("reference_at"))
+        self.history = str(self._option("score_loss"))
         fixed = self._option("window")
         self.length = 25 if fixed is None else int(fixed)
         self.window = max(base.window, self.length)
@@ -116,6 +125,7 @@ class Alignment(Scorer):
         """float64 [N], or the base scorer's where the base rule holds; NaN = undefined."""
         assert self.das is not None
         done = progress.epoch
+        self.split = None
         if done:
             self._renew(tables, done)
         warmup = self._option("warmup")
@@ -130,6 +140,9 @@ class Alignment(Scorer):
             return own
         self.undefined = _STAND_INS[self._option("undefined")]
         self.threshold = float(self._option("threshold"))
+        if self._option("mean_over") == "trained":
+            trained = self.das[(tables.last_seen == done - 1) & self.das.isfinite()]
+            self.split = trained.mean() if len(trained) else None
         return self.das.clone()
 
     def _renew(self, tables: Tables, done: int) -> None:

@@ -319,6 +319,7 @@ class Pruner(ABC):
     * ``oracle``: reads clean labels; marked everywhere and never ranked.
     * ``randomised``: whether two streams may keep different samples beyond ties.
     * ``zero_is_full``: whether ratio 0 equals full training bit for bit.
+    * ``full_at``: options at which a method with a pruned share of its own prunes nothing.
     """
 
     name: ClassVar[str] = ""
@@ -330,6 +331,7 @@ class Pruner(ABC):
     oracle: ClassVar[bool] = False
     randomised: ClassVar[bool] = False
     zero_is_full: ClassVar[bool] = True
+    full_at: ClassVar[Mapping[str, Value]] = {}
     ratios: ClassVar[str] = "any"  # "any" or "zero" (full training)
     argument: ClassVar[str] = ""  # option that ``name:ARGUMENT`` fills
 
@@ -375,6 +377,8 @@ class DynamicPruner(Pruner):
     signals: frozenset[str] = frozenset()
     #: Loss history the trainer must keep, W visits; 0 keeps none.
     window: int = 0
+    #: Which loss that history holds: plain cross-entropy (``ce``) or the criterion's.
+    history: str = "ce"
     #: Whether the mean loss of the clean reference set is measured each epoch.
     reference: bool = False
     #: The scores [N] that led to the last plan, for diagnostics; None where there are none.
@@ -425,6 +429,11 @@ class Scorer(ABC):
     #: Cut on this score for pruners with a fixed threshold; None leaves them their own. Like
     #: ``undefined`` it may change from epoch to epoch and is read after ``scores``.
     threshold: float | None = None
+    #: Where pruners that cut at the mean cut instead; None means the mean of all defined scores.
+    #: Read after ``scores``.
+    split: Tensor | None = None
+    #: Which loss the ring of ``Tables.losses`` holds: ``ce`` or ``training`` (the criterion's).
+    history: str = "ce"
 
     def begin(self, view: TrainView) -> None:
         """Called once before the first epoch; ``window`` is settled when it returns."""
@@ -467,6 +476,7 @@ class ScoreBasedPruner(DynamicPruner):
         """Prunes by another score from now on."""
         self.scorer = scorer
         self.signals, self.window = scorer.signals, scorer.window
+        self.history = scorer.history
         self.reference = scorer.reference
 
     def own_scorer(self) -> Scorer:

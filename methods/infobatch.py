@@ -79,6 +79,7 @@ class InfoBatch(ScoreBasedPruner):
     )
     randomised = True
     zero_is_full = False
+    full_at = {"r": 0.0}
     r: float
     delta: float
     rescale: bool
@@ -100,7 +101,8 @@ class InfoBatch(ScoreBasedPruner):
         share = keep_share(self.r)
         if share == 1 or progress.annealing(self.delta):
             return Plan(everything)
-        low = prunable(scores)
+        split = self.scorer.split
+        low = prunable(scores) if split is None else scores < split
         candidates = everything[low]
         kept = math.floor(share * len(candidates))
         if self.exact_weights and len(candidates):

@@ -105,12 +105,12 @@ def run(ctx: click.Context, /, **values: Any) -> None:
         flag = "--" + name.removesuffix("s").replace("_", "-")
         values[name] = parse_params(values[name], flag)
     cell = build_cell(where="run", **values)
-    store = Store.open(out)
+    store = Store(Path(out))
     report = run_cells([cell], store, settings, losses)
     code = tell(report)
     record = store.get(cell.spec.key)
-    if record is None:
-        raise click.ClickException(f"no record of {cell.spec.key}")
+    if record is None:  # `tell` has said why
+        ctx.exit(code)
     if as_json:
         print(json.dumps(json.loads(record.dumps()), indent=2))
     else:
@@ -177,7 +177,7 @@ def rerun(ctx: click.Context, /, key: str, **values: Any) -> None:
     settings = running(ctx, {**values, "no_mlflow": True}, 1, inline=True)
     cell = recorded_cell(old, where)
     with tempfile.TemporaryDirectory(prefix="prunebench-rerun-") as scratch:
-        target = Store.open(into or scratch)
+        target = Store(Path(into or scratch))
         code = tell(run_cells([cell], target, settings, recorded_losses(old)))
         new = target.get(key)
         if new is None:
@@ -189,7 +189,8 @@ def rerun(ctx: click.Context, /, key: str, **values: Any) -> None:
         print(f"{key}: {'identical' if verdict['identical'] else 'DIFFERENT'}")
         for line in verdict["differences"]:
             print(f"  {line}")
-        print(f"command: {verdict['command']}")
+        if verdict["command"]:
+            print(f"command: {verdict['command']}")
     ctx.exit(code or (0 if verdict["identical"] else 1))
 
 
@@ -198,6 +199,7 @@ def rerun(ctx: click.Context, /, key: str, **values: Any) -> None:
 @click.option("--out", default=None, help="Results folder (default: results/<name of the grid>).")
 @click.option("--dry-run", is_flag=True, help="Say what would run, and run nothing.")
 @click.option("--shard", default=None, metavar="I/N", help="Run every N-th cell, I from 1 to N.")
+@click.option("--board", is_flag=True, help="Render and print the leaderboard at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 @execution_options
 @click.pass_context
@@ -215,6 +217,7 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
     cells = _shard(expand(loaded, path), values.pop("shard"))
     out = values.pop("out") or f"results/{loaded.name}"
     as_json, dry = values.pop("as_json"), values.pop("dry_run")
+    board = values.pop("board")
     values["quiet"] = values["quiet"] or as_json
     settings = running(ctx, values, os.cpu_count() or 1, inline=False)
     if dry:
@@ -223,13 +226,17 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
         summary = summarise(cells, Path(out), settings)
         print(json.dumps(summary, indent=2) if as_json else _lines(summary))
         return
-    store = Store.open(out)
+    store = Store(Path(out))
     report = run_cells(cells, store, settings, loaded.losses)
     code = tell(report)
     counts = {s: report.count(s) for s in ("done", "diverged", "skipped", "failed", "killed")}
     summary = {"out": out, "cells": len(report.planned.jobs), "stood": len(report.standing)}
     summary |= {name: n for name, n in counts.items() if n}
     print(json.dumps(summary, indent=2) if as_json else _lines(summary))
+    if board:
+        from prunebench.bench.boards import write_board
+
+        print(write_board([store.root], store.root / "leaderboard").markdown)
     ctx.exit(code)
 
 
@@ -242,7 +249,7 @@ def _shard(cells: list[Any], text: str | None) -> list[Any]:
     if text is None:
         return cells
     first, slash, second = text.partition("/")
-    if not (slash and first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second)):
+    if not (slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
         raise InputError(f"{text!r}", where="--shard", accepted="I/N with 1 <= I <= N")
     ordered = sorted(cells, key=lambda cell: str(cell.spec.key))
     return ordered[int(first) - 1 :: int(second)]
@@ -265,7 +272,7 @@ def demo(ctx: click.Context, /, out: str, **values: Any) -> None:
 
     loaded, path = read_grid("demo")
     settings = running(ctx, values, os.cpu_count() or 1, inline=False)
-    store = Store.open(out)
+    store = Store(Path(out))
     report = run_cells(expand(loaded, path), store, settings)
     code = tell(report)
     trained = len(report.outcomes)
