@@ -49,7 +49,7 @@ def proxy_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
     if not (need.signals or need.snapshots or need.strong):
         return []
     criterion = spec.criterion
-    if not getattr(pruner, "proxy_criterion", False):
+    if not (isinstance(pruner, StaticPruner) and pruner.proxy_criterion):
         plain = CRITERIA.get("ce")
         options = {name: option.default for name, option in plain.target.options.items()}
         criterion = Named(name="ce", version=str(plain.version), params=options)

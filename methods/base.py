@@ -355,6 +355,8 @@ class StaticPruner(Pruner):
     """Chooses one subset from recorded evidence, before training."""
 
     kind = "static"
+    #: Whether the scoring run trains on the cell's own criterion instead of cross-entropy.
+    proxy_criterion: ClassVar[bool] = False
 
     def needs(self, epochs: int, warmup: int) -> EvidenceSpec:
         """What must be recorded.

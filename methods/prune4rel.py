@@ -236,6 +236,7 @@ def _run(greedy: _Greedy, k: int, groups: list[Ints] | None) -> Ints:
 class Prune4ReL(StaticPruner):
     """Greedy neighbourhood confidence on one strong view at the warm-up snapshot."""
 
+    proxy_criterion = True  # with SOP+ the official warm-up trains on SOP+, not on cross-entropy
     tau: float
     eta: float
     balance: bool

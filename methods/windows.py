@@ -62,7 +62,7 @@ def window_moments(p: Tensor, window: int) -> Iterator[tuple[slice, Tensor, Tens
     for start in range(0, total, width):
         columns = slice(start, min(start + width, total))
         rows = p.new_empty((blocks, window, columns.stop - start), dtype=torch.float64)
-        for block, part in zip(rows, p[:, columns].split(window), strict=True):
+        for block, part in zip(rows, torch.split(p[:, columns], window), strict=True):
             block[: len(part)], block[len(part) :] = part, 0.0
         for mean, spread in _merged(rows, epochs - window + 1):
             yield columns, mean, _root(spread.div_(window - 1))
