@@ -54,9 +54,8 @@ def test_the_store_holds_six_evidence_runs_and_one_encoder(tmp_path):
     report = run_cells(
         cells(**TINY), store, Running(workers=2, mlflow=False, quiet=True, checkpoint_s=1e9)
     )
-    assert Counter(o.status for o in report.outcomes) in (
-        {"done": 168}, {"done": 168 - report.count("diverged"), "diverged": report.count("diverged")}
-    )  # fmt: skip
+    assert {outcome.status for outcome in report.outcomes} <= {"done", "diverged"}
+    assert len(report.outcomes) == 168
     assert len(list((tmp_path / "evidence").iterdir())) == 6 + 1
     records = store.scan().records
     assert sum(r.spec["method"]["name"] == "full" for r in records) == 6
