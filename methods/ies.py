@@ -127,6 +127,7 @@ class IES(ScoreBasedPruner):
         side="high",
     )
     zero_is_full = False
+    full_at = {"threshold": 0.0}
     threshold: float | None
     ma: int
     last: int

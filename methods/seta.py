@@ -121,6 +121,7 @@ class SeTa(ScoreBasedPruner):
     )
     randomised = True
     zero_is_full = False
+    full_at = {"r": 0.0, "alpha": 1.0}
     r: float
     k: int
     alpha: float
@@ -172,6 +173,9 @@ class SeTa(ScoreBasedPruner):
         if call == 0:
             return Plan(drawn)
         part = -scores[drawn] if self.orientation == "negated" else scores[drawn]
+        if bool((part == part[0]).all()):
+            # Equal scores are cut into consecutive chunks, which must not follow the data's order.
+            drawn = drawn[rng.child("ties").permutation(len(drawn), device)]
         ranks = group_by_score(part, self.k, self.grouping)
         # Coinciding scores leave fewer than k groups; the window keeps its size where it fits.
         groups = int(ranks.max()) + 1

@@ -20,6 +20,7 @@ VERBS = {
     "leaderboard": ("board:leaderboard", "Render the tables of a results folder."),
     "export": ("files:export", "Write scores, kept ids or tables of a run to a file."),
     "sync": ("files:sync", "Rebuild the MLflow mirror from the records."),
+    "check": ("checking:check", "Check that a pruning method keeps its contract."),
     "doctor": ("showing:doctor", "Check this machine and installation."),
 }
 

@@ -1,0 +1,257 @@
+"""Checks of what every method promises, asked on simulated samples."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+import torch
+from torch import Tensor
+
+from prunebench.bench.checks.fakes import Population, constant_population, simulate_population
+from prunebench.bench.checks.guard import Notes, global_state, sealed_generators
+from prunebench.bench.checks.report import Breach, NotApplicable
+from prunebench.bench.checks.simulate import Choice, Setting, batches_of, choose, keep, replay
+from prunebench.bench.checks.subject import Subject
+from prunebench.bench.plans import PlanError, check_plan
+from prunebench.methods.base import Plan, ScoreBasedPruner, kept_count
+
+ODD = 97
+#: Standard deviations a class may lie below its fair share among ties.
+TIE_SIGMAS = 5
+
+
+def valid_indices(subject: Subject) -> None:
+    """Indices are int64 positions in range, each at most once; a plan is never empty; scores
+    are one per sample."""
+    with sealed_generators():
+        try:
+            choices = choose(subject, simulate_population())
+        except PlanError as error:
+            raise Breach(str(error)) from None
+    for choice in choices:
+        if choice.scores is not None and choice.scores.shape != choice.pool.shape:
+            shape, n = tuple(choice.scores.shape), len(choice.pool)
+            raise Breach(f"{choice.where}: expected {n} scores, got shape {shape}")
+
+
+def exact_k(subject: Subject) -> None:
+    """Static and batch-level methods choose exactly k samples."""
+    if subject.shape == "dynamic":
+        raise NotApplicable("the method decides the size of an epoch")
+    with sealed_generators():
+        choices = choose(subject, simulate_population())
+        if subject.shape == "static":
+            shares = [kept_count(ODD, ratio) for ratio in (0.3, 0.5, 0.7)]
+            sizes = [1, 2, *shares, ODD - 1, ODD]
+            choices += keep(subject, simulate_population(ODD), sizes)
+    for choice in choices:
+        if len(choice.indices) != choice.wanted:
+            raise Breach(
+                f"{choice.where}: expected {choice.wanted} samples, got {len(choice.indices)}"
+            )
+
+
+def weights(subject: Subject) -> None:
+    """Weights are a finite, positive float vector as long as the indices."""
+    if subject.shape != "dynamic":
+        raise NotApplicable(f"a {subject.shape} method gives no weights")
+    with sealed_generators():
+        choices = choose(subject, simulate_population())
+    for choice in choices:
+        try:
+            plan = Plan(choice.indices, choice.weights, choice.forward_only)
+            check_plan(plan, len(choice.pool), f"{subject.name}, {choice.where}")
+        except PlanError as error:
+            raise Breach(str(error)) from None
+
+
+def deterministic(subject: Subject) -> None:
+    """The same stream gives the same choice, from another instance too."""
+    population = simulate_population()
+    with sealed_generators():
+        first = choose(subject, population)
+    with sealed_generators():
+        second = choose(subject, population)
+    _same(first, second, "two instances under one stream")
+
+
+def _same(first: list[Choice], second: list[Choice], what: str) -> None:
+    if len(first) != len(second):
+        raise Breach(f"{what}: {len(first)} choices against {len(second)}")
+    for a, b in zip(first, second, strict=True):
+        if not a.same_as(b):
+            kept = torch.isin(a.indices, b.indices).sum()
+            raise Breach(
+                f"{what} differ at {a.where}: {len(a.indices)} and {len(b.indices)} samples, "
+                f"{int(kept)} in common" + (", weights differ" if kept == len(a.indices) else "")
+            )
+
+
+def global_random_state(subject: Subject) -> None:
+    """No global generator moves: randomness comes from the stream alone."""
+    population = simulate_population()
+    before = global_state()
+    choose(subject, population)
+    after = global_state()
+    moved = [name for name in before if before[name] != after[name]]
+    if moved:
+        raise Breach(f"moves the global generator of {', '.join(moved)}; use the stream handed in")
+
+
+def clean_labels(subject: Subject) -> None:
+    """Nothing outside the interface is read: no clean labels, no test split, no internals."""
+    notes: Notes = []
+    try:
+        with sealed_generators():
+            choose(subject, simulate_population(), Setting(guard=notes))
+    except Exception:
+        if not notes:
+            raise
+    if notes:
+        raise Breach(f"{notes[0]}, which is closed to methods" + _more(notes))
+
+
+def _more(notes: Notes) -> str:
+    return f" (and {len(notes) - 1} more)" if len(notes) > 1 else ""
+
+
+def declared_inputs(subject: Subject) -> None:
+    """Only what ``needs()``, ``signals`` and ``reference`` declare is read."""
+    try:
+        with sealed_generators():
+            choose(subject, simulate_population(), Setting(declared=True))
+    except KeyError as error:
+        raise Breach(f"reads what it does not declare: {error.args[0]}") from None
+
+
+def inputs_untouched(subject: Subject) -> None:
+    """Labels, tables and batches are read, never written to."""
+    setting = Setting()
+    with sealed_generators():
+        choose(subject, simulate_population(), setting)
+    if setting.touched:
+        raise Breach(setting.touched[0] + _more(setting.touched))
+
+
+def permutation(subject: Subject) -> str:
+    """Reordering the samples reorders the result and changes nothing else, ties aside."""
+    population = simulate_population()
+    order = _order(len(population), batches_of(len(population)) if subject.shape == "batch" else 1)
+    other = population.permuted(order)
+    scored = issubclass(subject.info.target, ScoreBasedPruner)
+    if subject.info.randomised and not scored:
+        raise NotApplicable("declared randomised: draws belong to positions")
+    with sealed_generators():
+        if scored:
+            _same_scores(subject, order)
+            if subject.info.randomised:
+                return "scores only: declared randomised"
+        first, second = choose(subject, population), choose(subject, other)
+    for a, b in zip(first, second, strict=True):
+        _same_up_to_ties(a, b, order, population.labels)
+    return ""
+
+
+def _order(n: int, batches: int) -> Tensor:
+    """A random order of n positions that leaves every sample in its batch."""
+    order, source = torch.arange(n), torch.Generator().manual_seed(1)
+    for number in range(batches):
+        members = torch.arange(number, n, batches)
+        order[members] = members[torch.randperm(len(members), generator=source)]
+    return order
+
+
+def _same_scores(subject: Subject, order: Tensor) -> None:
+    population = simulate_population()
+    one = replay(subject.dynamic(), population, 8)
+    two = replay(subject.dynamic(), population.permuted(order), 8)
+    for epoch, (a, b) in enumerate(zip(one, two, strict=True)):
+        if not torch.allclose(a[order], b, rtol=1e-4, atol=1e-6, equal_nan=True):
+            worst = int((a[order] - b).abs().nan_to_num(math.inf).argmax())
+            raise Breach(
+                f"epoch {epoch}: a sample scores {a[order][worst]:.4g} in one order of the data "
+                f"and {b[worst]:.4g} in another"
+            )
+
+
+def _same_up_to_ties(a: Choice, b: Choice, order: Tensor, labels: Tensor) -> None:
+    back = order[b.indices].sort().values
+    only_a = a.indices[~torch.isin(a.indices, back)]
+    only_b = back[~torch.isin(back, a.indices)]
+    if len(only_a) == len(only_b) == 0:
+        return
+    if a.scores is not None and len(only_a) == len(only_b):
+        scores = a.scores.double()
+        left, right = scores[only_a].sort().values, scores[only_b].sort().values
+        if torch.allclose(left, right, rtol=1e-5, atol=1e-8, equal_nan=True):
+            return
+    raise Breach(
+        f"{a.where}: another order of the data changes {max(len(only_a), len(only_b))} of "
+        f"{len(a.indices)} samples; declare `randomised` if that is meant"
+    )
+
+
+def state_round_trip(subject: Subject) -> None:
+    """A run that is stored and restored after every epoch goes on as if it had not been."""
+    if subject.shape == "static":
+        raise NotApplicable("a static method has no state")
+    population = simulate_population()
+    with sealed_generators():
+        whole = choose(subject, population)
+    with sealed_generators():
+        again = choose(subject, population)
+    if not all(a.same_as(b) for a, b in zip(whole, again, strict=False)):
+        raise NotApplicable("two uninterrupted runs differ already (see deterministic)")
+    with sealed_generators():
+        resumed = choose(subject, population, Setting(restart=True))
+    _same(whole, resumed, "an uninterrupted run and one restored from state_dict()")
+
+
+def ties(subject: Subject) -> None:
+    """Among equal samples the order of the data set decides nothing."""
+    for seed in (0, 1):
+        population = constant_population()
+        with sealed_generators():
+            choices = choose(subject, population, Setting(seed))
+        groups: dict[str, list[Choice]] = defaultdict(list)
+        for choice in choices:
+            groups[choice.where.partition(",")[0]].append(choice)
+        for where, group in groups.items():
+            _mixed(where, group, population.labels, seed)
+
+
+def _mixed(where: str, group: list[Choice], labels: Tensor, seed: int) -> None:
+    """Class counts among the chosen against those of a uniform draw (hypergeometric)."""
+    for cls in sorted(set(labels.tolist())):
+        count = sum(int((labels[c.indices] == cls).sum()) for c in group)
+        fair = variance = 0.0
+        for choice in group:
+            total, n = len(choice.pool), len(choice.indices)
+            share = float((labels[choice.pool] == cls).double().mean())
+            fair += n * share
+            variance += n * share * (1 - share) * (total - n) / max(1, total - 1)
+        if count < fair - TIE_SIGMAS * math.sqrt(variance) - 1:
+            raise Breach(
+                f"{where}, seed {seed}: of samples that are all alike, {count} of class {cls} are "
+                f"chosen where {fair:.0f} are fair; break ties by the stream"
+            )
+
+
+def empty_class(subject: Subject) -> None:
+    """A class without samples is no error."""
+    population = simulate_population(classes=4)
+    with sealed_generators():
+        choose(subject, _absent(population.labels, population.clean))
+
+
+def _absent(labels: Tensor, clean: Tensor) -> Population:
+    where = labels == 2, clean == 2
+    noisy, true = labels.masked_fill(where[0], 0), clean.masked_fill(where[1], 0)
+    return simulate_population(classes=4, labels=(noisy, true))
+
+
+def short_recipe(subject: Subject) -> None:
+    """A recipe of six epochs works."""
+    with sealed_generators():
+        choose(subject, simulate_population(epochs=6))

@@ -1,0 +1,227 @@
+"""Simulated samples with known roles: easy, hard and mislabelled ones, clustered by class.
+
+Mislabelled samples look like their true class at first and are memorised late, which is what
+methods for label noise live on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from prunebench.methods.base import EvidenceSpec, Snapshot, StrongView
+
+CLASSES = 4
+EPOCHS = 12
+WIDTH = 8
+
+
+@dataclass(frozen=True)
+class Population:
+    """N samples over E epochs of a simulated run.
+
+    Attributes:
+        ids: int64 [N], original sample ids.
+        labels: int64 [N], noisy; classes of equal size.
+        clean: int64 [N].
+        num_classes: C.
+        logits: float32 [E, N, C], after each epoch.
+        features: float32 [E, N, D], likewise.
+        p_target: float32 [E, N].
+        correct: bool [E, N].
+        confidence: float32 [E, N], of a strong view.
+        ssl: float32 [N, D], self-supervised features.
+        spread: 1, or 0 where all samples are alike.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    clean: Tensor
+    num_classes: int
+    logits: Tensor
+    features: Tensor
+    p_target: Tensor
+    correct: Tensor
+    confidence: Tensor
+    ssl: Tensor
+    spread: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def epochs(self) -> int:
+        """E."""
+        return len(self.logits)
+
+    @property
+    def reference(self) -> Tensor:
+        """float64 [E]: a falling reference loss with a ripple, as on real data."""
+        epoch = torch.arange(self.epochs, dtype=torch.float64)
+        return 0.3 + torch.exp(-epoch / 4) + 0.05 * torch.sin(2 * epoch)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+    def copy(self) -> Population:
+        """The same in memory of its own."""
+        return self._with({name: value.clone() for name, value in self.tensors().items()})
+
+    def permuted(self, order: Tensor) -> Population:
+        """The same samples in another order: position j holds sample ``order[j]``."""
+        flat = ("ids", "labels", "clean", "ssl")
+        return self._with(
+            {
+                name: value[order] if name in flat else value[:, order]
+                for name, value in self.tensors().items()
+            }
+        )
+
+    def _with(self, tensors: dict[str, Any]) -> Population:
+        return replace(self, **tensors)
+
+
+def noisy_labels(
+    n: int, classes: int, share: float, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Clean labels of equal classes in random order, and noisy ones that keep the sizes equal."""
+    clean = torch.from_numpy(rng.permutation(np.arange(n) % classes))
+    labels = clean.clone()
+    for cls in range(classes):
+        members = (clean == cls).nonzero().squeeze(1)
+        labels[members[: int(share * (n // classes))]] = (cls + 1) % classes
+    return labels, clean
+
+
+def simulate_population(
+    n: int = 120,
+    epochs: int = EPOCHS,
+    classes: int = CLASSES,
+    seed: int = 0,
+    labels: tuple[Tensor, Tensor] | None = None,
+) -> Population:
+    """Draws a population.
+
+    Args:
+        n: N.
+        epochs: E.
+        classes: C.
+        seed: Of a generator of its own.
+        labels: (noisy, clean) int64 [N] each, to give instead of drawing them.
+    """
+    rng = np.random.default_rng(seed)
+    noisy, clean = labels or noisy_labels(n, classes, 0.3, rng)
+    n = len(noisy)
+    wrong = (noisy != clean).numpy()
+    speed = rng.uniform(0.15, 1.2, n)  # easy to hard
+    time = np.arange(1, epochs + 1)[:, None] / max(1.0, epochs / 6)
+    learned = 5 * (1 - np.exp(-speed * time))
+    memorised = np.where(wrong, 6 / (1 + np.exp(-2 * (time - 4 - speed))), 0.0)
+    truth, given = F.one_hot(clean, classes).numpy(), F.one_hot(noisy, classes).numpy()
+    logits = learned[..., None] * truth + memorised[..., None] * given
+    logits += rng.normal(0, 0.4, logits.shape)
+    weak = 0.6 * logits + rng.normal(0, 0.4, logits.shape)
+    centres = rng.normal(0, 1, (classes, WIDTH))
+    drift = learned[..., None] * centres[clean.numpy()] / 2
+    features = drift + rng.normal(0, 0.5, (epochs, n, WIDTH))
+    ssl = centres[clean.numpy()] + rng.normal(0, 0.4, (n, WIDTH))
+    z = torch.from_numpy(logits.astype(np.float32))
+    p = z.softmax(2)
+    index = noisy[None, :, None].expand(epochs, n, 1)
+    return Population(
+        ids=torch.arange(n),
+        labels=noisy,
+        clean=clean,
+        num_classes=classes,
+        logits=z,
+        features=torch.from_numpy(features.astype(np.float32)),
+        p_target=p.gather(2, index).squeeze(2),
+        correct=p.argmax(2) == noisy,
+        confidence=torch.from_numpy(weak.astype(np.float32)).softmax(2).amax(2),
+        ssl=torch.from_numpy(ssl.astype(np.float32)),
+    )
+
+
+def constant_population(n: int = 120, epochs: int = EPOCHS, classes: int = CLASSES) -> Population:
+    """Samples that nothing but their label tells apart, in the order of the classes."""
+    labels = torch.arange(n) * classes // n
+    return Population(
+        ids=torch.arange(n),
+        labels=labels,
+        clean=labels.clone(),
+        num_classes=classes,
+        logits=torch.zeros(epochs, n, classes),
+        features=torch.ones(epochs, n, WIDTH),
+        p_target=torch.full((epochs, n), 1 / classes),
+        correct=torch.ones(epochs, n, dtype=torch.bool),
+        confidence=torch.full((epochs, n), 1 / classes),
+        ssl=torch.ones(n, WIDTH),
+        spread=0.0,
+    )
+
+
+class FakeEvidence:
+    """Evidence of a simulated run; see ``methods.base.Evidence``. Arrays are copies, as those
+    read from a file are; labels and ids are shared.
+
+    Args:
+        population: The samples.
+        warmup: Tw.
+        need: Only what is declared here is served; None serves everything.
+    """
+
+    def __init__(
+        self, population: Population, warmup: int, need: EvidenceSpec | None = None
+    ) -> None:
+        self._all, self._need, self.warmup = population, need, warmup
+        self.ids, self.labels = population.ids, population.labels
+        self.num_classes, self.epochs = population.num_classes, population.epochs
+
+    @property
+    def clean_labels(self) -> Tensor:
+        """int64 [N]."""
+        return self._all.clean
+
+    @property
+    def p_target(self) -> Tensor:
+        """float32 [E, N]."""
+        self._declared("signals", "p_target")
+        return self._all.p_target.clone()
+
+    @property
+    def correct(self) -> Tensor:
+        """bool [E, N]."""
+        self._declared("signals", "correct")
+        return self._all.correct.clone()
+
+    @property
+    def ssl_features(self) -> Tensor:
+        """float32 [N, D]."""
+        if self._need is not None and not self._need.ssl:
+            raise KeyError("ssl features were not declared in needs()")
+        return self._all.ssl.clone()
+
+    def snapshot(self, epoch: int, repeat: int = 0) -> Snapshot:
+        """Outputs after ``epoch`` epochs; further repeats differ a little."""
+        self._declared("snapshots", epoch)
+        if self._need is not None and repeat >= self._need.repeats:
+            raise KeyError(f"repeat {repeat} was not declared in needs()")
+        shake = 0.2 * self._all.spread * torch.sin((self.ids[:, None] + 1.0) * repeat)
+        return Snapshot(self._all.logits[epoch - 1] + shake, self._all.features[epoch - 1] + shake)
+
+    def strong(self, epoch: int) -> StrongView:
+        """Outputs on a strong view after ``epoch`` epochs."""
+        self._declared("strong", epoch)
+        view = self._all.confidence[epoch - 1], self._all.features[epoch - 1]
+        return StrongView(view[0].clone(), view[1].clone())
+
+    def _declared(self, kind: str, what: str | int) -> None:
+        if self._need is not None and what not in getattr(self._need, kind):
+            raise KeyError(f"{what!r} was not declared in needs().{kind}")

@@ -1,0 +1,294 @@
+"""What a method chooses on simulated samples: subsets, epochs or batches, without any training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from prunebench.bench.budget import Clock
+from prunebench.bench.checks.fakes import FakeEvidence, Population
+from prunebench.bench.checks.guard import Guard, Notes
+from prunebench.bench.checks.state import through_storage
+from prunebench.bench.checks.subject import Subject
+from prunebench.bench.plans import PlanError, check_indices
+from prunebench.bench.tables import SIGNALS, SampleTables
+from prunebench.methods.base import (
+    Batch,
+    BatchPruner,
+    DynamicPruner,
+    Evidence,
+    Plan,
+    Progress,
+    Subset,
+    Tables,
+    TrainView,
+    kept_count,
+)
+from prunebench.rng import Streams
+
+BATCH = 32
+SHARES = (0.3, 0.5, 0.7)
+MAX_EPOCHS = 40
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One decision of a method, with indices checked and in ascending order.
+
+    Attributes:
+        where: ``k = 36``, ``epoch 3`` or ``epoch 3, batch 0``.
+        indices: int64 [n], positions.
+        pool: int64 [m], positions it was chosen from.
+        weights: float32 [n] or None.
+        forward_only: int64 [m] or None.
+        wanted: Size that was asked for, or None where the method decides.
+        scores: [N] or None.
+    """
+
+    where: str
+    indices: Tensor
+    pool: Tensor
+    weights: Tensor | None = None
+    forward_only: Tensor | None = None
+    wanted: int | None = None
+    scores: Tensor | None = None
+
+    def same_as(self, other: Choice) -> bool:
+        """Whether both train on the same samples with the same weights."""
+        mine = (self.indices, self.weights, self.forward_only)
+        theirs = (other.indices, other.weights, other.forward_only)
+        return all(
+            a is b or (a is not None and b is not None and torch.equal(a, b))
+            for a, b in zip(mine, theirs, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a method is asked.
+
+    Attributes:
+        seed: Of the streams.
+        guard: Notes of forbidden reads; None leaves the inputs open.
+        declared: Whether only declared evidence and signals are served.
+        restart: Whether a dynamic method is stored and rebuilt after every epoch.
+        touched: Receives one line per input that was written to; the input is put back.
+    """
+
+    seed: int = 0
+    guard: Notes | None = None
+    declared: bool = False
+    restart: bool = False
+    touched: Notes = field(default_factory=list)
+
+
+def batches_of(n: int) -> int:
+    """Batches that n positions are dealt out to; position i goes to batch i mod their number."""
+    return max(1, n // BATCH)
+
+
+def warmup_of(epochs: int) -> int:
+    """Tw of a recipe of E epochs."""
+    return min(epochs, max(2, round(0.15 * epochs)))
+
+
+def choose(
+    subject: Subject,
+    population: Population,
+    setting: Setting = Setting(),
+) -> list[Choice]:
+    """Every decision of a fresh pruner on a population.
+
+    Raises:
+        PlanError: An index is out of range, comes twice, or is no index.
+    """
+    if subject.shape == "static":
+        sizes = [kept_count(len(population), share) for share in SHARES]
+        return keep(subject, population, sizes, setting)
+    return _Run(subject, population, setting).choices()
+
+
+def keep(
+    subject: Subject,
+    population: Population,
+    sizes: list[int],
+    setting: Setting = Setting(),
+) -> list[Choice]:
+    """A static method's subsets of several sizes; see ``choose`` for errors."""
+    warmup = warmup_of(population.epochs)
+    streams = Streams(setting.seed, "checks", "checks")
+    choices = []
+    pruner = subject.static()
+    need = pruner.needs(population.epochs, warmup) if setting.declared else None
+    for k in sizes:
+        given = population.copy()
+        evidence: Evidence = FakeEvidence(given, warmup, need)
+        if setting.guard is not None:
+            closed = () if subject.info.oracle else ("clean_labels",)
+            evidence = Guard(evidence, Evidence, setting.guard, closed)
+        subset: object = pruner.keep(evidence, k, streams.get("keep"))
+        _compare(population.tensors(), given.tensors(), setting.touched, f"keep(k = {k})")
+        if not isinstance(subset, Subset):
+            kind = type(subset).__name__
+            raise PlanError(f"{subject.name}: keep() returned {kind}, not a Subset")
+        check_indices(subset.indices, len(population), f"{subject.name}, k = {k}")
+        kept = subset.indices.sort().values
+        pool = torch.arange(len(population))
+        choices.append(Choice(f"k = {k}", kept, pool, wanted=k, scores=subset.scores))
+    return choices
+
+
+class _Run:
+    """A simulated dynamic run: the population's losses stand in for training."""
+
+    def __init__(self, subject: Subject, population: Population, setting: Setting) -> None:
+        self.subject, self.setting = subject, setting
+        self.given, self.population = population, population.copy()
+        self.streams = Streams(setting.seed, "checks", "checks")
+        self.clock = Clock(len(population), population.epochs, subject.ratio)
+        self.pruner = subject.dynamic()
+        self.begin()
+        signals = self.pruner.signals if setting.declared else SIGNALS
+        self.tables = SampleTables(
+            len(population), MAX_EPOCHS + 1, window=self.pruner.window, signals=signals
+        )
+        self.trained, self.target = 0, self.clock.target
+
+    def begin(self) -> None:
+        p = self.population
+        view: Any = TrainView(
+            len(p), p.num_classes, p.labels, p.epochs, self.subject.ratio, torch.device("cpu")
+        )
+        self.pruner.begin(self._guarded(view, TrainView))
+
+    def _guarded(self, inner: Any, interface: type) -> Any:
+        notes = self.setting.guard
+        return inner if notes is None else Guard(inner, interface, notes)
+
+    def choices(self) -> list[Choice]:
+        found: list[Choice] = []
+        for epoch in range(MAX_EPOCHS):
+            if self.trained >= self.target:
+                break
+            found += self.epoch(epoch)
+            if self.setting.restart:
+                state = through_storage(self.pruner.state_dict())
+                self.pruner = self.subject.dynamic()
+                self.begin()
+                self.pruner.load_state_dict(state)
+        return found
+
+    def epoch(self, epoch: int) -> list[Choice]:
+        reference = self.population.reference[min(epoch, self.population.epochs - 1)]
+        scorer = getattr(self.pruner, "scorer", None)
+        early = getattr(scorer, "reference_at", "epoch_end") == "epoch_start"
+        if self.pruner.reference and early:
+            self.tables.reference_loss[epoch] = reference
+        plan = self.plan(self.clock.progress(epoch, self.trained), epoch)
+        if isinstance(self.pruner, BatchPruner) and self.clock.ratio > 0:
+            choices = self.batches(self.pruner, plan.indices, epoch)
+            visited = torch.cat([choice.indices for choice in choices])
+        else:
+            everyone = torch.arange(len(self.population))
+            order = plan.indices.argsort()
+            weights = None if plan.weights is None else plan.weights[order]
+            outer = None if plan.forward_only is None else plan.forward_only.sort().values
+            choices = [Choice(f"epoch {epoch}", plan.indices[order], everyone, weights, outer)]
+            visited = plan.indices[: self.target - self.trained]
+        self.visit(visited, epoch)
+        self.trained += len(visited)
+        if plan.forward_only is not None:
+            self.visit(plan.forward_only, epoch)
+        if self.pruner.reference and not early:
+            self.tables.reference_loss[epoch] = reference
+        return choices
+
+    def plan(self, progress: Progress, epoch: int) -> Plan:
+        before = {name: table.clone() for name, table in self.tables.state_dict().items()}
+        stream = self.streams.get("pruner", epoch)
+        plan: object = self.pruner.plan(progress, self._guarded(self.tables, Tables), stream)
+        now = self.tables.state_dict()
+        _compare(before, now, self.setting.touched, f"plan(epoch {epoch}): tables")
+        self._labels(f"plan(epoch {epoch})")
+        self.tables.load_state_dict(before)
+        if not isinstance(plan, Plan):
+            raise PlanError(
+                f"{self.subject.name}: plan() returned {type(plan).__name__}, not a Plan"
+            )
+        who = f"{self.subject.name}, epoch {epoch}"
+        check_indices(plan.indices, len(self.population), who)
+        if plan.forward_only is not None:
+            check_indices(plan.forward_only, len(self.population), who, "forward_only")
+        elif len(plan.indices) == 0:
+            raise PlanError(f"{who}: the plan is empty")
+        return plan
+
+    def batches(self, pruner: BatchPruner, index: Tensor, epoch: int) -> list[Choice]:
+        """Selects in every batch; each holds samples from the whole range of positions."""
+        count = batches_of(len(index))
+        now = min(epoch, self.population.epochs - 1)
+        choices = []
+        for number in range(count):
+            rows = index[number::count]
+            k = kept_count(len(rows), self.clock.ratio)
+            batch = Batch(
+                self.population.logits[now, rows], self.population.features[now, rows],
+                self.population.labels[rows], rows.clone(),
+            )  # fmt: skip
+            stream = self.streams.get("select", epoch, number)
+            where = f"epoch {epoch}, batch {number}"
+            before = {name: value.clone() for name, value in vars(batch).items()}
+            chosen = pruner.select(self._guarded(batch, Batch), k, stream)
+            _compare(before, vars(batch), self.setting.touched, f"select({where}): batch")
+            check_indices(chosen, len(rows), f"{self.subject.name}, {where}", "positions")
+            choices.append(Choice(where, rows[chosen.sort().values], rows, wanted=k))
+        return choices
+
+    def visit(self, index: Tensor, epoch: int) -> None:
+        now = min(epoch, self.population.epochs - 1)
+        logits, labels = self.given.logits[now, index], self.given.labels[index]
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        self.tables.write(index, losses, logits, labels)
+        self.tables.close_epoch(index, epoch)
+
+    def _labels(self, where: str) -> None:
+        if not torch.equal(self.given.labels, self.population.labels):
+            self.setting.touched.append(f"{where}: labels were written to")
+            self.population.labels.copy_(self.given.labels)
+
+
+def _compare(
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor], touched: Notes, where: str
+) -> None:
+    for name, value in before.items():
+        if not torch.equal(value.nan_to_num(-7.0), after[name].nan_to_num(-7.0)):
+            touched.append(f"{where}.{name} was written to")
+
+
+def replay(pruner: DynamicPruner, population: Population, epochs: int) -> list[Tensor]:
+    """Scores of a score-based pruner over epochs whose visits do not depend on it.
+
+    Each epoch visits two thirds of the samples, chosen by id.
+    """
+    n = len(population)
+    device = torch.device("cpu")
+    view = TrainView(n, population.num_classes, population.labels, population.epochs, 0.5, device)
+    pruner.begin(view)
+    tables = SampleTables(n, epochs + 1, window=pruner.window, signals=SIGNALS)
+    scorer: Any = pruner.scorer  # type: ignore[attr-defined]
+    found, trained = [], 0
+    clock = Clock(n, population.epochs, 0.5)
+    for epoch in range(epochs):
+        found.append(scorer.scores(tables, clock.progress(epoch, trained)).clone())
+        visited = ((population.ids + epoch) % 3 != 0).nonzero().squeeze(1)
+        logits, labels = population.logits[epoch, visited], population.labels[visited]
+        tables.write(visited, F.cross_entropy(logits, labels, reduction="none"), logits, labels)
+        tables.close_epoch(visited, epoch)
+        tables.reference_loss[epoch] = population.reference[epoch]
+        trained += len(visited)
+    return found

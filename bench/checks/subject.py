@@ -1,0 +1,144 @@
+"""The method under test: found by name, import path, class or file, and built afresh at will."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prunebench.errors import InputError, nearest
+from prunebench.methods.base import BatchPruner, DynamicPruner, Pruner, StaticPruner
+from prunebench.methods.compose import MethodInfo, list_methods, resolve_method
+from prunebench.options import resolve
+from prunebench.registry import METHODS, UnknownName, load_plugin
+
+Target = str | Path | type[Pruner]
+ACCEPTED = "a method's name, base+align, module:Class, a Pruner class, or file.py"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A method and the options it is tested with."""
+
+    info: MethodInfo
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The method's name, or its class's where it has none."""
+        return self.info.name
+
+    @property
+    def shape(self) -> str:
+        """``static``, ``batch`` or ``dynamic``, by base class."""
+        for base, shape in ((StaticPruner, "static"), (BatchPruner, "batch")):
+            if issubclass(self.info.target, base):
+                return shape
+        return "dynamic"
+
+    @property
+    def ratio(self) -> float:
+        """A ratio that the method accepts."""
+        return 0.0 if self.info.ratios == "zero" else 0.5
+
+    def build(self, **params: Any) -> Pruner:
+        """A fresh pruner; ``params`` go over the subject's own."""
+        return self.info.build({**self.params, **params})
+
+    def dynamic(self, **params: Any) -> DynamicPruner:
+        """A fresh dynamic or batch-level pruner."""
+        pruner = self.build(**params)
+        assert isinstance(pruner, DynamicPruner)
+        return pruner
+
+    def static(self) -> StaticPruner:
+        """A fresh static pruner."""
+        pruner = self.build()
+        assert isinstance(pruner, StaticPruner)
+        return pruner
+
+
+def find(target: Target, params: Mapping[str, Any] | None = None) -> list[Subject]:
+    """The methods behind a target; several where a file registers several.
+
+    Raises:
+        InputError: Nothing is there, it is no pruner, a file registers none, or an option does
+            not exist.
+    """
+    found = []
+    for info in _infos(target):
+        given = {**info.fixed, **(params or {})}
+        resolve(info.options, given, info.name)
+        argument = info.target.argument
+        if argument and not given.get(argument):
+            raise InputError(f"{info.name!r} needs an argument", where="check",
+                             accepted=f"{info.name}:{argument.upper()}")  # fmt: skip
+        found.append(Subject(info, given))
+    return found
+
+
+def _infos(target: Target) -> list[MethodInfo]:
+    if isinstance(target, type):
+        return [_info_of(target, target.__name__)]
+    text = str(target)
+    if text.endswith(".py"):
+        return _of_file(text)
+    head, colon, attribute = text.partition(":")
+    if colon and head not in METHODS.names():
+        return [_imported(text, head, attribute)]
+    try:
+        return [resolve_method(text)]
+    except UnknownName:
+        known = [info.name for info in list_methods()]
+        raise InputError(
+            f"unknown method {text!r}",
+            where="check",
+            accepted=f"{nearest(text, known)}; {ACCEPTED}",
+        ) from None
+
+
+def _info_of(target: Any, where: str) -> MethodInfo:
+    if not (isinstance(target, type) and issubclass(target, (StaticPruner, DynamicPruner))):
+        raise InputError(f"{target!r} is no pruner", where=where,
+                         accepted="a subclass of StaticPruner or DynamicPruner")  # fmt: skip
+    name = target.__dict__.get("name") or target.__name__
+    return MethodInfo(name, str(target.version), target, target.options, target.card)
+
+
+def _imported(text: str, module: str, attribute: str) -> MethodInfo:
+    try:
+        loaded = importlib.import_module(module)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"cannot import {module!r} ({why})", where="check", accepted=ACCEPTED
+        ) from None
+    try:
+        found = getattr(loaded, attribute)
+    except AttributeError:
+        classes = [name for name, value in vars(loaded).items() if isinstance(value, type)]
+        raise InputError(f"{module!r} has no {attribute!r}", where="check",
+                         accepted=nearest(attribute, classes) or ACCEPTED) from None  # fmt: skip
+    return _info_of(found, text)
+
+
+def _of_file(path: str) -> list[MethodInfo]:
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise InputError(f"no such file: {path}", where="check", accepted=ACCEPTED)
+    METHODS.load()
+    load_plugin(path)
+    entries = [
+        entry
+        for entry in METHODS
+        if (module := sys.modules.get(entry.module)) is not None
+        and getattr(module, "__file__", None) is not None
+        and Path(str(module.__file__)).resolve() == file
+    ]
+    if not entries:
+        raise InputError("the file registers no method", where=path,
+                         accepted="classes under @register_method(NAME)")  # fmt: skip
+    return [resolve_method(entry.name) for entry in entries]

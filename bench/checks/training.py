@@ -1,0 +1,116 @@
+"""Checks by tiny real runs in the one training loop, on generated images."""
+
+from __future__ import annotations
+
+import torch
+
+from prunebench.bench.budget import Clock
+from prunebench.bench.checks.fakes import FakeEvidence, simulate_population
+from prunebench.bench.checks.guard import sealed_generators
+from prunebench.bench.checks.report import Breach, NotApplicable
+from prunebench.bench.checks.simulate import SHARES, keep, warmup_of
+from prunebench.bench.checks.subject import Subject
+from prunebench.bench.plans import ConstantPlan
+from prunebench.bench.recipe import Recipe
+from prunebench.bench.reference import resolve_reference
+from prunebench.bench.tasks import load_raw
+from prunebench.bench.trainer import Setup, Trainer
+from prunebench.datasets.build import make_task
+from prunebench.datasets.noise import parse_noise
+from prunebench.errors import SkipCell
+from prunebench.methods.base import Pruner, StaticPruner, kept_count
+from prunebench.methods.compose import resolve_method
+from prunebench.methods.cross_entropy import CrossEntropy
+from prunebench.rng import Streams
+
+BATCH, REFERENCE, EPOCHS = 32, 16, 6
+EVEN = 2 * BATCH
+RECIPE = Recipe(
+    name="checks", model="cnn", model_params={"width": 4, "depth": 2}, epochs=EPOCHS,
+    batch_size=BATCH, lr=0.05, augment="none", cycle_momentum=False,
+)  # fmt: skip
+
+
+def trained(pruner: Pruner, ratio: float, samples: int = EVEN) -> Trainer:
+    """Trains to the end of the budget of samples.
+
+    Raises:
+        SkipCell: The budget cannot be reached.
+        PlanError: A plan breaks its contract.
+    """
+    streams = Streams(0, "checks", "checks")
+    raw = load_raw("synthetic", {
+        "n": samples + REFERENCE, "test": 8, "classes": 4, "superclasses": 1, "size": 8,
+        "channels": 1,
+    })  # fmt: skip
+    noise = parse_noise("symmetric:0.25")
+    task = make_task(raw, noise, streams, reference_size=REFERENCE)
+    labels = task.train.labels, task.clean_labels
+    population = simulate_population(classes=raw.num_classes, labels=labels)
+    evidence = FakeEvidence(population, warmup_of(population.epochs))
+    reference = None
+    if isinstance(pruner, StaticPruner):
+        subset = pruner.keep(evidence, kept_count(samples, ratio), streams.get("keep"))
+        pruner = ConstantPlan(pruner.name, subset.indices)
+    elif getattr(pruner, "reference", False):
+        reference = resolve_reference(task, pruner.params, streams, evidence, evidence.warmup)
+    setup = Setup(
+        task, RECIPE, pruner, CrossEntropy(), streams, Clock(samples, EPOCHS, ratio),  # type: ignore[arg-type]
+        torch.device("cpu"), reference=reference,
+    )  # fmt: skip
+    trainer = Trainer(setup)
+    trainer.fit()
+    return trainer
+
+
+def zero_is_full(subject: Subject) -> str:
+    """Ratio 0 is full training, bit for bit; epoch-level methods at their own ``full_at``."""
+    if subject.shape == "static":
+        with sealed_generators():
+            choice = keep(subject, population := simulate_population(), [len(population)])[0]
+        if len(choice.indices) != len(population):
+            raise Breach(f"k = N keeps {len(choice.indices)} of {len(population)} samples")
+        return ""
+    settings = dict(subject.info.target.full_at)
+    if not subject.info.zero_is_full and not settings:
+        raise NotApplicable("the class declares zero_is_full = False")
+    if subject.info.aligned and settings:
+        settings["align.threshold"] = -1.0  # no correlation lies below
+    with sealed_generators():
+        full = trained(resolve_method("full").build(), 0.0)
+        other = trained(subject.build(**settings), 0.0)
+    mine, theirs = other.model.state_dict(), full.model.state_dict()
+    differing = [name for name in theirs if not torch.equal(theirs[name], mine[name])]
+    shown = ", ".join(f"{name} = {value}" for name, value in settings.items())
+    if differing:
+        raise Breach(
+            f"ratio 0{' with ' + shown if shown else ''} differs from full training in "
+            f"{len(differing)} of {len(theirs)} parameters, {differing[0]} first"
+        )
+    return f"with {shown}" if shown else ""
+
+
+def budget(subject: Subject) -> None:
+    """A run trains exactly on the samples that the ratio allows."""
+    for ratio in SHARES if subject.info.ratios == "any" else (0.0,):
+        try:
+            _meets(subject, ratio, EVEN)
+        except SkipCell as skip:
+            raise Breach(f"ratio {ratio:g}: {skip.reason}") from None
+
+
+def odd_sizes(subject: Subject) -> None:
+    """A training split that is no multiple of the batch, with one sample left over, works."""
+    try:
+        _meets(subject, subject.ratio, EVEN + 1)
+        _meets(subject, subject.ratio, EVEN + 7)
+    except SkipCell as skip:
+        raise NotApplicable(f"{skip.reason} (see budget)") from None
+
+
+def _meets(subject: Subject, ratio: float, samples: int) -> None:
+    expected = kept_count(samples * EPOCHS, ratio)
+    with sealed_generators():
+        ledger = trained(subject.build(), ratio, samples).ledger
+    if ledger.trained != expected:
+        raise Breach(f"ratio {ratio:g}: trained on {ledger.trained} samples of {expected}")
