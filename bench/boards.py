@@ -52,7 +52,8 @@ def write_board(folders: Sequence[Path], out: Path) -> Written:
     """Renders markdown and CSV from records; the same records give the same bytes.
 
     Raises:
-        InputError: No records, damaged ones, or records that cannot stand in one table.
+        InputError: No records, damaged ones, records that cannot stand in one table, or a folder
+            that cannot be written.
     """
     records = gather(folders)
     if not records:
@@ -61,6 +62,9 @@ def write_board(folders: Sequence[Path], out: Path) -> Written:
     texts = {"leaderboard.md": render_markdown(board), "leaderboard.csv": render_csv(board)}
     paths = []
     for name, text in texts.items():
-        write_atomic(out / name, text.encode())
+        try:
+            write_atomic(out / name, text.encode())
+        except OSError as error:
+            raise InputError(f"cannot be written ({error.strerror})", where=str(out)) from None
         paths.append(out / name)
     return Written(texts["leaderboard.md"], paths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 from prunebench.errors import SkipCell
 from prunebench.methods.base import Progress, kept_count
@@ -31,7 +32,7 @@ class Clock:
     budget: str = "samples"
     share: float = 0.0
 
-    @property
+    @cached_property
     def target(self) -> int:
         """Trained samples that the ratio stands for: round-half-even of (1-p) N E."""
         return kept_count(self.num_samples * self.full_epochs, self.ratio)

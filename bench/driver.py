@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from prunebench.bench.claims import Claims
 from prunebench.bench.environment import environment
 from prunebench.bench.executors.base import Event, Job, Outcome, Status
 from prunebench.bench.executors.local import LocalExecutor
+from prunebench.bench.names import is_key
 from prunebench.bench.planning import Planned, plan_jobs
 from prunebench.bench.progress import Progress
 from prunebench.bench.spec import Cell
@@ -84,15 +86,16 @@ def run_cells(
     """Runs every cell whose record does not stand yet.
 
     A scoring run is repeated, its record kept, only where a cell still to be run needs evidence
-    that is not there.
+    that is not there. The results folder is made once the data sets have been looked at.
 
     Raises:
-        InputError: Bad settings.
+        InputError: Bad settings or data, or a results folder that cannot be written.
         KeyboardInterrupt: Stopped by the user; finished cells are recorded.
     """
-    Claims(store.claims).sweep()  # a worker killed after its record leaves its claim behind
     planned = plan_jobs(cells, losses)
     check_data(planned.cells.values())
+    store = Store.open(store.root)
+    sweep(store)
     open_keys = {
         job.key
         for job in planned.jobs
@@ -132,7 +135,20 @@ def run_cells(
             log_dir=None if running.inline else store.root / "logs",
         )
         report.outcomes = executor.run(jobs, on_event)
+    sweep(store)
     return report
+
+
+def sweep(store: Store) -> None:
+    """Clears claims of dead processes, and checkpoints of cells whose record stands.
+
+    A worker that is killed between its record and its last line leaves both behind; a run that
+    is repeated for its evidence leaves a checkpoint.
+    """
+    live = Claims(store.claims).sweep()
+    for folder in (store.root / "checkpoints").iterdir():
+        if is_key(folder.name) and folder.name not in live and final_record(store, folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_data(cells: Iterable[Cell]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -90,6 +91,23 @@ def mlp(shape: tuple[int, ...], num_classes: int, *, width: int = 128, depth: in
         layers += [nn.Linear(size, width), nn.ReLU(inplace=True)]
         size = width
     return FeatureNet(nn.Sequential(*layers), size, num_classes)
+
+
+def check_model(recipe: Recipe) -> None:
+    """Checks that a recipe's network exists and takes its parameters.
+
+    Raises:
+        InputError: It does not.
+    """
+    builder = inspect.signature(MODELS.get(recipe.model).target)
+    try:
+        builder.bind((), 0, **recipe.model_params)
+    except TypeError as error:
+        raise InputError(
+            f"model {recipe.model!r}: {error}",
+            where=f"recipe {recipe.name}: model_params",
+            accepted=", ".join(list(builder.parameters)[2:]),
+        ) from None
 
 
 def build_model(

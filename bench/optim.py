@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,7 +14,29 @@ from torch.optim import SGD, Adam, Optimizer
 from prunebench.bench.recipe import Recipe
 
 
-class LARS(Optimizer):
+class Eager(Optimizer):
+    """An optimiser without the wrappers that torch puts around its methods to keep them out of
+    compiled graphs: they import the compiler, which takes seconds in every process."""
+
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(Optimizer.zero_grad)
+    state_dict = inspect.unwrap(Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
+
+
+class EagerSGD(Eager, SGD):
+    """``torch.optim.SGD``, same arithmetic."""
+
+    step = torch.no_grad()(inspect.unwrap(SGD.step))
+
+
+class EagerAdam(Eager, Adam):
+    """``torch.optim.Adam``, same arithmetic."""
+
+    step = torch.no_grad()(inspect.unwrap(Adam.step))
+
+
+class LARS(Eager):
     """Layer-wise adaptive rate scaling, as in the InfoBatch repository (examples/lars.py).
 
     For every tensor p with gradient g: trust ratio t = trust |p| / (|g| + wd |p| + eps), 1 where a
@@ -147,8 +170,8 @@ def make_optimizer(recipe: Recipe, params: Iterable[Tensor]) -> Optimizer:
     if recipe.optimizer == "lars":
         return LARS(tensors, recipe.lr, recipe.momentum, recipe.weight_decay)
     if recipe.optimizer == "adam":
-        return Adam(tensors, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    return SGD(
+        return EagerAdam(tensors, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    return EagerSGD(
         tensors,
         lr=recipe.lr,
         momentum=recipe.momentum,

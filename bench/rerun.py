@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from prunebench.bench.spec import Cell, RunSpec, validation_line
+from prunebench.bench.recipes import get_recipe
+from prunebench.bench.spec import Cell, RunSpec, Validation, validation_line
 from prunebench.errors import InputError
-from prunebench.record import Record
-from prunebench.registry import DATASETS
+from prunebench.methods.compose import resolve_method
+from prunebench.options import resolve
+from prunebench.record import Record, file_digest
+from prunebench.registry import CRITERIA, DATASETS
+
+#: Fields of a specification that `run` has no flag for, with what it sets them to.
+_UNSAID: dict[str, Any] = {
+    "budget_share": None,
+    "validation": Validation().model_dump(mode="json"),
+    "proxy": "shared",
+    "replica": 0,
+    "role": "eval",
+}
 
 
-def recorded_cell(record: Record, data: Mapping[str, Any]) -> Cell:
+def recorded_cell(record: Record, data: Mapping[str, Any], file: str | None = None) -> Cell:
     """The cell of a record, with the data set opened on this machine.
 
     Args:
         record: The record.
         data: Options that the key leaves out (paths).
+        file: The file of a method that reads one (``scores:FILE``).
 
     Raises:
         InputError: A spec of another version, a path that is missing, or other data.
@@ -38,7 +53,18 @@ def recorded_cell(record: Record, data: Mapping[str, Any]) -> Cell:
     source = source_class(**{**spec.dataset.params, **data})
     if source.identity() != spec.dataset.identity:
         raise InputError("these are other data than the record's", where=spec.dataset.name)
-    return Cell(spec, source.params, {})
+    argument = resolve_method(spec.method.name).target.argument
+    if not argument:
+        return Cell(spec, source.params, {})
+    if file is None or not Path(file).is_file():
+        raise InputError(
+            f"method {spec.method.name!r} needs its {argument}",
+            where="--method-file",
+            accepted="the file that the record was made with",
+        )
+    if file_digest(file) != spec.method.identity:
+        raise InputError("not the file that the record was made with", where=file)
+    return Cell(spec, source.params, {argument: file})
 
 
 def recorded_losses(record: Record) -> list[int] | None:
@@ -46,27 +72,59 @@ def recorded_losses(record: Record) -> list[int] | None:
     return [] if "losses.npz" in record.artifacts else None
 
 
-def command_of(record: Record) -> str:
-    """The command line that gives the record's run, options spelled out."""
+def command_of(record: Record) -> str | None:
+    """The command line that gives the record's run, options spelled out.
+
+    Paths are in no record; ``PATH`` or ``FILE`` stands for them.
+
+    Returns:
+        None for a run that takes a grid file (a noise seed of its own, say).
+    """
     spec = record.spec
-    words = ["prunebench", "run", "--dataset", spec["dataset"]["name"]]
-    words += ["--noise", spec["noise"]["name"], "--method", spec["method"]["name"]]
-    words += ["--ratio", f"{spec['ratio']:g}", "--seed", str(spec["seed"])]
-    words += ["--recipe", spec["recipe"]["name"], "--criterion", spec["criterion"]["name"]]
+    noise, reference, criterion = spec["noise"], spec["reference"], spec["criterion"]
+    plain = resolve(CRITERIA.get(criterion["name"]).target.options, {}, criterion["name"])
+    sayable = (
+        all(spec[name] == value for name, value in _UNSAID.items())
+        and (noise["count"], noise["seed"]) == ("exact_per_class", None)
+        and reference["mode"] == "held_out"
+        and criterion["params"] == plain
+    )
+    if not sayable:
+        return None
+    words = ["prunebench", "run", "--dataset"]
+    words += [_named(spec["dataset"]["name"], DATASETS.get(spec["dataset"]["name"]).target)]
+    words += ["--noise", noise["name"], "--method"]
+    words += [_named(spec["method"]["name"], resolve_method(spec["method"]["name"]).target)]
+    words += ["--ratio", _text(spec["ratio"]), "--seed", _text(spec["seed"])]
+    words += ["--recipe", spec["recipe"]["name"], "--criterion", criterion["name"]]
     words += ["--budget", spec["budget"]]
-    for name, value in sorted(spec["method"]["params"].items()):
-        words += ["--param", f"{name}={_text(value)}"]
-    for name, value in sorted(spec["dataset"]["params"].items()):
-        words += ["--dataset-param", f"{name}={_text(value)}"]
-    if spec["reference"]["size"] is not None:
-        words += ["--reference-size", str(spec["reference"]["size"])]
+    named = get_recipe(spec["recipe"]["name"]).model_dump(mode="json")
+    changed = {k: v for k, v in spec["recipe"].items() if v != named.get(k)}
+    for flag, values in (
+        ("--param", spec["method"]["params"]),
+        ("--recipe-param", changed),
+        ("--dataset-param", spec["dataset"]["params"]),
+    ):
+        for name, value in sorted(values.items()):
+            words += [flag, f"{name}={_text(value)}"]
+    if reference["size"] is not None:
+        words += ["--reference-size", _text(reference["size"])]
     return shlex.join(words)
 
 
+def _named(name: str, target: Any) -> str:
+    return f"{name}:{target.argument.upper()}" if target.argument else name
+
+
 def _text(value: Any) -> str:
-    return {True: "true", False: "false", None: "none"}.get(value, str(value)) if not isinstance(
-        value, int | float
-    ) or isinstance(value, bool) else f"{value!r}"  # fmt: skip
+    """A value as the command line reads it back."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    try:
+        json.loads(value)
+    except ValueError:
+        return json.dumps(value) if value.lower() == "none" else value
+    return json.dumps(value)
 
 
 def compare_records(old: Record, new: Record) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from prunebench.bench.models import check_model
 from prunebench.bench.recipe import Recipe, Scalar
 from prunebench.bench.recipes import get_recipe
 from prunebench.datasets.noise import parse_noise
@@ -278,6 +279,7 @@ def build_cell(
         )
     except ValidationError as error:
         raise validation_line(error, where) from None
+    check_model(spec.recipe)
     return Cell(spec, source.params, paths)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -127,7 +127,9 @@ class Trainer:
 
     def autocast(self) -> AbstractContextManager[None]:
         """bf16 where the recipe asks for it."""
-        return torch.autocast(self.setup.device.type, torch.bfloat16, enabled=self.half)
+        if not self.half:
+            return nullcontext()
+        return torch.autocast(self.setup.device.type, torch.bfloat16)
 
     def fit(self, after_epoch: Callable[[Trainer], None] = lambda _: None) -> None:
         """Trains to the end of the budget, from wherever the state stands.

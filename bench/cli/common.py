@@ -6,14 +6,15 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from prunebench.bench.cell import BAD_INPUT
-from prunebench.bench.driver import Report, Running
 from prunebench.errors import InputError
 from prunebench.registry import REGISTRIES, load_plugin
+
+if TYPE_CHECKING:  # torch comes with these; a verb's help must not wait for it
+    from prunebench.bench.driver import Report, Running
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,7 +47,9 @@ def execution_options(function: F) -> F:
 
 def running(ctx: click.Context, values: dict[str, Any], workers: int, inline: bool) -> Running:
     """Execution settings from the shared options, which are taken out of ``values``."""
-    devices = tuple(d.strip() for d in values.pop("devices").split(",") if d.strip())
+    from prunebench.bench.driver import Running
+
+    devices = tuple(d.strip() for d in values.pop("devices").split(","))
     check_devices(devices)
     return Running(
         workers=values.pop("workers") or workers,
@@ -132,6 +135,8 @@ def results_folder(text: str) -> Path:
 
 def tell(report: Report) -> int:
     """Prints warnings and what failed; returns the exit code."""
+    from prunebench.bench.cell import BAD_INPUT
+
     for line in report.warnings:
         print(f"warning: {line}", file=sys.stderr)
     bad = [o for o in report.outcomes if o.status in ("failed", "killed")]

@@ -154,6 +154,9 @@ def _show_record(record: Any, store: Any) -> None:
     metavar="NAME=VALUE",
     help="Where the data lie here, when the record's data set needs a path.",
 )
+@click.option(
+    "--method-file", default=None, metavar="FILE", help="Where the file of `scores:FILE` lies here."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 @execution_options
 @click.pass_context
@@ -175,13 +178,13 @@ def rerun(ctx: click.Context, /, key: str, **values: Any) -> None:
     into, as_json = values.pop("into"), values.pop("as_json")
     where = parse_params(values.pop("dataset_params"), "--dataset-param")
     settings = running(ctx, {**values, "no_mlflow": True}, 1, inline=True)
-    cell = recorded_cell(old, where)
+    cell = recorded_cell(old, where, values.pop("method_file"))
     with tempfile.TemporaryDirectory(prefix="prunebench-rerun-") as scratch:
         target = Store(Path(into or scratch))
         code = tell(run_cells([cell], target, settings, recorded_losses(old)))
         new = target.get(key)
-        if new is None:
-            raise click.ClickException(f"the repeat left no record of {key}")
+        if new is None:  # `tell` has said why
+            ctx.exit(code)
         verdict = compare_records(old, new)
     if as_json:
         print(json.dumps(verdict, indent=2))

@@ -31,7 +31,11 @@ def status(ctx: click.Context, results: str, as_json: bool) -> None:
     counts = Counter(record.status for record in scan.records)
     claims = Claims(store.claims)
     names = sorted(p.stem for p in store.claims.glob("*.json")) if store.claims.is_dir() else []
-    held = [(key, holder) for key in names if (holder := claims.holder(key)) is not None]
+    held = [
+        {"key": key, "host": holder.process.host, "pid": holder.process.pid}
+        for key in names
+        if (holder := claims.holder(key)) is not None and holder.live and holder.process
+    ]
     if as_json:
         print(json.dumps({
             "results": results,
@@ -39,7 +43,7 @@ def status(ctx: click.Context, results: str, as_json: bool) -> None:
             "records": [{"key": r.key, "status": r.status, "reason": r.reason}
                         for r in scan.records],
             "problems": [{"path": str(p.path), "reason": p.reason} for p in scan.problems],
-            "running": [{"key": key, "holder": str(holder)} for key, holder in held],
+            "running": held,
         }, indent=2))  # fmt: skip
         ctx.exit(1 if scan.problems else 0)
     from rich.console import Console

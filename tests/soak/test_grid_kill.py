@@ -1,0 +1,60 @@
+"""Twenty kills of the real grid command, MLflow included."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from support.command import prunebench
+from support.killing import GRID, Shots, agrees, needs_proc
+
+from prunebench.bench.store import Store
+from prunebench.bench.tracking.mirror import default_uri
+from prunebench.bench.tracking.sync import default_experiment
+
+KILLS = 20
+
+
+def mirrored(root: Path) -> dict[str, str]:
+    """Record digest by key of MLflow's live runs, read with MLflow's own client."""
+    from mlflow.tracking import MlflowClient
+
+    uri = default_uri(root)
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    experiment = client.get_experiment_by_name(default_experiment(root))
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=10_000)
+    assert all(run.info.status != "RUNNING" for run in runs)
+    tags = [run.data.tags for run in runs]
+    live = [t for t in tags if "superseded_by" not in t and "orphaned" not in t]
+    assert len({tag["cell_key"] for tag in live}) == len(live)
+    return {tag["cell_key"]: tag["record_digest"] for tag in live}
+
+
+@pytest.mark.soak
+def test_twenty_kills_of_a_real_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_proc()
+    toml = tmp_path / "tiny.toml"
+    toml.write_text(GRID.format(epochs=16))
+    peace, shot = tmp_path / "peace", tmp_path / "shot"
+    with monkeypatch.context() as patch:
+        patch.setenv("PRUNEBENCH_INLINE", "1")
+        assert prunebench("grid", toml, "--out", peace, "-w", "1", "--no-mlflow", "-q").code == 0
+    work = sum(record.timing["train_s"] for record in Store(peace).scan().records)
+
+    dice = random.Random(1)
+    victims = ["driver", "worker"] * (KILLS // 2)
+    dice.shuffle(victims)
+    shots = Shots(toml, shot, dice)
+    # Two workers at most: even without a loss some work is left for the last shot.
+    shots.fire(victims, longest=work / KILLS / 2)
+    shots.complete()
+    agrees(shot, peace)
+
+    said = prunebench("sync", shot)
+    assert said.code == 0, said.err
+    records = Store(shot).scan().records
+    assert len(records) == 24
+    assert mirrored(shot) == {record.key: record.digest for record in records}
+    assert prunebench("sync", shot).out.startswith("0 runs written, 24 unchanged, 0 superseded")
