@@ -234,7 +234,6 @@ class _Cell:
             "label_digest": task.label_digest,
             "kind": method.kind,
             "oracle": method.oracle,
-            "clean_labels_used": method.clean_data,
             "data": task.raw.fingerprint,
         }
         if spec.reference.mode == "overlap":
@@ -244,6 +243,9 @@ class _Cell:
         spec = self.spec
         streams = streams_of(spec)
         pruner: Any = method.build({**spec.method.params, **self.options.method_params})
+        self.info["clean_labels_used"] = pruner.clean_data
+        if pruner.cautions():
+            self.info["cautions"] = pruner.cautions()
         common = len(task.train)
         clock = Clock(common, spec.recipe.epochs, spec.ratio, spec.budget, self._share(pruner))
         if spec.method.name == "full+reference":

@@ -152,7 +152,7 @@ class Recorder:
             **facts,
             "needs": to_json(self.need),
             "epochs": trainer.epoch,
-            "trained": trainer.ledger.trained,
+            "trained_per_epoch": (trainer.ledger.trained + trainer.ledger.strong) // trainer.epoch,
             "scoring": self.scoring,
             "files": files,
         }

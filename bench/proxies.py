@@ -16,11 +16,13 @@ from prunebench.bench.evidence import (
     read_manifest,
     verify,
 )
+from prunebench.bench.recipe import Recipe
 from prunebench.bench.reference import reference_needs
 from prunebench.bench.spec import Named, RunSpec
 from prunebench.bench.ssl import ssl_features
 from prunebench.bench.store import Store
 from prunebench.datasets.task import Task
+from prunebench.errors import InputError
 from prunebench.methods.base import DynamicPruner, EvidenceSpec, Pruner, StaticPruner
 from prunebench.registry import CRITERIA
 
@@ -44,7 +46,17 @@ def evidence_needs(pruner: Pruner, spec: RunSpec) -> EvidenceSpec:
 
 def proxy_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
     """The full-data runs that serve a cell: one, or one per repeat. They train on plain
-    cross-entropy unless the method asks for the cell's own criterion."""
+    cross-entropy unless the method asks for the cell's own criterion, and under the cell's recipe
+    unless ``proxy = "own"`` asks for the method's.
+
+    Raises:
+        InputError: ``own`` for a method that has no recipe of its own.
+    """
+    own = getattr(pruner, "own_proxy", {})
+    if spec.proxy == "own" and not own:
+        raise InputError(
+            f"{spec.method.name} has no scoring recipe of its own", where="proxy", accepted="shared"
+        )
     need = evidence_needs(pruner, spec)
     if not (need.signals or need.snapshots or need.strong):
         return []
@@ -53,7 +65,11 @@ def proxy_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
         plain = CRITERIA.get("ce")
         options = {name: option.default for name, option in plain.target.options.items()}
         criterion = Named(name="ce", version=str(plain.version), params=options)
-    return [spec.proxy_spec(replica, criterion) for replica in range(need.repeats)]
+    proxies = [spec.proxy_spec(replica, criterion) for replica in range(need.repeats)]
+    if spec.proxy == "own":
+        recipe = Recipe(**{**spec.recipe.model_dump(), **own})
+        proxies = [proxy.but(recipe=recipe) for proxy in proxies]
+    return proxies
 
 
 def standing(store: Store, key: str, need: EvidenceSpec) -> Path | None:
@@ -73,13 +89,21 @@ def standing(store: Store, key: str, need: EvidenceSpec) -> Path | None:
     return folder
 
 
+def charge(need: EvidenceSpec, epochs: int) -> int:
+    """Epochs of a scoring run that a method reads, which is what it is charged for; that the
+    run goes on for others, or for the table's own row, is not its cost."""
+    if need.signals:
+        return epochs if need.until is None else min(epochs, need.until)
+    return max((*need.snapshots, *need.strong), default=0)
+
+
 def gather_evidence(
     cell: _Cell, task: Task, pruner: Pruner
 ) -> tuple[RecordedEvidence, tuple[int, int]]:
     """Finds or makes what a method needs.
 
     Returns:
-        The evidence, and (samples trained, samples scored) by the runs that gave it.
+        The evidence, and the (samples trained, samples scored) that the method is charged.
 
     Raises:
         Busy: Another process is making it.
@@ -106,12 +130,13 @@ def gather_evidence(
         manifest = read_manifest(folder)
         assert manifest is not None
         folders.append(folder)
-        trained += int(manifest["trained"])
-        scored += int(manifest["scoring"])
+        trained += charge(need, spec.recipe.epochs) * int(manifest["trained_per_epoch"])
+        scored += len(task.train) * (len(need.snapshots) + len(need.strong))
     features = None
     if need.ssl:
         features, cost = ssl_features(cell, task)
         trained += cost
+        scored += len(task.raw.train_x)
     evidence = RecordedEvidence(
         task, spec.recipe.epochs, spec.recipe.scoring_epoch, folders, features, pruner.oracle
     )

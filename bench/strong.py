@@ -1,5 +1,5 @@
-"""One strongly augmented view, batched on the device: crop and flip, a random affine map,
-brightness, contrast, saturation, solarisation, and a cut-out square of half the side.
+"""One strongly augmented view, batched on the device: flip, a random affine map, brightness,
+contrast, saturation, solarisation, and a cut-out square of half the side.
 
 The published loops draw one AutoAugment policy per image with PIL; drawn per sample from hashes,
 this view costs a few tensor operations per batch and is the same on every device.

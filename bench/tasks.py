@@ -13,7 +13,7 @@ from prunebench.bench.spec import RunSpec
 from prunebench.datasets.build import make_task
 from prunebench.datasets.noise import parse_noise
 from prunebench.datasets.task import RawData, Split, Task
-from prunebench.errors import InputError
+from prunebench.errors import InputError, SkipCell
 from prunebench.record import canonical
 from prunebench.registry import DATASETS
 from prunebench.rng import Streams
@@ -70,13 +70,18 @@ def load_task(spec: RunSpec, data: Mapping[str, Any]) -> Task:
 
 
 def with_reference_in_training(task: Task) -> Task:
-    """The control ``full+reference``: the clean reference samples join the training split."""
-    if task.reference is None:
-        return task
-    fresh = ~torch.isin(task.reference.rows, task.train.rows)
-    rows = torch.cat([task.train.rows, task.reference.rows[fresh]])
-    labels = torch.cat([task.train.labels, task.reference.labels[fresh]])
-    clean = torch.cat([task.clean_labels, task.reference.labels[fresh]])
+    """The control ``full+reference``: the clean reference samples join the training split, in
+    place of their noisy copies where the two overlap.
+
+    Raises:
+        SkipCell: There is no reference set.
+    """
+    if task.reference is None or len(task.reference) == 0:
+        raise SkipCell("no clean reference set: reference size is 0")
+    others = ~torch.isin(task.train.rows, task.reference.rows)
+    rows = torch.cat([task.train.rows[others], task.reference.rows])
+    labels = torch.cat([task.train.labels[others], task.reference.labels])
+    clean = torch.cat([task.clean_labels[others], task.reference.labels])
     order = rows.argsort()
     train = Split(rows[order], labels[order])
     return replace(task, train=train, clean_labels=clean[order])

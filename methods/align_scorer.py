@@ -37,8 +37,8 @@ ALIGN_OPTIONS: Mapping[str, Option] = {
         choices=("grow", "base_until_N", "none"),
     ),
     "align.mean_over": Option(
-        "all", "mean score that splits low from high: over all defined scores, or those of the "
-        "samples trained last", choices=("all", "trained"),
+        "all", "mean score that splits low from high, for pruners that cut at the mean: over all "
+        "defined scores, or those of the samples trained last", choices=("all", "trained"),
     ),
     "align.score_loss": Option(
         "ce", "trajectories of plain cross-entropy, or of the criterion's own loss",

@@ -346,6 +346,10 @@ class Pruner(ABC):
             if "." not in name:
                 setattr(self, name, value)
 
+    def cautions(self) -> list[str]:
+        """What a reader of the record should know of these options."""
+        return []
+
     def pruned_share(self, ratio: float) -> float:
         """Average share of samples skipped per epoch, for the ``paper`` budget's epoch count."""
         return ratio
@@ -357,6 +361,8 @@ class StaticPruner(Pruner):
     kind = "static"
     #: Whether the scoring run trains on the cell's own criterion instead of cross-entropy.
     proxy_criterion: ClassVar[bool] = False
+    #: Recipe fields of the scoring run as published, for ``proxy = "own"``; empty: none known.
+    own_proxy: ClassVar[Mapping[str, Any]] = {}
 
     def needs(self, epochs: int, warmup: int) -> EvidenceSpec:
         """What must be recorded.

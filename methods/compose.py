@@ -91,7 +91,8 @@ class MethodInfo:
         pruner.use(scorer)
         pruner.params = {**pruner.params, **scorer.params}
         pruner.name = self.name  # type: ignore[misc]
-        pruner.clean_data = self.clean_data  # type: ignore[misc]
+        clean = scorer.params["align.reference"] == "clean"
+        pruner.clean_data = self.clean_data if clean else self.target.clean_data  # type: ignore[misc]
         return pruner
 
 

@@ -18,7 +18,7 @@ from prunebench.methods.base import (
     register_method,
     round_half_even,
 )
-from prunebench.methods.selection import check_count, real, take
+from prunebench.methods.selection import DUAL_PROXY, check_count, real, take
 from prunebench.methods.windows import check_window, window_length, window_moments
 from prunebench.options import Option
 from prunebench.rng import Stream
@@ -139,6 +139,8 @@ _CARD = {
 @register_method("dual")
 class Dual(StaticPruner):
     """Keeps the k largest scores."""
+
+    own_proxy = DUAL_PROXY
 
     window: int | None
     epochs: int | None

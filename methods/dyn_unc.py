@@ -13,7 +13,7 @@ from prunebench.methods.base import (
     Subset,
     register_method,
 )
-from prunebench.methods.selection import real, take
+from prunebench.methods.selection import DUAL_PROXY, real, take
 from prunebench.methods.windows import check_window, window_length, window_moments
 from prunebench.options import Option
 from prunebench.rng import Stream
@@ -47,6 +47,8 @@ def dyn_unc_scores(p_target: Tensor, window: int = 10) -> Tensor:
 @register_method("dyn-unc")
 class DynUnc(StaticPruner):
     """Keeps the most uncertain samples over the whole run."""
+
+    own_proxy = DUAL_PROXY
 
     window: int | None
     windows: str

@@ -13,7 +13,7 @@ from prunebench.methods.base import (
     Subset,
     register_method,
 )
-from prunebench.methods.selection import take, take_balanced
+from prunebench.methods.selection import PRUNE4REL_PROXY, take, take_balanced
 from prunebench.options import Option
 from prunebench.rng import Stream
 
@@ -50,6 +50,8 @@ class Forgetting(StaticPruner):
 
     Counts are small integers: most cuts fall inside one value, and the seeded key decides there.
     """
+
+    own_proxy = PRUNE4REL_PROXY
 
     never_learned: str
     balance: bool

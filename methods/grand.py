@@ -15,7 +15,7 @@ from prunebench.methods.base import (
     Subset,
     register_method,
 )
-from prunebench.methods.selection import real, take
+from prunebench.methods.selection import PRUNE4REL_PROXY, real, take
 from prunebench.options import Option
 from prunebench.rng import Stream
 
@@ -69,6 +69,8 @@ _REPEATS = Option(1, "independent runs averaged over (10 in the paper)", low=1, 
 
 class _MeanOverRuns(StaticPruner):
     """Keeps the largest scores at the warm-up snapshot, averaged over runs."""
+
+    own_proxy = PRUNE4REL_PROXY
 
     repeats: int
     options = {"repeats": _REPEATS}

@@ -90,6 +90,13 @@ class InfoBatch(ScoreBasedPruner):
         """The last training loss."""
         return LastLoss(self.unseen_score)
 
+    def cautions(self) -> list[str]:
+        """A weight above 4 can outweigh everything else in a batch."""
+        share = float(keep_share(self.r))
+        if share < 0.25 and self.rescale:
+            return [f"kept low-score samples weigh {1 / share:g}; training may collapse"]
+        return []
+
     def pruned_share(self, ratio: float) -> float:
         """The published average at the default r and delta, in proportion elsewhere."""
         scale = float(1 - keep_share(self.r)) / 0.5 * self.delta / 0.875

@@ -13,7 +13,7 @@ from prunebench.methods.base import (
     Subset,
     register_method,
 )
-from prunebench.methods.selection import real, take
+from prunebench.methods.selection import PRUNE4REL_PROXY, real, take
 from prunebench.rng import Stream
 
 
@@ -40,6 +40,8 @@ class Margin(StaticPruner):
     DeepCore's unbalanced branch keeps the largest margins, a slip that Prune4Rel corrected; the
     smallest are kept here.
     """
+
+    own_proxy = PRUNE4REL_PROXY
 
     card = Card(
         title="Margin",

@@ -13,7 +13,7 @@ from prunebench.methods.base import (
     Subset,
     register_method,
 )
-from prunebench.methods.selection import check_count, real, take, window_start
+from prunebench.methods.selection import PRUNE4REL_PROXY, check_count, real, take, window_start
 from prunebench.rng import Stream
 
 
@@ -77,6 +77,8 @@ class Moderate(StaticPruner):
     Official code leaves the network in train mode while scoring, so its features depend on the
     composition of the batches.
     """
+
+    own_proxy = PRUNE4REL_PROXY
 
     card = Card(
         title="Moderate",

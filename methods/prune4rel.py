@@ -28,7 +28,7 @@ from prunebench.methods.prune4rel_graph import (
     neighbourhoods,
     unit_rows,
 )
-from prunebench.methods.selection import check_count
+from prunebench.methods.selection import PRUNE4REL_PROXY, check_count
 from prunebench.options import Option
 from prunebench.rng import Stream
 
@@ -235,6 +235,8 @@ def _run(greedy: _Greedy, k: int, groups: list[Ints] | None) -> Ints:
 @register_method("prune4rel")
 class Prune4ReL(StaticPruner):
     """Greedy neighbourhood confidence on one strong view at the warm-up snapshot."""
+
+    own_proxy = PRUNE4REL_PROXY
 
     proxy_criterion = True  # with SOP+ the official warm-up trains on SOP+, not on cross-entropy
     tau: float

@@ -122,4 +122,4 @@ class Scores(StaticPruner):
             )
         chosen = scores[slot]
         indices, tied = take(chosen, k, self.side, rng)
-        return Subset(indices, chosen, {"tied": tied})
+        return Subset(indices, chosen, {"tied_at_cut": tied})

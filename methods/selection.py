@@ -11,6 +11,10 @@ from prunebench.rng import Stream
 
 SIDES = ("low", "high", "window")
 
+#: Scoring recipes as the official code has them, for ``proxy = "own"``; what is not named stays.
+PRUNE4REL_PROXY = {"optimizer": "sgd", "lr": 0.02, "nesterov": True, "schedule": "cosine"}
+DUAL_PROXY = {"optimizer": "sgd", "lr": 0.1, "nesterov": True, "schedule": "cosine"}
+
 
 def real(x: Tensor) -> Tensor:
     """``x`` in a dtype to compute in: float64 and float32 as they are, all else float32."""

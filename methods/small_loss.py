@@ -13,7 +13,7 @@ from prunebench.methods.base import (
     Subset,
     register_method,
 )
-from prunebench.methods.selection import real, take
+from prunebench.methods.selection import PRUNE4REL_PROXY, real, take
 from prunebench.rng import Stream
 
 
@@ -37,6 +37,8 @@ class SmallLoss(StaticPruner):
     At the end of a long run mislabelled samples are memorised and the criterion says nothing;
     the snapshot epoch decides.
     """
+
+    own_proxy = PRUNE4REL_PROXY
 
     card = Card(
         title="SmallL",

@@ -8,7 +8,9 @@ from support.cells import small_cell
 
 from prunebench.bench.driver import Running, run_cells
 from prunebench.bench.planning import plan_jobs
+from prunebench.bench.spec import HeldOut
 from prunebench.bench.store import Store
+from prunebench.errors import InputError
 
 STATIC = ["small-loss", "margin", "forgetting", "grand", "moderate", "ssp", "prune4rel",
           "dyn-unc", "dual"]  # fmt: skip
@@ -64,3 +66,34 @@ def test_the_store_holds_six_evidence_runs_and_one_encoder(tmp_path):
     encoder = [r for r in records if r.spec["method"]["name"] == "ssp"]
     assert len({r.ledger["proxy_trained"] for r in encoder}) == 1
     assert encoder[0].ledger["proxy_trained"] > 0
+
+
+def test_methods_are_charged_what_they_read(run):
+    """Six epochs; Tw = 2; DUAL reads T = max(J + 2, round(0.15 E)) = 4 epochs (J = 2)."""
+    n = run("dyn-unc")[0].ledger["num_samples"]
+    for method, epochs, passes in (("dyn-unc", 6, 0), ("dual", 4, 0), ("margin", 2, 1),
+                                   ("prune4rel", 2, 1), ("random", 0, 0)):  # fmt: skip
+        ledger = run(method)[0].ledger
+        assert (ledger["proxy_trained"], ledger["proxy_scoring"]) == (epochs * n, passes * n), (
+            method
+        )
+
+
+def test_a_scoring_recipe_of_its_own_is_another_run(run):
+    shared, store = run("margin")
+    own, _ = run("margin", proxy="own")
+    assert own.status == "done"
+    assert len(list((store.root / "evidence").iterdir())) == 2
+    assert own.metrics != shared.metrics
+    with pytest.raises(InputError, match="no scoring recipe of its own"):
+        plan_jobs([small_cell("infobatch", proxy="own")])
+
+
+def test_the_reference_replaces_its_noisy_copies_in_overlap_mode(run):
+    record, _ = run("full+reference", reference=HeldOut(size=200, mode="overlap"))
+    plain, _ = run("full", reference=HeldOut(size=200, mode="overlap"))
+    assert record.ledger["trained"] == plain.ledger["trained"]
+    assert record.metrics["kept_noise_rate"] < plain.metrics["kept_noise_rate"] - 0.03
+    skipped, _ = run("full+reference", reference=HeldOut(size=0))
+    assert skipped.status == "skipped"
+    assert "reference size is 0" in skipped.reason

@@ -126,7 +126,7 @@ def test_scores_from_files(tmp_path, kit):
         subset = method.keep(evidence([1, 2, 4, 3]), 2, kit.stream())
         assert subset.indices.tolist() == [0, 3]
         assert subset.scores.tolist() == [4.0, 1.0, 2.0, 3.0]
-        assert subset.info["tied"] == 0
+        assert subset.info["tied_at_cut"] == 0
         low = info.build({"side": "low"}).keep(evidence([1, 2, 4, 3]), 2, kit.stream())
         assert low.indices.tolist() == [1, 2]
     first = Scores(path=str(tmp_path / "a.npy"))
