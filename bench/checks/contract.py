@@ -8,10 +8,11 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from prunebench.bench.checks.choice import Choice, Setting, batches_of
 from prunebench.bench.checks.fakes import Population, constant_population, simulate_population
 from prunebench.bench.checks.guard import Notes, global_state, sealed_generators
 from prunebench.bench.checks.report import Breach, NotApplicable
-from prunebench.bench.checks.simulate import Choice, Setting, batches_of, choose, keep, replay
+from prunebench.bench.checks.simulate import choose, keep, replay
 from prunebench.bench.checks.subject import Subject
 from prunebench.bench.plans import PlanError, check_plan
 from prunebench.methods.base import Plan, ScoreBasedPruner, kept_count
@@ -137,20 +138,21 @@ def inputs_untouched(subject: Subject) -> None:
 def permutation(subject: Subject) -> str:
     """Reordering the samples reorders the result and changes nothing else, ties aside."""
     population = simulate_population()
+    randomised = subject.info.randomised
+    if randomised and not issubclass(subject.info.target, ScoreBasedPruner):
+        raise NotApplicable("declared randomised: draws belong to positions")
     order = _order(len(population), batches_of(len(population)) if subject.shape == "batch" else 1)
     other = population.permuted(order)
-    scored = issubclass(subject.info.target, ScoreBasedPruner)
-    if subject.info.randomised and not scored:
-        raise NotApplicable("declared randomised: draws belong to positions")
     with sealed_generators():
-        if scored:
-            _same_scores(subject, order)
-            if subject.info.randomised:
-                return "scores only: declared randomised"
-        first, second = choose(subject, population), choose(subject, other)
+        if subject.shape == "dynamic":
+            first, second = replay(subject, population, 8), replay(subject, other, 8)
+        else:
+            first, second = choose(subject, population), choose(subject, other)
     for a, b in zip(first, second, strict=True):
-        _same_up_to_ties(a, b, order, population.labels)
-    return ""
+        _same_scores(a, b, order)
+        if not randomised:
+            _same_up_to_ties(a, b, order)
+    return "scores only: declared randomised" if randomised else ""
 
 
 def _order(n: int, batches: int) -> Tensor:
@@ -162,26 +164,25 @@ def _order(n: int, batches: int) -> Tensor:
     return order
 
 
-def _same_scores(subject: Subject, order: Tensor) -> None:
-    population = simulate_population()
-    one = replay(subject.dynamic(), population, 8)
-    two = replay(subject.dynamic(), population.permuted(order), 8)
-    for epoch, (a, b) in enumerate(zip(one, two, strict=True)):
-        if not torch.allclose(a[order], b, rtol=1e-4, atol=1e-6, equal_nan=True):
-            worst = int((a[order] - b).abs().nan_to_num(math.inf).argmax())
-            raise Breach(
-                f"epoch {epoch}: a sample scores {a[order][worst]:.4g} in one order of the data "
-                f"and {b[worst]:.4g} in another"
-            )
+def _same_scores(a: Choice, b: Choice, order: Tensor) -> None:
+    if a.scores is None or b.scores is None or len(a.scores) != len(order):
+        return
+    before, after = a.scores[order], b.scores
+    if not torch.allclose(before, after, rtol=1e-4, atol=1e-6, equal_nan=True):
+        worst = int((before - after).abs().nan_to_num(math.inf).argmax())
+        raise Breach(
+            f"{a.where}: a sample scores {before[worst]:.4g} in one order of the data and "
+            f"{after[worst]:.4g} in another"
+        )
 
 
-def _same_up_to_ties(a: Choice, b: Choice, order: Tensor, labels: Tensor) -> None:
+def _same_up_to_ties(a: Choice, b: Choice, order: Tensor) -> None:
     back = order[b.indices].sort().values
     only_a = a.indices[~torch.isin(a.indices, back)]
     only_b = back[~torch.isin(back, a.indices)]
     if len(only_a) == len(only_b) == 0:
         return
-    if a.scores is not None and len(only_a) == len(only_b):
+    if a.scores is not None and len(only_a) == len(only_b) and len(a.scores) == len(order):
         scores = a.scores.double()
         left, right = scores[only_a].sort().values, scores[only_b].sort().values
         if torch.allclose(left, right, rtol=1e-5, atol=1e-8, equal_nan=True):

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from prunebench.bench.checks.choice import warmup_of
 from prunebench.bench.checks.report import Breach, NotApplicable
-from prunebench.bench.checks.simulate import warmup_of
 from prunebench.bench.checks.subject import Subject
 from prunebench.bench.evidence import SIGNAL_NAMES
 from prunebench.bench.tables import SIGNALS

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,8 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from prunebench.bench.budget import Clock
+from prunebench.bench.checks.choice import (
+    SHARES,
+    Choice,
+    Setting,
+    batches_of,
+    note_writes,
+    warmup_of,
+)
 from prunebench.bench.checks.fakes import FakeEvidence, Population
-from prunebench.bench.checks.guard import Guard, Notes
+from prunebench.bench.checks.guard import Guard
 from prunebench.bench.checks.state import through_storage
 from prunebench.bench.checks.subject import Subject
 from prunebench.bench.plans import PlanError, check_indices
@@ -20,7 +26,6 @@ from prunebench.bench.tables import SIGNALS, SampleTables
 from prunebench.methods.base import (
     Batch,
     BatchPruner,
-    DynamicPruner,
     Evidence,
     Plan,
     Progress,
@@ -31,82 +36,20 @@ from prunebench.methods.base import (
 )
 from prunebench.rng import Streams
 
-BATCH = 32
-SHARES = (0.3, 0.5, 0.7)
 MAX_EPOCHS = 40
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One decision of a method, with indices checked and in ascending order.
-
-    Attributes:
-        where: ``k = 36``, ``epoch 3`` or ``epoch 3, batch 0``.
-        indices: int64 [n], positions.
-        pool: int64 [m], positions it was chosen from.
-        weights: float32 [n] or None.
-        forward_only: int64 [m] or None.
-        wanted: Size that was asked for, or None where the method decides.
-        scores: [N] or None.
-    """
-
-    where: str
-    indices: Tensor
-    pool: Tensor
-    weights: Tensor | None = None
-    forward_only: Tensor | None = None
-    wanted: int | None = None
-    scores: Tensor | None = None
-
-    def same_as(self, other: Choice) -> bool:
-        """Whether both train on the same samples with the same weights."""
-        mine = (self.indices, self.weights, self.forward_only)
-        theirs = (other.indices, other.weights, other.forward_only)
-        return all(
-            a is b or (a is not None and b is not None and torch.equal(a, b))
-            for a, b in zip(mine, theirs, strict=True)
-        )
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How a method is asked.
-
-    Attributes:
-        seed: Of the streams.
-        guard: Notes of forbidden reads; None leaves the inputs open.
-        declared: Whether only declared evidence and signals are served.
-        restart: Whether a dynamic method is stored and rebuilt after every epoch.
-        touched: Receives one line per input that was written to; the input is put back.
-    """
-
-    seed: int = 0
-    guard: Notes | None = None
-    declared: bool = False
-    restart: bool = False
-    touched: Notes = field(default_factory=list)
-
-
-def batches_of(n: int) -> int:
-    """Batches that n positions are dealt out to; position i goes to batch i mod their number."""
-    return max(1, n // BATCH)
-
-
-def warmup_of(epochs: int) -> int:
-    """Tw of a recipe of E epochs."""
-    return min(epochs, max(2, round(0.15 * epochs)))
 
 
 def choose(
     subject: Subject,
     population: Population,
-    setting: Setting = Setting(),
+    setting: Setting | None = None,
 ) -> list[Choice]:
     """Every decision of a fresh pruner on a population.
 
     Raises:
         PlanError: An index is out of range, comes twice, or is no index.
     """
+    setting = setting or Setting()
     if subject.shape == "static":
         sizes = [kept_count(len(population), share) for share in SHARES]
         return keep(subject, population, sizes, setting)
@@ -117,9 +60,10 @@ def keep(
     subject: Subject,
     population: Population,
     sizes: list[int],
-    setting: Setting = Setting(),
+    setting: Setting | None = None,
 ) -> list[Choice]:
     """A static method's subsets of several sizes; see ``choose`` for errors."""
+    setting = setting or Setting()
     warmup = warmup_of(population.epochs)
     streams = Streams(setting.seed, "checks", "checks")
     choices = []
@@ -132,7 +76,7 @@ def keep(
             closed = () if subject.info.oracle else ("clean_labels",)
             evidence = Guard(evidence, Evidence, setting.guard, closed)
         subset: object = pruner.keep(evidence, k, streams.get("keep"))
-        _compare(population.tensors(), given.tensors(), setting.touched, f"keep(k = {k})")
+        note_writes(population.tensors(), given.tensors(), setting.touched, f"keep(k = {k})")
         if not isinstance(subset, Subset):
             kind = type(subset).__name__
             raise PlanError(f"{subject.name}: keep() returned {kind}, not a Subset")
@@ -213,7 +157,7 @@ class _Run:
         stream = self.streams.get("pruner", epoch)
         plan: object = self.pruner.plan(progress, self._guarded(self.tables, Tables), stream)
         now = self.tables.state_dict()
-        _compare(before, now, self.setting.touched, f"plan(epoch {epoch}): tables")
+        note_writes(before, now, self.setting.touched, f"plan(epoch {epoch}): tables")
         self._labels(f"plan(epoch {epoch})")
         self.tables.load_state_dict(before)
         if not isinstance(plan, Plan):
@@ -244,7 +188,7 @@ class _Run:
             where = f"epoch {epoch}, batch {number}"
             before = {name: value.clone() for name, value in vars(batch).items()}
             chosen = pruner.select(self._guarded(batch, Batch), k, stream)
-            _compare(before, vars(batch), self.setting.touched, f"select({where}): batch")
+            note_writes(before, vars(batch), self.setting.touched, f"select({where}): batch")
             check_indices(chosen, len(rows), f"{self.subject.name}, {where}", "positions")
             choices.append(Choice(where, rows[chosen.sort().values], rows, wanted=k))
         return choices
@@ -262,33 +206,35 @@ class _Run:
             self.population.labels.copy_(self.given.labels)
 
 
-def _compare(
-    before: Mapping[str, Tensor], after: Mapping[str, Tensor], touched: Notes, where: str
-) -> None:
-    for name, value in before.items():
-        if not torch.equal(value.nan_to_num(-7.0), after[name].nan_to_num(-7.0)):
-            touched.append(f"{where}.{name} was written to")
-
-
-def replay(pruner: DynamicPruner, population: Population, epochs: int) -> list[Tensor]:
-    """Scores of a score-based pruner over epochs whose visits do not depend on it.
+def replay(subject: Subject, population: Population, epochs: int) -> list[Choice]:
+    """A dynamic method's plans and scores over epochs whose visits do not depend on it.
 
     Each epoch visits two thirds of the samples, chosen by id.
+
+    Raises:
+        PlanError: A plan's indices are not valid.
     """
-    n = len(population)
+    n, everyone = len(population), torch.arange(len(population))
+    pruner, clock = subject.dynamic(), Clock(n, population.epochs, subject.ratio)
     device = torch.device("cpu")
-    view = TrainView(n, population.num_classes, population.labels, population.epochs, 0.5, device)
-    pruner.begin(view)
+    pruner.begin(
+        TrainView(n, population.num_classes, population.labels, population.epochs,
+                  subject.ratio, device)
+    )  # fmt: skip
     tables = SampleTables(n, epochs + 1, window=pruner.window, signals=SIGNALS)
-    scorer: Any = pruner.scorer  # type: ignore[attr-defined]
     found, trained = [], 0
-    clock = Clock(n, population.epochs, 0.5)
     for epoch in range(epochs):
-        found.append(scorer.scores(tables, clock.progress(epoch, trained)).clone())
+        stream = Streams(0, "checks", "checks").get("pruner", epoch)
+        plan = pruner.plan(clock.progress(epoch, trained), tables, stream)
+        where = f"epoch {epoch}"
+        check_indices(plan.indices, n, f"{subject.name}, {where}")
+        scores = None if pruner.last_scores is None else pruner.last_scores.clone()
+        found.append(Choice(where, plan.indices.sort().values, everyone, scores=scores))
         visited = ((population.ids + epoch) % 3 != 0).nonzero().squeeze(1)
         logits, labels = population.logits[epoch, visited], population.labels[visited]
         tables.write(visited, F.cross_entropy(logits, labels, reduction="none"), logits, labels)
         tables.close_epoch(visited, epoch)
-        tables.reference_loss[epoch] = population.reference[epoch]
+        if pruner.reference:
+            tables.reference_loss[epoch] = population.reference[epoch]
         trained += len(visited)
     return found

@@ -50,7 +50,10 @@ def test_built_in_methods_keep_their_contract_under_other_options(name, params):
     check_method(name, params).raise_for_failures()
 
 
-@pytest.mark.parametrize("good", [broken.GoodStatic, broken.GoodDynamic, broken.GoodBatch])
+GOOD = [broken.GoodStatic, broken.GoodDynamic, broken.GoodRanking, broken.GoodBatch]
+
+
+@pytest.mark.parametrize("good", GOOD)
 def test_a_method_that_is_not_registered_passes(good):
     report = check_method(good)
     report.raise_for_failures()

@@ -57,6 +57,15 @@ class GoodDynamic(ScoreBasedPruner):
         return Plan(everything[keep], weights[keep])
 
 
+class GoodRanking(ScoreBasedPruner):
+    """Trains on the lower 70 % of the losses, ties by the stream."""
+
+    zero_is_full = False
+
+    def prune(self, scores, progress, rng):
+        return Plan(take(scores, (7 * len(scores) + 5) // 10, "low", rng)[0])
+
+
 class GoodBatch(BatchPruner):
     """The k highest losses of a batch, ties by the stream."""
 
