@@ -8,7 +8,7 @@ from typing import Any
 from prunebench.datasets.task import Split, Task
 from prunebench.errors import InputError, SkipCell
 from prunebench.methods.base import Evidence, EvidenceSpec
-from prunebench.methods.moderate import moderate_distances, moderate_window
+from prunebench.methods.moderate import moderate_distances
 from prunebench.methods.selection import take
 from prunebench.methods.small_loss import loss_scores
 from prunebench.rng import Streams
@@ -72,12 +72,10 @@ def _pseudo_clean(
 ) -> Split:
     snapshot = evidence.snapshot(warmup)
     if kind == "small-loss":
-        scores = loss_scores(snapshot.logits, evidence.labels)
-        kept = take(scores, size, "low", streams.get("reference-ties"))[0]
+        scores, side = loss_scores(snapshot.logits, evidence.labels), "low"
     else:
-        distances = moderate_distances(snapshot.features, evidence.labels)
-        kept = moderate_window(distances, size)
-    kept = kept.sort().values
+        scores, side = moderate_distances(snapshot.features, evidence.labels), "window"
+    kept = take(scores, size, side, streams.get("reference-ties"))[0]
     return Split(task.train.rows[kept], task.train.labels[kept])
 
 
