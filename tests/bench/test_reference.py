@@ -49,7 +49,7 @@ def test_impurity_is_exact_and_always_wrong(impurity):
 @pytest.mark.parametrize("kind", ["small-loss", "moderate"])
 def test_pseudo_clean_references_come_from_the_shared_run(run, kind):
     params = {"align.reference": kind, "align.reference_size": 60}
-    record, store = run("infobatch+align", params=params)
+    record, _ = run("infobatch+align", params=params)
     assert record.status == "done", record.reason
     assert record.info["clean_labels_used"] == ""
     assert record.ledger["proxy_trained"] == 2 * record.ledger["num_samples"]

@@ -137,7 +137,10 @@ def gone(pids: set[int]) -> None:
 
 def agrees(root: Path, undisturbed: Path) -> None:
     """Checks a completed grid: same figures bit for bit, nothing doubled, nothing left behind."""
-    assert figures(root) == figures(undisturbed)
+    found, wanted = figures(root), figures(undisturbed)
+    assert found.keys() == wanted.keys()
+    for key in found:
+        assert found[key] == wanted[key], f"{key}: {found[key]} against {wanted[key]}"
     for record in Store(root).scan().records:
         for name in record.artifacts:
             Store(root).artifact(record.key, name)  # its bytes are those of its digest
