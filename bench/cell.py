@@ -16,7 +16,7 @@ from prunebench.bench import checkpoint
 from prunebench.bench.budget import Clock
 from prunebench.bench.claims import Claim, Claims
 from prunebench.bench.environment import environment
-from prunebench.bench.evidence import Recorder, from_json
+from prunebench.bench.evidence import Recorder
 from prunebench.bench.executors.base import WorkerContext
 from prunebench.bench.losses import LossRecorder
 from prunebench.bench.outputs import artifacts, diverged
@@ -26,7 +26,8 @@ from prunebench.bench.reference import resolve_reference
 from prunebench.bench.spec import RunSpec
 from prunebench.bench.store import Store
 from prunebench.bench.tasks import load_task, streams_of, with_reference_in_training
-from prunebench.bench.trainer import Diverged, Observer, Setup, Trainer
+from prunebench.bench.trainer import Trainer
+from prunebench.bench.training import Diverged, Observer, Setup
 from prunebench.datasets.task import Split, Task
 from prunebench.errors import InputError, SkipCell
 from prunebench.methods.base import Criterion, EvidenceSpec, StaticPruner, Subset, kept_count
@@ -56,45 +57,6 @@ class CellOptions:
     checkpoint_s: float = 30.0
     losses: frozenset[int] | None = None
     retry_failed: bool = False
-
-
-#: Starts the reason of a cell that could not even begin; it leaves no record.
-BAD_INPUT = "bad input: "
-
-
-def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
-    """Runs one job of an executor.
-
-    Args:
-        payload: ``spec``, ``data``, ``method_params``, ``evidence``, ``losses`` (see
-            ``planning.jobs``).
-        context: Settings of the grid (``root``, ``checkpoint_s``, ``retry_failed``, ``threads``).
-
-    Returns:
-        ``status`` (a record's, or ``busy``/``exists``) and ``reason``.
-    """
-    settings = context.settings
-    options = CellOptions(
-        data=payload.get("data", {}),
-        method_params=payload.get("method_params", {}),
-        evidence=from_json(payload["evidence"]) if payload.get("evidence") else EvidenceSpec(),
-        device=context.device,
-        checkpoint_s=float(settings.get("checkpoint_s", 30.0)),
-        losses=None if payload.get("losses") is None else frozenset(payload["losses"]),
-        retry_failed=bool(settings.get("retry_failed", False)),
-    )
-    if settings.get("threads"):
-        torch.set_num_threads(int(settings["threads"]))
-    spec = RunSpec.model_validate(payload["spec"])
-    try:
-        record, fresh = run_cell(spec, Store(settings["root"]), options, context)
-    except Busy as busy:
-        return {"status": "busy", "reason": str(busy)}
-    except InputError as error:
-        return {"status": "failed", "reason": f"{BAD_INPUT}{error}"}
-    if fresh:
-        return {"status": record.status, "reason": record.reason}
-    return {"status": "exists", "as": record.status, "reason": record.reason}
 
 
 def final_record(store: Store, key: str, retry_failed: bool = False) -> Record | None:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from prunebench.bench.budget import Clock, batch_bounds, selected_counts
+from prunebench.bench.budget import batch_bounds, selected_counts
 from prunebench.bench.diagnostics import epoch_diagnostics
 from prunebench.bench.evaluate import forward_all
 from prunebench.bench.images import Inputs
@@ -25,47 +24,11 @@ from prunebench.bench.ledger import Ledger
 from prunebench.bench.models import build_model
 from prunebench.bench.optim import make_optimizer, schedule, set_schedule
 from prunebench.bench.plans import check_plan
-from prunebench.bench.recipe import Recipe
 from prunebench.bench.strong import strong_view
 from prunebench.bench.tables import SampleTables
-from prunebench.datasets.task import Split, Task
-from prunebench.methods.base import Batch, BatchPruner, Criterion, DynamicPruner, Plan, TrainView
-from prunebench.rng import Stream, Streams
-
-
-class Observer(Protocol):
-    """Looks at a run after each epoch without touching it (evidence, loss records)."""
-
-    signals: frozenset[str]
-
-    def epoch_end(self, trainer: Trainer) -> None:
-        """Called when ``trainer.epoch`` epochs are done."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """What must survive a restart."""
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restores it."""
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What one training run is made of."""
-
-    task: Task
-    recipe: Recipe
-    pruner: DynamicPruner
-    criterion: Criterion
-    streams: Streams
-    clock: Clock
-    device: torch.device
-    replica: int = 0
-    observers: Sequence[Observer] = ()
-    reference: Split | None = None
-
-
-class Diverged(Exception):
-    """The loss is no longer finite."""
+from prunebench.bench.training import Diverged, Setup
+from prunebench.methods.base import Batch, BatchPruner, DynamicPruner, Plan, TrainView
+from prunebench.rng import Stream
 
 
 class Trainer:

@@ -16,7 +16,6 @@ from prunebench.methods.base import (
     StaticPruner,
     Subset,
     register_method,
-    round_half_even,
 )
 from prunebench.methods.selection import DUAL_PROXY, check_count, real, take
 from prunebench.methods.windows import check_window, window_length, window_moments
@@ -155,7 +154,7 @@ class Dual(StaticPruner):
             SkipCell: The recipe has a single epoch.
         """
         window = window_length(epochs, self.window)
-        auto = max(window + 2, round_half_even(Fraction(3, 20) * epochs))
+        auto = max(window + 2, round(Fraction(3, 20) * epochs))
         counted = self.epochs or min(epochs, auto)
         check_window(counted, window)
         if counted > epochs:

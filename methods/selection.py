@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from prunebench.errors import InputError
-from prunebench.methods.base import round_half_even
 from prunebench.rng import Stream
 
 SIDES = ("low", "high", "window")
@@ -32,7 +31,7 @@ def window_start(total: int, k: int) -> int:
 
     Successive k move the start by 0 or 1, so these windows are nested in k.
     """
-    return round_half_even((total - k) / 2)
+    return round((total - k) / 2)
 
 
 def take(scores: Tensor, k: int, side: str, rng: Stream) -> tuple[Tensor, int]:

@@ -21,7 +21,6 @@ from prunebench.methods.base import (
     Scorer,
     TrainView,
     register_method,
-    round_half_even,
 )
 from prunebench.methods.infobatch import keep_share
 from prunebench.methods.kmeans1d import lloyd_cuts, optimal_cuts
@@ -45,7 +44,7 @@ def window_groups(k: int, alpha: float | Fraction, iteration: int) -> list[int]:
     """
     if iteration == 0:
         return list(range(k))
-    size = min(k, round_half_even(k * alpha))
+    size = min(k, round(k * alpha))
     if size < 1:
         raise ValueError(f"window of round({k} x {alpha}) groups is empty")
     start = iteration % (k - size + 1)
@@ -134,7 +133,7 @@ class SeTa(ScoreBasedPruner):
 
     def __init__(self, scorer: Scorer | None = None, **params: Any) -> None:
         super().__init__(scorer, **params)
-        if round_half_even(self.k * self.alpha) < 1:
+        if round(self.k * self.alpha) < 1:
             raise InputError(
                 f"a window of {self.alpha:g} x {self.k} groups is empty",
                 where=f"{self.name}.alpha",
@@ -156,7 +155,7 @@ class SeTa(ScoreBasedPruner):
         Group sizes are very unequal in practice: a pilot's figure is better
         (``budget_share`` of the run).
         """
-        window = max(1, round_half_even(self.k * self.alpha)) / self.k
+        window = max(1, round(self.k * self.alpha)) / self.k
         keep = float(keep_share(self.r))
         return 1 - keep * (1 - self.delta * (1 - window))
 
@@ -179,7 +178,7 @@ class SeTa(ScoreBasedPruner):
         ranks = group_by_score(part, self.k, self.grouping)
         # Coinciding scores leave fewer than k groups; the window keeps its size where it fits.
         groups = int(ranks.max()) + 1
-        size = min(groups, round_half_even(self.k * self.alpha))
+        size = min(groups, round(self.k * self.alpha))
         window = window_groups(groups, Fraction(size, groups), call)
         start = groups - size if self.orientation == "fixed_high" else window[0]
         return Plan(drawn[(ranks >= start) & (ranks < start + size)])

@@ -18,7 +18,8 @@ from prunebench.bench.plans import ConstantPlan
 from prunebench.bench.recipe import Recipe
 from prunebench.bench.reference import resolve_reference
 from prunebench.bench.tasks import load_raw
-from prunebench.bench.trainer import Setup, Trainer
+from prunebench.bench.trainer import Trainer
+from prunebench.bench.training import Setup
 from prunebench.datasets.build import make_task
 from prunebench.datasets.noise import parse_noise
 from prunebench.errors import SkipCell

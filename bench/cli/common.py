@@ -135,7 +135,7 @@ def results_folder(text: str) -> Path:
 
 def tell(report: Report) -> int:
     """Prints warnings and what failed; returns the exit code."""
-    from prunebench.bench.cell import BAD_INPUT
+    from prunebench.bench.payload import BAD_INPUT
 
     for line in report.warnings:
         print(f"warning: {line}", file=sys.stderr)

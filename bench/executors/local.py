@@ -47,7 +47,7 @@ class LocalExecutor(Executor):
 
     def __init__(
         self,
-        run: str = "prunebench.bench.cell:run_payload",
+        run: str = "prunebench.bench.payload:run_payload",
         slots: int | None = None,
         threads: int = 1,
         devices: Sequence[str] = ("cpu",),

@@ -12,7 +12,8 @@ from support.cells import small_cell
 from prunebench.bench.budget import Clock
 from prunebench.bench.evidence import RecordedEvidence, Recorder, merge
 from prunebench.bench.tasks import load_task, streams_of
-from prunebench.bench.trainer import Setup, Trainer
+from prunebench.bench.trainer import Trainer
+from prunebench.bench.training import Setup
 from prunebench.datasets.packfile import write_packed
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA

@@ -10,7 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from prunebench.bench import checkpoint
 from prunebench.bench.budget import Clock
 from prunebench.bench.tasks import load_task, streams_of
-from prunebench.bench.trainer import Setup, Trainer
+from prunebench.bench.trainer import Trainer
+from prunebench.bench.training import Setup
 from prunebench.methods.base import DynamicPruner, Plan
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA

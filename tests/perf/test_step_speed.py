@@ -25,7 +25,8 @@ from prunebench.bench.images import Inputs
 from prunebench.bench.models import build_model
 from prunebench.bench.optim import make_optimizer
 from prunebench.bench.tasks import load_task, streams_of
-from prunebench.bench.trainer import Setup, Trainer
+from prunebench.bench.trainer import Trainer
+from prunebench.bench.training import Setup
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA
 from prunebench.rng import Streams

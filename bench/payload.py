@@ -1,0 +1,54 @@
+"""The worker's function: one job of an executor becomes one cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from prunebench.bench.cell import CellOptions, run_cell
+from prunebench.bench.evidence import from_json
+from prunebench.bench.executors.base import WorkerContext
+from prunebench.bench.proxies import Busy
+from prunebench.bench.spec import RunSpec
+from prunebench.bench.store import Store
+from prunebench.errors import InputError
+from prunebench.methods.base import EvidenceSpec
+
+#: Starts the reason of a cell that could not even begin; it leaves no record.
+BAD_INPUT = "bad input: "
+
+
+def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
+    """Runs one job of an executor.
+
+    Args:
+        payload: ``spec``, ``data``, ``method_params``, ``evidence``, ``losses`` (see
+            ``planning.jobs``).
+        context: Settings of the grid (``root``, ``checkpoint_s``, ``retry_failed``, ``threads``).
+
+    Returns:
+        ``status`` (a record's, or ``busy``/``exists``) and ``reason``.
+    """
+    settings = context.settings
+    options = CellOptions(
+        data=payload.get("data", {}),
+        method_params=payload.get("method_params", {}),
+        evidence=from_json(payload["evidence"]) if payload.get("evidence") else EvidenceSpec(),
+        device=context.device,
+        checkpoint_s=float(settings.get("checkpoint_s", 30.0)),
+        losses=None if payload.get("losses") is None else frozenset(payload["losses"]),
+        retry_failed=bool(settings.get("retry_failed", False)),
+    )
+    if settings.get("threads"):
+        torch.set_num_threads(int(settings["threads"]))
+    spec = RunSpec.model_validate(payload["spec"])
+    try:
+        record, fresh = run_cell(spec, Store(settings["root"]), options, context)
+    except Busy as busy:
+        return {"status": "busy", "reason": str(busy)}
+    except InputError as error:
+        return {"status": "failed", "reason": f"{BAD_INPUT}{error}"}
+    if fresh:
+        return {"status": record.status, "reason": record.reason}
+    return {"status": "exists", "as": record.status, "reason": record.reason}

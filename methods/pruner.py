@@ -1,0 +1,177 @@
+"""The bases of static, dynamic and batch-level pruners."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from prunebench.methods.views import (
+    Batch,
+    Evidence,
+    EvidenceSpec,
+    Plan,
+    Progress,
+    Subset,
+    Tables,
+    TrainView,
+)
+from prunebench.options import Option, Value, resolve
+from prunebench.registry import METHODS
+from prunebench.rng import Stream
+
+P = TypeVar("P", bound="type[Pruner]")
+
+
+def register_method(name: str, *, version: int = 1) -> Callable[[P], P]:
+    """Class decorator: registers a pruner under a name and tells it that name."""
+
+    def add(cls: P) -> P:
+        METHODS.register(name, version=version)(cls)
+        cls.name, cls.version = name, version
+        return cls
+
+    return add
+
+
+@dataclass(frozen=True)
+class Card:
+    """Who a method is, for listings, docs and leaderboards.
+
+    Attributes:
+        title: Name as printed in tables.
+        paper: Authors, title, venue and year; empty for controls.
+        repository: Official code, empty where there is none.
+        bibtex_key: Citation key.
+        cost: What the method costs beyond the trained samples.
+        side: Which samples are kept: ``low``, ``high``, ``window``, or a few words.
+    """
+
+    title: str
+    paper: str = ""
+    repository: str = ""
+    bibtex_key: str = ""
+    cost: str = "none"
+    side: str = ""
+
+
+class Pruner(ABC):
+    """Base of every method; options arrive as keyword arguments and become attributes.
+
+    Class attributes a method may set:
+
+    * ``options``: table of named options, the only source of defaults and search space.
+    * ``card``: description.
+    * ``clean_data``: what clean labels it uses (empty: none).
+    * ``oracle``: reads clean labels; marked everywhere and never ranked.
+    * ``randomised``: whether two streams may keep different samples beyond ties.
+    * ``zero_is_full``: whether ratio 0 equals full training bit for bit.
+    * ``full_at``: options at which a method with a pruned share of its own prunes nothing.
+    """
+
+    name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    kind: ClassVar[str] = ""
+    options: ClassVar[Mapping[str, Option]] = {}
+    card: ClassVar[Card] = Card("")
+    clean_data: ClassVar[str] = ""
+    oracle: ClassVar[bool] = False
+    randomised: ClassVar[bool] = False
+    zero_is_full: ClassVar[bool] = True
+    full_at: ClassVar[Mapping[str, Value]] = {}
+    ratios: ClassVar[str] = "any"  # "any" or "zero" (full training)
+    argument: ClassVar[str] = ""  # option that ``name:ARGUMENT`` fills
+
+    def __init__(self, **params: Any) -> None:
+        """Checks the options and sets them as attributes.
+
+        Raises:
+            InputError: An unknown option or a value out of range.
+        """
+        self.params: dict[str, Value] = resolve(self.options, params, self.name or "params")
+        for name, value in self.params.items():
+            if "." not in name:
+                setattr(self, name, value)
+
+    def cautions(self) -> list[str]:
+        """What a reader of the record should know of these options."""
+        return []
+
+    def pruned_share(self, ratio: float) -> float:
+        """Average share of samples skipped per epoch, for the ``paper`` budget's epoch count."""
+        return ratio
+
+
+class StaticPruner(Pruner):
+    """Chooses one subset from recorded evidence, before training."""
+
+    kind = "static"
+    #: Whether the scoring run trains on the cell's own criterion instead of cross-entropy.
+    proxy_criterion: ClassVar[bool] = False
+    #: Recipe fields of the scoring run as published, for ``proxy = "own"``; empty: none known.
+    own_proxy: ClassVar[Mapping[str, Any]] = {}
+
+    def needs(self, epochs: int, warmup: int) -> EvidenceSpec:
+        """What must be recorded.
+
+        Args:
+            epochs: Epochs E of the recipe.
+            warmup: The recipe's snapshot epoch Tw.
+        """
+        return EvidenceSpec()
+
+    @abstractmethod
+    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
+        """Chooses exactly ``k`` of the N samples."""
+
+
+class DynamicPruner(Pruner):
+    """Plans every epoch from the tables."""
+
+    kind = "dynamic"
+    signals: frozenset[str] = frozenset()
+    #: Loss history the trainer must keep, W visits; 0 keeps none.
+    window: int = 0
+    #: Which loss that history holds: plain cross-entropy (``ce``) or the criterion's.
+    history: str = "ce"
+    #: Whether the mean loss of the clean reference set is measured each epoch.
+    reference: bool = False
+    #: The scores [N] that led to the last plan, for diagnostics; None where there are none.
+    last_scores: Tensor | None = None
+
+    def begin(self, view: TrainView) -> None:
+        """Called once before the first epoch."""
+        self.view = view
+
+    @abstractmethod
+    def plan(self, progress: Progress, tables: Tables, rng: Stream) -> Plan:
+        """The next epoch."""
+
+    def state_dict(self) -> dict[str, Tensor | int | float | str]:
+        """Everything that must survive a restart in mid-run."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what ``state_dict`` gave."""
+
+    def everything(self) -> Plan:
+        """A plan of all samples with weight 1."""
+        return Plan(torch.arange(self.view.num_samples, device=self.view.device))
+
+
+class BatchPruner(DynamicPruner):
+    """Chooses within each batch: the trainer scores a batch in eval mode, then trains on k."""
+
+    kind = "batch"
+
+    def plan(self, progress: Progress, tables: Tables, rng: Stream) -> Plan:
+        """All samples; the selection happens batch by batch."""
+        return self.everything()
+
+    @abstractmethod
+    def select(self, batch: Batch, k: int, rng: Stream) -> Tensor:
+        """int64 [k]: positions in the batch (0..B-1) to train on, each once."""

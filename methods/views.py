@@ -1,0 +1,255 @@
+"""What a pruner sees, and what it says: plans, progress, tables, evidence, subsets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One epoch. The trainer orders it; a plan is a set with weights.
+
+    Attributes:
+        indices: int64 [n], positions 0..N-1 of the training split, each at most once. Empty only
+            if ``forward_only`` is not.
+        weights: float32 [n] multiplying the per-sample loss; None means 1.
+        forward_only: int64 [m], samples re-scored in eval mode without gradient (IES).
+    """
+
+    indices: Tensor
+    weights: Tensor | None = None
+    forward_only: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class TrainView:
+    """All a pruner may know before training.
+
+    Attributes:
+        num_samples: N, size of the training split.
+        num_classes: C.
+        labels: int64 [N], the noisy labels.
+        epochs: Epochs E of the recipe.
+        ratio: Share p of training to be saved.
+        device: Where tables and plans live.
+    """
+
+    num_samples: int
+    num_classes: int
+    labels: Tensor
+    epochs: int
+    ratio: float
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands at the start of an epoch.
+
+    Attributes:
+        fraction: Share of the training that is done, 0..1.
+        epoch: Epochs done.
+        trained: Samples back-propagated so far.
+        target: Samples to back-propagate in all.
+        epochs_left: Full-data epochs that remain, (target - trained) / N; with a fixed number of
+            epochs, the epochs that remain.
+        total_epochs: The number of epochs where it is fixed in advance, else None.
+    """
+
+    fraction: float
+    epoch: int
+    trained: int
+    target: int
+    epochs_left: float
+    total_epochs: int | None = None
+
+    def annealing(self, delta: float) -> bool:
+        """Whether an epoch-level pruner is in its last (1 - delta) share of epochs.
+
+        With a fixed number of epochs T, the first floor(delta T) epochs prune (InfoBatch). With a
+        budget of samples the number of epochs is open: annealing starts at the first epoch e with
+        e >= delta (e + epochs_left), after which every epoch costs N samples.
+        """
+        if self.total_epochs is not None:
+            return self.epoch >= pruning_epochs(self.total_epochs, delta)
+        return self.epoch >= delta * (self.epoch + self.epochs_left) and delta < 1
+
+
+def pruning_epochs(epochs: int, delta: float) -> int:
+    """floor(delta * T) in exact arithmetic: the epochs before annealing (InfoBatch)."""
+    return math.floor(Fraction(str(delta)) * epochs)
+
+
+def kept_count(total: int, ratio: float) -> int:
+    """round-half-even of (1 - ratio) * total, free of float error; one size for all methods."""
+    return round((1 - Fraction(str(ratio))) * total)
+
+
+class Tables(Protocol):
+    """What the trainer knows per sample; device tensors that a pruner reads once per epoch."""
+
+    @property
+    def num_samples(self) -> int:
+        """N."""
+
+    @property
+    def loss(self) -> Tensor:
+        """float32 [N]: the criterion's last per-sample loss, unweighted; NaN until seen."""
+
+    @property
+    def ce(self) -> Tensor:
+        """float32 [N]: plain cross-entropy; the same tensor as ``loss`` under cross-entropy."""
+
+    @property
+    def last_seen(self) -> Tensor:
+        """int64 [N]: epoch of the last visit, -1 before the first."""
+
+    @property
+    def seen(self) -> Tensor:
+        """int64 [N]: number of visits."""
+
+    @property
+    def losses(self) -> Tensor:
+        """float32 [W, N]: ring of the last W losses per sample (plain cross-entropy under other
+        criteria); NaN where empty. Entry ``i mod W`` holds visit i; see ``loss_epochs``."""
+
+    @property
+    def loss_epochs(self) -> Tensor:
+        """int64 [W, N]: epoch of each entry of ``losses``; -1 where empty."""
+
+    @property
+    def reference_loss(self) -> Tensor:
+        """float64 [E]: mean reference loss at the end of each epoch; NaN where not measured.
+        Rows beyond the present are NaN."""
+
+    def signal(self, name: str) -> Tensor:
+        """float32 [N]: a further declared signal (``p_target``, ``correct``, ``margin``), value
+        at the last visit; NaN until seen."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a batch-level method sees: scores of one batch from an eval-mode forward pass.
+
+    Attributes:
+        logits: float32 [B, C].
+        features: float32 [B, D], input of the last linear layer.
+        labels: int64 [B], noisy.
+        index: int64 [B], positions in the training split.
+    """
+
+    logits: Tensor
+    features: Tensor
+    labels: Tensor
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class EvidenceSpec:
+    """What a static method needs recorded from the shared full-data run.
+
+    Attributes:
+        signals: Of ``p_target`` and ``correct``: one row per epoch, train mode, before the update.
+        snapshots: Epochs e after which logits and features are taken (eval mode, clean view).
+        strong: Epochs after which confidence and features of one strongly augmented view are
+            taken.
+        repeats: Independent full-data runs (different initial weights); 1 is the shared run.
+        ssl: Whether self-supervised features of the data set are needed.
+        until: Epochs that are enough; None needs the whole run.
+    """
+
+    signals: frozenset[str] = frozenset()
+    snapshots: tuple[int, ...] = ()
+    strong: tuple[int, ...] = ()
+    repeats: int = 1
+    ssl: bool = False
+    until: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether no scoring run is needed at all."""
+        return not (self.signals or self.snapshots or self.strong or self.ssl)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Outputs of one scoring pass: ``logits`` float32 [N, C], ``features`` float32 [N, D]."""
+
+    logits: Tensor
+    features: Tensor
+
+
+@dataclass(frozen=True)
+class StrongView:
+    """Outputs on a strong view: ``confidence`` float32 [N] (max softmax), ``features`` [N, D]."""
+
+    confidence: Tensor
+    features: Tensor
+
+
+class Evidence(Protocol):
+    """Recorded by the shared run; holds only what was declared. CPU tensors, positions 0..N-1."""
+
+    @property
+    def ids(self) -> Tensor:
+        """int64 [N]: original sample id of each position."""
+
+    @property
+    def clean_labels(self) -> Tensor:
+        """int64 [N], for oracles only; raises PermissionError for every other method."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 [N], noisy."""
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs E of the run."""
+
+    @property
+    def warmup(self) -> int:
+        """The snapshot epoch Tw of the recipe."""
+
+    @property
+    def p_target(self) -> Tensor:
+        """float32 [E, N]: softmax probability of the (noisy) label."""
+
+    @property
+    def correct(self) -> Tensor:
+        """bool [E, N]."""
+
+    @property
+    def ssl_features(self) -> Tensor:
+        """float32 [N, D]."""
+
+    def snapshot(self, epoch: int, repeat: int = 0) -> Snapshot:
+        """Eval-mode outputs on the clean view after ``epoch`` epochs."""
+
+    def strong(self, epoch: int) -> StrongView:
+        """Eval-mode outputs on one strong view after ``epoch`` epochs."""
+
+
+@dataclass(frozen=True)
+class Subset:
+    """A static method's verdict.
+
+    Attributes:
+        indices: int64 [k], positions kept, each once.
+        scores: float64 or float32 [N] as published, or None where the method has none.
+        info: Small facts for the record, such as samples tied at the cut.
+    """
+
+    indices: Tensor
+    scores: Tensor | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
