@@ -11,7 +11,7 @@ def test_three_kills_of_a_real_grid(tmp_path, monkeypatch):
     toml = tmp_path / "tiny.toml"
     toml.write_text(GRID.format(epochs=4))
     shots = Shots(toml, tmp_path / "shot", random.Random(0), ["--no-mlflow"])
-    shots.fire(["worker", "driver", "worker"], longest=0.5)
+    shots.fire(["worker", "driver", "worker"], cells=4, nap=0.2)
     shots.complete()
     monkeypatch.setenv("PRUNEBENCH_INLINE", "1")
     words = ["--out", tmp_path / "peace", "-w", "1", "--no-mlflow", "-q"]

@@ -65,20 +65,22 @@ class Shots:
         assert self.kept.items() <= found.items()
         self.kept = found
 
-    def fire(self, victims: Sequence[str], longest: float) -> None:
+    def fire(self, victims: Sequence[str], cells: int, nap: float) -> None:
         """Kills the driver or one of its workers, each at a random moment of a cell.
 
         A driver that outlives the shot at a worker goes on, and the next shot falls on it.
 
         Args:
             victims: ``driver`` or ``worker``, one for each shot.
-            longest: Seconds of work between two shots at most.
+            cells: Cells that end between two shots at most; counted, so that the speed of the
+                machine does not matter.
+            nap: Seconds to wait after that at most.
         """
         driver = self.start()
         try:
             for victim in victims:
-                driver = self._at_work(driver)
-                time.sleep(self.dice.random() * longest)
+                driver = self._at_work(driver, self.dice.randint(0, cells))
+                time.sleep(self.dice.random() * nap)
                 workers = children(driver.pid)
                 assert workers, "the grid was done before the last shot"
                 if victim == "worker":
@@ -93,18 +95,20 @@ class Shots:
             driver.wait()
         self.look()
 
-    def _at_work(self, driver: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
-        """Waits until one of the driver's workers holds a cell; starts another driver where this
-        one has ended."""
-        claims = Claims(self.root / "claims")
+    def _at_work(self, driver: subprocess.Popen[bytes], cells: int) -> subprocess.Popen[bytes]:
+        """Waits until some cells have ended and one of the driver's workers holds another;
+        starts a new driver where this one has ended."""
+        claims, store = Claims(self.root / "claims"), Store(self.root)
+        target = cells + (len(store.keys()) if store.records.is_dir() else 0)
         end = time.monotonic() + 240
         while time.monotonic() < end:
             if driver.poll() is not None:
                 assert driver.returncode != 0, "the grid was done before the last shot"
                 driver = self.start()
             workers = children(driver.pid)
-            keys = [path.stem for path in claims.folder.glob("*.json")] if workers else []
-            for holder in map(claims.holder, keys):
+            keys = [path.stem for path in claims.folder.glob("*.json")]
+            begun = bool(workers and keys) and len(store.keys()) >= target
+            for holder in map(claims.holder, keys if begun else []):
                 if holder and holder.process and holder.process.pid in workers:
                     return driver
             time.sleep(0.02)
