@@ -134,7 +134,9 @@ def run_cells(
             inline=running.inline and running.time_limit_s is None,
             log_dir=None if running.inline else store.root / "logs",
         )
-        report.outcomes = executor.run(jobs, on_event)
+        outcomes = executor.run(jobs, on_event)
+        # Standing scoring runs go along in case their evidence is gone; they are no news.
+        report.outcomes = [outcome for outcome in outcomes if outcome.key in open_keys]
     sweep(store)
     return report
 

@@ -219,6 +219,13 @@ def test_a_second_grid_trains_nothing_and_prints_the_same_board(whole, copied):
     assert files(Path("elsewhere")) == board
 
 
+def test_a_missing_cell_alone_is_run_again(whole, copied):
+    (copied / "records" / f"{key_of(copied, 'small-loss')}.json").unlink()
+    again = prunebench("grid", whole[0], "--out", copied, "-w", "1", "--no-mlflow", "--json")
+    assert again.json == {"out": str(copied), "cells": 6, "stood": 5, "done": 1}
+    assert figures(copied) == figures(whole[1])
+
+
 def test_dry_runs_change_nothing(whole, tmp_path):
     toml, out, _ = whole
     fresh = prunebench("grid", toml, "--out", "fresh", "--dry-run", "--json").json
