@@ -65,12 +65,14 @@ class Report:
         standing: Keys whose records stood already.
         planned: The plan.
         warnings: Lines for the user.
+        failed_before: Cells whose failed records stand.
     """
 
     planned: Planned
     outcomes: list[Outcome] = field(default_factory=list)
     standing: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    failed_before: int = 0
 
     def count(self, status: str) -> int:
         """Cells run now that ended in a status."""
@@ -104,6 +106,13 @@ def run_cells(
     needed = {key for job in planned.jobs if job.key in open_keys for key in (*job.after, job.key)}
     jobs = [job for job in planned.jobs if job.key in needed]
     report = Report(planned, standing=[j.key for j in planned.jobs if j.key not in open_keys])
+    failed = sum(
+        (record := store.get(key)) is not None and record.status == "failed"
+        for key in report.standing
+    )
+    if failed:
+        report.failed_before = failed
+        report.warnings.append(f"{failed} cells failed before; --retry-failed runs them again")
     if not jobs:
         return report
     with ExitStack() as stack:

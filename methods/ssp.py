@@ -6,8 +6,6 @@ import warnings
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -55,6 +53,9 @@ def cluster(features: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor]:
     Returns:
         Centroids [K, D] and assignment int64 [N].
     """
+    from sklearn.cluster import KMeans  # a second of import that only this method needs
+    from sklearn.exceptions import ConvergenceWarning
+
     x = features.cpu().numpy()
     means = KMeans(min(k, len(x)), init="k-means++", n_init=10, random_state=seed)
     with warnings.catch_warnings():

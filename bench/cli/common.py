@@ -148,4 +148,4 @@ def tell(report: Report) -> int:
         print(f"... and {len(bad) - 10} more; see `prunebench status`", file=sys.stderr)
     if any(outcome.reason.startswith(BAD_INPUT) for outcome in bad):
         return 2
-    return 1 if bad else 0
+    return 1 if bad or report.failed_before else 0

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.cells import small_cell
 
 from prunebench.bench.cell import CellOptions, run_cell
 from prunebench.bench.store import Store
 from prunebench.record import Record
+from support.cells import small_cell
 
 
 @pytest.fixture

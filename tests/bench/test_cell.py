@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.cells import small_cell
 
 from prunebench.bench import cell as cell_module
 from prunebench.bench.cell import CellOptions, run_cell
@@ -17,6 +16,7 @@ from prunebench.bench.proxies import Busy
 from prunebench.bench.store import Store
 from prunebench.methods.base import DynamicPruner, Plan, register_method
 from prunebench.registry import METHODS
+from support.cells import small_cell
 
 METHOD_NAMES = ["full", "short-full", "full+reference", "random", "random-dynamic", "small-loss",
                 "forgetting", "infobatch", "infobatch+align"]  # fmt: skip

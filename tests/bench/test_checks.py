@@ -6,8 +6,6 @@ import unittest
 import numpy as np
 import pytest
 import torch
-from support import broken
-from support.command import prunebench
 
 from prunebench.bench.checks import Report, Result, check_method, checks_for
 from prunebench.bench.checks.guard import global_state
@@ -15,6 +13,8 @@ from prunebench.bench.checks.run import CHECKS, describe, run_check
 from prunebench.bench.checks.subject import find
 from prunebench.errors import InputError
 from prunebench.methods.compose import list_methods
+from support import broken
+from support.command import prunebench
 
 torch.set_num_threads(1)
 

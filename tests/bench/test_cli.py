@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.command import Said, command, figures, files, process, prunebench
 
 from prunebench.bench.cli import VERBS
 from prunebench.bench.store import Store
 from prunebench.datasets.packfile import write_packed
 from prunebench.record import load
 from prunebench.registry import METHODS
+from support.command import Said, command, figures, files, process, prunebench
 
 GRID = """
 name = "small"

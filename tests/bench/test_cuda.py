@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from support.cells import small_cell
 
 from prunebench.bench.budget import Clock
 from prunebench.bench.images import Inputs, draw_crop_flip
@@ -13,6 +12,7 @@ from prunebench.methods.base import Plan
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA
 from prunebench.rng import Stream
+from support.cells import small_cell
 
 pytestmark = [
     pytest.mark.cuda,

@@ -4,13 +4,13 @@ import itertools
 from collections import Counter
 
 import pytest
-from support.cells import small_cell
 
 from prunebench.bench.driver import Running, run_cells
 from prunebench.bench.planning import plan_jobs
 from prunebench.bench.spec import HeldOut
 from prunebench.bench.store import Store
 from prunebench.errors import InputError
+from support.cells import small_cell
 
 STATIC = ["small-loss", "margin", "forgetting", "grand", "moderate", "ssp", "prune4rel",
           "dyn-unc", "dual"]  # fmt: skip

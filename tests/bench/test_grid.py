@@ -1,11 +1,11 @@
 """Grid files and specs: what expands to what, and errors that name file, field and values."""
 
 import pytest
-from support.cells import small_cell
 
 from prunebench.bench.grid import expand, parse_seeds, read_grid
 from prunebench.bench.spec import RunSpec, build_spec
 from prunebench.errors import InputError
+from support.cells import small_cell
 
 GOOD = """
 name = "g"

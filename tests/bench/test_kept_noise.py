@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.cells import small_cell
 
 from prunebench.bench.budget import Clock
 from prunebench.bench.evidence import RecordedEvidence, Recorder, merge
@@ -17,6 +16,7 @@ from prunebench.bench.training import Setup
 from prunebench.datasets.packfile import write_packed
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA
+from support.cells import small_cell
 
 METHODS = ("random", "small-loss", "margin", "grand", "el2n", "oracle-clean")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from support.command import Said, command, process, prunebench
 
 SOURCE = Path(__file__).parents[1] / "plugin"

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from support.cells import small_cell
 
 from prunebench.bench.planning import plan_jobs
 from prunebench.bench.reference import resolve_reference
 from prunebench.bench.tasks import load_task, streams_of
 from prunebench.errors import InputError
+from support.cells import small_cell
 
 
 def resolved(**params):

@@ -4,7 +4,6 @@ from collections import Counter
 
 import pytest
 import torch
-from support.cells import small_cell
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunebench.bench import checkpoint
@@ -15,6 +14,7 @@ from prunebench.bench.training import Setup
 from prunebench.methods.base import DynamicPruner, Plan
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA
+from support.cells import small_cell
 
 
 def make(method: str = "full", observers=(), **fields) -> Trainer:

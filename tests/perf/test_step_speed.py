@@ -14,8 +14,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from support.cells import small_cell
-from support.timing import side_by_side, tell
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -30,6 +28,8 @@ from prunebench.bench.training import Setup
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA
 from prunebench.rng import Streams
+from support.cells import small_cell
+from support.timing import side_by_side, tell
 
 pytestmark = pytest.mark.perf
 

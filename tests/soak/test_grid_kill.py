@@ -7,12 +7,12 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from support.command import prunebench
-from support.killing import GRID, Shots, agrees, needs_proc
 
 from prunebench.bench.store import Store
 from prunebench.bench.tracking.mirror import default_uri
 from prunebench.bench.tracking.sync import default_experiment
+from support.command import prunebench
+from support.killing import GRID, Shots, agrees, needs_proc
 
 KILLS = 20
 
