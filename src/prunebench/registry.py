@@ -117,6 +117,10 @@ class Registry(Generic[T]):
     def __iter__(self) -> Iterator[Entry[T]]:
         return (self._entries[name] for name in self.names())
 
+    def forget(self, module: str) -> None:
+        """Drops the entries of a module that failed to import half-way."""
+        self._entries = {n: e for n, e in self._entries.items() if e.module != module}
+
     def load(self) -> None:
         """Imports the built-in package and every installed entry point, once."""
         if self._loaded:
@@ -161,11 +165,12 @@ def load_plugin(path: str | Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except InputError:
+    except BaseException as error:
         del sys.modules[name]
-        raise
-    except Exception as error:
-        del sys.modules[name]
+        for registry in REGISTRIES:
+            registry.forget(name)
+        if isinstance(error, InputError) or not isinstance(error, Exception):
+            raise
         raise InputError(
             f"the plug-in fails to import ({type(error).__name__}: {error})", where=str(path)
         ) from error

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from prunebench.errors import InputError, nearest
-from prunebench.registry import NameCollision, Registry, UnknownName, load_plugin
+from prunebench.registry import METHODS, NameCollision, Registry, UnknownName, load_plugin
 
 
 def test_unknown_name_suggests_the_nearest():
@@ -83,3 +83,17 @@ def test_plugin_file_errors_are_one_line(tmp_path):
     )
     with pytest.raises(NameCollision, match="'random' is taken"):
         load_plugin(clash)
+
+
+def test_a_plugin_that_fails_half_way_leaves_no_name(tmp_path):
+    half = tmp_path / "half.py"
+    half.write_text(
+        "from prunebench.methods.base import StaticPruner, register_method\n"
+        "@register_method('half-registered')\n"
+        "class Half(StaticPruner):\n"
+        "    def keep(self, evidence, k, rng): ...\n"
+        "raise RuntimeError('late')\n"
+    )
+    with pytest.raises(InputError, match="late"):
+        load_plugin(half)
+    assert "half-registered" not in METHODS.names()

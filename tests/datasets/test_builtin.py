@@ -50,7 +50,7 @@ def test_synthetic_is_deterministic_and_follows_its_options() -> None:
     assert raw.test_x.shape == (70, 1, 12, 12)
     assert raw.train_y.bincount().tolist() == [50] * 6
     assert raw.groups == (0, 0, 0, 1, 1, 1)
-    assert raw.asymmetric == "asym_super_next"
+    assert raw.asymmetric == "asym_super_uniform"
     assert raw.augment == "none"
     again = load("synthetic", **options)
     assert torch.equal(raw.train_x, again.train_x)
