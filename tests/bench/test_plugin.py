@@ -100,3 +100,9 @@ def test_an_installed_method_is_listed_checked_run_and_ranked(call, tmp_path):
     assert ranks.pop("full") == ""
     assert ranks.keys() == {"random", NAME, f"{NAME}+align"}
     assert {int(rank) for rank in ranks.values()} <= {1, 2, 3}
+
+
+def test_contributing_shows_this_very_method():
+    root = Path(__file__).parents[2]
+    guide = (root / "CONTRIBUTING.md").read_text()
+    assert (root / "tests/plugin/drop_highest.py").read_text() in guide
