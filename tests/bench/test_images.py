@@ -7,7 +7,9 @@ from PIL import Image
 from torchvision.transforms import functional as TF
 
 from prunebench.bench.images import Inputs, draw_crop_flip
+from prunebench.bench.strong import strong_view
 from prunebench.datasets.task import RawData
+from prunebench.errors import SkipCell
 from prunebench.rng import Stream
 
 
@@ -68,3 +70,18 @@ def test_vectors_and_unaugmented_images_pass():
     y = torch.zeros(6, dtype=torch.int64)
     plain = RawData(vectors, y, vectors, y, 2, ("a", "b"), "v")
     assert torch.equal(Inputs(vectors, plain).clean(torch.tensor([4, 1])), vectors[[4, 1]])
+
+
+def test_strong_views_are_paired_by_sample_and_need_images():
+    raw = raw_images(3, 16, 16)
+    inputs = Inputs(raw.train_x, raw, augment="crop_flip")
+    every = strong_view(inputs, torch.arange(40), Stream(2))
+    some = strong_view(inputs, torch.tensor([31, 2]), Stream(2))
+    torch.testing.assert_close(some, every[[31, 2]], rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(every, inputs.clean(torch.arange(40)))
+    assert every.isfinite().all()
+    vectors = torch.randn(6, 5)
+    y = torch.zeros(6, dtype=torch.int64)
+    plain = RawData(vectors, y, vectors, y, 2, ("a", "b"), "v")
+    with pytest.raises(SkipCell, match="no strong view"):
+        strong_view(Inputs(vectors, plain), torch.arange(3), Stream(2))
