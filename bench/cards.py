@@ -72,6 +72,8 @@ def dataset_cards() -> list[dict[str, Any]]:
     for entry in DATASETS:
         source = entry.target
         argument = f":{source.argument.upper()}" if source.argument else ""
+        if source.argument_optional:
+            argument = f"[{argument}]"
         cards.append(
             {
                 "name": entry.name,

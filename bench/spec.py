@@ -163,7 +163,11 @@ def open_source(text: str, params: Mapping[str, Any]) -> DataSource:
         if not source_class.argument:
             raise InputError(f"data set {name!r} takes no argument", where=f"dataset {text!r}")
         given[source_class.argument] = argument
-    elif source_class.argument and source_class.argument not in given:
+    elif (
+        source_class.argument
+        and not source_class.argument_optional
+        and source_class.argument not in given
+    ):
         raise InputError(
             f"data set {name!r} needs an argument",
             where="dataset",

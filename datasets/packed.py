@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.datasets.content import channel_stats
 from prunebench.datasets.decode import decode_images, default_workers
+from prunebench.datasets.files import files_identity, limited_rows
 from prunebench.datasets.packfile import Pack, read_pack
 from prunebench.datasets.rules import RULES, default_asymmetric
 from prunebench.datasets.task import DataSource, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
-from prunebench.record import file_digest
 
-_LIMIT_SEED = 20240607
 _WANTED = "a folder with train.npz and test.npz, or a train file with test.npz beside it"
-
-
-@lru_cache(maxsize=64)
-def _digest(path: Path, mtime_ns: int, size: int) -> str:
-    return file_digest(path)
 
 
 def locate(path: str) -> tuple[Path, Path]:
@@ -46,14 +38,6 @@ def locate(path: str) -> tuple[Path, Path]:
     if train.samefile(test):
         raise InputError("train and test are one file", where=f"packed:{path}", accepted=_WANTED)
     return train, test
-
-
-def _rows(n: int, limit: int | None) -> NDArray[np.int64]:
-    """All rows, or the first ``limit`` of one fixed shuffle, ascending; nested in ``limit``."""
-    if limit is None or limit >= n:
-        return np.arange(n)
-    rng = np.random.Generator(np.random.PCG64(_LIMIT_SEED))
-    return np.sort(rng.permutation(n)[:limit])
 
 
 def _check_labels(train: Pack, test: Pack) -> int:
@@ -163,17 +147,13 @@ class Packed(DataSource):
 
     def identity(self) -> str:
         """SHA-256 over the bytes of both files; read again only when a file changed."""
-        parts = []
-        for file in locate(self.path):
-            state = file.stat()
-            parts.append(_digest(file.resolve(), state.st_mtime_ns, state.st_size))
-        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+        return files_identity(locate(self.path))
 
     def portable(self) -> dict[str, Value]:
         """Options that enter the key: neither the path nor the number of threads."""
         return {k: v for k, v in self.params.items() if k not in ("path", "workers")}
 
     def _decode(self, pack: Pack, limit: int | None) -> tuple[Tensor, Tensor]:
-        rows = _rows(len(pack), limit)
+        rows = limited_rows(len(pack), limit)
         images = decode_images(pack, rows, self.workers or default_workers())
         return images, torch.from_numpy(pack.label[rows])

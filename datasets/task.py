@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
+from prunebench.datasets.files import DataFile
 from prunebench.options import Option, Value, resolve
 from prunebench.registry import DATASETS
 
@@ -56,13 +58,15 @@ class DataSource(ABC):
     """A registered data set; options arrive as keyword arguments and become attributes.
 
     Class attributes: ``options``; ``argument``, the option that ``name:ARGUMENT`` fills (a path,
-    say; empty where there is none); ``recipe``, the default recipe's name; ``summary``, one line.
+    say; empty where there is none), and ``argument_optional``, whether the name alone will do;
+    ``recipe``, the default recipe's name; ``summary``, one line.
     """
 
     name: ClassVar[str] = ""
     version: ClassVar[int] = 1
     options: ClassVar[Mapping[str, Option]] = {}
     argument: ClassVar[str] = ""
+    argument_optional: ClassVar[bool] = False
     recipe: ClassVar[str] = ""
     summary: ClassVar[str] = ""
 
@@ -94,6 +98,26 @@ class DataSource(ABC):
         Raises:
             InputError: A file is missing, damaged or foreign.
         """
+
+    def published(self) -> list[DataFile]:
+        """Files as their authors publish them, with checksums; empty where there are none."""
+        return []
+
+    def folder(self) -> Path | None:
+        """Where the files lie on this machine; None for a set that needs no files.
+
+        Raises:
+            InputError: They are not there.
+        """
+        return None
+
+    def prepare(self) -> Path | None:
+        """Fetches what a library can fetch; returns where it lies, None if nothing is needed.
+
+        Raises:
+            InputError: The files have to be put in place by hand; the line says which and where.
+        """
+        return self.folder()
 
     def asymmetric_rule(self) -> str:
         """Rule id that ``asymmetric`` means here; cheap, and equal to the loaded data's."""
