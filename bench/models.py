@@ -3,78 +3,72 @@
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from prunebench.bench import news as _news
+from prunebench.bench import resnet as _resnet
+from prunebench.bench.network import (
+    Builder,
+    FeatureNet,
+    Network,
+    Norm,
+    Size,
+    flat_size,
+    make_norm,
+    need_images,
+    register_model,
+)
 from prunebench.bench.recipe import Recipe, Scalar
 from prunebench.errors import InputError
 from prunebench.registry import MODELS
 from prunebench.rng import Stream
 
+__all__ = [
+    "Builder",
+    "FeatureNet",
+    "Network",
+    "build_model",
+    "check_model",
+    "cnn",
+    "mlp",
+    "register_model",
+]
 
-class Network(Protocol):
-    """What the trainer and the pruners need of a network."""
-
-    def features(self, x: Tensor) -> Tensor:
-        """float [B, D]: input of the last linear layer."""
-
-    def head(self, f: Tensor) -> Tensor:
-        """float [B, C] logits."""
-
-
-Builder = Callable[..., nn.Module]
-
-
-def register_model(name: str, *, version: int = 1) -> Callable[[Builder], Builder]:
-    """Registers a builder ``(shape, num_classes, **params) -> Module`` with features and head."""
-    return MODELS.register(name, version=version)
-
-
-class FeatureNet(nn.Module):
-    """A body that ends in a vector, and a linear head."""
-
-    def __init__(self, body: nn.Module, width: int, num_classes: int) -> None:
-        super().__init__()
-        self.body = body
-        self.fc = nn.Linear(width, num_classes)
-
-    def features(self, x: Tensor) -> Tensor:
-        """float [B, width]."""
-        return cast(Tensor, self.body(x))
-
-    def head(self, f: Tensor) -> Tensor:
-        """float [B, C]."""
-        return cast(Tensor, self.fc(f))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits float [B, C]."""
-        return self.head(self.features(x))
+_REGISTERED = (_news, _resnet)
 
 
 @register_model("cnn")
-def cnn(shape: tuple[int, ...], num_classes: int, *, width: int = 16, depth: int = 2) -> nn.Module:
+def cnn(
+    shape: tuple[int, ...],
+    num_classes: int,
+    *,
+    width: Size = 16,
+    depth: Size = 2,
+    stride: Size = 1,
+    norm: Norm = "batch",
+) -> nn.Module:
     """Plain convolutional network: ``depth`` stages of conv-norm-ReLU, each doubling the width
-    and halving the image from the second on, then global average pooling.
+    and halving the image from the second on, then average pooling to 2 x 2.
 
     Args:
         shape: (channels, height, width) of one image.
         num_classes: C.
         width: Channels of the first stage.
         depth: Number of stages.
+        stride: Of the first stage; 2 halves the image at once.
+        norm: ``batch`` or ``group``.
     """
-    if len(shape) != 3:
-        raise InputError("cnn needs images", where="model", accepted="channels x height x width")
+    need_images("cnn", shape)
     layers: list[nn.Module] = []
     channels, out = shape[0], width
     for stage in range(depth):
-        stride = 1 if stage == 0 else 2
+        step = stride if stage == 0 else 2
         layers += [
-            nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(out),
+            nn.Conv2d(channels, out, 3, stride=step, padding=1, bias=False),
+            make_norm(norm, out),
             nn.ReLU(inplace=True),
         ]
         channels, out = out, out * 2
@@ -86,7 +80,7 @@ def cnn(shape: tuple[int, ...], num_classes: int, *, width: int = 16, depth: int
 def mlp(shape: tuple[int, ...], num_classes: int, *, width: int = 128, depth: int = 2) -> nn.Module:
     """Multi-layer perceptron with ``depth`` hidden layers of ``width`` units; no normalisation."""
     layers: list[nn.Module] = [nn.Flatten()]
-    size = math.prod(shape)
+    size = flat_size(shape)
     for _ in range(depth):
         layers += [nn.Linear(size, width), nn.ReLU(inplace=True)]
         size = width

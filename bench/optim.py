@@ -146,6 +146,11 @@ def multi_step(
     return lr * gamma ** sum(progress >= m for m in milestones)
 
 
+def linear_tail(progress: float, lr: float, start: float) -> float:
+    """lr up to ``start`` (a share of the run), then in a line to 0 at the end."""
+    return lr if progress < start else lr * max(0.0, (1.0 - progress) / (1.0 - start))
+
+
 def schedule(recipe: Recipe) -> Callable[[float], tuple[float, float]]:
     """The recipe's (learning rate, momentum) as a function of progress in [0, 1]."""
 
@@ -159,6 +164,11 @@ def schedule(recipe: Recipe) -> Callable[[float], tuple[float, float]]:
             lr = multi_step(progress, lr, recipe.milestones, recipe.gamma)
         elif recipe.schedule == "cosine":
             lr = _cosine(lr, 0.0, progress)
+        elif recipe.schedule == "linear_tail":
+            start = recipe.milestones[0]
+            lr = linear_tail(progress, lr, start)
+            if recipe.tail_momentum is not None and progress >= start:
+                momentum = recipe.tail_momentum
         return lr, momentum
 
     return at
@@ -170,7 +180,9 @@ def make_optimizer(recipe: Recipe, params: Iterable[Tensor]) -> Optimizer:
     if recipe.optimizer == "lars":
         return LARS(tensors, recipe.lr, recipe.momentum, recipe.weight_decay)
     if recipe.optimizer == "adam":
-        return EagerAdam(tensors, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+        betas = (recipe.momentum, 0.999)
+        decay = recipe.weight_decay
+        return EagerAdam(tensors, lr=recipe.lr, betas=betas, weight_decay=decay, fused=True)
     return EagerSGD(
         tensors,
         lr=recipe.lr,
@@ -187,3 +199,5 @@ def set_schedule(optimizer: Optimizer, lr: float, momentum: float) -> None:
         group["lr"] = lr
         if "momentum" in group:
             group["momentum"] = momentum
+        elif "betas" in group:
+            group["betas"] = (momentum, group["betas"][1])

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Scalar = bool | int | float | str | None
+
+#: Fields that came after the first release: at their defaults they are left out of the content,
+#: so that the keys of older runs stand.
+_LATER = ("tail_momentum",)
 
 
 class Recipe(BaseModel):
     """Model, optimiser, schedule, batch size, epochs, augmentation, precision and loss.
 
     Schedules are functions of progress in [0, 1], so they fit any number of steps. ``milestones``
-    are shares of the run. ``warmup`` is the epoch Tw after which static methods score; None means
-    max(2, round(0.15 epochs)).
+    are shares of the run; ``linear_tail`` holds the rate up to the first and then takes it to 0 in
+    a line, with ``tail_momentum`` from there on. ``momentum`` is beta1 for Adam. ``warmup`` is the
+    epoch Tw after which static methods score; None means max(2, round(0.15 epochs)).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -30,13 +42,14 @@ class Recipe(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(5e-4, ge=0)
-    schedule: Literal["one_cycle", "multi_step", "cosine", "constant"] = "one_cycle"
+    schedule: Literal["one_cycle", "multi_step", "cosine", "constant", "linear_tail"] = "one_cycle"
     pct_start: float = Field(0.3, gt=0, lt=1)
     div: float = Field(25.0, gt=0)
     final_div: float = Field(1e4, gt=0)
     cycle_momentum: bool = True
     milestones: tuple[float, ...] = ()
     gamma: float = Field(0.1, gt=0)
+    tail_momentum: float | None = Field(None, ge=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     augment: Literal["dataset", "none", "crop_flip"] = "dataset"
     pad: int = Field(4, ge=0)
@@ -54,7 +67,21 @@ class Recipe(BaseModel):
             raise ValueError("nesterov needs momentum > 0")
         if self.warmup is not None and self.warmup > self.epochs:
             raise ValueError("warmup cannot exceed epochs")
+        if self.schedule == "linear_tail" and len(self.milestones) != 1:
+            raise ValueError("linear_tail needs one milestone, the share where the tail starts")
+        if self.tail_momentum is not None and self.schedule != "linear_tail":
+            raise ValueError("tail_momentum belongs to the schedule linear_tail")
         return self
+
+    @model_serializer(mode="wrap")
+    def _content(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in content.items()
+            if name not in _LATER or getattr(self, name) != fields[name].default
+        }
 
     @property
     def scoring_epoch(self) -> int:

@@ -68,3 +68,72 @@ def packed() -> Recipe:
         schedule="one_cycle",
         cycle_momentum=False,
     )
+
+
+@register_recipe("mnist")
+def mnist() -> Recipe:
+    """MNIST and Fashion-MNIST at full size."""
+    return Recipe(
+        name="mnist",
+        model="cnn",
+        model_params={"width": 32, "depth": 3},
+        epochs=30,
+        batch_size=128,
+        lr=0.1,
+        schedule="one_cycle",
+        cycle_momentum=False,
+    )
+
+
+@register_recipe("mnist-small")
+def mnist_small() -> Recipe:
+    """28 x 28 images on one core: a narrow network that halves the image at once, 10 epochs."""
+    return Recipe(
+        name="mnist-small",
+        model="cnn",
+        model_params={"width": 8, "depth": 2, "stride": 2},
+        epochs=10,
+        batch_size=128,
+        lr=0.2,
+        schedule="one_cycle",
+        cycle_momentum=False,
+    )
+
+
+@register_recipe("cifar-small")
+def cifar_small() -> Recipe:
+    """32 x 32 images on one core: a residual network of 10 layers and width 8, 10 epochs."""
+    return Recipe(
+        name="cifar-small",
+        model="resnet18",
+        model_params={"width": 8, "depth": 1},
+        epochs=10,
+        batch_size=128,
+        lr=0.2,
+        schedule="one_cycle",
+        cycle_momentum=False,
+    )
+
+
+@register_recipe("news")
+def news_recipe() -> Recipe:
+    """20 newsgroups in 7 classes, as in co-teaching+ (bhanML/coteaching_plus, main.py)."""
+    return Recipe(
+        name="news",
+        model="news-mlp",
+        epochs=200,
+        batch_size=128,
+        optimizer="adam",
+        lr=1e-3,
+        momentum=0.9,
+        weight_decay=0.0,
+        schedule="linear_tail",
+        milestones=(0.4,),
+        tail_momentum=0.1,
+    )
+
+
+@register_recipe("news-small")
+def news_small() -> Recipe:
+    """The NEWS recipe in 10 epochs; the tail starts at the same share of the run."""
+    return news_recipe().model_copy(update={"name": "news-small", "epochs": 10})

@@ -1,0 +1,93 @@
+"""What every network is made of: the split into features and head, registration, small parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Literal, Protocol, cast
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from prunebench.errors import InputError
+from prunebench.registry import MODELS
+
+#: A width, depth or stride.
+Size = Annotated[int, Field(ge=1)]
+Norm = Literal["batch", "group"]
+
+#: Channels that share their statistics under ``norm=group`` (Wu and He, ECCV 2018, table 3).
+GROUP_CHANNELS = 16
+
+
+class Network(Protocol):
+    """What the trainer and the pruners need of a network."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """float [B, D]: input of the last linear layer."""
+
+    def head(self, f: Tensor) -> Tensor:
+        """float [B, C] logits."""
+
+
+Builder = Callable[..., nn.Module]
+
+
+def register_model(name: str, *, version: int = 1) -> Callable[[Builder], Builder]:
+    """Registers a builder ``(shape, num_classes, **params) -> Module`` with features and head."""
+    return MODELS.register(name, version=version)
+
+
+class FeatureNet(nn.Module):
+    """A body that ends in a vector, and a linear head."""
+
+    def __init__(self, body: nn.Module, width: int, num_classes: int) -> None:
+        super().__init__()
+        self.body = body
+        self.fc = nn.Linear(width, num_classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """float [B, width]."""
+        return cast(Tensor, self.body(x))
+
+    def head(self, f: Tensor) -> Tensor:
+        """float [B, C]."""
+        return cast(Tensor, self.fc(f))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits float [B, C]."""
+        return self.head(self.features(x))
+
+
+def make_norm(kind: Norm, channels: int) -> nn.Module:
+    """Batch normalisation, or groups of 16 channels (all in one where 16 does not divide them),
+    which keeps no statistics and so treats every batch size alike."""
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    groups = 1 if channels % GROUP_CHANNELS else channels // GROUP_CHANNELS
+    return nn.GroupNorm(groups, channels)
+
+
+def need_images(name: str, shape: tuple[int, ...], channels: int | None = None) -> None:
+    """Refuses data that a network cannot read.
+
+    Args:
+        name: The network.
+        shape: Of one sample.
+        channels: What it insists on; None for any number.
+
+    Raises:
+        InputError: The samples are no images, or have other channels.
+    """
+    wanted = "channels" if channels is None else str(channels)
+    if len(shape) != 3 or (channels is not None and shape[0] != channels):
+        raise InputError(
+            f"{name} cannot read samples of shape {' x '.join(map(str, shape))}",
+            where="model",
+            accepted=f"images of {wanted} x height x width",
+        )
+
+
+def flat_size(shape: tuple[int, ...]) -> int:
+    """Numbers in one sample."""
+    return math.prod(shape)
