@@ -157,12 +157,13 @@ class ImageFiles:
         """
         wanted = np.asarray(rows, dtype=np.int64)
         images = torch.empty((len(wanted), *self.shape[1:]), dtype=torch.uint8)
+        pixels = images.numpy()
         for place, row in enumerate(wanted.tolist()):
             source = self._source(row)
             decoded = decode(
                 self.encoded.data(source), self.size, self.resize, self.encoded.name(source)
             )
-            images[place] = torch.from_numpy(decoded).permute(2, 0, 1)
+            pixels[place] = decoded.transpose(2, 0, 1)
         return images
 
     def read_all(self, threads: int) -> Tensor:

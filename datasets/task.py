@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor
 
 from prunebench.datasets.files import DataFile
+from prunebench.datasets.imagefiles import ImageFiles
 from prunebench.options import Option, Value, resolve
 from prunebench.registry import DATASETS
 
@@ -22,7 +23,8 @@ class RawData:
     """A data set before noise.
 
     Attributes:
-        train_x: uint8 [N, channels, H, W] images, or float32 [N, D] vectors; original order.
+        train_x: uint8 [N, channels, H, W] images, or float32 [N, D] vectors; original order. Or
+            ``ImageFiles``, which stand for such images and are decoded while the run goes on.
         train_y: int64 [N], clean labels (the given ones where no clean ones exist).
         test_x: As ``train_x``.
         test_y: int64 [M], clean.
@@ -32,15 +34,17 @@ class RawData:
         asymmetric: Rule id that ``asymmetric`` means here (``datasets.noise``).
         mean: Per channel, of pixels in [0, 1]; empty for vectors.
         std: Per channel.
-        augment: ``none`` or ``crop_flip``.
+        augment: ``none``, ``crop_flip`` or ``resized_crop``.
+        crop: Side of the square that the network sees: a random one in training where the
+            augmentation crops, else the central one. None for whole images.
         human: Labels with real noise by variant name, int64 [N]; empty where there are none.
         fingerprint: Identity of the content, part of every run's key.
         licence: One line.
     """
 
-    train_x: Tensor
+    train_x: Tensor | ImageFiles
     train_y: Tensor
-    test_x: Tensor
+    test_x: Tensor | ImageFiles
     test_y: Tensor
     num_classes: int
     class_names: tuple[str, ...]
@@ -50,8 +54,15 @@ class RawData:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     augment: str = "none"
+    crop: int | None = None
     human: Mapping[str, Tensor] = field(default_factory=dict)
     licence: str = ""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one network input: channels x crop x crop, or as stored."""
+        shape = tuple(self.train_x.shape[1:])
+        return (shape[0], self.crop, self.crop) if self.crop is not None else shape
 
 
 class DataSource(ABC):
