@@ -206,6 +206,8 @@ class _Cell:
         streams = streams_of(spec)
         pruner: Any = method.build({**spec.method.params, **self.options.method_params})
         self.info["clean_labels_used"] = pruner.clean_data
+        if task.raw.leaks and task.reference is not None and pruner.clean_data:
+            self.info["reference_leaks"] = not method.oracle
         if pruner.cautions():
             self.info["cautions"] = pruner.cautions()
         common = len(task.train)

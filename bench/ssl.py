@@ -66,14 +66,15 @@ def train_encoder(
         device: Where to train.
 
     Returns:
-        float32 [N, D] features in eval mode on the clean view, and the samples trained (each view
-        counts).
+        float32 [N, D] features of all rows in eval mode on the clean view, and the samples
+        trained (each view counts).
     """
     augment = raw.augment if recipe.augment == "dataset" else recipe.augment
     inputs = Inputs(raw.train_x, raw, augment=augment, pad=recipe.pad, device=device)
     model = build_model(recipe, tuple(raw.train_x.shape[1:]), raw.num_classes, streams.get("init"))
     net = cast(Any, model.to(device))
-    n = len(raw.train_x)
+    training = raw.training_rows.to(device)
+    n = len(training)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(streams.get("projector").key & 0x7FFFFFFFFFFFFFFF)
         width = net.features(inputs.clean(torch.arange(2, device=device))).shape[1]
@@ -87,7 +88,7 @@ def train_encoder(
     for step in range(steps):
         epoch, place = divmod(step, n // batch)
         order = streams.get("order", epoch).permutation(n, device)
-        rows = order[place * batch : (place + 1) * batch]
+        rows = training[order[place * batch : (place + 1) * batch]]
         views = [strong_view(inputs, rows, streams.get("view", epoch).child(side)) for side in "ab"]
         first, second = projector(net.features(torch.cat(views))).float().split(batch)
         for group in optimizer.param_groups:
@@ -96,9 +97,9 @@ def train_encoder(
         nt_xent(first, second).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     autocast = torch.autocast(device.type, enabled=False)
-    every = torch.arange(n, device=device)
+    every = torch.arange(len(raw.train_x), device=device)
     features = forward_all(
-        model, n, lambda a, b: inputs.clean(every[a:b]), autocast, features=True
+        model, len(every), lambda a, b: inputs.clean(every[a:b]), autocast, features=True
     )[1]
     assert features is not None
     return features.cpu(), 2 * steps * batch

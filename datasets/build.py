@@ -41,13 +41,15 @@ def make_task(
     one never moves the draws of another, and a smaller draw lies within a larger one.
 
     Args:
-        raw: The data set, N training samples.
+        raw: The data set, N training samples; reference rows of its own are no such samples.
         noise: The noise setting.
         streams: The run's streams.
         noise_seed: Draws the noise under this seed instead of the run's, to vary training alone.
         count: As in ``inject``.
-        reference_size: Clean reference samples; None for ``default_reference_size``, 0 for none.
-        reference_mode: ``held_out`` of training, or ``overlap``: also in it, with noisy labels.
+        reference_size: Clean reference samples; None for all of the data set's own reference
+            rows, else for ``default_reference_size``; 0 for none.
+        reference_mode: ``held_out`` of training, or ``overlap``: also in it, with noisy labels;
+            a data set with reference rows of its own has no overlap.
         validation_size: Samples carved from training for tuning; never reference samples.
         validation_labels: Which labels they carry.
 
@@ -65,21 +67,36 @@ def make_task(
         raise InputError(
             f"{validation_labels!r}", where="validation_labels", accepted="noisy, clean"
         )
-    n = len(raw.train_y)
-    wanted = default_reference_size(n) if reference_size is None else reference_size
-    if wanted < 0 or validation_size < 0 or wanted + validation_size >= n:
+    own = raw.reference_rows
+    if own is not None and reference_mode == "overlap":
+        raise InputError(
+            "'overlap' is not accepted: this data set has reference samples of its own",
+            where="reference_mode",
+            accepted="held_out",
+        )
+    training = raw.training_rows
+    n, given = len(training), 0 if own is None else len(own)
+    wanted = (given or default_reference_size(n)) if reference_size is None else reference_size
+    taken_out = validation_size + (wanted if own is None else 0)
+    if wanted < 0 or validation_size < 0 or taken_out >= n or (own is not None and wanted > given):
         raise InputError(
             f"{wanted} reference and {validation_size} validation samples out of {n}",
             where="reference_size, validation_size",
-            accepted=f"0 or more each, together below {n}",
+            accepted=f"0 or more each, together below {n}"
+            if own is None
+            else f"0 to {given} of its own reference samples, validation 0 or more below {n}",
         )
     rule = resolve_rule(noise, raw)
     source = streams if noise_seed is None else Streams(noise_seed, streams.dataset, streams.noise)
-    noisy = _noisy_labels(raw, noise, rule, source.get("noise").key, count)
-    reference = streams.get("reference").sample(n, wanted)
-    taken = torch.zeros(n, dtype=torch.bool)
-    taken[reference] = True
-    order = streams.get("validation").permutation(n)
+    noisy = _noisy_labels(raw, training, noise, rule, source.get("noise").key, count)
+    reference = streams.get("reference").sample(n if own is None else given, wanted)
+    if own is not None:
+        reference = own[reference]
+    taken = torch.ones(len(raw.train_y), dtype=torch.bool)
+    taken[training] = False
+    if own is None:
+        taken[reference] = True
+    order = training[streams.get("validation").permutation(n)]
     validation = order[~taken[order]][:validation_size].sort().values
     if reference_mode == "overlap":
         taken[:] = False
@@ -94,18 +111,26 @@ def make_task(
         test=Split(torch.arange(len(raw.test_y)), raw.test_y),
         clean_labels=raw.train_y[train],
         rule=rule,
-        rate=(noisy != raw.train_y).double().mean().item(),
-        label_digest=label_digest(noisy),
+        rate=(noisy != raw.train_y)[training].double().mean().item(),
+        label_digest=label_digest(noisy[training]),
     )
 
 
-def _noisy_labels(raw: RawData, noise: NoiseSpec, rule: str, seed: int, count: str) -> Tensor:
+def _noisy_labels(
+    raw: RawData, training: Tensor, noise: NoiseSpec, rule: str, seed: int, count: str
+) -> Tensor:
+    """Labels of all rows of ``train_x``; only those of training rows are noisy."""
+    clean = raw.train_y[training]
     if noise.kind != "real":
-        found = inject(raw.train_y, rule, noise.rate, raw.num_classes, seed, count, raw.groups)
-        return found.labels
-    labels = raw.human[rule.removeprefix("real:")]
-    if labels.shape != raw.train_y.shape:
-        raise InputError(
-            f"{len(labels)} human labels for {len(raw.train_y)} samples", where=f"noise {noise}"
-        )
-    return inject(labels, "clean", 0.0, raw.num_classes, seed).labels
+        found = inject(clean, rule, noise.rate, raw.num_classes, seed, count, raw.groups).labels
+    else:
+        labels = raw.human[rule.removeprefix("real:")]
+        if labels.shape != raw.train_y.shape:
+            raise InputError(
+                f"{len(labels)} human labels for {len(raw.train_y)} samples",
+                where=f"noise {noise}",
+            )
+        found = inject(labels[training], "clean", 0.0, raw.num_classes, seed).labels
+    noisy = raw.train_y.clone()
+    noisy[training] = found
+    return noisy

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from torch import Tensor
 
 from prunebench.datasets.files import DataFile
@@ -38,6 +39,10 @@ class RawData:
         crop: Side of the square that the network sees: a random one in training where the
             augmentation crops, else the central one. None for whole images.
         human: Labels with real noise by variant name, int64 [N]; empty where there are none.
+        reference_rows: int64 [R], ascending rows of ``train_x`` that are no training samples but
+            clean ones to draw the reference from; None where it comes out of the training split.
+            Every count of training samples leaves them out.
+        leaks: Whether ``reference_rows`` are samples of the test split.
         fingerprint: Identity of the content, part of every run's key.
         licence: One line.
     """
@@ -56,7 +61,17 @@ class RawData:
     augment: str = "none"
     crop: int | None = None
     human: Mapping[str, Tensor] = field(default_factory=dict)
+    reference_rows: Tensor | None = None
+    leaks: bool = False
     licence: str = ""
+
+    @property
+    def training_rows(self) -> Tensor:
+        """int64 [N]: rows of ``train_x`` that are training samples, ascending."""
+        training = torch.ones(len(self.train_y), dtype=torch.bool)
+        if self.reference_rows is not None:
+            training[self.reference_rows] = False
+        return training.nonzero().flatten()
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -150,6 +150,7 @@ def _row(label: str, slots: Slots, baseline: Slots, noises: Sequence[str], asked
         worst_class=_mean([run.metric("worst_class_accuracy") for run in runs]),
         seeds=(min(sizes), max(sizes)),
         clean_labels=", ".join(sorted(used - {""})),
+        leaks=any(run.record.info.get("reference_leaks") for run in slots.values()),
     )
 
 

@@ -94,6 +94,9 @@ def _header(table: Table) -> list[str]:
     ]
     if not any(row.kind == "full" for row in table.rows):
         lines.append("- Full training is missing or incomplete: no mean differences")
+    if any(row.leaks for row in (*table.rows, *table.incomplete)):
+        lines.append("- § The clean reference is the test split: these rows have seen what they "
+                     "are measured on")  # fmt: skip
     return lines
 
 
@@ -102,7 +105,7 @@ def _span(low: int, high: int) -> str:
 
 
 def _label(row: Row) -> str:
-    suffix = " (oracle)" if row.kind == "oracle" else ""
+    suffix = " §" * row.leaks + " (oracle)" * (row.kind == "oracle")
     if not row.complete:
         suffix += f" ({row.present}/{row.expected} cells)"
     return escape(row.label) + suffix
@@ -217,7 +220,7 @@ def _csv_line(table: Table, row: Row, noise: str, cell: Cell | None) -> list[obj
         cell.kept_noise.mean if cell and cell.kept_noise else None,
         cell.auroc if cell else None,
         cell.worst_class if cell else None,
-        row.epochs, row.steps, row.clean_labels, _missing(row),
+        row.epochs, row.steps, row.clean_labels + " (test split)" * row.leaks, _missing(row),
     ]  # fmt: skip
 
 

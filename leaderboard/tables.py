@@ -47,6 +47,7 @@ class Row:
         epochs, steps, worst_class: Means over the runs.
         seeds: Fewest and most seeds in a noise setting.
         clean_labels: What clean labels it used, if any.
+        leaks: Whether the clean labels it used are those of the test split.
         rank: 1 = best; None for reference rows, oracles and incomplete rows.
         tied: Whether another row has the same rank.
     """
@@ -67,6 +68,7 @@ class Row:
     worst_class: float | None
     seeds: tuple[int, int]
     clean_labels: str
+    leaks: bool = False
     rank: int | None = None
     tied: bool = False
 

@@ -114,6 +114,50 @@ def test_overlap_keeps_the_reference_in_training_with_noisy_labels() -> None:
     assert (made.train.labels[inside] != reference.labels).double().mean() > 0.3
 
 
+def test_reference_samples_of_its_own_leave_training_whole() -> None:
+    own = torch.arange(N - 200, N)
+    data = raw(reference_rows=own)
+    made = task(data=data, validation_size=100)
+    assert len(made.train) == N - 300
+    assert torch.equal(split(made.reference).rows, own)
+    assert torch.equal(split(made.reference).labels, RAW.train_y[own])
+    assert (made.train.rows < N - 200).all()
+    assert (split(made.validation).rows < N - 200).all()
+    # Neither noise nor its digest sees the reference rows.
+    cut = replace(RAW, train_x=RAW.train_x[:-200], train_y=RAW.train_y[:-200])
+    alone = task(data=cut, validation_size=100, reference_size=0)
+    assert made.label_digest == alone.label_digest
+    assert made.rate == alone.rate
+    assert torch.equal(made.train.rows, alone.train.rows)
+    few = split(task(data=data, reference_size=50).reference)
+    assert len(few) == 50
+    assert torch.isin(few.rows, own).all()
+    assert task(data=data, reference_size=0).reference is None
+
+
+def test_reference_samples_may_stand_anywhere() -> None:
+    own = torch.arange(0, N, 10)
+    human = (RAW.train_y + 1) % C
+    made = task("real", data=raw(reference_rows=own, human={"human": human}))
+    assert not torch.isin(own, made.train.rows).any()
+    assert torch.equal(made.train.labels, human[made.train.rows])
+    assert made.rate == 1.0
+    assert torch.equal(split(made.reference).labels, RAW.train_y[own])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"reference_size": 201}, "0 to 200 of its own"),
+        ({"validation_size": N - 200}, "below 1800"),
+        ({"reference_mode": "overlap"}, "reference samples of its own"),
+    ],
+)
+def test_bad_arguments_with_reference_samples_of_its_own(options: dict, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        task(data=raw(reference_rows=torch.arange(200)), **options)
+
+
 def test_validation_labels() -> None:
     noisy, clean = (task(validation_size=200, validation_labels=k) for k in ("noisy", "clean"))
     rows = split(clean.validation).rows

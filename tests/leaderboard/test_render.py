@@ -137,6 +137,21 @@ def test_clean_labels_have_a_column_where_someone_uses_them() -> None:
     assert "clean labels" not in render_markdown(build(records[:1])).split("##")[1].split("\n\n")[2]
 
 
+def test_a_reference_that_is_the_test_split_is_marked() -> None:
+    used = {"clean_labels_used": "reference set"}
+    records = [record("full"), record("seta"), record("ies+align", info=used)]
+    honest = render_markdown(build(records))
+    records.append(record("seta+align", info={**used, "reference_leaks": True}))
+    text = render_markdown(build(records))
+    assert "§" not in honest
+    assert "- § The clean reference is the test split" in text
+    names = [row["method"] for row in tables(text)[0]]
+    assert sorted(names) == ["full", "ies+align", "seta", "seta+align §"]
+    frame = pd.read_csv(io.StringIO(render_csv(build(records)))).set_index("method")
+    assert frame.clean_labels["seta+align"] == "reference set (test split)"
+    assert frame.clean_labels["ies+align"] == "reference set"
+
+
 def test_diagnostics_appear_where_known() -> None:
     text = render_markdown(build([record("full"), record("seta")]))
     (row,) = tables(text)[1]
