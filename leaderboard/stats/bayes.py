@@ -1,0 +1,75 @@
+"""Bayesian signed-rank test with a region of practical equivalence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from prunebench.leaderboard.stats.intervals import as_vector
+
+PRIOR = 0.5
+DRAWS = 50_000
+DECIDED = 0.95
+_EDGE = 1e-9
+_BLOCK = 4_096
+
+
+@dataclass(frozen=True)
+class BayesSignedRank:
+    """Posterior probability of each verdict; exploratory, never a mark.
+
+    Attributes:
+        better: P(the differences lie above the region).
+        equivalent: P(within it).
+        worse: P(below it).
+        rope: Half the region's width.
+        verdict: "better", "equivalent" or "worse" from .95 on, else "undecided".
+    """
+
+    better: float
+    equivalent: float
+    worse: float
+    rope: float
+    verdict: str
+
+
+def bayes_signed_rank(
+    d: ArrayLike, rope: float = 0.5, seed: int = 0, draws: int = DRAWS
+) -> BayesSignedRank:
+    """Dirichlet weights on the differences and a prior point at 0 (Benavoli et al. 2017).
+
+    Each draw weighs the Walsh averages (z_i + z_j) / 2 by w_i w_j; the region that holds most
+    weight wins the draw, ties are shared. An average within 1e-9 of the edge is inside.
+
+    Args:
+        d: Differences [n], one per independent cell or cluster.
+        rope: Half the region's width, in the units of ``d``.
+        seed: Seed of the draws.
+        draws: Number of draws; 50,000 give a standard error of at most .0023.
+
+    Raises:
+        ValueError: Empty, not finite, or rope negative.
+    """
+    x = as_vector(d)
+    if x.size == 0 or not rope >= 0:
+        raise ValueError(f"need differences and rope >= 0, got {x.size} and {rope}")
+    z = np.concatenate([[0.0], x])
+    walsh = (z[:, None] + z) / 2
+    above = (walsh > rope + _EDGE).astype(np.float64)
+    below = (walsh < -rope - _EDGE).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    prior = np.concatenate([[PRIOR], np.ones(x.size)])
+    wins = np.zeros(3)
+    for start in range(0, draws, _BLOCK):
+        w = rng.dirichlet(prior, min(_BLOCK, draws - start))
+        high = ((w @ above) * w).sum(axis=1)
+        low = ((w @ below) * w).sum(axis=1)
+        mass = np.stack([high, 1.0 - high - low, low], axis=1)
+        won = mass >= mass.max(axis=1, keepdims=True) - _EDGE
+        wins += (won / won.sum(axis=1, keepdims=True)).sum(axis=0)
+    share = wins / draws
+    names = ("better", "equivalent", "worse")
+    verdict = names[int(share.argmax())] if share.max() >= DECIDED else "undecided"
+    return BayesSignedRank(float(share[0]), float(share[1]), float(share[2]), rope, verdict)

@@ -1,0 +1,106 @@
+"""One difference over noise settings taken as a sample: the claim about another such setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from prunebench.leaderboard.stats.paired import PairedT, paired_t
+from prunebench.leaderboard.stats.signflip import SignFlip, sign_flip
+
+MIN_CLUSTERS = 6
+
+
+@dataclass(frozen=True)
+class ClusterT:
+    """Mean difference "on another noise setting of this kind".
+
+    Attributes:
+        clusters: Number of clusters.
+        mean: Mean of the cluster means.
+        sd: Standard deviation of the cluster means; None for one cluster.
+        t, df, p: t test of the cluster means, two-sided; None without spread.
+        low, high: Its 95 % interval; None below three clusters.
+        sign_flip: Sign-flip over clusters.
+        too_few: Fewer than 6 clusters: no sign-flip p can reach .05, nothing may be claimed.
+        var_seed: Variance between seeds of a cluster; None unless some cluster has two values.
+        var_cluster: Variance between clusters beyond that of seeds, at least 0; None likewise.
+    """
+
+    clusters: int
+    mean: float
+    sd: float | None
+    t: float | None
+    df: int
+    p: float | None
+    low: float | None
+    high: float | None
+    sign_flip: SignFlip
+    too_few: bool
+    var_seed: float | None
+    var_cluster: float | None
+
+
+def cluster_t(
+    d_by_cluster: Mapping[Any, ArrayLike] | ArrayLike, confidence: float = 0.95, seed: int = 0
+) -> ClusterT:
+    """Tests one difference with clusters as the sample; equals the mixed model when balanced.
+
+    Args:
+        d_by_cluster: Per cluster one mean, a vector of differences by seed, or a table [ratios,
+            seeds] whose ratios are averaged seed by seed first. A mapping, or in order.
+        confidence: Level of the interval.
+        seed: Seed of the sign-flip draws beyond 16 clusters.
+
+    Raises:
+        ValueError: No cluster, an empty one, or a value that is not finite.
+    """
+    if isinstance(d_by_cluster, Mapping):
+        listed = list(d_by_cluster.values())
+    else:
+        listed = list(d_by_cluster)  # type: ignore[arg-type]
+    values = [_by_seed(v) for v in listed]
+    means = np.array([v.mean() for v in values])
+    test: PairedT = paired_t(means, confidence)
+    within, between = _components(values, means)
+    return ClusterT(
+        clusters=len(values),
+        mean=test.mean,
+        sd=test.sd,
+        t=test.t,
+        df=test.df,
+        p=test.p,
+        low=test.low,
+        high=test.high,
+        sign_flip=sign_flip(means, seed=seed),
+        too_few=len(values) < MIN_CLUSTERS,
+        var_seed=within,
+        var_cluster=between,
+    )
+
+
+def _by_seed(values: ArrayLike) -> NDArray[np.float64]:
+    x = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    if x.ndim > 2 or x.size == 0 or not np.isfinite(x).all():
+        raise ValueError("a cluster needs finite differences [seeds] or [ratios, seeds]")
+    return np.asarray(x.mean(axis=0)) if x.ndim == 2 else x
+
+
+def _components(
+    values: list[NDArray[np.float64]], means: NDArray[np.float64]
+) -> tuple[float | None, float | None]:
+    """Mean square within, and (between - within) / S with S balanced for unequal counts."""
+    sizes = np.array([v.size for v in values], dtype=np.float64)
+    total, groups = float(sizes.sum()), len(values)
+    if total <= groups or groups < 2:
+        return None, None
+    within = sum(float(((v - m) ** 2).sum()) for v, m in zip(values, means, strict=True))
+    within /= total - groups
+    grand = float((sizes * means).sum()) / total
+    between = float((sizes * (means - grand) ** 2).sum()) / (groups - 1)
+    seeds = (total - float((sizes**2).sum()) / total) / (groups - 1)
+    return within, max(0.0, (between - within) / seeds)

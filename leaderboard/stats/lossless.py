@@ -1,0 +1,96 @@
+"""Non-inferiority: "no loss" as a claim that has to be shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from prunebench.leaderboard.stats.intervals import MIN_FOR_INTERVAL, t_quantile
+from prunebench.leaderboard.stats.paired import paired_t
+from prunebench.leaderboard.stats.pooled import ByCell, flatten, pooled_cells
+from prunebench.leaderboard.stats.signflip import codes, flip_p, floor_of, unit_sums
+
+
+@dataclass(frozen=True)
+class NonInferior:
+    """Is the loss smaller than the margin?
+
+    Attributes:
+        mean: Mean difference, method minus reference.
+        bound: Lower one-sided bound of the mean; None where no t interval exists.
+        margin: Largest loss that still counts as none.
+        df: Degrees of freedom behind the bound; None likewise.
+        p: One-sided p of "the loss is the margin or more"; None below three differences.
+            Without spread it is the sign-flip p of the differences plus margin.
+        smallest_p: What the p-value could have reached at best.
+        holds: Whether p is below 1 - confidence; with a bound, whether it lies above -margin.
+    """
+
+    mean: float
+    bound: float | None
+    margin: float
+    df: float | None
+    p: float | None
+    smallest_p: float
+    holds: bool
+
+
+def non_inferior(
+    d: ByCell,
+    margin: float = 0.5,
+    confidence: float = 0.95,
+    clusters: Mapping[Any, Hashable] | None = None,
+) -> NonInferior:
+    """Shows or does not show that a method loses less than ``margin``.
+
+    Args:
+        d: Differences of one cell [n], or of many as in
+            :func:`~prunebench.leaderboard.stats.pooled.pooled_cells`.
+        margin: In the units of ``d``, positive.
+        confidence: Level of the one-sided bound.
+        clusters: Cluster of each cell, for many cells.
+
+    Raises:
+        ValueError: Margin not positive, or differences as the pooled and paired tests refuse.
+    """
+    if not margin > 0:
+        raise ValueError(f"the margin must be positive, got {margin}")
+    if not isinstance(d, Mapping) and all(np.ndim(value) == 0 for value in d):  # type: ignore[union-attr, arg-type]
+        found = paired_t(d)  # type: ignore[arg-type]
+        if found.t is None or found.sd is None or found.n < MIN_FOR_INTERVAL:
+            return _by_signs(d, found.mean, margin, confidence)  # type: ignore[arg-type]
+        se, df, mean = found.sd / math.sqrt(found.n), float(found.df), found.mean
+    else:
+        pooled = pooled_cells(d, clusters)
+        if pooled.df is None:
+            flat = flatten(d, clusters)
+            return _by_signs(flat.d, pooled.mean, margin, confidence, flat.units, flat.cell)
+        se, df, mean = pooled.se, pooled.df, pooled.mean
+    p = float(special.stdtr(df, -(mean + margin) / se))
+    bound = mean - t_quantile(confidence, df) * se
+    return NonInferior(mean, bound, margin, df, p, 0.0, bound > -margin)
+
+
+def _by_signs(
+    d: ArrayLike,
+    mean: float,
+    margin: float,
+    confidence: float,
+    units: ArrayLike | None = None,
+    cells: ArrayLike | None = None,
+) -> NonInferior:
+    x = np.asarray(d, dtype=np.float64) + margin
+    unit = np.arange(x.size) if units is None else codes(units, x.size)
+    cell = np.zeros(x.size, np.int64) if cells is None else codes(cells, x.size)
+    sums = unit_sums(x, unit, cell)
+    if x.size < MIN_FOR_INTERVAL:
+        return NonInferior(mean, None, margin, None, None, floor_of(sums.shape[1], True), False)
+    p = float(flip_p(sums, np.random.default_rng(0), one_sided=True)[0])
+    floor = floor_of(sums.shape[1], True)
+    return NonInferior(mean, None, margin, None, p, floor, p <= 1 - confidence)

@@ -1,0 +1,147 @@
+"""Sign-flip permutation test of a zero mean, by units that flip together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from prunebench.leaderboard.stats.intervals import as_vector
+
+MAX_EXACT_UNITS = 16
+DRAWS = 99_999
+_BLOCK = 2**20
+_TIE = 1e-12
+
+
+@dataclass(frozen=True)
+class SignFlip:
+    """Sign-flip test of a zero mean, two-sided.
+
+    Attributes:
+        statistic: The observed statistic.
+        p: Its p-value.
+        units: Number of units whose signs flip independently.
+        smallest_p: The p-value this number of units could have reached at best.
+        exact: Whether all sign patterns were enumerated.
+    """
+
+    statistic: float
+    p: float
+    units: int
+    smallest_p: float
+    exact: bool
+
+
+def sign_flip(
+    d: ArrayLike, units: ArrayLike | None = None, cells: ArrayLike | None = None, seed: int = 0
+) -> SignFlip:
+    """Sign-flip permutation test of a zero mean difference, two-sided.
+
+    Exact with up to 16 units, p = count / 2^u; else 99,999 draws, p = (1 + count) / (1 + draws).
+
+    Args:
+        d: Differences [n].
+        units: Unit of each difference [n]; those of one unit flip together. Each its own if None.
+        cells: Cell of each difference [n]; the statistic is then the mean of the cell means.
+        seed: Seed of the draws beyond 16 units.
+
+    Raises:
+        ValueError: Empty, not finite, or lengths that differ.
+    """
+    x = as_vector(d)
+    if x.size == 0:
+        raise ValueError("no differences")
+    unit = np.arange(x.size) if units is None else codes(units, x.size)
+    cell = np.zeros(x.size, np.int64) if cells is None else codes(cells, x.size)
+    sums = unit_sums(x, unit, cell)
+    p = float(flip_p(sums, np.random.default_rng(seed))[0])
+    count = sums.shape[1]
+    return SignFlip(math.fsum(sums[0]), p, count, floor_of(count), count <= MAX_EXACT_UNITS)
+
+
+def codes(labels: ArrayLike, size: int) -> NDArray[np.int64]:
+    """Labels (scalars, or rows of a table) as integers from 0.
+
+    Raises:
+        ValueError: Not as many labels as differences.
+    """
+    values = np.asarray(labels)
+    if len(values) != size:
+        raise ValueError(f"{len(values)} labels for {size} differences")
+    axis = 0 if values.ndim > 1 else None
+    return np.unique(values, axis=axis, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def unit_sums(
+    d: NDArray[np.float64], unit: NDArray[np.int64], cell: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Share of each unit in the mean of the cell means.
+
+    Args:
+        d: Differences [n], or [problems, n] that share units and cells.
+        unit: Unit of each difference [n], integers from 0.
+        cell: Cell of each difference [n], integers from 0.
+
+    Returns:
+        [problems, units]; a row adds up to the statistic, flipping a unit negates its column.
+    """
+    sizes = np.bincount(cell)
+    share = 1.0 / (sizes[cell] * sizes.size)
+    member = np.zeros((d.shape[-1], int(unit.max()) + 1))
+    member[np.arange(d.shape[-1]), unit] = share
+    return np.atleast_2d(d) @ member
+
+
+def flip_p(
+    sums: NDArray[np.float64],
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+    one_sided: bool = False,
+) -> NDArray[np.float64]:
+    """p-values of many problems with the same units; they share the drawn sign patterns.
+
+    Args:
+        sums: Share of each unit in the statistic [problems, units].
+        rng: Source of the sign patterns beyond 16 units.
+        draws: Number of those patterns.
+        one_sided: Count patterns as great as the observed one only, not as small.
+
+    Returns:
+        [problems]; counted over all patterns up to 16 units, (1 + count) / (1 + draws) beyond.
+    """
+    observed = sums.sum(axis=1)
+    if not one_sided:
+        observed = np.abs(observed)
+    bounds = observed - _TIE * np.maximum(1.0, np.abs(sums).sum(axis=1))
+    units = sums.shape[1]
+    exact = units <= MAX_EXACT_UNITS
+    total = 2**units if exact else draws
+    hits = np.zeros(len(sums), np.int64)
+    step = max(1, _BLOCK // max(len(sums), units))
+    for start in range(0, total, step):
+        size = min(step, total - start)
+        flips = _patterns(start, size, units) if exact else _drawn(size, units, rng)
+        totals = sums.sum(axis=1) - 2.0 * (flips.astype(np.float64) @ sums.T)
+        hits += ((totals if one_sided else np.abs(totals)) >= bounds).sum(axis=0)
+    return np.asarray(hits / total if exact else (1.0 + hits) / (1.0 + draws))
+
+
+def floor_of(units: int, one_sided: bool = False) -> float:
+    """The smallest p-value that so many units can reach."""
+    if units > MAX_EXACT_UNITS:
+        return 1 / (1 + DRAWS)
+    return 0.5**units * (1 if one_sided else 2)
+
+
+def _patterns(start: int, size: int, units: int) -> NDArray[np.bool_]:
+    numbers = np.arange(start, start + size)[:, None]
+    return np.asarray((numbers >> np.arange(units)) & 1, dtype=np.bool_)
+
+
+def _drawn(size: int, units: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    width = -(-units // 8)
+    drawn = np.frombuffer(rng.bytes(size * width), np.uint8).reshape(size, width)
+    return np.unpackbits(drawn, axis=1, count=units)
