@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from prunebench.bench.models import check_model
 from prunebench.bench.recipe import Recipe, Scalar
 from prunebench.bench.recipes import get_recipe
-from prunebench.datasets.noise import parse_noise
+from prunebench.datasets.noise import parse_noise, real_rule
 from prunebench.datasets.rules import ALIASES
 from prunebench.datasets.task import DataSource
 from prunebench.errors import InputError
@@ -201,14 +201,15 @@ def noise_setting(text: str, source: DataSource, params: Mapping[str, Any]) -> N
     """Resolves the user's noise to the rule it means on a data set.
 
     Raises:
-        InputError: Unknown kind, or a rate out of range.
+        InputError: Unknown kind, a rate out of range, or human labels that are not there.
     """
     noise = parse_noise(text)
     rule = ALIASES.get(noise.kind, noise.kind)
     if noise.kind == "asymmetric":
         rule = source.asymmetric_rule()
     elif noise.kind == "real":
-        rule = noise.name
+        known = source.variants()
+        rule = noise.name if known is None else real_rule(noise, known)
     return NoiseSetting(name=noise.name, rule=rule, **params)
 
 

@@ -124,7 +124,7 @@ def _noisy_labels(
     if noise.kind != "real":
         found = inject(clean, rule, noise.rate, raw.num_classes, seed, count, raw.groups).labels
     else:
-        labels = raw.human[rule.removeprefix("real:")]
+        labels = raw.human[rule.partition(":")[2]]
         if labels.shape != raw.train_y.shape:
             raise InputError(
                 f"{len(labels)} human labels for {len(raw.train_y)} samples",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -238,7 +238,7 @@ def resolve_rule(spec: NoiseSpec, raw: RawData) -> str:
     """The rule id that a noise setting means on a data set; part of keys and boards.
 
     Returns:
-        ``clean``, ``real:VARIANT`` or an id of ``datasets.rules``.
+        ``clean``, ``real``, ``real:VARIANT`` or an id of ``datasets.rules``.
 
     Raises:
         InputError: The rule does not fit the data set, or it has no such human labels.
@@ -246,23 +246,32 @@ def resolve_rule(spec: NoiseSpec, raw: RawData) -> str:
     if spec.kind == "clean":
         return "clean"
     if spec.kind == "real":
-        return f"real:{_variant(spec, raw)}"
+        return real_rule(spec, raw.human)
     rule = raw.asymmetric if spec.kind == "asymmetric" else ALIASES.get(spec.kind, spec.kind)
     check_rule(rule, raw.num_classes, raw.groups)
     return rule
 
 
-def _variant(spec: NoiseSpec, raw: RawData) -> str:
-    known = sorted(raw.human)
-    if not known:
+def real_rule(spec: NoiseSpec, known: Iterable[str]) -> str:
+    """The rule id of a ``real`` noise setting.
+
+    Args:
+        spec: The setting.
+        known: Names of the human labels there are; the empty name is plain ``real``.
+
+    Raises:
+        InputError: No such labels, or several and none named.
+    """
+    names = sorted(known)
+    if not names:
         raise InputError(
             "this data set has no labels with real noise",
             where=f"noise {spec}",
             accepted="clean, symmetric:RATE, asymmetric:RATE, pairflip:RATE",
         )
-    variant = spec.variant or (known[0] if len(known) == 1 else "")
-    if variant not in raw.human:
+    variant = spec.variant or (names[0] if len(names) == 1 else "")
+    if variant not in names:
         said = f"unknown variant {variant!r}" if variant else "real needs a variant here"
-        accepted = ", ".join(f"real:{v}" for v in known)
+        accepted = ", ".join(f"real:{v}" if v else "real" for v in names)
         raise InputError(said, where=f"noise {spec}", accepted=accepted)
-    return variant
+    return f"real:{variant}" if variant else "real"

@@ -38,7 +38,8 @@ class RawData:
         augment: ``none``, ``crop_flip`` or ``resized_crop``.
         crop: Side of the square that the network sees: a random one in training where the
             augmentation crops, else the central one. None for whole images.
-        human: Labels with real noise by variant name, int64 [N]; empty where there are none.
+        human: Labels with real noise by variant name, int64 [N]; the empty name is plain
+            ``real``. Empty where there are none.
         reference_rows: int64 [R], ascending rows of ``train_x`` that are no training samples but
             clean ones to draw the reference from; None where it comes out of the training split.
             Every count of training samples leaves them out.
@@ -148,6 +149,10 @@ class DataSource(ABC):
     def asymmetric_rule(self) -> str:
         """Rule id that ``asymmetric`` means here; cheap, and equal to the loaded data's."""
         return "next_class"
+
+    def variants(self) -> tuple[str, ...] | None:
+        """Keys of ``RawData.human``; None where only loading tells."""
+        return None
 
     def portable(self) -> dict[str, Value]:
         """Options that enter the key; paths are left out in favour of ``identity``."""
