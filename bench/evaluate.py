@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-#: Samples per eval-mode batch.
+#: Samples per eval-mode batch, unless the inputs ask for fewer.
 EVAL_BATCH = 2048
 
 
@@ -21,6 +21,7 @@ def forward_all(
     autocast: AbstractContextManager[None],
     *,
     features: bool = False,
+    size: int = EVAL_BATCH,
 ) -> tuple[Tensor, Tensor | None]:
     """Logits (and features) of n samples in eval mode; the model's mode is restored.
 
@@ -30,6 +31,7 @@ def forward_all(
         batch: Gives the network input for positions start..stop.
         autocast: Precision context.
         features: Whether the features are wanted too.
+        size: Samples per batch.
 
     Returns:
         float32 [n, C] and float32 [n, D] or None.
@@ -40,8 +42,9 @@ def forward_all(
     vectors: list[Tensor] = []
     net = cast(Any, model)
     with autocast:
-        for start in range(0, n, EVAL_BATCH):
-            f = net.features(batch(start, min(start + EVAL_BATCH, n)))
+        # Without samples one empty batch still gives the right shapes.
+        for start in range(0, max(n, 1), size):
+            f = net.features(batch(start, min(start + size, n)))
             logits.append(net.head(f).float())
             if features:
                 vectors.append(f.float())

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prunebench.bench.evaluate import forward_all
-from prunebench.bench.strong import strong_view
+from prunebench.bench.strong import strong_batches
 from prunebench.bench.trainer import Trainer
 from prunebench.datasets.task import Task
 from prunebench.errors import InputError
@@ -88,12 +87,8 @@ class Recorder:
             value = trainer.tables.signal(name)
             rows.append((value > 0.5 if name == "correct" else value).cpu().clone())
         if trainer.epoch in self.need.snapshots:
-            logits, features = forward_all(
-                trainer.model,
-                len(trainer.rows),
-                lambda a, b: trainer.inputs.clean(trainer.rows[a:b]),
-                trainer.autocast(),
-                features=True,
+            logits, features = trainer.forward(
+                trainer.inputs, lambda rows: trainer.inputs.plain(rows).batch, trainer.rows, True
             )
             assert features is not None
             self.views[f"snapshot-{trainer.epoch}"] = {
@@ -103,12 +98,11 @@ class Recorder:
             self.scoring += len(trainer.rows)
         if trainer.epoch in self.need.strong:
             stream = trainer.stream("evidence-strong")
-            logits, features = forward_all(
-                trainer.model,
-                len(trainer.rows),
-                lambda a, b: strong_view(trainer.inputs, trainer.rows[a:b], stream),
-                trainer.autocast(),
-                features=True,
+            logits, features = trainer.forward(
+                trainer.inputs,
+                lambda rows: strong_batches(trainer.inputs, rows, stream),
+                trainer.rows,
+                True,
             )
             assert features is not None
             self.views[f"strong-{trainer.epoch}"] = {

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from prunebench.bench.claims import Claims
 from prunebench.bench.evaluate import forward_all
 from prunebench.bench.evidence import MANIFEST, Damaged, read_manifest, verify
-from prunebench.bench.images import Inputs
 from prunebench.bench.models import build_model
 from prunebench.bench.optim import one_cycle
 from prunebench.bench.recipe import Recipe
+from prunebench.bench.streaming import open_inputs
 from prunebench.bench.strong import strong_view
 from prunebench.datasets.task import RawData, Task
 from prunebench.errors import SkipCell
@@ -70,8 +70,8 @@ def train_encoder(
         trained (each view counts).
     """
     augment = raw.augment if recipe.augment == "dataset" else recipe.augment
-    inputs = Inputs(raw.train_x, raw, augment=augment, pad=recipe.pad, device=device)
-    model = build_model(recipe, tuple(raw.train_x.shape[1:]), raw.num_classes, streams.get("init"))
+    inputs = open_inputs(raw.train_x, raw, augment=augment, pad=recipe.pad, device=device)
+    model = build_model(recipe, raw.input_shape, raw.num_classes, streams.get("init"))
     net = cast(Any, model.to(device))
     training = raw.training_rows.to(device)
     n = len(training)
@@ -87,9 +87,15 @@ def train_encoder(
     model.train()
     for step in range(steps):
         epoch, place = divmod(step, n // batch)
-        order = streams.get("order", epoch).permutation(n, device)
-        rows = training[order[place * batch : (place + 1) * batch]]
-        views = [strong_view(inputs, rows, streams.get("view", epoch).child(side)) for side in "ab"]
+        start, stop = place * batch, (place + 1) * batch
+        if place == 0:
+            order = training[streams.get("order", epoch).permutation(n, device)]
+            stored = inputs.plain(order[: n // batch * batch])
+        rows, pixels = order[start:stop], stored.pixels(start, stop)
+        views = [
+            strong_view(inputs, rows, streams.get("view", epoch).child(side), pixels)
+            for side in "ab"
+        ]
         first, second = projector(net.features(torch.cat(views))).float().split(batch)
         for group in optimizer.param_groups:
             group["lr"] = one_cycle(step / steps, LR, pct_start=0.1)
@@ -98,10 +104,12 @@ def train_encoder(
         optimizer.step()
     autocast = torch.autocast(device.type, enabled=False)
     every = torch.arange(len(raw.train_x), device=device)
+    clean = inputs.plain(every).batch
     features = forward_all(
-        model, len(every), lambda a, b: inputs.clean(every[a:b]), autocast, features=True
+        model, len(every), clean, autocast, features=True, size=inputs.eval_batch
     )[1]
     assert features is not None
+    inputs.close()
     return features.cpu(), 2 * steps * batch
 
 

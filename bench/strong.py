@@ -8,40 +8,57 @@ this view costs a few tensor operations per batch and is the same on every devic
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prunebench.bench.images import Inputs, draw_crop_flip
+from prunebench.bench.crops import draw_crop_flip
+from prunebench.bench.images import View
+from prunebench.bench.streaming import Source
 from prunebench.errors import SkipCell
 from prunebench.rng import Stream
 
 
-def strong_view(inputs: Inputs, rows: Tensor, stream: Stream) -> Tensor:
+def strong_batches(inputs: Source, rows: Tensor, stream: Stream) -> Callable[[int, int], Tensor]:
+    """Strong views of rows in order, batch by batch: a function of (start, stop)."""
+    _need_images(inputs)
+    stored = inputs.plain(rows).pixels
+    return lambda start, stop: strong_view(inputs, rows[start:stop], stream, stored(start, stop))
+
+
+def _need_images(inputs: View) -> None:
+    if not inputs.image:
+        raise SkipCell("no strong view for data that are no images")
+
+
+def strong_view(
+    inputs: Source, rows: Tensor, stream: Stream, stored: Tensor | None = None
+) -> Tensor:
     """Network input of a strong view.
 
     Args:
-        inputs: The resident array.
+        inputs: The images.
         rows: int64 [B], original sample ids.
         stream: Stream of this epoch.
+        stored: uint8 [B, channels, H, W], these samples as stored, where they are at hand.
 
     Returns:
-        float [B, channels, H, W], normalised.
+        float [B, channels, H, W] of the central crop, normalised.
 
     Raises:
         SkipCell: The data are no images.
     """
-    if not inputs.image:
-        raise SkipCell("no strong view for data that are no images")
+    _need_images(inputs)
 
     def draw(name: str, low: float, high: float) -> Tensor:
         u = stream.child(name).uniform_at(rows).float()
         return (low + (high - low) * u).view(-1, 1, 1, 1)
 
-    x = inputs.x[rows].float() / 255.0
+    x = (inputs.pixels(rows) if stored is None else stored).float() / 255.0
     channels, height, width = inputs.shape
-    if inputs.augment == "crop_flip":
+    if inputs.augment != "none":
         flip = draw_crop_flip(stream.child("flip"), rows, inputs.pad).flip
         x = torch.where(flip.view(-1, 1, 1, 1), x.flip(-1), x)
     angle = draw("angle", -math.pi / 9, math.pi / 9).flatten()
@@ -50,6 +67,9 @@ def strong_view(inputs: Inputs, rows: Tensor, stream: Stream) -> Tensor:
         [angle.cos(), shear - angle.sin(), draw("dx", -0.25, 0.25).flatten(),
          angle.sin(), angle.cos(), draw("dy", -0.25, 0.25).flatten()], dim=1,
     ).view(-1, 2, 3)  # fmt: skip
+    if inputs.shape != inputs.stored:
+        inside = torch.tensor([width / inputs.stored[2], height / inputs.stored[1], 1.0])
+        matrix = matrix * inside.to(matrix.device)
     grid = F.affine_grid(matrix, [len(x), channels, height, width], align_corners=False)
     x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
     x = x * draw("brightness", 0.6, 1.4)

@@ -59,6 +59,11 @@ class SampleTables:
         """float32 [N]; see ``methods.base.Tables``."""
         return self._signals[name]
 
+    def floats(self) -> dict[str, Tensor]:
+        """What ``write`` fills: float32 [N] by name."""
+        tables = {"loss": self.loss} if self.ce is self.loss else {"loss": self.loss, "ce": self.ce}
+        return tables | self._signals
+
     def write(self, index: Tensor, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Stores one batch. Runs inside the step: no value is read back to the host.
 

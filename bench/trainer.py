@@ -18,12 +18,13 @@ from torch.optim import Optimizer
 
 from prunebench.bench.budget import batch_bounds, selected_counts
 from prunebench.bench.diagnostics import epoch_diagnostics
+from prunebench.bench.distributed import Reducer, current
 from prunebench.bench.evaluate import forward_all
-from prunebench.bench.images import Inputs
 from prunebench.bench.ledger import Ledger
 from prunebench.bench.models import build_model
 from prunebench.bench.optim import make_optimizer, schedule, set_schedule
 from prunebench.bench.plans import check_plan
+from prunebench.bench.streaming import Source, open_inputs
 from prunebench.bench.strong import strong_view
 from prunebench.bench.tables import SampleTables
 from prunebench.bench.training import Diverged, Setup
@@ -35,17 +36,17 @@ class Trainer:
     """State of one run; ``fit`` trains it to the end of its budget."""
 
     def __init__(self, setup: Setup) -> None:
-        self.setup = setup
+        self.setup, self.world = setup, current()
         task, recipe, device = setup.task, setup.recipe, setup.device
         raw = task.raw
         self.half = recipe.precision == "bf16"
         channels_last = device.type == "cuda" or self.half
         augment = raw.augment if recipe.augment == "dataset" else recipe.augment
-        self.inputs = Inputs(
+        self.inputs = open_inputs(
             raw.train_x, raw, augment=augment, pad=recipe.pad, device=device,
             channels_last=channels_last,
         )  # fmt: skip
-        self.test_inputs = Inputs(raw.test_x, raw, device=device, channels_last=channels_last)
+        self.test_inputs = open_inputs(raw.test_x, raw, device=device, channels_last=channels_last)
         self.rows = task.train.rows.to(device)
         self.labels = task.train.labels.to(device)
         self.model = self._build_model().to(device)
@@ -53,6 +54,7 @@ class Trainer:
             self.model = self.model.to(memory_format=torch.channels_last)
         self.optimizer: Optimizer = make_optimizer(recipe, self.model.parameters())
         self.criterion = setup.criterion
+        self.reducer = None if self.world.alone else Reducer(self.world, self.model, self.criterion)
         init = setup.streams.get("criterion")
         self.criterion.begin(len(raw.train_x), raw.num_classes, device, init)
         view = TrainView(
@@ -81,7 +83,7 @@ class Trainer:
         if setup.replica:
             stream = stream.child("replica", setup.replica)
         raw = setup.task.raw
-        return build_model(setup.recipe, tuple(raw.train_x.shape[1:]), raw.num_classes, stream)
+        return build_model(setup.recipe, raw.input_shape, raw.num_classes, stream)
 
     def stream(self, name: str, step: int = 0) -> Stream:
         """The run's stream for a purpose in the present epoch."""
@@ -116,7 +118,7 @@ class Trainer:
     def _epoch(self) -> None:
         setup, clock = self.setup, self.setup.clock
         # Dropout and the like read the global generator, which is forked for the run.
-        torch.manual_seed(self.stream("torch").key & 0x7FFFFFFFFFFFFFFF)
+        torch.manual_seed(self.world.own(self.stream("torch")).key & 0x7FFFFFFFFFFFFFFF)
         if setup.pruner.reference and _at_start(setup.pruner):
             self._measure_reference()
         progress = clock.progress(self.epoch, self.ledger.trained)
@@ -124,6 +126,8 @@ class Trainer:
         check_plan(plan, len(self.rows), setup.pruner.name)
         before = self.ledger.trained
         visited, lr = self._steps(plan)
+        if self.reducer is not None:
+            self.reducer.end_epoch()
         self.tables.close_epoch(visited, self.epoch)
         self.kept_visits.index_add_(0, visited, torch.ones_like(visited))
         self.ledger.epochs += 1
@@ -159,48 +163,76 @@ class Trainer:
         order = self.stream("order").bits(self.rows[plan.indices]).argsort(stable=True)
         index = plan.indices[order]
         weights = None if plan.weights is None else plan.weights[order]
-        pruner = setup.pruner
+        pruner, world = setup.pruner, self.world
         selecting = isinstance(pruner, BatchPruner) and clock.ratio > 0
         if room is not None and not selecting:
             index = index[:room]
             weights = None if weights is None else weights[:room]
-        rows, labels = self.rows[index], self.labels[index]
-        inputs = self.inputs.epoch(rows, self.stream("augment"))
+        world.agree(f"the plan of epoch {self.epoch}", (index, weights, plan.forward_only))
         bounds = batch_bounds(len(index), setup.recipe.batch_size)
         batches = (
             selected_counts(bounds, clock.ratio, room)
             if selecting
             else [(start, stop, stop - start) for start, stop in bounds]
         )
+        bounds = [(start, stop) for start, stop, _ in batches]
+        local, local_weights = index[: bounds[-1][1]] if bounds else index, weights
+        if not world.alone:
+            mine, bounds = world.shares(bounds)
+            mine = mine.to(index.device)
+            local, local_weights = index[mine], None if weights is None else weights[mine]
+        rows, labels = self.rows[local], self.labels[local]
+        inputs = self.inputs.epoch(rows, self.stream("augment"))
         rate = schedule(setup.recipe)
         visited: list[Tensor] = []
+        trained: list[Tensor] = []
         lr = 0.0
         self.model.train()
-        for step, (start, stop, k) in enumerate(batches):
+        for step, ((start, stop, k), (a, b)) in enumerate(zip(batches, bounds, strict=True)):
             lr, momentum = rate(clock.fraction(self.epoch, step / len(batches), ledger.trained))
             set_schedule(self.optimizer, lr, momentum)
-            x = inputs.batch(start, stop)
-            part: Any = slice(start, stop)
+            x = inputs.batch(a, b)
+            stored = inputs.pixels(a, b) if self.criterion.views == 2 else None
+            part: Any = slice(a, b)
             if selecting:
-                chosen = self._select(x, index[part], labels[part], k, step)
-                x, part = x[chosen], chosen + start
-                visited.append(index[part])
-            self._step(x, index[part], rows[part], labels[part],
-                       None if weights is None else weights[part], k)  # fmt: skip
+                chosen = self._select(x, index[start:stop], k, step)
+                visited.append(index[start:stop][chosen])
+                own = world.owned(chosen)
+                x, stored, part = x[own], None if stored is None else stored[own], own + a
+                trained.append(local[part])
+            self._step(x, stored, local[part], rows[part], labels[part],
+                       None if local_weights is None else local_weights[part], k)  # fmt: skip
             ledger.trained += k
         ledger.steps += len(batches)
-        return (torch.cat(visited) if visited else index), lr
+        index = torch.cat(visited) if visited else index
+        world.merge(self.tables.floats(), index, torch.cat(trained) if visited else local)
+        return index, lr
 
     def _step(
-        self, x: Tensor, index: Tensor, rows: Tensor, labels: Tensor, weights: Tensor | None, k: int
-    ) -> None:
+        self, x: Tensor, stored: Tensor | None, index: Tensor, rows: Tensor, labels: Tensor,
+        weights: Tensor | None, k: int,
+    ) -> None:  # fmt: skip
+        """One optimiser step; of its k samples this process has those given."""
+        if len(x):
+            self._backward(x, stored, index, rows, labels, weights, k)
+        else:
+            self.optimizer.zero_grad(set_to_none=True)
+        if self.reducer is not None:
+            self.reducer.reduce()
+        self.optimizer.step()
+        self.criterion.step()
+
+    def _backward(
+        self, x: Tensor, stored: Tensor | None, index: Tensor, rows: Tensor, labels: Tensor,
+        weights: Tensor | None, k: int,
+    ) -> None:  # fmt: skip
         criterion = self.criterion
-        if k == 1:
+        if len(x) == 1:
             self.model.eval()  # one sample has no batch statistics
         strong = None
         with self.autocast():
             if criterion.views == 2:
-                second = strong_view(self.inputs, rows, self.stream("strong"))
+                second = strong_view(self.inputs, rows, self.stream("strong"), stored)
                 logits, strong = self.model(torch.cat([x, second])).float().split(len(x))
                 self.ledger.strong += k
             else:
@@ -208,35 +240,47 @@ class Trainer:
         losses = criterion.per_sample(logits, labels, rows, strong)
         self.tables.write(index, losses.detach(), logits.detach(), labels)
         loss = losses.mean() if weights is None else (losses * weights).mean()
+        if not self.world.alone:
+            loss = (losses if weights is None else losses * weights).sum() / k
         extra = criterion.batch_term(logits, labels, rows, strong)
         if extra is not None:
             loss = loss + extra
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        criterion.step()
-        if k == 1:
+        if len(x) == 1:
             self.model.train()
 
     @torch.no_grad()
-    def _select(self, x: Tensor, index: Tensor, labels: Tensor, k: int, step: int) -> Tensor:
-        """Scores a batch in eval mode and lets a batch-level method choose k of it."""
+    def _select(self, x: Tensor, index: Tensor, k: int, step: int) -> Tensor:
+        """Scores a batch in eval mode and lets a batch-level method choose k of it.
+
+        Args:
+            x: Inputs of this process's share.
+            index: int64 [B], positions of the whole batch.
+            k: How many.
+            step: Number of the batch.
+
+        Returns:
+            int64 [k], places in the batch, ascending.
+        """
         pruner = cast(BatchPruner, self.setup.pruner)
         self.model.eval()
         with self.autocast():
             features = cast(Any, self.model).features(x)
             logits = cast(Any, self.model).head(features)
         self.model.train()
-        self.ledger.scoring_forward += len(x)
-        batch = Batch(logits.float(), features.float(), labels, index)
+        n = len(index)
+        self.ledger.scoring_forward += n
+        logits, features = (self.world.weave(part.float(), n) for part in (logits, features))
+        batch = Batch(logits, features, self.labels[index], index)
         chosen = pruner.select(batch, k, self.stream("select", step))
         return chosen.sort().values
 
     def _rescore(self, index: Tensor) -> None:
         """Forward pass in eval mode on the augmented view; losses enter the tables (IES)."""
         rows, labels = self.rows[index], self.labels[index]
-        inputs = self.inputs.epoch(rows, self.stream("augment"))
-        logits = forward_all(self.model, len(rows), inputs.batch, self.autocast())[0]
+        stream = self.stream("augment")
+        logits, _ = self.forward(self.inputs, lambda r: self.inputs.epoch(r, stream).batch, rows)
         losses = self.criterion.per_sample(logits, labels, rows, None).detach()
         self.tables.write(index, losses, logits, labels)
         self.tables.close_epoch(index, self.epoch)
@@ -249,9 +293,7 @@ class Trainer:
             return
         rows = reference.rows.to(self.setup.device)
         labels = reference.labels.to(self.setup.device)
-        logits = forward_all(
-            self.model, len(rows), lambda a, b: self.inputs.clean(rows[a:b]), self.autocast()
-        )[0]
+        logits, _ = self.forward(self.inputs, lambda r: self.inputs.plain(r).batch, rows)
         self.tables.reference_loss[self.epoch] = self._plain_loss(logits, labels).double().mean()
         self.ledger.reference_forward += len(rows)
 
@@ -264,9 +306,39 @@ class Trainer:
         """float32 [M, C] on the test split, eval mode, clean view."""
         rows = self.setup.task.test.rows.to(self.setup.device)
         self.ledger.eval_forward += len(rows)
-        return forward_all(
-            self.model, len(rows), lambda a, b: self.test_inputs.clean(rows[a:b]), self.autocast()
-        )[0]
+        return self.forward(self.test_inputs, lambda r: self.test_inputs.plain(r).batch, rows)[0]
+
+    def forward(
+        self,
+        inputs: Source,
+        batches: Callable[[Tensor], Callable[[int, int], Tensor]],
+        rows: Tensor,
+        features: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Logits and features of rows in eval mode, each process computing its part.
+
+        Args:
+            inputs: Where the rows lie.
+            batches: Gives the batches of some rows, as a function of (start, stop).
+            rows: int64 [n].
+            features: Whether the features are wanted too.
+
+        Returns:
+            float32 [n, C], and float32 [n, D] or None.
+        """
+        own = rows[self.world.part(len(rows))]
+        logits, vectors = forward_all(
+            self.model, len(own), batches(own), self.autocast(),
+            features=features, size=inputs.eval_batch,
+        )  # fmt: skip
+        n = len(rows)
+        both = self.world.join(logits, n), None if vectors is None else self.world.join(vectors, n)
+        return both
+
+    def close(self) -> None:
+        """Ends decoding processes; the figures stay."""
+        self.inputs.close()
+        self.test_inputs.close()
 
     def test_accuracy(self) -> float:
         """Share of the test split that is classified right."""

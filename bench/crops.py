@@ -1,0 +1,158 @@
+"""Random crops as draws and batched tensor operations.
+
+Draws are hashes of (stream, epoch, sample id): equal on every device, whatever else is kept,
+after a resume, and with any number of workers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from prunebench.rng import Stream
+
+#: Area share and proportions of a resized crop (Szegedy et al., CVPR 2015; torchvision's
+#: ``RandomResizedCrop``), and how often a box that does not fit is drawn again.
+SCALE = (0.08, 1.0)
+RATIO = (3.0 / 4.0, 4.0 / 3.0)
+_TRIES = 10
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Crops of n samples at their own size.
+
+    Attributes:
+        flip: bool [n].
+        top: int64 [n], first line in the padded image.
+        left: int64 [n], first column.
+    """
+
+    flip: Tensor
+    top: Tensor
+    left: Tensor
+
+    def __getitem__(self, part: slice) -> Draws:
+        return Draws(self.flip[part], self.top[part], self.left[part])
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Crops of n samples that are brought to one size.
+
+    Attributes:
+        flip: bool [n].
+        top: int64 [n].
+        left: int64 [n].
+        height: int64 [n], at least 1.
+        width: int64 [n].
+    """
+
+    flip: Tensor
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+
+    def __getitem__(self, part: slice) -> Boxes:
+        return Boxes(
+            self.flip[part], self.top[part], self.left[part], self.height[part], self.width[part]
+        )
+
+
+def draw_crop_flip(
+    stream: Stream, ids: Tensor, pad: int, room: tuple[int, int] = (0, 0)
+) -> Draws:  # fmt: skip
+    """Crop offsets and flips of samples, a function of (stream, id) alone.
+
+    Args:
+        stream: The augmentation stream of one epoch.
+        ids: int64 [n], original sample ids.
+        pad: Pixels of reflection on each side.
+        room: Lines and columns by which the image exceeds the crop.
+    """
+    bits = stream.bits(ids)
+    top = (((bits >> 1) & 0xFFFF) * (2 * pad + room[0] + 1)) >> 16
+    left = (((bits >> 17) & 0xFFFF) * (2 * pad + room[1] + 1)) >> 16
+    return Draws((bits & 1).bool(), top, left)
+
+
+def draw_resized_crop(stream: Stream, ids: Tensor, height: int, width: int) -> Boxes:
+    """Boxes as torchvision's ``RandomResizedCrop`` draws them, all samples at once.
+
+    The area is uniform in ``SCALE`` of the image, the proportions log-uniform in ``RATIO``; the
+    first of ten boxes that fits is taken, else the largest central one within the proportions.
+
+    Args:
+        stream: The augmentation stream of one epoch.
+        ids: int64 [n], original sample ids.
+        height: Of the stored image.
+        width: Of the stored image.
+    """
+    low, high = math.log(RATIO[0]), math.log(RATIO[1])
+    box_w = min(width, round(height * RATIO[1]))
+    box_h = min(height, round(width / RATIO[0]))
+    rows, columns = torch.full_like(ids, box_h), torch.full_like(ids, box_w)
+    top = torch.full_like(ids, (height - box_h) // 2)
+    left = torch.full_like(ids, (width - box_w) // 2)
+    found = torch.zeros_like(ids, dtype=torch.bool)
+    for number in range(_TRIES):
+        attempt = stream.child("box", number)
+        scale, shape, down, across = (
+            attempt.child(name).uniform_at(ids) for name in ("scale", "shape", "down", "across")
+        )
+        area = height * width * (SCALE[0] + (SCALE[1] - SCALE[0]) * scale)
+        ratio = (low + (high - low) * shape).exp()
+        w, h = (area * ratio).sqrt().round().long(), (area / ratio).sqrt().round().long()
+        fits = ~found & (w > 0) & (h > 0) & (w <= width) & (h <= height)
+        rows, columns = torch.where(fits, h, rows), torch.where(fits, w, columns)
+        top = torch.where(fits, (down * (height - h + 1)).long(), top)
+        left = torch.where(fits, (across * (width - w + 1)).long(), left)
+        found |= fits
+    return Boxes((stream.bits(ids) & 1).bool(), top, left, rows, columns)
+
+
+def resized_crop(x: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
+    """Cuts every image's box and brings it to one size, bilinear without antialiasing, then
+    flips; one ``grid_sample`` for the whole batch.
+
+    Args:
+        x: uint8 or float [B, channels, H, W].
+        boxes: Of these B images.
+        height: Wanted.
+        width: Wanted.
+
+    Returns:
+        float32 [B, channels, height, width] in the units of ``x``.
+    """
+
+    def place(size: int, first: Tensor, extent: Tensor, whole: int, flip: Tensor | None) -> Tensor:
+        step = torch.arange(size, device=x.device, dtype=torch.float32) + 0.5
+        steps = step if flip is None else torch.where(flip[:, None], size - step, step)
+        begin, length = first[:, None].float(), extent[:, None].float()
+        at = begin + steps * (length / size) - 0.5
+        at = torch.minimum(torch.maximum(at, begin), begin + length - 1)
+        return (2 * at + 1) / whole - 1
+
+    down = place(height, boxes.top, boxes.height, x.shape[2], None)
+    across = place(width, boxes.left, boxes.width, x.shape[3], boxes.flip)
+    grid = torch.stack(
+        [across[:, None, :].expand(-1, height, -1), down[:, :, None].expand(-1, -1, width)], dim=3
+    )
+    return F.grid_sample(x.float(), grid, padding_mode="border", align_corners=False)
+
+
+def centre_crop(x: Tensor, height: int, width: int) -> Tensor:
+    """The central part of images [..., H, W], at torchvision's offsets."""
+    top, left = round((x.shape[-2] - height) / 2.0), round((x.shape[-1] - width) / 2.0)
+    return x[..., top : top + height, left : left + width]
+
+
+def reflection(size: int, pad: int, device: torch.device) -> Tensor:
+    """Source position of each of size + 2 pad positions under reflection (edge not repeated)."""
+    position = torch.arange(-pad, size + pad, device=device).abs()
+    return torch.where(position >= size, 2 * (size - 1) - position, position)

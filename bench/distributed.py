@@ -1,0 +1,310 @@
+"""Several processes on one run (``torchrun``): who trains what, and how it comes together.
+
+Every process holds all tables and computes the same plan; process r takes positions r::R of each
+batch of it. Gradients are summed so that the union is the step of one process, weights and uneven
+tails included, which is why the averaging of DistributedDataParallel (equal shares, none of them
+empty) is not used. Losses reach the other tables once per epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from prunebench.errors import InputError
+from prunebench.methods.criterion import Criterion
+from prunebench.rng import Stream
+
+T = TypeVar("T")
+Bounds = list[tuple[int, int]]
+
+# A dead process is noticed by torchrun and by its broken connection; waiting for one that scores
+# or writes alone is no fault.
+_PATIENCE = timedelta(days=7)
+
+
+class Lost(InputError):
+    """Another process of the run is gone, or does not agree; no result of the cell."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those of one run."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is the only one."""
+        return self.size == 1
+
+    def shares(self, bounds: Sequence[tuple[int, int]]) -> tuple[Tensor, Bounds]:
+        """What this process takes of each batch: positions r::R.
+
+        Args:
+            bounds: (start, stop) of each batch in the plan.
+
+        Returns:
+            int64 [n], positions in the plan; and per batch (start, stop) in these.
+        """
+        parts = [
+            torch.arange(min(start + self.rank, stop), stop, self.size) for start, stop in bounds
+        ]
+        local: Bounds = []
+        begin = 0
+        for part in parts:
+            local.append((begin, begin + len(part)))
+            begin += len(part)
+        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64), local
+
+    def owned(self, chosen: Tensor) -> Tensor:
+        """Positions in this process's share of a batch, of the chosen positions of the batch."""
+        if self.alone:
+            return chosen
+        return chosen[chosen % self.size == self.rank] // self.size
+
+    def part(self, n: int) -> slice:
+        """A contiguous share of n rows for evaluation; see ``join``."""
+        if self.alone:
+            return slice(0, n)
+        each = -(-n // self.size)
+        return slice(min(n, self.rank * each), min(n, (self.rank + 1) * each))
+
+    def join(self, part: Tensor, n: int) -> Tensor:
+        """All n rows from everybody's ``part``, the same on all."""
+        if self.alone:
+            return part
+        return torch.cat(self._gather(part, -(-n // self.size)))[:n]
+
+    def weave(self, part: Tensor, n: int) -> Tensor:
+        """All n rows of a batch from everybody's r::R, the same on all."""
+        if self.alone:
+            return part
+        gathered = self._gather(part, -(-n // self.size))
+        return torch.stack(gathered, dim=1).flatten(0, 1)[:n]
+
+    def _gather(self, part: Tensor, rows: int) -> list[Tensor]:
+        padded = part.new_zeros((rows, *part.shape[1:]))
+        padded[: len(part)] = part
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        _call(lambda: dist.all_gather(parts, padded))
+        return parts
+
+    def add(self, x: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if not self.alone:
+            _call(lambda: dist.all_reduce(x))
+        return x
+
+    def largest(self, x: Tensor) -> Tensor:
+        """The element-wise maximum over all processes, in place."""
+        if not self.alone:
+            _call(lambda: dist.all_reduce(x, dist.ReduceOp.MAX))
+        return x
+
+    def merge(self, tables: Mapping[str, Tensor], visited: Tensor, mine: Tensor) -> None:
+        """Brings one epoch's entries of per-sample tables to every process.
+
+        Args:
+            tables: float [N] each, written in place.
+            visited: int64 [n], all positions trained or scored in the epoch, each once.
+            mine: int64 [m], those that this process wrote.
+
+        Raises:
+            Lost: A position was written by none or by two.
+        """
+        if self.alone or not len(visited):
+            return
+        first = next(iter(tables.values()))
+        seen = torch.zeros(len(first), dtype=torch.bool, device=first.device)
+        seen[mine] = True
+        own = seen[visited]
+        rows = [torch.where(own, table[visited], 0.0) for table in tables.values()]
+        both = self.add(torch.stack([*rows, own.float()]))
+        if not bool((both[-1] == 1).all()):
+            raise Lost("the processes did not share the epoch's samples exactly once")
+        for table, row in zip(tables.values(), both, strict=False):
+            table.index_copy_(0, visited, row)
+
+    def agree(self, what: str, values: Iterable[Tensor | int | None]) -> None:
+        """Checks that every process holds the same bytes.
+
+        Raises:
+            Lost: One of them differs.
+        """
+        if self.alone:
+            return
+        digest = hashlib.blake2b(digest_size=7)
+        for value in values:
+            data = value.detach().cpu().contiguous() if isinstance(value, Tensor) else repr(value)
+            digest.update(data.encode() if isinstance(data, str) else data.numpy().tobytes())
+        own = torch.tensor([[int.from_bytes(digest.digest(), "big")]])
+        found = self.join(own, self.size).flatten().tolist()
+        if len(set(found)) > 1:
+            odd = [rank for rank, value in enumerate(found) if value != found[0]]
+            raise Lost(
+                f"{what} of process {odd[0]} differs from that of process 0",
+                where="torchrun",
+                accepted="the same code, data and kind of device in every process",
+            )
+
+    def own(self, stream: Stream) -> Stream:
+        """A stream of this process's own; alone, the stream itself."""
+        return stream if self.alone else stream.child("process", self.rank)
+
+
+class Reducer:
+    """Keeps one network equal in all processes.
+
+    Args:
+        world: The processes.
+        model: The network, with the same weights everywhere.
+        criterion: Refused where its loss is not a sum over samples.
+
+    Raises:
+        InputError: The criterion does not split.
+        Lost: The weights differ.
+    """
+
+    def __init__(self, world: World, model: nn.Module, criterion: Criterion) -> None:
+        kind = type(criterion)
+        if kind.batch_term is not Criterion.batch_term or kind.step is not Criterion.step:
+            raise InputError(
+                f"criterion {kind.__name__} needs whole batches or trains parameters of its own",
+                where="torchrun",
+                accepted="a per-sample loss such as ce, or a single process",
+            )
+        self.world, self.model = world, model
+        self.params = [p for p in model.parameters() if p.requires_grad]
+        self._used: list[nn.Parameter] | None = None
+        world.agree("the initial network", [*model.parameters(), *model.buffers()])
+
+    def reduce(self) -> None:
+        """Sums the gradients of all processes; one without a share of the batch adds nothing."""
+        if self._used is None:
+            device = self.params[0].device
+            found = torch.tensor([float(p.grad is not None) for p in self.params], device=device)
+            counts = self.world.add(found).tolist()
+            self._used = [p for p, n in zip(self.params, counts, strict=True) if n > 0]
+        for p in self._used:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+        grads = [cast(Tensor, p.grad) for p in self._used]
+        flat = self.world.add(torch.cat([grad.reshape(-1) for grad in grads]))
+        for grad, part in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+            grad.copy_(part.view_as(grad))
+
+    def end_epoch(self) -> None:
+        """Averages running statistics, which each process took of its own samples; counters take
+        the largest."""
+        for buffer in self.model.buffers():
+            if buffer.is_floating_point():
+                self.world.add(buffer).div_(self.world.size)
+            else:
+                self.world.largest(buffer)
+
+
+def _call(collective: Callable[[], T]) -> T:
+    try:
+        return collective()
+    except RuntimeError as error:
+        raise Lost(
+            "another process of the run is gone; its own line says why",
+            where="torchrun",
+            accepted=f"the same command again ({str(error).splitlines()[0][:80]})",
+        ) from None
+
+
+class _State:
+    """The group of this process."""
+
+    world = World()
+    leading = False
+
+
+def current() -> World:
+    """The world of this process; of size 1 unless ``start`` was called under torchrun."""
+    return _State.world
+
+
+def start() -> World:
+    """Joins the processes that torchrun started.
+
+    Raises:
+        InputError: The process was not started by torchrun, or the group does not form.
+    """
+    try:
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+    except (KeyError, ValueError):
+        raise InputError(
+            "not started by torchrun",
+            where="prunebench.bench.ddp",
+            accepted="torchrun --nproc_per_node=2 -m prunebench.bench.ddp run ...",
+        ) from None
+    if size > 1:
+        cards = torch.cuda.device_count() if dist.is_nccl_available() else 0
+        if cards > local:
+            torch.cuda.set_device(local)
+        backend = "cpu:gloo,cuda:nccl" if cards > local else "gloo"
+        try:
+            dist.init_process_group(backend, timeout=_PATIENCE)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"the process group does not form ({error})", where="torchrun"
+            ) from None
+        _State.world = World(rank, size)
+    return _State.world
+
+
+def announce(job: Mapping[str, Any] | None) -> None:
+    """Process 0 tells the others to train with it; None sends them home.
+
+    Raises:
+        Lost: An earlier run broke off, so the others no longer listen.
+    """
+    if _State.world.alone:
+        return
+    if _State.leading:
+        raise Lost("an earlier run of these processes broke off", where="torchrun",
+                   accepted="the same command again")  # fmt: skip
+    # Marked after the broadcast: a job that cannot be sent leaves the others listening.
+    _call(lambda: dist.broadcast_object_list([job], src=0, device=torch.device("cpu")))
+    _State.leading = job is not None
+
+
+def settle() -> None:
+    """Process 0: the announced job ended the same way everywhere."""
+    _State.leading = False
+
+
+def listen() -> Any:
+    """The other processes: the next job, None at the end."""
+    box: list[Any] = [None]
+    _call(lambda: dist.broadcast_object_list(box, src=0, device=torch.device("cpu")))
+    return box[0]
+
+
+def finish() -> bool:
+    """Leaves the group.
+
+    Returns:
+        False where a job broke off half-way: the others may hang in it, and this process must
+        exit at once and not with 0, so that torchrun ends them.
+    """
+    if _State.world.alone:
+        return True
+    if _State.leading:
+        return False
+    dist.destroy_process_group()
+    _State.world = World()
+    return True
