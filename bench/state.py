@@ -1,0 +1,130 @@
+"""What one run holds: network, optimiser, inputs, tables, costs; and its forward passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from prunebench.bench.distributed import current
+from prunebench.bench.evaluate import forward_all
+from prunebench.bench.gradients import Reducer
+from prunebench.bench.ledger import Ledger
+from prunebench.bench.models import build_model
+from prunebench.bench.optim import make_optimizer
+from prunebench.bench.streaming import Source, open_inputs
+from prunebench.bench.tables import SampleTables
+from prunebench.bench.training import Setup
+from prunebench.methods.base import TrainView
+from prunebench.rng import Stream
+
+
+class RunState:
+    """State of one run at the end of an epoch."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup, self.world = setup, current()
+        task, recipe, device = setup.task, setup.recipe, setup.device
+        raw = task.raw
+        self.half = recipe.precision == "bf16"
+        channels_last = device.type == "cuda" or self.half
+        augment = raw.augment if recipe.augment == "dataset" else recipe.augment
+        self.inputs = open_inputs(
+            raw.train_x, raw, augment=augment, pad=recipe.pad, device=device,
+            channels_last=channels_last,
+        )  # fmt: skip
+        self.test_inputs = open_inputs(raw.test_x, raw, device=device, channels_last=channels_last)
+        self.rows = task.train.rows.to(device)
+        self.labels = task.train.labels.to(device)
+        self.model = self._build_model().to(device)
+        if channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)
+        self.optimizer: Optimizer = make_optimizer(recipe, self.model.parameters())
+        self.criterion = setup.criterion
+        self.reducer = None if self.world.alone else Reducer(self.world, self.model, self.criterion)
+        init = setup.streams.get("criterion")
+        self.criterion.begin(len(raw.train_x), raw.num_classes, device, init)
+        view = TrainView(
+            len(self.rows), raw.num_classes, self.labels, recipe.epochs, setup.clock.ratio, device
+        )
+        setup.pruner.begin(view)  # settles which tables are wanted
+        wanted = setup.pruner.signals.union(*(o.signals for o in setup.observers))
+        self.tables = SampleTables(
+            len(self.rows), setup.clock.max_epochs + 1, window=setup.pruner.window,
+            signals=wanted, plain=self.criterion.plain, history=setup.pruner.history,
+            device=device,
+        )  # fmt: skip
+        self.ledger = Ledger(
+            target=setup.clock.target,
+            num_samples=setup.clock.num_samples,
+            full_epochs=recipe.epochs,
+        )
+        self.epoch = 0
+        self.table: list[dict[str, float | int | None]] = []
+        self.kept_visits = torch.zeros(len(self.rows), dtype=torch.int64, device=device)
+        self.seconds: list[float] = []
+
+    def _build_model(self) -> nn.Module:
+        setup = self.setup
+        stream = setup.streams.get("init")
+        if setup.replica:
+            stream = stream.child("replica", setup.replica)
+        raw = setup.task.raw
+        return build_model(setup.recipe, raw.input_shape, raw.num_classes, stream)
+
+    def stream(self, name: str, step: int = 0) -> Stream:
+        """The run's stream for a purpose in the present epoch."""
+        stream = self.setup.streams.get(name, self.epoch, step)
+        return stream.child("replica", self.setup.replica) if self.setup.replica else stream
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """bf16 where the recipe asks for it."""
+        if not self.half:
+            return nullcontext()
+        return torch.autocast(self.setup.device.type, torch.bfloat16)
+
+    def test_logits(self) -> Tensor:
+        """float32 [M, C] on the test split, eval mode, clean view."""
+        rows = self.setup.task.test.rows.to(self.setup.device)
+        self.ledger.eval_forward += len(rows)
+        return self.forward(self.test_inputs, lambda r: self.test_inputs.plain(r).batch, rows)[0]
+
+    def forward(
+        self,
+        inputs: Source,
+        batches: Callable[[Tensor], Callable[[int, int], Tensor]],
+        rows: Tensor,
+        features: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Logits and features of rows in eval mode, each process computing its part.
+
+        Args:
+            inputs: Where the rows lie.
+            batches: Gives the batches of some rows, as a function of (start, stop).
+            rows: int64 [n].
+            features: Whether the features are wanted too.
+
+        Returns:
+            float32 [n, C], and float32 [n, D] or None.
+        """
+        own = rows[self.world.part(len(rows))]
+        logits, vectors = forward_all(
+            self.model, len(own), batches(own), self.autocast(),
+            features=features, size=inputs.eval_batch,
+        )  # fmt: skip
+        n = len(rows)
+        both = self.world.join(logits, n), None if vectors is None else self.world.join(vectors, n)
+        return both
+
+    def close(self) -> None:
+        """Ends decoding processes; the figures stay."""
+        self.inputs.close()
+        self.test_inputs.close()
+
+    def test_accuracy(self) -> float:
+        """Share of the test split that is classified right."""
+        labels = self.setup.task.test.labels.to(self.setup.device)
+        return float((self.test_logits().argmax(1) == labels).double().mean())
