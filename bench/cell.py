@@ -19,7 +19,7 @@ from prunebench.bench.environment import environment
 from prunebench.bench.evidence import Recorder
 from prunebench.bench.executors.base import WorkerContext
 from prunebench.bench.losses import LossRecorder
-from prunebench.bench.outputs import artifacts, diverged
+from prunebench.bench.outputs import accuracy_name, artifacts, diverged
 from prunebench.bench.plans import ConstantPlan
 from prunebench.bench.proxies import Busy, gather_evidence, standing
 from prunebench.bench.reference import resolve_reference
@@ -28,6 +28,7 @@ from prunebench.bench.store import Store
 from prunebench.bench.tasks import load_task, streams_of, with_reference_in_training
 from prunebench.bench.trainer import Trainer
 from prunebench.bench.training import Diverged, Observer, Setup
+from prunebench.bench.tuning.mark import clean_labels
 from prunebench.datasets.task import Split, Task
 from prunebench.errors import InputError, SkipCell
 from prunebench.methods.base import Criterion, EvidenceSpec, StaticPruner, Subset, kept_count
@@ -177,9 +178,8 @@ class _Cell:
         self.files, self.metrics = artifacts(trainer, predicted, self.subset)
         if losses is not None and losses.rows:
             self.files["losses.npz"] = losses.dump(trainer.rows)
-        if status == "done" and diverged(
-            float(self.metrics["test_accuracy"] or 0.0), task.raw.num_classes
-        ):
+        accuracy = float(self.metrics[accuracy_name(trainer)] or 0.0)
+        if status == "done" and diverged(accuracy, task.raw.num_classes):
             status, reason = "diverged", "final accuracy is at the level of chance"
         if recorder is not None:
             self._publish(recorder, trainer)
@@ -188,7 +188,7 @@ class _Cell:
     def _facts(self, task: Task, method: MethodInfo) -> None:
         spec = self.spec
         self.info = {
-            "test_size": len(task.test),
+            "validation_size" if task.tuning else "test_size": len(task.test),
             "train_size": len(task.train),
             "num_classes": task.raw.num_classes,
             "reference_size": len(task.reference) if task.reference is not None else 0,
@@ -205,7 +205,9 @@ class _Cell:
         spec = self.spec
         streams = streams_of(spec)
         pruner: Any = method.build({**spec.method.params, **self.options.method_params})
-        self.info["clean_labels_used"] = pruner.clean_data
+        self.info["clean_labels_used"] = clean_labels(
+            pruner.clean_data, spec.role, spec.validation.labels, spec.tuned
+        )
         if task.raw.leaks and task.reference is not None and pruner.clean_data:
             self.info["reference_leaks"] = not method.oracle
         if pruner.cautions():

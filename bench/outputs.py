@@ -25,6 +25,11 @@ def diverged(accuracy: float, num_classes: int) -> bool:
     return accuracy <= chance + DIVERGED_MARGIN * (1.0 - chance)
 
 
+def accuracy_name(trainer: Trainer) -> str:
+    """``test_accuracy``, or ``validation_accuracy`` where a tuning run has no test split."""
+    return "validation_accuracy" if trainer.setup.task.tuning else "test_accuracy"
+
+
 def npz_bytes(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
@@ -37,7 +42,7 @@ def _csv(frame: pd.DataFrame) -> bytes:
 
 def epoch_csv(trainer: Trainer) -> bytes:
     """The per-epoch table with the reference loss beside it."""
-    frame = pd.DataFrame(trainer.table)
+    frame = pd.DataFrame(trainer.table).rename(columns={"test_accuracy": accuracy_name(trainer)})
     reference = trainer.tables.reference_loss[: len(frame)].cpu().numpy()
     if np.isfinite(reference).any():
         frame["reference_loss"] = reference
@@ -51,7 +56,7 @@ def artifacts(
 
     Args:
         trainer: The finished run.
-        predicted: int64 [M], classes predicted on the test split.
+        predicted: int64 [M], classes predicted on the test split (tuning: validation split).
         subset: A static method's verdict, or None.
 
     Returns:
@@ -81,7 +86,7 @@ def artifacts(
             "class": range(classes),
             "name": task.raw.class_names,
             "kept_share": share.numpy(),
-            "test_accuracy": right.numpy(),
+            accuracy_name(trainer): right.numpy(),
         }
     )
     files = {
@@ -102,7 +107,7 @@ def _metrics(
     noisy = bool(flipped.any())
     present = share[share.isfinite()]
     return {
-        "test_accuracy": float((predicted == task.test.labels).double().mean()),
+        accuracy_name(trainer): float((predicted == task.test.labels).double().mean()),
         "worst_class_accuracy": float(right[right.isfinite()].min()),
         "realised_ratio": ledger.realised_ratio,
         "compute_ratio": ledger.compute_ratio,

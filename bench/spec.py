@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from prunebench.bench.models import check_model
 from prunebench.bench.recipe import Recipe, Scalar
 from prunebench.bench.recipes import get_recipe
+from prunebench.bench.tuning.mark import Tuned
 from prunebench.datasets.noise import parse_noise, real_rule
 from prunebench.datasets.rules import ALIASES
 from prunebench.datasets.task import DataSource
@@ -81,17 +82,23 @@ class RunSpec(_Frozen):
     replica: int = Field(0, ge=0)
     seed: int = Field(ge=0)
     role: Literal["eval", "tune"] = "eval"
+    tuned: Tuned | None = None
 
     @model_validator(mode="after")
     def _shares(self) -> RunSpec:
         if self.budget_share is not None and self.budget != "paper":
             raise ValueError("budget_share belongs to budget 'paper'")
+        if self.role == "tune" and (self.validation.size == 0 or self.tuned is not None):
+            raise ValueError("a tuning run has a validation split and no tuned options")
+        if self.tuned is not None and self.seed in self.tuned.seeds:
+            raise ValueError(f"seed {self.seed} was seen by the study that tuned the options")
         return self
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """The canonical content as JSON values."""
-        return self.model_dump(mode="json", by_alias=True)
+        """The canonical content as JSON values; ``tuned`` is left out where there is none."""
+        left_out = {"tuned"} if self.tuned is None else None
+        return self.model_dump(mode="json", by_alias=True, exclude=left_out)
 
     @cached_property
     def key(self) -> str:
@@ -129,6 +136,7 @@ class RunSpec(_Frozen):
             budget_share=None,
             proxy="shared",
             replica=replica,
+            tuned=None,
         )
 
 

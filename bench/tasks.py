@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from prunebench.bench.spec import RunSpec
 from prunebench.datasets.build import make_task
+from prunebench.datasets.imagefiles import ImageFiles
 from prunebench.datasets.noise import parse_noise
 from prunebench.datasets.task import RawData, Split, Task
 from prunebench.errors import InputError, SkipCell
@@ -66,7 +69,34 @@ def load_task(spec: RunSpec, data: Mapping[str, Any]) -> Task:
             f"noise {spec.noise.name} means {task.rule} here, the spec says {spec.noise.rule}",
             where=f"dataset {spec.dataset.name}",
         )
-    return task
+    return validation_for_test(task) if spec.role == "tune" else task
+
+
+def validation_for_test(task: Task) -> Task:
+    """The task of a tuning run: its validation split takes the place of the test split, which no
+    code of the run can then reach.
+
+    Raises:
+        InputError: There is no validation split, or the reference samples are test samples.
+    """
+    raw, validation = task.raw, task.validation
+    if validation is None:
+        raise InputError("0", where="validation.size of a tuning run", accepted="1 or more")
+    if raw.leaks and task.reference is not None:
+        raise InputError(
+            "the reference samples of this data set are its test split",
+            where="tuning",
+            accepted="reference size 0",
+        )
+    rows, x = validation.rows, raw.train_x
+    if isinstance(x, ImageFiles):
+        source = np.arange(len(x)) if x.rows is None else x.rows
+        held: Tensor | ImageFiles = replace(x, rows=source[rows.numpy()])
+    else:
+        held = x[rows]
+    test = Split(torch.arange(len(rows)), validation.labels)
+    raw = replace(raw, test_x=held, test_y=validation.labels)
+    return replace(task, raw=raw, test=test, tuning=True)
 
 
 def with_reference_in_training(task: Task) -> Task:

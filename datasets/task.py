@@ -202,6 +202,7 @@ class Task:
         rate: Realised share of wrong labels in the original training split.
         label_digest: SHA-256 of the noisy label vector of the original split (little-endian
             int64).
+        tuning: Whether the validation split stands where the test split was.
     """
 
     raw: RawData
@@ -213,6 +214,7 @@ class Task:
     rule: str
     rate: float
     label_digest: str
+    tuning: bool = False
 
     @property
     def flipped(self) -> Tensor:

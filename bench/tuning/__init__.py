@@ -1,0 +1,1 @@
+"""Tuning: Optuna studies whose trials are ordinary cells of the results folder."""
