@@ -101,6 +101,11 @@ def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
     return bounds
 
 
+def whole_batches(n: int, batch_size: int) -> int:
+    """Samples that whole batches hold (``drop_last``); all n where there is no whole batch."""
+    return n // batch_size * batch_size or n
+
+
 def selected_counts(
     bounds: list[tuple[int, int]], ratio: float, room: int | None
 ) -> list[tuple[int, int, int]]:

@@ -44,6 +44,7 @@ class CellOptions:
     Attributes:
         data: Options that open the data set on this machine (paths included).
         method_params: Options of the method that the key replaces by digests (paths).
+        weights: File of the initial weights, where the recipe names some.
         evidence: What a full-data run should record for the static methods of the grid.
         device: Torch device.
         checkpoint_s: Seconds between checkpoints; 0 makes one after every epoch.
@@ -53,6 +54,7 @@ class CellOptions:
 
     data: Mapping[str, Any] = field(default_factory=dict)
     method_params: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = ""
     evidence: EvidenceSpec = field(default_factory=EvidenceSpec)
     device: str = "cpu"
     checkpoint_s: float = 30.0
@@ -230,6 +232,7 @@ class _Cell:
         return Setup(
             task, spec.recipe, pruner, self._criterion(), streams, clock, self.device,
             replica=spec.replica, observers=observers, reference=reference,
+            weights=self.options.weights,
         )  # fmt: skip
 
     def _share(self, pruner: Any) -> float:

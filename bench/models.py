@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from typing import cast
+from typing import Any, get_type_hints
 
 import torch
+from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from torch import nn
 
 from prunebench.bench import news as _news
 from prunebench.bench import resnet as _resnet
+from prunebench.bench.compat import head_classes, split_batch_norm
 from prunebench.bench.network import (
     Builder,
     FeatureNet,
@@ -22,6 +24,7 @@ from prunebench.bench.network import (
     register_model,
 )
 from prunebench.bench.recipe import Recipe, Scalar
+from prunebench.bench.vision import TIMM, check_timm, timm_builder
 from prunebench.errors import InputError
 from prunebench.registry import MODELS
 from prunebench.rng import Stream
@@ -87,21 +90,57 @@ def mlp(shape: tuple[int, ...], num_classes: int, *, width: int = 128, depth: in
     return FeatureNet(nn.Sequential(*layers), size, num_classes)
 
 
+def builder_of(name: str) -> Builder:
+    """The builder of a registered network, or of ``timm:NAME``.
+
+    Raises:
+        UnknownName: Nothing has that name.
+        InputError: timm is missing, or has no such architecture.
+    """
+    if name.startswith(TIMM):
+        check_timm(name.removeprefix(TIMM))
+        return timm_builder(name.removeprefix(TIMM))
+    builder: Builder = MODELS.get(name).target
+    if hasattr(builder, "timm"):
+        check_timm(builder.timm)
+    return builder
+
+
 def check_model(recipe: Recipe) -> None:
     """Checks that a recipe's network exists and takes its parameters.
 
     Raises:
         InputError: It does not.
     """
-    builder = inspect.signature(MODELS.get(recipe.model).target)
+    where = f"recipe {recipe.name}: model_params"
+    builder = builder_of(recipe.model)
+    signature = inspect.signature(builder)
     try:
-        builder.bind((), 0, **recipe.model_params)
+        signature.bind((), 0, **recipe.model_params)
     except TypeError as error:
         raise InputError(
             f"model {recipe.model!r}: {error}",
-            where=f"recipe {recipe.name}: model_params",
-            accepted=", ".join(list(builder.parameters)[2:]),
+            where=where,
+            accepted=", ".join(list(signature.parameters)[2:]) or "none",
         ) from None
+    hints = _hints(builder)
+    for name, value in recipe.model_params.items():
+        try:
+            TypeAdapter(hints.get(name, Any)).validate_python(value, strict=True)
+        except PydanticSchemaGenerationError:
+            continue  # a third party's own type
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Input should be ")
+            raise InputError(
+                f"{value!r} is not accepted", where=f"{where}.{name}", accepted=reason
+            ) from None
+
+
+def _hints(builder: Builder) -> dict[str, Any]:
+    try:
+        return get_type_hints(builder, include_extras=True)
+    except NameError:  # a third party's annotation that only type checkers can resolve
+        return {}
 
 
 def build_model(
@@ -112,18 +151,20 @@ def build_model(
     Torch's initialisers read the global generator; it is forked and restored around them.
 
     Raises:
-        InputError: Unknown model or parameters that it does not take.
+        InputError: Unknown model, or parameters that it does not take.
     """
-    builder = MODELS.get(recipe.model).target
+    builder = builder_of(recipe.model)
     params: dict[str, Scalar] = recipe.model_params
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream.key & 0x7FFFFFFFFFFFFFFF)
         try:
-            model = builder(shape, num_classes, **params)
+            model = builder(shape, head_classes(recipe, num_classes), **params)
         except TypeError as error:
             raise InputError(str(error), where=f"recipe {recipe.name}: model_params") from None
     if not hasattr(model, "features") or not hasattr(model, "head"):
         raise InputError(
             f"model {recipe.model!r} lacks features(x) or head(f)", where=f"recipe {recipe.name}"
         )
-    return cast(nn.Module, model)
+    if "bn-split-2" in recipe.compat:
+        split_batch_norm(model, f"recipe {recipe.name}: compat")
+    return model

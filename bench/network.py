@@ -39,12 +39,42 @@ def register_model(name: str, *, version: int = 1) -> Callable[[Builder], Builde
 
 
 class FeatureNet(nn.Module):
-    """A body that ends in a vector, and a linear head."""
+    """A body that ends in a vector, and a linear head.
+
+    Attributes:
+        head_path: Name of the head in the library's own network, for files of weights.
+    """
+
+    head_path = "fc"
 
     def __init__(self, body: nn.Module, width: int, num_classes: int) -> None:
         super().__init__()
         self.body = body
         self.fc = nn.Linear(width, num_classes)
+
+    @classmethod
+    def around(cls, net: nn.Module, path: str) -> FeatureNet:
+        """Splits a whole network at its last linear layer, keeping all initial weights.
+
+        Args:
+            net: Gives logits; becomes the body.
+            path: Dotted name of the layer in it.
+
+        Raises:
+            InputError: There is no linear layer of that name.
+        """
+        owner, _, name = path.rpartition(".")
+        head = getattr(net.get_submodule(owner), name, None)
+        if not isinstance(head, nn.Linear):
+            raise InputError(
+                f"the network does not end in a linear layer {path!r}",
+                where="model", accepted="an architecture with one linear head",
+            )  # fmt: skip
+        setattr(net.get_submodule(owner), name, nn.Identity())
+        split = cls.__new__(cls)
+        nn.Module.__init__(split)
+        split.body, split.fc, split.head_path = net, head, path
+        return split
 
     def features(self, x: Tensor) -> Tensor:
         """float [B, width]."""

@@ -151,6 +151,13 @@ def linear_tail(progress: float, lr: float, start: float) -> float:
     return lr if progress < start else lr * max(0.0, (1.0 - progress) / (1.0 - start))
 
 
+def warm_cosine(progress: float, lr: float, warmup: float = 0.0) -> float:
+    """Half a cosine from lr to 0, after a rise from 0 in a line over the share ``warmup``."""
+    if progress < warmup:
+        return lr * progress / warmup
+    return _cosine(lr, 0.0, (progress - warmup) / (1.0 - warmup))
+
+
 def schedule(recipe: Recipe) -> Callable[[float], tuple[float, float]]:
     """The recipe's (learning rate, momentum) as a function of progress in [0, 1]."""
 
@@ -163,7 +170,7 @@ def schedule(recipe: Recipe) -> Callable[[float], tuple[float, float]]:
         elif recipe.schedule == "multi_step":
             lr = multi_step(progress, lr, recipe.milestones, recipe.gamma)
         elif recipe.schedule == "cosine":
-            lr = _cosine(lr, 0.0, progress)
+            lr = warm_cosine(progress, lr, recipe.lr_warmup)
         elif recipe.schedule == "linear_tail":
             start = recipe.milestones[0]
             lr = linear_tail(progress, lr, start)
@@ -179,10 +186,15 @@ def make_optimizer(recipe: Recipe, params: Iterable[Tensor]) -> Optimizer:
     tensors = list(params)
     if recipe.optimizer == "lars":
         return LARS(tensors, recipe.lr, recipe.momentum, recipe.weight_decay)
-    if recipe.optimizer == "adam":
-        betas = (recipe.momentum, 0.999)
-        decay = recipe.weight_decay
-        return EagerAdam(tensors, lr=recipe.lr, betas=betas, weight_decay=decay, fused=True)
+    if recipe.optimizer in ("adam", "adamw"):
+        return EagerAdam(
+            tensors,
+            lr=recipe.lr,
+            betas=(recipe.momentum, 0.999),
+            weight_decay=recipe.weight_decay,
+            decoupled_weight_decay=recipe.optimizer == "adamw",
+            fused=True,
+        )
     return EagerSGD(
         tensors,
         lr=recipe.lr,

@@ -23,8 +23,8 @@ def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, An
     """Runs one job of an executor.
 
     Args:
-        payload: ``spec``, ``data``, ``method_params``, ``evidence``, ``losses`` (see
-            ``planning.jobs``).
+        payload: ``spec``, ``data``, ``method_params``, ``weights``, ``evidence``, ``losses``
+            (see ``planning.jobs``).
         context: Settings of the grid (``root``, ``checkpoint_s``, ``retry_failed``, ``threads``).
 
     Returns:
@@ -34,6 +34,7 @@ def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, An
     options = CellOptions(
         data=payload.get("data", {}),
         method_params=payload.get("method_params", {}),
+        weights=payload.get("weights", ""),
         evidence=from_json(payload["evidence"]) if payload.get("evidence") else EvidenceSpec(),
         device=context.device,
         checkpoint_s=float(settings.get("checkpoint_s", 30.0)),

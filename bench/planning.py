@@ -51,7 +51,7 @@ def plan_jobs(cells: Sequence[Cell], losses: Sequence[int] | None = None) -> Pla
         after[cell.spec.key] = tuple(proxy.key for proxy in proxies)
         for proxy in proxies:
             needs.setdefault(proxy.key, []).append(need)
-            known.setdefault(proxy.key, Cell(proxy, cell.data, {}))
+            known.setdefault(proxy.key, Cell(proxy, cell.data, {}, cell.weights))
     first = list(needs)
     order = first + [key for key in wanted if key not in needs]
     jobs = [
@@ -75,6 +75,7 @@ def _payload(
         "spec": cell.spec.content,
         "data": dict(cell.data),
         "method_params": dict(cell.method_params),
+        "weights": cell.weights,
         "evidence": to_json(evidence) if evidence is not None else None,
         "losses": None if losses is None else list(losses),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import (
@@ -13,11 +14,24 @@ from pydantic import (
     model_validator,
 )
 
+from prunebench.registry import RECIPES
+
 Scalar = bool | int | float | str | None
 
 #: Fields that came after the first release: at their defaults they are left out of the content,
 #: so that the keys of older runs stand.
-_LATER = ("tail_momentum",)
+_LATER = ("tail_momentum", "lr_warmup", "drop_last", "normalise", "compat", "weights")
+
+#: Quirks of official loops that can be switched on (``compat``); see ``bench.compat``.
+Switch = Literal["bn-split-2", "head-100", "lr-per-epoch", "seta-lr"]
+
+#: ``Recipe.weights`` of a recipe that starts from pretrained weights nobody has named yet.
+NEEDED = "needed"
+
+
+def register_recipe(name: str, *, version: int = 1) -> Callable[[Callable[[], Recipe]], object]:
+    """Decorator that registers a function returning a recipe."""
+    return RECIPES.register(name, version=version)
 
 
 class Recipe(BaseModel):
@@ -25,8 +39,10 @@ class Recipe(BaseModel):
 
     Schedules are functions of progress in [0, 1], so they fit any number of steps. ``milestones``
     are shares of the run; ``linear_tail`` holds the rate up to the first and then takes it to 0 in
-    a line, with ``tail_momentum`` from there on. ``momentum`` is beta1 for Adam. ``warmup`` is the
-    epoch Tw after which static methods score; None means max(2, round(0.15 epochs)).
+    a line, with ``tail_momentum`` from there on; ``lr_warmup`` is the share over which ``cosine``
+    rises from 0 in a line. ``momentum`` is beta1 for Adam. ``warmup`` is the epoch Tw after which
+    static methods score; None means max(2, round(0.15 epochs)). ``weights`` is the SHA-256 of the
+    file with the initial weights: the file's path is the machine's affair.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -37,7 +53,7 @@ class Recipe(BaseModel):
     model_params: dict[str, Scalar] = Field(default_factory=dict)
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int = Field(ge=1)
-    optimizer: Literal["sgd", "lars", "adam"] = "sgd"
+    optimizer: Literal["sgd", "lars", "adam", "adamw"] = "sgd"
     lr: float = Field(gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
@@ -50,12 +66,19 @@ class Recipe(BaseModel):
     milestones: tuple[float, ...] = ()
     gamma: float = Field(0.1, gt=0)
     tail_momentum: float | None = Field(None, ge=0, lt=1)
+    lr_warmup: float = Field(0.0, ge=0, lt=1)
+    drop_last: bool = False
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    augment: Literal["dataset", "none", "crop_flip"] = "dataset"
+    augment: Literal["dataset", "none", "crop_flip", "resized_crop"] = "dataset"
+    normalise: Literal[
+        "dataset", "cifar10", "cifar10-n", "cifar100-official", "imagenet", "clothing1m-dividemix"
+    ] = "dataset"
     pad: int = Field(4, ge=0)
     precision: Literal["fp32", "bf16"] = "fp32"
     warmup: int | None = Field(None, ge=1)
     eval_every: int = Field(0, ge=0)
+    compat: tuple[Switch, ...] = ()
+    weights: str = Field("", pattern=r"^([0-9a-f]{64}|needed)?$")
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -71,6 +94,12 @@ class Recipe(BaseModel):
             raise ValueError("linear_tail needs one milestone, the share where the tail starts")
         if self.tail_momentum is not None and self.schedule != "linear_tail":
             raise ValueError("tail_momentum belongs to the schedule linear_tail")
+        if self.lr_warmup and self.schedule != "cosine":
+            raise ValueError("lr_warmup belongs to the schedule cosine")
+        if list(self.compat) != sorted(set(self.compat)):
+            raise ValueError("compat lists each switch once, in alphabetical order")
+        if {"lr-per-epoch", "seta-lr"} <= set(self.compat):
+            raise ValueError("lr-per-epoch and seta-lr exclude each other")
         return self
 
     @model_serializer(mode="wrap")

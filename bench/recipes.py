@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from prunebench.bench.recipe import Recipe
+from prunebench.bench import recipes_imagenet as _imagenet
+from prunebench.bench import recipes_paper as _paper
+from prunebench.bench.recipe import Recipe, register_recipe
 from prunebench.registry import RECIPES
 
+__all__ = ["get_recipe", "register_recipe"]
 
-def register_recipe(name: str, *, version: int = 1) -> Callable[[Callable[[], Recipe]], object]:
-    """Decorator that registers a function returning a recipe."""
-    return RECIPES.register(name, version=version)
+_REGISTERED = (_imagenet, _paper)
 
 
 def get_recipe(name: str) -> Recipe:
@@ -115,25 +114,8 @@ def cifar_small() -> Recipe:
     )
 
 
-@register_recipe("news")
-def news_recipe() -> Recipe:
-    """20 newsgroups in 7 classes, as in co-teaching+ (bhanML/coteaching_plus, main.py)."""
-    return Recipe(
-        name="news",
-        model="news-mlp",
-        epochs=200,
-        batch_size=128,
-        optimizer="adam",
-        lr=1e-3,
-        momentum=0.9,
-        weight_decay=0.0,
-        schedule="linear_tail",
-        milestones=(0.4,),
-        tail_momentum=0.1,
-    )
-
-
 @register_recipe("news-small")
 def news_small() -> Recipe:
     """The NEWS recipe in 10 epochs; the tail starts at the same share of the run."""
-    return news_recipe().model_copy(update={"name": "news-small", "epochs": 10})
+    changes = {"name": "news-small", "epochs": 10, "drop_last": False}
+    return _paper.news().model_copy(update=changes)

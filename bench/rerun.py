@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from prunebench.bench.recipe import Recipe
 from prunebench.bench.recipes import get_recipe
 from prunebench.bench.spec import Cell, RunSpec, Validation, validation_line
 from prunebench.errors import InputError
@@ -28,13 +29,16 @@ _UNSAID: dict[str, Any] = {
 }
 
 
-def recorded_cell(record: Record, data: Mapping[str, Any], file: str | None = None) -> Cell:
+def recorded_cell(
+    record: Record, data: Mapping[str, Any], file: str | None = None, weights: str | None = None
+) -> Cell:
     """The cell of a record, with the data set opened on this machine.
 
     Args:
         record: The record.
         data: Options that the key leaves out (paths).
         file: The file of a method that reads one (``scores:FILE``).
+        weights: The file of the initial weights, where the recipe names some.
 
     Raises:
         InputError: A spec of another version, a path that is missing, or other data.
@@ -53,18 +57,27 @@ def recorded_cell(record: Record, data: Mapping[str, Any], file: str | None = No
     source = source_class(**{**spec.dataset.params, **data})
     if source.identity() != spec.dataset.identity:
         raise InputError("these are other data than the record's", where=spec.dataset.name)
+    start = ""
+    if spec.recipe.weights:
+        start = _same_file(weights, spec.recipe.weights, "its initial weights", "--weights")
     argument = resolve_method(spec.method.name).target.argument
     if not argument:
-        return Cell(spec, source.params, {})
+        return Cell(spec, source.params, {}, start)
+    what = f"the {argument} of method {spec.method.name!r}"
+    found = _same_file(file, spec.method.identity, what, "--method-file")
+    return Cell(spec, source.params, {argument: found}, start)
+
+
+def _same_file(file: str | None, digest: str, what: str, flag: str) -> str:
     if file is None or not Path(file).is_file():
         raise InputError(
-            f"method {spec.method.name!r} needs its {argument}",
-            where="--method-file",
+            f"the record needs {what}",
+            where=flag,
             accepted="the file that the record was made with",
         )
-    if file_digest(file) != spec.method.identity:
+    if file_digest(file) != digest:
         raise InputError("not the file that the record was made with", where=file)
-    return Cell(spec, source.params, {argument: file})
+    return file
 
 
 def recorded_losses(record: Record) -> list[int] | None:
@@ -98,8 +111,7 @@ def command_of(record: Record) -> str | None:
     words += ["--ratio", _text(spec["ratio"]), "--seed", _text(spec["seed"])]
     words += ["--recipe", spec["recipe"]["name"], "--criterion", criterion["name"]]
     words += ["--budget", spec["budget"]]
-    named = get_recipe(spec["recipe"]["name"]).model_dump(mode="json")
-    changed = {k: v for k, v in spec["recipe"].items() if v != named.get(k)}
+    changed = _changed(spec["recipe"])
     for flag, values in (
         ("--param", spec["method"]["params"]),
         ("--recipe-param", changed),
@@ -110,6 +122,20 @@ def command_of(record: Record) -> str | None:
     if reference["size"] is not None:
         words += ["--reference-size", _text(reference["size"])]
     return shlex.join(words)
+
+
+def _changed(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a recorded recipe that differ from the recipe of that name."""
+    recipe = Recipe.model_validate(recorded)
+    named = get_recipe(recipe.name)
+    changed = {
+        name: getattr(recipe, name)
+        for name in type(recipe).model_fields
+        if getattr(recipe, name) != getattr(named, name)
+    }
+    if "weights" in changed:
+        changed["weights"] = "FILE" if recipe.weights else None
+    return changed
 
 
 def _named(name: str, target: Any) -> str:

@@ -11,8 +11,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from prunebench.bench.models import check_model
-from prunebench.bench.recipe import Recipe, Scalar
+from prunebench.bench.recipe import NEEDED, Recipe, Scalar
 from prunebench.bench.recipes import get_recipe
+from prunebench.bench.weights import weights_digest
 from prunebench.bench.tuning.mark import Tuned
 from prunebench.datasets.noise import parse_noise, real_rule
 from prunebench.datasets.rules import ALIASES
@@ -88,6 +89,8 @@ class RunSpec(_Frozen):
     def _shares(self) -> RunSpec:
         if self.budget_share is not None and self.budget != "paper":
             raise ValueError("budget_share belongs to budget 'paper'")
+        if self.recipe.weights == NEEDED:
+            raise ValueError("the recipe names no weights to start from")
         if self.role == "tune" and (self.validation.size == 0 or self.tuned is not None):
             raise ValueError("a tuning run has a validation split and no tuned options")
         if self.tuned is not None and self.seed in self.tuned.seeds:
@@ -198,11 +201,13 @@ class Cell:
         spec: The run.
         data: Options of the data set, paths included.
         method_params: Options of the method that the key replaces by digests.
+        weights: File of the initial weights, which the key names by its digest; empty for none.
     """
 
     spec: RunSpec
     data: Mapping[str, Any]
     method_params: Mapping[str, Any]
+    weights: str = ""
 
 
 def noise_setting(text: str, source: DataSource, params: Mapping[str, Any]) -> NoiseSetting:
@@ -262,6 +267,7 @@ def build_cell(
     options = resolve(info.options, {**info.fixed, **(params or {})}, f"{where}: {info.name}")
     argument = info.target.argument
     paths = {name: options.pop(name) for name in (argument,) if name in options}
+    digest, weights = weights_digest(chosen, recipe_params or {}, where)
     losses = resolve(loss.target.options, criterion_params or {}, f"{where}: {criterion}")
     if info.ratios == "zero" and ratio != 0:
         raise InputError(
@@ -285,7 +291,7 @@ def build_cell(
                 identity=_digest_of(paths[argument], info.name) if paths else "",
             ),
             criterion=Named(name=criterion, version=str(loss.version), params=losses),
-            recipe=Recipe(**{**chosen.model_dump(), **(recipe_params or {})}),
+            recipe=Recipe(**{**chosen.model_dump(), **(recipe_params or {}), "weights": digest}),
             ratio=ratio,
             seed=seed,
             **fields,
@@ -293,7 +299,7 @@ def build_cell(
     except ValidationError as error:
         raise validation_line(error, where) from None
     check_model(spec.recipe)
-    return Cell(spec, source.params, paths)
+    return Cell(spec, source.params, paths, weights)
 
 
 def build_spec(**fields: Any) -> RunSpec:

@@ -36,7 +36,7 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class Setup:
-    """What one training run is made of."""
+    """What one training run is made of; ``weights`` is the file the recipe starts from."""
 
     task: Task
     recipe: Recipe
@@ -48,6 +48,7 @@ class Setup:
     replica: int = 0
     observers: Sequence[Observer] = ()
     reference: Split | None = None
+    weights: str = ""
 
 
 class Diverged(Exception):

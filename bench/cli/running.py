@@ -157,6 +157,7 @@ def _show_record(record: Any, store: Any) -> None:
 @click.option(
     "--method-file", default=None, metavar="FILE", help="Where the file of `scores:FILE` lies here."
 )
+@click.option("--weights", default=None, metavar="FILE", help="Where the initial weights lie here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 @execution_options
 @click.pass_context
@@ -178,7 +179,7 @@ def rerun(ctx: click.Context, /, key: str, **values: Any) -> None:
     into, as_json = values.pop("into"), values.pop("as_json")
     where = parse_params(values.pop("dataset_params"), "--dataset-param")
     settings = running(ctx, {**values, "no_mlflow": True}, 1, inline=True)
-    cell = recorded_cell(old, where, values.pop("method_file"))
+    cell = recorded_cell(old, where, values.pop("method_file"), values.pop("weights"))
     with tempfile.TemporaryDirectory(prefix="prunebench-rerun-") as scratch:
         target = Store(Path(into or scratch))
         code = tell(run_cells([cell], target, settings, recorded_losses(old)))
