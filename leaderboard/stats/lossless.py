@@ -13,7 +13,7 @@ from scipy import special
 
 from prunebench.leaderboard.stats.intervals import MIN_FOR_INTERVAL, t_quantile
 from prunebench.leaderboard.stats.paired import paired_t
-from prunebench.leaderboard.stats.pooled import ByCell, flatten, pooled_cells
+from prunebench.leaderboard.stats.pooled import ByCell, flatten, moments
 from prunebench.leaderboard.stats.signflip import codes, flip_p, floor_of, unit_sums
 
 
@@ -61,15 +61,15 @@ def non_inferior(
     """
     if not margin > 0:
         raise ValueError(f"the margin must be positive, got {margin}")
-    if not isinstance(d, Mapping) and all(np.ndim(value) == 0 for value in d):  # type: ignore[union-attr, arg-type]
+    if not isinstance(d, Mapping) and all(np.ndim(value) == 0 for value in d):  # type: ignore[union-attr]
         found = paired_t(d)  # type: ignore[arg-type]
         if found.t is None or found.sd is None or found.n < MIN_FOR_INTERVAL:
             return _by_signs(d, found.mean, margin, confidence)  # type: ignore[arg-type]
         se, df, mean = found.sd / math.sqrt(found.n), float(found.df), found.mean
     else:
-        pooled = pooled_cells(d, clusters)
+        flat = flatten(d, clusters)
+        pooled = moments(flat)
         if pooled.df is None:
-            flat = flatten(d, clusters)
             return _by_signs(flat.d, pooled.mean, margin, confidence, flat.units, flat.cell)
         se, df, mean = pooled.se, pooled.df, pooled.mean
     p = float(special.stdtr(df, -(mean + margin) / se))

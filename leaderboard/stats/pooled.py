@@ -52,6 +52,15 @@ class PooledCells:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """Mean, standard error and degrees of freedom; ``df`` is None without spread."""
+
+    mean: float
+    se: float
+    df: float | None
+
+
+@dataclass(frozen=True)
 class Flat:
     """Differences of all cells in one line, with the integer codes of cell, cluster and seed."""
 
@@ -124,21 +133,28 @@ def pooled_cells(
         ValueError: As :func:`flatten`.
     """
     flat = flatten(d_by_cell, clusters)
+    found = moments(flat)
+    flips = sign_flip(flat.d, flat.units, flat.cell, seed)
+    head = (max(flat.cell) + 1, len(flat.d), flat.dropped, found.mean, found.se)
+    if found.df is None:
+        return PooledCells(*head, None, None, None, None, None, flips)
+    t = found.mean / found.se
+    half = t_quantile((1 + confidence) / 2, found.df) * found.se
+    p = 2 * float(special.stdtr(found.df, -abs(t)))
+    return PooledCells(*head, found.df, found.mean - half, found.mean + half, t, p, flips)
+
+
+def moments(flat: Flat) -> Moments:
+    """Mean of the cell means, its standard error over seeds and Satterthwaite's df."""
     d, cell = np.array(flat.d), np.array(flat.cell)
     sizes = np.bincount(cell)
     means = np.bincount(cell, d) / sizes
-    mean = float(means.mean())
     variances, freedoms = _variances(flat, d, cell, sizes, means)
     variance = float(variances.sum())
-    flips = sign_flip(d, flat.units, cell, seed)
-    head = (sizes.size, d.size, flat.dropped, mean, math.sqrt(variance))
-    if math.sqrt(variance) <= _NO_SPREAD * max(1.0, float(np.abs(d).max())):
-        return PooledCells(*head, None, None, None, None, None, flips)
-    df = variance**2 / float((variances**2 / freedoms).sum())
-    t = mean / head[-1]
-    half = t_quantile((1 + confidence) / 2, df) * head[-1]
-    p = 2 * float(special.stdtr(df, -abs(t)))
-    return PooledCells(*head, df, mean - half, mean + half, t, p, flips)
+    se = math.sqrt(variance)
+    if se <= _NO_SPREAD * max(1.0, float(np.abs(d).max())):
+        return Moments(float(means.mean()), se, None)
+    return Moments(float(means.mean()), se, variance**2 / float((variances**2 / freedoms).sum()))
 
 
 def _variances(
