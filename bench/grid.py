@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from prunebench.bench.recipe import Scalar
-from prunebench.bench.spec import Cell, HeldOut, build_cell, validation_line
+from prunebench.bench.spec import Cell, HeldOut, build_cell, open_source, validation_line
 from prunebench.errors import InputError, nearest
 from prunebench.methods.compose import resolve_method
 
@@ -127,10 +127,16 @@ def _field_error(error: ValidationError, where: str) -> InputError:
     return validation_line(error, where)
 
 
-def expand(grid: Grid, where: str) -> list[Cell]:
+def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list[Cell]:
     """All cells of a grid, each once, in a fixed order.
 
     Methods that train on everything (``full``) appear once whatever the ratios.
+
+    Args:
+        grid: The grid.
+        where: Its file, for messages.
+        absent: Where given, data sets whose files are not here are noted in it with what is
+            missing, and their cells get keys that hold on no machine: good for counting only.
 
     Raises:
         InputError: A name, option or value that is not accepted, with the file's name.
@@ -139,7 +145,7 @@ def expand(grid: Grid, where: str) -> list[Cell]:
     for block in grid.block or [Block()]:
         merged = _merge(grid, block)
         _check_params(merged, where)
-        for cell in _product(merged, where):
+        for cell in _product(merged, where, absent):
             cells.setdefault(cell.spec.key, cell)
     return list(cells.values())
 
@@ -162,7 +168,7 @@ def _check_params(block: Block, where: str) -> None:
             )  # fmt: skip
 
 
-def _product(block: Block, where: str) -> Iterator[Cell]:
+def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterator[Cell]:
     for name in ("dataset", "method"):
         if not getattr(block, name):
             raise InputError(f"field {name!r} is missing", where=where)
@@ -174,6 +180,9 @@ def _product(block: Block, where: str) -> Iterator[Cell]:
     for name in ("budget_share", "reference", "proxy"):
         if getattr(block, name) is not None:
             common[name] = getattr(block, name)
+    identities = {
+        name: _identity(name, block.dataset_params or {}, absent) for name in block.dataset or []
+    }
     for dataset, criterion, noise, seed, method in axes:
         whole = resolve_method(method).ratios == "zero"
         for ratio in [0.0] if whole else (block.ratio or [0.0]):
@@ -186,8 +195,21 @@ def _product(block: Block, where: str) -> Iterator[Cell]:
                     recipe=block.recipe, criterion=criterion, params=params,
                     dataset_params=block.dataset_params, recipe_params=block.recipe_params,
                     criterion_params=(block.criterion_params or {}).get(criterion),
-                    noise_params=block.noise_params, where=where, **extra,
+                    noise_params=block.noise_params, identity=identities[dataset], where=where,
+                    **extra,
                 )  # fmt: skip
+
+
+def _identity(dataset: str, params: dict[str, Scalar], absent: dict[str, str] | None) -> str:
+    """Content identity of a data set, read once for all its cells."""
+    source = open_source(dataset, params)
+    try:
+        return source.identity()
+    except InputError as error:
+        if absent is None:
+            raise
+        absent[dataset] = str(error)
+        return "absent"
 
 
 def _options(table: dict[str, Axis]) -> Iterator[dict[str, Scalar]]:

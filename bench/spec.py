@@ -240,6 +240,7 @@ def build_cell(
     recipe_params: Mapping[str, Any] | None = None,
     criterion_params: Mapping[str, Any] | None = None,
     noise_params: Mapping[str, Any] | None = None,
+    identity: str | None = None,
     where: str = "run",
     **fields: Any,
 ) -> Cell:
@@ -254,6 +255,7 @@ def build_cell(
         recipe: Recipe name; the data set's own by default.
         criterion: ``ce``, ``sop`` or ``sop+``.
         params: Options of the method; the other ``*_params`` likewise.
+        identity: Content identity of the data set where it is known; read from its files else.
         where: Prefix of error lines (a file and entry, say).
         fields: Further fields of ``RunSpec``.
 
@@ -281,7 +283,7 @@ def build_cell(
                 name=source.name,
                 version=str(source.version),
                 params=source.portable(),
-                identity=source.identity(),
+                identity=source.identity() if identity is None else identity,
             ),
             noise=noise_setting(noise, source, noise_params or {}),
             method=Named(

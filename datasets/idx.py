@@ -22,6 +22,7 @@ from prunebench.datasets.files import (
     limited_rows,
     require,
 )
+from prunebench.datasets.outline import Outline
 from prunebench.datasets.task import DataSource, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
@@ -111,6 +112,11 @@ class Idx(DataSource):
         paths = self._paths()
         for images, labels in (paths[:2], paths[2:]):
             self._labels(labels, len(read_idx(images)))
+
+    def outline(self) -> Outline:
+        """60,000 and 10,000 images, or fewer by option."""
+        full = Outline(60_000, 10_000, (1, 28, 28), len(self.classes))
+        return full.limited(self.limit, self.test_limit)
 
     def asymmetric_rule(self) -> str:
         """The rule of the data set."""

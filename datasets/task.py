@@ -13,6 +13,7 @@ from torch import Tensor
 
 from prunebench.datasets.files import DataFile
 from prunebench.datasets.imagefiles import ImageFiles
+from prunebench.datasets.outline import Outline
 from prunebench.options import Option, Value, resolve
 from prunebench.registry import DATASETS
 
@@ -145,6 +146,11 @@ class DataSource(ABC):
             InputError: The files have to be put in place by hand; the line says which and where.
         """
         return self.folder()
+
+    def outline(self) -> Outline | None:
+        """Sizes and shape of the published files under these options; None where only the files
+        tell. For estimates: nothing that trains reads it."""
+        return None
 
     def asymmetric_rule(self) -> str:
         """Rule id that ``asymmetric`` means here; cheap, and equal to the loaded data's."""
