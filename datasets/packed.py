@@ -54,6 +54,14 @@ def _check_labels(train: Pack, test: Pack) -> int:
                 where=f"{pack.path}: label",
                 accepted=f"{wanted}, the classes of {train.path.name}",
             )
+    for name, human in train.human.items():
+        bad = np.flatnonzero((human < 0) | (human >= classes))
+        if len(bad):
+            raise InputError(
+                f"{human[bad[0]]} at image {bad[0]} of {name!r}",
+                where=f"{train.path}: human",
+                accepted=wanted,
+            )
     seen = np.zeros(classes, dtype=bool)
     seen[train.label] = True
     if not train.class_names and not seen.all():
@@ -113,6 +121,14 @@ class Packed(DataSource):
             return self.asymmetric
         return default_asymmetric(read_pack(locate(self.path)[0]).groups or None)
 
+    def folder(self) -> Path:
+        """The folder with both files."""
+        return locate(self.path)[0].parent
+
+    def variants(self) -> tuple[str, ...]:
+        """Names of the human labels in the training file."""
+        return tuple(read_pack(locate(self.path)[0]).human)
+
     def load(self) -> RawData:
         train_path, test_path = locate(self.path)
         train, test = read_pack(train_path), read_pack(test_path)
@@ -127,6 +143,7 @@ class Packed(DataSource):
             )
         mean, std = channel_stats(train_x)
         groups = train.groups or None
+        rows = limited_rows(len(train), self.limit)
         content = f"{self.identity()} {self.limit} {self.test_limit}"
         automatic = "crop_flip" if min(train_x.shape[2:]) >= 16 else "none"
         return RawData(
@@ -142,6 +159,7 @@ class Packed(DataSource):
             mean=train.mean or mean,
             std=train.std or std,
             augment=automatic if self.augment == "auto" else self.augment,
+            human={name: torch.from_numpy(y[rows]) for name, y in train.human.items()},
             licence="as the origin of the files says",
         )
 

@@ -2,16 +2,19 @@
 
 Keys: ``jpeg`` uint8 (JPEG or PNG files concatenated), ``offset`` int64 [N+1], ``label`` uint8 or
 int64 [N]; image i is ``jpeg[offset[i]:offset[i+1]]``. Optional: ``class_names`` unicode [C],
-``groups`` integers [C], ``mean`` and ``std`` floats [3]. Nothing in it is ever unpickled.
+``groups`` integers [C], ``mean`` and ``std`` floats [3], and labels with real noise: ``human``
+uint8 or int64 [V, N] under the V names ``human_names``. Nothing in it is ever unpickled.
 """
 
 from __future__ import annotations
 
-import io
 import math
+import os
+import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,12 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.errors import InputError
-from prunebench.record import write_atomic
 
 Array = NDArray[Any]
 
 _REQUIRED = ("jpeg", "offset", "label")
-_OPTIONAL = ("class_names", "groups", "mean", "std")
+_OPTIONAL = ("class_names", "groups", "mean", "std", "human", "human_names")
 _HEADER_LIMIT = 65_536
 
 
@@ -42,6 +44,7 @@ class Pack:
         groups: C super-class ids, or empty.
         mean: Three numbers, or empty.
         std: Three numbers, or empty.
+        human: Labels with real noise by name, int64 [N].
     """
 
     path: Path
@@ -52,6 +55,7 @@ class Pack:
     groups: tuple[int, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    human: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -94,6 +98,7 @@ def read_pack(path: Path) -> Pack:
         groups=tuple(_extra(arrays, "groups", "iu", path)),
         mean=_channels(arrays, "mean", path),
         std=_channels(arrays, "std", path),
+        human=_human(arrays, path),
     )
 
 
@@ -178,58 +183,103 @@ def _channels(arrays: dict[str, Array], key: str, path: Path) -> tuple[float, ..
     return tuple(values)
 
 
+def _human(arrays: dict[str, Array], path: Path) -> dict[str, NDArray[np.int64]]:
+    if "human" not in arrays:
+        return {}
+    array, names = arrays["human"], _extra(arrays, "human_names", "U", path)
+    wanted = (len(set(names)), len(arrays["label"]))
+    if str(array.dtype) not in ("uint8", "int64") or array.shape != wanted:
+        raise InputError(
+            f"{array.dtype} of shape {array.shape} for {len(names)} names",
+            where=f"{path}: human",
+            accepted=f"uint8 or int64 {list(wanted)}, a row for each of the human_names",
+        )
+    return dict(zip(names, array.astype(np.int64), strict=True))
+
+
 def write_packed(
     path: str | Path,
-    images: Tensor | Sequence[bytes],
+    images: Tensor | Iterable[bytes],
     labels: Sequence[int] | NDArray[np.int64] | Tensor,
     *,
     class_names: Sequence[str] = (),
     groups: Sequence[int] = (),
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
+    human: Mapping[str, Sequence[int] | NDArray[np.int64] | Tensor] | None = None,
 ) -> None:
     """Writes a packed file atomically; the same content gives the same bytes.
 
     Args:
         path: File to write, ``train.npz`` or ``test.npz`` by custom.
-        images: uint8 [N, 1 or 3, H, W], stored lossless as PNG; or N encoded JPEG or PNG files.
+        images: uint8 [N, 1 or 3, H, W], stored lossless as PNG; or N encoded JPEG or PNG files,
+            of which one is in memory at a time.
         labels: N class ids >= 0.
         class_names: C names, where known.
         groups: Super-class id of each class, where known.
         mean: Per channel, of pixels in [0, 1]; measured at loading where left out.
         std: Per channel.
+        human: Labels with real noise by name, N each.
 
     Raises:
         InputError: What is given breaks the format.
     """
-    encoded = list(_encoded(images) if isinstance(images, Tensor) else images)
-    sizes = np.array([len(image) for image in encoded], dtype=np.int64)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoded = _encoded(images) if isinstance(images, Tensor) else images
+    with tempfile.TemporaryFile(dir=path.parent) as blob:
+        sizes = np.array([blob.write(image) for image in encoded], dtype=np.int64)
+        blob.flush()
+        some = sizes.sum() > 0
+        arrays: dict[str, Array] = {
+            "jpeg": np.memmap(blob, np.uint8, "r") if some else np.empty(0, np.uint8),
+            "offset": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            "label": _ids(labels, f"{path}: label"),
+        }
+        extras: dict[str, Array] = {
+            "class_names": np.array(class_names, dtype=np.str_),
+            "groups": np.array(groups, dtype=np.int64),
+            "mean": np.array(mean, dtype=np.float64),
+            "std": np.array(std, dtype=np.float64),
+        }
+        if human:
+            rows = [_ids(row, f"{path}: human") for row in human.values()]
+            extras["human"] = np.stack(rows) if len({len(r) for r in rows}) == 1 else rows[0]
+            extras["human_names"] = np.array(list(human), dtype=np.str_)
+        arrays |= {key: array for key, array in extras.items() if len(array)}
+        _check_images(arrays, path)
+        for key in ("mean", "std"):
+            _channels(arrays, key, path)
+        _human(arrays, path)
+        with _replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+            for key, array in arrays.items():
+                # A ZipInfo of its own carries the fixed date 1980-01-01: no clock in the bytes.
+                with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _ids(labels: Any, where: str) -> Array:
     ids = np.asarray(labels)
     if ids.dtype.kind not in "iu":
-        raise InputError(f"{ids.dtype} labels", where=f"{path}: label", accepted="integers")
+        raise InputError(f"{ids.dtype} labels", where=where, accepted="integers")
     small = ids.size and ids.min() >= 0 and ids.max() < 256
-    arrays: dict[str, Array] = {
-        "jpeg": np.frombuffer(b"".join(encoded), dtype=np.uint8),
-        "offset": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        "label": ids.astype(np.uint8 if small else np.int64),
-    }
-    extras: dict[str, Array] = {
-        "class_names": np.array(class_names, dtype=np.str_),
-        "groups": np.array(groups, dtype=np.int64),
-        "mean": np.array(mean, dtype=np.float64),
-        "std": np.array(std, dtype=np.float64),
-    }
-    arrays |= {key: array for key, array in extras.items() if len(array)}
-    _check_images(arrays, Path(path))
-    for key in ("mean", "std"):
-        _channels(arrays, key, Path(path))
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for key, array in arrays.items():
-            # A ZipInfo of its own carries the fixed date 1980-01-01: no clock in the bytes.
-            with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
-    write_atomic(Path(path), buffer.getvalue())
+    return ids.astype(np.uint8 if small else np.int64)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of another once it is whole (``record.write_atomic``, for
+    what does not fit into memory)."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def _encoded(images: Tensor) -> Iterator[bytes]:
