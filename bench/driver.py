@@ -84,11 +84,19 @@ def run_cells(
     store: Store,
     running: Running,
     losses: Sequence[int] | None = None,
+    executor: LocalExecutor | None = None,
 ) -> Report:
     """Runs every cell whose record does not stand yet.
 
     A scoring run is repeated, its record kept, only where a cell still to be run needs evidence
     that is not there. The results folder is made once the data sets have been looked at.
+
+    Args:
+        cells: What is wanted.
+        store: The results folder.
+        running: How to run it.
+        losses: Epochs whose per-sample losses every cell stores; ``[]`` for all, None for none.
+        executor: One of ``make_executor`` to use again; None makes one for this call.
 
     Raises:
         InputError: Bad settings or data, or a results folder that cannot be written.
@@ -126,28 +134,33 @@ def run_cells(
             if event.kind == "finished" and mirror is not None:
                 mirror(event.key)
 
-        executor = LocalExecutor(
-            slots=running.workers,
-            threads=running.threads,
-            devices=running.devices,
-            slots_per_device=running.slots_per_device,
-            time_limit_s=running.time_limit_s,
-            plugins=running.plugins,
-            settings={
-                "root": str(store.root),
-                "checkpoint_s": running.checkpoint_s,
-                "retry_failed": running.retry_failed,
-                "threads": running.threads,
-            },
-            on_lost=lambda job, status, reason: record_lost(store, job, status, reason),
-            inline=running.inline and running.time_limit_s is None,
-            log_dir=None if running.inline else store.root / "logs",
-        )
-        outcomes = executor.run(jobs, on_event)
+        outcomes = (executor or make_executor(store, running)).run(jobs, on_event)
         # Standing scoring runs go along in case their evidence is gone; they are no news.
         report.outcomes = [outcome for outcome in outcomes if outcome.key in open_keys]
     sweep(store)
     return report
+
+
+def make_executor(store: Store, running: Running, keep: bool = False) -> LocalExecutor:
+    """The executor of a results folder; ``keep`` as in ``LocalExecutor``."""
+    return LocalExecutor(
+        slots=running.workers,
+        threads=running.threads,
+        devices=running.devices,
+        slots_per_device=running.slots_per_device,
+        time_limit_s=running.time_limit_s,
+        plugins=running.plugins,
+        settings={
+            "root": str(store.root),
+            "checkpoint_s": running.checkpoint_s,
+            "retry_failed": running.retry_failed,
+            "threads": running.threads,
+        },
+        on_lost=lambda job, status, reason: record_lost(store, job, status, reason),
+        inline=running.inline and running.time_limit_s is None,
+        log_dir=None if running.inline else store.root / "logs",
+        keep=keep,
+    )
 
 
 def sweep(store: Store) -> None:

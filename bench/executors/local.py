@@ -40,6 +40,7 @@ class LocalExecutor(Executor):
         inline: Run in this process, with one slot; also set by PRUNEBENCH_INLINE=1.
         log_dir: Folder for what workers print (default: the driver's stderr).
         grace_s: Seconds between asking a worker to end and killing it.
+        keep: Workers wait for the next run until ``close``; starting one takes seconds.
 
     Raises:
         InputError: A number out of range, or inline with more than one slot or a time limit.
@@ -60,6 +61,7 @@ class LocalExecutor(Executor):
         inline: bool = False,
         log_dir: Path | None = None,
         grace_s: float = 3.0,
+        keep: bool = False,
     ) -> None:
         self.devices = tuple(devices)
         room = len(self.devices) * slots_per_device
@@ -81,6 +83,7 @@ class LocalExecutor(Executor):
         self.launch = Launch(run, threads, tuple(plugins), dict(settings or {}), log_dir)
         self.time_limit_s, self.attempts = time_limit_s, attempts
         self.on_lost, self.grace_s = on_lost, grace_s
+        self.keep, self._waiting = keep, list[_Slot]()
 
     def run(self, jobs: Sequence[Job], on_event: OnEvent) -> list[Outcome]:
         """See ``Executor.run``."""
@@ -89,7 +92,17 @@ class LocalExecutor(Executor):
             return InlineExecutor(
                 launch.run, self.devices[0], launch.plugins, launch.settings, self.on_lost
             ).run(jobs, on_event)
-        return _Run(self, Book(jobs, on_event, self.on_lost)).loop()
+        run = _Run(self, Book(jobs, on_event, self.on_lost), self._waiting)
+        self._waiting = []
+        outcomes = run.loop()
+        if self.keep:
+            self._waiting = run.slots
+        return outcomes
+
+    def close(self) -> None:
+        """Ends the workers that wait for a further run."""
+        _stop(self._waiting, self.grace_s)
+        self._waiting = []
 
 
 @dataclass
@@ -110,22 +123,25 @@ class _Slot:
 class _Run:
     """One run: hands out jobs, listens to the workers, buries the dead."""
 
-    def __init__(self, executor: LocalExecutor, book: Book) -> None:
+    def __init__(self, executor: LocalExecutor, book: Book, waiting: list[_Slot]) -> None:
         self.executor, self.book = executor, book
         devices = executor.devices
-        self.slots = [_Slot(n, devices[n % len(devices)]) for n in range(executor.slots)]
+        self.slots = waiting or [_Slot(n, devices[n % len(devices)]) for n in range(executor.slots)]
         self.failed_starts, self.greeted = 0, False
 
     def loop(self) -> list[Outcome]:
         with Interrupt() as interrupt:
+            ended = False
             try:
                 while self.book.queue.open:
                     self._hand_out()
                     self._listen(interrupt)
                     if interrupt.pending:
                         raise KeyboardInterrupt
+                ended = True
             finally:
-                self._stop()
+                if not (ended and self.executor.keep):
+                    _stop(self.slots, self.executor.grace_s)
         return self.book.outcomes()
 
     def _hand_out(self) -> None:
@@ -225,17 +241,18 @@ class _Run:
         if self.failed_starts >= limit and not any(other.job for other in self.slots):
             raise InputError(f"workers do not start: {cause(code)}", where=self.executor.launch.run)
 
-    def _stop(self) -> None:
-        workers = [slot.worker for slot in self.slots if slot.worker is not None]
-        try:
-            for slot in self.slots:
-                if slot.worker is not None:
-                    slot.worker.hang_up()
-                    if slot.job is not None:
-                        slot.worker.terminate()
-            end = time.monotonic() + self.executor.grace_s
-            while any(w.exit_code() is None for w in workers) and time.monotonic() < end:
-                time.sleep(0.01)
-        finally:
-            for worker in workers:
-                worker.close()
+
+def _stop(slots: Sequence[_Slot], grace_s: float) -> None:
+    workers = [slot.worker for slot in slots if slot.worker is not None]
+    try:
+        for slot in slots:
+            if slot.worker is not None:
+                slot.worker.hang_up()
+                if slot.job is not None:
+                    slot.worker.terminate()
+        end = time.monotonic() + grace_s
+        while any(w.exit_code() is None for w in workers) and time.monotonic() < end:
+            time.sleep(0.01)
+    finally:
+        for worker in workers:
+            worker.close()
