@@ -16,6 +16,7 @@ from prunebench.bench.claims import Claims
 from prunebench.bench.evaluate import forward_all
 from prunebench.bench.evidence import MANIFEST, Damaged, read_manifest, verify
 from prunebench.bench.models import build_model
+from prunebench.bench.normalise import with_statistics
 from prunebench.bench.optim import one_cycle
 from prunebench.bench.recipe import Recipe
 from prunebench.bench.streaming import open_inputs
@@ -70,6 +71,7 @@ def train_encoder(
         trained (each view counts).
     """
     augment = raw.augment if recipe.augment == "dataset" else recipe.augment
+    raw = with_statistics(raw, recipe.normalise)
     inputs = open_inputs(raw.train_x, raw, augment=augment, pad=recipe.pad, device=device)
     model = build_model(recipe, raw.input_shape, raw.num_classes, streams.get("init"))
     net = cast(Any, model.to(device))
@@ -124,6 +126,8 @@ def encoder_key(cell: _Cell) -> str:
             "model_params": recipe.model_params,
             "epochs": recipe.epochs,
             "augment": recipe.augment,
+            **({} if recipe.normalise == "dataset" else {"normalise": recipe.normalise}),
+            **({"compat": recipe.compat} if recipe.compat else {}),
         }
     )
 

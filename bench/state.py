@@ -9,15 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from prunebench.bench.compat import head_classes
 from prunebench.bench.distributed import current
 from prunebench.bench.evaluate import forward_all
 from prunebench.bench.gradients import Reducer
 from prunebench.bench.ledger import Ledger
 from prunebench.bench.models import build_model
+from prunebench.bench.normalise import with_statistics
 from prunebench.bench.optim import make_optimizer
 from prunebench.bench.streaming import Source, open_inputs
 from prunebench.bench.tables import SampleTables
 from prunebench.bench.training import Setup
+from prunebench.bench.weights import start_from
 from prunebench.methods.base import TrainView
 from prunebench.rng import Stream
 
@@ -28,7 +31,7 @@ class RunState:
     def __init__(self, setup: Setup) -> None:
         self.setup, self.world = setup, current()
         task, recipe, device = setup.task, setup.recipe, setup.device
-        raw = task.raw
+        raw = with_statistics(task.raw, recipe.normalise)
         self.half = recipe.precision == "bf16"
         channels_last = device.type == "cuda" or self.half
         augment = raw.augment if recipe.augment == "dataset" else recipe.augment
@@ -46,7 +49,8 @@ class RunState:
         self.criterion = setup.criterion
         self.reducer = None if self.world.alone else Reducer(self.world, self.model, self.criterion)
         init = setup.streams.get("criterion")
-        self.criterion.begin(len(raw.train_x), raw.num_classes, device, init)
+        outputs = head_classes(recipe, raw.num_classes)
+        self.criterion.begin(len(raw.train_x), outputs, device, init)
         view = TrainView(
             len(self.rows), raw.num_classes, self.labels, recipe.epochs, setup.clock.ratio, device
         )
@@ -73,7 +77,9 @@ class RunState:
         if setup.replica:
             stream = stream.child("replica", setup.replica)
         raw = setup.task.raw
-        return build_model(setup.recipe, raw.input_shape, raw.num_classes, stream)
+        model = build_model(setup.recipe, raw.input_shape, raw.num_classes, stream)
+        start_from(model, setup.recipe, setup.weights)
+        return model
 
     def stream(self, name: str, step: int = 0) -> Stream:
         """The run's stream for a purpose in the present epoch."""

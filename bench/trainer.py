@@ -14,7 +14,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from prunebench.bench.budget import batch_bounds, selected_counts
+from prunebench.bench.budget import batch_bounds, selected_counts, whole_batches
+from prunebench.bench.compat import schedule_point
 from prunebench.bench.diagnostics import epoch_diagnostics
 from prunebench.bench.optim import schedule, set_schedule
 from prunebench.bench.plans import check_plan
@@ -90,8 +91,10 @@ class Trainer(RunState):
     def _steps(self, plan: Plan) -> tuple[Tensor, float]:
         """Runs the optimiser over a plan; returns the positions visited and the last lr."""
         setup, clock, ledger = self.setup, self.setup.clock, self.ledger
-        room = clock.room(ledger.trained)
+        recipe, room, started = setup.recipe, clock.room(ledger.trained), ledger.trained
         order = self.stream("order").bits(self.rows[plan.indices]).argsort(stable=True)
+        if recipe.drop_last:
+            order = order[: whole_batches(len(order), recipe.batch_size)]
         index = plan.indices[order]
         weights = None if plan.weights is None else plan.weights[order]
         pruner, world = setup.pruner, self.world
@@ -100,7 +103,7 @@ class Trainer(RunState):
             index = index[:room]
             weights = None if weights is None else weights[:room]
         world.agree(f"the plan of epoch {self.epoch}", (index, weights, plan.forward_only))
-        bounds = batch_bounds(len(index), setup.recipe.batch_size)
+        bounds = batch_bounds(len(index), recipe.batch_size)
         batches = (
             selected_counts(bounds, clock.ratio, room)
             if selecting
@@ -114,13 +117,16 @@ class Trainer(RunState):
             local, local_weights = index[mine], None if weights is None else weights[mine]
         rows, labels = self.rows[local], self.labels[local]
         inputs = self.inputs.epoch(rows, self.stream("augment"))
-        rate = schedule(setup.recipe)
+        rate = schedule(recipe)
         visited: list[Tensor] = []
         trained: list[Tensor] = []
         lr = 0.0
         self.model.train()
         for step, ((start, stop, k), (a, b)) in enumerate(zip(batches, bounds, strict=True)):
-            lr, momentum = rate(clock.fraction(self.epoch, step / len(batches), ledger.trained))
+            point = schedule_point(
+                recipe, step, len(batches), started, ledger.trained, clock.num_samples
+            )
+            lr, momentum = rate(clock.fraction(self.epoch, *point))
             set_schedule(self.optimizer, lr, momentum)
             x = inputs.batch(a, b)
             stored = inputs.pixels(a, b) if self.criterion.views == 2 else None
