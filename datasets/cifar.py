@@ -16,6 +16,7 @@ from prunebench.datasets.cifar_files import (
     Family,
     Images,
     check_images,
+    check_order,
     find_images,
     images_identity,
     is_lossy,
@@ -23,7 +24,15 @@ from prunebench.datasets.cifar_files import (
 )
 from prunebench.datasets.cifar_tables import CIFAR10, CIFAR100
 from prunebench.datasets.files import DataFile, checksum, data_root, limited_rows
-from prunebench.datasets.human import CLEAN, LABEL_FILES, LICENCE, find_labels, read_labels
+from prunebench.datasets.human import (
+    CLEAN,
+    LABEL_FILES,
+    LICENCE,
+    fetch_labels,
+    find_labels,
+    read_labels,
+)
+from prunebench.datasets.outline import Outline
 from prunebench.datasets.task import DataSource, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
@@ -85,16 +94,36 @@ class Cifar(DataSource):
         return [DataFile(name) for name in self.family.files(layout)]
 
     def prepare(self) -> Path:
-        """Downloads the python layout through torchvision."""
-        import torchvision
+        """Downloads the python layout through torchvision, unless images are there.
+
+        Raises:
+            InputError: A layout that torchvision does not know.
+        """
+        try:
+            return self.find().folder
+        except InputError:
+            if self.images not in ("auto", "python"):
+                raise
+        from torchvision import datasets
+        from torchvision.datasets.utils import download_and_extract_archive
 
         root = Path(self.path).expanduser() if self.path else data_root()
-        getattr(torchvision.datasets, self.torchvision_class)(str(root), download=True)
-        return root / self.family.folders["python"]
+        known = getattr(datasets, self.torchvision_class)
+        download_and_extract_archive(
+            known.url, str(root), filename=known.filename, md5=known.tgz_md5
+        )
+        return self.find().folder
 
     def check(self) -> None:
         """Compares files with what is published."""
-        check_images(self.family, self.find(), self.name)
+        found = self.find()
+        check_images(self.family, found, self.name)
+        check_order(self.family, found)
+
+    def outline(self) -> Outline:
+        """50,000 and 10,000 images, or fewer by option."""
+        full = Outline(50_000, 10_000, (3, 32, 32), len(self.family.class_names))
+        return full.limited(self.limit, self.test_limit)
 
     def asymmetric_rule(self) -> str:
         """Pairs of similar classes on CIFAR-10, super-classes on CIFAR-100."""
@@ -157,10 +186,12 @@ class CifarN(Cifar):
             InputError: It is not there.
         """
         try:
-            images: Path | None = self.find().folder
+            near = [self.find().folder]
         except InputError:
-            images = Path(self.path).expanduser() if self.path else None
-        return find_labels(self.name, self.labels, images)
+            near = []
+        near += [near[0].parent] if near else []
+        near += [Path(self.path).expanduser()] if self.path else []
+        return find_labels(self.name, self.labels, near)
 
     def published(self) -> list[DataFile]:
         """The images and the label file."""
@@ -172,9 +203,15 @@ class CifarN(Cifar):
         return [*super().published(), DataFile(place, file.digest)]
 
     def prepare(self) -> Path:
-        """Downloads the images; the label file is put in place by hand."""
+        """Downloads images and label file, where they are not there."""
         folder = super().prepare()
-        self.label_path()
+        try:
+            self.label_path()
+        except InputError:
+            if self.labels is not None:
+                raise
+            root = Path(self.path).expanduser() if self.path else data_root()
+            fetch_labels(self.name, root / "cifar-n")
         return folder
 
     def check(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +29,12 @@ class DataFile:
     Attributes:
         path: Relative to the data set's folder.
         digest: ``md5:HEX`` or ``sha256:HEX``; empty where none is published.
+        content: Likewise of the unpacked bytes of a ``.gz`` file.
     """
 
     path: str
     digest: str = ""
+    content: str = ""
 
 
 def data_root() -> Path:
@@ -62,6 +66,18 @@ def find_folder(given: str | None, subfolders: Sequence[str], files: Sequence[st
         accepted=f"{where}:FOLDER, or {ROOT_VARIABLE}=FOLDER with "
         f"{', '.join(repr(s or '.') for s in subfolders)}; `prunebench data prepare {where}`",
     )
+
+
+def unpacked_checksum(path: Path, algorithm: str) -> str:
+    """Digest of the bytes inside a ``.gz`` file, in hex.
+
+    Raises:
+        OSError, EOFError, zlib.error: It is damaged.
+    """
+    with gzip.open(path) as file:
+        return hashlib.file_digest(
+            cast(Any, file), lambda: hashlib.new(algorithm, usedforsecurity=False)
+        ).hexdigest()
 
 
 def checksum(path: Path, algorithm: str = "sha256") -> str:

@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,11 @@ Labels = NDArray[np.int64]
 
 CACHE_VARIABLE = "PRUNEBENCH_CACHE"
 CLEAN = "clean"
+#: Where the authors publish the files, at the revision whose checksums stand below.
+URL = (
+    "https://raw.githubusercontent.com/UCSC-REAL/cifar-10-100n/"
+    "49df7d8a69e355470c77c1c2f2424916325a394b/data"
+)
 LICENCE = "human labels: Wei et al. 2022, UCSC-REAL/cifar-10-100n, CC BY-NC 4.0"
 
 
@@ -90,13 +95,13 @@ LABEL_FILES = {
 }  # fmt: skip
 
 
-def find_labels(dataset: str, given: str | None, images: Path | None) -> Path:
+def find_labels(dataset: str, given: str | None, near: Sequence[Path]) -> Path:
     """The label file of a data set.
 
     Args:
         dataset: Key of ``LABEL_FILES``.
         given: The user's file, or a folder with it; None to look around.
-        images: Folder of the images, or None.
+        near: Folders to look in before the data root.
 
     Raises:
         InputError: It is not there; the line says where it was looked for.
@@ -106,7 +111,6 @@ def find_labels(dataset: str, given: str | None, images: Path | None) -> Path:
         path = Path(given).expanduser()
         places = [path, path / file.name]
     else:
-        near = [images, images.parent] if images is not None else []
         folders = [f / sub for f in (*near, data_root()) for sub in ("cifar-n", "")]
         places = [folder / file.name for folder in folders]
     for place in places:
@@ -116,9 +120,23 @@ def find_labels(dataset: str, given: str | None, images: Path | None) -> Path:
     raise InputError(
         f"{file.name} not found in {looked}",
         where=f"dataset {dataset}",
-        accepted=f"the file of github.com/UCSC-REAL/cifar-10-100n (data/) as labels=PATH or in "
-        f"{ROOT_VARIABLE}/cifar-n",
+        accepted=f"labels=PATH, or {ROOT_VARIABLE}=FOLDER with cifar-n/{file.name} "
+        f"(github.com/UCSC-REAL/cifar-10-100n); `prunebench data prepare {dataset}` downloads",
     )
+
+
+def fetch_labels(dataset: str, folder: Path) -> Path:
+    """Downloads the label file of a data set from its authors' repository, checksum compared.
+
+    Raises:
+        InputError: What came is another file.
+        OSError: No network.
+    """
+    from torchvision.datasets.utils import download_url
+
+    name = LABEL_FILES[dataset].name
+    download_url(f"{URL}/{name}", str(folder), filename=name)
+    return require(folder / name, dataset, LABEL_FILES[dataset].digest)
 
 
 def read_labels(dataset: str, path: Path) -> dict[str, Labels]:

@@ -77,6 +77,8 @@ class Idx(DataSource):
     terms: ClassVar[str] = ""
     #: Published checksums of the gzip files, by file name.
     digests: ClassVar[dict[str, str]] = {}
+    #: Published checksums of the unpacked files.
+    contents: ClassVar[dict[str, str]] = {}
 
     path: str | None
     limit: int | None
@@ -97,7 +99,10 @@ class Idx(DataSource):
 
     def published(self) -> list[DataFile]:
         """The gzip files with their published checksums."""
-        return [DataFile(f"{name}.gz", self.digests.get(name, "")) for name in _NAMES]
+        return [
+            DataFile(f"{name}.gz", self.digests.get(name, ""), self.contents.get(name, ""))
+            for name in _NAMES
+        ]
 
     def prepare(self) -> Path:
         """Downloads the files through torchvision, into its own layout."""
@@ -185,6 +190,12 @@ class Mnist(Idx):
         _NAMES[1]: "md5:d53e105ee54ea40749a09fcbcd1e9432",
         _NAMES[2]: "md5:9fb629c4189551a2d022fa330f9573f3",
         _NAMES[3]: "md5:ec29112dd5afa0611ce80d1b7f02629c",
+    }
+    contents = {
+        _NAMES[0]: "md5:6bbc9ace898e44ae57da46a324031adb",
+        _NAMES[1]: "md5:a25bea736e30d166cdddb491f175f624",
+        _NAMES[2]: "md5:2646ac647ad5339dbf082846283269ea",
+        _NAMES[3]: "md5:27ae3e4e09519cfbb04c329615203637",
     }
 
 

@@ -17,6 +17,7 @@ VERBS = {
     "status": ("showing:status", "Show what a results folder holds, and what is wrong with it."),
     "methods": ("showing:methods", "List the pruning methods."),
     "datasets": ("showing:datasets", "List the data sets."),
+    "data": ("data:data", "Fetch, verify or pack the files of a data set."),
     "leaderboard": ("board:leaderboard", "Render the tables of a results folder."),
     "export": ("files:export", "Write scores, kept ids or tables of a run to a file."),
     "sync": ("files:sync", "Rebuild the MLflow mirror from the records."),

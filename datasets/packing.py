@@ -1,0 +1,124 @@
+"""Any image data set to packed files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from prunebench.datasets.imagefiles import FORMATS, ImageFiles
+from prunebench.datasets.packfile import write_packed
+from prunebench.datasets.rules import default_asymmetric
+from prunebench.datasets.task import RawData
+from prunebench.errors import InputError
+
+_AS_THEY_ARE = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+ORIGIN = "origin.txt"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was written.
+
+    Attributes:
+        folder: With ``train.npz``, ``test.npz`` and a note on the origin.
+        train: Training images.
+        test: Test images.
+        size: Bytes of both files.
+        notes: What the format could not carry, one line each.
+    """
+
+    folder: Path
+    train: int
+    test: int
+    size: int
+    notes: tuple[str, ...]
+
+
+def pack(raw: RawData, name: str, folder: Path) -> Packed:
+    """Writes a loaded data set as packed files.
+
+    Resident images are stored lossless as PNG; JPEG and PNG files keep their bytes, other formats
+    become PNG. Labels, class names, super-classes, mean, standard deviation and human labels
+    go along; reference samples of the set's own do not.
+
+    Args:
+        raw: The data set.
+        name: Its name, for the note on the origin.
+        folder: New or without packed files.
+
+    Raises:
+        InputError: The set holds no images, or the folder has such files already.
+    """
+    if raw.train_x.dtype != torch.uint8:
+        raise InputError(f"{name} holds vectors", where="data pack", accepted="a set of images")
+    targets = [folder / "train.npz", folder / "test.npz"]
+    for path in targets:
+        if path.exists():
+            raise InputError("exists already", where=str(path), accepted="a new folder")
+    rows = raw.training_rows
+    facts = {
+        "class_names": raw.class_names,
+        "groups": raw.groups or (),
+        "mean": raw.mean if len(raw.mean) == 3 else raw.mean * 3,
+        "std": raw.std if len(raw.std) == 3 else raw.std * 3,
+    }
+    human = {variant: labels[rows] for variant, labels in raw.human.items()}
+    try:
+        write_packed(targets[0], _images(raw.train_x, rows), raw.train_y[rows], human=human,
+                     **facts)  # fmt: skip
+        every = torch.arange(len(raw.test_y))
+        write_packed(targets[1], _images(raw.test_x, every), raw.test_y, **facts)
+        (folder / ORIGIN).write_text(
+            f"{name}, content {raw.fingerprint}\n{raw.licence or 'licence unknown'}\n"
+        )
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", where=str(folder)) from None
+    except InputError:
+        targets[0].unlink(missing_ok=True)  # half a set would stand in the way of the next try
+        raise
+    size = sum(path.stat().st_size for path in targets)
+    return Packed(folder, len(rows), len(raw.test_y), size, tuple(_notes(raw)))
+
+
+def _notes(raw: RawData) -> Iterator[str]:
+    if raw.reference_rows is not None:
+        yield f"{len(raw.reference_rows)} reference samples of its own are left out"
+    if raw.asymmetric != default_asymmetric(raw.groups):
+        yield f"asymmetric noise as here: --dataset-param asymmetric={raw.asymmetric}"
+    if raw.train_x.shape[1] == 1:
+        yield "grey images load as three equal channels"
+
+
+def _images(x: Tensor | ImageFiles, rows: Tensor) -> Tensor | Iterator[bytes]:
+    return x[rows] if isinstance(x, Tensor) else _files(x, rows)
+
+
+def _files(x: ImageFiles, rows: Tensor) -> Iterator[bytes]:
+    sources = rows.numpy() if x.rows is None else x.rows[rows.numpy()]
+    for source in sources.tolist():
+        data = x.encoded.data(source)
+        yield data if data.startswith(_AS_THEY_ARE) else _as_png(data, x.encoded.name(source))
+
+
+def _as_png(data: bytes, where: str) -> bytes:
+    from PIL import Image
+
+    out = io.BytesIO()
+    try:
+        Image.open(io.BytesIO(data), formats=FORMATS).convert("RGB").save(out, "PNG")
+    except Exception as error:  # PIL raises half a dozen types for damaged files
+        raise InputError(f"damaged image ({error})", where=where, accepted="a whole file") from None
+    return out.getvalue()
+
+
+def summary(packed: Packed) -> Mapping[str, object]:
+    """The result as plain values."""
+    return {
+        "folder": str(packed.folder), "train": packed.train, "test": packed.test,
+        "bytes": packed.size, "notes": list(packed.notes),
+    }  # fmt: skip
