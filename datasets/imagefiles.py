@@ -5,29 +5,30 @@ Pixels are those of torchvision's ``Resize`` and ``CenterCrop`` on a PIL image, 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Protocol, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prunebench.datasets.content import channel_stats
 from prunebench.datasets.packfile import Pack
+from prunebench.datasets.pixels import Resize, decode
 from prunebench.errors import InputError
 
-Resize = Literal["exact", "short"]
 Rows = Tensor | NDArray[np.int64] | Sequence[int]
 
-#: File name endings that count as images (any case) and the formats that are read.
+#: File name endings that count as images (any case).
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+#: Sets whose pixels take at most so many bytes are decoded once and kept, unless told otherwise.
+RESIDENT_BYTES = 2 << 30
 _CHUNK = 64
-_WIDE = ("I", "F")  # modes of more than 8 bits, with their variants such as I;16
+_MEASURED = 1_000
 
 
 class Encoded(Protocol):
@@ -206,49 +207,40 @@ class ImageFiles:
         return row if self.rows is None else int(self.rows[row])
 
 
-def decode(data: bytes, size: int, resize: Resize, where: str) -> NDArray[np.uint8]:
-    """One encoded image as RGB pixels; grey is repeated, alpha is dropped.
+def resident(
+    files: Sequence[ImageFiles], stream: str, threads: int
+) -> list[Tensor | ImageFiles]:  # fmt: skip
+    """Decodes the splits of a data set, or leaves them in their files.
 
     Args:
-        data: The encoded image.
-        size: S.
-        resize: As in ``ImageFiles``.
-        where: Its name, for messages.
-
-    Returns:
-        uint8 [S, S, 3].
+        files: The splits.
+        stream: ``yes``: stay files; ``no``: decode; ``auto``: decode where all of them together
+            take at most ``RESIDENT_BYTES``.
+        threads: For decoding.
 
     Raises:
-        InputError: It is damaged, truncated, of an unknown format, or has more than 8 bits.
+        InputError: See ``ImageFiles.read_all``.
     """
-    from PIL import Image, UnidentifiedImageError
+    size = sum(split.nbytes for split in files)
+    if stream == "yes" or (stream == "auto" and size > RESIDENT_BYTES):
+        return list(files)
+    return [split.read_all(threads) for split in files]
 
-    try:
-        image: Any = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.mode.partition(";")[0] in _WIDE:
-            raise InputError(
-                f"pixels of mode {image.mode}", where=where, accepted="8 bits a channel"
-            )
-        image = image.convert("RGB")
-    except UnidentifiedImageError:
-        what = "an empty file" if not data else "unknown or damaged image format"
-        raise InputError(what, where=where, accepted=", ".join(FORMATS)) from None
-    except InputError:
-        raise
-    except Exception as error:  # PIL raises half a dozen types for damaged files
-        raise InputError(
-            f"damaged image ({error or type(error).__name__})", where=where, accepted="a whole file"
-        ) from None
-    width, height = image.size
-    bilinear = Image.Resampling.BILINEAR
-    if resize == "exact":
-        if (width, height) != (size, size):
-            image = image.resize((size, size), bilinear)
-        return np.asarray(image)
-    short, long = sorted((width, height))
-    if short != size:
-        scaled = int(size * long / short)
-        width, height = (size, scaled) if width <= height else (scaled, size)
-        image = image.resize((width, height), bilinear)
-    left, top = round((width - size) / 2.0), round((height - size) / 2.0)
-    return np.asarray(image)[top : top + size, left : left + size]
+
+def measure(x: Tensor | ImageFiles, threads: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of 1,000 images, evenly spaced over the set; the
+    same for files and for what they decode to.
+
+    Args:
+        x: The images.
+        threads: For decoding.
+
+    Raises:
+        InputError: See ``ImageFiles.read``.
+    """
+    n = len(x)
+    rows = np.arange(min(_MEASURED, n)) * n // min(_MEASURED, n)
+    if isinstance(x, ImageFiles):
+        held = rows if x.rows is None else x.rows[rows]
+        return channel_stats(replace(x, rows=held).read_all(threads))
+    return channel_stats(x[torch.from_numpy(rows)])
