@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from prunebench.bench.recipe import Scalar
+from prunebench.bench.recipe import NEEDED, Scalar
+from prunebench.bench.recipes import get_recipe
 from prunebench.bench.spec import Cell, HeldOut, build_cell, open_source, validation_line
 from prunebench.errors import InputError, nearest
 from prunebench.methods.compose import resolve_method
@@ -180,8 +181,9 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
     for name in ("budget_share", "reference", "proxy"):
         if getattr(block, name) is not None:
             common[name] = getattr(block, name)
-    identities = {
-        name: _identity(name, block.dataset_params or {}, absent) for name in block.dataset or []
+    recipe_params = _weights(block, absent)
+    contents = {
+        name: _content(name, block.dataset_params or {}, absent) for name in block.dataset or []
     }
     for dataset, criterion, noise, seed, method in axes:
         whole = resolve_method(method).ratios == "zero"
@@ -193,23 +195,36 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
                 yield build_cell(
                     dataset=dataset, noise=noise, method=method, ratio=ratio, seed=seed,
                     recipe=block.recipe, criterion=criterion, params=params,
-                    dataset_params=block.dataset_params, recipe_params=block.recipe_params,
+                    dataset_params=block.dataset_params, recipe_params=recipe_params,
                     criterion_params=(block.criterion_params or {}).get(criterion),
-                    noise_params=block.noise_params, identity=identities[dataset], where=where,
+                    noise_params=block.noise_params, content=contents[dataset], where=where,
                     **extra,
                 )  # fmt: skip
 
 
-def _identity(dataset: str, params: dict[str, Scalar], absent: dict[str, str] | None) -> str:
-    """Content identity of a data set, read once for all its cells."""
+def _weights(block: Block, absent: dict[str, str] | None) -> dict[str, Any] | None:
+    """The recipe's fields; for counting, a recipe that starts from a file starts without it."""
+    given = block.recipe_params
+    if absent is None or block.recipe is None or (given or {}).get("weights"):
+        return given
+    if get_recipe(block.recipe).weights != NEEDED:
+        return given
+    absent[f"recipe {block.recipe}"] = "recipe_params: weights = FILE, its initial weights"
+    return {**(given or {}), "weights": None}
+
+
+def _content(
+    dataset: str, params: dict[str, Scalar], absent: dict[str, str] | None
+) -> tuple[dict[str, Any], str]:
+    """Options and content identity of a data set, read once for all its cells."""
     source = open_source(dataset, params)
     try:
-        return source.identity()
+        return source.portable(), source.identity()
     except InputError as error:
         if absent is None:
             raise
         absent[dataset] = str(error)
-        return "absent"
+        return {k: v for k, v in source.params.items() if k != source.argument}, "absent"
 
 
 def _options(table: dict[str, Axis]) -> Iterator[dict[str, Scalar]]:

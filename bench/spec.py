@@ -240,7 +240,7 @@ def build_cell(
     recipe_params: Mapping[str, Any] | None = None,
     criterion_params: Mapping[str, Any] | None = None,
     noise_params: Mapping[str, Any] | None = None,
-    identity: str | None = None,
+    content: tuple[Mapping[str, Any], str] | None = None,
     where: str = "run",
     **fields: Any,
 ) -> Cell:
@@ -255,7 +255,8 @@ def build_cell(
         recipe: Recipe name; the data set's own by default.
         criterion: ``ce``, ``sop`` or ``sop+``.
         params: Options of the method; the other ``*_params`` likewise.
-        identity: Content identity of the data set where it is known; read from its files else.
+        content: Options and content identity of the data set for the key, where they are known;
+            asked of the data set else.
         where: Prefix of error lines (a file and entry, say).
         fields: Further fields of ``RunSpec``.
 
@@ -270,6 +271,7 @@ def build_cell(
     argument = info.target.argument
     paths = {name: options.pop(name) for name in (argument,) if name in options}
     digest, weights = weights_digest(chosen, recipe_params or {}, where)
+    options_of_data, identity = content or (source.portable(), source.identity())
     losses = resolve(loss.target.options, criterion_params or {}, f"{where}: {criterion}")
     if info.ratios == "zero" and ratio != 0:
         raise InputError(
@@ -282,8 +284,8 @@ def build_cell(
             dataset=Named(
                 name=source.name,
                 version=str(source.version),
-                params=source.portable(),
-                identity=source.identity() if identity is None else identity,
+                params=options_of_data,
+                identity=identity,
             ),
             noise=noise_setting(noise, source, noise_params or {}),
             method=Named(
