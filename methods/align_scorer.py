@@ -19,7 +19,7 @@ _CHUNK = 8192  # samples scored at a time on the CPU, so that a window stays in 
 ALIGN_OPTIONS: Mapping[str, Option] = {
     "align.window": Option(
         None, "losses in a trajectory; none: round(0.125 E) within 4..25", 2, 1000,
-        optional=True, kind=int, search=(4, 50),
+        optional=True, kind=int, search=(4, 50), scales=True,
     ),
     "align.min_obs": Option(4, "fewest losses that define a score", 2, 1000),
     "align.missing": Option(

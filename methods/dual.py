@@ -116,6 +116,7 @@ _OPTIONS = {
         optional=True,
         kind=int,
         search=(5, 20),
+        scales=True,
     ),
     "epochs": Option(
         None,
@@ -124,6 +125,7 @@ _OPTIONS = {
         optional=True,
         kind=int,
         search=(15, 60),
+        scales=True,
     ),
 }
 _CARD = {

@@ -60,6 +60,7 @@ class DynUnc(StaticPruner):
             optional=True,
             kind=int,
             search=(5, 20),
+            scales=True,
         ),
         "windows": Option(
             "all",

@@ -24,6 +24,7 @@ class Option:
         optional: Whether None ("decide from the recipe") is accepted.
         search: Range worth tuning as (low, high), or choices; None keeps it fixed.
         log: Whether the range is searched on a log scale.
+        scales: Whether it counts epochs, so that a shorter schedule takes a smaller value.
     """
 
     default: Value
@@ -35,6 +36,7 @@ class Option:
     kind: type | None = None
     search: tuple[Value, ...] | None = None
     log: bool = False
+    scales: bool = False
 
     @property
     def type(self) -> type:
