@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from prunebench.datasets.imagefiles import FORMATS, ImageFiles
+from prunebench.datasets.imagefiles import ImageFiles
 from prunebench.datasets.packfile import write_packed
+from prunebench.datasets.pixels import FORMATS
 from prunebench.datasets.rules import default_asymmetric
 from prunebench.datasets.task import RawData
 from prunebench.errors import InputError
