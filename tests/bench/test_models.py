@@ -1,0 +1,246 @@
+"""Networks: parameter counts, the split into features and head, options, what is refused."""
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from prunebench.bench.models import (
+    FeatureNet,
+    build_model,
+    check_model,
+    register_model,
+)
+from prunebench.bench.network import GROUP_CHANNELS
+from prunebench.bench.recipe import Recipe
+from prunebench.errors import InputError
+from prunebench.registry import MODELS
+from prunebench.rng import Streams
+
+torch.set_num_threads(1)
+STREAM = Streams(0, "data", "noise").get("init")
+SMALL, LARGE = (3, 32, 32), (3, 224, 224)
+
+
+def recipe(model, compat=(), **params):
+    return Recipe(
+        name="try", model=model, model_params=params, epochs=1, batch_size=8, lr=0.1, compat=compat
+    )
+
+
+def build(model, shape=SMALL, classes=10, compat=(), **params):
+    return build_model(recipe(model, compat, **params), shape, classes, STREAM)
+
+
+def on_paper(model, shape=LARGE, classes=1000, **params):
+    """Built without memory or arithmetic."""
+    with torch.device("meta"):
+        return build(model, shape, classes, **params)
+
+
+def size(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(("classes", "count"), [(10, 11_173_962), (100, 11_220_132)])
+def test_cifar_resnet_has_the_papers_parameters(classes, count):
+    assert size(on_paper("resnet18", SMALL, classes)) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "count"),
+    [
+        ("imagenet-resnet18", 1000, 11_689_512),
+        ("imagenet-resnet34", 1000, 21_797_672),
+        ("imagenet-resnet50", 14, 23_536_718),
+        ("convnext_tiny", 1000, 28_589_128),
+        ("convnext_base", 1000, 88_591_464),
+        ("swin_t", 1000, 28_288_354),
+        ("swin_b", 1000, 87_768_224),
+        ("vit_b_16", 1000, 86_567_656),
+    ],
+)
+def test_torchvision_networks_have_the_published_parameters_and_one_head(name, classes, count):
+    model = on_paper(name, classes=classes)
+    assert size(model) == count
+    features = model.features(torch.empty(2, *LARGE, device="meta"))
+    assert features.shape == (2, model.fc.in_features)
+    assert model.head(features).shape == (2, classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "count"),
+    [
+        ("inception_resnet_v2", 50, 54_383_314),
+        ("deit_small_patch16_224", 1000, 22_050_664),
+        ("deit_base_patch16_224", 1000, 86_567_656),
+        ("timm:resnet18", 10, 11_181_642),
+    ],
+)
+def test_timm_networks_have_the_published_parameters_and_one_head(name, classes, count):
+    pytest.importorskip("timm", reason="the extra timm is not installed")
+    model = on_paper(name, classes=classes)
+    assert size(model) == count
+    features = model.features(torch.empty(2, *LARGE, device="meta"))
+    assert features.shape == (2, model.fc.in_features)
+    assert model.head(features).shape == (2, classes)
+
+
+def test_split_network_computes_what_the_library_computes():
+    from torchvision.models import resnet18
+
+    split = build("imagenet-resnet18", classes=7).eval()
+    whole = resnet18(num_classes=7).eval()
+    body = {k.removeprefix("body."): v for k, v in split.state_dict().items() if "body." in k}
+    head = {k: v for k, v in split.state_dict().items() if k.startswith("fc.")}
+    whole.load_state_dict({**body, **head})
+    x = torch.randn(2, 3, 64, 64)
+    assert torch.equal(split(x), whole(x))
+    assert torch.equal(split.head(split.features(x)), split(x))
+
+
+def test_cifar_resnet_computes_what_torchvisions_does_with_its_stem_replaced():
+    from torchvision.models import resnet18
+
+    ours = build("resnet18").eval()
+    theirs = resnet18(num_classes=10).eval()
+    theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    theirs.maxpool = nn.Identity()
+    named = {k.removeprefix("body."): v for k, v in ours.state_dict().items()}
+    theirs.load_state_dict(named)  # same names and shapes
+    x = torch.randn(2, *SMALL)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-6)
+    assert [n for n, _ in theirs.named_parameters()] == [
+        n.removeprefix("body.") for n, _ in ours.named_parameters()
+    ]
+
+
+def test_cifar_resnet_options():
+    assert size(build("resnet18", width=8, depth=1)) == 78_002
+    narrow = build("resnet18", width=8, depth=1, stem_stride=2)
+    assert narrow.body.layer4(narrow.body.layer3(torch.zeros(1, 16, 8, 8))).shape[-1] == 2
+    assert narrow.body.conv1(torch.zeros(1, *SMALL)).shape == (1, 8, 16, 16)
+    grouped = build("resnet18", width=16, depth=1, norm="group")
+    kinds = {type(m) for m in grouped.modules()}
+    assert nn.GroupNorm in kinds
+    assert nn.BatchNorm2d not in kinds
+    assert {m.num_channels // m.num_groups for m in grouped.modules()
+            if isinstance(m, nn.GroupNorm)} == {GROUP_CHANNELS}  # fmt: skip
+
+
+def test_group_norm_treats_every_batch_alike():
+    x = torch.randn(6, 1, 8, 8)
+    for name, shape in (("cnn", (1, 8, 8)), ("resnet18", (1, 8, 8))):
+        model = build(name, shape, width=8, depth=1, norm="group").train()
+        torch.testing.assert_close(model(x)[:1], model(x[:1]), rtol=1e-4, atol=1e-5)
+
+
+def test_official_initialisation_of_convolutions():
+    spread = {}
+    for init in ("torchvision", "pytorch"):
+        conv = build("resnet18", depth=1, init=init).body.layer1[0].conv1
+        spread[init] = conv.weight.std().item()
+    assert spread["torchvision"] == pytest.approx(0.0589, rel=0.02)
+    assert spread["pytorch"] == pytest.approx(0.0241, rel=0.02)
+
+
+def test_plain_network_halves_from_the_stride_on():
+    shape = (1, 28, 28)
+    plain, strided = (build("cnn", shape, width=8, stride=s) for s in (1, 2))
+    x = torch.zeros(1, *shape)
+    assert plain.body[0](x).shape[-1] == 28
+    assert strided.body[0](x).shape[-1] == 14
+    assert size(plain) == size(strided)
+
+
+def test_default_weights_of_the_digits_network_stand():
+    model = build("cnn", (1, 8, 8), width=8, depth=2)
+    assert list(model.state_dict())[:2] == ["body.0.weight", "body.1.weight"]
+    total = sum(v.double().sum().item() for v in model.state_dict().values())
+    assert total == pytest.approx(44.89936221749031, abs=1e-6)
+
+
+def test_news_network_is_the_published_one():
+    model = build("news-mlp", (4800,), 7)
+    kinds = [type(m).__name__ for m in model.body]
+    assert kinds == ["Flatten", *["Linear", "BatchNorm1d", "Softsign"] * 2]
+    assert [tuple(p.shape) for p in model.parameters() if p.dim() == 2] == [
+        (1200, 4800), (300, 1200), (7, 300)
+    ]  # fmt: skip
+    assert model.features(torch.randn(5, 4800)).shape == (5, 300)
+
+
+def test_building_leaves_the_global_generator_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    first, second = build("resnet18", width=8, depth=1), build("resnet18", width=8, depth=1)
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "said"),
+    [
+        ("resnet18", {"width": 0}, "greater than or equal to 1"),
+        ("resnet18", {"depth": 1.5}, "a valid integer"),
+        ("resnet18", {"norm": "layer"}, "'batch' or 'group'"),
+        ("cnn", {"strides": 2}, "width, depth, stride, norm"),
+        ("news-mlp", {"width": 3}, "none"),
+        ("swin_t", {"drop_path": 1.0}, "less than 1"),
+        ("resnet19", {}, "resnet18"),
+    ],
+)
+def test_bad_parameters_are_one_clear_line(model, params, said):
+    with pytest.raises(InputError) as error:
+        check_model(recipe(model, **params))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "said"),
+    [
+        ("cnn", (64,), "channels x height x width"),
+        ("resnet18", (64,), "channels x height x width"),
+        ("imagenet-resnet18", (1, 28, 28), "3 x height x width"),
+        ("vit_b_16", (3, 30, 30), "squares whose side 16 divides"),
+    ],
+)
+def test_data_a_network_cannot_read_are_one_clear_line(model, shape, said):
+    with pytest.raises(InputError, match=said):
+        build(model, shape)
+
+
+@pytest.mark.parametrize("name", ["timm:resnet18", "deit_small_patch16_224"])
+def test_without_timm_the_line_names_the_extra(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(InputError, match=r"prunebench\[timm\]"):
+        check_model(recipe(name))
+
+
+def test_timm_names_are_checked():
+    pytest.importorskip("timm", reason="the extra timm is not installed")
+    with pytest.raises(InputError, match="resnet18"):
+        check_model(recipe("timm:resnet_18"))
+    check_model(recipe("timm:resnet18", drop_rate=0.1))
+
+
+def test_a_network_without_one_linear_head_is_refused():
+    with pytest.raises(InputError, match="linear layer 'conv'"):
+        FeatureNet.around(nn.Sequential(nn.Flatten()), "conv")
+
+
+def test_third_party_networks_keep_their_own_types():
+    def odd(shape, num_classes, *, kernel: "Kernel" = None):  # type: ignore[name-defined]  # noqa: F821
+        return FeatureNet(nn.Flatten(), shape[0], num_classes)
+
+    register_model("odd-types")(odd)
+    try:
+        check_model(recipe("odd-types", kernel="gauss"))
+        assert build("odd-types", (4,), kernel="gauss")(torch.zeros(1, 4)).shape == (1, 10)
+    finally:
+        MODELS._entries.pop("odd-types")
