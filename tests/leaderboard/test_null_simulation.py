@@ -47,6 +47,11 @@ def test_pooled_sign_flip_holds_its_level(seed: int) -> None:
     assert 0.04 <= rate <= 0.06
 
 
+def test_the_level_over_many_runs() -> None:
+    rate = (pooled_p(null(np.random.default_rng(10), 20_000), draws=999) <= 0.05).mean()
+    assert 0.045 <= rate <= 0.055
+
+
 def test_cells_of_unequal_spread_keep_the_level() -> None:
     spread = np.repeat([0.1, 0.1, 0.2, 0.3, 0.3, 0.6, 0.9], SEEDS)
     d = np.random.default_rng(3).normal(0, 1, (RUNS, CLUSTERS * SEEDS)) * spread
