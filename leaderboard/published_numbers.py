@@ -1,0 +1,212 @@
+"""Printed numbers of a paper as typed rows, and what they can be checked against: each other.
+
+The file ``published/alignprune.csv`` and what is missing from it are described beside it.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from prunebench.errors import InputError
+
+FILE = Path(__file__).parent / "published" / "alignprune.csv"
+COLUMNS = (
+    "table", "dataset", "model", "relabel", "method", "align", "noise", "rate", "prune_ratio",
+    "mean", "std", "source_note",
+)  # fmt: skip
+
+#: The paper's method as this project names it; an ablation's base method is not printed.
+METHODS = {
+    "full": "full", "static_random": "random", "dynamic_random": "random-dynamic",
+    "smalll": "small-loss", "margin": "margin", "forgetting": "forgetting", "grand": "grand",
+    "moderate": "moderate", "ssp": "ssp", "prune4rel": "prune4rel", "dyn_unc": "dyn-unc",
+    "dual": "dual", "divbs": "divbs", "ies": "ies", "infobatch": "infobatch", "seta": "seta",
+    "alignprune_default": "",
+}  # fmt: skip
+DATASETS = {
+    "cifar100n": "cifar100n", "cifar10n": "cifar10n", "imagenet1k": "imagenet", "news": "news",
+    "": "",
+}  # fmt: skip
+_REAL = {"real": "real", "real_aggregate": "real:aggregate", "real_worst": "real:worst"}
+_SYNTHETIC = ("symmetric", "asymmetric", "pairflip")
+_GAP = "mean_delta"
+#: Both a mean and its terms are rounded to one decimal: each can be off by 0.05.
+TOLERANCE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """One printed number.
+
+    Attributes:
+        table: ``1`` to ``5`` or ``B`` to ``I``.
+        dataset: Name as here; empty where the table does not say.
+        model: Name as in the file.
+        relabel: ``sop+`` or empty.
+        method: Name as here, ``+align`` included; ``+align`` alone where the base is not printed.
+        noise: As on the command line; empty where it is not stated, or for a mean gap.
+        ratio: Nominal share saved; 0 for full training, None where it is not stated.
+        value: The number.
+        std: Its printed standard deviation, or None.
+        metric: ``accuracy`` and ``gap`` (mean of value minus full training) in percent, or what
+            the note names: ``train_minutes``, ``mean percent of samples pruned per epoch``.
+        note: Source note, options of an ablation among them.
+    """
+
+    table: str
+    dataset: str
+    model: str
+    relabel: str
+    method: str
+    noise: str
+    ratio: float | None
+    value: float
+    std: float | None
+    metric: str
+    note: str
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What an ablation's row varies: ``name=value`` pairs of the note."""
+        pairs = (part.strip().partition("=") for part in self.note.split(";"))
+        return {name: value for name, equals, value in pairs if equals and name != "metric"}
+
+
+def read_published(path: Path = FILE) -> list[Printed]:
+    """Reads and validates a file of printed numbers.
+
+    Raises:
+        InputError: A column or value that is not accepted, or a number that comes twice.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise InputError(
+                    f"columns {', '.join(reader.fieldnames or [])}", where=str(path),
+                    accepted=", ".join(COLUMNS),
+                )  # fmt: skip
+            rows = [_row(line, f"{path}:{reader.line_num}") for line in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot be read ({error})", where=str(path)) from None
+    seen: set[tuple[object, ...]] = set()
+    for row in rows:
+        cell = (row.table, row.model, row.relabel, row.method, row.noise, row.ratio, row.metric,
+                row.note)  # fmt: skip
+        if cell in seen:
+            raise InputError(
+                f"table {row.table}, {row.method}, {row.noise}: twice", where=str(path)
+            )
+        seen.add(cell)
+    return rows
+
+
+def _row(line: dict[str, str], where: str) -> Printed:
+    if None in line or None in line.values():
+        raise InputError("wrong number of columns", where=where, accepted=f"{len(COLUMNS)}")
+    method = _named(line["method"], METHODS, f"{where}: method")
+    align = _named(line["align"], {"0": "", "1": "+align"}, f"{where}: align")
+    note = line["source_note"]
+    metric, ratio = "accuracy", _number(line["prune_ratio"], f"{where}: prune_ratio", 0.0, 1.0)
+    if note.startswith("metric="):
+        metric = note.removeprefix("metric=").partition(";")[0].partition(" (")[0]
+    elif line["noise"] == _GAP:
+        metric = "gap"
+    low = -100.0 if metric == "gap" else 0.0
+    value = _number(line["mean"], f"{where}: mean", low, 100.0)
+    if value is None:
+        raise InputError("no value", where=f"{where}: mean", accepted="a number")
+    return Printed(
+        line["table"], _named(line["dataset"], DATASETS, f"{where}: dataset"), line["model"],
+        _named(line["relabel"], {"": "", "sop+": "sop+"}, f"{where}: relabel"), method + align,
+        _noise(line["noise"], line["rate"], where), ratio, value,
+        _number(line["std"], f"{where}: std", 0.0, 100.0), metric, note,
+    )  # fmt: skip
+
+
+def _named(text: str, known: dict[str, str], where: str) -> str:
+    if text not in known:
+        raise InputError(f"{text!r}", where=where, accepted=", ".join(map(repr, known)))
+    return known[text]
+
+
+def _noise(kind: str, rate: str, where: str) -> str:
+    if kind in _SYNTHETIC:
+        if _number(rate, f"{where}: rate", 0.0, 1.0) is None:
+            raise InputError("no rate", where=f"{where}: rate", accepted="above 0, below 1")
+        return f"{kind}:{rate}"
+    if rate:
+        raise InputError(f"{rate!r}", where=f"{where}: rate", accepted=f"none for {kind!r}")
+    known = {**_REAL, "clean": "clean", "": "", _GAP: ""}
+    return _named(kind, known, f"{where}: noise")
+
+
+def _number(text: str, where: str, low: float, high: float) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise InputError(f"{text!r}", where=where, accepted=f"a number, {low:g} to {high:g}")
+    return value
+
+
+def gap_errors(rows: Sequence[Printed]) -> dict[tuple[str, str, str, float | None], float]:
+    """Printed mean gaps against the cells they are means of.
+
+    Args:
+        rows: All rows of a file.
+
+    Returns:
+        (table, model, method, ratio) -> printed minus recomputed gap in percentage points, for
+        every row of a table that has all cells which its full-training row has. The model is
+        ``all`` where the gap is a mean over models and not over noises; its key then ends on the
+        noise in place of the method's own name: ``infobatch clean``.
+    """
+    full = {(r.table, r.model, r.noise): r.value for r in rows if r.method == "full"}
+    found: dict[tuple[str, str, str, float | None], float] = {}
+    for gap in rows:
+        if gap.metric != "gap":
+            continue
+        mean_over_models = gap.model == "all"
+        block = gap.note.partition(" ")[0]
+        cells = {
+            (r.model, r.noise): r.value
+            for r in rows
+            if (r.table, r.method, r.ratio, r.metric) == (gap.table, gap.method, gap.ratio,
+                                                          "accuracy")
+            and (r.noise.startswith(block) if mean_over_models else r.model == gap.model)
+        }  # fmt: skip
+        wanted = {
+            (model, noise)
+            for table, model, noise in full
+            if table == gap.table
+            and (noise.startswith(block) if mean_over_models else model == gap.model)
+        }
+        if set(cells) != wanted:
+            continue
+        again = fmean(value - full[(gap.table, *cell)] for cell, value in cells.items())
+        name = f"{gap.method} {block}" if mean_over_models else gap.method
+        found[gap.table, gap.model, name, gap.ratio] = gap.value - again
+    return found
+
+
+def disagreements(rows: Iterable[Printed], table: str, other: str) -> tuple[int, list[Printed]]:
+    """Cells that two tables both print: how many, and those of ``table`` that differ."""
+    rows = list(rows)
+
+    def cells(name: str) -> dict[tuple[str, str, str, float | None, str], Printed]:
+        return {
+            (r.dataset, r.method, r.noise, r.ratio, r.metric): r for r in rows if r.table == name
+        }
+
+    mine, theirs = cells(table), cells(other)
+    both = [key for key in mine if key in theirs]
+    return len(both), [mine[key] for key in both if mine[key].value != theirs[key].value]
