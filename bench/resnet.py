@@ -1,7 +1,12 @@
-"""ResNet for small images, from torchvision's basic block."""
+"""ResNet for small images: torchvision's ``resnet18`` with another stem.
+
+Names, shapes and order are torchvision's, and a test holds the two together; importing the library
+would cost every process the seconds that its import of the compiler takes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Literal, cast
 
@@ -12,8 +17,39 @@ from prunebench.bench.network import FeatureNet, Norm, Size, make_norm, need_ima
 STAGES = 4
 
 
+class Block(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut (He et al. 2016, figure 2).
+
+    Args:
+        inputs: Channels that come in.
+        planes: Channels that go out.
+        stride: Of the first convolution.
+        norm: Makes a normalisation for some channels.
+    """
+
+    def __init__(
+        self, inputs: int, planes: int, stride: int, norm: Callable[[int], nn.Module]
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, planes, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = norm(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.bn2 = norm(planes)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or inputs != planes:
+            widen = nn.Conv2d(inputs, planes, 1, stride=stride, bias=False)
+            self.downsample = nn.Sequential(widen, norm(planes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float [B, planes, H / stride, W / stride]."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = self.relu(self.bn1(self.conv1(x)))
+        return cast(Tensor, self.relu(self.bn2(self.conv2(y)).add_(shortcut)))
+
+
 class SmallResNet(nn.Module):
-    """Torchvision's ``resnet18`` with a 3 x 3 stem and no max-pooling, as a body.
+    """Stem of one 3 x 3 convolution, four stages of blocks, global average pooling.
 
     Args:
         channels: Of the images.
@@ -24,8 +60,6 @@ class SmallResNet(nn.Module):
     """
 
     def __init__(self, channels: int, width: int, depth: int, stem_stride: int, norm: Norm) -> None:
-        from torchvision.models.resnet import BasicBlock
-
         super().__init__()
         make = partial(make_norm, norm)
         self.conv1 = nn.Conv2d(channels, width, 3, stride=stem_stride, padding=1, bias=False)
@@ -36,12 +70,7 @@ class SmallResNet(nn.Module):
             planes, blocks = width << stage, []
             for block in range(depth):
                 stride = 2 if stage and block == 0 else 1
-                shortcut = None
-                if stride != 1 or inputs != planes:
-                    shortcut = nn.Sequential(
-                        nn.Conv2d(inputs, planes, 1, stride=stride, bias=False), make(planes)
-                    )
-                blocks.append(BasicBlock(inputs, planes, stride, shortcut, norm_layer=make))
+                blocks.append(Block(inputs, planes, stride, make))
                 inputs = planes
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
