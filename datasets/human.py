@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +19,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from prunebench.datasets.cache import cache_folder
 from prunebench.datasets.files import ROOT_VARIABLE, checksum, data_root, require
 from prunebench.errors import InputError
 from prunebench.record import write_atomic
 
 Labels = NDArray[np.int64]
 
-CACHE_VARIABLE = "PRUNEBENCH_CACHE"
 CLEAN = "clean"
 #: Where the authors publish the files, at the revision whose checksums stand below.
 URL = (
@@ -154,7 +153,7 @@ def read_labels(dataset: str, path: Path) -> dict[str, Labels]:
     """
     file = LABEL_FILES[dataset]
     require(path, dataset, file.digest)
-    cached = _cache_folder() / f"{file.name}-{checksum(path)[:16]}.npz"
+    cached = cache_folder() / f"{file.name}-{checksum(path)[:16]}.npz"
     try:
         return _validated(_read_cache(cached), file, cached)
     except (InputError, OSError, ValueError, KeyError, zipfile.BadZipFile):
@@ -210,14 +209,6 @@ def _validated(arrays: Mapping[str, Any], file: LabelFile, path: Path) -> dict[s
                              accepted=f"the published labels, {digest}")  # fmt: skip
         found[name] = array
     return found
-
-
-def _cache_folder() -> Path:
-    own = os.environ.get(CACHE_VARIABLE)
-    if own:
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "prunebench"
 
 
 def _read_cache(path: Path) -> dict[str, Any]:
