@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunebench.errors import InputError
+from prunebench.leaderboard.settings import Settings
 from prunebench.record import Record
+
+FULL, WITH_REFERENCE = "full", "full+reference"
 
 COUNTED = ("done", "diverged")
 
@@ -26,6 +29,7 @@ class Run:
         seed: Seed of the run, the unit of pairing.
         accuracy: Test accuracy of the last epoch in percent; None where the run has none.
         diverged: Whether it counts although it diverged.
+        chance: Accuracy of guessing in percent; None where the record does not tell.
         missing: Why ``accuracy`` is None; empty otherwise.
     """
 
@@ -40,6 +44,7 @@ class Run:
     accuracy: float | None
     diverged: bool
     missing: str
+    chance: float | None = None
 
     @property
     def board(self) -> str:
@@ -60,8 +65,12 @@ class Collected:
     excluded: tuple[tuple[str, int], ...]
 
 
-def collect(records: Iterable[Record]) -> Collected:
+def collect(records: Iterable[Record], settings: Settings | None = None) -> Collected:
     """Keeps the evaluation runs; identical copies of a record count once.
+
+    Args:
+        records: Any records.
+        settings: Filters, and how a diverged run counts; None for the default protocol.
 
     Raises:
         InputError: Two different records of one key, or a record whose spec lacks a field.
@@ -76,6 +85,7 @@ def collect(records: Iterable[Record]) -> Collected:
                 where="leaderboard",
                 accepted="one record per key; `prunebench audit` names the files",
             )
+    settings = settings or Settings()
     runs: list[Run] = []
     excluded: Counter[str] = Counter()
     for _, record in sorted(unique.items()):
@@ -84,14 +94,28 @@ def collect(records: Iterable[Record]) -> Collected:
         elif record.spec.get("replica", 0) != 0:
             excluded["replica that serves as evidence"] += 1
         else:
-            run = _run(record)
+            run = _run(record, settings.diverged == "chance")
+            if not _wanted(run, settings):
+                excluded["filtered by the protocol"] += 1
+                continue
             runs.append(run)
             if run.missing:
                 excluded[run.missing] += 1
     return Collected(tuple(runs), tuple(sorted(excluded.items())))
 
 
-def _run(record: Record) -> Run:
+def _wanted(run: Run, settings: Settings) -> bool:
+    """Whether a run passes the filters; full training passes those of method and ratio."""
+    whole = run.method in (FULL, WITH_REFERENCE)
+    return (
+        (settings.method is None or whole or run.method in settings.method)
+        and (settings.noise is None or run.noise in settings.noise)
+        and (settings.ratio is None or whole or run.ratio in settings.ratio)
+        and (settings.seed is None or run.seed in settings.seed)
+    )
+
+
+def _run(record: Record, diverged_as_chance: bool) -> Run:
     spec = record.spec
     try:
         proxy = spec.get("proxy", "shared")
@@ -100,6 +124,10 @@ def _run(record: Record) -> Run:
         if proxy != "shared":
             params["proxy"] = proxy
         accuracy, missing = _accuracy(record)
+        chance = _chance(record)
+        diverged = record.status == "diverged" and accuracy is not None
+        if diverged and diverged_as_chance and chance is not None:
+            accuracy = chance
         return Run(
             record=record,
             dataset=spec["dataset"]["name"],
@@ -110,8 +138,9 @@ def _run(record: Record) -> Run:
             ratio=float(spec["ratio"]),
             seed=int(spec["seed"]),
             accuracy=accuracy,
-            diverged=record.status == "diverged" and accuracy is not None,
+            diverged=diverged,
             missing=missing,
+            chance=chance,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"spec lacks a usable {error}", where=f"record {record.key}") from None
@@ -124,9 +153,8 @@ def _accuracy(record: Record) -> tuple[float | None, str]:
         return None, f"{record.status} ({reason})" if reason else record.status
     value = record.metrics.get("test_accuracy")
     if (value is None or not math.isfinite(value)) and record.status == "diverged":
-        value = record.info.get("chance")
-        if value is None and record.info.get("num_classes"):
-            value = 1 / record.info["num_classes"]
+        chance = _chance(record)
+        value = None if chance is None else chance / 100
     if value is None or not math.isfinite(value):
         return None, f"{record.status} without test accuracy"
     if not 0 <= value <= 1:
@@ -134,3 +162,11 @@ def _accuracy(record: Record) -> tuple[float | None, str]:
             f"test_accuracy {value:g}", where=f"record {record.key}", accepted="a share in [0, 1]"
         )
     return 100 * value, ""
+
+
+def _chance(record: Record) -> float | None:
+    value = record.info.get("chance")
+    if value is not None:
+        return 100 * float(value)
+    classes = record.info.get("num_classes")
+    return 100 / classes if classes else None

@@ -7,8 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 
-from prunebench.leaderboard.aggregate import Run
-from prunebench.leaderboard.protocol import FULL, WITH_REFERENCE
+from prunebench.leaderboard.aggregate import FULL, WITH_REFERENCE, Run
 from prunebench.record import canonical
 
 RowId = tuple[str, str]

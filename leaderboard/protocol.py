@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunebench.errors import InputError
-from prunebench.leaderboard.aggregate import Run
+from prunebench.leaderboard.aggregate import FULL, WITH_REFERENCE, Run
 from prunebench.record import canonical, content_key
-
-FULL, WITH_REFERENCE = "full", "full+reference"
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from prunebench.leaderboard.inference.series import Series
+from prunebench.leaderboard.inference.summary import Modules, Ranking
+from prunebench.leaderboard.inference.table import Tests
 from prunebench.leaderboard.protocol import Protocol
+from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.stats import MeanInterval, PairedDifference
+from prunebench.leaderboard.timing import TimeRatio
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Row:
         seeds: Fewest and most seeds in a noise setting.
         clean_labels: What clean labels it used, if any.
         leaks: Whether the clean labels it used are those of the test split.
+        time: Training time over full training's on one device class; None where not comparable.
         rank: 1 = best; None for reference rows, oracles and incomplete rows.
         tied: Whether another row has the same rank.
     """
@@ -69,6 +76,7 @@ class Row:
     seeds: tuple[int, int]
     clean_labels: str
     leaks: bool = False
+    time: TimeRatio | None = None
     rank: int | None = None
     tied: bool = False
 
@@ -80,7 +88,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """One (data set, ratio): rows in order of display, incomplete ones apart."""
+    """One (data set, ratio): rows in order of display, incomplete ones apart.
+
+    ``series`` holds the accuracies by row label, ``tests`` what was tested on them, and ``notes``
+    lines for the reader.
+    """
 
     dataset: str
     ratio: float
@@ -88,6 +100,31 @@ class Table:
     rows: tuple[Row, ...]
     incomplete: tuple[Row, ...]
     protocol: Protocol
+    series: Mapping[str, Series]
+    tests: Tests
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One (data set, criterion) over its ratios.
+
+    Attributes:
+        dataset: Name of the board.
+        ratios, noises: What its tables hold.
+        ranking: Rows that are complete in every table, oracles left out.
+        incomplete: Labels of the others.
+        series: Every row over all ratios.
+        modules: Base methods with and without AlignPrune, and planned pairs.
+    """
+
+    dataset: str
+    ratios: tuple[float, ...]
+    noises: tuple[str, ...]
+    ranking: Ranking | None
+    incomplete: tuple[str, ...]
+    series: Mapping[str, Series]
+    modules: Modules | None
 
 
 @dataclass(frozen=True)
@@ -96,6 +133,8 @@ class Board:
 
     Attributes:
         tables: By data set, then ratio.
+        summaries: By data set.
+        settings: The protocol.
         used: Number of records behind the tables' numbers.
         digest: First 16 hex digits of the SHA-256 over their keys and digests.
         excluded: (reason, count) of all other records.
@@ -103,6 +142,8 @@ class Board:
     """
 
     tables: tuple[Table, ...]
+    summaries: tuple[Summary, ...]
+    settings: Settings
     used: int
     digest: str
     excluded: tuple[tuple[str, int], ...]

@@ -1,0 +1,54 @@
+"""What a row costs in time, measured against full training on the same kind of machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from prunebench.leaderboard.aggregate import Run
+from prunebench.leaderboard.stats import mean_interval
+from prunebench.leaderboard.timing import TimeRatio
+
+
+def time_ratio(
+    slots: Mapping[tuple[str, int], Run], baseline: Mapping[tuple[str, int], Run]
+) -> TimeRatio | None:
+    """Geometric mean of training seconds over full training's, by (noise, seed).
+
+    Scoring runs are not in it: the ledger's compute ratio counts them. Times are compared
+    within one device class and thread count only; a row measured on several has no ratio.
+    """
+    logs: list[float] = []
+    machines: set[str] = set()
+    for slot, run in slots.items():
+        other = baseline.get(slot)
+        seconds = _seconds(run)
+        if other is None or seconds is None or (theirs := _seconds(other)) is None:
+            continue
+        if _machine(run) != _machine(other):
+            return None
+        machines.add(_machine(run))
+        logs.append(math.log(seconds / theirs))
+    if not logs or len(machines) > 1:
+        return None
+    found = mean_interval(logs)
+    half = found.half_width
+    return TimeRatio(
+        ratio=math.exp(found.mean),
+        low=None if half is None else math.exp(found.mean - half),
+        high=None if half is None else math.exp(found.mean + half),
+        n=found.n,
+        machine=machines.pop(),
+    )
+
+
+def _seconds(run: Run) -> float | None:
+    value = run.record.timing.get("train_s")
+    return float(value) if value and run.accuracy is not None and not run.diverged else None
+
+
+def _machine(run: Run) -> str:
+    environment = run.record.environment
+    threads = environment.get("threads")
+    name = str(environment.get("device_class", "unknown"))
+    return f"{name}, {threads} threads" if threads else name

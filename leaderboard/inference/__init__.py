@@ -1,0 +1,1 @@
+"""From the runs of a board to its claims: comparisons, families, letters, marks."""

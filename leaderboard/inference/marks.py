@@ -1,0 +1,132 @@
+"""Marks inside one table: better or worse per cell (exploratory), and "lossless" per row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prunebench.leaderboard.inference.series import Cell, Series, clusters, differences
+from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.stats import (
+    Family,
+    NonInferior,
+    SignFlip,
+    family,
+    non_inferior,
+    paired_t,
+    sign_flip,
+)
+
+#: Seeds from which a cell may be tested at all; from the second on without the t assumption.
+MIN_T, MIN_SIGN_FLIP = 5, 6
+
+
+@dataclass(frozen=True)
+class CellTest:
+    """A paired test inside one cell.
+
+    Attributes:
+        p: None where it could not be run.
+        smallest_p: What the sign-flip of these seeds could reach; the t test's is 0.
+        test: ``sign-flip``, ``t`` or empty.
+        mean: Mean difference.
+        seeds: Common seeds.
+    """
+
+    p: float | None
+    smallest_p: float
+    test: str
+    mean: float
+    seeds: int
+
+
+def cell_test(d: Sequence[float], level: float) -> CellTest:
+    """Sign-flip where its smallest p reaches the level, else t from five seeds on.
+
+    Args:
+        d: Differences by seed.
+        level: What a p-value has to reach.
+    """
+    exact: SignFlip = sign_flip(d)
+    mean, n = exact.statistic, len(d)
+    if n >= MIN_SIGN_FLIP and exact.smallest_p <= level:
+        return CellTest(exact.p, exact.smallest_p, "sign-flip", mean, n)
+    if n >= MIN_T:
+        t = paired_t(d)
+        if t.p is not None:
+            return CellTest(t.p, 0.0, "t", mean, n)
+    return CellTest(None, exact.smallest_p, "", mean, n)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Marks of one table against its reference row.
+
+    Attributes:
+        reference: Label of the row compared with.
+        cells: Test of each (row, noise).
+        family: Benjamini-Hochberg over them; members named "row, noise".
+        t_only: Whether some mark rests on the t test alone.
+    """
+
+    reference: str
+    cells: dict[tuple[str, str], CellTest]
+    family: Family
+    t_only: bool
+
+    def mark(self, row: str, noise: str) -> str:
+        """``*`` better, ``†`` worse, empty where not separated."""
+        if f"{row}, {noise}" not in self.family.rejected:
+            return ""
+        return "*" if self.cells[row, noise].mean > 0 else "†"
+
+
+def cell_marks(
+    rows: Sequence[Series], reference: Series, settings: Settings, name: str
+) -> Marks | None:
+    """Tests every (row, cell) of one table against the reference; None where there is nothing."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        for (noise, _), by_seed in differences(row, reference).items():
+            found[row.label, noise] = list(by_seed.values())
+    if not found:
+        return None
+    # The step-up's most lenient threshold is alpha itself: a cell that could not reach even
+    # that is underpowered whatever the others say.
+    tests = {slot: cell_test(d, settings.alpha / len(found)) for slot, d in found.items()}
+    tested = family(
+        name, {f"{r}, {n}": test for (r, n), test in tests.items()}, "bh", settings.alpha
+    )
+    t_only = any(
+        test.test == "t" and f"{r}, {n}" in tested.rejected for (r, n), test in tests.items()
+    )
+    return Marks(reference.label, tests, tested, t_only)
+
+
+@dataclass(frozen=True)
+class Lossless:
+    """Which rows lose less than the margin against full training.
+
+    Attributes:
+        tests: By row.
+        family: Holm over the rows.
+        margin: Points.
+    """
+
+    tests: dict[str, NonInferior]
+    family: Family
+    margin: float
+
+
+def lossless(
+    rows: Sequence[Series], reference: Series, settings: Settings, name: str
+) -> Lossless | None:
+    """Non-inferiority of each row over the cells of one table, Holm over the rows."""
+    tests: dict[str, NonInferior] = {}
+    for row in rows:
+        d: dict[Cell, dict[int, float]] = differences(row, reference)
+        if any(len(by_seed) >= 2 for by_seed in d.values()):
+            tests[row.label] = non_inferior(d, settings.margin, 0.95, clusters(d))
+    if not tests:
+        return None
+    return Lossless(tests, family(name, tests, "holm", settings.alpha), settings.margin)

@@ -1,0 +1,144 @@
+"""One data set over all its ratios: mean ranks, Friedman, rank groups, wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prunebench.leaderboard.inference.compare import Comparison, compare
+from prunebench.leaderboard.inference.groups import Groups, rank_groups
+from prunebench.leaderboard.inference.series import Series, matrix
+from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.stats import (
+    BayesSignedRank,
+    Family,
+    Friedman,
+    ImanDavenport,
+    bayes_signed_rank,
+    family,
+    friedman,
+    iman_davenport,
+)
+
+SUFFIX = "+align"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Complete rows over all cells of a board.
+
+    Attributes:
+        labels: Rows, best mean first.
+        means: Mean over cells of mean accuracy, by row.
+        mean_ranks: Mean rank over noise settings (ratios averaged first), by row.
+        friedman, iman_davenport: Over noise settings as blocks; None below two of either.
+        groups: Letters over all cells.
+        reference: Every row against the reference row; without the reference itself.
+    """
+
+    labels: tuple[str, ...]
+    means: Mapping[str, float]
+    mean_ranks: Mapping[str, float]
+    friedman: Friedman | None
+    iman_davenport: ImanDavenport | None
+    groups: Groups | None
+    reference: Mapping[str, Comparison]
+
+
+def ranking(
+    rows: Sequence[Series], reference: Series | None, settings: Settings, name: str
+) -> Ranking | None:
+    """Ranks rows that are complete on the same runs; None for no row.
+
+    Args:
+        rows: Complete rows, oracles left out.
+        reference: Row of reference, or None where it is missing.
+        settings: The protocol.
+        name: Of the letters' family.
+    """
+    if not rows:
+        return None
+    table = matrix(rows)
+    means = table.cell_means.mean(axis=1)
+    order = sorted(range(len(rows)), key=lambda i: (-round(float(means[i]), 9), rows[i].label))
+    blocks = table.cluster_means.T
+    tested = min(blocks.shape) >= 2
+    found = friedman(blocks) if tested else None
+    ranks = found.mean_ranks if found else ()
+    against = {}
+    for row in rows:
+        comparison = compare(row, reference, settings) if reference is not None else None
+        if comparison is not None and reference is not None and row.label != reference.label:
+            against[row.label] = comparison
+    return Ranking(
+        labels=tuple(rows[i].label for i in order),
+        means={row.label: float(m) for row, m in zip(rows, means, strict=True)},
+        mean_ranks={row.label: r for row, r in zip(rows, ranks, strict=False)},
+        friedman=found,
+        iman_davenport=iman_davenport(blocks) if tested else None,
+        groups=rank_groups(rows, settings, name),
+        reference=against,
+    )
+
+
+@dataclass(frozen=True)
+class Module:
+    """A planned comparison with its exploratory Bayesian reading.
+
+    Attributes:
+        comparison: a - b over all cells.
+        bayes: P(a better), P(within the ROPE), P(b better) over cell means; None below two.
+    """
+
+    comparison: Comparison
+    bayes: BayesSignedRank | None
+
+
+@dataclass(frozen=True)
+class Modules:
+    """The confirmatory family: every base method with and without the module, and planned pairs.
+
+    Attributes:
+        pairs: In order of label.
+        family: Holm over the pooled sign-flip tests; members named "a - b".
+        by_cluster: The same over noise settings taken as a sample.
+    """
+
+    pairs: tuple[Module, ...]
+    family: Family
+    by_cluster: Family
+
+
+def modules(rows: Mapping[str, Series], settings: Settings, name: str) -> Modules | None:
+    """Tests base + AlignPrune against base for every base of a board; None where there is none.
+
+    Each pair uses the cells and seeds both rows have, whether or not they are complete.
+    """
+    wanted = [(label, label.replace(SUFFIX, "", 1)) for label in sorted(rows) if SUFFIX in label]
+    wanted += [pair for pair in settings.planned if pair not in wanted]
+    found = []
+    for a, b in wanted:
+        if a in rows and b in rows and (comparison := compare(rows[a], rows[b], settings)):
+            found.append(Module(comparison, _bayes(rows[a], rows[b], settings)))
+    if not found:
+        return None
+    names = {f"{m.comparison.a} - {m.comparison.b}": m.comparison for m in found}
+    pooled = {label: c.pooled.sign_flip for label, c in names.items()}
+    settings_as_sample = {label: c.cluster.sign_flip for label, c in names.items()}
+    return Modules(
+        tuple(found),
+        family(name, pooled, "holm", settings.alpha),
+        family(f"{name}, noise settings as a sample", settings_as_sample, "holm", settings.alpha),
+    )
+
+
+def _bayes(a: Series, b: Series, settings: Settings) -> BayesSignedRank | None:
+    cells = sorted(a.values.keys() & b.values.keys())
+    means = []
+    for cell in cells:
+        common = a.values[cell].keys() & b.values[cell].keys()
+        if len(common) >= 2:
+            means.append(np.mean([a.values[cell][s] - b.values[cell][s] for s in sorted(common)]))
+    return bayes_signed_rank(np.array(means), settings.rope) if len(means) >= 2 else None

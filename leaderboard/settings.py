@@ -1,0 +1,86 @@
+"""What a leaderboard compares and claims: declared before the results, hashed, and printed."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from prunebench.errors import InputError, nearest
+from prunebench.record import content_key
+
+
+class Settings(BaseModel):
+    """The protocol file of a leaderboard.
+
+    Attributes:
+        name, version: Identity; a change of rules is a new version.
+        alpha: Level of every family.
+        margin: Points of accuracy that "lossless" may lose (non-inferiority).
+        rope: Points within which two methods are practically equal.
+        reference: Row that differences and cell marks refer to.
+        diverged: Whether a diverged run counts with its final accuracy or as chance.
+        rows: ``complete`` ranks only rows with every cell; ``intersect`` drops cells until every
+            row is complete, and says which.
+        planned: Pairs (a, b) of row labels whose difference a - b belongs to the confirmatory
+            family, beside every base method and its ``+align`` variant.
+        method, noise, ratio, seed: Keep only these; None keeps all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = Field("default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,80}$")
+    version: int = Field(1, ge=1)
+    alpha: float = Field(0.05, gt=0, lt=0.5)
+    margin: float = Field(0.5, gt=0, le=100)
+    rope: float = Field(0.5, ge=0, le=100)
+    reference: str = "full"
+    diverged: Literal["value", "chance"] = "value"
+    rows: Literal["complete", "intersect"] = "complete"
+    planned: tuple[tuple[str, str], ...] = ()
+    method: tuple[str, ...] | None = None
+    noise: tuple[str, ...] | None = None
+    ratio: tuple[float, ...] | None = None
+    seed: tuple[int, ...] | None = None
+
+    @field_validator("planned")
+    @classmethod
+    def _different(cls, pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        if any(a == b for a, b in pairs):
+            raise ValueError("a planned pair names two different rows")
+        if len({frozenset(pair) for pair in pairs}) < len(pairs):
+            raise ValueError("a planned pair is listed twice")
+        return pairs
+
+    @property
+    def digest(self) -> str:
+        """First 16 hex digits of the SHA-256 of the canonical content."""
+        return content_key(self.model_dump(mode="json"))
+
+
+def read_settings(path: Path) -> Settings:
+    """Reads a protocol file (TOML).
+
+    Raises:
+        InputError: No such file, malformed TOML, or a field that is not accepted.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=str(path)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"malformed TOML: {error}", where=str(path)) from None
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = nearest(name, Settings.model_fields)
+            raise InputError(f"unknown field {name!r}", where=str(path), accepted=known) from None
+        raise InputError(
+            f"{first.get('input')!r} is not accepted", where=f"{path}: {name}",
+            accepted=first["msg"],
+        ) from None  # fmt: skip
