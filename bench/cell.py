@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
-from prunebench.bench import checkpoint
+from prunebench.bench import checkpoint, distributed
 from prunebench.bench.budget import Clock
 from prunebench.bench.claims import Claim, Claims
 from prunebench.bench.environment import environment
 from prunebench.bench.evidence import Recorder
 from prunebench.bench.executors.base import WorkerContext
+from prunebench.bench.followers import lead
 from prunebench.bench.losses import LossRecorder
 from prunebench.bench.outputs import accuracy_name, artifacts, diverged
 from prunebench.bench.plans import ConstantPlan
@@ -142,6 +143,7 @@ class _Cell:
         except (Busy, InputError):
             raise  # neither is a result of this cell
         except SkipCell as skip:
+            distributed.settle()
             status, reason = "skipped", skip.reason
         except (MemoryError, torch.OutOfMemoryError) as error:
             status, reason = "failed", f"out of memory: {error}".strip()[:300]
@@ -149,6 +151,9 @@ class _Cell:
         except Exception as error:
             status, reason = "failed", f"{type(error).__name__}: {error}"[:300]
             trace = traceback.format_exc()
+        finally:
+            if self.trainer is not None:
+                self.trainer.close()
         if keep is not None:
             return keep
         return self._store(status, reason, trace)
@@ -161,10 +166,11 @@ class _Cell:
         recorder = None if options.evidence.empty else Recorder(options.evidence)
         losses = None if options.losses is None else LossRecorder(options.losses)
         setup = self._setup(task, method, [o for o in (recorder, losses) if o is not None])
-        self.trainer = trainer = Trainer(setup)
         folder = self.store.checkpoint_path(spec.key)
         # A run that only takes evidence never shares checkpoints with one that does not.
         name = spec.key if recorder is None else f"{spec.key}+evidence"
+        lead(setup, spec, options, folder, name)
+        self.trainer = trainer = Trainer(setup)
         try:
             checkpoint.restore(trainer, folder, name)
         except checkpoint.DamagedCheckpoint as error:
@@ -173,10 +179,12 @@ class _Cell:
             self.trainer = trainer = Trainer(self._setup(task, method, list(setup.observers)))
         status, reason = "done", ""
         try:
-            trainer.fit(_AfterEpoch(self, name))
+            report = None if self.context is None else self.context.report
+            trainer.fit(checkpoint.AfterEpoch(folder, name, options.checkpoint_s, report))
         except Diverged as error:
             status, reason = "diverged", str(error)
         predicted = trainer.test_logits().argmax(1)
+        distributed.settle()
         self.files, self.metrics = artifacts(trainer, predicted, self.subset)
         if losses is not None and losses.rows:
             self.files["losses.npz"] = losses.dump(trainer.rows)
@@ -284,21 +292,3 @@ class _Cell:
         stored = self.store.save(record, files)
         shutil.rmtree(self.store.checkpoint_path(self.spec.key), ignore_errors=True)
         return stored
-
-
-class _AfterEpoch:
-    """Reports progress and writes checkpoints when they are due."""
-
-    def __init__(self, cell: _Cell, name: str) -> None:
-        self.cell, self.name = cell, name
-        self.last = time.monotonic()
-
-    def __call__(self, trainer: Trainer) -> None:
-        clock, cell = trainer.setup.clock, self.cell
-        if cell.context is not None:
-            cell.context.report(clock.progress(trainer.epoch, trainer.ledger.trained).fraction)
-        if time.monotonic() - self.last >= cell.options.checkpoint_s and not clock.finished(
-            trainer.epoch, trainer.ledger.trained
-        ):
-            checkpoint.save(trainer, cell.store.checkpoint_path(cell.spec.key), self.name)
-            self.last = time.monotonic()

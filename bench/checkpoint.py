@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,29 @@ def _load(trainer: Trainer, tensors: Mapping[str, Tensor], meta: Mapping[str, An
     trainer.ledger = Ledger(**meta["ledger"])
     trainer.table = list(meta["table"])
     trainer.seconds = list(meta["seconds"])
+
+
+class AfterEpoch:
+    """Reports progress and writes checkpoints when they are due.
+
+    Args:
+        folder: Where to.
+        key: Whose.
+        every_s: Seconds between two of them; 0 makes one after every epoch.
+        report: Told the share done, or None.
+    """
+
+    def __init__(
+        self, folder: Path, key: str, every_s: float, report: Callable[[float], None] | None
+    ) -> None:
+        self.folder, self.key, self.every_s, self.report = folder, key, every_s, report
+        self.last = time.monotonic()
+
+    def __call__(self, trainer: Trainer) -> None:
+        clock, epoch, trained = trainer.setup.clock, trainer.epoch, trainer.ledger.trained
+        if self.report is not None:
+            self.report(clock.progress(epoch, trained).fraction)
+        due = time.monotonic() - self.last >= self.every_s
+        if due and not clock.finished(epoch, trained):
+            save(trainer, self.folder, self.key)
+            self.last = time.monotonic()

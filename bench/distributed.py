@@ -242,17 +242,13 @@ def listen() -> Any:
     return box[0]
 
 
-def finish() -> bool:
-    """Leaves the group.
+def abandoned() -> bool:
+    """Whether a job broke off half-way, so that the others may wait in it for ever."""
+    return _State.leading
 
-    Returns:
-        False where a job broke off half-way: the others may hang in it, and this process must
-        exit at once and not with 0, so that torchrun ends them.
-    """
-    if _State.world.alone:
-        return True
-    if _State.leading:
-        return False
-    dist.destroy_process_group()
-    _State.world = World()
-    return True
+
+def finish() -> None:
+    """Leaves the group."""
+    if not _State.world.alone:
+        dist.destroy_process_group()
+        _State.world = World()

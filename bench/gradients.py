@@ -22,7 +22,6 @@ class Reducer:
 
     Raises:
         InputError: The criterion does not split.
-        Lost: The weights differ.
     """
 
     def __init__(self, world: World, model: nn.Module, criterion: Criterion) -> None:
@@ -36,7 +35,17 @@ class Reducer:
         self.world, self.model = world, model
         self.params = [p for p in model.parameters() if p.requires_grad]
         self._used: list[nn.Parameter] | None = None
-        world.agree("the initial network", [*model.parameters(), *model.buffers()])
+
+    def begin(self, epoch: int) -> None:
+        """Checks that every process starts from the same state.
+
+        Raises:
+            Lost: One of them does not.
+        """
+        self.world.agree(
+            f"the network at epoch {epoch}",
+            [epoch, *self.model.parameters(), *self.model.buffers()],
+        )
 
     def reduce(self) -> None:
         """Sums the gradients of all processes; one without a share of the batch adds nothing."""

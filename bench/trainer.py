@@ -40,6 +40,8 @@ class Trainer(RunState):
         """
         clock = self.setup.clock
         cuda = [self.setup.device] if self.setup.device.type == "cuda" else []
+        if self.reducer is not None:
+            self.reducer.begin(self.epoch)
         with torch.random.fork_rng(devices=cuda):
             while not clock.finished(self.epoch, self.ledger.trained):
                 start = time.perf_counter()
