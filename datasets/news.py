@@ -41,7 +41,7 @@ from prunebench.record import content_key
 CLASS_OF = (0, 1, 1, 1, 1, 1, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 6, 6, 6, 6)
 CLASSES = ("alt", "comp", "misc", "rec", "sci", "soc", "talk")
 #: Counts up when the same posts and options would give other numbers.
-_FEATURES = 1
+_FEATURES = 2
 _SHUFFLE_SEED = 20240607
 _SHARE, _POSTS = 0.7, 18_846
 _COMPUTED = ("lsa", "random")

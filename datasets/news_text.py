@@ -75,7 +75,9 @@ def lsa_vectors(posts: Sequence[IntArray], words: int, seed: int, width: int = W
 
     starts = np.cumsum([0, *map(len, posts)])
     columns = np.concatenate(posts).astype(np.int64) - 1
-    counts = csr_array((np.ones(len(columns)), columns, starts), shape=(len(posts), words))
+    counts = csr_array(
+        (np.ones(len(columns), np.float32), columns, starts), shape=(len(posts), words)
+    )
     counts.sum_duplicates()
     rank = min(width, words - 1, len(posts) - 1)
     svd = TruncatedSVD(rank, random_state=seed).fit(TfidfTransformer().fit_transform(counts))
