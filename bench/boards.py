@@ -9,7 +9,8 @@ from pathlib import Path
 from prunebench.bench.store import Store
 from prunebench.errors import InputError
 from prunebench.leaderboard.build import build
-from prunebench.leaderboard.render import render_csv, render_markdown
+from prunebench.leaderboard.markdown import render_markdown
+from prunebench.leaderboard.tabular import render_csv
 from prunebench.record import Record, write_atomic
 
 

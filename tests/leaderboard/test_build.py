@@ -310,7 +310,7 @@ def test_the_board_does_not_depend_on_the_order() -> None:
 
 def test_no_torch_is_imported() -> None:
     code = (
-        "import sys, prunebench.leaderboard.build, prunebench.leaderboard.render;"
+        "import sys, prunebench.leaderboard.build, prunebench.leaderboard.markdown;"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,257 @@
+"""A board as GitHub-flavoured markdown; the same board gives the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tabulate import tabulate
+
+from prunebench.leaderboard.footers import (
+    board_lines,
+    module_lines,
+    summary_lines,
+    table_lines,
+)
+from prunebench.leaderboard.inference.summary import Modules
+from prunebench.leaderboard.labels import decimals
+from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.tables import Board, Cell, Row, Summary, Table
+from prunebench.leaderboard.text import (
+    has_diagnostics,
+    interval,
+    kept,
+    missing,
+    number,
+    p_text,
+    rank,
+    realised,
+    record_of,
+    span,
+    time,
+)
+from prunebench.record import canonical
+
+CAPTION = (
+    "Cells: accuracy at the last epoch in percent, mean over seeds; raised: mean paired difference "
+    "to full training over the same seeds; ± half-width of the 95 % t interval over seeds (3 or "
+    "more). ‡ holds diverged runs, counted with their value (chance where they have none); "
+    "≈ realised ratio more than 2 points off the nominal one; - missing; n = seeds per noise "
+    "setting; W/T/L = cells won, tied and lost against full training; compute = share of training "
+    "saved when a forward-only pass counts a third; time = training time over full training's."
+)
+
+
+def escape(text: str) -> str:
+    """Text that stays inside one markdown cell."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return text.replace("|", "\\|")
+
+
+def render_markdown(board: Board) -> str:
+    """The board: one table per data set and ratio, then summaries and module effects."""
+    lines = ["# Leaderboard", "", *_bullets([*board_lines(board), CAPTION])]
+    for table in board.tables:
+        lines += ["", f"## {escape(table.dataset)}, ratio {table.ratio:g}", ""]
+        lines += _bullets(_header(table))
+        if table.rows:
+            lines += ["", _grid(table, table.rows)]
+        if table.incomplete:
+            lines += ["", "Incomplete rows, not ranked:", "", _grid(table, table.incomplete)]
+        lines += ["", *_bullets(table_lines(table))]
+        diagnostics = _diagnostics(table)
+        if diagnostics:
+            lines += ["", "Diagnostics: noise rate among the kept samples in percent / AUROC of "
+                      "the score against the true noise mask; worst class in percent.",
+                      "", diagnostics]  # fmt: skip
+    for summary in board.summaries:
+        lines += _summary(summary, board.settings)
+    return "\n".join(lines) + "\n"
+
+
+def _bullets(lines: Iterable[str]) -> list[str]:
+    return [f"- {_safe(line)}" for line in lines]
+
+
+def _safe(line: str) -> str:
+    """Names in running text; bars are harmless outside tables."""
+    return " ".join(line.split()).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _header(table: Table) -> list[str]:
+    protocol = table.protocol
+    sizes = [size for row in table.rows or table.incomplete for size in row.seeds]
+    seeds = f"n = {span(min(sizes), max(sizes))} seeds"
+    if max(sizes) < 3:
+        seeds += " (too few for intervals)"
+    test = f"{protocol.test_size} test samples" if protocol.test_size else "test size not recorded"
+    size = protocol.reference.get("size")
+    reference = f"{size} clean samples" if size is not None else "default size"
+    criterion = protocol.criterion
+    options = criterion.get("params")
+    shown = f" {canonical(options)}" if options else ""
+    lines = [
+        f"{seeds}; {test}; budget `{protocol.budget}`; spec schema {protocol.schema}; "
+        f"data set version {protocol.dataset_version}",
+        f"Recipe {protocol.recipe_text}; criterion {criterion.get('name')} "
+        f"v{criterion.get('version')}{shown}; reference {reference} "
+        f"({protocol.reference.get('mode', 'held_out')})",
+    ]
+    if not any(row.kind == "full" for row in table.rows):
+        lines.append("Full training is missing or incomplete: no mean differences")
+    if any(row.leaks for row in (*table.rows, *table.incomplete)):
+        lines.append("§ The clean reference is the test split: these rows have seen what they "
+                     "are measured on")  # fmt: skip
+    return lines
+
+
+def label(row: Row) -> str:
+    """Name with its flags."""
+    suffix = " §" * row.leaks + " (oracle)" * (row.kind == "oracle")
+    if not row.complete:
+        suffix += f" ({row.present}/{row.expected} cells)"
+    return escape(row.label) + suffix
+
+
+def _accuracy(table: Table, row: Row, place: int, digits: int) -> str:
+    cell: Cell | None = row.cells[place]
+    if cell is None:
+        return "-"
+    tests, noise = table.tests, table.noises[place]
+    column = tests.columns[place] if row.complete else None
+    text = number(cell.accuracy.mean, digits)
+    if column is not None and row.label in column.best:
+        text = f"**{text}**"
+    if cell.difference is not None:
+        text += f"<sup>{number(cell.difference.mean, digits, signed=True)}</sup>"
+    if cell.accuracy.half_width is not None:
+        text += f" ±{number(cell.accuracy.half_width, digits)}"
+    mark = tests.marks.mark(row.label, noise) if tests.marks else ""
+    return text + mark.replace("*", "\\*") + ("‡" if cell.diverged else "")
+
+
+def _difference(table: Table, row: Row, digits: int) -> str:
+    ranking = table.tests.ranking
+    found = ranking.reference.get(row.label) if ranking else None
+    if row.difference is None or found is None:
+        return number(row.difference, digits, signed=True)
+    lossless = table.tests.lossless
+    shown = lossless is not None and row.label in lossless.family.rejected
+    return ("≥ " if shown else "") + interval(
+        row.difference, found.pooled.low, found.pooled.high, digits
+    )
+
+
+def _grid(table: Table, rows: Sequence[Row]) -> str:
+    digits = decimals(table.protocol.test_size)
+    everyone = (*table.rows, *table.incomplete)
+    clean = any(row.clean_labels for row in everyone)
+    timed = any(row.time for row in everyone)
+    lacking = any(row.missing for row in rows)
+    ranking = table.tests.ranking
+    groups = ranking.groups if ranking else None
+    lettered = groups is not None and not groups.underpowered
+    head = ["method", *table.noises, "mean difference [95 %]", "W/T/L"]
+    head += ["group"] * lettered + ["ratio", "compute"] + ["time"] * timed + ["n", "rank"]
+    head += ["clean labels"] * clean + ["missing"] * lacking
+    body = [
+        [
+            label(row),
+            *(_accuracy(table, row, place, digits) for place in range(len(table.noises))),
+            _difference(table, row, digits),
+            record_of(ranking.reference.get(row.label) if ranking else None),
+            *([groups.letters_of(row.label) or "-"] if lettered and groups else []),
+            realised(row),
+            number(row.compute, 2),
+            *[time(row)] * timed,
+            span(*row.seeds),
+            rank(row),
+            *[escape(row.clean_labels) or "none"] * clean,
+            *[escape(missing(row))] * lacking,
+        ]
+        for row in rows
+    ]
+    return pipe(head, body, text_columns=clean + lacking)
+
+
+def _diagnostics(table: Table) -> str:
+    body = []
+    for row in (*table.rows, *table.incomplete):
+        if has_diagnostics(row):
+            worst = None if row.worst_class is None else 100 * row.worst_class
+            tail = [number(worst, 1), number(row.epochs, 1), number(row.steps, 0)]
+            body.append([label(row), *(kept(cell) for cell in row.cells), *tail])
+    head = ["method", *table.noises, "worst class", "epochs", "steps"]
+    return pipe(head, body) if body else ""
+
+
+def _summary(summary: Summary, settings: Settings) -> list[str]:
+    lines: list[str] = []
+    if summary.ranking is not None and len(summary.ratios) > 1:
+        ratios = ", ".join(f"{ratio:g}" for ratio in summary.ratios)
+        lines += ["", f"## {escape(summary.dataset)}, ratios {ratios}", "", _ranking(summary), "",
+                  *_bullets(summary_lines(summary))]  # fmt: skip
+    if summary.modules is not None:
+        lines += ["", f"## {escape(summary.dataset)}, module effect", "",
+                  _modules(summary.modules), "",
+                  *_bullets(module_lines(summary.modules, settings))]  # fmt: skip
+    return lines
+
+
+def _ranking(summary: Summary) -> str:
+    found = summary.ranking
+    if found is None:
+        return ""
+    body = []
+    for name in found.labels:
+        against = found.reference.get(name)
+        body.append([
+            escape(name),
+            number(found.means[name], 1),
+            interval(against.pooled.mean, against.pooled.low, against.pooled.high, 1)
+            if against else "-",
+            interval(against.cluster.mean, against.cluster.low, against.cluster.high, 1)
+            if against else "-",
+            number(found.mean_ranks.get(name), 2),
+            (found.groups.letters_of(name) or "-") if found.groups else "-",
+            record_of(against),
+            number(against.improvement, 2) if against else "-",
+        ])  # fmt: skip
+    head = ["method", "mean accuracy", "difference [these cells]", "difference [such settings]",
+            "mean rank", "group", "W/T/L", "P(better)"]  # fmt: skip
+    return pipe(head, body)
+
+
+def _modules(found: Modules) -> str:
+    body = []
+    for module in found.pairs:
+        c, bayes = module.comparison, module.bayes
+        name = f"{c.a} - {c.b}"
+        pooled = next(m for m in found.family.members if m.name == name)
+        cluster = next(m for m in found.by_cluster.members if m.name == name)
+        body.append([
+            escape(name),
+            interval(c.pooled.mean, c.pooled.low, c.pooled.high, 2),
+            p_text(pooled.p),
+            p_text(pooled.adjusted) + ("\\*" if pooled.rejected else ""),
+            p_text(cluster.adjusted) + ("\\*" if cluster.rejected else ""),
+            record_of(c),
+            str(c.equivalent),
+            number(c.improvement, 2),
+            "/".join(f"{x:.2f}" for x in (bayes.better, bayes.equivalent, bayes.worse))
+            if bayes else "-",
+        ])  # fmt: skip
+    head = ["pair", "difference [95 %]", "p", "p, Holm", "p over settings, Holm", "W/T/L",
+            "cells within ROPE", "P(better)", "better/same/worse"]  # fmt: skip
+    return pipe(head, body)
+
+
+def pipe(head: Sequence[str], body: Sequence[Sequence[str]], text_columns: int = 0) -> str:
+    """A pipe table: first column and the last ``text_columns`` left, the others right."""
+    align = ["left"] + ["right"] * (len(head) - 1 - text_columns) + ["left"] * text_columns
+    return tabulate(
+        body,
+        headers=[escape(name) for name in head],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=align,
+    )

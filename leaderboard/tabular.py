@@ -1,0 +1,71 @@
+"""A board as CSV: one line per (table, row, noise setting)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+
+from prunebench.leaderboard.tables import Board, Cell, Row, Table
+from prunebench.leaderboard.text import missing, number
+
+CSV_COLUMNS = (
+    "dataset", "ratio", "method", "kind", "complete", "rank", "group", "noise", "n", "accuracy",
+    "half_width", "difference", "difference_half_width", "difference_n", "mark", "p", "p_adjusted",
+    "diverged", "mean_accuracy", "mean_difference", "mean_difference_low", "mean_difference_high",
+    "lossless", "present", "expected", "realised_ratio", "compute_ratio", "time_ratio",
+    "kept_noise_rate", "score_auroc", "worst_class_accuracy", "epochs", "steps", "clean_labels",
+    "missing",
+)  # fmt: skip
+
+
+def render_csv(board: Board) -> str:
+    """Six decimals, empty where there is no value."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for table in board.tables:
+        for row in (*table.rows, *table.incomplete):
+            for noise, cell in zip(table.noises, row.cells, strict=True):
+                writer.writerow(_text(_line(table, row, noise, cell)))
+    return out.getvalue()
+
+
+def _line(table: Table, row: Row, noise: str, cell: Cell | None) -> list[object]:
+    accuracy, difference = (cell.accuracy, cell.difference) if cell else (None, None)
+    tests, ranking = table.tests, table.tests.ranking
+    against = ranking.reference.get(row.label) if ranking else None
+    groups = ranking.groups if ranking else None
+    marks = tests.marks
+    name = f"{row.label}, {noise}"
+    member = next((m for m in marks.family.members if m.name == name), None) if marks else None
+    lossless = tests.lossless
+    return [
+        table.dataset, f"{table.ratio:g}", row.label, row.kind, int(row.complete), row.rank,
+        groups.letters_of(row.label) if groups else "", noise,
+        accuracy.n if accuracy else 0,
+        accuracy.mean if accuracy else None,
+        accuracy.half_width if accuracy else None,
+        difference.mean if difference else None,
+        difference.half_width if difference else None,
+        difference.n if difference else 0,
+        marks.mark(row.label, noise) if marks else "",
+        member.p if member else None,
+        member.adjusted if member else None,
+        cell.diverged if cell else 0,
+        row.mean, row.difference,
+        against.pooled.low if against else None,
+        against.pooled.high if against else None,
+        "" if lossless is None or row.label not in lossless.tests
+        else int(row.label in lossless.family.rejected),
+        row.present, row.expected, row.realised, row.compute,
+        row.time.ratio if row.time else None,
+        cell.kept_noise.mean if cell and cell.kept_noise else None,
+        cell.auroc if cell else None,
+        cell.worst_class if cell else None,
+        row.epochs, row.steps, row.clean_labels + " (test split)" * row.leaks, missing(row),
+    ]  # fmt: skip
+
+
+def _text(values: Iterable[object]) -> list[str]:
+    return ["" if v is None else number(v, 6) if isinstance(v, float) else str(v) for v in values]

@@ -1,0 +1,94 @@
+"""Numbers and names as text: fixed decimals, no negative zero, no p of 0."""
+
+from __future__ import annotations
+
+from prunebench.leaderboard.inference.compare import Comparison
+from prunebench.leaderboard.stats import MeanInterval
+from prunebench.leaderboard.tables import Cell, Row
+
+#: Realised ratio this far off the nominal one is flagged.
+OFF_RATIO = 0.02
+SMALLEST_SHOWN = 1e-5
+
+
+def number(value: float | None, digits: int, signed: bool = False) -> str:
+    """Fixed decimals without a negative zero; ``-`` for None."""
+    if value is None:
+        return "-"
+    value = round(value, digits) + 0.0
+    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+
+
+def p_text(p: float | None) -> str:
+    """A p-value with two significant digits; ``< 1e-5`` below that, ``-`` for None."""
+    if p is None:
+        return "-"
+    if p < SMALLEST_SHOWN:
+        return "< 1e-5"
+    if p < 1e-3:
+        return f"{p:.1e}".replace("e-0", "e-")
+    return f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+
+
+def span(low: int, high: int) -> str:
+    """``3`` or ``3-5``."""
+    return f"{low}" if low == high else f"{low}-{high}"
+
+
+def interval(mean: float | None, low: float | None, high: float | None, digits: int) -> str:
+    """``+1.2 [+0.3, +2.1]``; without an interval the mean alone."""
+    if mean is None or low is None or high is None:
+        return number(mean, digits, signed=True)
+    ends = f"[{number(low, digits, signed=True)}, {number(high, digits, signed=True)}]"
+    return f"{number(mean, digits, signed=True)} {ends}"
+
+
+def record_of(found: Comparison | None) -> str:
+    """Wins, ties and losses over cells."""
+    return "-" if found is None else f"{found.wins}/{found.ties}/{found.losses}"
+
+
+def rank(row: Row) -> str:
+    """Rank, ``=`` where it is shared."""
+    return "-" if row.rank is None else f"{row.rank}{'=' if row.tied else ''}"
+
+
+def realised(row: Row) -> str:
+    """Realised ratio, ``≈`` where it is off the nominal one."""
+    off = row.realised is not None and abs(row.realised - row.nominal) > OFF_RATIO
+    return ("≈" if off else "") + number(row.realised, 2)
+
+
+def missing(row: Row) -> str:
+    """What an incomplete row lacks."""
+    return ", ".join(f"{count} {reason}" for reason, count in row.missing)
+
+
+def time(row: Row, digits: int = 2) -> str:
+    """Time ratio to full training on one machine class."""
+    return "-" if row.time is None else number(row.time.ratio, digits)
+
+
+def share(found: MeanInterval | None) -> str:
+    """A share in percent with its half-width."""
+    if found is None:
+        return "-"
+    text = number(100 * found.mean, 1)
+    if found.half_width is not None:
+        text += f" ± {number(100 * found.half_width, 1)}"
+    return text
+
+
+def has_diagnostics(row: Row) -> bool:
+    """Whether anything but accuracy and cost is known of a row."""
+    return row.worst_class is not None or any(
+        cell is not None and (cell.kept_noise is not None or cell.auroc is not None)
+        for cell in row.cells
+    )
+
+
+def kept(cell: Cell | None) -> str:
+    """Noise rate among the kept samples in percent, and AUROC of the score."""
+    if cell is None:
+        return "-"
+    return f"{share(cell.kept_noise)} / {number(cell.auroc, 3)}"
