@@ -33,7 +33,6 @@ from prunebench.datasets.human import (
     read_labels,
 )
 from prunebench.datasets.outline import Outline
-from prunebench.datasets.outline import Outline
 from prunebench.datasets.task import DataSource, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
@@ -120,11 +119,6 @@ class Cifar(DataSource):
         found = self.find()
         check_images(self.family, found, self.name)
         check_order(self.family, found)
-
-    def outline(self) -> Outline:
-        """50,000 and 10,000 images, or fewer by option."""
-        full = Outline(50_000, 10_000, (3, 32, 32), len(self.family.class_names))
-        return full.limited(self.limit, self.test_limit)
 
     def outline(self) -> Outline:
         """50,000 and 10,000 images, or fewer by option."""

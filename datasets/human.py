@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,9 +155,8 @@ def read_labels(dataset: str, path: Path) -> dict[str, Labels]:
     cached = cache_folder() / f"{file.name}-{checksum(path)[:16]}.npz"
     try:
         return _validated(_read_cache(cached), file, cached)
-    except (InputError, OSError, ValueError, KeyError, zipfile.BadZipFile):
-        pass  # absent or damaged: the published file has the last word
-    content = _read_published(path)
+    except Exception:  # absent, or damaged in one of a dozen ways
+        content = _read_published(path)
     keyed = {name: content.get(key) for name, (key, _) in file.arrays.items()}
     labels = _validated(keyed, file, path)
     _write_cache(cached, labels)
