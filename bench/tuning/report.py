@@ -1,0 +1,185 @@
+"""What a study found, as JSON values and as markdown."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from scipy import stats
+
+from prunebench.bench.tuning.final import front_slots
+from prunebench.bench.tuning.pinned import Pinned
+from prunebench.bench.tuning.space import decode, space_from
+from prunebench.bench.tuning.trials import settled
+from prunebench.leaderboard.stats import mean_interval, paired_difference
+from prunebench.record import Record, canonical
+
+_TEST = "test_accuracy"
+
+
+def build_report(study: optuna.Study, pinned: Pinned, records: Iterable[Record]) -> dict[str, Any]:
+    """The report of a finished study.
+
+    Args:
+        study: The study.
+        pinned: Its pinned file.
+        records: Where evaluation runs of the choice and of the default may be found.
+
+    Returns:
+        JSON values: ``history``, ``importances``, ``comparison`` on fresh tuning seeds,
+        ``test`` (None until evaluation runs exist), ``fidelity`` and ``front`` where they apply.
+    """
+    body = pinned.body
+    return {
+        "study": study.study_name,
+        "hash": pinned.hash,
+        "method": body["method"],
+        "params": pinned.params,
+        "choice": body["choice"]["trial"],
+        "trials": body["trials"],
+        "budget": body["budget"],
+        "validation": body["validation"],
+        "seeds": body["seeds"],
+        "history": history(study, body),
+        "importances": importances(study),
+        "comparison": comparison(body),
+        "fidelity": fidelity(study, body["design"]["fidelities"]),
+        "front": front_slots(study) if body["design"]["pareto"] else None,
+        "test": test_figures(pinned, records),
+    }
+
+
+def history(study: optuna.Study, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every trial in the order of its slot, with the best value so far."""
+    space = space_from(body["design"]["space"])
+    rows: list[dict[str, Any]] = []
+    best: float | None = None
+    for slot, trial in sorted(settled(study).items()):
+        attrs, value = trial.user_attrs, None
+        if trial.state == TrialState.COMPLETE:
+            value = trial.values[0]
+            best = value if best is None else max(best, value)
+        why = next((n for n in ("failed", "diverged", "stopped") if n in attrs), "")
+        rows.append(
+            {
+                "trial": slot,
+                "params": decode(trial.params, space),
+                "state": why or "complete",
+                "reason": attrs.get(why, "") if why else "",
+                "value": value,
+                "trained": trial.values[1] if value is not None and len(trial.values) > 1 else None,
+                "schedules": dict(sorted(trial.intermediate_values.items())),
+                "best": best,
+            }
+        )
+    return rows
+
+
+def importances(study: optuna.Study) -> dict[str, float] | None:
+    """Optuna's importances (PED-ANOVA) for the first objective; None where it cannot tell."""
+    complete = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
+    if len(complete) < 4 or len({trial.values[0] for trial in complete}) < 2:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = optuna.importance.get_param_importances(
+                study,
+                evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
+                target=lambda trial: trial.values[0],
+            )
+        except (ValueError, RuntimeError):
+            return None
+    return {name: float(value) for name, value in found.items()}
+
+
+def comparison(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The choice against the default on the fresh tuning seeds, in percentage points."""
+    choice = body["choice"]
+    fresh = {f["trial"]: _percent(f["fresh"]) for f in choice["finalists"]}
+    return {
+        "chosen": _mean(fresh[choice["trial"]]),
+        "default": _mean(fresh[0]),
+        **_difference(fresh[choice["trial"]], fresh[0]),
+    }
+
+
+def _percent(values: Mapping[str, float]) -> dict[int, float]:
+    return {int(seed): 100 * value for seed, value in values.items()}
+
+
+def _mean(values: Mapping[int, float]) -> dict[str, Any] | None:
+    if not values:
+        return None
+    interval = mean_interval(list(values.values()))
+    return {"n": interval.n, "mean": interval.mean, "half_width": interval.half_width}
+
+
+def _difference(a: Mapping[int, float], b: Mapping[int, float]) -> dict[str, Any]:
+    found = paired_difference(a, b)
+    mean = None if math.isnan(found.mean) else found.mean
+    return {"n": found.n, "difference": mean, "half_width": found.half_width}
+
+
+def fidelity(study: optuna.Study, shares: list[float]) -> list[dict[str, Any]] | None:
+    """Spearman's rank correlation between neighbouring schedules, over the configurations that
+    ran both; those are the better ones, so it understates. None for a single schedule."""
+    if len(shares) == 1:
+        return None
+    found = []
+    for rung, (share, after) in enumerate(pairwise(shares)):
+        pairs = [
+            (trial.intermediate_values[rung], trial.intermediate_values[rung + 1])
+            for _, trial in sorted(settled(study).items())
+            if rung + 1 in trial.intermediate_values
+        ]
+        low, high = [a for a, _ in pairs], [b for _, b in pairs]
+        usable = len(pairs) >= 3 and len(set(low)) > 1 and len(set(high)) > 1
+        rho = float(stats.spearmanr(low, high).statistic) if usable else None
+        found.append({"from": share, "to": after, "n": len(pairs), "spearman": rho})
+    return found
+
+
+def test_figures(pinned: Pinned, records: Iterable[Record]) -> dict[str, Any] | None:
+    """Test accuracy of the evaluation runs in the setting that was tuned, beside validation.
+
+    Returns:
+        None while there are none. ``drop`` is validation minus test of the choice; where the
+        validation labels are noisy, the levels differ by that alone, and ``gain`` (choice minus
+        default) is what can be compared.
+    """
+    anchor = pinned.body["design"]["spec"]
+    tuned: dict[int, float] = {}
+    default: dict[int, float] = {}
+    for record in records:
+        value = record.metrics.get(_TEST)
+        if record.status not in ("done", "diverged") or value is None:
+            continue
+        spec = dict(record.spec)
+        mark, method = spec.pop("tuned", None), spec["method"]
+        if _setting(spec) != _setting(anchor):
+            continue
+        if mark is not None and mark.get("study") == pinned.hash:
+            tuned[spec["seed"]] = 100 * value
+        elif mark is None and canonical(method) == canonical(anchor["method"]):
+            default[spec["seed"]] = 100 * value
+    if not tuned:
+        return None
+    own = comparison(pinned.body)
+    return {
+        "tuned": _mean(tuned),
+        "default": _mean(default),
+        "gain": _difference(tuned, default),
+        "drop": own["chosen"]["mean"] - _mean(tuned)["mean"],  # type: ignore[index]
+    }
+
+
+def _setting(spec: Mapping[str, Any]) -> str:
+    names = ("dataset", "noise", "criterion", "recipe", "ratio", "budget", "budget_share",
+             "reference", "proxy", "replica")  # fmt: skip
+    return canonical([*(spec.get(name) for name in names), spec["method"]["name"]])

@@ -1,0 +1,149 @@
+"""One study from its declaration to the pinned file and the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from prunebench.bench.driver import Running
+from prunebench.bench.names import check_name
+from prunebench.bench.store import Store
+from prunebench.bench.tuning.design import Design, check_seeds
+from prunebench.bench.tuning.evaluate import CellRunner, RunCells
+from prunebench.bench.tuning.final import charges, pinned_body, planned_budget, run_finals
+from prunebench.bench.tuning.loop import Tell, run_trials
+from prunebench.bench.tuning.pinned import Pinned, read_pinned, write_pinned
+from prunebench.bench.tuning.render import render
+from prunebench.bench.tuning.report import build_report
+from prunebench.bench.tuning.storage import declare, declared, journal_path, open_study
+from prunebench.errors import InputError
+from prunebench.record import Record, write_atomic
+
+
+def study_name(design: Design) -> str:
+    """Default name of a study: data set, noise, method and ratio."""
+    spec = design.base.spec
+    text = f"{spec.dataset.name}-{spec.noise.name}-{spec.method.name}-{spec.ratio:g}"
+    return "".join(sign if sign.isalnum() or sign in "._+-" else "-" for sign in text)
+
+
+def folder_of(store: Store) -> Path:
+    """Where studies lie in a results folder."""
+    return store.root / "tuning"
+
+
+def _directions(pareto: bool) -> list[str]:
+    return ["maximize", "minimize"] if pareto else ["maximize"]
+
+
+def standing_round(design: Design, store: Store, name: str, url: str | None) -> int | None:
+    """The size of a standing study's rounds, which a call without one goes on with."""
+    if url is None and not journal_path(folder_of(store), name).is_file():
+        return None
+    with open_study(folder_of(store), check_name(name), url, _directions(design.pareto)) as study:
+        found = declared(study)
+    return None if found is None else int(found["round"])
+
+
+def tune(
+    design: Design,
+    store: Store,
+    running: Running,
+    name: str,
+    url: str | None = None,
+    reported: Sequence[int] = (),
+    tell: Tell = lambda line: None,
+    run: RunCells | None = None,
+) -> tuple[Pinned, dict[str, Any]]:
+    """Runs a study to its end, or what is left of it.
+
+    Args:
+        design: Its declaration.
+        store: The results folder; trials are cells of it.
+        running: How cells are run.
+        name: Name of the study.
+        url: Storage URL of Optuna; None for a journal in the results folder.
+        reported: Seeds that evaluation uses or will use.
+        tell: Hears a line per trial.
+        run: Runs cells in place of the driver.
+
+    Returns:
+        The pinned file and the report.
+
+    Raises:
+        InputError: Seeds in common with evaluation, another command under this name, another
+            driver at work, or defaults that give no value.
+        KeyboardInterrupt: Stopped; the same command goes on.
+    """
+    check_name(name)
+    check_seeds(design, store, reported)
+    store = Store.open(store.root)
+    with open_study(folder_of(store), name, url, _directions(design.pareto)) as study:
+        declare(study, design.content)
+        tell(
+            f"study {name}: {design.count} configurations on seeds "
+            f"{', '.join(map(str, design.seeds))}, about {planned_budget(design):.1f} full "
+            "trainings; lr, weight decay and all else of the recipe are the same for everybody"
+        )
+        if run is not None:
+            return _run(study, design, store, run, tell)
+        with CellRunner(store, running) as runner:
+            return _run(study, design, store, runner, tell)
+
+
+def _run(
+    study: optuna.Study, design: Design, store: Store, run: RunCells, tell: Tell
+) -> tuple[Pinned, dict[str, Any]]:
+    def recorded(key: str) -> bool:
+        return (store.records / f"{key}.json").is_file()
+
+    run_trials(study, design, run, recorded, tell)
+    finalists = run_finals(study, design, run)
+    budget = charges(study, design, finalists, store)
+    body = pinned_body(study, design, finalists, budget)
+    pinned = write_pinned(folder_of(store) / f"{study.study_name}.json", body)
+    return pinned, _write(study, pinned, store.scan().records)
+
+
+def report_study(
+    store: Store, name: str, url: str | None, others: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """Renders the report of a finished study anew, with the evaluation runs there are by now.
+
+    Args:
+        store: The results folder.
+        name: Name of the study.
+        url: As in ``tune``.
+        others: Further results folders with evaluation runs.
+
+    Raises:
+        InputError: No such study, or one that is not finished.
+    """
+    folder = folder_of(store)
+    path = folder / f"{check_name(name)}.json"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.journal")) if folder.is_dir() else []
+        raise InputError(
+            f"no finished study {name!r}", where=str(folder),
+            accepted=f"a study that has ended; begun here: {', '.join(known) or 'none'}",
+        )  # fmt: skip
+    pinned = read_pinned(path)
+    records: list[Record] = []
+    for root in (store.root, *others):
+        records += Store.open(root, create=False).scan().records
+    directions = _directions(pinned.body["design"]["pareto"])
+    with open_study(folder, name, url, directions) as study:
+        return _write(study, pinned, records)
+
+
+def _write(study: optuna.Study, pinned: Pinned, records: Sequence[Record]) -> dict[str, Any]:
+    report = build_report(study, pinned, records)
+    stem = pinned.path.with_suffix("")
+    text = json.dumps(report, indent=2, sort_keys=True)
+    write_atomic(Path(f"{stem}.report.json"), f"{text}\n".encode())
+    write_atomic(Path(f"{stem}.report.md"), render(report).encode())
+    return report
