@@ -14,6 +14,7 @@ VERBS = {
     "run": ("running:run", "Run one cell and print its record."),
     "rerun": ("running:rerun", "Repeat a recorded run and compare the figures."),
     "grid": ("running:grid", "Run a grid file: methods x noise x ratios x seeds."),
+    "tune": ("tuning:tune", "Search a method's options on a validation split."),
     "status": ("showing:status", "Show what a results folder holds, and what is wrong with it."),
     "methods": ("showing:methods", "List the pruning methods."),
     "datasets": ("showing:datasets", "List the data sets."),
