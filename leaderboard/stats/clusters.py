@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from prunebench.leaderboard.stats.intervals import unframed
 from prunebench.leaderboard.stats.paired import PairedT, paired_t
 from prunebench.leaderboard.stats.signflip import SignFlip, sign_flip
 
@@ -59,10 +60,8 @@ def cluster_t(
     Raises:
         ValueError: No cluster, an empty one, or a value that is not finite.
     """
-    if isinstance(d_by_cluster, Mapping):
-        listed = list(d_by_cluster.values())
-    else:
-        listed = list(d_by_cluster)  # type: ignore[arg-type]
+    given = unframed(d_by_cluster)
+    listed = list(given.values()) if isinstance(given, Mapping) else list(given)
     values = [_by_seed(v) for v in listed]
     means = np.array([v.mean() for v in values])
     test: PairedT = paired_t(means, confidence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,6 +51,11 @@ def as_vector(values: ArrayLike) -> NDArray[np.float64]:
     if not np.isfinite(vector).all():
         raise ValueError("values must be finite")
     return vector
+
+
+def unframed(values: Any) -> Any:
+    """The array of a pandas Series or DataFrame, whose iteration gives labels; else unchanged."""
+    return values.to_numpy() if hasattr(values, "to_numpy") else values
 
 
 def t_quantile(probability: float, df: float) -> float:

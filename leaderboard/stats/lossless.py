@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from prunebench.leaderboard.stats.intervals import MIN_FOR_INTERVAL, t_quantile
+from prunebench.leaderboard.stats.intervals import MIN_FOR_INTERVAL, t_quantile, unframed
 from prunebench.leaderboard.stats.paired import paired_t
 from prunebench.leaderboard.stats.pooled import ByCell, flatten, moments
 from prunebench.leaderboard.stats.signflip import codes, flip_p, floor_of, unit_sums
@@ -61,13 +61,14 @@ def non_inferior(
     """
     if not margin > 0:
         raise ValueError(f"the margin must be positive, got {margin}")
-    if not isinstance(d, Mapping) and all(np.ndim(value) == 0 for value in d):  # type: ignore[union-attr]
-        found = paired_t(d)  # type: ignore[arg-type]
+    given = unframed(d)
+    if not isinstance(given, Mapping) and all(np.ndim(value) == 0 for value in given):
+        found = paired_t(given)
         if found.t is None or found.sd is None or found.n < MIN_FOR_INTERVAL:
-            return _by_signs(d, found.mean, margin, confidence)  # type: ignore[arg-type]
+            return _by_signs(given, found.mean, margin, confidence)
         se, df, mean = found.sd / math.sqrt(found.n), float(found.df), found.mean
     else:
-        flat = flatten(d, clusters)
+        flat = flatten(given, clusters)
         pooled = moments(flat)
         if pooled.df is None:
             return _by_signs(flat.d, pooled.mean, margin, confidence, flat.units, flat.cell)

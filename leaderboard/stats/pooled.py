@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from prunebench.leaderboard.stats.intervals import as_vector, t_quantile
+from prunebench.leaderboard.stats.intervals import as_vector, t_quantile, unframed
 from prunebench.leaderboard.stats.signflip import SignFlip, codes, sign_flip
 
 MIN_SEEDS = 2
@@ -82,9 +82,8 @@ def flatten(d_by_cell: ByCell, clusters: Mapping[Any, Hashable] | None = None) -
     Raises:
         ValueError: No usable cell, a value that is not finite, or a cell without a cluster.
     """
-    items = (
-        list(d_by_cell.items()) if isinstance(d_by_cell, Mapping) else list(enumerate(d_by_cell))  # type: ignore[arg-type]
-    )
+    given = unframed(d_by_cell)
+    items = list(given.items()) if isinstance(given, Mapping) else list(enumerate(given))
     values: list[float] = []
     cells: list[int] = []
     groups: list[int] = []

@@ -63,12 +63,15 @@ def sign_flip(
 
 
 def codes(labels: ArrayLike, size: int) -> NDArray[np.int64]:
-    """Labels (scalars, or rows of a table) as integers from 0.
+    """Labels (scalars, rows of a table, or nested tuples) as integers from 0.
 
     Raises:
         ValueError: Not as many labels as differences.
     """
-    values = np.asarray(labels)
+    try:
+        values = np.asarray(labels)
+    except ValueError:  # tuples within tuples
+        values = np.array([repr(label) for label in labels])  # type: ignore[union-attr]
     if len(values) != size:
         raise ValueError(f"{len(values)} labels for {size} differences")
     axis = 0 if values.ndim > 1 else None

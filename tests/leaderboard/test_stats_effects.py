@@ -260,6 +260,14 @@ def test_components_of_seeds_and_items() -> None:
     assert found.var_item == pytest.approx(max(0, (ms_item - ms_rest) / 3))
     assert found.var_seed == 0  # negative by moments
     assert found.se_seed == pytest.approx(x.mean(axis=1).std(ddof=1) / math.sqrt(3))
+    x = np.array([[1.0, 0, 0, 1], [0, 0, 0, 1], [1, 1, 1, 1]])
+    both = seed_item_components(x)
+    ms = (4 * x.mean(axis=1).var(ddof=1), 3 * x.mean(axis=0).var(ddof=1), both.var_residual)
+    assert min(both.var_seed, both.var_item) > 0
+    assert both.se**2 == pytest.approx((ms[0] + ms[1] - ms[2]) / 12)
+    df = (ms[0] + ms[1] - ms[2]) ** 2 / (ms[0] ** 2 / 2 + ms[1] ** 2 / 3 + ms[2] ** 2 / 6)
+    assert both.df == pytest.approx(df)
+    assert both.high - both.mean == pytest.approx(scipy_stats.t.ppf(0.975, df) * both.se)
     assert seed_item_components(np.zeros((3, 5))).low is None
     with pytest.raises(ValueError, match="2 x 2"):
         seed_item_components(np.zeros((1, 5)))

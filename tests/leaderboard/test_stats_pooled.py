@@ -6,6 +6,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
@@ -57,6 +58,17 @@ def test_units_by_cell_seed_and_seed_index() -> None:
     assert sign_flip(flat, cells, cells).smallest_p == 0.125
     assert sign_flip(flat, seeds, cells).p == enumerated(D.mean(axis=0) / 3)
     assert sign_flip(flat, seeds, cells).smallest_p == 0.25
+
+
+def test_frames_and_nested_labels() -> None:
+    frame = pd.DataFrame(D, index=list("abcd"))
+    assert pooled_cells(frame) == pooled_cells(D)
+    assert cluster_t(frame) == cluster_t(D)
+    assert cluster_t(frame.mean(axis=1)) == cluster_t(D.mean(axis=1))
+    assert non_inferior(frame[0]) == non_inferior(D[:, 0])
+    cells, seeds = np.divmod(np.arange(12), 3)
+    nested = [(("digits", f"noise {c}"), int(s)) for c, s in zip(cells, seeds, strict=True)]
+    assert sign_flip(D.reshape(-1), nested, cells).p == pooled_cells(D).sign_flip.p
 
 
 def test_one_cell_is_the_paired_t_test() -> None:

@@ -156,7 +156,7 @@ def test_friedman_edges() -> None:
     assert tied.mean_ranks == (2.0, 2.0, 2.0)
     assert iman_davenport(np.ones((5, 3))).p == 1.0
     # two sums that are equal in decimal but not in binary must tie
-    almost = np.array([[0.1 + 0.2, 0.3], [0.3, 0.1 + 0.2], [0.3, 0.2]])
+    almost = np.array([[0.1 + 0.2, 0.3], [0.1 + 0.2, 0.3], [0.3, 0.2]])
     assert friedman(almost).mean_ranks == pytest.approx((4 / 3, 5 / 3))
     for bad in (np.ones(3), np.ones((1, 3)), np.ones((3, 1)), [[1.0, math.nan], [1.0, 2.0]]):
         with pytest.raises(ValueError, match=r"blocks|finite"):
