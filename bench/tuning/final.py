@@ -139,6 +139,7 @@ def pinned_body(
         "study": study.study_name,
         "method": {"name": design.info.name, "version": design.info.version},
         "dataset": spec["dataset"],
+        "criterion": spec["criterion"],
         "params": {**design.fixed, **chosen.point},
         "metric": METRIC,
         "validation": spec["validation"],

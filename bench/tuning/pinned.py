@@ -85,8 +85,9 @@ def read_pinned(path: str | Path) -> Pinned:
     try:
         pinned = Pinned(body, content_key(body), Path(path))
         pinned.mark(False)
-        name, version, own = pinned.method, body["method"]["version"], body["dataset"]
-        complete = isinstance(pinned.params, dict) and isinstance(own, dict)
+        name, version = pinned.method, body["method"]["version"]
+        complete = isinstance(body["dataset"], dict) and isinstance(body["criterion"], dict)
+        complete = complete and isinstance(body["params"], dict)
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise InputError(f"is no pinned parameter file ({first})", where=where) from None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from filelock import FileLock, Timeout
@@ -18,6 +18,8 @@ from prunebench.record import canonical
 
 _SETTINGS = "design"
 
+Direction = Literal["maximize", "minimize"]
+
 
 def journal_path(folder: Path, name: str) -> Path:
     """The journal of a study."""
@@ -26,7 +28,7 @@ def journal_path(folder: Path, name: str) -> Path:
 
 @contextmanager
 def open_study(
-    folder: Path, name: str, url: str | None, directions: list[str]
+    folder: Path, name: str, url: str | None, directions: Sequence[Direction]
 ) -> Iterator[optuna.Study]:
     """Opens a study for one driver; a second one is turned away.
 
@@ -55,7 +57,9 @@ def open_study(
         ) from None
 
 
-def _open(folder: Path, name: str, url: str | None, directions: list[str]) -> optuna.Study:
+def _open(
+    folder: Path, name: str, url: str | None, directions: Sequence[Direction]
+) -> optuna.Study:
     path = journal_path(folder, name)
     try:
         storage: str | BaseStorage

@@ -19,7 +19,13 @@ from prunebench.bench.tuning.loop import Tell, run_trials
 from prunebench.bench.tuning.pinned import Pinned, read_pinned, write_pinned
 from prunebench.bench.tuning.render import render
 from prunebench.bench.tuning.report import build_report
-from prunebench.bench.tuning.storage import declare, declared, journal_path, open_study
+from prunebench.bench.tuning.storage import (
+    Direction,
+    declare,
+    declared,
+    journal_path,
+    open_study,
+)
 from prunebench.errors import InputError
 from prunebench.record import Record, write_atomic
 
@@ -36,7 +42,7 @@ def folder_of(store: Store) -> Path:
     return store.root / "tuning"
 
 
-def _directions(pareto: bool) -> list[str]:
+def _directions(pareto: bool) -> list[Direction]:
     return ["maximize", "minimize"] if pareto else ["maximize"]
 
 
