@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from prunebench.bench.recipe import NEEDED, Scalar
 from prunebench.bench.recipes import get_recipe
 from prunebench.bench.spec import Cell, HeldOut, build_cell, open_source, validation_line
+from prunebench.bench.tuning.rows import admit, tuned_rows
 from prunebench.errors import InputError, nearest
 from prunebench.methods.compose import resolve_method
 
@@ -51,7 +52,9 @@ Axis = Scalar | list[Scalar]
 class Block(BaseModel):
     """One product of axes; in a file's ``[[block]]`` it overrides the top level.
 
-    ``params`` holds options by method name; a list of values is an axis of its own.
+    ``params`` holds options by method name; a list of values is an axis of its own. ``tuned`` lists
+    pinned files of ``prunebench tune``, each of which gives its method a further row;
+    ``transfer`` lets them serve what they were not tuned on.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -72,6 +75,8 @@ class Block(BaseModel):
     noise_params: dict[str, Scalar] | None = None
     reference: HeldOut | None = None
     proxy: Literal["shared", "own"] | None = None
+    tuned: Names | None = None
+    transfer: bool | None = None
 
 
 class Grid(Block):
@@ -185,14 +190,17 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
     contents = {
         name: _content(name, block.dataset_params or {}, absent) for name in block.dataset or []
     }
+    transfer = bool(block.transfer)
+    tuned = tuned_rows(block.tuned or [], block.method or [], transfer, where)
     for dataset, criterion, noise, seed, method in axes:
         whole = resolve_method(method).ratios == "zero"
         for ratio in [0.0] if whole else (block.ratio or [0.0]):
-            for params in _options((block.params or {}).get(method, {})):
+            plain = [(params, None) for params in _options((block.params or {}).get(method, {}))]
+            for params, pinned in [*plain, *((p.params, p) for p in tuned.get(method, []))]:
                 extra = dict(common)
                 if whole:
                     extra["budget"], extra["budget_share"] = "samples", None
-                yield build_cell(
+                cell = build_cell(
                     dataset=dataset, noise=noise, method=method, ratio=ratio, seed=seed,
                     recipe=block.recipe, criterion=criterion, params=params,
                     dataset_params=block.dataset_params, recipe_params=recipe_params,
@@ -200,6 +208,7 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
                     noise_params=block.noise_params, content=contents[dataset], where=where,
                     **extra,
                 )  # fmt: skip
+                yield admit(cell, pinned, transfer, where) if pinned is not None else cell
 
 
 def _weights(block: Block, absent: dict[str, str] | None) -> dict[str, Any] | None:
