@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import zlib
 from pathlib import Path
 from typing import ClassVar
@@ -47,11 +48,12 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"damaged ({error})", where=str(path), accepted=accepted) from None
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != _UBYTE:
+    head = content[:4]
+    if head[:3] != bytes((0, 0, _UBYTE)) or len(content) < 4 + 4 * int.from_bytes(head[3:]):
         raise InputError("no idx header", where=str(path), accepted=accepted)
     dims, start = content[3], 4 + 4 * content[3]
     sizes = [int(s) for s in np.frombuffer(content[4:start], ">u4")]
-    if len(sizes) != dims or len(content) - start != int(np.prod(sizes, dtype=np.int64)):
+    if len(sizes) != dims or len(content) - start != math.prod(sizes):
         raise InputError(
             f"{len(content) - start} values for sizes {sizes}", where=str(path), accepted=accepted
         )

@@ -94,9 +94,10 @@ class Cifar:
         folder = root / self.base.folders["python"]
         folder.mkdir(parents=True)
         for file, (x, y) in zip(self.base.python, self.parts(), strict=True):
-            content = {"data": x.reshape(len(x), -1), self.base.label_key: y}
+            content: dict[str, Any] = {"data": x.reshape(len(x), -1)}
+            content[self.base.label_key] = y.tolist()
             if self.base.coarse:
-                content["coarse_labels"] = self.coarse(y)
+                content["coarse_labels"] = self.coarse(y).tolist()
             (folder / file.path).write_bytes(python2_pickle(content))
         return folder
 
