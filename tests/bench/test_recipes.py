@@ -1,6 +1,7 @@
 """Recipes as data: Table A, keys that stand, and the fields that change a run."""
 
 import math
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 
 import prunebench.bench.trainer as loop
 from prunebench.bench.budget import Clock, whole_batches
+from prunebench.bench.compat import SWITCHES
 from prunebench.bench.models import check_model
 from prunebench.bench.normalise import STATISTICS, with_statistics
 from prunebench.bench.optim import schedule
@@ -20,7 +22,7 @@ from prunebench.bench.tasks import load_task, streams_of
 from prunebench.bench.training import Setup
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
-from prunebench.registry import CRITERIA, DATASETS, RECIPES
+from prunebench.registry import CRITERIA, DATASETS, MODELS, RECIPES
 from support.cells import small_cell
 
 BASE = {"name": "x", "model": "mlp", "epochs": 2, "batch_size": 4, "lr": 0.1}
@@ -200,3 +202,12 @@ def test_the_trainer_normalises_by_the_recipe():
     torch.testing.assert_close(other.inputs.clean(row), (pixels - mean) / std, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(own.inputs.clean(row), other.inputs.clean(row))
     assert not torch.allclose(own.test_inputs.clean(row), other.test_inputs.clean(row))
+
+
+def test_the_guide_lists_every_recipe_network_switch_and_statistic():
+    guide = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for name in [*RECIPES.names(), *SWITCHES, *STATISTICS]:
+        assert f"`{name}`" in guide, name
+    for entry in MODELS:
+        if entry.module.startswith("prunebench."):
+            assert f"`{entry.name}`" in guide, entry.name
