@@ -1,15 +1,21 @@
-"""From results folders to a written leaderboard."""
+"""From results folders, bundles or an MLflow store to written leaderboards."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from prunebench.bench.store import Store
 from prunebench.errors import InputError
 from prunebench.leaderboard.build import build
+from prunebench.leaderboard.bundle import is_bundle, unpack
+from prunebench.leaderboard.export import board_json, dumps
+from prunebench.leaderboard.latex import render_latex
 from prunebench.leaderboard.markdown import render_markdown
+from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.tables import Board
 from prunebench.leaderboard.tabular import render_csv
 from prunebench.record import Record, write_atomic
 
@@ -22,50 +28,128 @@ class Written:
     paths: list[Path]
 
 
-def gather(folders: Sequence[Path]) -> list[Record]:
-    """All records of several folders; equal records count once.
+def load_records(source: Path) -> list[Record]:
+    """Every record of a results folder or a bundle.
 
     Raises:
-        InputError: A damaged record, or two records of one key that disagree on a figure.
+        InputError: A damaged record; the line names the file.
+    """
+    if is_bundle(source):
+        return unpack(source)
+    scan = Store(source).scan()
+    if scan.problems:
+        first = scan.problems[0]
+        raise InputError(
+            f"{first.reason} ({len(scan.problems)} such files)",
+            where=str(first.path),
+            accepted="records as they were written; `prunebench status` lists the others",
+        )
+    return list(scan.records)
+
+
+def gather(sources: Sequence[Path], strict: bool = False) -> list[Record]:
+    """All records of several sources in order of key; equal records count once.
+
+    Args:
+        sources: Results folders and bundles.
+        strict: Refuse two records of one key that differ in anything, not in figures alone.
+
+    Raises:
+        InputError: A damaged record, or two records of one key that disagree.
     """
     found: dict[str, tuple[Record, Path]] = {}
-    for folder in folders:
-        scan = Store(folder).scan()
-        if scan.problems:
-            first = scan.problems[0]
-            raise InputError(
-                f"{first.reason} ({len(scan.problems)} such files)",
-                where=str(first.path),
-                accepted="records as they were written; `prunebench status` lists the others",
-            )
-        for record in scan.records:
-            old = found.setdefault(record.key, (record, folder))
-            if old[0].metrics != record.metrics or old[0].status != record.status:
+    for source in sources:
+        for record in load_records(source):
+            old, where = found.setdefault(record.key, (record, source))
+            if old.digest == record.digest:
+                continue
+            if strict or old.metrics != record.metrics or old.status != record.status:
                 raise InputError(
-                    f"record {record.key} differs between {old[1]} and {folder}",
+                    f"record {record.key} differs between {where} and {source} "
+                    f"(digests {old.digest[:16]} and {record.digest[:16]})",
                     where="leaderboard",
                     accepted="one result per specification",
                 )
+            if record.digest < old.digest:  # the choice must not depend on the order of sources
+                found[record.key] = (record, source)
     return [found[key][0] for key in sorted(found)]
 
 
-def write_board(folders: Sequence[Path], out: Path) -> Written:
-    """Renders markdown and CSV from records; the same records give the same bytes.
+def make_board(records: Sequence[Record], settings: Settings | None = None) -> Board:
+    """Builds a board; no records are an error.
+
+    Raises:
+        InputError: Nothing to show, or records that cannot stand in one table.
+    """
+    if not records:
+        raise InputError("no records", where="leaderboard", accepted="a folder with finished runs")
+    return build(records, settings)
+
+
+def texts(board: Board) -> dict[str, str]:
+    """Every textual form of a board by file name; the same board gives the same bytes."""
+    return {
+        "leaderboard.md": render_markdown(board),
+        "leaderboard.json": dumps(board_json(board)),
+        "leaderboard.csv": render_csv(board),
+        "leaderboard.tex": render_latex(board),
+    }
+
+
+def write_files(out: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """Writes files below a folder, each atomically.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    paths = []
+    for name, content in files.items():
+        path = out / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, content)
+        except OSError as error:
+            raise InputError(f"cannot be written ({error.strerror})", where=str(out)) from None
+        paths.append(path)
+    return paths
+
+
+def write_board(sources: Sequence[Path], out: Path, settings: Settings | None = None) -> Written:
+    """Renders every form from records.
 
     Raises:
         InputError: No records, damaged ones, records that cannot stand in one table, or a folder
             that cannot be written.
     """
-    records = gather(folders)
-    if not records:
-        raise InputError("no records", where=", ".join(str(f) for f in folders))
-    board = build(records)
-    texts = {"leaderboard.md": render_markdown(board), "leaderboard.csv": render_csv(board)}
-    paths = []
-    for name, text in texts.items():
-        try:
-            write_atomic(out / name, text.encode())
-        except OSError as error:
-            raise InputError(f"cannot be written ({error.strerror})", where=str(out)) from None
-        paths.append(out / name)
-    return Written(texts["leaderboard.md"], paths)
+    board = make_board(gather(sources), settings)
+    files = {name: text.encode() for name, text in texts(board).items()}
+    return Written(files["leaderboard.md"].decode(), write_files(out, files))
+
+
+def merge(sources: Sequence[Path], out: Path) -> tuple[int, int]:
+    """Copies records and their artifacts of several sources into one results folder.
+
+    Nothing is copied unless everything fits together.
+
+    Returns:
+        (records copied, records that stood there already).
+
+    Raises:
+        InputError: Records that conflict by digest, damaged ones, or a folder that cannot be
+            written.
+    """
+    target = Store.open(out)
+    standing = {record.key: record for record in load_records(out)}
+    records = gather([*sources, *([out] if standing else [])], strict=True)
+    copied = 0
+    for record in records:
+        if record.key in standing:
+            continue
+        for source in sources:
+            artifacts = Store(source).artifacts / record.key
+            if not is_bundle(source) and artifacts.is_dir():
+                shutil.copytree(artifacts, target.artifacts / record.key, dirs_exist_ok=True)
+                break
+        write_files(target.records, {f"{record.key}.json": (record.dumps() + "\n").encode()})
+        copied += 1
+    return copied, len(standing)

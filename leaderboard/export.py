@@ -31,7 +31,7 @@ def board_json(board: Board) -> dict[str, Any]:
         "tables": [_table(table) for table in board.tables],
         "summaries": [_summary(summary) for summary in board.summaries],
     }
-    cleaned: dict[str, Any] = _finite(content)
+    cleaned: dict[str, Any] = finite(content)
     return cleaned
 
 
@@ -40,13 +40,14 @@ def dumps(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """JSON values with NaN and infinities as null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(name): _finite(item) for name, item in value.items()}
+        return {str(name): finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 

@@ -1,32 +1,187 @@
-"""The verb that renders tables."""
+"""Verbs that read records and say what they support: leaderboard, compare, audit."""
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from prunebench.bench.cli.common import results_folder
+from prunebench.errors import InputError
+
+
+class _Default(click.Group):
+    """Runs ``render`` where the first word names no other subcommand."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Inserts the default subcommand."""
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["render", *args]
+        return super().parse_args(ctx, args)
+
+
+def sources(texts: tuple[str, ...]) -> list[Path]:
+    """Existing results folders and bundles.
+
+    Raises:
+        InputError: Something else.
+    """
+    from prunebench.bench.cli.common import results_folder
+    from prunebench.leaderboard.bundle import is_bundle
+
+    return [
+        Path(text) if is_bundle(Path(text)) and Path(text).is_file() else results_folder(text)
+        for text in texts
+    ]
+
+
+def _settings(protocol: str | None) -> Any:
+    from prunebench.leaderboard.settings import Settings, read_settings
+
+    return read_settings(Path(protocol)) if protocol else Settings()
+
+
+@click.group(cls=_Default, invoke_without_command=False)
+def leaderboard() -> None:
+    """Render the tables of results folders: `leaderboard RESULTS...`, or merge folders.
+
+    Example: prunebench leaderboard results/demo
+    """
+
+
+@leaderboard.command("render")
+@click.argument("results", nargs=-1)
+@click.option("--out", default=None, help="Folder (default: RESULTS/leaderboard).")
+@click.option("--protocol", default=None, metavar="FILE", help="Protocol file (TOML).")
+@click.option(
+    "--publish",
+    default=None,
+    metavar="DIR",
+    help="Write a folder ready for a repository or page: tables, page, data, command.",
+)
+@click.option(
+    "--from-mlflow",
+    "uri",
+    default=None,
+    metavar="URI",
+    help="Read the records of an MLflow tracking store instead of folders.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the written paths as JSON.")
+def render(
+    results: tuple[str, ...], out: str | None, protocol: str | None, publish: str | None,
+    uri: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Render leaderboard.md, .html, .json, .csv and .tex from records.
+
+    RESULTS are results folders or bundles of records (records.jsonl.gz).
+
+    Example: prunebench leaderboard results/demo --publish docs/leaderboards/demo
+    """
+    from prunebench.bench.boards import gather, make_board, texts, write_files
+    from prunebench.leaderboard.publish import publication
+
+    settings = _settings(protocol)
+    if (uri is None) == (not results):
+        raise InputError("records come from RESULTS or from --from-mlflow", where="leaderboard",
+                         accepted="one of the two")  # fmt: skip
+    folders = sources(results)
+    if uri is None:
+        records = gather(folders)
+    else:
+        from prunebench.bench.tracking.read import mirrored_records
+
+        records = mirrored_records(uri)
+    board = make_board(records, settings)
+    files = {name: text.encode() for name, text in texts(board).items()}
+    if publish:
+        command = shlex.join(["prunebench", "leaderboard", "records.jsonl.gz",
+                              *(["--protocol", "protocol.toml"] if protocol else [])])  # fmt: skip
+        extra = {"protocol.toml": Path(protocol).read_bytes()} if protocol else {}
+        paths = write_files(Path(publish), publication(board, files, records, command, extra))
+    else:
+        if out is None and not folders:
+            raise InputError("no folder to write to", where="--out", accepted="a folder")
+        place = Path(out) if out else _beside(folders[0])
+        paths = write_files(place, files)
+    if as_json:
+        print(json.dumps([str(path) for path in paths]))
+        return
+    print(files["leaderboard.md"].decode())
+    print("\n".join(f"wrote {path}" for path in paths), file=sys.stderr)
+
+
+def _beside(source: Path) -> Path:
+    return (source if source.is_dir() else source.parent) / "leaderboard"
+
+
+@leaderboard.command("merge")
+@click.argument("results", nargs=-1, required=True)
+@click.option("--out", required=True, help="Results folder that receives the records.")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+def merge_folders(results: tuple[str, ...], out: str, as_json: bool) -> None:
+    """Copy the records and artifacts of several folders into one; conflicts are errors.
+
+    Example: prunebench leaderboard merge machine-a machine-b --out results/all
+    """
+    from prunebench.bench.boards import merge
+
+    copied, stood = merge(sources(results), Path(out))
+    if as_json:
+        print(json.dumps({"copied": copied, "stood": stood}))
+    else:
+        print(f"{copied} records copied to {out}, {stood} stood there")
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.argument("results", nargs=-1, required=True)
+@click.option("--protocol", default=None, metavar="FILE", help="Protocol file (TOML).")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def compare(a: str, b: str, results: tuple[str, ...], protocol: str | None, as_json: bool) -> None:
+    """Compare two rows: size, interval, tests, cell by cell.
+
+    Example: prunebench compare infobatch+align infobatch results/demo
+    """
+    from prunebench.bench.boards import gather, make_board
+    from prunebench.leaderboard.export import dumps, finite
+    from prunebench.leaderboard.pairs import compare_rows
+
+    found = compare_rows(make_board(gather(sources(results)), _settings(protocol)), a, b)
+    if as_json:
+        plain = [{n: v for n, v in item.items() if n != "text"} for item in found]
+        print(dumps(finite({"comparisons": plain})), end="")
+    else:
+        print("\n".join(item["text"] for item in found), end="")
 
 
 @click.command()
 @click.argument("results", nargs=-1, required=True)
-@click.option("--out", default=None, help="Folder (default: RESULTS/leaderboard).")
-@click.option("--json", "as_json", is_flag=True, help="Print the written paths as JSON.")
-def leaderboard(results: tuple[str, ...], out: str | None, as_json: bool) -> None:
-    """Render leaderboard.md and leaderboard.csv from the records of one or more folders.
+@click.option("--strict", is_flag=True, help="Warnings fail too.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_context
+def audit(ctx: click.Context, results: tuple[str, ...], strict: bool, as_json: bool) -> None:
+    """Look for missing, doubled, mixed and suspicious records; exit 1 where there are errors.
 
-    Example: prunebench leaderboard results/demo
+    Example: prunebench audit results/demo
     """
-    import json
+    from dataclasses import asdict
 
-    from prunebench.bench.boards import write_board
+    from prunebench.bench.boards import load_records
+    from prunebench.leaderboard.audit import audit as find
+    from prunebench.leaderboard.markdown import escape, pipe
 
-    folders = [results_folder(text) for text in results]
-    board = write_board(folders, Path(out) if out else folders[0] / "leaderboard")
+    records = [record for source in sources(results) for record in load_records(source)]
+    found = find(records)
     if as_json:
-        print(json.dumps([str(path) for path in board.paths]))
-        return
-    print(board.markdown)
-    print("\n".join(f"wrote {path}" for path in board.paths), file=sys.stderr)
+        print(json.dumps([asdict(f) for f in found], indent=1))
+    elif found:
+        rows = [[f.level, f.what, escape(f.where), escape(f.detail)] for f in found]
+        print(pipe(["level", "what", "where", "detail"], rows, text_columns=3))
+    else:
+        print(f"{len(records)} records, nothing to report")
+    bad = {"error", "warning"} if strict else {"error"}
+    ctx.exit(1 if any(f.level in bad for f in found) else 0)

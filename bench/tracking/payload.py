@@ -114,6 +114,7 @@ def _tags(record: Record) -> dict[str, str]:
     shared = {name: value for name, value in spec.items() if name not in ("seed", "replica")}
     tags = {
         "cell_key": record.key,
+        "record_json": record.sealed().dumps(),
         "method": method,
         "base_method": method.removesuffix("+align"),
         "alignprune": str(method.endswith("+align")).lower(),

@@ -1,0 +1,53 @@
+"""Records in one file: a line of canonical JSON each, gzip-packed, the same bytes every time."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from prunebench.errors import InputError
+from prunebench.record import Record, parse
+
+SUFFIXES = (".jsonl", ".jsonl.gz")
+#: Far above any record; longer lines are no records.
+_LONGEST = 1 << 20
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a file's name says that it holds records."""
+    return path.name.endswith(SUFFIXES)
+
+
+def pack(records: Iterable[Record]) -> bytes:
+    """Records in order of key, packed; equal records give equal bytes."""
+    unique = {(record.key, record.digest): record for record in records}
+    lines = [unique[slot].dumps() + "\n" for slot in sorted(unique)]
+    out = io.BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=9, mtime=0, filename="") as file:
+        file.write("".join(lines).encode())
+    return out.getvalue()
+
+
+def unpack(path: Path) -> list[Record]:
+    """Reads and checks every record of a bundle.
+
+    Raises:
+        InputError: The file cannot be read, or a line is no whole, unchanged record.
+    """
+    records = []
+    try:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rb") as file:
+            number = 0
+            while line := file.readline(_LONGEST):
+                number += 1
+                if line.strip():
+                    records.append(parse(line, f"{path}: line {number}"))
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"cannot be read ({error})", where=str(path),
+                         accepted="records as `prunebench leaderboard --publish` writes them"
+                         ) from None  # fmt: skip
+    return records

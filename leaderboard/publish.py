@@ -1,0 +1,52 @@
+"""A folder ready for a repository or a page: tables, data, and the command that repeats them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from prunebench.leaderboard.bundle import pack
+from prunebench.leaderboard.tables import Board
+from prunebench.record import Record
+
+RECORDS = "records.jsonl.gz"
+
+
+def publication(
+    board: Board,
+    files: Mapping[str, bytes],
+    records: Sequence[Record],
+    command: str,
+    extra: Mapping[str, bytes] | None = None,
+) -> dict[str, bytes]:
+    """Every file of the folder by relative name; a pure function of board and records.
+
+    Args:
+        board: The board.
+        files: Its rendered forms by file name, figures below ``figures/``.
+        records: What it was built from.
+        command: Command that renders the folder again, run inside it.
+        extra: Further files, the protocol say.
+    """
+    figures = sorted(name for name in files if name.startswith("figures/")
+                     and name.endswith(".svg"))  # fmt: skip
+    links = [f"[{name.removeprefix('leaderboard')}]({name})" for name in sorted(files)
+             if name.startswith("leaderboard.")]  # fmt: skip
+    lines = [
+        f"- Digest of the records: `{board.digest}`",
+        f"- Render again, in this folder: `{command}`",
+        f"- Other forms: {', '.join(links)}; records: [{RECORDS}]({RECORDS})",
+    ]
+    pictures = [f"\n![{_title(name)}]({name})" for name in figures]
+    head, _, body = files["leaderboard.md"].decode().partition("\n\n")
+    page = "\n".join([head, "", *lines]) + "\n" + body + "\n".join(pictures)
+    return {
+        **files,
+        **(extra or {}),
+        RECORDS: pack(records),
+        "README.md": (page.rstrip("\n") + "\n").encode(),
+    }
+
+
+def _title(name: str) -> str:
+    stem = name.rsplit("/", 1)[-1].removesuffix(".svg")
+    return stem.replace("-", " ")
