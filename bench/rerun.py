@@ -98,6 +98,7 @@ def command_of(record: Record) -> str | None:
     plain = resolve(CRITERIA.get(criterion["name"]).target.options, {}, criterion["name"])
     sayable = (
         all(spec[name] == value for name, value in _UNSAID.items())
+        and "tuned" not in spec
         and (noise["count"], noise["seed"]) == ("exact_per_class", None)
         and reference["mode"] == "held_out"
         and criterion["params"] == plain

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from prunebench.leaderboard.aggregate import FULL, WITH_REFERENCE, Run
+from prunebench.leaderboard.tuned import origin, study
 from prunebench.record import canonical
 
 RowId = tuple[str, str]
@@ -26,23 +27,29 @@ def kind_of(run: Run) -> str:
 
 
 def row_id(run: Run) -> RowId:
-    """Method and canonical options: what makes one row."""
-    return run.method, canonical(run.params)
+    """Method, canonical options and the study they come from: what makes one row."""
+    return run.method, canonical(run.params) + study(run)
 
 
 def row_labels(runs: Iterable[Run]) -> dict[RowId, str]:
-    """Label of each row: the method, and the options in which its variants here differ."""
-    variants: dict[str, dict[RowId, Run]] = defaultdict(dict)
+    """Label of each row: the method, and the options in which its variants here differ.
+
+    Default and tuned options stand apart; of several studies each is named.
+    """
+    variants: dict[tuple[str, str], dict[RowId, Run]] = defaultdict(dict)
     for run in runs:
-        variants[run.method].setdefault(row_id(run), run)
+        variants[run.method, origin(run)].setdefault(row_id(run), run)
     labels: dict[RowId, str] = {}
-    for method, rows in variants.items():
+    for (method, tuned), rows in variants.items():
         names = sorted({name for run in rows.values() for name in run.params})
         differing = [
             name for name in names if len({_option(run, name) for run in rows.values()}) > 1
         ]
         for identity, run in rows.items():
             shown = [f"{name}={_option(run, name)}" for name in differing if name in run.params]
+            if tuned:
+                several = len({study(other) for other in rows.values()}) > 1
+                shown = [tuned, f"study {study(run)[:8]}"] if several else [tuned, *shown]
             labels[identity] = f"{method} ({', '.join(shown)})" if shown else method
     return labels
 

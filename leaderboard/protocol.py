@@ -8,6 +8,7 @@ from typing import Any
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.aggregate import FULL, WITH_REFERENCE, Run
+from prunebench.leaderboard.tuned import refuse_leaks
 from prunebench.record import canonical, content_key
 
 
@@ -53,9 +54,11 @@ def protocols(runs: Iterable[Run]) -> dict[str, Protocol]:
     and another reference mode, for it trains on the reference.
 
     Raises:
-        InputError: Two values where there must be one; both are named.
+        InputError: Two values where there must be one, both named; or tuned options whose study
+            saw what is reported.
     """
     runs = tuple(runs)
+    refuse_leaks(runs)
     _one(runs, "spec schema", lambda r: "", lambda r: r.record.spec.get("schema"))
     _one(runs, "budget", lambda r: "", _budget)
     _one(
