@@ -188,7 +188,8 @@ def _human(arrays: dict[str, Array], path: Path) -> dict[str, NDArray[np.int64]]
         return {}
     array, names = arrays["human"], _extra(arrays, "human_names", "U", path)
     wanted = (len(set(names)), len(arrays["label"]))
-    if str(array.dtype) not in ("uint8", "int64") or array.shape != wanted:
+    plain = str(array.dtype) in ("uint8", "int64") and len(set(names)) == len(names)
+    if not plain or array.shape != wanted:
         raise InputError(
             f"{array.dtype} of shape {array.shape} for {len(names)} names",
             where=f"{path}: human",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +68,13 @@ def pack(raw: RawData, name: str, folder: Path) -> Packed:
         "mean": raw.mean if len(raw.mean) == 3 else raw.mean * 3,
         "std": raw.std if len(raw.std) == 3 else raw.std * 3,
     }
+    sizes: set[tuple[int, int]] = set()
     human = {variant: labels[rows] for variant, labels in raw.human.items()}
     try:
-        write_packed(targets[0], _images(raw.train_x, rows), raw.train_y[rows], human=human,
+        write_packed(targets[0], _images(raw.train_x, rows, sizes), raw.train_y[rows], human=human,
                      **facts)  # fmt: skip
         every = torch.arange(len(raw.test_y))
-        write_packed(targets[1], _images(raw.test_x, every), raw.test_y, **facts)
+        write_packed(targets[1], _images(raw.test_x, every, sizes), raw.test_y, **facts)
         (folder / ORIGIN).write_text(
             f"{name}, content {raw.fingerprint}\n{raw.licence or 'licence unknown'}\n"
         )
@@ -83,10 +84,12 @@ def pack(raw: RawData, name: str, folder: Path) -> Packed:
         targets[0].unlink(missing_ok=True)  # half a set would stand in the way of the next try
         raise
     size = sum(path.stat().st_size for path in targets)
-    return Packed(folder, len(rows), len(raw.test_y), size, tuple(_notes(raw)))
+    return Packed(folder, len(rows), len(raw.test_y), size, tuple(_notes(raw, sizes)))
 
 
-def _notes(raw: RawData) -> Iterator[str]:
+def _notes(raw: RawData, sizes: Collection[tuple[int, int]]) -> Iterator[str]:
+    if len(sizes) > 1:
+        yield f"images of {len(sizes)} sizes are stored as they are; packed:PATH reads one size"
     if raw.reference_rows is not None:
         yield f"{len(raw.reference_rows)} reference samples of its own are left out"
     if raw.asymmetric != default_asymmetric(raw.groups):
@@ -95,26 +98,31 @@ def _notes(raw: RawData) -> Iterator[str]:
         yield "grey images load as three equal channels"
 
 
-def _images(x: Tensor | ImageFiles, rows: Tensor) -> Tensor | Iterator[bytes]:
-    return x[rows] if isinstance(x, Tensor) else _files(x, rows)
+def _images(
+    x: Tensor | ImageFiles, rows: Tensor, sizes: set[tuple[int, int]]
+) -> Tensor | Iterator[bytes]:
+    return x[rows] if isinstance(x, Tensor) else _files(x, rows, sizes)
 
 
-def _files(x: ImageFiles, rows: Tensor) -> Iterator[bytes]:
+def _files(x: ImageFiles, rows: Tensor, sizes: set[tuple[int, int]]) -> Iterator[bytes]:
+    """The encoded images; the sizes met are added to ``sizes``."""
+    from PIL import Image
+
     sources = rows.numpy() if x.rows is None else x.rows[rows.numpy()]
     for source in sources.tolist():
         data = x.encoded.data(source)
-        yield data if data.startswith(_AS_THEY_ARE) else _as_png(data, x.encoded.name(source))
-
-
-def _as_png(data: bytes, where: str) -> bytes:
-    from PIL import Image
-
-    out = io.BytesIO()
-    try:
-        Image.open(io.BytesIO(data), formats=FORMATS).convert("RGB").save(out, "PNG")
-    except Exception as error:  # PIL raises half a dozen types for damaged files
-        raise InputError(f"damaged image ({error})", where=where, accepted="a whole file") from None
-    return out.getvalue()
+        try:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            sizes.add(image.size)
+            if not data.startswith(_AS_THEY_ARE):
+                out = io.BytesIO()
+                image.convert("RGB").save(out, "PNG")
+                data = out.getvalue()
+        except Exception as error:  # PIL raises half a dozen types for damaged files
+            raise InputError(
+                f"damaged image ({error})", where=x.encoded.name(source), accepted="a whole file"
+            ) from None
+        yield data
 
 
 def summary(packed: Packed) -> Mapping[str, object]:

@@ -1,0 +1,96 @@
+"""Data sets with reference samples of their own: runs, the encoder, and the mark of a leak."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from prunebench.bench import ssl
+from prunebench.bench.cell import CellOptions, run_cell
+from prunebench.bench.spec import build_cell
+from prunebench.bench.ssl import train_encoder
+from prunebench.bench.store import Store
+from prunebench.datasets.synthetic import Synthetic
+from prunebench.datasets.task import RawData, register_dataset
+from prunebench.record import Record
+from prunebench.registry import DATASETS
+from prunebench.rng import Streams
+
+REFERENCE = 40
+
+
+class Apart(Synthetic):
+    """Synthetic images whose last training images are reference samples."""
+
+    leaks = False
+
+    def load(self) -> RawData:
+        raw = super().load()
+        n = len(raw.train_y)
+        return replace(raw, reference_rows=torch.arange(n - REFERENCE, n), leaks=self.leaks)
+
+
+class Leaking(Apart):
+    """The same, taken from the test split."""
+
+    leaks = True
+
+
+@pytest.fixture(autouse=True)
+def registered() -> Iterator[None]:
+    register_dataset("apart")(Apart)
+    register_dataset("leaking")(Leaking)
+    yield
+    DATASETS.forget(__name__)
+
+
+def run(tmp_path: Any, dataset: str, method: str, ratio: float = 0.3, **fields: Any) -> Record:
+    cell = build_cell(
+        dataset=dataset, noise="symmetric:0.4", method=method, ratio=ratio, recipe="digits",
+        dataset_params={"n": 240, "test": 60, "classes": 4, "superclasses": 2, "size": 8},
+        recipe_params={"epochs": 3, "batch_size": 32}, **fields,
+    )  # fmt: skip
+    store = Store.open(tmp_path / "out")
+    options = CellOptions(data=cell.data, method_params=cell.method_params)
+    record = run_cell(cell.spec, store, options)[0]
+    assert record.status in ("done", "diverged"), record.reason
+    return record
+
+
+def test_training_stays_whole(tmp_path) -> None:
+    record = run(tmp_path, "apart", "infobatch+align")
+    assert (record.info["train_size"], record.info["reference_size"]) == (200, REFERENCE)
+    assert "reference_leaks" not in record.info
+    assert record.ledger["reference_forward"] == REFERENCE * record.ledger["epochs"]
+    assert record.info["noise_rate"] == 0.4
+    joined = run(tmp_path, "apart", "full+reference", 0.0)
+    assert joined.ledger["trained"] == 3 * 200  # the budget is that of the training split
+
+
+def test_a_reference_from_the_test_split_is_recorded(tmp_path) -> None:
+    assert run(tmp_path, "leaking", "infobatch+align").info["reference_leaks"] is True
+    assert run(tmp_path, "leaking", "full+reference", 0.0).info["reference_leaks"] is True
+    assert "reference_leaks" not in run(tmp_path, "leaking", "infobatch").info
+    guessed = run(tmp_path, "leaking", "infobatch+align", params={"align.reference": "train"})
+    assert "reference_leaks" not in guessed.info
+
+
+def test_the_encoder_never_trains_on_reference_samples(monkeypatch) -> None:
+    raw = Apart(n=240, test=60, classes=4, superclasses=2, size=8).load()
+    seen: set[int] = set()
+    view = ssl.strong_view
+
+    def spy(inputs: Any, rows: torch.Tensor, stream: Any, *rest: Any) -> Any:
+        seen.update(rows.tolist())
+        return view(inputs, rows, stream, *rest)
+
+    monkeypatch.setattr(ssl, "strong_view", spy)
+    recipe = build_cell(dataset="digits", recipe_params={"epochs": 2}).spec.recipe
+    features, trained = train_encoder(raw, recipe, Streams(0, "d", "n"), torch.device("cpu"))
+    assert len(features) == 240
+    assert trained == 2 * 2 * 200
+    assert max(seen) < 200
