@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 from prunebench.errors import InputError
 
@@ -85,9 +86,14 @@ def _lead(words: list[str]) -> int:
         distributed.finish()
         return code
     # The others may wait inside a step for ever: torchrun ends them when this one fails.
+    return _leave(code or 1)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends this process without waiting for the group."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code or 1)
+    os._exit(code)
 
 
 def _follow(plugins: list[str]) -> int:
@@ -100,7 +106,7 @@ def _follow(plugins: list[str]) -> int:
     try:
         follow()
     except KeyboardInterrupt:
-        os._exit(1)
+        _leave(1)
     distributed.finish()
     return 0
 

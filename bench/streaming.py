@@ -83,7 +83,8 @@ class StreamedEpoch:
         self._parts: Iterator[Tensor] | None = None
         self._waiting: deque[Tensor] = deque()
         self._ready = 0
-        self._span, self._current = (0, 0), torch.empty(0)
+        self._span = (0, 0)
+        self._current = torch.empty((0, *inputs.stored), dtype=torch.uint8, device=inputs.device)
 
     def batch(self, start: int, stop: int) -> Tensor:
         """Network input for positions start..stop of the epoch's order."""

@@ -1,0 +1,333 @@
+"""Several processes on one run: its shares, its sums, and the run of one process."""
+
+import io
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from prunebench.bench import checkpoint, ddp
+from prunebench.bench.budget import Clock
+from prunebench.bench.distributed import World
+from prunebench.bench.gradients import Reducer
+from prunebench.bench.store import Store
+from prunebench.bench.tasks import load_task, streams_of
+from prunebench.bench.trainer import Trainer
+from prunebench.bench.training import Setup
+from prunebench.errors import InputError
+from prunebench.methods.base import DynamicPruner, Plan
+from prunebench.methods.compose import resolve_method
+from prunebench.registry import CRITERIA
+from support.cells import small_cell
+from support.command import prunebench
+from support.processes import free_port, together
+from support.trees import write_tree
+
+GROUP = {"width": 8, "depth": 2, "norm": "group"}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return write_tree(tmp_path_factory.mktemp("tree"), train=30, test=10)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_shares_interleave_each_batch_and_cover_it_once(size):
+    bounds = [(0, 7), (7, 14), (14, 15)]
+    parts = [World(rank, size).shares(bounds) for rank in range(size)]
+    assert sorted(torch.cat([p for p, _ in parts]).tolist()) == list(range(15))
+    for rank, (positions, local) in enumerate(parts):
+        for (start, stop), (a, b) in zip(bounds, local, strict=True):
+            assert positions[a:b].tolist() == list(range(start, stop))[rank::size]
+    chosen = torch.tensor([0, 3, 4, 6])
+    for rank, (positions, local) in enumerate(parts):
+        here = positions[slice(*local[1])][World(rank, size).owned(chosen)]
+        assert here.tolist() == [7 + c for c in chosen.tolist() if c % size == rank]
+    rows = torch.arange(10)
+    assert torch.equal(torch.cat([rows[World(r, size).part(10)] for r in range(size)]), rows)
+
+
+def test_pieces_come_together_the_same_everywhere():
+    def body(world):
+        rows = torch.arange(7.0)[:, None] * torch.tensor([1.0, 10.0])
+        few = rows[:1]
+        table = torch.full((9,), -1.0)
+        visited = torch.tensor([8, 2, 5, 0, 3])
+        mine = visited[world.rank :: world.size]
+        table[mine] = mine.float()
+        table[8] = torch.nan if world.rank == 0 else -1.0
+        world.merge({"a": table}, visited, mine)
+        return (
+            torch.equal(world.join(rows[world.part(7)], 7), rows),
+            torch.equal(world.join(few[world.part(1)], 1), few),
+            torch.equal(world.weave(rows[world.rank :: world.size], 7), rows),
+            torch.equal(world.weave(few[world.rank :: world.size], 1), few),
+            [None if value != value else value for value in table.tolist()],
+        )
+
+    merged = [0.0, -1.0, 2.0, 3.0, -1.0, 5.0, -1.0, -1.0, None]
+    assert together(body, 3) == [(True, True, True, True, merged)] * 3
+
+
+def test_disagreement_and_double_work_are_errors():
+    def differ(world):
+        world.agree("the plan of epoch 4", [torch.tensor([1, 2]), None, 7])
+        world.agree("the plan of epoch 5", [torch.tensor([1, 2 + (world.rank == 1)])])
+
+    for kind, text in together(differ, 3):
+        assert kind == "Lost"
+        assert "the plan of epoch 5 of process 1 differs from that of process 0" in text
+
+    def double(world):
+        world.merge({"a": torch.zeros(4)}, torch.tensor([1, 2]), torch.tensor([1, 2]))
+
+    assert all("exactly once" in text for _, text in together(double))
+
+
+def test_summed_gradients_are_those_of_the_whole_batch():
+    def network():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+        net.register_buffer("mean", torch.zeros(2))
+        net.register_buffer("count", torch.tensor(0))
+        net.add_module("unused", nn.Linear(2, 2))
+        return net
+
+    x, y, w = torch.randn(5, 5), torch.tensor([0, 1, 2, 0, 1]), torch.linspace(0.5, 2, 5)
+
+    def gradient(net, part, whole):
+        net.zero_grad()
+        if len(x[part]):
+            losses = nn.functional.cross_entropy(net[:3](x[part]), y[part], reduction="none")
+            ((losses * w[part]).sum() / whole).backward()
+        return [None if p.grad is None else p.grad for p in net.parameters()]
+
+    def body(world):
+        net = network()
+        reducer = Reducer(world, net, CRITERIA.get("ce").target())
+        reducer.begin(0)
+        found = []
+        for whole in (5, 1):  # in the second batch the other process has nothing
+            gradient(net, slice(world.rank, whole, world.size), whole)
+            reducer.reduce()
+            found.append([None if p.grad is None else p.grad.clone() for p in net.parameters()])
+        net.mean += world.rank
+        net.count += world.rank
+        reducer.end_epoch()
+        return found, net.mean.tolist(), int(net.count)
+
+    for found, mean, count in together(body):
+        for grads, whole in zip(found, (5, 1), strict=True):
+            for got, wanted in zip(grads, gradient(network(), slice(0, whole), whole), strict=True):
+                if wanted is None:
+                    assert got is None  # weight decay must not touch what has no gradient
+                else:
+                    torch.testing.assert_close(got, wanted)
+        assert (mean, count) == ([0.5, 0.5], 1)
+
+
+def trainer_of(tree, method="infobatch+align", wrap=lambda pruner: pruner, **fields):
+    data = {"stream": "yes", "workers": 0, "size": 16, "augment": "crop_flip"}
+    recipe = {"batch_size": 16, "model": "cnn", "model_params": GROUP, **fields.pop("recipe", {})}
+    cell = small_cell(method, dataset=f"folder:{tree}", dataset_params=data, recipe_params=recipe,
+                      noise="symmetric:0.2", **fields)  # fmt: skip
+    spec = cell.spec
+    task = load_task(spec, cell.data)
+    pruner = wrap(resolve_method(spec.method.name).build(spec.method.params))
+    clock = Clock(len(task.train), spec.recipe.epochs, spec.ratio, spec.budget)
+    params = {k: v or 0.0 if k == "smoothing" else v for k, v in spec.criterion.params.items()}
+    criterion = CRITERIA.get(spec.criterion.name).target(**params)
+    return Trainer(Setup(task, spec.recipe, pruner, criterion, streams_of(spec), clock,
+                         torch.device("cpu"), reference=task.reference))  # fmt: skip
+
+
+def flat(trainer):
+    return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_checkpoint_of_process_0_resumes_all(tree, tmp_path):
+    def body(world):
+        def halt(trainer):
+            if trainer.epoch == 3:
+                if world.rank == 0:
+                    checkpoint.save(trainer, tmp_path, "k")
+                world.add(torch.zeros(1))  # the others must not look before it is there
+                raise Stop
+
+        whole = trainer_of(tree)
+        whole.fit()
+        broken = trainer_of(tree)
+        with pytest.raises(Stop):
+            broken.fit(halt)
+        resumed = trainer_of(tree)
+        restored = checkpoint.restore(resumed, tmp_path, "k")
+        resumed.fit()
+        same = torch.equal(flat(whole), flat(resumed)), whole.table == resumed.table
+        return restored, same, whole.ledger == resumed.ledger, flat(whole), whole.table[-1]
+
+    one, two = together(body)
+    assert one[:3] == two[:3] == (True, (True, True), True)
+    assert torch.equal(one[3], two[3])
+    alone = trainer_of(tree)
+    alone.fit()
+    torch.testing.assert_close(one[3], flat(alone), rtol=0, atol=1e-4)
+    assert one[4]["train_loss"] == pytest.approx(alone.table[-1]["train_loss"], abs=1e-4)
+
+
+class Fickle(DynamicPruner):
+    """Plans what its process likes."""
+
+    name = "fickle"
+    rank = 0
+
+    def plan(self, progress, tables, rng):
+        return Plan(torch.arange(20) + self.rank * progress.epoch)
+
+
+def test_processes_that_plan_differently_stop(tree):
+    def body(world):
+        def wrap(_):
+            pruner = Fickle()
+            pruner.rank = world.rank
+            return pruner
+
+        trainer_of(tree, "random-dynamic", wrap=wrap).fit()
+
+    for kind, text in together(body):
+        assert kind == "Lost"
+        assert "the plan of epoch 1 of process 1 differs" in text
+
+
+def test_losses_that_do_not_split_are_refused_by_name(tree):
+    for criterion in ("sop", "sop+"):
+        found = together(lambda world, c=criterion: trainer_of(tree, "full", criterion=c))
+        assert {kind for kind, _ in found} == {"InputError"}
+        assert "criterion SOP" in found[0][1]
+        assert "accepted: a per-sample loss such as ce, or a single process" in found[0][1]
+
+
+def test_batch_statistics_are_averaged_after_each_epoch(tree):
+    def body(world):
+        trainer = trainer_of(tree, "full", recipe={"model_params": {"width": 4}, "epochs": 2})
+        trainer.fit()
+        return [b.double().tolist() for b in trainer.model.buffers()], trainer.test_accuracy()
+
+    one, two = together(body)
+    assert one == two
+
+
+METHODS = ("infobatch", "infobatch+align", "ies", "divbs", "grand")
+
+
+def test_two_processes_give_the_curves_of_one_on_a_streamed_tree(tree, tmp_path):
+    (tmp_path / "g.toml").write_text(
+        f"""
+        name = "g"
+        dataset = ["folder:{tree}"]
+        noise = ["symmetric:0.2"]
+        method = {list(METHODS)}
+        ratio = 0.4
+        seed = 0
+        [dataset_params]
+        stream = "yes"
+        workers = 1
+        size = 20
+        crop = 16
+        augment = "resized_crop"
+        [recipe_params]
+        epochs = 3
+        batch_size = 23
+        model = "cnn"
+        model_params = {{ width = 8, depth = 2, norm = "group" }}
+        """.replace("'", '"')
+    )
+    words = ["grid", str(tmp_path / "g.toml"), "--no-mlflow", "-q"]
+    torchrun = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",
+        f"--master_port={free_port()}", "-m", "prunebench.bench.ddp",
+    ]  # fmt: skip
+    two = subprocess.run(
+        [*torchrun, *words, "--out", str(tmp_path / "two")], capture_output=True, text=True
+    )
+    assert two.returncode == 0, two.stderr
+    one = prunebench(*words, "-w", "1", "--out", tmp_path / "one")
+    assert one.code == 0, one.err
+    stores = [Store(tmp_path / name) for name in ("one", "two")]
+    records = [{r.key: r for r in store.scan().records} for store in stores]
+    assert records[0].keys() == records[1].keys()
+    assert len(records[0]) >= len(METHODS)
+    for key, record in records[0].items():
+        other = records[1][key]
+        assert (record.status, record.ledger) == (other.status, other.ledger)
+        assert record.info["label_digest"] == other.info["label_digest"]
+        curves = [
+            pd.read_csv(io.BytesIO(store.artifact(key, "epochs.csv"))).drop(columns="score_auroc")
+            for store in stores
+        ]
+        pd.testing.assert_frame_equal(*curves, check_exact=False, rtol=0, atol=1e-4, obj=str(key))
+    claims = tmp_path / "two" / "claims"
+    assert not list(claims.glob("*.json"))
+    assert not list((tmp_path / "two" / "checkpoints").iterdir())
+
+
+def test_a_process_that_stops_leaves_no_record(tree, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("prunebench.datasets.imagefiles._MEASURED", 2)  # found in training only
+    bad = tmp_path / "bad"
+    shutil.copytree(tree, bad)
+    with (bad / "train" / "class_1" / "0003.jpg").open("r+b") as file:
+        file.truncate(300)
+    data = {"stream": "yes", "size": 16, "limit": 118}
+    words = ["run", "--dataset", f"folder:{bad}", "--no-mlflow", "-q"]
+    words += [word for k, v in data.items() for word in ("--dataset-param", f"{k}={v}")]
+
+    def body(world):
+        sys.argv = ["ddp", *words, "--out", str(tmp_path / "out")]
+        ddp._leave = sys.exit
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("prunebench.bench.distributed.start", lambda: world)
+            try:
+                return ddp.main()
+            except SystemExit as stop:
+                return stop.code
+
+    assert together(body) == [2, 2]
+    said = capfd.readouterr().err
+    assert "class_1/0003.jpg: damaged image" in said
+    assert "another process of the run is gone" in said
+    assert not Store(tmp_path / "out").scan().records
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["demo"], "'demo'; accepted: run, rerun, grid"),
+        ([], "no command"),
+        (["run", "--workers=2"], "--workers does not go with"),
+        (["grid", "x", "-w", "2"], "-w does not go with"),
+        (["run", "--time-limit", "3"], "--time-limit does not go with"),
+        (["run", "--device", "cuda:1"], "cuda:1; accepted: cpu, or cuda"),
+        (["run", "--device=cuda:1"], "accepted: cpu, or cuda"),
+    ],
+)
+def test_what_does_not_go_together_is_said(words, said):
+    with pytest.raises(InputError, match=said):
+        ddp.check_words(words)
+
+
+def test_plugins_reach_every_process_and_torchrun_is_needed(capsys, monkeypatch):
+    words = ["--plugin", "a.py", "--plugin=b.py", "run", "--device", "cuda"]
+    assert ddp.check_words(words) == ["a.py", "b.py"]
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PRUNEBENCH_INLINE", "")
+    monkeypatch.setattr(sys, "argv", ["ddp", "run"])
+    assert ddp.main() == 2
+    assert "not started by torchrun; accepted: torchrun" in capsys.readouterr().err

@@ -1,0 +1,62 @@
+"""Several processes of one run, forked from the test: no second import of torch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import socket
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from prunebench.bench import distributed
+from prunebench.bench.distributed import World
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def together(function: Callable[[World], Any], size: int = 2, timeout_s: float = 60.0) -> list[Any]:
+    """Runs a function in ``size`` processes that form a group.
+
+    Args:
+        function: Called with the world of each process.
+        size: How many.
+        timeout_s: After which they are ended.
+
+    Returns:
+        What each returned, or ``(type of the exception, its text)``.
+    """
+    context = multiprocessing.get_context("fork")
+    port = free_port()
+    queue: Any = context.Queue()
+
+    def body(rank: int) -> None:
+        os.environ.update(
+            RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size),
+            LOCAL_WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+        )  # fmt: skip
+        try:
+            value = function(distributed.start())
+        except Exception as error:
+            if not isinstance(error, ValueError):
+                traceback.print_exc()
+            value = (type(error).__name__, str(error))
+        queue.put((rank, pickle.dumps(value)))  # by value, without shared memory
+
+    processes = [context.Process(target=body, args=(rank,)) for rank in range(size)]
+    for process in processes:
+        process.start()
+    try:
+        found = dict(queue.get(timeout=timeout_s) for _ in processes)
+    finally:
+        for process in processes:
+            process.join(2)
+            process.kill()
+    return [pickle.loads(found[rank]) for rank in range(size)]
