@@ -34,32 +34,39 @@ _TIMM = ("inception_resnet_v2", "deit_small_patch16_224", "deit_base_patch16_224
 
 
 def _torchvision(architecture: str, path: str) -> Builder:
-    def make(shape: tuple[int, ...], num_classes: int, more: dict[str, Any]) -> nn.Module:
+    def whole(shape: tuple[int, ...], num_classes: int) -> nn.Module:
         from torchvision import models
 
         need_images(architecture, shape, 3)
-        net = getattr(models, architecture)(weights=None, num_classes=num_classes, **more)
+        size = _image_size(architecture, shape)
+        net: nn.Module = getattr(models, architecture)(num_classes=num_classes, **size)
+        return net
+
+    def plain(shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        """Torchvision's network."""
+        return FeatureNet.around(whole(shape, num_classes), path)
+
+    def deep(
+        shape: tuple[int, ...], num_classes: int, *, drop_path: Share | None = None
+    ) -> nn.Module:
+        """Torchvision's network; ``drop_path`` is the rate of stochastic depth in its last block,
+        None the library's."""
+        net = whole(shape, num_classes)
+        if drop_path is not None:
+            set_stochastic_depth(net, drop_path)
         return FeatureNet.around(net, path)
 
-    if architecture.startswith(_STOCHASTIC_DEPTH):
+    return deep if architecture.startswith(_STOCHASTIC_DEPTH) else plain
 
-        def deep(
-            shape: tuple[int, ...], num_classes: int, *, drop_path: Share | None = None
-        ) -> nn.Module:
-            """Torchvision's network; ``drop_path`` is the rate of stochastic depth."""
-            more = {} if drop_path is None else {"stochastic_depth_prob": drop_path}
-            return make(shape, num_classes, more)
 
-        built: Builder = deep
-    else:
+def set_stochastic_depth(net: nn.Module, rate: float) -> None:
+    """Lets the rate of stochastic depth rise in a line from 0 in the first block to ``rate`` in
+    the last, in place (torchvision's Swin takes none as an argument)."""
+    from torchvision.ops import StochasticDepth
 
-        def plain(shape: tuple[int, ...], num_classes: int) -> nn.Module:
-            """Torchvision's network."""
-            return make(shape, num_classes, _image_size(architecture, shape))
-
-        built = plain
-
-    return built
+    blocks = [module for module in net.modules() if isinstance(module, StochasticDepth)]
+    for place, block in enumerate(blocks):
+        block.p = rate * place / (len(blocks) - 1)
 
 
 def _image_size(architecture: str, shape: tuple[int, ...]) -> dict[str, int]:

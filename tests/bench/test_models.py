@@ -87,6 +87,24 @@ def test_timm_networks_have_the_published_parameters_and_one_head(name, classes,
     assert model.head(features).shape == (2, classes)
 
 
+@pytest.mark.parametrize(("name", "rate"), [("convnext_tiny", 0.1), ("swin_t", 0.2)])
+def test_stochastic_depth_rises_as_the_library_has_it(name, rate):
+    from torchvision.ops import StochasticDepth
+
+    def rates(**params):
+        return [m.p for m in on_paper(name, **params).modules() if isinstance(m, StochasticDepth)]
+
+    assert rates(drop_path=rate) == pytest.approx(rates())
+    assert rates(drop_path=0.0) == [0.0] * len(rates())
+    assert max(rates(drop_path=0.5)) == 0.5
+
+
+def test_timm_takes_the_rate_of_stochastic_depth():
+    pytest.importorskip("timm", reason="the extra timm is not installed")
+    model = on_paper("deit_small_patch16_224", drop_path=0.3)
+    assert max(getattr(m, "drop_prob", None) or 0.0 for m in model.modules()) == pytest.approx(0.3)
+
+
 def test_split_network_computes_what_the_library_computes():
     from torchvision.models import resnet18
 

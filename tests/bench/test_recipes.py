@@ -11,7 +11,7 @@ from pydantic import ValidationError
 import prunebench.bench.trainer as loop
 from prunebench.bench.budget import Clock, whole_batches
 from prunebench.bench.compat import SWITCHES
-from prunebench.bench.models import check_model
+from prunebench.bench.models import build_model, check_model
 from prunebench.bench.normalise import STATISTICS, with_statistics
 from prunebench.bench.optim import schedule
 from prunebench.bench.recipe import _LATER, NEEDED, Recipe
@@ -23,6 +23,7 @@ from prunebench.bench.training import Setup
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA, DATASETS, MODELS, RECIPES
+from prunebench.rng import Streams
 from support.cells import small_cell
 
 BASE = {"name": "x", "model": "mlp", "epochs": 2, "batch_size": 4, "lr": 0.1}
@@ -85,6 +86,10 @@ def test_every_recipe_builds_and_says_who_it_is(entry):
     if recipe.model.startswith(("deit", "inception")):
         pytest.importorskip("timm", reason="the extra timm is not installed")
     check_model(recipe)
+    shape = {"news-mlp": (4800,)}.get(recipe.model, (3, 224, 224))
+    with torch.device("meta"):
+        model = build_model(recipe, shape, 10, Streams(0, "d", "n").get("init"))
+    assert model.fc.out_features == 10
     rate = schedule(recipe)
     assert all(math.isfinite(v) for p in (0.0, 0.5, 1.0) for v in rate(p))
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
