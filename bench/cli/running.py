@@ -201,7 +201,7 @@ def rerun(ctx: click.Context, /, key: str, **values: Any) -> None:
 @click.command()
 @click.argument("source", metavar="GRID")
 @click.option("--out", default=None, help="Results folder (default: results/<name of the grid>).")
-@click.option("--dry-run", is_flag=True, help="Say what would run, and run nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would run and for how long.")
 @click.option("--shard", default=None, metavar="I/N", help="Run every N-th cell, I from 1 to N.")
 @click.option("--board", is_flag=True, help="Render and print the leaderboard at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
@@ -218,17 +218,19 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
     from prunebench.bench.store import Store
 
     loaded, path = read_grid(source)
-    cells = _shard(expand(loaded, path), values.pop("shard"))
-    out = values.pop("out") or f"results/{loaded.name}"
     as_json, dry = values.pop("as_json"), values.pop("dry_run")
+    absent: dict[str, str] = {}
+    cells = _shard(expand(loaded, path, absent if dry else None), values.pop("shard"))
+    out = values.pop("out") or f"results/{loaded.name}"
     board = values.pop("board")
     values["quiet"] = values["quiet"] or as_json
     settings = running(ctx, values, os.cpu_count() or 1, inline=False)
     if dry:
+        from prunebench.bench.cli.estimating import lines
         from prunebench.bench.estimate import summarise
 
-        summary = summarise(cells, Path(out), settings)
-        print(json.dumps(summary, indent=2) if as_json else _lines(summary))
+        summary = summarise(cells, Path(out), settings, absent)
+        print(json.dumps(summary, indent=2) if as_json else lines(summary))
         return
     store = Store(Path(out))
     report = run_cells(cells, store, settings, loaded.losses)

@@ -1,0 +1,129 @@
+"""A short calibration: seconds per trained and per forwarded sample on this machine.
+
+Runs the real trainer for a second or two on a part of the real data, or on random inputs of the
+declared shape where the data are absent, in as many worker processes at once as the grid will use.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prunebench.bench.driver import Running
+from prunebench.bench.executors.base import Event, Job, WorkerContext
+from prunebench.bench.executors.local import LocalExecutor
+from prunebench.bench.probe import Rates, measure
+from prunebench.bench.spec import RunSpec
+from prunebench.datasets.outline import Outline
+from prunebench.errors import InputError
+from prunebench.methods.base import BatchPruner
+from prunebench.methods.compose import resolve_method
+from prunebench.record import canonical
+
+#: Workers measured at once at most.
+MOST_COPIES = 8
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is measured: one cell's specification, its data options, the outline of its data set,
+    and whether the files are here."""
+
+    spec: RunSpec
+    data: Mapping[str, Any]
+    outline: Outline
+    present: bool
+
+
+def kind_of(spec: RunSpec) -> str:
+    """Cells of one kind have the same rates: data set, recipe, criterion and, where the method
+    selects in every batch, the method and its ratio."""
+    parts: list[Any] = [
+        spec.dataset.model_dump(mode="json"),
+        spec.recipe.model_dump(mode="json"),
+        spec.criterion.model_dump(mode="json"),
+    ]
+    if spec.ratio > 0 and resolve_method(spec.method.name).kind == BatchPruner.kind:
+        parts += [spec.method.model_dump(mode="json"), spec.ratio]
+    return canonical(parts)
+
+
+def calibrate(
+    kinds: Mapping[str, Kind], running: Running, cells: int
+) -> tuple[dict[str, Rates], float]:
+    """Measures every kind.
+
+    Args:
+        kinds: By ``kind_of``.
+        running: Execution settings of the grid.
+        cells: Cells to run; no more workers than that are started.
+
+    Returns:
+        The rates by kind, means over the workers, and the seconds that starting one took.
+
+    Raises:
+        InputError: A kind cannot be trained at all.
+    """
+    copies = max(1, min(running.workers, cells, MOST_COPIES))
+    started: dict[int, float] = {}
+    begin = time.monotonic()
+
+    def on_event(event: Event) -> None:
+        if event.kind == "started":
+            started.setdefault(event.slot, time.monotonic() - begin)
+
+    with tempfile.TemporaryDirectory(prefix="prunebench-calibrate-") as folder:
+        jobs: list[Job] = []
+        for number, kind in enumerate(kinds.values()):
+            for copy in range(copies):
+                path = Path(folder) / f"{number}-{copy}.json"
+                payload = {
+                    "spec": kind.spec.content,
+                    "data": dict(kind.data),
+                    "outline": asdict(kind.outline),
+                    "present": kind.present,
+                    "out": str(path),
+                }
+                jobs.append(Job(f"{number}-{copy}", payload))
+        executor = LocalExecutor(
+            "prunebench.bench.calibrate:measure_payload",
+            slots=copies, threads=running.threads, devices=running.devices,
+            slots_per_device=running.slots_per_device, plugins=running.plugins,
+            settings={"threads": running.threads}, log_dir=Path(folder) / "logs",
+        )  # fmt: skip
+        for outcome in executor.run(jobs, on_event):
+            if outcome.status != "done":
+                line = outcome.reason.splitlines()[0] if outcome.reason else outcome.status
+                raise InputError(f"the calibration fails: {line}", where="--dry-run")
+        measured = [
+            [json.loads((Path(folder) / f"{n}-{c}.json").read_text()) for c in range(copies)]
+            for n in range(len(kinds))
+        ]
+    start_s = statistics.median(started.values()) if started else 0.0
+    return {name: _mean(rows) for name, rows in zip(kinds, measured, strict=True)}, start_s
+
+
+def _mean(rows: list[dict[str, Any]]) -> Rates:
+    names = ("train_s", "epoch_s", "eval_s", "cell_s")
+    means = [statistics.fmean(row[name] for row in rows) for name in names]
+    return Rates(*means, max(row["load_s"] for row in rows), any(row["rough"] for row in rows))
+
+
+def measure_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
+    """Worker function: measures one kind and writes its rates to the file it is given."""
+    torch.set_num_threads(int(context.settings["threads"]))
+    outline = {**payload["outline"], "shape": tuple(payload["outline"]["shape"])}
+    rates = measure(
+        RunSpec.model_validate(payload["spec"]), payload["data"], Outline(**outline),
+        payload["present"], torch.device(context.device),
+    )  # fmt: skip
+    Path(payload["out"]).write_text(json.dumps(asdict(rates)))
+    return {"status": "done", "reason": ""}

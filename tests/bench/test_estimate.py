@@ -1,0 +1,255 @@
+"""`grid --dry-run`: what it counts is what the ledgers say, and its times are of the right size."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from prunebench.bench.calibrate import Kind, calibrate, kind_of
+from prunebench.bench.cell import CellOptions, run_cell
+from prunebench.bench.cli.estimating import lines
+from prunebench.bench.costs import cell_cost, split_sizes
+from prunebench.bench.driver import Running
+from prunebench.bench.estimate import makespan, summarise
+from prunebench.bench.executors.base import Job
+from prunebench.bench.grid import expand, read_grid
+from prunebench.bench.probe import Rates, measure
+from prunebench.bench.store import Store
+from prunebench.datasets.outline import Outline
+from prunebench.errors import InputError
+from support.cells import small_cell
+from support.command import prunebench
+
+DIGITS = Outline(1347, 450, (1, 8, 8), 10)
+RATES = Rates(train_s=1e-3, epoch_s=0.0, eval_s=1e-4, cell_s=0.5, load_s=2.0)
+
+
+def fixed(kinds, running, cells):
+    """Rates as if measured."""
+    return dict.fromkeys(kinds, RATES), 1.0
+
+
+def counted(tmp_path, *cells, **options):
+    return summarise(cells, tmp_path / "out", Running(**options), None, fixed)
+
+
+@pytest.mark.parametrize("budget", ["samples", "paper", "epochs"])
+@pytest.mark.parametrize("method", ["full", "short-full", "full+reference", "random",
+                                    "random-dynamic", "divbs"])  # fmt: skip
+def test_counts_are_those_of_the_ledger(run, method, budget):
+    whole = method in ("full", "full+reference")
+    fields = {"budget": "samples" if whole else budget, "recipe_params": {"eval_every": 2}}
+    record, _ = run(method, **({"ratio": 0.3} | fields if not whole else fields))
+    cost = cell_cost(small_cell(method, **({"ratio": 0.3} | fields if not whole else fields)),
+                     DIGITS)  # fmt: skip
+    names = ("trained", "strong", "forward_only", "scoring_forward", "reference_forward",
+             "eval_forward", "epochs")  # fmt: skip
+    assert {n: getattr(cost, n) for n in names} == {n: record.ledger[n] for n in names}
+    assert cost.exact
+
+
+@pytest.mark.parametrize("method", ["infobatch", "seta+align", "infobatch+align", "ies"])
+def test_score_based_methods_train_exactly_the_target_and_the_rest_is_about_right(run, method):
+    record, _ = run(method)
+    cost = cell_cost(small_cell(method), DIGITS)
+    assert cost.trained == record.ledger["trained"]
+    assert abs(cost.epochs - record.ledger["epochs"]) <= 2
+    tracked = record.ledger["reference_forward"]
+    assert cost.reference_forward == cost.epochs * 94 * ("+align" in method)
+    assert (tracked > 0) == (cost.reference_forward > 0)
+    assert not cell_cost(small_cell(method, budget="paper"), DIGITS).exact
+
+
+def test_the_second_view_is_counted(run):
+    record, _ = run("random", criterion="sop+")
+    cost = cell_cost(small_cell("random", criterion="sop+"), DIGITS)
+    assert (cost.trained, cost.strong) == (record.ledger["trained"], record.ledger["strong"])
+
+
+def test_what_scoring_is_charged(run, tmp_path):
+    for method in ("small-loss", "ssp"):
+        record, _ = run(method, folder=method)
+        said = counted(tmp_path, small_cell(method))
+        assert said["charged for scoring"] == record.ledger["proxy_trained"]
+        passes = said["samples"]["scoring passes"]
+        assert passes == record.ledger["proxy_scoring"]
+
+
+def test_sizes_of_the_split():
+    spec = small_cell("full").spec
+    assert split_sizes(spec, DIGITS) == (1253, 94)
+    own = replace(DIGITS, reference=50)
+    assert split_sizes(spec, own) == (1347, 50)
+    whole = small_cell("full", reference={"size": 100, "mode": "overlap"}).spec
+    assert split_sizes(whole, DIGITS) == (1347, 100)
+
+
+def test_shared_runs_are_paid_once(tmp_path):
+    cells = [small_cell(m, ratio=r, seed=s) for m in ("small-loss", "margin", "forgetting")
+             for r in (0.3, 0.5, 0.7) for s in (0, 1)]  # fmt: skip
+    said = counted(tmp_path, *cells, workers=2)
+    assert (said["cells"], said["of these shared scoring runs"], said["added for scoring"]) == (
+        20, 2, 2,
+    )  # fmt: skip
+    assert [run["serves"] for run in said["scoring runs"]] == [9, 9]
+    assert said["scoring runs"][0]["methods"] == ["forgetting", "margin", "small-loss"]
+    full, kept = 6 * 1253, {0.3: 5263, 0.5: 3759, 0.7: 2255}
+    own = 2 * 3 * sum(kept.values())
+    assert said["samples"]["trained"] == 2 * full + own
+    assert said["if not shared"]["samples"]["trained"] == 18 * full + own
+    forward = 20 * 450 + 2 * 1253
+    work = (2 * full + own) * RATES.train_s + forward * RATES.eval_s + 20 * RATES.cell_s
+    assert said["seconds of work"] == pytest.approx(work, abs=0.02)
+    assert said["if not shared"]["seconds of work"] > 2 * said["seconds of work"]
+    begin = 2 * 1.0 + RATES.load_s
+    assert -0.02 <= said["seconds"] - (begin + work / 2) <= full * RATES.train_s
+    text = lines(said)
+    assert "2 shared (2 added) serve 18 cells of forgetting, margin, small-loss" in text
+    assert "time, 2 workers" in text
+
+
+def test_an_encoder_is_trained_once(tmp_path):
+    cells = [small_cell("ssp", seed=seed) for seed in range(4)]
+    said = counted(tmp_path, *cells)
+    views = 2 * 6 * (1347 // 256) * 256
+    assert said["samples"]["self-supervised views trained"] == views
+    assert said["if not shared"]["samples"]["self-supervised views trained"] == 4 * views
+    assert [run["serves"] for run in said["scoring runs"]] == [4]
+
+
+def test_what_is_recorded_costs_nothing_unless_its_evidence_is_gone(tmp_path, run):
+    cells = [small_cell("full"), small_cell("random"), small_cell("small-loss")]
+    _, store = run("full", folder="out")
+    said = summarise(cells, store.root, Running(), None, fixed)
+    # The full run stands, but left no evidence: small-loss has it run again.
+    assert (said["recorded already"], said["to run"]) == (0, 3)
+    said = summarise(cells[:2], store.root, Running(), None, fixed)
+    assert (said["recorded already"], said["to run"]) == (1, 1)
+    run("random", folder="out")
+    said = summarise(cells[:2], store.root, Running(), None, fixed)
+    assert (said["to run"], said["seconds"], said["samples"]["trained"]) == (0, None, 0)
+
+
+def test_makespan_keeps_the_order_of_the_queue():
+    jobs = [Job("a", {}), Job("b", {}, after=("a",)), Job("c", {}), Job("d", {}, after=("a",))]
+    seconds = {"a": 4.0, "b": 1.0, "c": 3.0, "d": 1.0}
+    assert makespan(jobs, seconds, 1) == 9.0
+    assert makespan(jobs, seconds, 2) == 5.0
+    assert makespan(jobs, seconds, 2, begin=10.0) == 15.0
+    assert makespan(jobs, seconds, 50) == 5.0
+
+
+GRID = """
+name = "g"
+dataset = "{dataset}"
+recipe = "mnist-small"
+noise = ["clean", "symmetric:0.5"]
+method = ["full", "random", "small-loss"]
+ratio = 0.5
+"""
+
+
+def test_absent_data_are_counted_by_their_declared_sizes(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNEBENCH_DATA", str(tmp_path / "nothing"))
+    path = tmp_path / "g.toml"
+    path.write_text(GRID.format(dataset="mnist"))
+    absent: dict[str, str] = {}
+    cells = expand(*read_grid(path), absent)
+    said = summarise(cells, tmp_path / "out", Running(), absent, fixed)
+    assert said["samples"]["trained"] == 2 * 10 * 59_000 * (1 + 0.5 + 0.5)
+    assert said["seconds"] is not None
+    assert "not here: mnist" in lines(said)
+    assert "train-images-idx3-ubyte" in said["not here"]["mnist"]
+    assert not (tmp_path / "out").exists()
+    # To run it is another matter: one line, exit code 2.
+    ran = prunebench("grid", path, "--out", tmp_path / "out")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "mnist" in ran.err
+
+
+def test_a_data_set_of_unknown_size_is_named(tmp_path, monkeypatch):
+    from prunebench.datasets.idx import Mnist
+
+    monkeypatch.setattr(Mnist, "outline", lambda self: None)
+    monkeypatch.setenv("PRUNEBENCH_DATA", str(tmp_path / "nothing"))
+    path = tmp_path / "g.toml"
+    path.write_text(GRID.format(dataset="mnist"))
+    absent: dict[str, str] = {}
+    cells = expand(*read_grid(path), absent)
+    said = summarise(cells, tmp_path / "out", Running(), absent, fixed)
+    assert (said["cells"], said["not counted"], said["seconds"]) == (6, ["mnist"], None)
+    assert "sizes unknown" in lines(said)
+
+
+def test_kinds_tell_apart_what_takes_another_time():
+    def kind(*args, **fields):
+        return kind_of(small_cell(*args, **fields).spec)
+
+    assert kind("full") == kind("random", ratio=0.3, noise="clean", seed=3)
+    assert kind("full") != kind("full", criterion="sop+")
+    assert kind("full") != kind("divbs")
+    assert kind("divbs") != kind("divbs", ratio=0.3)
+    assert kind("full") == kind("divbs", ratio=0.0)
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_rates_are_measured_with_the_real_trainer(present):
+    for method in ("full", "divbs"):
+        cell = small_cell(method)
+        rates = measure(cell.spec, cell.data, DIGITS, present, torch.device("cpu"), limit_s=0.1)
+        assert 1e-6 < rates.train_s < 1e-2
+        assert 0 < rates.eval_s < rates.train_s
+        assert rates.epoch_s >= 0
+        assert not rates.rough
+
+
+def test_a_step_that_is_too_slow_is_judged_by_smaller_ones(monkeypatch):
+    from prunebench.bench import probe
+
+    monkeypatch.setattr(probe, "_SLOWEST_S", 0.0)
+    cell = small_cell("full")
+    rates = measure(cell.spec, cell.data, DIGITS, True, torch.device("cpu"))
+    assert rates.rough
+    assert 1e-6 < rates.train_s < 1e-1
+
+
+def test_a_cell_that_cannot_train_is_one_line():
+    cell = small_cell("full", reference={"size": 5000})
+    with pytest.raises(InputError, match="5000 reference") as caught:
+        calibrate({"bad": Kind(cell.spec, cell.data, DIGITS, True)}, Running(), 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_estimate_is_of_the_right_size(tmp_path):
+    cells = [small_cell(m, recipe_params={"epochs": 20}) for m in ("full", "random", "divbs")]
+
+    def here(kinds, running, count):
+        device = torch.device("cpu")
+        return {
+            name: measure(k.spec, k.data, k.outline, k.present, device, limit_s=0.6)
+            for name, k in kinds.items()
+        }, 0.0
+
+    said = summarise(cells, tmp_path / "none", Running(), None, here)
+    store = Store.open(tmp_path / "real")
+    real = sum(
+        float(run_cell(c.spec, store, CellOptions(data=c.data))[0].timing["total_s"]) for c in cells
+    )
+    assert real / 4 < said["seconds of work"] < 4 * real
+
+
+def test_the_command_prints_text_and_json(tmp_path):
+    path = tmp_path / "g.toml"
+    path.write_text(
+        'name = "g"\ndataset = "digits"\nmethod = ["full", "small-loss"]\nratio = 0.5\n'
+        "recipe_params = { epochs = 4 }\n"
+    )
+    out = Path(tmp_path / "out")
+    said = prunebench("grid", path, "--out", out, "--dry-run", "--json", "-w", "1").json
+    assert (said["cells"], said["to run"], said["workers"]) == (2, 2, 1)
+    assert said["samples"]["trained"] == 4 * 1253 * 3 // 2
+    assert said["seconds"] > said["seconds of work"] > 0
+    assert Counter(m["criterion"] for m in said["measured"]) == {"ce": 1}
+    assert not out.exists()
