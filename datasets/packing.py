@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -62,19 +63,19 @@ def pack(raw: RawData, name: str, folder: Path) -> Packed:
         if path.exists():
             raise InputError("exists already", where=str(path), accepted="a new folder")
     rows = raw.training_rows
-    facts = {
-        "class_names": raw.class_names,
-        "groups": raw.groups or (),
-        "mean": raw.mean if len(raw.mean) == 3 else raw.mean * 3,
-        "std": raw.std if len(raw.std) == 3 else raw.std * 3,
-    }
+    write = partial(
+        write_packed,
+        class_names=raw.class_names,
+        groups=raw.groups or (),
+        mean=raw.mean if len(raw.mean) == 3 else raw.mean * 3,
+        std=raw.std if len(raw.std) == 3 else raw.std * 3,
+    )
     sizes: set[tuple[int, int]] = set()
     human = {variant: labels[rows] for variant, labels in raw.human.items()}
     try:
-        write_packed(targets[0], _images(raw.train_x, rows, sizes), raw.train_y[rows], human=human,
-                     **facts)  # fmt: skip
+        write(targets[0], _images(raw.train_x, rows, sizes), raw.train_y[rows], human=human)
         every = torch.arange(len(raw.test_y))
-        write_packed(targets[1], _images(raw.test_x, every, sizes), raw.test_y, **facts)
+        write(targets[1], _images(raw.test_x, every, sizes), raw.test_y)
         (folder / ORIGIN).write_text(
             f"{name}, content {raw.fingerprint}\n{raw.licence or 'licence unknown'}\n"
         )
