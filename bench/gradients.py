@@ -58,8 +58,9 @@ class Reducer:
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
         grads = [cast(Tensor, p.grad) for p in self._used]
+        sizes = [grad.numel() for grad in grads]
         flat = self.world.add(torch.cat([grad.reshape(-1) for grad in grads]))
-        for grad, part in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+        for grad, part in zip(grads, torch.split(flat, sizes), strict=True):
             grad.copy_(part.view_as(grad))
 
     def end_epoch(self) -> None:

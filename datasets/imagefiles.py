@@ -18,7 +18,8 @@ from torch import Tensor
 
 from prunebench.datasets.content import channel_stats
 from prunebench.datasets.packfile import Pack
-from prunebench.datasets.pixels import Resize, decode
+from prunebench.datasets.pixels import Resize as Resize
+from prunebench.datasets.pixels import decode
 from prunebench.errors import InputError
 
 Rows = Tensor | NDArray[np.int64] | Sequence[int]
