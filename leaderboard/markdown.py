@@ -52,7 +52,7 @@ def render_markdown(board: Board) -> str:
     lines = ["# Leaderboard", "", *_bullets([*board_lines(board), CAPTION])]
     for table in board.tables:
         lines += ["", f"## {escape(table.dataset)}, ratio {table.ratio:g}", ""]
-        lines += _bullets(_header(table))
+        lines += _bullets(header_lines(table))
         if table.rows:
             lines += ["", _grid(table, table.rows)]
         if table.incomplete:
@@ -77,7 +77,8 @@ def _safe(line: str) -> str:
     return " ".join(line.split()).replace("&", "&amp;").replace("<", "&lt;")
 
 
-def _header(table: Table) -> list[str]:
+def header_lines(table: Table) -> list[str]:
+    """Seeds, data, recipe and warnings of one table."""
     protocol = table.protocol
     sizes = [size for row in table.rows or table.incomplete for size in row.seeds]
     seeds = f"n = {span(min(sizes), max(sizes))} seeds"
