@@ -34,13 +34,15 @@ class LossRecorder:
         """Restores them."""
         self.rows = {int(epoch): row for epoch, row in state.items()}
 
-    def dump(self, ids: Tensor) -> bytes:
-        """npz of ``id`` [N], ``epoch`` [n], ``loss`` float32 [n, N] (NaN before a first visit)."""
+    def dump(self, ids: Tensor, flipped: Tensor) -> bytes:
+        """npz of ``id`` [N], ``epoch`` [n], ``loss`` float32 [n, N] (NaN before a first visit)
+        and ``wrong`` bool [N], whether the label is known to be wrong (diagnostics only)."""
         epochs = sorted(self.rows)
         return npz_bytes(
             {
                 "id": ids.cpu().numpy(),
                 "epoch": np.array(epochs, dtype=np.int64),
                 "loss": torch.stack([self.rows[e] for e in epochs]).numpy(),
+                "wrong": flipped.cpu().numpy(),
             }
         )

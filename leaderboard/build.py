@@ -127,6 +127,7 @@ def _table(
             f"{protocol.board}, ratio {ratio:g}",
         ),
         notes=notes + diverged_as_chance(complete, slots_of, noises),
+        runs=slots_of,
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from prunebench.leaderboard.aggregate import Run
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.inference.summary import Modules, Ranking
 from prunebench.leaderboard.inference.table import Tests
@@ -90,8 +91,8 @@ class Row:
 class Table:
     """One (data set, ratio): rows in order of display, incomplete ones apart.
 
-    ``series`` holds the accuracies by row label, ``tests`` what was tested on them, and ``notes``
-    lines for the reader.
+    ``series`` holds the accuracies by row label, ``tests`` what was tested on them, ``notes``
+    lines for the reader, and ``runs`` the runs behind each row by (noise, seed).
     """
 
     dataset: str
@@ -103,6 +104,7 @@ class Table:
     series: Mapping[str, Series]
     tests: Tests
     notes: tuple[str, ...] = ()
+    runs: Mapping[str, Mapping[tuple[str, int], Run]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
