@@ -271,15 +271,15 @@ def _ids(labels: Any, where: str) -> Array:
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes the place of another once it is whole (``record.write_atomic``, for
     what does not fit into memory)."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
