@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.stats import (
     ClusterT,
     PooledCells,
+    SignFlip,
     cluster_t,
     minimum_detectable_effect,
     pooled_cells,
@@ -54,13 +57,21 @@ class Comparison:
     correlation: float | None
 
 
-def compare(a: Series, b: Series, settings: Settings) -> Comparison | None:
-    """Compares two rows; None where no cell has two common seeds."""
+def compare(
+    a: Series, b: Series, settings: Settings, flips: SignFlip | None = None
+) -> Comparison | None:
+    """Compares two rows; None where no cell has two common seeds.
+
+    Args:
+        a, b: The rows.
+        settings: The protocol.
+        flips: Their pooled sign-flip test, where it was made together with others.
+    """
     found = differences(a, b)
     d = {cell: by_seed for cell, by_seed in found.items() if len(by_seed) >= 2}
     if not d:
         return None
-    pooled = pooled_cells(found, clusters(found))
+    pooled = pooled_cells(found, clusters(found), flips=flips)
     means = np.array([np.mean(list(by_seed.values())) for by_seed in d.values()])
     sizes = [len(by_seed) for by_seed in d.values()]
     return Comparison(
@@ -104,7 +115,12 @@ def _detectable(pooled: PooledCells, alpha: float) -> float | None:
     if pooled.df is None:
         return None
     n = max(2, round(pooled.df) + 1)
-    return float(minimum_detectable_effect(n, alpha, POWER).effect * pooled.se * np.sqrt(n))
+    return _effect(n, alpha) * pooled.se * math.sqrt(n)
+
+
+@lru_cache(maxsize=4096)
+def _effect(n: int, alpha: float) -> float:
+    return minimum_detectable_effect(n, alpha, POWER).effect
 
 
 def _correlation(a: Series, b: Series, d: dict[Cell, dict[int, float]]) -> float | None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from prunebench.leaderboard.inference.series import Cell, Series, clusters, differences
 from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.stats import (
     Family,
     NonInferior,
-    SignFlip,
     family,
     non_inferior,
     paired_t,
-    sign_flip,
 )
+from prunebench.leaderboard.stats.signflip import flip_p, floor_of
 
 #: Seeds from which a cell may be tested at all; from the second on without the t assumption.
 MIN_T, MIN_SIGN_FLIP = 5, 6
@@ -47,15 +49,30 @@ def cell_test(d: Sequence[float], level: float) -> CellTest:
         d: Differences by seed.
         level: What a p-value has to reach.
     """
-    exact: SignFlip = sign_flip(d)
-    mean, n = exact.statistic, len(d)
-    if n >= MIN_SIGN_FLIP and exact.smallest_p <= level:
-        return CellTest(exact.p, exact.smallest_p, "sign-flip", mean, n)
-    if n >= MIN_T:
-        t = paired_t(d)
-        if t.p is not None:
-            return CellTest(t.p, 0.0, "t", mean, n)
-    return CellTest(None, exact.smallest_p, "", mean, n)
+    return cell_tests([d], level)[0]
+
+
+def cell_tests(cells: Sequence[Sequence[float]], level: float) -> list[CellTest]:
+    """``cell_test`` of many cells; those of equally many seeds share their sign patterns."""
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for place, d in enumerate(cells):
+        by_size[len(d)].append(place)
+    found: dict[int, CellTest] = {}
+    for n, places in by_size.items():
+        y = np.array([cells[place] for place in places], dtype=np.float64)
+        floor = floor_of(n)
+        signs = n >= MIN_SIGN_FLIP and floor <= level
+        p = flip_p(y / n, np.random.default_rng(0)).tolist() if signs else [None] * len(places)
+        for place, d, value in zip(places, y, p, strict=True):
+            mean = float(d.mean())
+            t = paired_t(d).p if value is None and n >= MIN_T else None
+            if value is not None:
+                found[place] = CellTest(value, floor, "sign-flip", mean, n)
+            elif t is not None:
+                found[place] = CellTest(t, 0.0, "t", mean, n)
+            else:
+                found[place] = CellTest(None, floor, "", mean, n)
+    return [found[place] for place in range(len(cells))]
 
 
 @dataclass(frozen=True)
@@ -93,7 +110,8 @@ def cell_marks(
         return None
     # The step-up's most lenient threshold is alpha itself: a cell that could not reach even
     # that is underpowered whatever the others say.
-    tests = {slot: cell_test(d, settings.alpha / len(found)) for slot, d in found.items()}
+    made = cell_tests(list(found.values()), settings.alpha / len(found))
+    tests = dict(zip(found, made, strict=True))
     tested = family(
         name, {f"{r}, {n}": test for (r, n), test in tests.items()}, "bh", settings.alpha
     )

@@ -9,18 +9,20 @@ import numpy as np
 
 from prunebench.leaderboard.inference.compare import Comparison, compare
 from prunebench.leaderboard.inference.groups import Groups, rank_groups
-from prunebench.leaderboard.inference.series import Series, matrix
+from prunebench.leaderboard.inference.series import Matrix, Series, matrix
 from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.stats import (
     BayesSignedRank,
     Family,
     Friedman,
     ImanDavenport,
+    SignFlip,
     bayes_signed_rank,
     family,
     friedman,
     iman_davenport,
 )
+from prunebench.leaderboard.stats.signflip import MAX_EXACT_UNITS, flip_p, floor_of, unit_sums
 
 SUFFIX = "+align"
 
@@ -67,11 +69,7 @@ def ranking(
     tested = min(blocks.shape) >= 2
     found = friedman(blocks) if tested else None
     ranks = found.mean_ranks if found else ()
-    against = {}
-    for row in rows:
-        comparison = compare(row, reference, settings) if reference is not None else None
-        if comparison is not None and reference is not None and row.label != reference.label:
-            against[row.label] = comparison
+    against = _against(rows, reference, table, settings) if reference is not None else {}
     return Ranking(
         labels=tuple(rows[i].label for i in order),
         means={row.label: float(m) for row, m in zip(rows, means, strict=True)},
@@ -81,6 +79,25 @@ def ranking(
         groups=rank_groups(rows, settings, name),
         reference=against,
     )
+
+
+def _against(
+    rows: Sequence[Series], reference: Series, table: Matrix, settings: Settings
+) -> dict[str, Comparison]:
+    """Every other row against one of them; the sign-flip tests share their patterns."""
+    place = table.labels.index(reference.label)
+    sums = unit_sums(table.y - table.y[place], table.unit, table.cell)
+    p = flip_p(sums, np.random.default_rng(0))
+    units = sums.shape[1]
+    found = {}
+    for row, own, value in zip(rows, sums, p.tolist(), strict=True):
+        if row.label == reference.label:
+            continue
+        test = SignFlip(float(own.sum()), value, units, floor_of(units), units <= MAX_EXACT_UNITS)
+        comparison = compare(row, reference, settings, test)
+        if comparison is not None:
+            found[row.label] = comparison
+    return found
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,7 @@ def pooled_cells(
     clusters: Mapping[Any, Hashable] | None = None,
     confidence: float = 0.95,
     seed: int = 0,
+    flips: SignFlip | None = None,
 ) -> PooledCells:
     """Tests one paired difference over fixed cells.
 
@@ -127,13 +128,14 @@ def pooled_cells(
         clusters: Cluster of each cell; each cell its own if None.
         confidence: Level of the interval.
         seed: Seed of the sign-flip draws.
+        flips: The sign-flip test, where it was made together with others.
 
     Raises:
         ValueError: As :func:`flatten`.
     """
     flat = flatten(d_by_cell, clusters)
     found = moments(flat)
-    flips = sign_flip(flat.d, flat.units, flat.cell, seed)
+    flips = flips or sign_flip(flat.d, flat.units, flat.cell, seed)
     head = (max(flat.cell) + 1, len(flat.d), flat.dropped, found.mean, found.se)
     if found.df is None:
         return PooledCells(*head, None, None, None, None, None, flips)

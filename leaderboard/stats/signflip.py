@@ -121,7 +121,8 @@ def flip_p(
     bounds = observed - _TIE * np.maximum(1.0, np.abs(sums).sum(axis=1))
     units = sums.shape[1]
     exact = units <= MAX_EXACT_UNITS
-    total = 2**units if exact else draws
+    # Two-sided, a pattern and its complement count alike: half of them will do.
+    total = (2**units if one_sided else 2 ** (units - 1)) if exact else draws
     hits = np.zeros(len(sums), np.int64)
     step = max(1, _BLOCK // max(len(sums), units))
     for start in range(0, total, step):
