@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -12,7 +13,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from prunebench.bench.planning import plan_jobs
 from prunebench.bench.tuning.design import Design
 from prunebench.bench.tuning.evaluate import Outcome, RunCells, evaluate
-from prunebench.bench.tuning.trials import Point, Slots, settled
+from prunebench.bench.tuning.trials import Left, Point, Slots, settled
 
 Tell = Callable[[str], None]
 
@@ -21,7 +22,7 @@ def run_trials(
     study: optuna.Study,
     design: Design,
     run: RunCells,
-    recorded: Callable[[str], bool],
+    state: Callable[[str], str],
     tell: Tell = lambda line: None,
 ) -> None:
     """Settles every slot of a study; what is settled already stays.
@@ -30,18 +31,22 @@ def run_trials(
         study: The study, declared; this process is its only writer.
         design: Its declaration.
         run: Runs cells and gives their records.
-        recorded: Whether a key has a record.
+        state: ``recorded`` or ``interrupted`` where a key has a record, or the claim of a process
+            that died over it; anything else otherwise.
         tell: Hears one line per trial.
 
     Raises:
         InputError: The method refuses its defaults under this recipe.
     """
 
-    def cells_done(point: Point) -> int:
-        shares = [(share, seed) for share in design.fidelities for seed in design.seeds]
-        return sum(recorded(design.cell(point, seed, share).spec.key) for share, seed in shares)
+    def look(point: Point) -> Left:
+        keys = [design.cell(point, seed, share).spec.key
+                for share in design.fidelities for seed in design.seeds]  # fmt: skip
+        states = [state(key) for key in keys]
+        begun = [key for key, found in zip(keys, states, strict=True) if found]
+        return Left(states.count("recorded"), "interrupted" in states, begun)
 
-    slots = Slots(study, design, cells_done)
+    slots = Slots(study, design, look)
     slots.reap()
     for first in range(0, design.count, design.block):
         block = range(first, min(first + design.block, design.count))
@@ -57,14 +62,16 @@ def run_trials(
         points = {slot: point for slot, (_, point) in asked.items()}
         if len(design.fidelities) == 1:
             outcomes = evaluate(design, list(points.values()), design.seeds, run)
-            for (trial, _), outcome in zip(asked.values(), outcomes, strict=True):
-                _settle(trial, outcome, outcome.keys, design)
+            ended = [
+                Ended(trial, outcome, outcome.keys)
+                for (trial, _), outcome in zip(asked.values(), outcomes, strict=True)
+            ]
         else:
             # Trials that were told before their driver was killed are compared again.
             stood = {slot: slots.asked[slot] for slot in block if slot in done and _ran(done[slot])}
-            _halving(
-                design, run, {**stood, **points}, {s: trial for s, (trial, _) in asked.items()}
-            )
+            begun = {slot: trial for slot, (trial, _) in asked.items()}
+            ended = _halving(design, run, {**stood, **points}, begun)
+        _settle(ended, design)
         for slot in asked:
             tell(_line(study, slot, design))
         if len(asked) < len(open_slots):
@@ -83,7 +90,7 @@ def _ran(trial: FrozenTrial) -> bool:
 
 def _halving(
     design: Design, run: RunCells, points: dict[int, Point], trials: dict[int, Trial]
-) -> None:
+) -> list[Ended]:
     """Successive halving over complete schedules: of n configurations the best n * (this share /
     the next share) go on. The default always does, for it is what all are compared with."""
     alive = sorted(points)
@@ -101,29 +108,41 @@ def _halving(
             room = max(1, math.floor(len(alive) * share / design.fidelities[rung + 1] + 1e-9))
             best = sorted(alive, key=lambda slot: (-last[slot].mean, slot))[:room]
             alive = [slot for slot in alive if slot in best or slot == 0]
-    for slot, trial in trials.items():
-        stopped = last[slot].state == "complete" and slot not in alive
-        _settle(trial, last[slot], keys[slot], design, stopped=stopped)
+    return [
+        Ended(trial, last[s], keys[s], stopped=last[s].state == "complete" and s not in alive)
+        for s, trial in trials.items()
+    ]
 
 
-def _settle(
-    trial: Trial, outcome: Outcome, keys: list[str], design: Design, stopped: bool = False
-) -> None:
-    trial.set_user_attr("values", {str(seed): value for seed, value in outcome.values.items()})
-    trial.set_user_attr("keys", keys)
-    study = trial.study
-    if outcome.state == "failed":
-        trial.set_user_attr("failed", outcome.reason)
-        study.tell(trial, state=TrialState.FAIL)
-    elif outcome.state == "diverged":
-        trial.set_user_attr("diverged", outcome.reason)
-        study.tell(trial, state=TrialState.PRUNED)
-    elif stopped:
-        trial.set_user_attr("stopped", "a longer schedule was for others")
-        study.tell(trial, state=TrialState.PRUNED)
-    else:
-        values: Any = [outcome.mean, outcome.cost] if design.pareto else outcome.mean
-        study.tell(trial, values)
+@dataclass(frozen=True)
+class Ended:
+    """A trial whose cells have been run, and whether others were given the longer schedule."""
+
+    trial: Trial
+    outcome: Outcome
+    keys: list[str]
+    stopped: bool = False
+
+
+def _settle(ended: list[Ended], design: Design) -> None:
+    for each in ended:
+        values = {str(seed): value for seed, value in each.outcome.values.items()}
+        each.trial.set_user_attr("values", values)
+        each.trial.set_user_attr("keys", each.keys)
+        trial, outcome = each.trial, each.outcome
+        study = trial.study
+        if outcome.state == "failed":
+            trial.set_user_attr("failed", outcome.reason)
+            study.tell(trial, state=TrialState.FAIL)
+        elif outcome.state == "diverged":
+            trial.set_user_attr("diverged", outcome.reason)
+            study.tell(trial, state=TrialState.PRUNED)
+        elif each.stopped:
+            trial.set_user_attr("stopped", "a longer schedule was for others")
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            pair: Any = [outcome.mean, outcome.cost]
+            study.tell(trial, pair if design.pareto else outcome.mean)
 
 
 def _line(study: optuna.Study, slot: int, design: Design) -> str:

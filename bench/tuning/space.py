@@ -141,7 +141,7 @@ def decode(params: Mapping[str, Any], space: Space) -> dict[str, Value] | None:
     for axis in space:
         if axis.auto and params.get(axis.name + AUTO) is True:
             point[axis.name] = None
-        elif axis.name in params:
+        elif axis.name in params and (not axis.auto or axis.name + AUTO in params):
             point[axis.name] = params[axis.name]
         else:
             return None

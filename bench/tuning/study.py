@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 
+from prunebench.bench.claims import Claims
 from prunebench.bench.driver import Running
 from prunebench.bench.names import check_name
 from prunebench.bench.store import Store
@@ -104,10 +105,15 @@ def tune(
 def _run(
     study: optuna.Study, design: Design, store: Store, run: RunCells, tell: Tell
 ) -> tuple[Pinned, dict[str, Any]]:
-    def recorded(key: str) -> bool:
-        return (store.records / f"{key}.json").is_file()
+    claims = Claims(store.claims)
 
-    run_trials(study, design, run, recorded, tell)
+    def state(key: str) -> str:
+        if (store.records / f"{key}.json").is_file():
+            return "recorded"
+        holder = claims.holder(key)
+        return "interrupted" if holder is not None and not holder.live else ""
+
+    run_trials(study, design, run, state, tell)
     finalists = run_finals(study, design, run)
     budget = charges(study, design, finalists, store)
     body = pinned_body(study, design, finalists, budget)

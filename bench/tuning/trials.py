@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -21,7 +22,7 @@ from prunebench.errors import InputError
 from prunebench.options import Value
 from prunebench.record import canonical
 
-#: Times that a trial is begun anew which killed its driver before any of its cells had ended.
+#: Times that a trial is begun anew under which its driver died with no further cell to show.
 RETRIES = 2
 _REDRAWS, _RANDOM_FROM = 60, 10
 
@@ -58,19 +59,32 @@ def settled(study: optuna.Study) -> dict[int, FrozenTrial]:
     }
 
 
+@dataclass(frozen=True)
+class Left:
+    """What a driver that died left of a point.
+
+    Attributes:
+        done: Cells with records.
+        interrupted: Whether a cell was running.
+        keys: Cells that had begun.
+    """
+
+    done: int
+    interrupted: bool
+    keys: list[str]
+
+
 class Slots:
     """Asks for configurations, none of them twice.
 
     Args:
         study: The study; this process is its only writer.
         design: Its declaration.
-        cells_done: How many cells of a point have records.
+        look: What a driver that died left of a point.
     """
 
-    def __init__(
-        self, study: optuna.Study, design: Design, cells_done: Callable[[Point], int]
-    ) -> None:
-        self.study, self.design, self.cells_done = study, design, cells_done
+    def __init__(self, study: optuna.Study, design: Design, look: Callable[[Point], Left]) -> None:
+        self.study, self.design, self.look = study, design, look
         finite = size(design.space) <= design.trials
         self.grid = points(design.space) if finite else []
         self.asked: dict[int, Point] = {}
@@ -86,18 +100,19 @@ class Slots:
         for trial in self.study.get_trials(deepcopy=False):
             if trial.state != TrialState.RUNNING:
                 continue
-            attrs, tries, done = trial.user_attrs, 0, 0
+            attrs = trial.user_attrs
+            tries, had = attrs.get("tries", 0), attrs.get("had", 0)
             point = decode(trial.params, self.design.space)
             if point is not None:
-                done = self.cells_done(point)
-                tries = attrs.get("tries", 0) + 1 if done <= attrs.get("had", 0) else 0
-            elif "tries" in attrs:
-                tries, done = attrs["tries"], attrs["had"]
-            self._attr(trial.number, "reaped", {"tries": tries, "had": done})
-            if tries > RETRIES:
+                left = self.look(point)
+                tries = 0 if left.done > had else tries + left.interrupted
+                had = left.done
+            self._attr(trial.number, "reaped", {"tries": tries, "had": had})
+            if point is not None and tries > RETRIES:
                 reason = f"its driver was killed {tries} times before one of its cells had ended"
                 self._attr(trial.number, "failed", reason)
-                self.asked[attrs["slot"]] = point or {}
+                self._attr(trial.number, "keys", self.look(point).keys)
+                self.asked[attrs["slot"]] = point
             self.study.tell(trial.number, state=TrialState.FAIL)
 
     def ask(self, slot: int, fits: Callable[[Point], None]) -> tuple[Trial, Point] | None:
