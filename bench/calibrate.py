@@ -112,9 +112,17 @@ def calibrate(
 
 
 def _mean(rows: list[dict[str, Any]]) -> Rates:
-    names = ("train_s", "epoch_s", "eval_s", "cell_s")
-    means = [statistics.fmean(row[name] for row in rows) for name in names]
-    return Rates(*means, max(row["load_s"] for row in rows), any(row["rough"] for row in rows))
+    def mean(name: str) -> float:
+        return statistics.fmean(row[name] for row in rows)
+
+    return Rates(
+        train_s=mean("train_s"),
+        epoch_s=mean("epoch_s"),
+        eval_s=mean("eval_s"),
+        cell_s=mean("cell_s"),
+        load_s=max(row["load_s"] for row in rows),
+        rough=any(row["rough"] for row in rows),
+    )
 
 
 def measure_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:

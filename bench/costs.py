@@ -149,7 +149,7 @@ def _tracked(pruner: Pruner, n: int, held_out: int) -> int:
         return 0
     size = pruner.params.get("align.reference_size")
     if size is not None:
-        return int(size)  # type: ignore[arg-type]
+        return int(size)
     return held_out or (n if pruner.params.get("align.reference") == "train" else 0)
 
 

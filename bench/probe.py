@@ -203,7 +203,7 @@ class _Selecting(BatchPruner):
         super().begin(view)
         self.chooser.begin(view)
 
-    plan = _Sized.plan  # type: ignore[assignment]
+    plan = _Sized.plan
 
     def select(self, batch: Batch, k: int, rng: Stream) -> Tensor:
         """As the method selects."""
