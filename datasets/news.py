@@ -247,6 +247,6 @@ class News(DataSource):
             order = np.random.Generator(np.random.PCG64(_SHUFFLE_SEED)).permutation(len(posts))
             train, test = np.split(order, [int(_SHARE * len(posts))])
         for c, name in enumerate(CLASSES):
-            if not any(CLASS_OF[posts[i].group] == c for i in train):
+            if not any(CLASS_OF[posts[i].group] == c for i in train.tolist()):
                 raise InputError(f"no training post of class {name}", where=str(self.place()))
         return train, test
