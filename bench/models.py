@@ -26,6 +26,7 @@ from prunebench.bench.network import (
 from prunebench.bench.recipe import Recipe, Scalar
 from prunebench.bench.vision import TIMM, check_timm, timm_builder
 from prunebench.errors import InputError
+from prunebench.record import canonical
 from prunebench.registry import MODELS
 from prunebench.rng import Stream
 
@@ -114,6 +115,9 @@ def check_model(recipe: Recipe) -> None:
     """
     where = f"recipe {recipe.name}: model_params"
     builder = builder_of(recipe.model)
+    fit = (builder, canonical(recipe.model_params))
+    if fit in _fitting:
+        return
     signature = inspect.signature(builder)
     try:
         signature.bind((), 0, **recipe.model_params)
@@ -134,6 +138,11 @@ def check_model(recipe: Recipe) -> None:
             raise InputError(
                 f"{value!r} is not accepted", where=f"{where}.{name}", accepted=reason
             ) from None
+    if len(_fitting) < 1000:  # a grid asks the same for every cell
+        _fitting.add(fit)
+
+
+_fitting: set[tuple[Builder, str]] = set()
 
 
 def _hints(builder: Builder) -> dict[str, Any]:
