@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,8 @@ class News(DataSource):
         from sklearn.datasets import fetch_20newsgroups
 
         posts: list[Post] = []
-        with tempfile.TemporaryDirectory() as home:
+        with tempfile.TemporaryDirectory() as home, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # retries; what counts is the error in the end
             for split in FOLDERS:
                 try:
                     bunch = fetch_20newsgroups(data_home=home, subset=split, shuffle=False)
