@@ -208,6 +208,8 @@ class _Cell:
             "oracle": method.oracle,
             "data": task.raw.fingerprint,
         }
+        if not distributed.current().alone:
+            self.info["processes"] = distributed.current().size
         if spec.reference.mode == "overlap":
             self.info["reference_overlaps"] = True
 
