@@ -21,7 +21,8 @@ def tuned_rows(
     Args:
         files: Paths, relative to the grid file's folder or to the working directory.
         methods: As the grid names them.
-        transfer: Whether a file may serve other methods that have all of its options.
+        transfer: Whether a file may serve the method's other variant, with or without ``+align``,
+            where that has all of its options.
         where: The grid file.
 
     Raises:
@@ -33,16 +34,17 @@ def tuned_rows(
         pinned = read_pinned(beside if beside.is_file() else name)
         takers = [method for method in methods if resolve_method(method).name == pinned.method]
         if not takers and transfer:
+            target = resolve_method(pinned.method).target
             takers = [
-                method for method in methods
-                if pinned.params.keys() <= resolve_method(method).options.keys()
+                method for method, info in ((method, resolve_method(method)) for method in methods)
+                if info.target is target and pinned.params.keys() <= info.options.keys()
             ]  # fmt: skip
         if not takers:
             raise InputError(
                 f"{name} holds options of {pinned.method!r}, which is not in 'method'",
                 where=f"{where}: tuned",
                 accepted=f"{pinned.method} in 'method', so that its default stands beside it"
-                + ("" if transfer else ", or transfer = true for another method"),
+                + ("" if transfer else ", or transfer = true for its variant"),
             )
         for method in takers:
             found[method].append(pinned)
