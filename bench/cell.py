@@ -202,12 +202,15 @@ class _Cell:
             "train_size": len(task.train),
             "num_classes": task.raw.num_classes,
             "reference_size": len(task.reference) if task.reference is not None else 0,
-            "noise_rate": round(float(task.flipped.double().mean()), 6),
             "label_digest": task.label_digest,
             "kind": method.kind,
             "oracle": method.oracle,
             "data": task.raw.fingerprint,
         }
+        if task.raw.clean_known:
+            self.info["noise_rate"] = round(float(task.flipped.double().mean()), 6)
+        elif method.oracle:
+            raise SkipCell(f"the clean labels of {spec.dataset.name} are not known")
         if not distributed.current().alone:
             self.info["processes"] = distributed.current().size
         if spec.reference.mode == "overlap":

@@ -237,5 +237,6 @@ class LargeImages(DataSource):
             human={"": labels} if self.noisy else {},
             reference_rows=None if extra is None else torch.arange(len(train), len(names)),
             leaks=found.leaks,
+            clean_known=not self.noisy,
             licence=self.terms,
         )

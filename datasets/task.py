@@ -46,6 +46,7 @@ class RawData:
             Every count of training samples leaves them out.
         leaks: Whether ``reference_rows`` are samples of the test split.
         fingerprint: Identity of the content, part of every run's key.
+        clean_known: Whether ``train_y`` is clean; sets gathered from the web do not tell.
         licence: One line.
     """
 
@@ -65,6 +66,7 @@ class RawData:
     human: Mapping[str, Tensor] = field(default_factory=dict)
     reference_rows: Tensor | None = None
     leaks: bool = False
+    clean_known: bool = True
     licence: str = ""
 
     @property
@@ -224,5 +226,6 @@ class Task:
 
     @property
     def flipped(self) -> Tensor:
-        """bool [N]: whether a training label is wrong; for diagnostics only."""
-        return self.train.labels != self.clean_labels
+        """bool [N]: whether a training label is known to be wrong; for diagnostics only."""
+        wrong = self.train.labels != self.clean_labels
+        return wrong & self.raw.clean_known

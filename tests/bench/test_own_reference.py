@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from prunebench.bench import ssl
+from prunebench.bench import ssl, tasks
 from prunebench.bench.cell import CellOptions, run_cell
 from prunebench.bench.spec import build_cell
 from prunebench.bench.ssl import train_encoder
 from prunebench.bench.store import Store
+from prunebench.datasets.digits import Digits
 from prunebench.datasets.synthetic import Synthetic
 from prunebench.datasets.task import RawData, register_dataset
 from prunebench.record import Record
 from prunebench.registry import DATASETS
 from prunebench.rng import Streams
+from support.cells import small_cell
 
 REFERENCE = 40
 
@@ -94,3 +98,18 @@ def test_the_encoder_never_trains_on_reference_samples(monkeypatch) -> None:
     assert len(features) == 240
     assert trained == 2 * 2 * 200
     assert max(seen) < 200
+
+
+def test_what_the_clean_labels_are_may_be_unknown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    load = Digits.load
+    monkeypatch.setattr(Digits, "load", lambda self: replace(load(self), clean_known=False))
+    monkeypatch.setattr(tasks, "_raw", OrderedDict())
+    store = Store.open(tmp_path / "r")
+    plain, _ = run_cell(small_cell("random-dynamic").spec, store, CellOptions())
+    assert plain.status == "done"
+    assert "noise_rate" not in plain.info
+    assert plain.metrics["kept_noise_rate"] is None
+    oracle, _ = run_cell(small_cell("oracle-clean").spec, store, CellOptions())
+    assert (oracle.status, oracle.reason) == ("skipped", "the clean labels of digits are not known")
