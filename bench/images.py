@@ -151,7 +151,7 @@ class View:
         starts = self.mirror_y[draws.top[:, None] + self.y]
         index = (starts[:, :, None] + columns[:, None, :]).view(-1)
         picked = pixels.index_select(0, index)
-        shape = (len(rows), lines, across, -1)
+        shape = (len(rows), lines, across, 4 if channels == 3 else channels)
         values = (picked.view(torch.uint8) if channels == 3 else picked).view(shape)
         return self.normalise(values[..., :channels].permute(0, 3, 1, 2))
 

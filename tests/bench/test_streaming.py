@@ -54,6 +54,8 @@ def test_batches_equal_resident_ones_bit_for_bit(tree, augment, crop):
     one, two = (batches(x.epoch(rows, Stream(5)), bounds) for x in (resident, streamed))
     assert one[0].shape == (4, 3, crop or 18, crop or 18)
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    for inputs in (resident, streamed):  # a process without a share of a batch
+        assert inputs.epoch(rows, Stream(5)).batch(0, 0).shape == (0, *inputs.shape)
     assert torch.equal(streamed.plain(rows).batch(0, 11), resident.clean(rows))
     assert torch.equal(streamed.clean(rows), resident.clean(rows))
     if augment != "none":
