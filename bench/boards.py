@@ -12,6 +12,7 @@ from prunebench.errors import InputError
 from prunebench.leaderboard.build import build
 from prunebench.leaderboard.bundle import is_bundle, unpack
 from prunebench.leaderboard.export import board_json, dumps
+from prunebench.leaderboard.html import render_html
 from prunebench.leaderboard.latex import render_latex
 from prunebench.leaderboard.markdown import render_markdown
 from prunebench.leaderboard.settings import Settings
@@ -90,6 +91,7 @@ def texts(board: Board) -> dict[str, str]:
     """Every textual form of a board by file name; the same board gives the same bytes."""
     return {
         "leaderboard.md": render_markdown(board),
+        "leaderboard.html": render_html(board),
         "leaderboard.json": dumps(board_json(board)),
         "leaderboard.csv": render_csv(board),
         "leaderboard.tex": render_latex(board),
