@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.text import number, record_of
@@ -44,6 +45,11 @@ class Column:
     note: str = ""
     about: str = ""
     tip: int | None = None
+
+    @cached_property
+    def style(self) -> str:
+        """Classes of its cells."""
+        return " ".join(filter(None, (self.group, "words" * self.text)))
 
 
 @dataclass(frozen=True)

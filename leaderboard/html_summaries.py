@@ -50,7 +50,9 @@ def summary_grid(summary: Summary, settings: Settings, digits: int, tips: Tips) 
             *[Entry(letters or "-", letters, tip=tip)] * bool(groups),
             *wins(against),
         ]
-        lines.append(Line(label, summary.series[label].kind, (), tuple(entries)))
+        kind = summary.series[label].kind
+        flags = ("control",) if kind == "control" else ()
+        lines.append(Line(label, kind, flags, tuple(entries)))
     return Grid("method", tuple(columns), tuple(lines))
 
 
@@ -94,7 +96,11 @@ def _module(module: Module, found: Modules, settings: Settings, tips: Tips) -> L
     sign, tone = ("*", "good") if c.pooled.mean > 0 else ("†", "bad")
     p_tip = tips.add(f"{name}: these cells", corrected(pooled, found.family))
     s_tip = tips.add(f"{name}: noise settings as a sample", corrected(cluster, found.by_cluster))
-    shares = (bayes.better, bayes.equivalent, bayes.worse) if bayes else ()
+    reading = NONE
+    if bayes:
+        shares = "/".join(number(x, 2) for x in (bayes.better, bayes.equivalent, bayes.worse))
+        facts = [("verdict", bayes.verdict), ("region", f"±{bayes.rope:g} points")]
+        reading = Entry(shares, bayes.better, tip=tips.add(f"{name}: exploratory", facts))
     entries = (
         Entry(interval(c.pooled.mean, c.pooled.low, c.pooled.high, 2), c.pooled.mean,
               tone=f"{tone} whole" if pooled.rejected else "", tip=tip),
@@ -108,8 +114,6 @@ def _module(module: Module, found: Modules, settings: Settings, tips: Tips) -> L
         record(c),
         Entry(str(c.equivalent), float(c.equivalent)),
         figure(c.improvement, 2),
-        Entry("/".join(number(x, 2) for x in shares), shares[0], tip=tips.add(
-            f"{name}: exploratory", [("verdict", bayes.verdict), ("region", f"±{bayes.rope:g}")]))
-        if bayes else NONE,
+        reading,
     )  # fmt: skip
     return Line(name, "method", (), entries)

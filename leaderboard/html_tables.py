@@ -59,6 +59,9 @@ class _TableGrid:
         groups = self.ranking.groups if self.ranking else None
         self.groups = None if groups is None or groups.underpowered else groups
         self.apart = group_facts(self.groups) if self.groups else {}
+        lossless, marks = table.tests.lossless, table.tests.marks
+        self.lossless = lossless.family.rejected if lossless else frozenset()
+        self.marked = marks.family.rejected if marks else frozenset()
         everyone = (*table.rows, *table.incomplete)
         self.clean = any(row.clean_labels for row in everyone)
         self.timed = any(row.time for row in everyone)
@@ -129,7 +132,8 @@ class _TableGrid:
                             self.facts.cell(row, place))  # fmt: skip
         if cell is None:
             return Entry("-", tone="none", tip=tip)
-        mark = table.tests.marks.mark(row.label, noise) if table.tests.marks else ""
+        marks = table.tests.marks if f"{row.label}, {noise}" in self.marked else None
+        mark = marks.mark(row.label, noise) if marks else ""
         half, raised = cell.accuracy.half_width, cell.difference
         return Entry(
             number(cell.accuracy.mean, self.digits),
@@ -147,8 +151,7 @@ class _TableGrid:
     def _difference(self, row: Row, against: Comparison | None) -> Entry:
         if row.label == self.settings.reference:
             return Entry("reference", tone="none")
-        lossless = self.table.tests.lossless
-        shown = lossless is not None and row.label in lossless.family.rejected
+        shown = row.label in self.lossless
         if against is None:
             text = number(row.difference, self.digits, signed=True)
             return Entry(text, row.difference, tone="" if row.difference is not None else "none")

@@ -9,7 +9,6 @@ from functools import cached_property
 from prunebench.leaderboard.inference.columns import Column
 from prunebench.leaderboard.inference.compare import POWER, Comparison
 from prunebench.leaderboard.inference.groups import Groups
-from prunebench.leaderboard.inference.series import differences
 from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.stats import Family, Member, paired_g
 from prunebench.leaderboard.stats.families import METHODS
@@ -80,6 +79,11 @@ class TableFacts:
         marks = self.table.tests.marks
         return {} if marks is None else {m.name: m for m in marks.family.members}
 
+    @cached_property
+    def _lossless(self) -> Mapping[str, Member]:
+        found = self.table.tests.lossless
+        return {} if found is None else {m.name: m for m in found.family.members}
+
     def cell(self, row: Row, place: int) -> list[Fact]:
         """Accuracy, differences, tests and diagnostics of one cell."""
         cell, noise = row.cells[place], self.table.noises[place]
@@ -91,7 +95,7 @@ class TableFacts:
         facts = [("accuracy", f"{number(found.mean, 2)}{spread} (n = {found.n}{sd})")]
         runs = self.table.series[row.label].values.get((noise, self.table.ratio), {})
         if len(runs) <= _LISTED:
-            listed = (f"{seed}: {number(v, 1)}" for seed, v in sorted(runs.items()))
+            listed = (f"{seed}:\u00a0{number(v, 1)}" for seed, v in sorted(runs.items()))
             facts.append(("by seed", " · ".join(listed)))
         facts += self._difference(cell)
         facts += self._test(row.label, noise)
@@ -107,16 +111,18 @@ class TableFacts:
         if d is None:
             return []
         half = d.half_width
-        ends = (None, None) if half is None else (d.mean - half, d.mean + half)
-        return [("difference to full training", f"{interval(d.mean, *ends, 2)} (n = {d.n})")]
+        low, high = (None, None) if half is None else (d.mean - half, d.mean + half)
+        return [("difference to full training", f"{interval(d.mean, low, high, 2)} (n = {d.n})")]
 
     def _test(self, label: str, noise: str) -> list[Fact]:
         marks = self.table.tests.marks
         test = marks.cells.get((label, noise)) if marks else None
         if marks is None or test is None:
             return []
-        reference = self.table.series[marks.reference]
-        d = differences(self.table.series[label], reference).get((noise, self.table.ratio), {})
+        reference, place = self.table.series[marks.reference], (noise, self.table.ratio)
+        theirs = reference.values[place]
+        mine = self.table.series[label].values[place]
+        d = [value - theirs[seed] for seed, value in sorted(mine.items()) if seed in theirs]
         facts: list[Fact] = []
         if reference.kind != "full":
             facts.append((f"difference to {marks.reference}", number(test.mean, 2, signed=True)))
@@ -124,11 +130,12 @@ class TableFacts:
         facts.append((f"test against {marks.reference}", TESTS[test.test if member.p is not None
                                                                else ""]))  # fmt: skip
         facts += corrected(member, marks.family)
-        size = paired_g(list(d.values())) if len(d) >= 2 else None
+        size = paired_g(d) if len(d) >= 2 else None
         if size is not None and size.d is not None:
             facts.append(("effect size", f"dz {number(size.d, 2, signed=True)} "
                           f"(small-sample {number(size.g, 2, signed=True)})"))  # fmt: skip
-        verdict = {"*": "better *", "†": "worse †"}.get(marks.mark(label, noise), "not separated")
+        verdict = ("better *" if test.mean > 0 else "worse †") if member.rejected else (
+            "not separated")  # fmt: skip
         return [*facts, ("verdict", verdict)] if member.p is not None else facts
 
     def row(self, row: Row) -> list[Fact]:
@@ -150,7 +157,7 @@ class TableFacts:
         test = found.tests.get(label) if found else None
         if found is None or test is None:
             return []
-        member = next(m for m in found.family.members if m.name == label)
+        member = self._lossless[label]
         claim = f"loss below {found.margin:g} points"
         if member.p is None:
             return [(claim, f"not tested: {member.refused}")]

@@ -143,6 +143,7 @@
       const top = fits ? Math.min(below, Math.max(8, innerHeight - height - 8)) : box.top - 4 - height;
       tip.style.left = `${left}px`;
       tip.style.top = `${top}px`;
+      tip.classList.toggle("above", box.top > innerHeight / 2);
     };
     const show = (cell) => {
       clearTimeout(leaving);

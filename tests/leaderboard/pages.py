@@ -1,0 +1,125 @@
+"""A rendered page as plain data, for tests that read it as a browser without script would."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+
+VOID = {"meta", "link", "input", "br", "img", "wbr"}
+
+
+@dataclass
+class Cell:
+    """One table cell: its text without and with markup, and its attributes."""
+
+    tag: str
+    attributes: dict[str, str]
+    text: str = ""
+    parts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class TableText:
+    """One table: heads, and rows by body; a row is (attributes, cells)."""
+
+    id: str
+    heads: list[Cell] = field(default_factory=list)
+    bodies: list[tuple[str, list[tuple[dict[str, str], list[Cell]]]]] = field(default_factory=list)
+
+    def row(self, name: str) -> dict[str, Cell]:
+        """Cells of one row by the text of their head."""
+        for _, rows in self.bodies:
+            for attributes, cells in rows:
+                if attributes.get("data-name") == name:
+                    return {h.text: c for h, c in zip(self.heads, cells, strict=True)}
+        raise KeyError(name)
+
+    def names(self, body: str = "") -> list[str]:
+        """Row names of one body by its class."""
+        return [a["data-name"] for kind, rows in self.bodies for a, _ in rows if kind == body]
+
+
+class Page(HTMLParser):
+    """Tags, scripts, tables and the text of a page."""
+
+    def __init__(self, text: str) -> None:
+        """Parses at once."""
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.scripts: list[str] = []
+        self.styles: list[str] = []
+        self.tables: list[TableText] = []
+        self.text = ""
+        self._open: list[str] = []
+        self._cell: Cell | None = None
+        self._section = "thead"
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keeps the tag; opens tables, rows and cells."""
+        attributes = {name: value or "" for name, value in attrs}
+        self.tags.append((tag, attributes))
+        if tag in VOID:
+            return
+        self._open.append(tag)
+        if tag == "script":
+            self.scripts.append("")
+        elif tag == "style":
+            self.styles.append("")
+        elif tag == "table":
+            self.tables.append(TableText(attributes["id"]))
+        elif tag in ("thead", "tbody"):
+            self._section = tag
+            if tag == "tbody":
+                self.tables[-1].bodies.append((attributes.get("class", ""), []))
+        elif tag == "tr" and self._section == "tbody":
+            self.tables[-1].bodies[-1][1].append((attributes, []))
+        elif tag in ("th", "td"):
+            self._cell = Cell(tag, attributes)
+            table = self.tables[-1]
+            place = table.heads if self._section == "thead" else table.bodies[-1][1][-1][1]
+            place.append(self._cell)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Every element is closed in order."""
+        assert self._open.pop() == tag
+        if tag in ("th", "td") and self._cell is not None:
+            self._cell.text = " ".join(self._cell.text.split())
+            self._cell = None
+
+    def handle_data(self, data: str) -> None:
+        """Text goes to the script, style, cell or page that is open."""
+        inside = self._open[-1] if self._open else ""
+        if inside == "script":
+            self.scripts[-1] += data
+            return
+        if inside == "style":
+            self.styles[-1] += data
+            return
+        self.text += data
+        if self._cell is not None:
+            if inside in ("td", "th", "b", "bdi", "span") and not (
+                inside == "span" and self._cell.tag == "td" and self._cell.text
+            ):
+                self._cell.text += data
+            name = inside if inside in ("b", "sup", "small", "span") else ""
+            if name:
+                self._cell.parts[name] = self._cell.parts.get(name, "") + data
+
+    @property
+    def tips(self) -> list[tuple[str, dict[str, str]]]:
+        """Tooltips: title, and value by term."""
+        content: Any = json.loads(self.scripts[1])
+        return [(title, dict(facts)) for title, facts in content]
+
+    def tip(self, cell: Cell) -> dict[str, str]:
+        """What stands behind a cell."""
+        return self.tips[int(cell.attributes["data-tip"])][1]
+
+    def table(self, start: str) -> TableText:
+        """The first table whose id starts so."""
+        return next(table for table in self.tables if table.id.startswith(start))
