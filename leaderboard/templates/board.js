@@ -112,6 +112,7 @@
     };
     form.hidden = false;
     form.addEventListener("input", apply);
+    form.addEventListener("change", apply);
     form.addEventListener("submit", (event) => event.preventDefault());
     window.addEventListener("hashchange", () => {
       const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
@@ -237,7 +238,9 @@
     const repair = tables.map(roving);
     const form = document.querySelector("#controls");
     filters(form);
-    form.addEventListener("input", () => repair.forEach((run) => run()));
+    for (const name of ["input", "change"]) {
+      form.addEventListener(name, () => repair.forEach((run) => run()));
+    }
     tooltips(document.querySelector("#tip"), JSON.parse(document.querySelector("#tips").textContent));
     all("thead th[title]").forEach((head) => {
       head.querySelector("button").title = head.title;
