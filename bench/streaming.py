@@ -30,7 +30,7 @@ from prunebench.errors import InputError
 from prunebench.rng import Stream
 
 #: Images that one worker decodes at a time, and such parts that each has in hand.
-CHUNK, AHEAD = 32, 2
+CHUNK, AHEAD = 16, 4
 _SHARED = "/dev/shm"
 
 Refusal = tuple[str, str, str]

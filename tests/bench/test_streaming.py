@@ -10,7 +10,7 @@ from torchvision.transforms import functional as TF
 
 from prunebench.bench.crops import centre_crop, draw_crop_flip, draw_resized_crop, resized_crop
 from prunebench.bench.images import Inputs
-from prunebench.bench.streaming import StreamedInputs, open_inputs
+from prunebench.bench.streaming import AHEAD, CHUNK, StreamedInputs, open_inputs
 from prunebench.bench.strong import strong_batches, strong_view
 from prunebench.datasets.imagefiles import ImageFiles, PathList
 from prunebench.datasets.task import RawData
@@ -127,8 +127,8 @@ def test_too_little_shared_memory_is_said(tree, monkeypatch):
     _, streamed = both(tree, 2)
     free = types.SimpleNamespace(free=64 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
-    assert streamed.readers._fitting_chunk() == 32
-    free.free = 2 * 3 * 3 * 18 * 18 * 8
+    assert streamed.readers._fitting_chunk() == CHUNK
+    free.free = 2 * 2 * (AHEAD + 1) * (3 * 18 * 18) * 4
     assert streamed.readers._fitting_chunk() == 4
     free.free = 1000
     with pytest.raises(InputError, match="shared memory for 2 decoding processes"):
