@@ -21,6 +21,7 @@ VERBS = {
     "data": ("data:data", "Fetch, verify or pack the files of a data set."),
     "leaderboard": ("board:leaderboard", "Render the tables of results folders, or merge them."),
     "compare": ("board:compare", "Compare two rows of a leaderboard cell by cell."),
+    "reproduce": ("reproducing:reproduce", "Set our numbers beside a paper's printed ones."),
     "audit": ("board:audit", "Look for missing, doubled, mixed and suspicious records."),
     "export": ("files:export", "Write scores, kept ids or tables of a run to a file."),
     "sync": ("files:sync", "Rebuild the MLflow mirror from the records."),

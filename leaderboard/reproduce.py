@@ -1,0 +1,207 @@
+"""Ours against the printed number, cell by cell, with every difference of set-up named."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prunebench.errors import InputError
+from prunebench.leaderboard.aggregate import Run
+from prunebench.leaderboard.published_numbers import Printed
+from prunebench.leaderboard.stats import mean_interval, paired_difference
+
+SETUP = Path(__file__).parent / "published" / "setup.toml"
+#: Printed numbers are rounded to one decimal.
+ROUNDING = 0.05
+MINUTES, PRUNED = "train_minutes", "mean percent of samples pruned per epoch"
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """One printed number and ours.
+
+    Attributes:
+        tables: Tables of the paper that print it.
+        dataset, method, noise: Names.
+        ratio: Nominal ratio of our runs.
+        unit: What the numbers are.
+        printed: The paper's number.
+        ours: Mean over our seeds.
+        n: Our seeds.
+        half_width: Half of our 95 % t interval; None below three seeds.
+        printed_gap, gap: Difference to full training, printed and ours (paired); accuracies only.
+        gap_half_width: Half of its 95 % t interval.
+        verdict: ``agrees`` where our interval holds the printed number, give or take its
+            rounding; ``higher`` or ``lower``; ``undecided`` below three seeds.
+        gap_verdict: The same of the gap; empty where there is none.
+    """
+
+    tables: str
+    dataset: str
+    method: str
+    noise: str
+    ratio: float
+    unit: str
+    printed: float
+    ours: float
+    n: int
+    half_width: float | None
+    printed_gap: float | None
+    gap: float | None
+    gap_half_width: float | None
+    verdict: str
+    gap_verdict: str
+
+
+def reproduce(runs: Sequence[Run], printed: Iterable[Printed]) -> list[Reproduced]:
+    """Every printed number that we have runs for.
+
+    A table that does not state its ratio is met by whatever single ratio we ran.
+
+    Args:
+        runs: Our evaluation runs.
+        printed: The paper's numbers.
+
+    Raises:
+        InputError: None of the printed numbers has runs of ours.
+    """
+    cells: dict[tuple[str, str, str, str], dict[float, dict[int, Run]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
+    for run in runs:
+        if run.accuracy is not None and not run.params.get("proxy"):
+            criterion = "" if run.criterion == "ce" else run.criterion
+            cells[run.dataset, run.method, run.noise, criterion][run.ratio][run.seed] = run
+    rows = list(printed)
+    full = {(r.table, r.model, r.noise): r.value for r in rows
+            if r.method == "full" and r.metric == "accuracy"}  # fmt: skip
+    found: dict[tuple[Any, ...], Reproduced] = {}
+    for row in rows:
+        if row.metric == "gap" or row.options or row.method.startswith("+"):
+            continue
+        dataset = row.dataset or "cifar100n"
+        ours = _ours(cells, row, dataset)
+        if ours is None:
+            continue
+        ratio, seeds = ours
+        base = cells.get((dataset, "full", row.noise, row.relabel), {}).get(0.0, {})
+        made = _line(row, dataset, ratio, seeds, base, full.get((row.table, row.model, row.noise)))
+        slot = (dataset, row.method, row.noise, row.relabel, ratio, made.unit, made.printed)
+        old = found.get(slot)
+        tables = f"{old.tables}, {row.table}" if old else row.table
+        found[slot] = Reproduced(**{**made.__dict__, "tables": tables})
+    if not found:
+        raise InputError("no printed number has runs here", where="reproduce",
+                         accepted="records of a grid such as table-b, table-c or table-h"
+                         )  # fmt: skip
+    return list(found.values())
+
+
+def _ours(
+    cells: Mapping[tuple[str, str, str, str], Mapping[float, dict[int, Run]]], row: Printed,
+    dataset: str,
+) -> tuple[float, dict[int, Run]] | None:  # fmt: skip
+    noise = row.noise
+    candidates = cells.get((dataset, row.method, noise, row.relabel), {})
+    if row.metric == PRUNED and not noise:
+        merged = {name: value for name, value in cells.items() if name[1] == row.method}
+        candidates = next((v for k, v in sorted(merged.items()) if k[0] == dataset), {})
+    if row.ratio is not None:
+        seeds = candidates.get(row.ratio)
+        return (row.ratio, seeds) if seeds else None
+    if len(candidates) == 1:
+        return next(iter(candidates.items()))
+    return None
+
+
+def _line(
+    row: Printed, dataset: str, ratio: float, seeds: Mapping[int, Run], base: Mapping[int, Run],
+    printed_full: float | None,
+) -> Reproduced:  # fmt: skip
+    unit, values = _values(row, seeds)
+    own = mean_interval([values[s] for s in sorted(values)])
+    gap = printed_gap = half = None
+    verdict_gap = ""
+    if row.metric == "accuracy" and row.method != "full" and printed_full is not None and base:
+        difference = paired_difference(values, {s: r.accuracy or 0.0 for s, r in base.items()})
+        if difference.n:
+            gap, half = difference.mean, difference.half_width
+            printed_gap = round(row.value - printed_full, 6)
+            verdict_gap = _verdict(gap, half, printed_gap, 2 * ROUNDING)
+    return Reproduced(
+        tables=row.table, dataset=dataset, method=row.method, noise=row.noise or "-", ratio=ratio,
+        unit=unit, printed=row.value, ours=own.mean, n=own.n, half_width=own.half_width,
+        printed_gap=printed_gap, gap=gap, gap_half_width=half,
+        verdict=_verdict(own.mean, own.half_width, row.value, ROUNDING),
+        gap_verdict=verdict_gap,
+    )  # fmt: skip
+
+
+def _values(row: Printed, seeds: Mapping[int, Run]) -> tuple[str, dict[int, float]]:
+    if row.metric == MINUTES:
+        return "minutes", {s: float(r.record.timing.get("train_s", 0.0)) / 60
+                           for s, r in seeds.items()}  # fmt: skip
+    if row.metric == PRUNED:
+        return "% pruned per epoch", {s: _pruned(r) for s, r in seeds.items()}
+    return "% accuracy", {s: r.accuracy or 0.0 for s, r in seeds.items()}
+
+
+def _pruned(run: Run) -> float:
+    ledger, size = run.record.ledger, run.record.info.get("train_size", 0)
+    seen = ledger.get("epochs", 0) * size
+    return 100.0 * (1.0 - ledger.get("trained", 0) / seen) if seen else 0.0
+
+
+def _verdict(ours: float, half: float | None, printed: float, rounding: float) -> str:
+    if half is None:
+        return "undecided"
+    if abs(ours - printed) <= half + rounding:
+        return "agrees"
+    return "higher" if ours > printed else "lower"
+
+
+def setup_differences(runs: Sequence[Run], path: Path = SETUP) -> dict[str, list[str]]:
+    """What our runs do otherwise than the paper states, by data set."""
+    stated = tomllib.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, list[str]] = {}
+    for dataset in sorted({run.dataset for run in runs} & stated.keys()):
+        own = [run for run in runs if run.dataset == dataset and run.accuracy is not None]
+        if not own:
+            continue
+        lines = []
+        for field, wanted in stated[dataset].items():
+            values = {_field(run.record.spec, field) for run in own}
+            differing = sorted(str(v) for v in values if v != wanted)
+            if differing:
+                lines.append(f"{field} {', '.join(differing)} (paper: {wanted})")
+        lines += _unstated(own)
+        seeds = len({run.seed for run in own})
+        if seeds != stated["seeds"]:
+            lines.append(f"{seeds} seeds (paper: {stated['seeds']})")
+        found[dataset] = lines
+    return found
+
+
+def _unstated(runs: Sequence[Run]) -> list[str]:
+    """Differences that no field of the paper's table names."""
+    lines = []
+    for name, what in (("limit", "training samples used"), ("test_limit", "test samples used"),
+                       ("images", "image files")):  # fmt: skip
+        values = {run.record.spec["dataset"].get("params", {}).get(name) for run in runs} - {None}
+        if values:
+            lines.append(f"{what}: {', '.join(sorted(map(str, values)))}")
+    params = {str(run.record.spec["recipe"].get("model_params")) for run in runs}
+    if params != {"{}"} and params != {"{'init': 'pytorch'}"}:
+        lines.append(f"network options {', '.join(sorted(params))}")
+    return lines
+
+
+def _field(spec: Mapping[str, Any], path: str) -> Any:
+    value: Any = spec
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,95 @@
+"""Ours beside the printed numbers: pairing, verdicts, set-up, units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from factory import record
+
+from prunebench.errors import InputError
+from prunebench.leaderboard.aggregate import Run, collect
+from prunebench.leaderboard.published_numbers import read_published
+from prunebench.leaderboard.reproduce import reproduce, setup_differences
+
+PAPER: dict[str, Any] = {
+    "dataset": {"name": "cifar10n", "version": "1", "params": {"limit": None}, "identity": "x"},
+    "recipe": {"name": "cifar10n", "version": "1", "model": "resnet18", "epochs": 200,
+               "batch_size": 128, "optimizer": "lars", "lr": 5.62, "schedule": "one_cycle",
+               "weight_decay": 5e-4, "model_params": {"init": "pytorch"}},
+    "budget": "paper",
+    "reference": {"size": 10000, "mode": "held_out"},
+}  # fmt: skip
+
+
+def runs(values: dict[str, list[float]], **changes: Any) -> list[Run]:
+    """Runs on ``real:worst``, ratio 0.5 (full training at 0), one per value."""
+    made = []
+    for method, accuracies in values.items():
+        for seed, accuracy in enumerate(accuracies):
+            made.append(record(method, "real:worst", seed, accuracy=accuracy / 100,
+                               spec={**PAPER, **changes}))  # fmt: skip
+    return list(collect(made).runs)
+
+
+def printed(method: str, ratio: float) -> float:
+    return next(r.value for r in read_published()
+                if (r.table, r.method, r.noise, r.ratio) == ("2", method, "real:worst", ratio)
+                and r.metric == "accuracy")  # fmt: skip
+
+
+def test_agreement_is_within_our_interval_and_the_rounding() -> None:
+    target, full = printed("infobatch", 0.5), printed("full", 0.0)
+    own = [target - 0.3, target, target + 0.3]
+    lines = reproduce(runs({"infobatch": own, "full": [full + 2] * 3}), read_published())
+    found = {(line.method, line.ratio): line for line in lines if line.printed == target}
+    line = found["infobatch", 0.5]
+    assert (line.verdict, line.n, line.noise) == ("agrees", 3, "real:worst")
+    assert line.ours == pytest.approx(target)
+    assert "2" in line.tables.split(", ")
+    assert "C" in line.tables.split(", ")
+    assert line.gap == pytest.approx(target - full - 2)
+    assert line.printed_gap == pytest.approx(target - full)
+    assert line.gap_verdict == "lower"
+
+
+def test_two_seeds_decide_nothing_and_distant_ones_do() -> None:
+    target = printed("infobatch", 0.5)
+    (few,) = reproduce(runs({"infobatch": [target, target]}), read_published())
+    assert few.verdict == "undecided"
+    (far,) = reproduce(runs({"infobatch": [20.0, 20.1, 19.9]}), read_published())
+    assert far.verdict == "lower"
+    assert far.gap is None
+
+
+def test_what_is_done_otherwise_is_named() -> None:
+    same = setup_differences(runs({"infobatch": [80.0, 81.0, 82.0]}))
+    assert same == {"cifar10n": []}
+    recipe = {**PAPER["recipe"], "epochs": 10, "model_params": {"width": 8}}
+    data = {**PAPER["dataset"], "params": {"limit": 10000}}
+    own = runs({"infobatch": [80.0, 81.0]}, recipe=recipe, dataset=data, budget="samples")
+    (lines,) = setup_differences(own).values()
+    assert lines == [
+        "recipe.epochs 10 (paper: 200)",
+        "budget samples (paper: paper)",
+        "training samples used: 10000",
+        "network options {'width': 8}",
+        "2 seeds (paper: 3)",
+    ]
+
+
+def test_minutes_and_pruned_shares_keep_their_units() -> None:
+    data = {**PAPER["dataset"], "name": "cifar100n"}
+    made = [record("infobatch", "real", s, accuracy=0.5, spec={**PAPER, "dataset": data},
+                   info={"train_size": 200}) for s in range(3)]  # fmt: skip
+    lines = {line.unit: line for line in reproduce(collect(made).runs, read_published())}
+    assert lines["minutes"].printed == 23.9
+    assert lines["minutes"].ours == pytest.approx(1.5 / 60)
+    assert lines["% pruned per epoch"].printed == 28.77
+    assert lines["% pruned per epoch"].ours == pytest.approx(50.0)
+
+
+def test_nothing_to_compare_is_said() -> None:
+    own = collect([record("infobatch", "clean", 0)]).runs
+    with pytest.raises(InputError, match="no printed number has runs here"):
+        reproduce(own, read_published())
