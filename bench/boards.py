@@ -98,6 +98,25 @@ def texts(board: Board) -> dict[str, str]:
     }
 
 
+def figure_files(
+    board: Board, sources: Sequence[Path], nemenyi: bool = False
+) -> tuple[dict[str, bytes], list[str]]:
+    """Figures of a board by file name, and one line for each that could not be made.
+
+    Args:
+        board: The board.
+        sources: Where its records came from; results folders hold artifacts too.
+        nemenyi: Whether critical-difference diagrams show Nemenyi's distance.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    from prunebench.leaderboard.figures import Material, artifact_reader, gallery
+
+    found = gallery(Material(board, artifact_reader(sources), nemenyi))
+    return found.files, [f"{o.stem}: {o.reason}" for o in found.omitted]
+
+
 def write_files(out: Path, files: Mapping[str, bytes]) -> list[Path]:
     """Writes files below a folder, each atomically.
 

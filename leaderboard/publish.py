@@ -36,6 +36,9 @@ def publication(
         f"- Render again, in this folder: `{command}`",
         f"- Other forms: {', '.join(links)}; records: [{RECORDS}]({RECORDS})",
     ]
+    if "figures/figures.md" in files:
+        lines.append("- Captions of the figures, and which were left out and why: "
+                     "[figures/figures.md](figures/figures.md)")  # fmt: skip
     pictures = [f"\n![{_title(name)}]({name})" for name in figures]
     head, _, body = files["leaderboard.md"].decode().partition("\n\n")
     page = "\n".join([head, "", *lines]) + "\n" + body + "\n".join(pictures)

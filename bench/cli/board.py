@@ -69,10 +69,17 @@ def leaderboard() -> None:
     metavar="URI",
     help="Read the records of an MLflow tracking store instead of folders.",
 )
+@click.option(
+    "--figures/--no-figures",
+    "figures",
+    default=None,
+    help="Draw figures/*.svg and .png (default: with --publish only; needs prunebench[plots]).",
+)
+@click.option("--nemenyi", is_flag=True, help="Nemenyi's distance in critical-difference figures.")
 @click.option("--json", "as_json", is_flag=True, help="Print the written paths as JSON.")
 def render(
     results: tuple[str, ...], out: str | None, protocol: str | None, publish: str | None,
-    uri: str | None, as_json: bool,
+    uri: str | None, figures: bool | None, nemenyi: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Render leaderboard.md, .html, .json, .csv and .tex from records.
 
@@ -96,6 +103,7 @@ def render(
         records = mirrored_records(uri)
     board = make_board(records, settings)
     files = {name: text.encode() for name, text in texts(board).items()}
+    files |= _figures(board, folders, figures, bool(publish), nemenyi)
     if publish:
         command = shlex.join(["prunebench", "leaderboard", "records.jsonl.gz",
                               *(["--protocol", "protocol.toml"] if protocol else [])])  # fmt: skip
@@ -111,6 +119,24 @@ def render(
         return
     print(files["leaderboard.md"].decode())
     print("\n".join(f"wrote {path}" for path in paths), file=sys.stderr)
+
+
+def _figures(
+    board: Any, folders: list[Path], wanted: bool | None, publish: bool, nemenyi: bool
+) -> dict[str, bytes]:
+    """Figures where they are asked for; a publication goes without where matplotlib lacks."""
+    from prunebench.bench.boards import figure_files
+    from prunebench.leaderboard.figures import available
+
+    if wanted is False or not (wanted or nemenyi or publish):
+        return {}
+    if not (wanted or nemenyi or available()):
+        print("no figures: matplotlib is not installed (prunebench[plots])", file=sys.stderr)
+        return {}
+    files, left_out = figure_files(board, folders, nemenyi)
+    for line in left_out:
+        print(f"no figure {line}", file=sys.stderr)
+    return files
 
 
 def _beside(source: Path) -> Path:

@@ -1,0 +1,191 @@
+"""Critical-difference diagrams: mean ranks with bars over what is not separable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prunebench.leaderboard.figures.looks import Look, looks
+from prunebench.leaderboard.figures.material import Material, kinds_of
+from prunebench.leaderboard.figures.style import GREY, INK, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.inference.groups import Groups, rank_groups
+from prunebench.leaderboard.inference.series import Series, matrix
+from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.stats import compact_letters, nemenyi_cd
+from prunebench.leaderboard.stats.ranks import block_ranks
+from prunebench.leaderboard.tables import Summary
+from prunebench.leaderboard.text import p_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_LINE = 0.155  # inches
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One row of the diagram.
+
+    Attributes:
+        title: Noise setting, or what all of them are called.
+        ranks: Mean rank by label, best first.
+        blocks: How many blocks they are means over, and what the blocks are.
+        bars: Runs of labels that are not separated, where every group is such a run.
+        letters: Of each label; empty where bars can show the groups or nothing is separable.
+        note: Why there are neither, else empty.
+    """
+
+    title: str
+    ranks: dict[str, float]
+    blocks: tuple[int, str]
+    bars: tuple[tuple[str, ...], ...]
+    letters: dict[str, str]
+    note: str
+
+
+def draw(material: Material) -> Iterator[Drawn | Omitted]:
+    """One figure per data set with two complete rows and two blocks somewhere."""
+    for summary, tables in material.groups():
+        stem = f"critical-difference-{slug(summary.dataset)}"
+        found = strips(summary, material.board.settings)
+        if found:
+            styles = looks(kinds_of(tables))
+            yield _figure(stem, summary, found, material, styles)
+        else:
+            yield Omitted(stem, "fewer than two complete rows, or two seeds")
+
+
+def strips(summary: Summary, settings: Settings) -> list[Strip]:
+    """One strip per noise setting (blocks: seeds, ratios averaged), and one over all of them
+    (blocks: noise settings); rows that are complete in every table."""
+    ranking = summary.ranking
+    if ranking is None or len(ranking.labels) < 2:
+        return []
+    rows = [summary.series[label] for label in ranking.labels]
+    found = []
+    for noise in summary.noises:
+        own = [Series(row.label, row.kind, {c: v for c, v in row.values.items() if c[0] == noise})
+               for row in rows]  # fmt: skip
+        table = matrix(own)
+        count = int(table.unit.max()) + 1
+        if count < 2:
+            continue
+        member = np.eye(count)[table.unit]
+        blocks = (table.y @ member / member.sum(axis=0)).T
+        groups = rank_groups(own, settings, f"letters, {summary.dataset}, {noise}")
+        ranks = dict(zip(table.labels, block_ranks(blocks).mean(axis=0).tolist(), strict=True))
+        found.append(_strip(noise, ranks, (count, "seeds"), groups))
+    if len(summary.noises) > 1 and ranking.mean_ranks:
+        blocks_all = (len(summary.noises), "noise settings")
+        found.append(_strip("all noise settings", dict(ranking.mean_ranks), blocks_all,
+                            ranking.groups))  # fmt: skip
+    return found
+
+
+def _strip(
+    title: str, ranks: dict[str, float], blocks: tuple[int, str], groups: Groups | None
+) -> Strip:
+    order = sorted(ranks, key=lambda label: (ranks[label], label))
+    ordered = {label: ranks[label] for label in order}
+    if groups is None or groups.underpowered:
+        note = "" if groups is None else (
+            f"nothing separable: smallest p {p_text(groups.smallest_p)} > "
+            f"{p_text(groups.needed_p)} with {groups.units} units"
+        )  # fmt: skip
+        return Strip(title, ordered, blocks, (), {}, note)
+    pairs, rejected = groups.pairwise.tests, groups.pairwise.family.rejected
+    letters = compact_letters(order, [p for p in pairs if f"{p[0]} - {p[1]}" in rejected])
+    if letters.contiguous:
+        bars = tuple(group for group in letters.groups if len(group) > 1)
+        return Strip(title, ordered, blocks, bars, {}, "")
+    return Strip(title, ordered, blocks, (), dict(letters.letters), "")
+
+
+def _figure(
+    stem: str, summary: Summary, found: Sequence[Strip], material: Material, styles: dict[str, Look]
+) -> Drawn:
+    levels = [_levels(strip) for strip in found]
+    heights = [len(set(level)) * 0.45 + (len(s.ranks) + 1) // 2 + 3.6 + 1.3 * material.nemenyi
+               for s, level in zip(found, levels, strict=True)]  # fmt: skip
+    figure = new(0.85 + _LINE * sum(heights))
+    grid = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
+    alpha = material.board.settings.alpha
+    for axes, strip, level, height in zip(grid, found, levels, heights, strict=True):
+        _draw_strip(axes, strip, level, height, styles, alpha if material.nemenyi else None)
+    family = summary.ranking and summary.ranking.groups
+    size = family.pairwise.family.size if family else 0
+    caption = (
+        "Mean ranks, 1 is best, of rows complete in every table: per noise setting over seeds "
+        "(ratios averaged), at the end over noise settings. A bar joins rows that are not "
+        f"separable (paired sign-flip over (noise, seed) units on accuracies, Holm over {size} "
+        f"pairs at {alpha:g}), which is not the same as equal; where groups are no unbroken runs "
+        "of ranks, rows share a letter instead."
+        + (" Nemenyi's distance is drawn for comparison: it rests on the ranks alone and on who "
+           "else is entered." if material.nemenyi else "")
+        + (f" Left out as incomplete: {len(summary.incomplete)} rows." if summary.incomplete
+           else "")
+    )  # fmt: skip
+    return finish(figure, stem, f"{summary.dataset}: mean ranks and rank groups", caption)
+
+
+def _levels(strip: Strip) -> list[int]:
+    """Line of each bar, so that bars on one line do not touch."""
+    ends: list[float] = []
+    found = []
+    for bar in strip.bars:
+        low, high = strip.ranks[bar[0]], strip.ranks[bar[-1]]
+        level = next((i for i, end in enumerate(ends) if end < low - 0.3), len(ends))
+        if level == len(ends):
+            ends.append(high)
+        ends[level] = high
+        found.append(level)
+    return found
+
+
+def _draw_strip(
+    axes: Axes, strip: Strip, levels: list[int], height: float, styles: dict[str, Look],
+    nemenyi: float | None,
+) -> None:  # fmt: skip
+    k = len(strip.ranks)
+    labels = list(strip.ranks)
+    margin = 0.3 * (k - 1) + 0.3
+    axes.set_xlim(1 - margin, k + margin)
+    top = 2.7 + 1.3 * (nemenyi is not None)
+    axes.set_ylim(top - height, top)
+    axes.set_axis_off()
+    axes.hlines(0, 1, k, color=INK, lw=0.9)
+    step = 1 if k <= 12 else 2
+    for rank in range(1, k + 1):
+        major = (rank - 1) % step == 0
+        axes.vlines(rank, 0, 0.28 if major else 0.15, color=INK, lw=0.7)
+        if major:
+            axes.text(rank, 0.36, str(rank), ha="center", va="bottom", fontsize=7.5)
+    count, what = strip.blocks
+    axes.text(1 - margin, top - 0.9, strip.title, fontsize=9, fontweight="bold", va="bottom")
+    axes.text(k + margin, top - 0.9, "; ".join(filter(None, (f"{count} {what}", strip.note))),
+              fontsize=7.5, color=GREY, ha="right", va="bottom")  # fmt: skip
+    for bar, level in zip(strip.bars, levels, strict=True):
+        y = -0.42 - 0.45 * level
+        axes.hlines(y, strip.ranks[bar[0]] - 0.06, strip.ranks[bar[-1]] + 0.06, color=INK, lw=2.6)
+    base = -0.6 - 0.45 * len(set(levels))
+    half = (k + 1) // 2
+    for place, label in enumerate(labels):
+        left = place < half
+        y = base - (place if left else k - 1 - place) - 0.3
+        rank, look = strip.ranks[label], styles[label]
+        edge = 1 - 0.06 * margin if left else k + 0.06 * margin
+        axes.plot([rank, rank, edge], [0, y, y], color=look.colour, lw=0.8)
+        shared = f" ({strip.letters[label]})" if label in strip.letters else ""
+        name = f"{label}{shared}  {rank:.1f}" if left else f"{rank:.1f}  {label}{shared}"
+        axes.text(edge + (-0.05 if left else 0.05), y, name, ha="right" if left else "left",
+                  va="center", fontsize=7.5, color=look.text)  # fmt: skip
+        axes.plot([rank], [0], ls="", color=look.colour, ms=3.2, marker="o", zorder=4)
+    if nemenyi is not None:
+        cd = nemenyi_cd(k, count, nemenyi).cd
+        axes.annotate("", (1, 1.8), (1 + cd, 1.8),
+                      arrowprops={"arrowstyle": "|-|,widthA=0.25,widthB=0.25", "lw": 0.9,
+                                  "shrinkA": 0, "shrinkB": 0})  # fmt: skip
+        axes.text(1, 2.05, f"Nemenyi's critical difference {cd:.2f}", fontsize=7.5, va="bottom")

@@ -1,0 +1,109 @@
+"""How well scores find wrong labels while training goes on, and what that leaves in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from prunebench.leaderboard.figures.epochs import curve, tables_of
+from prunebench.leaderboard.figures.looks import Look, looks
+from prunebench.leaderboard.figures.material import Material, kinds_of, method_kind
+from prunebench.leaderboard.figures.names import side_names
+from prunebench.leaderboard.figures.style import GREY, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.tables import Table
+from prunebench.leaderboard.text import span
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MEASURES = {"score_auroc": "AUROC of the score", "kept_noise_rate": "wrong labels trained"}
+
+#: (row, noise) -> per-epoch tables of its seeds.
+Frames = dict[tuple[str, str], list[pd.DataFrame]]
+
+
+def draw(material: Material) -> Iterator[Drawn | Omitted]:
+    """One figure per table with dynamic methods and noisy settings."""
+    for table in material.board.tables:
+        stem = f"detection-{slug(table.dataset)}-{table.ratio:g}"
+        found = frames(material, table)
+        if not found:
+            yield Omitted(stem, "no dynamic method with per-epoch tables under a noisy setting")
+        else:
+            yield _figure(stem, table, found)
+
+
+def frames(material: Material, table: Table) -> Frames:
+    """Per-epoch tables of dynamic rows where a measure has a value in some epoch."""
+    found: Frames = {}
+    for label, runs in table.runs.items():
+        if method_kind(table, label) != "dynamic":
+            continue
+        for noise in table.noises:
+            own = [run for (name, _), run in sorted(runs.items()) if name == noise]
+            read = tables_of(material, own)
+            if any(curve(read, measure) for measure in MEASURES):
+                found[label, noise] = read
+    return found
+
+
+def _figure(stem: str, table: Table, found: Frames) -> Drawn:
+    noises = [noise for noise in table.noises if any(n == noise for _, n in found)]
+    styles = looks(kinds_of([table]))
+    figure = new(5.2)
+    grid = figure.subplots(2, len(noises), squeeze=False, sharex="col")
+    last: dict[str, dict[str, tuple[float, float]]] = {}
+    for column, noise in enumerate(noises):
+        own = {label: read for (label, n), read in sorted(found.items()) if n == noise}
+        for row, (measure, name) in enumerate(MEASURES.items()):
+            last[measure] = _panel(grid[row, column], own, measure, styles)
+            if column == 0:
+                grid[row, 0].set_ylabel(name)
+        grid[0, column].axhline(0.5, color=GREY, ls=(0, (4, 2)), lw=0.8)
+        rates = [float(run.record.info["noise_rate"]) for runs in table.runs.values()
+                 for (n, _), run in runs.items() if n == noise
+                 and "noise_rate" in run.record.info]  # fmt: skip
+        if rates:
+            grid[1, column].axhline(np.mean(rates), color=GREY, ls=(0, (4, 2)), lw=0.8)
+        grid[0, column].set_title(noise)
+        grid[1, column].set_xlabel("epoch")
+    sizes = [len(read) for read in found.values()]
+    caption = (
+        f"Dynamic methods at ratio {table.ratio:g}, mean over n = {span(min(sizes), max(sizes))} "
+        "seeds with 95 % t intervals (none below three), in the epochs that all seeds have. Above: "
+        "probability that a wrong label scores above a right one (methods without a score have no "
+        "line; dashed: chance; below it wrong labels score lower; what the score is differs "
+        "between methods). Below: share of wrong labels among the samples an epoch trains; "
+        "dashed: share in the training set. Epochs of different methods hold different numbers "
+        "of samples."
+    )
+    title = f"{table.dataset}: finding wrong labels over the epochs, ratio {table.ratio:g}"
+    drawn = finish(figure, stem, title, caption, right=1.3)
+    for row, measure in enumerate(MEASURES):
+        side_names(grid[row, -1], last[measure], styles)
+    return drawn
+
+
+def _panel(
+    axes: Axes, own: dict[str, list[pd.DataFrame]], measure: str, styles: dict[str, Look]
+) -> dict[str, tuple[float, float]]:
+    ends = {}
+    for label, read in own.items():
+        found = curve(read, measure)
+        if found is None:
+            continue
+        x, mean, half = found
+        look = styles[label]
+        axes.plot(x, mean, color=look.colour, ls=look.line, label=label, **look.points,
+                  markevery=(0, max(1, len(x) // 8)), ms=3.5)  # fmt: skip
+        axes.fill_between(x, mean - half, mean + half, color=look.colour, alpha=0.1, lw=0)
+        ends[label] = (float(x[-1]), float(mean[-1]))
+    if ends:
+        means = np.concatenate([line.get_ydata() for line in axes.lines])
+        pad = 0.06 * float(np.ptp(means)) + 0.01
+        axes.set_ylim(float(means.min()) - pad, float(means.max()) + pad)
+    axes.grid(axis="y")
+    return ends

@@ -1,0 +1,43 @@
+"""Per-epoch columns of runs, averaged over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from prunebench.leaderboard.aggregate import Run
+from prunebench.leaderboard.figures.material import Material
+from prunebench.leaderboard.stats import mean_interval
+
+FILE = "epochs.csv"
+
+
+def tables_of(material: Material, runs: Iterable[Run]) -> list[pd.DataFrame]:
+    """Per-epoch tables of the runs that count and are at hand."""
+    frames = (material.table(run, FILE) for run in runs if run.accuracy is not None)
+    return [frame for frame in frames if frame is not None]
+
+
+def curve(
+    frames: Iterable[pd.DataFrame], column: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None:
+    """Epochs from 1, mean and half-width of the 95 % t interval [n] over seeds.
+
+    Epochs that only some seeds reached or have a value in are left out, for their mean would
+    be over other runs; the half-width is NaN below three seeds. None where nothing is left.
+    """
+    columns = [pd.to_numeric(f[column], errors="coerce").to_numpy(np.float64)
+               for f in frames if column in f]  # fmt: skip
+    if not columns:
+        return None
+    length = min(map(len, columns))
+    values = np.stack([c[:length] for c in columns])
+    known = np.isfinite(values).all(axis=0)
+    if not known.any():
+        return None
+    found = [mean_interval(v) for v in values[:, known].T]
+    half = [np.nan if m.half_width is None else m.half_width for m in found]
+    return np.flatnonzero(known) + 1.0, np.array([m.mean for m in found]), np.array(half)

@@ -1,0 +1,179 @@
+"""Accuracy against what a method costs: computation, and time on one machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prunebench.leaderboard.aggregate import Run
+from prunebench.leaderboard.figures.looks import Look, looks
+from prunebench.leaderboard.figures.material import Material, kinds_of
+from prunebench.leaderboard.figures.names import fit_panel, side_names
+from prunebench.leaderboard.figures.style import (
+    GREY,
+    PALE,
+    Drawn,
+    Omitted,
+    finish,
+    new,
+    plain_numbers,
+    slug,
+)
+from prunebench.leaderboard.tables import Row, Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Mean cost of a row's runs as shares of full training.
+
+    Attributes:
+        own: Trained samples, forward-only passes at a third.
+        total: The same with the scoring run the method rests on.
+    """
+
+    own: float
+    total: float
+
+
+def cost_of(runs: Mapping[tuple[str, int], Run]) -> Cost | None:
+    """None where a ledger lacks the size of a full run."""
+    own, total = [], []
+    for run in runs.values():
+        ledger = run.record.ledger
+        whole = ledger.get("num_samples", 0) * ledger.get("full_epochs", 0)
+        saved = run.metric("compute_ratio")
+        if run.accuracy is None:
+            continue
+        if not whole or saved is None:
+            return None
+        proxy = ledger.get("proxy_trained", 0) + ledger.get("proxy_scoring", 0) / 3
+        own.append(1 - saved)
+        total.append(1 - saved + proxy / whole)
+    if not own:
+        return None
+    return Cost(math.fsum(own) / len(own), math.fsum(total) / len(total))
+
+
+def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Labels that no other row beats in both cost and accuracy, cheapest first.
+
+    Args:
+        points: (cost, accuracy) by label; of equal points all stay.
+    """
+    found = []
+    for label, (x, y) in points.items():
+        if not any((a <= x and b >= y) and (a < x or b > y) for a, b in points.values()):
+            found.append(label)
+    return sorted(found, key=lambda label: (*points[label], label))
+
+
+def draw(material: Material) -> Iterator[Drawn | Omitted]:
+    """One figure per data set, a row of panels per ratio."""
+    for summary, tables in material.groups():
+        stem = f"accuracy-by-cost-{slug(summary.dataset)}"
+        usable = [(table, costs) for table in tables if len(costs := _costs(table)) > 1]
+        if not usable:
+            reason = "fewer than two complete rows whose records count a full run's samples"
+            yield Omitted(stem, reason)
+            continue
+        yield _figure(stem, summary.dataset, usable, looks(kinds_of(tables)))
+
+
+def _costs(table: Table) -> dict[str, Cost]:
+    """Costs of the complete rows; oracles are no choice anybody has."""
+    found = {row.label: cost_of(table.runs.get(row.label, {}))
+             for row in table.rows if row.kind != "oracle"}  # fmt: skip
+    return {label: cost for label, cost in found.items() if cost is not None}
+
+
+def _figure(
+    stem: str, dataset: str, usable: Sequence[tuple[Table, dict[str, Cost]]],
+    styles: Mapping[str, Look],
+) -> Drawn:  # fmt: skip
+    most = max(len(costs) for _, costs in usable)
+    figure = new(0.95 + len(usable) * max(2.4, 0.14 * most + 0.3))
+    grid = figure.subplots(len(usable), 3, squeeze=False, width_ratios=(1.5, 0.42, 1))
+    machines: set[str] = set()
+    for (left, gap, right), (table, costs) in zip(grid, usable, strict=True):
+        gap.set_axis_off()
+        rows = [row for row in table.rows if row.label in costs]
+        machines |= _time(right, rows, styles)
+        _compute(left, rows, costs, styles)
+        left.set_ylabel(f"ratio {table.ratio:g}\nmean accuracy, %")
+        right.set_ylim(left.get_ylim())
+    grid[-1, 0].set_xlabel("computation, share of full training (log)")
+    grid[-1, 2].set_xlabel("training time, share of full training (log)")
+    caption = (
+        "Mean accuracy over noise settings of complete rows. Left: trained samples plus a third "
+        "of each forward-only sample; a pale line leads to the cost with the scoring run a method "
+        "rests on, which several methods and ratios share. Dotted line and bold names: no other "
+        "row is as accurate for less, scoring runs counted. Right: geometric mean of training "
+        "seconds over those of full training, paired by (noise, seed), with 95 % t intervals, "
+        "scoring runs not in it"
+        + (f"; measured on {'; '.join(sorted(machines))}." if machines
+           else "; no two runs on one kind of machine.")
+    )  # fmt: skip
+    drawn = finish(figure, stem, f"{dataset}: accuracy against cost", caption)
+    for (left, _, _), (table, costs) in zip(grid, usable, strict=True):
+        points = {row.label: (costs[row.label].total, row.mean) for row in table.rows
+                  if row.label in costs and row.mean is not None}  # fmt: skip
+        ends = {label: (costs[label].own, y) for label, (_, y) in points.items()}
+        side_names(left, ends, styles, bold=front(points))
+    return drawn
+
+
+def _compute(
+    axes: Axes, rows: Sequence[Row], costs: Mapping[str, Cost], styles: Mapping[str, Look]
+) -> None:
+    points = {row.label: (costs[row.label].total, row.mean) for row in rows
+              if row.mean is not None}  # fmt: skip
+    low = fit_panel(axes, [y for _, y in points.values()]) - 1e-9
+    edge = axes.get_ylim()[0]
+    for label, (total, y) in points.items():
+        look, height = styles[label], y if y >= low else edge
+        axes.plot([costs[label].own, total], [height] * 2, color=look.colour, lw=3.5, alpha=0.22,
+                  solid_capstyle="butt", zorder=1)  # fmt: skip
+        axes.plot([costs[label].own], [height], ls="", label=label, zorder=3, clip_on=False,
+                  **look.points)  # fmt: skip
+    best = [points[label] for label in front(points)]
+    axes.plot([x for x, _ in best], [y for _, y in best], ls=":", color=GREY, lw=1.2,
+              marker="|", ms=6, zorder=2, label="front")  # fmt: skip
+    log_shares(axes)
+
+
+def _time(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Look]) -> set[str]:
+    machines = set()
+    for row in rows:
+        if row.time is None or row.mean is None:
+            continue
+        time, look = row.time, styles[row.label]
+        machines.add(time.machine)
+        if time.low is not None and time.high is not None:
+            axes.plot([time.low, time.high], [row.mean] * 2, color=look.colour, lw=1.0, zorder=2)
+        axes.plot([time.ratio], [row.mean], ls="", label=row.label, zorder=3, **look.points)
+    if not machines:
+        axes.text(0.5, 0.5, "no comparable times", transform=axes.transAxes, ha="center",
+                  color=GREY)  # fmt: skip
+    axes.axvline(1, color=PALE, lw=1, zorder=0)
+    log_shares(axes)
+    axes.tick_params(labelleft=False)
+    return machines
+
+
+def log_shares(axes: Axes) -> None:
+    """A logarithmic axis of shares with plain numbers at 1, 2 and 5 of each decade."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.margins(x=0.06)
+    low, high = axes.get_xlim()
+    near = high / low < 4
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if near else (1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    plain_numbers(axes.xaxis)
+    axes.grid(axis="both")

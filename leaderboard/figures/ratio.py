@@ -1,0 +1,126 @@
+"""Accuracy against the share of training saved, one column per noise setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prunebench.leaderboard.figures.looks import Chunk, Look, chunks, looks
+from prunebench.leaderboard.figures.material import Material, filled, kinds_of, lacking
+from prunebench.leaderboard.figures.names import fit_panel, side_names
+from prunebench.leaderboard.figures.style import PALE, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.stats import MeanInterval, mean_interval
+from prunebench.leaderboard.tables import Summary
+from prunebench.leaderboard.text import span
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Curve = dict[float, MeanInterval]
+
+
+def draw(material: Material) -> Iterator[Drawn | Omitted]:
+    """One figure per data set with two ratios or more."""
+    for summary, tables in material.groups():
+        stem = f"accuracy-by-ratio-{slug(summary.dataset)}"
+        if len(summary.ratios) < 2:
+            yield Omitted(stem, f"one ratio only ({summary.ratios[0]:g})")
+            continue
+        yield _figure(stem, summary, kinds_of(tables))
+
+
+def curves(summary: Summary, noise: str) -> dict[str, Curve]:
+    """Mean and interval by row and ratio, cells with missing seeds left out."""
+    found: dict[str, Curve] = {}
+    for label in summary.series:
+        for ratio in summary.ratios:
+            values = filled(summary.series, label, (noise, ratio))
+            if values is not None:
+                found.setdefault(label, {})[ratio] = mean_interval(values)
+    return found
+
+
+def _figure(stem: str, summary: Summary, kinds: dict[str, str]) -> Drawn:
+    rows = [chunk for chunk in chunks(kinds) if chunk.labels]
+    figure = new(0.9 + 1.75 * len(rows) + 0.3 * (len(rows) == 1))
+    grid = figure.subplots(len(rows), len(summary.noises), sharex=True, squeeze=False)
+    styles = looks(kinds)
+    all_curves = {noise: curves(summary, noise) for noise in summary.noises}
+    seeds: set[int] = set()
+    for column, noise in enumerate(summary.noises):
+        found = all_curves[noise]
+        seeds |= {m.n for curve in found.values() for m in curve.values()}
+        for row, chunk in enumerate(rows):
+            axes = grid[row, column]
+            _panel(axes, chunk, found, kinds, styles, named=noise == summary.noises[-1])
+            if row == 0:
+                axes.set_title(noise)
+            if column == 0:
+                axes.set_ylabel(f"{chunk.title}\naccuracy, %")
+    ticks = list(summary.ratios)
+    for axes in grid[-1]:
+        axes.set_xticks(ticks, [f"{ratio:g}" for ratio in ticks])
+        axes.set_xlabel("share of training saved")
+    cells = [(noise, ratio) for noise in summary.noises for ratio in summary.ratios]
+    gone = lacking(summary.series, cells)
+    caption = (
+        f"Final-epoch test accuracy, mean over n = {span(min(seeds), max(seeds))} seeds; bands are "
+        "95 % t intervals over seeds (none below three). Dashed black: full training. Hollow "
+        "markers: a method that also runs with AlignPrune, whose line is solid in the same hue. "
+        "Scales differ between panels; pale lines repeat the other rows; numbers with ▾ lie below "
+        "the panel." + (f" Left out for missing seeds: {gone} (row, cell) points." if gone else "")
+    )
+    drawn = finish(figure, stem, f"{summary.dataset}: accuracy against ratio", caption, right=1.5)
+    last = summary.noises[-1]
+    for row, chunk in enumerate(rows):
+        shown = [x for x in (*chunk.labels, *_full(kinds)) if x in all_curves[last]]
+        ends = {x: max(all_curves[last][x].items()) for x in shown}
+        side_names(grid[row, -1], {x: (r, m.mean) for x, (r, m) in ends.items()}, styles)
+    return drawn
+
+
+def _full(kinds: dict[str, str]) -> list[str]:
+    return [label for label, kind in kinds.items() if kind == "full"]
+
+
+def _panel(
+    axes: Axes, chunk: Chunk, found: dict[str, Curve], kinds: dict[str, str],
+    styles: dict[str, Look], named: bool,
+) -> None:  # fmt: skip
+    own = set(chunk.labels)
+    for label, curve in sorted(found.items()):
+        if label not in own and kinds[label] != "full":
+            axes.plot(list(curve), [m.mean for m in curve.values()], color=PALE, lw=0.8, zorder=1)
+    for label in (*_full(kinds), *chunk.labels):
+        curve = found.get(label, {})
+        if not curve:
+            continue
+        look, x = styles[label], list(curve)
+        mean = [m.mean for m in curve.values()]
+        half = [m.half_width for m in curve.values()]
+        points = {} if kinds[label] == "full" else look.points
+        axes.plot(x, mean, color=look.colour, ls=look.line, label=label, zorder=3, **points)
+        if all(h is not None for h in half):
+            low = [m - (h or 0.0) for m, h in zip(mean, half, strict=True)]
+            high = [m + (h or 0.0) for m, h in zip(mean, half, strict=True)]
+            axes.fill_between(x, low, high, color=look.colour, alpha=0.08, lw=0, zorder=2)
+    axes.grid(axis="y")
+    axes.margins(x=0.08)
+    means = {x: {r: m.mean for r, m in found[x].items()} for x in chunk.labels if x in found}
+    full = [m.mean for x in _full(kinds) for m in found.get(x, {}).values()]
+    values = [v for curve in means.values() for v in curve.values()] + full
+    if not values:
+        return
+    floor = fit_panel(axes, values)
+    for ratio in sorted({r for curve in means.values() for r in curve}):
+        below = [
+            (curve[ratio], label)
+            for label, curve in means.items()
+            if curve.get(ratio, floor) < floor and not (named and ratio == max(curve))
+        ]
+        for place, (value, label) in enumerate(sorted(below)):
+            axes.annotate(
+                f"{value:.1f} ▾", (ratio, 0), xycoords=("data", "axes fraction"),
+                xytext=(0, 2 + 8.5 * place), textcoords="offset points", ha="center",
+                va="bottom", fontsize=6.5, color=styles[label].text,
+            )  # fmt: skip

@@ -1,0 +1,112 @@
+"""Every figure by name, and the files they become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from prunebench.errors import InputError, nearest
+from prunebench.leaderboard.figures import (
+    classes,
+    critical,
+    detection,
+    heat,
+    kinds,
+    losses,
+    modules,
+    params,
+    pareto,
+    power,
+    ratio,
+    trajectories,
+    wins,
+)
+from prunebench.leaderboard.figures.material import Material
+from prunebench.leaderboard.figures.style import Drawn, Omitted, house, picture
+
+FIGURES: dict[str, Callable[[Material], Iterator[Drawn | Omitted]]] = {
+    "accuracy-by-ratio": ratio.draw,
+    "differences": heat.draw,
+    "critical-difference": critical.draw,
+    "wins": wins.draw,
+    "accuracy-by-cost": pareto.draw,
+    "accuracy-by-option": params.draw,
+    "static-against-dynamic": kinds.draw,
+    "pairs": modules.draw,
+    "class-kept-share": classes.kept,
+    "worst-class": classes.worst,
+    "detection": detection.draw,
+    "loss-distribution": losses.draw,
+    "loss-trajectories": trajectories.draw,
+    "seeds-needed": power.draw,
+}
+FORMS = ("svg", "png")
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Rendered figures.
+
+    Attributes:
+        files: Bytes by relative name below ``figures/``, the index included.
+        omitted: What could not be made, and why.
+    """
+
+    files: dict[str, bytes]
+    omitted: tuple[Omitted, ...]
+
+
+def gallery(
+    material: Material, only: Collection[str] | None = None, forms: Collection[str] = FORMS
+) -> Gallery:
+    """Draws figures; the same material gives the same bytes.
+
+    A figure that the data cannot give is left out, and the index says why.
+
+    Args:
+        material: Board and artifacts.
+        only: Names of figures; None for all.
+        forms: ``svg``, ``png`` or both.
+
+    Raises:
+        InputError: An unknown figure, or matplotlib is not installed.
+    """
+    for name in only or ():
+        if name not in FIGURES:
+            raise InputError(f"no figure {name!r}", where="figures",
+                             accepted=nearest(name, FIGURES))  # fmt: skip
+    files: dict[str, bytes] = {}
+    lines = ["# Figures", ""]
+    omitted: list[Omitted] = []
+    with house():
+        for name, found in drawings(material, only):
+            if isinstance(found, Omitted):
+                omitted.append(found)
+                continue
+            for form in forms:
+                files[f"figures/{found.stem}.{form}"] = picture(found, form)
+            lines += [f"## {found.title}", "", f"![{name}]({found.stem}.{_shown(forms)})", "",
+                      found.caption, ""]  # fmt: skip
+    if omitted:
+        lines += ["## Left out", "", *(f"- `{o.stem}`: {o.reason}" for o in omitted), ""]
+    files["figures/figures.md"] = ("\n".join(lines).rstrip() + "\n").encode()
+    return Gallery(files, tuple(omitted))
+
+
+def drawings(
+    material: Material, only: Collection[str] | None = None
+) -> Iterator[tuple[str, Drawn | Omitted]]:
+    """(name, figure) one after the other; to be called inside :func:`house`."""
+    for name, draw in FIGURES.items():
+        if only is not None and name not in only:
+            continue
+        try:
+            for found in draw(material):
+                yield name, found
+        except InputError as error:  # a damaged artifact costs one figure, not the board
+            yield name, Omitted(name, str(error))
+
+
+def _shown(forms: Collection[str]) -> str:
+    """The form the index shows."""
+    return "svg" if "svg" in forms else next(iter(forms))

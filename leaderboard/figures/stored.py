@@ -1,0 +1,104 @@
+"""Per-sample losses that runs stored, with the knowledge of which labels are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunebench.errors import InputError
+from prunebench.leaderboard.aggregate import Run
+from prunebench.leaderboard.figures.material import Material
+from prunebench.leaderboard.tables import Table
+
+FILE = "losses.npz"
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Stored losses of one run.
+
+    Attributes:
+        epochs: int64 [n], counted from 1.
+        loss: float64 [n, N], NaN before a first visit.
+        wrong: bool [N].
+    """
+
+    epochs: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    wrong: NDArray[np.bool_]
+
+    def trained_next(self, row: int) -> NDArray[np.bool_] | None:
+        """Which samples the epoch after a stored one trained, bool [N]: their entry changed.
+
+        None where the following epoch is not stored. A loss of exactly 0 that stays 0 counts as
+        trained, for such a loss does not change when it is written again.
+        """
+        if row + 1 >= len(self.epochs) or self.epochs[row + 1] != self.epochs[row] + 1:
+            return None
+        now, after = self.loss[row], self.loss[row + 1]
+        same = (now == after) | (np.isnan(now) & np.isnan(after))
+        return np.asarray(~same | ((now == 0) & (after == 0)))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Rows of one table and noise setting with stored losses, one run each.
+
+    Attributes:
+        table, noise: Where.
+        rows: Run with the smallest seed, and its losses, by label in the table's order.
+    """
+
+    table: Table
+    noise: str
+    rows: dict[str, tuple[Run, Losses]]
+
+
+def stored(material: Material) -> Iterator[Stored | str]:
+    """What there is, or why a (table, noise) has nothing; silent where no run stored losses."""
+    for table in material.board.tables:
+        for noise in table.noises:
+            rows: dict[str, tuple[Run, Losses]] = {}
+            reasons: set[str] = set()
+            for label in [row.label for row in (*table.rows, *table.incomplete)]:
+                for (name, _), run in sorted(table.runs.get(label, {}).items()):
+                    if name != noise or FILE not in run.record.artifacts or label in rows:
+                        continue
+                    found = _losses(material, run)
+                    if isinstance(found, Losses):
+                        rows[label] = (run, found)
+                    else:
+                        reasons.add(found)
+            if rows:
+                yield Stored(table, noise, rows)
+            elif reasons:
+                where = f"{table.dataset}, {noise}, ratio {table.ratio:g}"
+                yield f"{where}: {'; '.join(sorted(reasons))}"
+
+
+def _losses(material: Material, run: Run) -> Losses | str:
+    arrays = material.arrays(run, FILE)
+    if arrays is None:
+        return "losses.npz is not at hand"
+    if "wrong" not in arrays:
+        return "losses.npz does not say which labels are wrong (stored by an earlier version)"
+    try:
+        epochs, loss = arrays["epoch"].astype(np.int64), arrays["loss"].astype(np.float64)
+        wrong = arrays["wrong"].astype(bool)
+        fits = loss.shape == (*epochs.shape, *wrong.shape) and loss.ndim == 2
+    except (KeyError, ValueError, TypeError):
+        fits = False
+    if not fits:
+        raise InputError("lacks arrays, or their shapes do not fit", accepted="epoch, loss, wrong",
+                         where=f"artifact {FILE} of {run.record.key}")  # fmt: skip
+    if not wrong.any():
+        return "no label is known to be wrong"
+    return Losses(epochs, loss, wrong)
+
+
+def nothing_stored(reasons: list[str]) -> str:
+    """Why there is no figure of losses."""
+    return "; ".join(reasons) or "no run stored per-sample losses (run with --record-losses)"

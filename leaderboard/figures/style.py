@@ -1,0 +1,140 @@
+"""The house look: settings, titles, captions, and the bytes of a picture."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prunebench.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+#: Okabe and Ito's palette without yellow, which vanishes on white, and a wine from Tol's.
+HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
+GREY, PALE, INK = "#767676", "#D9D9D9", "#222222"
+WIDTH = 10.0  # inches
+DPI = 120  # 1200 pixels
+
+_RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans", "font.size": 8.5, "axes.titlesize": 9, "axes.labelsize": 8.5,
+    "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY,
+    "axes.labelcolor": INK, "text.color": INK, "xtick.color": GREY, "ytick.color": GREY,
+    "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.linewidth": 0.7, "axes.axisbelow": True,
+    "xtick.major.width": 0.7, "ytick.major.width": 0.7, "xtick.major.size": 3,
+    "ytick.major.size": 3, "grid.color": "#E8E8E8", "grid.linewidth": 0.6, "lines.linewidth": 1.4,
+    "lines.markersize": 4.5, "svg.fonttype": "path", "svg.hashsalt": "prunebench",
+    "figure.dpi": DPI, "savefig.dpi": DPI, "axes.formatter.useoffset": False,
+    "text.parse_math": False, "path.simplify": False,
+    "figure.facecolor": "white", "savefig.facecolor": "white",
+}  # fmt: skip
+
+
+def available() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+@contextlib.contextmanager
+def house() -> Iterator[None]:
+    """The settings, whatever a user's own file says.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    if not available():
+        raise InputError("matplotlib is not installed", where="figures",
+                         accepted="pip install 'prunebench[plots]'")  # fmt: skip
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_RC)
+        yield
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure that could be made.
+
+    Attributes:
+        stem: File name without ending.
+        title, caption: Text above and below; the caption says what bands and n are.
+        figure: The picture.
+    """
+
+    stem: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Omitted:
+    """A figure that the data cannot give, and why."""
+
+    stem: str
+    reason: str
+
+
+def slug(text: str) -> str:
+    """Text as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9.+]+", "-", text).strip("-")
+
+
+def new(height: float) -> Figure:
+    """An empty figure of the house width that no backend's state knows of."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Numbers without powers on an axis, none at minor ticks (names are never read as maths)."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def finish(figure: Figure, stem: str, title: str, caption: str, right: float = 0.0) -> Drawn:
+    """Title above, caption below, panels laid out between them.
+
+    Args:
+        figure: With all its panels.
+        stem: File name without ending.
+        title, caption: One line, and as many as it takes.
+        right: Inches kept free at the right for the names of lines.
+    """
+    height = figure.get_size_inches()[1]
+    lines = textwrap.wrap(caption, 174)
+    top, bottom = 0.36 / height, (0.145 * len(lines) + 0.12) / height
+    figure.text(0.008, 1 - 0.08 / height, title, va="top", fontsize=10.5, fontweight="bold")
+    figure.text(0.008, 0.05 / height, "\n".join(lines), va="bottom", fontsize=7.5,
+                color="#505050", linespacing=1.25)  # fmt: skip
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    rect = (0.006, bottom, 0.988 - right / WIDTH, 1 - top - bottom)
+    engine.set(rect=rect, w_pad=0.04, h_pad=0.04)  # type: ignore[call-arg]
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # positions stand: saving does not lay out again
+    return Drawn(stem, title, caption, figure)
+
+
+def picture(drawn: Drawn, form: str) -> bytes:
+    """SVG or PNG without dates or program names; to be called inside :func:`house`."""
+    metadata: dict[str, Any] = {"Software": None}
+    if form == "svg":
+        metadata = {"Date": None, "Creator": None, "Title": drawn.title,
+                    "Description": drawn.caption}  # fmt: skip
+    buffer = io.BytesIO()
+    drawn.figure.savefig(buffer, format=form, metadata=metadata)
+    return buffer.getvalue()
