@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
 from prunebench.bench.grid import parse_seeds
@@ -74,7 +75,7 @@ class Design:
             "final_seeds": list(self.fresh),
             "trials": self.trials,
             "round": self.round,
-            "sampler_seed": self.sampler_seed,
+            "sampler": {"name": "TPE", "seed": self.sampler_seed, "optuna": _optuna()},
             "pareto": self.pareto,
             "fidelities": list(self.fidelities),
         }
@@ -167,6 +168,11 @@ def make_design(
     )
     load_task(design.base.spec, design.base.data)  # splits that do not fit stop here
     return design
+
+
+def _optuna() -> str:
+    """Version of Optuna without the patch level: 4 and 5 draw different points."""
+    return ".".join(version("optuna").split(".")[:2])
 
 
 def _seeds(given: Any) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ def _test(report: Mapping[str, Any]) -> str:
         f"- Gain on test: {_points(found['gain'])}",
         f"- Gain on validation: {_points(report['comparison'])}",
         f"- Drop from validation to test: {found['drop']:+.2f} points"
-        + (" (validation labels are noisy, so the levels differ by that alone)"
+        + (" (validation labels are noisy: compare the gains, not the levels)"
            if report["validation"]["labels"] == "noisy" else ""),
     ]  # fmt: skip
     return head + "\n".join(lines)

@@ -150,8 +150,8 @@ def test_figures(pinned: Pinned, records: Iterable[Record]) -> dict[str, Any] | 
 
     Returns:
         None while there are none. ``drop`` is validation minus test of the choice; where the
-        validation labels are noisy, the levels differ by that alone, and ``gain`` (choice minus
-        default) is what can be compared.
+        validation labels are noisy, the levels do not compare, and ``gain`` (choice minus
+        default) does.
     """
     anchor = pinned.body["design"]["spec"]
     tuned: dict[int, float] = {}

@@ -30,7 +30,8 @@ Point = dict[str, Value]
 
 
 def make_sampler(seed: int, slot: int, redraw: int) -> optuna.samplers.BaseSampler:
-    """The sampler of one draw. All arguments whose defaults Optuna 4 and 5 disagree on are given.
+    """The sampler of one draw. All arguments whose defaults Optuna 4 and 5 disagree on are given;
+    their densities differ all the same.
 
     Args:
         seed: Of the study.

@@ -250,7 +250,7 @@ def test_another_command_under_an_old_name_is_refused_with_the_difference(tmp_pa
     go(tiny(), tmp_path)
     for fields, named in (
         ({"trials": 5}, "trials = 4, not 5"),
-        ({"sampler_seed": 3}, "sampler_seed = 0, not 3"),
+        ({"sampler_seed": 3}, "sampler.seed = 0, not 3"),
         ({"seeds": [1000000, 1000007]}, r"final_seeds = \[1000002,1000003\], not"),
         ({"noise": "clean"}, 'spec.noise.name = "symmetric:0.4", not "clean"'),
         ({"params": {"delta": 0.9}}, "space = "),
