@@ -75,7 +75,8 @@ def render_html(board: Board) -> str:
         ratios=sorted({table.ratio for table in board.tables}),
         boards=sections,
         tips=tips.content,
-        kinds={row.kind for t in board.tables for row in (*t.rows, *t.incomplete)},
+        kinds={row.kind for t in board.tables for row in (*t.rows, *t.incomplete)}
+        | {"incomplete" for t in board.tables if t.incomplete},
         style=Markup(style),
         script=Markup(script),
         policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "

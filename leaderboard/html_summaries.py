@@ -74,7 +74,7 @@ def _claims(
 def modules_grid(found: Modules, settings: Settings, tips: Tips) -> Grid:
     """Base methods with and without AlignPrune, and planned pairs."""
     columns = (
-        Column("difference [95 %]", first=DOWN, about="over the common cells, for new seeds"),
+        Column("difference [95\u00a0%]", first=DOWN, about="over the common cells, for new seeds"),
         Column("p", about="paired sign-flip over (noise, seed) units"),
         Column("p, Holm", about="corrected over the pairs of this table"),
         Column("p over settings, Holm", about="noise settings as the sample"),

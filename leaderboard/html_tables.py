@@ -82,7 +82,7 @@ class _TableGrid:
         columns += [self._noise(place) for place in range(len(self.table.noises))]
         columns += [Column("mean", first=DOWN, about="mean over the noise settings")] * several
         columns += [
-            Column(f"difference to {reference} [95 %]", first=DOWN,
+            Column(f"difference to {reference} [95\u00a0%]", first=DOWN,
                    about="mean paired difference over these cells"),
             *[Column("mean rank", about="over noise settings")] * bool(self.ranks),
             Column("W/T/L", first=DOWN, about=f"cells won, tied and lost against {reference}"),

@@ -297,8 +297,8 @@ def test_ten_thousand_runs_render_fast() -> None:
     noises = ("clean", *(f"symmetric:0.{i}" for i in range(1, 7)))
     board = build(grid(methods, noises, range(3), tuple(i / 20 for i in range(1, 20))))
     assert board.used > 9_500
-    start = time.perf_counter()
+    start = time.process_time()
     text = render_html(board)
-    spent = time.perf_counter() - start
+    spent = time.process_time() - start
     print(f"{board.used} runs, {len(text) / 1e6:.1f} MB, {spent:.2f} s")
     assert spent < 2
