@@ -11,37 +11,12 @@ import time
 
 import pytest
 from factory import grid, record
-from pages import Page
+from pages import EVIL, Page, contest
 
 from prunebench.leaderboard.build import build
 from prunebench.leaderboard.html import render_html
 from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.tables import Board
-from prunebench.record import Record
-
-EVIL = "<img src=x onerror=alert(1)>|\"&'`</script><script>alert(2)</script>{{ 7 * 7 }}"
-
-
-def contest(seeds: int = 6) -> list[Record]:
-    """Rows whose order is beyond doubt, with every sign a row can carry."""
-    rng = random.Random(3)
-    level = {"full": 0.80, "random": 0.70, "infobatch": 0.81, "infobatch+align": 0.86,
-             "dual": 0.80, "oracle-clean": 0.97, "short-full": 0.79}  # fmt: skip
-    found = []
-    for method, base in level.items():
-        for noise in ("clean", "symmetric:0.2", "symmetric:0.4"):
-            for seed in range(seeds):
-                accuracy = round((base + rng.gauss(0, 0.003)) * 450) / 450
-                found.append(record(
-                    method, noise, seed, accuracy=accuracy,
-                    status="diverged" if (method, seed) == ("dual", 1) else "done",
-                    metrics={"realised_ratio": 0.45} if method == "dual" else None,
-                    info={"clean_labels_used": "reference set", "reference_leaks": True}
-                    if "+align" in method else None,
-                ))  # fmt: skip
-    found.append(record("seta", "clean", 0, accuracy=0.9))
-    found.append(record("seta", "clean", 1, status="failed", reason="out of memory"))
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from factory import grid, record
-from test_html import EVIL
+from pages import CONTRAST, EVIL
 
 from prunebench.leaderboard.build import build
 from prunebench.leaderboard.html import render_html
@@ -19,26 +19,6 @@ pytestmark = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() 
 
 METHODS = ("full", "short-full", "random", "infobatch", "infobatch+align", "seta", "oracle-clean")
 TABLE = "#t-digits-0-r0\\.5"
-
-CONTRAST = """
-const parse = (c) => c.match(/[\\d.]+/g).map(Number);
-const light = (c) => {
-  const [r, g, b] = c.slice(0, 3).map((v) => {
-    v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-const ground = (e) => {
-  for (; e; e = e.parentElement) {
-    const c = parse(getComputedStyle(e).backgroundColor);
-    if (c.length < 4 || c[3] > 0) return c; }
-  return [255, 255, 255]; };
-const found = [];
-for (const e of document.querySelectorAll("body *")) {
-  const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
-  if (!own || !e.checkVisibility()) continue;
-  const [a, b] = [light(parse(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
-  found.push([(a + 0.05) / (b + 0.05), e.tagName + " " + e.textContent.slice(0, 30)]); }
-return found.sort((x, y) => x[0] - y[0]);
-"""
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +73,6 @@ def shows(page: Page) -> str:
     """Text of the tooltip; empty while it is hidden."""
     (tip,) = page.all("#tip")
     return tip.text if tip.is_displayed() else ""
-
-
-def press(page: Page, *keys: str) -> None:
-    from selenium.webdriver import ActionChains
-
-    ActionChains(page.driver).send_keys(*keys).perform()
 
 
 def test_opens_without_a_request_or_a_complaint(chromium: Page, file: Path) -> None:
@@ -162,9 +136,9 @@ def test_the_keyboard_sorts(page: Page) -> None:
     from selenium.webdriver.common.keys import Keys
 
     page.run("arguments[0].focus()", button(page, "method"))
-    press(page, Keys.ENTER)
+    page.press(Keys.ENTER)
     assert column(page, "method") == sorted(METHODS)
-    press(page, Keys.SPACE)
+    page.press(Keys.SPACE)
     assert column(page, "method") == sorted(METHODS, reverse=True)
 
 
@@ -177,7 +151,7 @@ def test_the_filter_keeps_rows_that_hold_a_word(page: Page) -> None:
     shown, _, total = page.all("#count")[0].text.partition(" of ")
     assert int(shown) < int(total.split()[0])
     field.clear()
-    press(page, " ")
+    page.press(" ")
     assert len(column(page, "method")) == len(METHODS)
 
 
@@ -241,15 +215,15 @@ def test_the_keyboard_walks_from_cell_to_cell(page: Page) -> None:
     assert len(page.all(f"{TABLE} tbody [tabindex='0']")) == 1
     page.run("arguments[0].focus()", cell(page, "seta", 1))
     assert "seta · clean" in shows(page)
-    press(page, Keys.ARROW_RIGHT)
+    page.press(Keys.ARROW_RIGHT)
     assert "seta · symmetric:0.2" in shows(page)
     above = column(page, "method")[column(page, "method").index("seta") - 1]
-    press(page, Keys.ARROW_UP)
+    page.press(Keys.ARROW_UP)
     assert f"{above} · symmetric:0.2" in shows(page)
     assert len(page.all(f"{TABLE} tbody [tabindex='0']")) == 1
-    press(page, Keys.ESCAPE)
+    page.press(Keys.ESCAPE)
     assert shows(page) == ""
-    press(page, Keys.ARROW_LEFT)
+    page.press(Keys.ARROW_LEFT)
     assert f"{above} · clean" in shows(page)
 
 
@@ -257,23 +231,15 @@ def test_a_finger_shows_and_hides(chromium: Page, file: Path) -> None:
     chromium.open(file, 390, 844)
     target = cell(chromium, "seta", 1)
     chromium.run("arguments[0].scrollIntoView({block: 'center', inline: 'center'})", target)
-    _tap(chromium, target)
+    chromium.tap(target)
     assert "seta · clean" in shows(chromium)
     width = chromium.run("return document.querySelector('#tip').getBoundingClientRect().width")
     assert 350 < width <= 390
-    _tap(chromium, target)
+    chromium.tap(target)
     assert shows(chromium) == ""
-    _tap(chromium, target)
+    chromium.tap(target)
     chromium.run("document.body.click()")
     assert shows(chromium) == ""
-
-
-def _tap(page: Page, element: Any) -> None:
-    box = page.run("const r = arguments[0].getBoundingClientRect();"
-                   "return [r.left + r.width / 2, r.top + r.height / 2]", element)  # fmt: skip
-    point = {"x": box[0], "y": box[1]}
-    page.cdp("Input.dispatchTouchEvent", type="touchStart", touchPoints=[point])
-    page.cdp("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -88,10 +89,21 @@ class Page:
                             "return Math.max(e.scrollWidth, document.body.scrollWidth)"
                             " - window.innerWidth"))  # fmt: skip
 
+    def press(self, *keys: str) -> None:
+        """Presses keys on whatever has the focus."""
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def tap(self, element: Any) -> None:
+        """Touches the middle of an element."""
+        x, y = self.run("const r = arguments[0].getBoundingClientRect();"
+                        "return [r.left + r.width / 2, r.top + r.height / 2]", element)  # fmt: skip
+        self.cdp("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        self.cdp("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
     def screenshot(self, path: Path, whole: bool = False) -> None:
         """Writes a PNG of the window, or of the whole page."""
-        import base64
-
         found = self.cdp("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(found["data"]))
 
