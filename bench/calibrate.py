@@ -26,10 +26,12 @@ from prunebench.datasets.outline import Outline
 from prunebench.errors import InputError
 from prunebench.methods.base import BatchPruner
 from prunebench.methods.compose import resolve_method
-from prunebench.record import canonical
+from prunebench.record import canonical, write_atomic
 
 #: Workers measured at once at most.
 MOST_COPIES = 8
+#: Seconds after which measuring a kind is given up.
+LONGEST_S = 40.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def calibrate(
         cells: Cells to run; no more workers than that are started.
 
     Returns:
-        The rates by kind, means over the workers, and the seconds that starting one took.
+        The rates by kind, means over the workers, and the seconds that starting one took. A kind
+        of which a handful of samples takes longer than ``LONGEST_S`` is left out.
 
     Raises:
         InputError: A kind cannot be trained at all.
@@ -97,18 +100,20 @@ def calibrate(
             "prunebench.bench.calibrate:measure_payload",
             slots=copies, threads=running.threads, devices=running.devices,
             slots_per_device=running.slots_per_device, plugins=running.plugins,
-            settings={"threads": running.threads}, log_dir=Path(folder) / "logs",
+            settings={"threads": running.threads}, time_limit_s=LONGEST_S,
+            log_dir=Path(folder) / "logs",
         )  # fmt: skip
         for outcome in executor.run(jobs, on_event):
-            if outcome.status != "done":
+            if outcome.status != "done" and not outcome.reason.startswith("time limit"):
                 line = outcome.reason.splitlines()[0] if outcome.reason else outcome.status
                 raise InputError(f"the calibration fails: {line}", where="--dry-run")
-        measured = [
-            [json.loads((Path(folder) / f"{n}-{c}.json").read_text()) for c in range(copies)]
-            for n in range(len(kinds))
-        ]
+        measured: dict[str, list[dict[str, Any]]] = {}
+        for number, name in enumerate(kinds):
+            files = sorted(Path(folder).glob(f"{number}-*.json"))
+            if files:
+                measured[name] = [json.loads(file.read_text()) for file in files]
     start_s = statistics.median(started.values()) if started else 0.0
-    return {name: _mean(rows) for name, rows in zip(kinds, measured, strict=True)}, start_s
+    return {name: _mean(rows) for name, rows in measured.items()}, start_s
 
 
 def _mean(rows: list[dict[str, Any]]) -> Rates:
@@ -133,5 +138,5 @@ def measure_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str
         RunSpec.model_validate(payload["spec"]), payload["data"], Outline(**outline),
         payload["present"], torch.device(context.device),
     )  # fmt: skip
-    Path(payload["out"]).write_text(json.dumps(asdict(rates)))
+    write_atomic(Path(payload["out"]), json.dumps(asdict(rates)).encode())
     return {"status": "done", "reason": ""}

@@ -68,7 +68,7 @@ def summarise(
         ledgers will name, each reader's whole; ``seconds`` on these workers, ``seconds of work``
         on one, and ``if not shared``, samples and seconds of work were every cell to train its own
         scoring run. Data sets of which neither files nor sizes are
-        known stand in ``not counted``.
+        known stand in ``not counted``, recipes too slow here to be timed in ``not timed``.
     """
     planned = plan_jobs(cells)
     open_keys = _open(planned, Store(out), running.retry_failed)
@@ -94,6 +94,7 @@ def summarise(
         "if not shared": {"samples": {n: getattr(unshared, k) for k, n in _PURPOSES.items()}},
         "not here": dict(absent or {}),
         "not counted": sorted(book.unknown),
+        "not timed": [],
         "workers": running.workers,
         "seconds": None,
     }
@@ -101,7 +102,13 @@ def summarise(
     if measure is None or not kinds:
         return summary
     rates, start_s = measure(kinds, running, len(to_run))
-    timed = {job.key: book.seconds(job.key, rates) for job in to_run if book.known(job.key)}
+    summary["not timed"] = sorted({k.spec.recipe.name for n, k in kinds.items() if n not in rates})
+    if not rates:
+        return summary
+    timed = {
+        job.key: book.seconds(job.key, rates) for job in to_run
+        if book.known(job.key) and book.kind(job.key) in rates
+    }  # fmt: skip
     load_s = max(rate.load_s for rate in rates.values())
     jobs = [job for job in to_run if job.key in timed]
     begin = 2 * start_s + load_s  # the driver imports what a worker does, and goes first
@@ -111,7 +118,7 @@ def summarise(
         sum(book.seconds_alone(job.key, rates) for job in mine if job.key in timed), 2
     )
     summary["measured"] = [
-        {"kind": kinds[kind].spec.recipe.name, "dataset": kinds[kind].spec.dataset.name,
+        {"recipe": kinds[kind].spec.recipe.name, "dataset": kinds[kind].spec.dataset.name,
          "criterion": kinds[kind].spec.criterion.name, "data here": kinds[kind].present,
          **{f.name: getattr(rate, f.name) for f in fields(Rates)}}
         for kind, rate in rates.items()

@@ -40,10 +40,10 @@ from prunebench.rng import Stream
 LIMIT_S = 2.0
 _EPOCH_S = 0.25
 _EPOCHS = 10_000
-_FEW = (4, 16)
+_FEW = (2, 16)
 #: A recipe whose single step is slower than this is judged by smaller batches.
 _SLOWEST_S = 6.0
-_RANDOM_BYTES = 32 << 20
+_RANDOM_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class _Probe:
         self.pruner = _Selecting(self, chooser) if selecting else _Sized(self)  # type: ignore[arg-type]
         self.batch, self.n, self.limit_s = spec.recipe.batch_size, n, limit_s
         self.few = [min(size, n) for size in _FEW]
-        self.plan: list[int] = [self.few[0], *self.few, min(self.batch, n)]
-        self.low = self.high = self.size = self.plan[0]
+        self.first: list[int] = [self.few[0], *self.few, min(self.batch, n)]
+        self.low = self.high = self.size = self.first[0]
         self.rough, self.seen = False, 0
         self.times: dict[int, list[float]] = {}
         self.begin = time.perf_counter()
@@ -135,16 +135,19 @@ class _Probe:
         last, done = trainer.seconds[-1], trainer.epoch
         if done > 1:  # the first epoch warms up
             self.times.setdefault(self.size, []).append(last)
-        if done == len(self.plan) - 1:
-            each, step = self._line(*self.few)
+        low, high = self.few
+        if done == 2 and last / low * high > _SLOWEST_S:
+            self.rough, self.few = True, [low, low]
+        elif done == len(self.first) - 1:
+            each, step = self._line(low, high)
             self.rough = step + each * self.batch > _SLOWEST_S
         spent = time.perf_counter() - self.begin
-        if self.rough or (done >= len(self.plan) and spent + last > _SLOWEST_S):
+        if self.rough or (done >= len(self.first) and spent + last > _SLOWEST_S):
             raise _Enough
-        if done < len(self.plan):
-            self.size = self.plan[done]
+        if done < len(self.first):
+            self.size = self.first[done]
             return
-        if done == len(self.plan):
+        if done == len(self.first):
             steps = max(1, min(round(_EPOCH_S / max(last, 1e-6)), self.n // self.batch))
             self.high = self.n if (steps + 1) * self.batch > self.n else steps * self.batch
             self.low = max(self.size, self.high // 2 // self.batch * self.batch)
@@ -154,9 +157,8 @@ class _Probe:
         self.size = self.low if self.size == self.high else self.high
 
     def _line(self, low: int, high: int) -> tuple[float, float]:
-        """(seconds per sample, seconds beside) through the mean times of two sizes: a run pays for
-        its slow epochs too."""
-        usual = [statistics.fmean(self.times[size]) for size in (low, high)]
+        """(seconds per sample, seconds beside) through the median times of two sizes."""
+        usual = [statistics.median(self.times[size]) for size in (low, high)]
         if low == high:
             return usual[1] / high, 0.0
         beside = usual[1] - (usual[1] - usual[0]) / (high - low) * high
@@ -222,7 +224,7 @@ def _setup(spec: RunSpec, task: Task, probe: _Probe, device: torch.device) -> Se
 def _random_task(spec: RunSpec, outline: Outline) -> Task:
     """Random inputs of a data set's shape, as many as fit a few batches."""
     size = math.prod(outline.shape) * (1 if outline.images else 4)
-    n = min(outline.train, max(spec.recipe.batch_size, _RANDOM_BYTES // size))
+    n = min(outline.train, max(_FEW[1], _RANDOM_BYTES // size))
     made = torch.Generator().manual_seed(0)
     if outline.images:
         x = torch.randint(0, 256, (n, *outline.shape), dtype=torch.uint8, generator=made)
@@ -254,4 +256,4 @@ def _forward_seconds(trainer: Trainer) -> float:
     few = min(_FEW[0], len(rows))
     timed(few)
     many = max(few, min(EVAL_BATCH, len(rows), round(0.2 / timed(few))))
-    return statistics.fmean(timed(many) for _ in range(3 if many > few else 1))
+    return statistics.median(timed(many) for _ in range(3 if many > few else 1))

@@ -37,6 +37,8 @@ def lines(summary: Mapping[str, Any]) -> str:
     rows += [(f"not here: {name}", line) for name, line in summary["not here"].items()]
     if summary["not counted"]:
         rows.append(("not counted", f"{', '.join(summary['not counted'])}: sizes unknown"))
+    if summary["not timed"]:
+        rows.append(("not timed", f"{', '.join(summary['not timed'])}: too slow on these devices"))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
 

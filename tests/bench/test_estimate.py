@@ -183,6 +183,26 @@ def test_a_data_set_of_unknown_size_is_named(tmp_path, monkeypatch):
     assert "sizes unknown" in lines(said)
 
 
+def test_what_is_too_slow_to_be_timed_is_named(tmp_path):
+    cells = [small_cell("full"), small_cell("full", criterion="sop")]
+
+    def some(kinds, running, count):
+        return {next(iter(kinds)): RATES}, 1.0
+
+    said = summarise(cells, tmp_path / "out", Running(), None, some)
+    assert (said["not timed"], said["seconds"] > 0) == (["digits"], True)
+    said = summarise(cells, tmp_path / "out", Running(), None, lambda *_: ({}, 1.0))
+    assert (said["not timed"], said["seconds"]) == (["digits"], None)
+    assert "too slow" in lines(said)
+
+
+def test_a_measurement_that_takes_too_long_is_given_up(monkeypatch):
+    monkeypatch.setattr("prunebench.bench.calibrate.LONGEST_S", 0.01)
+    cell = small_cell("full")
+    kinds = {"slow": Kind(cell.spec, cell.data, DIGITS, True)}
+    assert calibrate(kinds, Running(), 1)[0] == {}
+
+
 def test_kinds_tell_apart_what_takes_another_time():
     def kind(*args, **fields):
         return kind_of(small_cell(*args, **fields).spec)
