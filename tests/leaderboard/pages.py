@@ -8,9 +8,19 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
-from factory import record
+from factory import grid, record
 
 from prunebench.record import Record
+
+METHODS = ("full", "short-full", "random", "infobatch", "infobatch+align", "seta", "oracle-clean")
+
+#: Script that gives the texts of a column by table, head and body, top to bottom.
+COLUMN = """
+const table = document.querySelector(arguments[0]);
+const place = [...table.querySelectorAll("thead th")]
+  .findIndex((th) => th.querySelector("button").textContent === arguments[1]);
+return [...table.querySelectorAll(arguments[2] + " tr")].filter((tr) => tr.checkVisibility())
+  .map((tr) => place ? tr.cells[place].firstChild.textContent : tr.dataset.name);"""
 
 #: Script that gives [contrast, element] of every visible text, lowest first.
 CONTRAST = """
@@ -172,3 +182,15 @@ def contest(seeds: int = 6) -> list[Record]:
     found.append(record("seta", "clean", 0, accuracy=0.9))
     found.append(record("seta", "clean", 1, status="failed", reason="out of memory"))
     return found
+
+
+def two_boards() -> list[Record]:
+    """Two data sets, two ratios of one, incomplete rows and a hostile name."""
+    records = grid(METHODS, seeds=range(6), ratios=(0.3, 0.5))
+    records += [record(EVIL, n, s, accuracy=accuracy) for n, s, accuracy in
+                (("clean", 0, 1.0), ("clean", 1, 1.0), ("symmetric:0.2", 0, 0.09))]  # fmt: skip
+    records.append(record("dual", "clean", 0, accuracy=0.5))
+    other = {"dataset": {"name": "news", "version": "1", "params": {}, "identity": ""}}
+    records += [record(m, seed=s, accuracy=0.8 + s / 450, spec=other)
+                for m in ("full", "random", "seta") for s in range(3)]  # fmt: skip
+    return records

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factory import grid, record
-from pages import CONTRAST, EVIL
+from pages import COLUMN, CONTRAST, EVIL, METHODS, two_boards
 
 from prunebench.leaderboard.build import build
 from prunebench.leaderboard.html import render_html
@@ -17,21 +16,13 @@ from support.browser import Page, browser, why_no_browser
 
 pytestmark = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "-")
 
-METHODS = ("full", "short-full", "random", "infobatch", "infobatch+align", "seta", "oracle-clean")
 TABLE = "#t-digits-0-r0\\.5"
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    records = grid(METHODS, seeds=range(6), ratios=(0.3, 0.5))
-    records += [record(EVIL, n, s, accuracy=accuracy) for n, s, accuracy in
-                (("clean", 0, 1.0), ("clean", 1, 1.0), ("symmetric:0.2", 0, 0.09))]  # fmt: skip
-    records.append(record("dual", "clean", 0, accuracy=0.5))
-    other = {"dataset": {"name": "news", "version": "1", "params": {}, "identity": ""}}
-    records += [record(m, seed=s, accuracy=0.8 + s / 450, spec=other)
-                for m in ("full", "random", "seta") for s in range(3)]  # fmt: skip
     path = tmp_path_factory.mktemp("board") / "leaderboard.html"
-    path.write_text(render_html(build(records)), encoding="utf-8")
+    path.write_text(render_html(build(two_boards())), encoding="utf-8")
     return path
 
 
@@ -49,13 +40,7 @@ def page(chromium: Page, file: Path) -> Page:
 
 def column(page: Page, head: str, body: str = "tbody:not(.title, .incomplete)") -> list[str]:
     """Texts of one column's visible cells, top to bottom."""
-    script = """
-    const table = document.querySelector(arguments[0]);
-    const place = [...table.querySelectorAll("thead th")]
-      .findIndex((th) => th.querySelector("button").textContent === arguments[1]);
-    return [...table.querySelectorAll(arguments[2] + " tr")].filter((tr) => tr.checkVisibility())
-      .map((tr) => place ? tr.cells[place].firstChild.textContent : tr.dataset.name);"""
-    found: list[str] = page.run(script, TABLE, head, body)
+    found: list[str] = page.run(COLUMN, TABLE, head, body)
     return found
 
 
