@@ -91,7 +91,7 @@ def _kept_figure(
     assert image is not None
     bar = figure.colorbar(image, ax=list(grid.flat), pad=0.01, fraction=0.02, aspect=30)
     bar.set_label("kept share")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     caption = (
         f"Share of each (noisily labelled) class that was trained per epoch at ratio "
         f"{table.ratio:g}, averaged over epochs and seeds (n = "

@@ -77,17 +77,25 @@ def strips(summary: Summary, settings: Settings) -> list[Strip]:
         blocks = (table.y @ member / member.sum(axis=0)).T
         groups = rank_groups(own, settings, f"letters, {summary.dataset}, {noise}")
         ranks = dict(zip(table.labels, block_ranks(blocks).mean(axis=0).tolist(), strict=True))
-        found.append(_strip(noise, ranks, (count, "seeds"), groups))
+        found.append(strip_of(noise, ranks, (count, "seeds"), groups))
     if len(summary.noises) > 1 and ranking.mean_ranks:
         blocks_all = (len(summary.noises), "noise settings")
-        found.append(_strip("all noise settings", dict(ranking.mean_ranks), blocks_all,
+        found.append(strip_of("all noise settings", dict(ranking.mean_ranks), blocks_all,
                             ranking.groups))  # fmt: skip
     return found
 
 
-def _strip(
+def strip_of(
     title: str, ranks: dict[str, float], blocks: tuple[int, str], groups: Groups | None
 ) -> Strip:
+    """Bars where every group is a run of the ranks, letters elsewhere, a note for neither.
+
+    Args:
+        title: Of the strip.
+        ranks: Mean rank by label; their order may differ from the groups', which is by accuracy.
+        blocks: Number and name of the blocks the ranks are means over.
+        groups: Rank groups of the same rows, or None.
+    """
     order = sorted(ranks, key=lambda label: (ranks[label], label))
     ordered = {label: ranks[label] for label in order}
     if groups is None or groups.underpowered:
@@ -175,14 +183,14 @@ def _draw_strip(
     for place, label in enumerate(labels):
         left = place < half
         y = base - (place if left else k - 1 - place) - 0.3
-        rank, look = strip.ranks[label], styles[label]
+        at, look = strip.ranks[label], styles[label]
         edge = 1 - 0.06 * margin if left else k + 0.06 * margin
-        axes.plot([rank, rank, edge], [0, y, y], color=look.colour, lw=0.8)
+        axes.plot([at, at, edge], [0, y, y], color=look.colour, lw=0.8)
         shared = f" ({strip.letters[label]})" if label in strip.letters else ""
-        name = f"{label}{shared}  {rank:.1f}" if left else f"{rank:.1f}  {label}{shared}"
+        name = f"{label}{shared}  {at:.1f}" if left else f"{at:.1f}  {label}{shared}"
         axes.text(edge + (-0.05 if left else 0.05), y, name, ha="right" if left else "left",
                   va="center", fontsize=7.5, color=look.text)  # fmt: skip
-        axes.plot([rank], [0], ls="", color=look.colour, ms=3.2, marker="o", zorder=4)
+        axes.plot([at], [0], ls="", color=look.colour, ms=3.2, marker="o", zorder=4)
     if nemenyi is not None:
         cd = nemenyi_cd(k, count, nemenyi).cd
         axes.annotate("", (1, 1.8), (1 + cd, 1.8),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -39,5 +40,7 @@ def curve(
     if not known.any():
         return None
     found = [mean_interval(v) for v in values[:, known].T]
-    half = [np.nan if m.half_width is None else m.half_width for m in found]
-    return np.flatnonzero(known) + 1.0, np.array([m.mean for m in found]), np.array(half)
+    half = [math.nan if m.half_width is None else m.half_width for m in found]
+    means = np.array([m.mean for m in found], dtype=np.float64)
+    x = np.flatnonzero(known).astype(np.float64) + 1
+    return x, means, np.array(half, dtype=np.float64)

@@ -101,7 +101,7 @@ def _figure(stem: str, summary: Summary, tables: Sequence[Table], reference: str
     extend = "both" if known.size and known.max() > limit else "neither"
     bar = figure.colorbar(image, ax=axes, pad=0.01, fraction=0.025, aspect=30, extend=extend)
     bar.set_label(f"points against {reference}")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     caption = (
         f"Mean difference of test accuracy to {reference}, paired by seed (n = "
         f"{span(min(seeds), max(seeds)) if seeds else 0}), in points. Blue is better, red is "

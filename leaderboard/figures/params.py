@@ -167,8 +167,9 @@ def _panel(
                   ls=(0, (4, 1.5)) if hollow else "-",
                   markerfacecolor="white" if hollow else colour)  # fmt: skip
         if half and all(h is not None for h in half):
-            ends = [(m - (h or 0), m + (h or 0)) for m, h in zip(mean, half, strict=True)]
-            axes.fill_between(x, *zip(*ends, strict=True), color=colour, alpha=0.1, lw=0)
+            low = [m - (h or 0.0) for m, h in zip(mean, half, strict=True)]
+            high = [m + (h or 0.0) for m, h in zip(mean, half, strict=True)]
+            axes.fill_between(x, low, high, color=colour, alpha=0.1, lw=0)
         without = filled(table.series, base, cell) if base in table.series else None
         if SUFFIX in sweep.method and without:
             axes.axhline(sum(without) / len(without), color=darker(colour), ls=":", lw=1.2,

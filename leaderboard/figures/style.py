@@ -57,7 +57,8 @@ def house() -> Iterator[None]:
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_RC)
+        for name, value in _RC.items():
+            matplotlib.rcParams[name] = value
         yield
 
 
@@ -126,6 +127,10 @@ def finish(figure: Figure, stem: str, title: str, caption: str, right: float = 0
     engine.set(rect=rect, w_pad=0.04, h_pad=0.04)  # type: ignore[call-arg]
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # positions stand: saving does not lay out again
+    for axes in figure.axes:  # the solver's last digits depend on addresses in memory
+        place = axes.get_position(original=True).bounds
+        axes.set_position((round(place[0], 5), round(place[1], 5),
+                           round(place[2], 5), round(place[3], 5)))  # fmt: skip
     return Drawn(stem, title, caption, figure)
 
 

@@ -75,7 +75,7 @@ def _figure(stem: str, summary: Summary, labels: Sequence[str]) -> Drawn:
         spine.set_visible(False)
     bar = figure.colorbar(image, ax=axes, pad=0.01, fraction=0.025, aspect=30)
     bar.set_label("P(row beats column)")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     seeds = sum(len(v) for v in summary.series[labels[0]].values.values())
     caption = (
         f"Rows complete in every table, best mean first, over {cells} cells and {seeds} runs each. "
