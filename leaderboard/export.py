@@ -36,8 +36,20 @@ def board_json(board: Board) -> dict[str, Any]:
 
 
 def dumps(content: Mapping[str, Any]) -> str:
-    """Sorted, indented JSON that ends in a line break."""
-    return json.dumps(content, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    """JSON with sorted names, one line per top-level item and per table, ends in a line break."""
+    lines = []
+    for name in sorted(content):
+        value = content[name]
+        if isinstance(value, list) and value:
+            items = ",\n".join(map(_compact, value))
+            lines.append(f"{_compact(name)}: [\n{items}\n]")
+        else:
+            lines.append(f"{_compact(name)}: {_compact(value)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
 
 
 def finite(value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
+from prunebench.leaderboard.aggregate import FULL
 from prunebench.leaderboard.footers import (
     board_lines,
     module_lines,
@@ -15,6 +16,7 @@ from prunebench.leaderboard.footers import (
 from prunebench.leaderboard.inference.summary import Modules
 from prunebench.leaderboard.labels import decimals
 from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.stats import Member
 from prunebench.leaderboard.tables import Board, Cell, Row, Summary, Table
 from prunebench.leaderboard.text import (
     has_diagnostics,
@@ -36,7 +38,7 @@ CAPTION = (
     "to full training over the same seeds; ± half-width of the 95 % t interval over seeds (3 or "
     "more). ‡ holds diverged runs, counted with their value (chance where they have none); "
     "≈ realised ratio more than 2 points off the nominal one; - missing; n = seeds per noise "
-    "setting; W/T/L = cells won, tied and lost against full training; compute = share of training "
+    "setting; W/T/L = cells won, tied and lost against the reference row; compute = share of training "
     "saved when a forward-only pass counts a third; time = training time over full training's."
 )
 
@@ -133,12 +135,12 @@ def _accuracy(table: Table, row: Row, place: int, digits: int) -> str:
 def _difference(table: Table, row: Row, digits: int) -> str:
     ranking = table.tests.ranking
     found = ranking.reference.get(row.label) if ranking else None
-    if row.difference is None or found is None:
-        return number(row.difference, digits, signed=True)
+    if found is None:  # the reference itself, or a row that is not complete
+        return "-"
     lossless = table.tests.lossless
     shown = lossless is not None and row.label in lossless.family.rejected
     return ("≥ " if shown else "") + interval(
-        row.difference, found.pooled.low, found.pooled.high, digits
+        found.pooled.mean, found.pooled.low, found.pooled.high, digits
     )
 
 
@@ -151,8 +153,17 @@ def _grid(table: Table, rows: Sequence[Row]) -> str:
     ranking = table.tests.ranking
     groups = ranking.groups if ranking else None
     lettered = groups is not None and not groups.underpowered
-    head = ["method", *table.noises, "mean difference [95 %]", "W/T/L"]
-    head += ["group"] * lettered + ["ratio", "compute"] + ["time"] * timed + ["n", "rank"]
+    reference = table.tests.marks.reference if table.tests.marks else FULL
+    difference = "mean difference" if reference == FULL else f"difference to {reference}"
+    head = ["method", *table.noises, f"{difference} [95 %]", "W/T/L"]
+    ranked = bool(ranking and ranking.mean_ranks)
+    head += (
+        ["group"] * lettered
+        + ["mean rank"] * ranked
+        + ["ratio", "compute"]
+        + ["time"] * timed
+        + ["n", "rank"]
+    )
     head += ["clean labels"] * clean + ["missing"] * lacking
     body = [
         [
@@ -161,6 +172,7 @@ def _grid(table: Table, rows: Sequence[Row]) -> str:
             _difference(table, row, digits),
             record_of(ranking.reference.get(row.label) if ranking else None),
             *([groups.letters_of(row.label) or "-"] if lettered and groups else []),
+            *[number(ranking.mean_ranks.get(row.label) if ranking else None, 1)] * ranked,
             realised(row),
             number(row.compute, 2),
             *[time(row)] * timed,
@@ -232,9 +244,9 @@ def _modules(found: Modules) -> str:
         body.append([
             escape(name),
             interval(c.pooled.mean, c.pooled.low, c.pooled.high, 2),
-            p_text(pooled.p),
-            p_text(pooled.adjusted) + ("\\*" if pooled.rejected else ""),
-            p_text(cluster.adjusted) + ("\\*" if cluster.rejected else ""),
+            _tested(pooled, pooled.p, 0.0),
+            _tested(pooled, pooled.adjusted, c.pooled.mean),
+            _tested(cluster, cluster.adjusted, c.cluster.mean),
             record_of(c),
             str(c.equivalent),
             number(c.improvement, 2),
@@ -244,6 +256,14 @@ def _modules(found: Modules) -> str:
     head = ["pair", "difference [95 %]", "p", "p, Holm", "p over settings, Holm", "W/T/L",
             "cells within ROPE", "P(better)", "better/same/worse"]  # fmt: skip
     return pipe(head, body)
+
+
+def _tested(member: Member, p: float | None, direction: float) -> str:
+    """A p-value with the sign of what it supports, or why there is none."""
+    if member.refused:
+        return member.refused.partition(":")[0]
+    mark = "\\*" if direction > 0 else "†"
+    return p_text(p) + (mark if member.rejected and direction else "")
 
 
 def pipe(head: Sequence[str], body: Sequence[Sequence[str]], text_columns: int = 0) -> str:

@@ -18,10 +18,11 @@ from prunebench.leaderboard.stats import (
     ImanDavenport,
     SignFlip,
     bayes_signed_rank,
+    f_form,
     family,
     friedman,
-    iman_davenport,
 )
+from prunebench.leaderboard.stats.ranks import block_ranks
 from prunebench.leaderboard.stats.signflip import MAX_EXACT_UNITS, flip_p, floor_of, unit_sums
 
 SUFFIX = "+align"
@@ -50,7 +51,11 @@ class Ranking:
 
 
 def ranking(
-    rows: Sequence[Series], reference: Series | None, settings: Settings, name: str
+    rows: Sequence[Series],
+    reference: Series | None,
+    settings: Settings,
+    name: str,
+    omnibus: bool = True,
 ) -> Ranking | None:
     """Ranks rows that are complete on the same runs; None for no row.
 
@@ -59,6 +64,7 @@ def ranking(
         reference: Row of reference, or None where it is missing.
         settings: The protocol.
         name: Of the letters' family.
+        omnibus: Whether Friedman's test is wanted beside the mean ranks.
     """
     if not rows:
         return None
@@ -66,16 +72,15 @@ def ranking(
     means = table.cell_means.mean(axis=1)
     order = sorted(range(len(rows)), key=lambda i: (-round(float(means[i]), 9), rows[i].label))
     blocks = table.cluster_means.T
-    tested = min(blocks.shape) >= 2
-    found = friedman(blocks) if tested else None
-    ranks = found.mean_ranks if found else ()
+    found = friedman(blocks) if omnibus and min(blocks.shape) >= 2 else None
+    ranks = block_ranks(blocks).mean(axis=0).tolist() if min(blocks.shape) >= 2 else []
     against = _against(rows, reference, table, settings) if reference is not None else {}
     return Ranking(
         labels=tuple(rows[i].label for i in order),
         means={row.label: float(m) for row, m in zip(rows, means, strict=True)},
         mean_ranks={row.label: r for row, r in zip(rows, ranks, strict=False)},
         friedman=found,
-        iman_davenport=iman_davenport(blocks) if tested else None,
+        iman_davenport=f_form(found) if found else None,
         groups=rank_groups(rows, settings, name),
         reference=against,
     )

@@ -54,7 +54,7 @@ def table_tests(
     baseline = next((row for row in complete if row.label == full), None)
     losing = [row for row in complete if row.label != full]
     return Tests(
-        ranking=ranking(complete, whole, settings, f"letters, {name}"),
+        ranking=ranking(complete, whole, settings, f"letters, {name}", omnibus=False),
         marks=cell_marks(others, reference, settings, f"cells against {reference.label}, {name}")
         if reference
         else None,

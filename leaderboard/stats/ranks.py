@@ -102,13 +102,19 @@ def friedman(
         ValueError: As :func:`block_ranks`.
     """
     ranks = block_ranks(table, higher_is_better, decimals)
+    return _chi_squared(ranks, np.random.default_rng(seed))
+
+
+def _chi_squared(ranks: NDArray[np.float64], rng: np.random.Generator | None) -> Friedman:
+    """Friedman's test of ranks; without a generator nothing is shuffled."""
     n, k = ranks.shape
     spread = ((ranks - (k + 1) / 2) ** 2).sum()  # N k (k^2 - 1) / 12 without ties
     statistic = 0.0
     p_permutation = 1.0
     if spread > 0:
         statistic = _between(ranks.sum(axis=0), n) * (k - 1) / float(spread)
-        p_permutation = _shuffled(ranks, np.random.default_rng(seed))
+        if rng is not None and (n < 10 or k < 4):
+            p_permutation = _shuffled(ranks, rng)
     return Friedman(
         blocks=n,
         methods=k,
@@ -117,7 +123,7 @@ def friedman(
         df=k - 1,
         p=float(special.chdtrc(k - 1, statistic)),
         kendall_w=statistic / (n * (k - 1)),
-        p_permutation=p_permutation if n < 10 or k < 4 else None,
+        p_permutation=p_permutation if rng is not None and (n < 10 or k < 4) else None,
     )
 
 
@@ -129,7 +135,12 @@ def iman_davenport(
     Raises:
         ValueError: As :func:`block_ranks`.
     """
-    found = friedman(table, higher_is_better, decimals)
+    ranks = block_ranks(table, higher_is_better, decimals)
+    return f_form(_chi_squared(ranks, None))
+
+
+def f_form(found: Friedman) -> ImanDavenport:
+    """Iman and Davenport's form of a Friedman test that was made already."""
     n, df = found.blocks, found.df
     room = n * df - found.statistic
     value = math.inf if room <= 1e-12 * n * df else (n - 1) * found.statistic / room

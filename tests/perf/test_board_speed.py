@@ -23,7 +23,7 @@ pytestmark = pytest.mark.perf
 
 NOISES = ("clean", "symmetric:0.2", "symmetric:0.5", "symmetric:0.8", "asymmetric:0.2",
           "asymmetric:0.4", "pairflip:0.45")  # fmt: skip
-METHODS = tuple(f"method-{i}" for i in range(18)) + ("infobatch", "infobatch+align")
+METHODS = (*(f"method-{i}" for i in range(18)), "infobatch", "infobatch+align")
 #: Records of one data set: 7 noises x 5 seeds x (20 methods x 3 ratios + full training).
 PER_DATASET = 7 * 5 * 61
 
