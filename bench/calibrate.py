@@ -124,6 +124,7 @@ def _mean(rows: list[dict[str, Any]]) -> Rates:
         train_s=mean("train_s"),
         epoch_s=mean("epoch_s"),
         eval_s=mean("eval_s"),
+        strong_s=mean("strong_s"),
         cell_s=mean("cell_s"),
         load_s=max(row["load_s"] for row in rows),
         rough=any(row["rough"] for row in rows),

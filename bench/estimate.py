@@ -239,9 +239,9 @@ def _of(raw: RawData) -> Outline:
 
 
 def _seconds(cost: Cost, rates: Rates) -> float:
-    """The self-supervised encoder's views count as trained samples."""
     return (
-        (cost.trained + cost.ssl_trained) * rates.train_s
+        cost.trained * rates.train_s
+        + cost.ssl_trained * (rates.train_s + rates.strong_s)
         + cost.epochs * rates.epoch_s
         + cost.forward * rates.eval_s
         + rates.cell_s

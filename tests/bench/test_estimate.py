@@ -23,7 +23,7 @@ from support.cells import small_cell
 from support.command import prunebench
 
 DIGITS = Outline(1347, 450, (1, 8, 8), 10)
-RATES = Rates(train_s=1e-3, epoch_s=0.0, eval_s=1e-4, cell_s=0.5, load_s=2.0)
+RATES = Rates(train_s=1e-3, epoch_s=0.0, eval_s=1e-4, strong_s=1e-4, cell_s=0.5, load_s=2.0)
 
 
 def fixed(kinds, running, cells):

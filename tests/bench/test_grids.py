@@ -1,8 +1,10 @@
 """The shipped grids: every one reads, and its cells are those of the paper's table or figure."""
 
+import re
 import tomllib
 from collections import Counter
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -197,3 +199,18 @@ def test_every_method_of_the_starter_is_in_it(grids):
     assert set(product(used, (0, 1, 2))) == {
         (c.spec.method.name, c.spec.seed) for c in grids["starter-digits"]
     }
+
+
+def test_the_guide_lists_every_grid_of_the_paper_with_its_cells(grids):
+    guide = Path(__file__).parents[2] / "docs" / "grids.md"
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \|.*\| ([\d,]+) \|$", guide.read_text(), re.MULTILINE)
+    told = {name: int(count.replace(",", "")) for name, count in rows}
+    assert set(CELLS) <= set(told)
+    assert told == {name: len(grids[name]) for name in told}
+
+
+def test_the_guide_s_example_expands_to_what_it_says(tmp_path):
+    guide = (Path(__file__).parents[2] / "docs" / "grids.md").read_text()
+    path = tmp_path / "mine.toml"
+    path.write_text(guide.partition("```toml\n")[2].partition("```")[0])
+    assert f"= {len(expand(*read_grid(path), {}))} cells" in guide
