@@ -60,8 +60,9 @@ def _figure(stem: str, summary: Summary, kinds: dict[str, str]) -> Drawn:
     ticks = list(summary.ratios)
     for axes in grid[-1]:
         axes.set_xticks(ticks, [f"{ratio:g}" for ratio in ticks])
-        axes.set_xlabel("share of training saved")
     cells = [(noise, ratio) for noise in summary.noises for ratio in summary.ratios]
+    for axes in grid[-1] if len(summary.noises) <= 3 else [grid[-1, len(summary.noises) // 2]]:
+        axes.set_xlabel("share of training saved")
     gone = lacking(summary.series, cells)
     caption = (
         f"Final-epoch test accuracy, mean over n = {span(min(seeds), max(seeds))} seeds; bands are "

@@ -23,7 +23,7 @@ GREY, PALE, INK = "#767676", "#D9D9D9", "#222222"
 WIDTH = 10.0  # inches
 DPI = 120  # 1200 pixels
 
-_RC: dict[str, Any] = {
+_RC: Any = {
     "font.family": "DejaVu Sans", "font.size": 8.5, "axes.titlesize": 9, "axes.labelsize": 8.5,
     "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY,
@@ -57,8 +57,7 @@ def house() -> Iterator[None]:
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        for name, value in _RC.items():
-            matplotlib.rcParams[name] = value
+        matplotlib.rcParams.update(_RC)
         yield
 
 

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from factory import grid, record
 
+from support.command import prunebench
+
 pytest.importorskip("matplotlib")
 
 from prunebench.errors import InputError
@@ -449,18 +451,18 @@ def test_what_the_data_cannot_give_is_named_with_its_reason() -> None:
 def test_same_records_same_bytes(records: list[Record]) -> None:
     import matplotlib
 
-    names = ("accuracy-by-ratio", "accuracy-by-cost")
+    names = ("accuracy-by-cost",)
     first = gallery(Material(build(records)), names).files
     shuffled = list(records)
     random.Random(1).shuffle(shuffled)
     with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "none", "lines.linewidth": 9}):
         assert gallery(Material(build(shuffled)), names).files == first
         assert matplotlib.rcParams["font.size"] == 30
-    svg = first["figures/accuracy-by-ratio-digits.svg"]
+    svg = first["figures/accuracy-by-cost-digits.svg"]
     assert b"<dc:date>" not in svg
     assert b"Matplotlib" not in svg
-    assert b"<dc:title>digits: accuracy against ratio</dc:title>" in svg
-    png = first["figures/accuracy-by-ratio-digits.png"]
+    assert b"<dc:title>digits: accuracy against cost</dc:title>" in svg
+    png = first["figures/accuracy-by-cost-digits.png"]
     assert struct.unpack(">I", png[16:20])[0] == 1200
     assert b"Software" not in png
 
@@ -504,6 +506,48 @@ def test_names_are_moved_apart_as_little_as_can_be() -> None:
 def test_a_collapsed_row_does_not_flatten_a_panel() -> None:
     assert panel_floor([95.0, 94.0, 93.5, 12.0]) == 93.5
     assert panel_floor([95.0, 80.0, 60.0]) == 60.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for r in grid(("full", "random"), ("clean",), (0,)):
+        r.save(tmp_path / "run" / "records")
+    return tmp_path / "run"
+
+
+def test_the_command_draws_where_it_is_asked(folder: Path, tmp_path: Path) -> None:
+    said = prunebench("leaderboard", folder, "--out", tmp_path / "plain")
+    assert said.code == 0, said.err
+    assert not (tmp_path / "plain" / "figures").exists()
+    said = prunebench("leaderboard", folder, "--figures")
+    assert said.code == 0, said.err
+    drawn = sorted(p.name for p in (folder / "leaderboard" / "figures").iterdir())
+    assert {"differences-digits.svg", "differences-digits.png", "figures.md"} <= set(drawn)
+    assert "no figure accuracy-by-ratio-digits: one ratio only (0.5)\n" in said.err
+    said = prunebench("leaderboard", folder, "--publish", tmp_path / "out")
+    assert said.code == 0, said.err
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "![differences digits](figures/differences-digits.svg)" in page
+    assert "(figures/figures.md)" in page
+    said = prunebench("leaderboard", folder, "--publish", tmp_path / "bare", "--no-figures")
+    assert said.code == 0, said.err
+    assert not (tmp_path / "bare" / "figures").exists()
+
+
+def test_without_matplotlib_only_a_request_fails(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prunebench.leaderboard import figures
+
+    for module in (figures, style_module):
+        monkeypatch.setattr(module, "available", lambda: False)
+    said = prunebench("leaderboard", folder, "--publish", tmp_path / "out")
+    assert said.code == 0, said.err
+    assert "no figures: matplotlib is not installed" in said.err
+    assert not (tmp_path / "out" / "figures").exists()
+    said = prunebench("leaderboard", folder, "--figures")
+    assert said.code == 2
+    assert "pip install 'prunebench[plots]'" in said.err
 
 
 def test_every_figure_has_one_entry() -> None:
