@@ -239,6 +239,10 @@ def test_losses_of_chosen_epochs_are_stored(run):
         assert stored["epoch"].tolist() == [1, 3]
         assert stored["loss"].shape == (2, record.ledger["num_samples"])
         seen = np.isfinite(stored["loss"]).mean(axis=1)
+        wrong = stored["wrong"]
+    assert wrong.shape == (record.ledger["num_samples"],)
+    assert wrong.mean() == pytest.approx(record.info["noise_rate"], abs=1e-6)
+    assert 0 < wrong.mean() < 1
     assert seen[0] == pytest.approx(0.5, abs=0.01)
     assert seen[1] > seen[0]
 
