@@ -89,7 +89,7 @@ def side_names(
     labels = sorted(ends)
     to_share = axes.transData + axes.transAxes.inverted()
     shares = [float(to_share.transform((ends[x][0], max(ends[x][1], low)))[1]) for x in labels]
-    places = spread(shares, 1.3 * size / height, -0.04, 1.04)
+    places = spread(shares, 1.3 * size / height, 0.0, 1.0)
     for label, place in zip(labels, places, strict=True):
         x, y = ends[label]
         text = axes.annotate(
