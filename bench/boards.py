@@ -15,6 +15,7 @@ from prunebench.leaderboard.export import board_json, dumps
 from prunebench.leaderboard.html import render_html
 from prunebench.leaderboard.latex import render_latex
 from prunebench.leaderboard.markdown import render_markdown
+from prunebench.leaderboard.published_numbers import Printed
 from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.tables import Board
 from prunebench.leaderboard.tabular import render_csv
@@ -76,7 +77,11 @@ def gather(sources: Sequence[Path], strict: bool = False) -> list[Record]:
     return [found[key][0] for key in sorted(found)]
 
 
-def make_board(records: Sequence[Record], settings: Settings | None = None) -> Board:
+def make_board(
+    records: Sequence[Record],
+    settings: Settings | None = None,
+    printed: Sequence[Printed] = (),
+) -> Board:
     """Builds a board; no records are an error.
 
     Raises:
@@ -84,7 +89,7 @@ def make_board(records: Sequence[Record], settings: Settings | None = None) -> B
     """
     if not records:
         raise InputError("no records", where="leaderboard", accepted="a folder with finished runs")
-    return build(records, settings)
+    return build(records, settings, printed)
 
 
 def texts(board: Board) -> dict[str, str]:

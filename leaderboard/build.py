@@ -9,11 +9,13 @@ from dataclasses import replace
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.aggregate import FULL, WITH_REFERENCE, Run, collect
+from prunebench.leaderboard.copied import copied_rows
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.inference.summary import modules, ranking
 from prunebench.leaderboard.inference.table import table_tests
 from prunebench.leaderboard.labels import RowId, kind_of, noise_order, row_id, row_labels
 from prunebench.leaderboard.protocol import Protocol, protocols
+from prunebench.leaderboard.published_numbers import Printed
 from prunebench.leaderboard.rows import Slot, Slots, make_row, place, ranked_rows, values_of
 from prunebench.leaderboard.sensitivity import diverged_as_chance
 from prunebench.leaderboard.settings import Settings
@@ -21,7 +23,11 @@ from prunebench.leaderboard.tables import Board, Row, Summary, Table
 from prunebench.record import Record
 
 
-def build(records: Iterable[Record], settings: Settings | None = None) -> Board:
+def build(
+    records: Iterable[Record],
+    settings: Settings | None = None,
+    printed: Sequence[Printed] = (),
+) -> Board:
     """Builds one table per (data set, criterion, ratio), and a summary per (data set, criterion).
 
     The (noise, seed) cells of a table are those of its methods at that ratio; full training and
@@ -32,6 +38,7 @@ def build(records: Iterable[Record], settings: Settings | None = None) -> Board:
     Args:
         records: Any records; the settings' filters and the roles leave some out.
         settings: The protocol; None for the default one.
+        printed: Numbers of a paper, copied beside the tables that they belong to.
 
     Raises:
         InputError: Nothing to show, mixed protocols, or two runs for one cell.
@@ -52,7 +59,9 @@ def build(records: Iterable[Record], settings: Settings | None = None) -> Board:
         by_board[run.board].append(run)
     for name in sorted(compared):
         for ratio in _ratios(by_board[name]):
-            tables.append(_table(by_board[name], ratio, protocol[name], used, settings))
+            table = _table(by_board[name], ratio, protocol[name], used, settings)
+            rows = copied_rows(printed, name, ratio, table.noises)
+            tables.append(replace(table, copied=rows))
     counts = Counter(dict(collected.excluded))
     if len(used) < len(runs):
         counts["outside every table's cells"] = len(runs) - len(used)

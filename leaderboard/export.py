@@ -86,6 +86,7 @@ def _table(table: Table) -> dict[str, Any]:
         "lossless": None if tests.lossless is None else {
             "margin": tests.lossless.margin, "family": _family(tests.lossless.family)},
         "notes": list(table.notes),
+        "copied": [asdict(row) for row in table.copied],
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from prunebench.leaderboard.copied import ABOUT
 from prunebench.leaderboard.footers import (
     board_lines,
     module_lines,
@@ -41,6 +42,8 @@ class Section:
         grid: The table; None without a row.
         notes: Lines below it.
         extra: A further table, folded away.
+        copied: A paper's rows: label and cells.
+        noises: Columns of those.
     """
 
     id: str
@@ -51,6 +54,8 @@ class Section:
     grid: Grid | None
     notes: tuple[str, ...]
     extra: Grid | None = None
+    copied: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    noises: tuple[str, ...] = ()
 
 
 def render_html(board: Board) -> str:
@@ -75,6 +80,7 @@ def render_html(board: Board) -> str:
         ratios=sorted({table.ratio for table in board.tables}),
         boards=sections,
         tips=tips.content,
+        about_copied=ABOUT,
         kinds={row.kind for t in board.tables for row in (*t.rows, *t.incomplete)}
         | {"incomplete" for t in board.tables if t.incomplete},
         style=Markup(style),
@@ -111,6 +117,8 @@ def _table(board: Board, table: Table, anchor: str, noises: Sequence[str], tips:
         grid=table_grid(table, board.settings, noises, tips),
         notes=tuple(table_lines(table)),
         extra=diagnostics_grid(table, noises),
+        copied=tuple((row.label, tuple(row.texts())) for row in table.copied),
+        noises=table.noises,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from prunebench.leaderboard.aggregate import FULL
+from prunebench.leaderboard.copied import ABOUT
 from prunebench.leaderboard.footers import (
     board_lines,
     module_lines,
@@ -38,8 +39,9 @@ CAPTION = (
     "to full training over the same seeds; ± half-width of the 95 % t interval over seeds (3 or "
     "more). ‡ holds diverged runs, counted with their value (chance where they have none); "
     "≈ realised ratio more than 2 points off the nominal one; - missing; n = seeds per noise "
-    "setting; W/T/L = cells won, tied and lost against the reference row; compute = share of training "
-    "saved when a forward-only pass counts a third; time = training time over full training's."
+    "setting; W/T/L = cells won, tied and lost against the reference row; compute = share of "
+    "training saved when a forward-only pass counts a third; time = training time over full "
+    "training's."
 )
 
 
@@ -60,6 +62,9 @@ def render_markdown(board: Board) -> str:
         if table.incomplete:
             lines += ["", "Incomplete rows, not ranked:", "", _grid(table, table.incomplete)]
         lines += ["", *_bullets(table_lines(table))]
+        if table.copied:
+            body = [[f"*{escape(row.label)}*", *row.texts()] for row in table.copied]
+            lines += ["", f"{ABOUT}.", "", pipe(["printed", *table.noises], body)]
         diagnostics = _diagnostics(table)
         if diagnostics:
             lines += ["", "Diagnostics: noise rate among the kept samples in percent / AUROC of "

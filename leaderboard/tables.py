@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from prunebench.leaderboard.aggregate import Run
+from prunebench.leaderboard.copied import Copied
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.inference.summary import Modules, Ranking
 from prunebench.leaderboard.inference.table import Tests
@@ -104,6 +105,7 @@ class Table:
     series: Mapping[str, Series]
     tests: Tests
     notes: tuple[str, ...] = ()
+    copied: tuple[Copied, ...] = ()
     runs: Mapping[str, Mapping[tuple[str, int], Run]] = field(default_factory=dict)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from prunebench.leaderboard.inference.compare import Comparison
+from typing import TYPE_CHECKING
+
 from prunebench.leaderboard.stats import MeanInterval
-from prunebench.leaderboard.tables import Cell, Row
+
+if TYPE_CHECKING:  # tables use this module
+    from prunebench.leaderboard.inference.compare import Comparison
+    from prunebench.leaderboard.tables import Cell, Row
 
 #: Realised ratio this far off the nominal one is flagged.
 OFF_RATIO = 0.02

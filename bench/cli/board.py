@@ -75,11 +75,18 @@ def leaderboard() -> None:
     default=None,
     help="Draw figures/*.svg and .png (default: with --publish only; needs prunebench[plots]).",
 )
+@click.option(
+    "--copy-from-paper",
+    "paper",
+    type=click.Choice(["alignprune"]),
+    default=None,
+    help="Show a paper's printed numbers beside ours: unpaired, not ranked.",
+)
 @click.option("--nemenyi", is_flag=True, help="Nemenyi's distance in critical-difference figures.")
 @click.option("--json", "as_json", is_flag=True, help="Print the written paths as JSON.")
 def render(
     results: tuple[str, ...], out: str | None, protocol: str | None, publish: str | None,
-    uri: str | None, figures: bool | None, nemenyi: bool, as_json: bool,
+    uri: str | None, figures: bool | None, paper: str | None, nemenyi: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Render leaderboard.md, .html, .json, .csv and .tex from records.
 
@@ -89,6 +96,7 @@ def render(
     """
     from prunebench.bench.boards import gather, make_board, texts, write_files
     from prunebench.leaderboard.publish import publication
+    from prunebench.leaderboard.published_numbers import read_published
 
     settings = _settings(protocol)
     if (uri is None) == (not results):
@@ -101,12 +109,17 @@ def render(
         from prunebench.bench.tracking.read import mirrored_records
 
         records = mirrored_records(uri)
-    board = make_board(records, settings)
+    printed = read_published() if paper else []
+    board = make_board(records, settings, printed)
     files = {name: text.encode() for name, text in texts(board).items()}
     files |= _figures(board, folders, figures, bool(publish), nemenyi)
     if publish:
         command = shlex.join(["prunebench", "leaderboard", "records.jsonl.gz",
-                              *(["--protocol", "protocol.toml"] if protocol else [])])  # fmt: skip
+                              *(["--protocol", "protocol.toml"] if protocol else []),
+                              *(["--copy-from-paper", paper] if paper else []),
+                              "--no-figures", "--publish", "."])  # fmt: skip
+        if figures is False:
+            files |= _standing(Path(publish))
         extra = {"protocol.toml": Path(protocol).read_bytes()} if protocol else {}
         paths = write_files(Path(publish), publication(board, files, records, command, extra))
     else:
@@ -119,6 +132,12 @@ def render(
         return
     print(files["leaderboard.md"].decode())
     print("\n".join(f"wrote {path}" for path in paths), file=sys.stderr)
+
+
+def _standing(folder: Path) -> dict[str, bytes]:
+    """Figures that a publication has already; those of artifacts cannot be drawn from records."""
+    return {f"figures/{path.name}": path.read_bytes()
+            for path in sorted((folder / "figures").glob("*")) if path.is_file()}  # fmt: skip
 
 
 def _figures(

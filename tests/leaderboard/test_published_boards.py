@@ -1,0 +1,36 @@
+"""The leaderboards in docs are what their records say, byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prunebench.bench.boards import gather, make_board, texts
+from prunebench.leaderboard.audit import audit
+from prunebench.leaderboard.published_numbers import read_published
+from prunebench.leaderboard.settings import Settings, read_settings
+
+BOARDS = sorted(Path(__file__).parents[2].glob("docs/leaderboards/*/records.jsonl.gz"))
+
+
+def test_there_are_some() -> None:
+    assert BOARDS
+
+
+@pytest.mark.parametrize("records", BOARDS, ids=lambda path: path.parent.name)
+def test_rendering_again_gives_the_same_bytes(records: Path) -> None:
+    folder = records.parent
+    protocol = folder / "protocol.toml"
+    settings = read_settings(protocol) if protocol.is_file() else Settings()
+    found = gather([records])
+    assert [f for f in audit(found) if f.level == "error"] == []
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    printed = read_published() if "--copy-from-paper" in page else []
+    board = make_board(found, settings, printed)
+    for name, text in texts(board).items():
+        assert (folder / name).read_text(encoding="utf-8") == text, f"{folder.name}/{name} is stale"
+    assert f"Digest of the records: `{board.digest}`" in page
+    assert texts(board)["leaderboard.md"].partition("\n\n")[2].strip() in page
+    for picture in folder.glob("figures/*.svg"):
+        assert f"(figures/{picture.name})" in page
