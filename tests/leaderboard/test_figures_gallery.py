@@ -1,0 +1,159 @@
+"""Files, bytes, omissions, looks, and the command."""
+
+from __future__ import annotations
+
+import random
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawing import METHODS, kinded
+from factory import grid
+
+from support.command import prunebench
+
+pytest.importorskip("matplotlib")
+
+from prunebench.errors import InputError
+from prunebench.leaderboard.build import build
+from prunebench.leaderboard.figures import Material, gallery
+from prunebench.leaderboard.figures import style as style_module
+from prunebench.leaderboard.figures.looks import chunks, looks
+from prunebench.leaderboard.figures.names import panel_floor, spread
+from prunebench.leaderboard.figures.registry import FIGURES
+from prunebench.record import Record
+
+
+@pytest.fixture(scope="module")
+def records() -> list[Record]:
+    return kinded(grid(METHODS, ratios=(0.3, 0.5)))
+
+
+@pytest.fixture(scope="module")
+def material(records: list[Record]) -> Material:
+    return Material(build(records))
+
+
+def test_what_the_data_cannot_give_is_named_with_its_reason() -> None:
+    board = build(grid(("full", "infobatch")))
+    found = gallery(Material(board), forms=("svg",))
+    reasons = {omitted.stem: omitted.reason for omitted in found.omitted}
+    assert reasons["accuracy-by-ratio-digits"] == "one ratio only (0.5)"
+    assert "--record-losses" in reasons["loss-distribution"]
+    assert "no base method" in reasons["pairs-digits"]
+    assert "classes.csv" in reasons["class-kept-share-digits-0.5"]
+    assert "no record holds" in reasons["worst-class-digits-0.5"]
+    index = found.files["figures/figures.md"].decode()
+    assert all(f"- `{stem}`: {reason}" in index for stem, reason in reasons.items())
+    drawn = {name.split("/")[1] for name in found.files if name.endswith(".svg")}
+    assert drawn
+    assert all(f"]({name})" in index for name in drawn)
+    assert set(reasons).isdisjoint(name.removesuffix(".svg") for name in drawn)
+
+
+def test_same_records_same_bytes(records: list[Record]) -> None:
+    import matplotlib
+
+    names = ("accuracy-by-cost",)
+    first = gallery(Material(build(records)), names).files
+    shuffled = list(records)
+    random.Random(1).shuffle(shuffled)
+    with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "none", "lines.linewidth": 9}):
+        assert gallery(Material(build(shuffled)), names).files == first
+        assert matplotlib.rcParams["font.size"] == 30
+    svg = first["figures/accuracy-by-cost-digits.svg"]
+    assert b"<dc:date>" not in svg
+    assert b"Matplotlib" not in svg
+    assert b"<dc:title>digits: accuracy against cost</dc:title>" in svg
+    png = first["figures/accuracy-by-cost-digits.png"]
+    assert struct.unpack(">I", png[16:20])[0] == 1200
+    assert b"Software" not in png
+
+
+def test_unknown_figures_and_no_matplotlib_are_refused(
+    material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match="no figure 'wins-matrix'"):
+        gallery(material, ["wins-matrix"])
+    monkeypatch.setattr(style_module, "available", lambda: False)
+    with pytest.raises(InputError, match="matplotlib is not installed"):
+        gallery(material)
+
+
+def test_looks_are_told_apart_and_do_not_depend_on_results() -> None:
+    static = [f"m{i:02}" for i in range(12)]
+    kinds = dict.fromkeys(static, "static") | {
+        "ies": "dynamic", "ies+align": "dynamic", "seta": "dynamic", "full": "full",
+        "short-full": "control", "oracle-clean": "oracle",
+    }  # fmt: skip
+    found = chunks(kinds)
+    assert [c.title for c in found] == ["static, m00 to m05", "static, m06 to m11", "dynamic",
+                                        "controls"]  # fmt: skip
+    styles = looks(kinds)
+    assert set(styles) == set(kinds)
+    plain = [x for x in kinds if "+align" not in x and x != "full"]
+    assert len({(styles[x].colour, styles[x].marker) for x in plain}) == len(plain)
+    assert styles["ies"].colour == styles["ies+align"].colour
+    assert (styles["ies"].filled, styles["ies+align"].filled) == (False, True)
+    assert styles == looks(dict(reversed(kinds.items())))
+
+
+def test_names_are_moved_apart_as_little_as_can_be() -> None:
+    assert spread([0.1, 0.5, 0.9], 0.1, 0.0, 1.0) == pytest.approx([0.1, 0.5, 0.9])
+    assert spread([0.5, 0.5], 0.1, 0.0, 1.0) == pytest.approx([0.45, 0.55])
+    assert spread([0.99, 1.0, 0.2], 0.1, 0.0, 1.0) == pytest.approx([0.9, 1.0, 0.2])
+    crowded = spread([1.0] * 11, 0.5, 0.0, 1.0)
+    assert crowded == pytest.approx(np.linspace(0, 1, 11).tolist())
+
+
+def test_a_collapsed_row_does_not_flatten_a_panel() -> None:
+    assert panel_floor([95.0, 94.0, 93.5, 12.0]) == 93.5
+    assert panel_floor([95.0, 80.0, 60.0]) == 60.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for r in grid(("full", "random"), ("clean",), (0,)):
+        r.save(tmp_path / "run" / "records")
+    return tmp_path / "run"
+
+
+def test_the_command_draws_where_it_is_asked(folder: Path, tmp_path: Path) -> None:
+    said = prunebench("leaderboard", folder, "--out", tmp_path / "plain")
+    assert said.code == 0, said.err
+    assert not (tmp_path / "plain" / "figures").exists()
+    said = prunebench("leaderboard", folder, "--figures")
+    assert said.code == 0, said.err
+    drawn = sorted(p.name for p in (folder / "leaderboard" / "figures").iterdir())
+    assert {"differences-digits.svg", "differences-digits.png", "figures.md"} <= set(drawn)
+    assert "no figure accuracy-by-ratio-digits: one ratio only (0.5)\n" in said.err
+    said = prunebench("leaderboard", folder, "--publish", tmp_path / "out")
+    assert said.code == 0, said.err
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "![differences digits](figures/differences-digits.svg)" in page
+    assert "(figures/figures.md)" in page
+    said = prunebench("leaderboard", folder, "--publish", tmp_path / "bare", "--no-figures")
+    assert said.code == 0, said.err
+    assert not (tmp_path / "bare" / "figures").exists()
+
+
+def test_without_matplotlib_only_a_request_fails(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prunebench.leaderboard import figures
+
+    for module in (figures, style_module):
+        monkeypatch.setattr(module, "available", lambda: False)
+    said = prunebench("leaderboard", folder, "--publish", tmp_path / "out")
+    assert said.code == 0, said.err
+    assert "no figures: matplotlib is not installed" in said.err
+    assert not (tmp_path / "out" / "figures").exists()
+    said = prunebench("leaderboard", folder, "--figures")
+    assert said.code == 2
+    assert "pip install 'prunebench[plots]'" in said.err
+
+
+def test_every_figure_has_one_entry() -> None:
+    assert len(FIGURES) == 14
+    assert all(name == name.lower() for name in FIGURES)
