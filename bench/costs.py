@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass, fields
 
 from prunebench.bench.budget import Clock, batch_bounds, selected_counts
+from prunebench.bench.cells import Cell
 from prunebench.bench.planning import Planned
 from prunebench.bench.proxies import charge, evidence_needs, proxy_specs
-from prunebench.bench.spec import Cell, RunSpec
+from prunebench.bench.spec import RunSpec
 from prunebench.bench.ssl import BATCH as SSL_BATCH
 from prunebench.bench.ssl import encoder_key
 from prunebench.datasets.build import default_reference_size

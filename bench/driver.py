@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 
 from prunebench.bench.cell import final_record
+from prunebench.bench.cells import Cell
 from prunebench.bench.claims import Claims
 from prunebench.bench.environment import environment
 from prunebench.bench.executors.base import Event, Job, Outcome, Status
@@ -17,7 +18,6 @@ from prunebench.bench.executors.local import LocalExecutor
 from prunebench.bench.names import is_key
 from prunebench.bench.planning import Planned, plan_jobs
 from prunebench.bench.progress import Progress
-from prunebench.bench.spec import Cell
 from prunebench.bench.store import Store
 from prunebench.record import Record, canonical
 from prunebench.registry import DATASETS

@@ -10,6 +10,7 @@ from typing import Any
 
 from prunebench.bench.calibrate import Kind, calibrate, kind_of
 from prunebench.bench.cell import final_record
+from prunebench.bench.cells import Cell
 from prunebench.bench.costs import (
     Cost,
     cell_cost,
@@ -23,7 +24,6 @@ from prunebench.bench.executors.base import Job
 from prunebench.bench.executors.queue import JobQueue
 from prunebench.bench.planning import Planned, plan_jobs
 from prunebench.bench.probe import Rates
-from prunebench.bench.spec import Cell
 from prunebench.bench.store import Store
 from prunebench.bench.tasks import load_raw
 from prunebench.datasets.outline import Outline

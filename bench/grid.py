@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from prunebench.bench.cells import Cell, build_cell, open_source
 from prunebench.bench.recipe import NEEDED, Scalar
 from prunebench.bench.recipes import get_recipe
-from prunebench.bench.spec import Cell, HeldOut, build_cell, open_source, validation_line
+from prunebench.bench.spec import HeldOut, validation_line
 from prunebench.bench.tuning.rows import admit, tuned_rows
 from prunebench.errors import InputError, nearest
 from prunebench.methods.compose import resolve_method

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prunebench.bench.cells import Cell
 from prunebench.bench.evidence import merge, to_json
 from prunebench.bench.executors.base import Job
 from prunebench.bench.proxies import evidence_needs, proxy_specs
-from prunebench.bench.spec import Cell
 from prunebench.methods.base import EvidenceSpec
 from prunebench.methods.compose import resolve_method
 from prunebench.record import canonical

@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from prunebench.bench.cells import Cell
 from prunebench.bench.recipe import Recipe
 from prunebench.bench.recipes import get_recipe
-from prunebench.bench.spec import Cell, RunSpec, Validation, validation_line
+from prunebench.bench.spec import RunSpec, Validation, validation_line
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
 from prunebench.options import resolve

@@ -44,7 +44,7 @@ def _common(function: F) -> F:
 
 
 def _open(ctx: click.Context, name: str, root: str | None, params: tuple[str, ...]) -> DataSource:
-    from prunebench.bench.spec import open_source
+    from prunebench.bench.cells import open_source
     from prunebench.datasets.files import ROOT_VARIABLE
 
     load_plugins(ctx)

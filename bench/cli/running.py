@@ -87,8 +87,9 @@ def run(ctx: click.Context, /, **values: Any) -> None:
     --ratio 0.5 --seed 0 --out results/try --json
     """
     load_plugins(ctx)
+    from prunebench.bench.cells import build_cell
     from prunebench.bench.driver import run_cells
-    from prunebench.bench.spec import HeldOut, build_cell
+    from prunebench.bench.spec import HeldOut
     from prunebench.bench.store import Store
 
     out, as_json = values.pop("out"), values.pop("as_json")

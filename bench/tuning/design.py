@@ -8,8 +8,9 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
+from prunebench.bench.cells import Cell, build_cell
 from prunebench.bench.grid import parse_seeds
-from prunebench.bench.spec import Cell, Validation, build_cell
+from prunebench.bench.spec import Validation
 from prunebench.bench.store import Store
 from prunebench.bench.tasks import load_raw, load_task
 from prunebench.bench.tuning.mark import FIRST_TUNING_SEED

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from prunebench.bench.cell import final_record
+from prunebench.bench.cells import Cell
 from prunebench.bench.driver import Running, make_executor, run_cells
 from prunebench.bench.planning import plan_jobs
-from prunebench.bench.spec import Cell
 from prunebench.bench.store import Store
 from prunebench.bench.tuning.design import Design
 from prunebench.options import Value

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from prunebench.bench.spec import Cell
+from prunebench.bench.cells import Cell
 from prunebench.bench.tuning.pinned import Pinned, read_pinned
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method

@@ -13,7 +13,7 @@ import torch
 
 from prunebench.bench import ssl, tasks
 from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.spec import build_cell
+from prunebench.bench.cells import build_cell
 from prunebench.bench.ssl import train_encoder
 from prunebench.bench.store import Store
 from prunebench.datasets.digits import Digits

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 import prunebench.bench.trainer as loop
 from prunebench.bench.budget import Clock, whole_batches
+from prunebench.bench.cells import build_spec
 from prunebench.bench.compat import SWITCHES
 from prunebench.bench.models import build_model, check_model
 from prunebench.bench.normalise import STATISTICS, with_statistics
@@ -17,7 +18,6 @@ from prunebench.bench.optim import schedule
 from prunebench.bench.recipe import _LATER, NEEDED, Recipe
 from prunebench.bench.recipes import get_recipe
 from prunebench.bench.rerun import _changed
-from prunebench.bench.spec import build_spec
 from prunebench.bench.tasks import load_task, streams_of
 from prunebench.bench.training import Setup
 from prunebench.errors import InputError

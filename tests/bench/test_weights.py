@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from prunebench.bench.cells import build_cell
 from prunebench.bench.models import build_model
 from prunebench.bench.recipe import Recipe
-from prunebench.bench.spec import build_cell
 from prunebench.bench.weights import fit_weights, read_weights, start_from
 from prunebench.errors import InputError
 from prunebench.record import file_digest

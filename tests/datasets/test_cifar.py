@@ -16,7 +16,7 @@ from torchvision import datasets as torchvision_sets
 from torchvision.io import encode_jpeg
 
 from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.spec import build_cell
+from prunebench.bench.cells import build_cell
 from prunebench.bench.store import Store
 from prunebench.datasets import cifar, human
 from prunebench.datasets.cifar_tables import CIFAR10, CIFAR100

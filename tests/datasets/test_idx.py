@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.spec import build_cell
+from prunebench.bench.cells import build_cell
 from prunebench.bench.store import Store
 from prunebench.datasets.files import limited_rows
 from prunebench.datasets.idx import FashionMnist, Idx, Mnist, read_idx

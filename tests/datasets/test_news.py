@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import adaptive_avg_pool1d
 
 from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.spec import build_cell
+from prunebench.bench.cells import build_cell
 from prunebench.bench.store import Store
 from prunebench.datasets import news as module
 from prunebench.datasets.cache import CACHE_VARIABLE

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.spec import build_cell
+from prunebench.bench.cells import build_cell
 from prunebench.bench.store import Store
 from prunebench.datasets.task import DataSource
 from prunebench.errors import InputError

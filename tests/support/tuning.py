@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prunebench.bench.spec import Cell
+from prunebench.bench.cells import Cell
 from prunebench.bench.store import Store
 from prunebench.bench.tuning.design import Design, make_design
 from prunebench.record import Record
