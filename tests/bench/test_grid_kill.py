@@ -9,7 +9,7 @@ from support.killing import GRID, Shots, agrees, needs_proc
 def test_three_kills_of_a_real_grid(tmp_path, monkeypatch):
     needs_proc()
     toml = tmp_path / "tiny.toml"
-    toml.write_text(GRID.format(epochs=4))
+    toml.write_text(GRID.format(epochs=4, last=1))
     shots = Shots(toml, tmp_path / "shot", random.Random(0), ["--no-mlflow"])
     shots.fire(["worker", "driver", "worker"], cells=4, nap=0.2)
     shots.complete()

@@ -37,7 +37,7 @@ def mirrored(root: Path) -> dict[str, str]:
 def test_twenty_kills_of_a_real_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needs_proc()
     toml = tmp_path / "tiny.toml"
-    toml.write_text(GRID.format(epochs=16))
+    toml.write_text(GRID.format(epochs=16, last=3))
     peace, shot = tmp_path / "peace", tmp_path / "shot"
     with monkeypatch.context() as patch:
         patch.setenv("PRUNEBENCH_INLINE", "1")
@@ -55,6 +55,6 @@ def test_twenty_kills_of_a_real_grid(tmp_path: Path, monkeypatch: pytest.MonkeyP
     said = prunebench("sync", shot)
     assert said.code == 0, said.err
     records = Store(shot).scan().records
-    assert len(records) == 24
+    assert len(records) == 48
     assert mirrored(shot) == {record.key: record.digest for record in records}
-    assert prunebench("sync", shot).out.startswith("0 runs written, 24 unchanged, 0 superseded")
+    assert prunebench("sync", shot).out.startswith("0 runs written, 48 unchanged, 0 superseded")

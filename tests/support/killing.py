@@ -26,7 +26,7 @@ dataset = "digits"
 noise = ["clean", "symmetric:0.4"]
 method = ["full", "random", "random-dynamic", "small-loss", "forgetting", "infobatch"]
 ratio = 0.5
-seed = "0..1"
+seed = "0..{last}"
 recipe_params = {{ epochs = {epochs} }}
 """
 
@@ -81,8 +81,8 @@ class Shots:
             for victim in victims:
                 driver = self._at_work(driver, self.dice.randint(0, cells))
                 time.sleep(self.dice.random() * nap)
-                workers = children(driver.pid)
-                assert workers, "the grid was done before the last shot"
+                while not (workers := children(driver.pid)):  # a worker is being replaced
+                    driver = self._at_work(driver, 0)
                 if victim == "worker":
                     os.kill(self.dice.choice(sorted(workers)), signal.SIGKILL)
                 else:
