@@ -34,7 +34,7 @@ class Verbs(click.Group):
     """Loads a verb's module on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Verbs in the order of a session."""
+        """Verbs in the order in which one meets them."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
