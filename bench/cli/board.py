@@ -82,11 +82,17 @@ def leaderboard() -> None:
     default=None,
     help="Show a paper's printed numbers beside ours: unpaired, not ranked.",
 )
+@click.option(
+    "--model-index",
+    is_flag=True,
+    help="Also write model-index.md, metadata for Hugging Face model cards.",
+)
 @click.option("--nemenyi", is_flag=True, help="Nemenyi's distance in critical-difference figures.")
 @click.option("--json", "as_json", is_flag=True, help="Print the written paths as JSON.")
 def render(
     results: tuple[str, ...], out: str | None, protocol: str | None, publish: str | None,
-    uri: str | None, figures: bool | None, paper: str | None, nemenyi: bool, as_json: bool,
+    uri: str | None, figures: bool | None, paper: str | None, model_index: bool,
+    nemenyi: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Render leaderboard.md, .html, .json, .csv and .tex from records.
 
@@ -95,6 +101,7 @@ def render(
     Example: prunebench leaderboard results/demo --publish docs/leaderboards/demo
     """
     from prunebench.bench.boards import gather, make_board, texts, write_files
+    from prunebench.leaderboard.model_index import render_model_index
     from prunebench.leaderboard.publish import publication
     from prunebench.leaderboard.published_numbers import read_published
 
@@ -112,6 +119,8 @@ def render(
     printed = read_published() if paper else []
     board = make_board(records, settings, printed)
     files = {name: text.encode() for name, text in texts(board).items()}
+    if model_index:
+        files["model-index.md"] = render_model_index(board).encode()
     files |= _figures(board, folders, figures, bool(publish), nemenyi)
     if publish:
         command = shlex.join(["prunebench", "leaderboard", "records.jsonl.gz",

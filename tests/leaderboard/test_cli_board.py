@@ -83,6 +83,12 @@ def test_compare_says_the_same_as_text_and_as_json(results: Path) -> None:
     assert "infobatch" in unknown.err.partition("accepted")[2]
 
 
+def test_model_cards_get_their_metadata_on_request(results: Path, tmp_path: Path) -> None:
+    said = prunebench("leaderboard", results, "--out", tmp_path / "m", "--model-index", "--json")
+    assert said.code == 0
+    assert (tmp_path / "m" / "model-index.md").read_text().startswith("---\nmodel-index: [")
+
+
 def test_audit_exits_by_what_it_found(results: Path) -> None:
     assert prunebench("audit", results).code == 0
     Store(results).save(record("random", "clean", 7, 0.5, 0.7, spec={"budget": "paper"}))
