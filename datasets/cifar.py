@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -67,9 +68,9 @@ class Cifar(DataSource):
     test_limit: int | None
 
     @property
+    @abstractmethod
     def family(self) -> Family:
         """What is published of the set."""
-        raise NotImplementedError
 
     def find(self) -> Images:
         """Layout and folder of the images.
