@@ -10,6 +10,7 @@ from typing import Any
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.shape import check_shape
 from prunebench.record import Record
 
 FULL, WITH_REFERENCE = "full", "full+reference"
@@ -73,7 +74,7 @@ def collect(records: Iterable[Record], settings: Settings | None = None) -> Coll
         settings: Filters, and how a diverged run counts; None for the default protocol.
 
     Raises:
-        InputError: Two different records of one key, or a record whose spec lacks a field.
+        InputError: Two different records of one key, or a record whose fields cannot be used.
     """
     unique: dict[str, Record] = {}
     for record in records:
@@ -89,6 +90,7 @@ def collect(records: Iterable[Record], settings: Settings | None = None) -> Coll
     runs: list[Run] = []
     excluded: Counter[str] = Counter()
     for _, record in sorted(unique.items()):
+        check_shape(record)
         if record.spec.get("role", "eval") != "eval":
             excluded["tuning run"] += 1
         elif record.spec.get("replica", 0) != 0:
@@ -117,33 +119,29 @@ def _wanted(run: Run, settings: Settings) -> bool:
 
 def _run(record: Record, diverged_as_chance: bool) -> Run:
     spec = record.spec
-    try:
-        proxy = spec.get("proxy", "shared")
-        method = spec["method"]
-        params = dict(method.get("params") or {})
-        if proxy != "shared":
-            params["proxy"] = proxy
-        accuracy, missing = _accuracy(record)
-        chance = _chance(record)
-        diverged = record.status == "diverged" and accuracy is not None
-        if diverged and diverged_as_chance and chance is not None:
-            accuracy = chance
-        return Run(
-            record=record,
-            dataset=spec["dataset"]["name"],
-            criterion=(spec.get("criterion") or {}).get("name", "ce"),
-            noise=spec["noise"]["name"],
-            method=method["name"],
-            params=params,
-            ratio=float(spec["ratio"]),
-            seed=int(spec["seed"]),
-            accuracy=accuracy,
-            diverged=diverged,
-            missing=missing,
-            chance=chance,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"spec lacks a usable {error}", where=f"record {record.key}") from None
+    proxy, method = spec.get("proxy", "shared"), spec["method"]
+    params = dict(method.get("params") or {})
+    if proxy != "shared":
+        params["proxy"] = proxy
+    accuracy, missing = _accuracy(record)
+    chance = _chance(record)
+    diverged = record.status == "diverged" and accuracy is not None
+    if diverged and diverged_as_chance and chance is not None:
+        accuracy = chance
+    return Run(
+        record=record,
+        dataset=spec["dataset"]["name"],
+        criterion=(spec.get("criterion") or {}).get("name", "ce"),
+        noise=spec["noise"]["name"],
+        method=method["name"],
+        params=params,
+        ratio=float(spec["ratio"]),
+        seed=spec["seed"],
+        accuracy=accuracy,
+        diverged=diverged,
+        missing=missing,
+        chance=chance,
+    )
 
 
 def _accuracy(record: Record) -> tuple[float | None, str]:

@@ -5,6 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Longest error line; what a file holds may be of any length.
+_LONGEST = 3000
+
+
+def visible(text: str) -> str:
+    """Text with signs that steer a terminal, reverse a line or fit into no encoding spelled out
+    (``\\x1b``); spaces of every kind stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() or (sign.isspace() and ord(sign) not in range(0x1C, 0x20))
+        else sign.encode("unicode_escape").decode()
+        for sign in text
+    )  # fmt: skip
+
 
 class InputError(ValueError):
     """Wrong usage or bad input; the command line prints it and exits with code 2.
@@ -22,7 +37,8 @@ class InputError(ValueError):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         text = f"{text}; accepted: {self.accepted}" if self.accepted else text
-        return " ".join(text.split())
+        text = " ".join(visible(" ".join(text.split())).split())
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 500]} ... {text[-490:]}"
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.what, self.where, self.accepted)
@@ -30,6 +46,26 @@ class InputError(ValueError):
 
 def _rebuild(kind: type[InputError], what: str, where: str, accepted: str) -> InputError:
     return kind(what, where=where, accepted=accepted)
+
+
+class FolderError(Exception):
+    """A results folder that cannot be written: full, read-only or gone. No cell's fault: nothing
+    is recorded, and the run stops with exit code 1.
+
+    Args:
+        where: The path.
+        why: What the system says.
+    """
+
+    #: How its text begins, wherever it has travelled as text.
+    START = "the results folder cannot be written: "
+
+    def __init__(self, where: object, why: str) -> None:
+        self.where, self.why = str(where), why
+        super().__init__(f"{self.START}{self.where} ({why})")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return FolderError, (self.where, self.why)
 
 
 class SkipCell(Exception):

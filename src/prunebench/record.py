@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from prunebench.errors import InputError
+from prunebench.errors import InputError, visible
 
 SCHEMA = 1
 STATUSES = ("done", "diverged", "failed", "killed", "skipped")
@@ -104,12 +104,13 @@ class Record:
         return {name: getattr(self, name) for name in _BODY}
 
     def sealed(self) -> Record:
-        """The same record with its digest, non-finite metrics replaced by None."""
+        """The same record with its digest, non-finite metrics replaced by None and control signs
+        of the reason spelled out."""
         metrics = {
             name: value if value is not None and math.isfinite(value) else None
             for name, value in self.metrics.items()
         }
-        body = {**self.body(), "metrics": metrics}
+        body = {**self.body(), "metrics": metrics, "reason": visible(self.reason)}
         return Record(**body, digest=_seal(body))
 
     def dumps(self) -> str:
@@ -132,8 +133,60 @@ _TYPES = {
 }  # fmt: skip
 
 
+#: Nesting that a record needs at most, with room; and numbers that fit into 64 bits.
+_DEEPEST, _WIDEST = 32, 2**63
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _seal(body: dict[str, Any]) -> str:
-    return hashlib.sha256(canonical(body).encode()).hexdigest()
+    return _digest(canonical(body))
+
+
+def _depth(value: Any, left: int = _DEEPEST) -> bool:
+    """Whether nesting ends within some levels."""
+    if isinstance(value, dict | list):
+        items = value.values() if isinstance(value, dict) else value
+        return left > 0 and all(_depth(item, left - 1) for item in items)
+    return True
+
+
+def _number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and -_WIDEST <= value < _WIDEST)
+
+
+def _fault(body: dict[str, Any]) -> str:
+    """Field whose values have a wrong type; empty where there is none."""
+    for name in ("metrics", "ledger", "timing"):
+        for item, value in body[name].items():
+            if not (_number(value) or (value is None and name == "metrics")):
+                return f"{name}.{item}"
+    for item, entry in body["artifacts"].items():
+        if not (
+            type(entry) is dict
+            and type(entry.get("sha256")) is str
+            and type(entry.get("bytes")) is int
+        ):
+            return f"artifacts.{item}"
+    return ""
+
+
+def _whole(record: Record, body: str) -> str:
+    """The record's canonical line out of that of its body, without writing it anew."""
+    head = len('{"artifacts":,') + len(canonical(record.artifacts))
+    return f'{body[:head]}"digest":"{record.digest}",{body[head:]}'
+
+
+def _encodable(text: str) -> bool:
+    if "\\ud" not in text:
+        return True
+    try:
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def parse(data: bytes | str, where: str = "record") -> Record:
@@ -144,7 +197,9 @@ def parse(data: bytes | str, where: str = "record") -> Record:
         where: Its path, for messages.
 
     Raises:
-        RecordError: Not JSON, fields missing or foreign, key or digest that does not match.
+        RecordError: Not JSON, fields missing or foreign, values of a wrong type, key or digest that
+            does not match, or a text that is not the record's canonical one (a name that stands
+            twice, say).
     """
     try:
         body = json.loads(data)
@@ -159,15 +214,29 @@ def parse(data: bytes | str, where: str = "record") -> Record:
         raise RecordError(f"schema {body['schema']}", where=where, accepted=f"schema {SCHEMA}")
     if body["status"] not in STATUSES:
         raise RecordError(f"status {body['status']!r}", where=where, accepted=", ".join(STATUSES))
+    fault = _fault(body)
+    if fault:
+        raise RecordError(f"field {fault!r} has a wrong type", where=where)
     record = Record(**body)
     try:
-        digest, key = _seal(record.body()), content_key(record.spec)
-    except ValueError:
+        text = canonical(record.body())
+        if text.count("[") + text.count("{") > _DEEPEST and not _depth(body):
+            raise RecordError(f"nested deeper than {_DEEPEST} levels", where=where)
+        digest, key = _digest(text), content_key(record.spec)
+    except RecordError:
+        raise
+    except (ValueError, RecursionError):
         raise RecordError("holds numbers that are not finite", where=where) from None
     if digest != record.digest:
         raise RecordError("digest mismatch: the record was edited or torn", where=where)
     if key != record.key:
         raise RecordError(f"key {record.key} does not belong to its spec ({key})", where=where)
+    given = data.strip()
+    whole = _whole(record, text)
+    if given != (whole if isinstance(given, str) else whole.encode()):
+        raise RecordError("is not in canonical form: reformatted, or a name twice", where=where)
+    if not _encodable(text):
+        raise RecordError("holds text that is no Unicode", where=where)
     return record
 
 

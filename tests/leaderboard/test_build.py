@@ -290,7 +290,7 @@ def test_nothing_to_show_and_bad_values() -> None:
         build([record(spec={"role": "tune"})])
     with pytest.raises(InputError, match="share in"):
         build([record(accuracy=93.0)])
-    with pytest.raises(InputError, match=r"spec lacks a usable 'name'"):
+    with pytest.raises(InputError, match=r"dataset.name: the field is missing"):
         build([record(spec={"dataset": {}})])
 
 

@@ -1,0 +1,81 @@
+"""What the tables read of a record has the types they count on; records come from strangers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from prunebench.errors import InputError
+from prunebench.record import Record
+
+#: Far above any seed, and any number of samples or classes.
+_MOST = 2**63
+_NAMED = ("dataset", "noise", "method")
+_TABLES = ("criterion", "recipe", "reference", "validation", "tuned")
+
+
+def check_shape(record: Record) -> None:
+    """Checks the fields of a record that leaderboards use.
+
+    Raises:
+        InputError: One is missing, of another type or out of range; the line names it.
+    """
+    spec, info = record.spec, record.info
+    for name in _NAMED:
+        part = spec.get(name)
+        _need(record, name, isinstance(part, dict), part, "a table")
+        own = part["name"] if isinstance(part, dict) and "name" in part else None
+        _need(record, f"{name}.name", isinstance(own, str) and own != "", own, "a name")
+    for name in _TABLES:
+        part = spec.get(name)
+        _need(record, name, part is None or isinstance(part, dict), part, "a table")
+    criterion = (spec.get("criterion") or {}).get("name", "ce")
+    _need(record, "criterion.name", isinstance(criterion, str), criterion, "a name")
+    params = spec["method"].get("params")
+    _need(record, "method.params", params is None or isinstance(params, dict), params, "a table")
+    ratio, seed = spec.get("ratio"), spec.get("seed")
+    _need(record, "ratio", _between(ratio, 0, 1) and ratio != 1, ratio, "a number in [0, 1)")
+    _need(record, "seed", _count(seed), seed, "an integer from 0")
+    for name, kind in (("proxy", str), ("budget", str), ("role", str)):
+        value = spec.get(name, "")
+        _need(record, name, isinstance(value, kind), value, "text")
+    replica = spec.get("replica", 0)
+    _need(record, "replica", _count(replica), replica, "an integer from 0")
+    _check_study(record, spec.get("tuned") or {})
+    for name in ("test_size", "num_classes"):
+        value = info.get(name)
+        good = value is None or (_count(value) and value > 0)
+        _need(record, name, good, value, "an integer from 1")
+    for name in ("chance", "noise_rate"):
+        value = info.get(name)
+        _need(record, name, value is None or _between(value, 0, 1), value, "a share in [0, 1]")
+    for name, number in record.timing.items():
+        _need(record, f"timing.{name}", number >= 0, number, "0 or more")
+    for name, number in record.ledger.items():
+        _need(record, f"ledger.{name}", number >= 0, number, "0 or more")
+
+
+def _check_study(record: Record, mark: Mapping[str, Any]) -> None:
+    seeds = mark.get("seeds")
+    good = seeds is None or (isinstance(seeds, list) and all(map(_count, seeds)))
+    _need(record, "tuned.seeds", good, seeds, "a list of integers from 0")
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _MOST
+
+
+def _between(value: Any, low: float, high: float) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and low <= value <= high
+
+
+def _need(record: Record, name: str, good: bool, value: Any, accepted: str) -> None:
+    if not good:
+        shown = repr(value)
+        shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+        raise InputError(
+            "the field is missing" if value is None else f"{shown} is not accepted",
+            where=f"record {record.key}: {name}",
+            accepted=accepted,
+        )
