@@ -18,6 +18,7 @@ from prunebench.bench.claims import Claim, Claims
 from prunebench.bench.environment import environment
 from prunebench.bench.evidence import Recorder
 from prunebench.bench.executors.base import WorkerContext
+from prunebench.bench.executors.memory import out_of_memory
 from prunebench.bench.followers import lead
 from prunebench.bench.losses import LossRecorder
 from prunebench.bench.outputs import accuracy_name, artifacts, diverged
@@ -145,11 +146,12 @@ class _Cell:
         except SkipCell as skip:
             distributed.settle()
             status, reason = "skipped", skip.reason
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            status, reason = "failed", f"out of memory: {error}".strip()[:300]
-            trace = traceback.format_exc()
         except Exception as error:
-            status, reason = "failed", f"{type(error).__name__}: {error}"[:300]
+            starved = out_of_memory(error)
+            if starved and self.context is not None and self.context.spare:
+                raise  # it is run again with fewer cells beside it
+            what = "out of memory" if starved else type(error).__name__
+            status, reason = "failed", f"{what}: {error}".strip()[:300]
             trace = traceback.format_exc()
         finally:
             if self.trainer is not None:

@@ -41,6 +41,8 @@ class Tally:
 
     def __call__(self, event: Event) -> None:
         """Takes in one event."""
+        if event.kind == "notice":
+            return
         job = self._jobs[event.key]
         if event.kind in ("started", "progress"):
             self.running[event.slot] = (event.key, event.fraction)
@@ -148,7 +150,9 @@ class Progress:
         if self.mode == "quiet":
             return
         outcome = event.outcome
-        if outcome is not None and outcome.status in ("failed", "killed"):
+        if event.kind == "notice":
+            self._print(event.text)
+        elif outcome is not None and outcome.status in ("failed", "killed"):
             word = "is started again" if event.kind == "requeued" else outcome.status
             first = outcome.reason.partition("\n")[0]
             self._print(f"{self.tally.label(event.key)} {word}: {first}")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from prunebench.errors import InputError
 
 Status = Literal["done", "diverged", "failed", "killed", "skipped"]
-EventKind = Literal["started", "progress", "finished", "requeued", "waiting"]
+EventKind = Literal["started", "progress", "finished", "requeued", "waiting", "notice"]
 STATUSES: tuple[Status, ...] = ("done", "diverged", "failed", "killed", "skipped")
 
 
@@ -61,11 +61,13 @@ class Event:
     """One step of one job.
 
     Attributes:
-        kind: ``waiting`` means that another driver holds the cell and it is tried again later.
+        kind: ``waiting`` means that another driver holds the cell and it is tried again later;
+            ``notice`` is about the run, not about the job.
         key: The job.
         slot: Where it runs.
         fraction: Share done, for ``progress``.
         outcome: Set for ``finished``; for ``requeued`` what would have been the outcome.
+        text: The line of a ``notice``.
     """
 
     kind: EventKind
@@ -73,6 +75,7 @@ class Event:
     slot: int
     fraction: float = 0.0
     outcome: Outcome | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,14 @@ class WorkerContext:
         settings: As given to the executor; the same for every job.
         device: Device of this slot, such as ``cpu`` or ``cuda``.
         report: Tells the share done, 0..1; cheap enough for every step.
+        spare: Whether a lack of memory may escape as an exception: the job is then run again
+            with fewer others beside it.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
     device: str = "cpu"
     report: Callable[[float], None] = lambda fraction: None
+    spare: bool = False
 
 
 WorkerFunction = Callable[[dict[str, Any], WorkerContext], dict[str, Any]]
@@ -110,6 +116,14 @@ class Executor(ABC):
             InputError: Keys occur twice, ``after`` runs in circles, or a worker cannot start.
             KeyboardInterrupt: The user or the system asked to stop; all workers are gone.
         """
+
+    @property
+    def slots(self) -> int:
+        """Cells at once."""
+        return 1
+
+    def close(self) -> None:
+        """Ends whatever waits for a further run."""
 
 
 def resolve(path: str) -> WorkerFunction:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from prunebench.bench.executors.base import Event, Executor, Job, OnEvent, OnLost, Outcome
+from prunebench.bench.executors.base import Executor, Job, OnEvent, OnLost, Outcome
+from prunebench.bench.executors.desk import Desk, Seat
 from prunebench.bench.executors.inline import InlineExecutor
 from prunebench.bench.executors.interrupt import Interrupt
-from prunebench.bench.executors.process import Launch, WorkerProcess, cause
+from prunebench.bench.executors.memory import MemoryGuard, Reading, read_memory
+from prunebench.bench.executors.process import Launch, cause
 from prunebench.bench.executors.results import Book
+from prunebench.bench.executors.slot import Slot, stop
 from prunebench.errors import InputError
 
 _FIRST_STARTS, _LATER_STARTS = 3, 10
 _START_DELAY_LIMIT_S = 10.0
 _POLL_S = 0.2
+_LOOK_S = 1.0
 
 
 class LocalExecutor(Executor):
@@ -41,6 +45,8 @@ class LocalExecutor(Executor):
         log_dir: Folder for what workers print (default: the driver's stderr).
         grace_s: Seconds between asking a worker to end and killing it.
         keep: Workers wait for the next run until ``close``; starting one takes seconds.
+        free_memory: Bytes to leave free, see ``MemoryGuard``.
+        read_memory: Tells how much there is.
 
     Raises:
         InputError: A number out of range, or inline with more than one slot or a time limit.
@@ -62,11 +68,13 @@ class LocalExecutor(Executor):
         log_dir: Path | None = None,
         grace_s: float = 3.0,
         keep: bool = False,
+        free_memory: int | None = None,
+        read_memory: Callable[[], Reading | None] = read_memory,
     ) -> None:
         self.devices = tuple(devices)
         room = len(self.devices) * slots_per_device
-        self.slots = room if slots is None else slots
-        numbers = {"slots": self.slots, "threads": threads, "attempts": attempts}
+        self._count = room if slots is None else slots
+        numbers = {"slots": self._count, "threads": threads, "attempts": attempts}
         for name, number in numbers.items():
             if number < 1:
                 raise InputError(f"{name} is {number}", accepted="1 or more")
@@ -83,7 +91,20 @@ class LocalExecutor(Executor):
         self.launch = Launch(run, threads, tuple(plugins), dict(settings or {}), log_dir)
         self.time_limit_s, self.attempts = time_limit_s, attempts
         self.on_lost, self.grace_s = on_lost, grace_s
-        self.keep, self._waiting = keep, list[_Slot]()
+        self.keep, self._waiting = keep, list[Slot]()
+        self.free_memory, self.read_memory = free_memory, read_memory
+
+    @property
+    def slots(self) -> int:
+        """Cells at once."""
+        return self._count
+
+    def make_slots(self) -> list[Slot]:
+        """Slots without workers."""
+        places, limit, grace = self.devices, self.time_limit_s, self.grace_s
+        return [
+            Slot(n, places[n % len(places)], self.launch, limit, grace) for n in range(self._count)
+        ]
 
     def run(self, jobs: Sequence[Job], on_event: OnEvent) -> list[Outcome]:
         """See ``Executor.run``."""
@@ -101,33 +122,22 @@ class LocalExecutor(Executor):
 
     def close(self) -> None:
         """Ends the workers that wait for a further run."""
-        _stop(self._waiting, self.grace_s)
+        stop(self._waiting, self.grace_s)
         self._waiting = []
-
-
-@dataclass
-class _Slot:
-    number: int
-    device: str
-    worker: WorkerProcess | None = None
-    greeted: bool = False
-    ready: bool = False
-    job: Job | None = None
-    begin: float = 0.0
-    deadline: float = math.inf
-    kill_at: float = math.inf
-    start_at: float = 0.0
-    timed_out: bool = False
 
 
 class _Run:
     """One run: hands out jobs, listens to the workers, buries the dead."""
 
-    def __init__(self, executor: LocalExecutor, book: Book, waiting: list[_Slot]) -> None:
+    def __init__(self, executor: LocalExecutor, book: Book, waiting: list[Slot]) -> None:
         self.executor, self.book = executor, book
-        devices = executor.devices
-        self.slots = waiting or [_Slot(n, devices[n % len(devices)]) for n in range(executor.slots)]
-        self.failed_starts, self.greeted = 0, False
+        self.slots = waiting or executor.make_slots()
+        self.seats = [Seat(slot.number, slot.device) for slot in self.slots]
+        self.desk = Desk(book, executor.attempts, executor.time_limit_s)
+        places = Counter(slot.device for slot in self.slots)
+        self.guard = MemoryGuard(places, executor.free_memory, executor.read_memory)
+        self.look_at, self.failed_starts = 0.0, 0
+        self.greeted = self.waiting = False
 
     def loop(self) -> list[Outcome]:
         with Interrupt() as interrupt:
@@ -141,118 +151,79 @@ class _Run:
                 ended = True
             finally:
                 if not (ended and self.executor.keep):
-                    _stop(self.slots, self.executor.grace_s)
+                    stop(self.slots, self.executor.grace_s)
         return self.book.outcomes()
 
     def _hand_out(self) -> None:
         now = time.monotonic()
-        for slot in self.slots:
-            if slot.worker is not None and slot.ready and slot.job is None:
+        if now >= self.look_at:
+            self.look_at = now + _LOOK_S
+            self.guard.look({slot.number: slot.used() for slot in self.slots if slot.worker})
+        self.waiting = False
+        for slot, seat in zip(self.slots, self.seats, strict=True):
+            if slot.idle and self.book.queue.ready(now):
+                if not self._room(slot):
+                    slot.retire()
+                    continue
                 job = self.book.queue.take(slot.number, now)
                 if job is None:
                     break
-                slot.job, slot.begin, slot.timed_out = job, now, False
-                slot.deadline = now + (self.executor.time_limit_s or math.inf)
+                seat.job = job
                 self.book.started(job, slot.number)
-                slot.worker.tell(payload=job.payload)
+                slot.give(job.payload, spare=not self.guard.lonely(slot.device))
         starting = sum(slot.worker is not None and not slot.ready for slot in self.slots)
-        for slot in self.slots:
-            if slot.worker is not None or slot.start_at > now:
+        for slot, seat in zip(self.slots, self.seats, strict=True):
+            if slot.worker is not None or seat.start_at > now:
                 continue
-            if self.book.queue.ready(now) > starting:
-                slot.worker = WorkerProcess(slot.number, slot.device, self.executor.launch)
-                slot.greeted = slot.ready = False
+            if self.book.queue.ready(now) > starting and self._room(slot):
+                slot.start()
                 starting += 1
+
+    def _busy(self) -> dict[int, str]:
+        slots = [slot for slot in self.slots if slot.worker is not None and not slot.idle]
+        return {slot.number: slot.device for slot in slots}
+
+    def _room(self, slot: Slot) -> bool:
+        busy = {number: device for number, device in self._busy().items() if number != slot.number}
+        room = self.guard.room(slot.number, slot.device, busy)
+        if self.guard.waiting:
+            self.waiting = True
+            running = (seat.job for seat in self.seats if seat.job is not None)
+            self.desk.short(next(running, self.book.jobs[0]).key, self.guard)
+        return room
 
     def _listen(self, interrupt: Interrupt) -> None:
         now = time.monotonic()
-        times = [time for slot in self.slots for time in (slot.deadline, slot.kill_at)]
-        times += [slot.start_at for slot in self.slots if slot.start_at > now]
-        if any(slot.job is None for slot in self.slots):
+        times = [slot.until() for slot in self.slots]
+        times += [seat.start_at for seat in self.seats if seat.start_at > now]
+        if any(seat.job is None for seat in self.seats):
             times.append(self.book.queue.next_time() or math.inf)
         workers = [slot.worker for slot in self.slots if slot.worker is not None]
         if not all(worker.watched for worker in workers):
             times.append(now + _POLL_S)
+        if self.waiting:
+            times.append(now + _LOOK_S)
         handles = [handle for worker in workers for handle in worker.waitables()]
         until = min(times)
         wait([*handles, interrupt.fileno()], None if until == math.inf else max(0.0, until - now))
-        for slot in self.slots:
-            self._attend(slot)
+        for slot, seat in zip(self.slots, self.seats, strict=True):
+            busy = list(self._busy().values())
+            for message in slot.news():
+                now = time.monotonic()
+                if message["kind"] == "ready":
+                    self.greeted, self.failed_starts = True, 0
+                elif message["kind"] == "died" and seat.job is None:
+                    self._count_failed_start(seat, message, now)
+                self.desk.hear(seat, message, self.guard, busy, now)
 
-    def _attend(self, slot: _Slot) -> None:
-        worker, now = slot.worker, time.monotonic()
-        if worker is None:
-            return
-        # The exit code is read before the messages: what a dead worker said last still counts.
-        code = worker.exit_code()
-        for message in worker.messages():
-            self._hear(slot, message, now)
-        if code is not None:
-            self._bury(slot, worker.close(), now)
-        elif now >= slot.kill_at:
-            worker.kill()
-            slot.kill_at = math.inf
-        elif now >= slot.deadline:
-            slot.timed_out, slot.deadline = True, math.inf
-            slot.kill_at = now + self.executor.grace_s
-            worker.terminate()
-        elif not worker.connected and slot.kill_at == math.inf:
-            slot.kill_at = now + self.executor.grace_s
-
-    def _hear(self, slot: _Slot, message: dict[str, Any], now: float) -> None:
-        kind = message["kind"]
-        if kind == "broken":
-            what, where, accepted = message["parts"]
-            raise InputError(what, where=where, accepted=accepted)
-        if kind == "ready":
-            slot.greeted = slot.ready = self.greeted = True
-            self.failed_starts = 0
-        elif slot.job is not None and kind == "progress":
-            fraction = float(message["fraction"])
-            self.book.on_event(Event("progress", slot.job.key, slot.number, fraction))
-        elif slot.job is not None:
-            job, slot.job, slot.deadline = slot.job, None, math.inf
-            slot.ready = not message["recycle"] and not slot.timed_out
-            seconds = now - slot.begin
-            self.book.answered(
-                job, slot.number, message["result"], message["escaped"], seconds, now
-            )
-
-    def _bury(self, slot: _Slot, code: int, now: float) -> None:
-        job, slot.job, slot.worker = slot.job, None, None
-        slot.ready = False
-        slot.deadline = slot.kill_at = math.inf
-        if job is None:
-            self._count_failed_start(slot, code, now)
-        elif slot.timed_out:
-            reason = f"time limit of {self.executor.time_limit_s:g} s"
-            self.book.lost(job, slot.number, "failed", reason, now - slot.begin)
-        else:
-            limit, seconds = self.executor.attempts, now - slot.begin
-            self.book.died(job, slot.number, cause(code), seconds, limit)
-
-    def _count_failed_start(self, slot: _Slot, code: int, now: float) -> None:
-        if slot.greeted:
+    def _count_failed_start(self, seat: Seat, message: dict[str, Any], now: float) -> None:
+        if message["greeted"]:
             return
         self.failed_starts += 1
-        slot.start_at = now + min(_START_DELAY_LIMIT_S, 0.1 * 2**self.failed_starts)
+        seat.start_at = now + min(_START_DELAY_LIMIT_S, 0.1 * 2**self.failed_starts)
         # While others work, there is something to wait for: memory may come free.
         limit = _LATER_STARTS if self.greeted else _FIRST_STARTS
-        if self.failed_starts >= limit and not any(other.job for other in self.slots):
-            raise InputError(f"workers do not start: {cause(code)}", where=self.executor.launch.run)
-
-
-def _stop(slots: Sequence[_Slot], grace_s: float) -> None:
-    workers = [slot.worker for slot in slots if slot.worker is not None]
-    try:
-        for slot in slots:
-            if slot.worker is not None:
-                slot.worker.hang_up()
-                if slot.job is not None:
-                    slot.worker.terminate()
-        end = time.monotonic() + grace_s
-        while any(w.exit_code() is None for w in workers) and time.monotonic() < end:
-            time.sleep(0.01)
-    finally:
-        for worker in workers:
-            worker.close()
+        if self.failed_starts >= limit and not any(other.job for other in self.seats):
+            raise InputError(
+                f"workers do not start: {cause(message['code'])}", where=self.executor.launch.run
+            )

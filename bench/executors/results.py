@@ -88,10 +88,19 @@ class Book:
             plural = "" if tries == 1 else "s"
             self.lost(job, slot, "killed", f"{reason} (after {tries} attempt{plural})", seconds)
             return
-        self._seconds[job.key] += seconds
-        outcome = Outcome(job.key, "killed", reason, self._seconds[job.key], tries)
+        self._again(job, slot, "killed", reason, seconds)
+
+    def starved(self, job: Job, slot: int, reason: str, seconds: float) -> None:
+        """No memory for a job beside the others: once more, and the attempt does not count."""
+        self.attempts[job.key] -= 1
+        self._again(job, slot, "failed", reason, seconds)
+
+    def _again(self, job: Job, slot: int, status: Status, reason: str, seconds: float) -> None:
+        key = job.key
+        self._seconds[key] += seconds
+        outcome = Outcome(key, status, reason, self._seconds[key], self.attempts[key])
         self.queue.put_back(job)
-        self.on_event(Event("requeued", job.key, slot, outcome=outcome))
+        self.on_event(Event("requeued", key, slot, outcome=outcome))
 
     def lost(self, job: Job, slot: int, status: Status, reason: str, seconds: float) -> None:
         """A job ended in a way that its worker could not record."""

@@ -16,11 +16,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
 from prunebench.bench.executors.base import WorkerContext, WorkerFunction, resolve
+from prunebench.bench.executors.memory import out_of_memory
 from prunebench.bench.executors.messages import receive, send
 from prunebench.errors import InputError
 
@@ -61,7 +63,8 @@ def call(
     """Runs one job and turns whatever it raises into a failed result.
 
     Returns:
-        The result, and whether it stands for an exception that the function let escape.
+        The result, and whether it stands for an exception that the function let escape. The
+        status ``memory`` stands for a lack of memory that the context lets escape.
     """
     try:
         result = function(payload, context)
@@ -71,7 +74,8 @@ def call(
     except (Terminated, KeyboardInterrupt):
         raise
     except BaseException as error:
-        return {"status": "failed", "reason": describe(error)}, True
+        starved = context.spare and out_of_memory(error)
+        return {"status": "memory" if starved else "failed", "reason": describe(error)}, True
 
 
 def prepare(run: str, plugins: list[str]) -> WorkerFunction:
@@ -105,8 +109,9 @@ def _serve(connection: Connection[Any, Any]) -> None:
     send(connection, {"kind": "ready"})
     recycle = False
     while not recycle:
-        payload = receive(connection)["payload"]
-        result, escaped = call(function, payload, context)
+        message = receive(connection)
+        spared = replace(context, spare=message["spare"])
+        result, escaped = call(function, message["payload"], spared)
         # What nobody expected, and any failure on an accelerator, may spoil the next job.
         recycle = escaped or (result["status"] == "failed" and context.device != "cpu")
         send(
