@@ -6,13 +6,13 @@ import shutil
 import time
 import traceback
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from prunebench.bench import checkpoint, distributed
+from prunebench.bench import checkpoint, distributed, stopping
 from prunebench.bench.budget import Clock
 from prunebench.bench.claims import Claim, Claims
 from prunebench.bench.environment import environment
@@ -137,7 +137,14 @@ class _Cell:
 
         Args:
             keep: A standing record whose run is repeated only to take evidence.
+
+        Raises:
+            Stopped: This process was asked to end; the run is saved, or recorded if it was over.
         """
+        with ExitStack() as self.leaving:
+            return self._run(keep)
+
+    def _run(self, keep: Record | None) -> Record:
         status, reason, trace = "done", "", ""
         try:
             status, reason = self._train()
@@ -182,7 +189,13 @@ class _Cell:
         status, reason = "done", ""
         try:
             report = None if self.context is None else self.context.report
-            trainer.fit(checkpoint.AfterEpoch(folder, name, options.checkpoint_s, report))
+            after = checkpoint.AfterEpoch(folder, name, options.checkpoint_s, report)
+            self.leaving.enter_context(stopping.deferred())
+            trainer.fit(after, stopping.asked)
+        except stopping.Stopped:
+            if trainer.now is not None:
+                checkpoint.save(trainer, folder, name)
+            raise
         except Diverged as error:
             status, reason = "diverged", str(error)
         predicted = trainer.test_logits().argmax(1)

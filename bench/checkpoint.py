@@ -11,16 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from prunebench.bench import stopping
 from prunebench.bench.ledger import Ledger
+from prunebench.bench.scratch import storing
+from prunebench.bench.stopping import Stopped
 from prunebench.bench.trainer import Trainer
+from prunebench.bench.training import Epoch
+from prunebench.methods.base import Plan
 from prunebench.record import write_atomic
 
 FILE = "state.safetensors"
 _META = "__meta__"
+_EPOCH = ("started", "step", "lr", "seconds")
+_PLAN = ("indices", "weights", "forward_only")
 
 
 class DamagedCheckpoint(Exception):
@@ -39,11 +47,48 @@ def _parts(trainer: Trainer) -> dict[str, Mapping[str, Any]]:
         parts[f"observer{number}"] = observer.state_dict()
     for number, state in trainer.optimizer.state_dict()["state"].items():
         parts[f"optimizer{number}"] = {k: v for k, v in state.items() if v is not None}
+    if trainer.now is not None:
+        parts["now"] = _pack(trainer.now)
+        parts["last"] = _last_scores(trainer)
     return parts
 
 
+def _pack(now: Epoch) -> dict[str, Any]:
+    scalars = {name: getattr(now, name) for name in _EPOCH}
+    tensors = {name: getattr(now.plan, name) for name in _PLAN}
+    for name in ("visited", "trained"):
+        if chosen := getattr(now, name):
+            tensors[name] = torch.cat(chosen)
+    tensors |= {f"generator.{device}": state for device, state in now.generators.items()}
+    return scalars | {name: value for name, value in tensors.items() if value is not None}
+
+
+def _unpack(parts: Mapping[str, Any], device: torch.device) -> Epoch:
+    plan = Plan(**{name: parts[name].to(device) for name in _PLAN if name in parts})
+    now = Epoch(plan, **{name: parts[name] for name in _EPOCH})
+    for name in ("visited", "trained"):
+        if name in parts:
+            setattr(now, name, [parts[name].to(device)])
+    prefix = "generator."
+    now.generators = {
+        name.removeprefix(prefix): state for name, state in parts.items() if name.startswith(prefix)
+    }
+    return now
+
+
+def _last_scores(trainer: Trainer) -> dict[str, Any]:
+    """The scores behind the plan; where they are a table itself, its name: it goes on changing."""
+    scores = trainer.setup.pruner.last_scores
+    if scores is None:
+        return {}
+    for name, table in trainer.tables.state_dict().items():
+        if scores.data_ptr() == table.data_ptr() and scores.shape == table.shape:
+            return {"table": name}
+    return {"scores": scores}
+
+
 def dump(trainer: Trainer, key: str) -> bytes:
-    """The state of a run at the end of an epoch."""
+    """The state of a run at the end of an epoch, or where it was stopped within one."""
     tensors: dict[str, Tensor] = {}
     scalars: dict[str, Any] = {}
     for part, values in _parts(trainer).items():
@@ -67,8 +112,13 @@ def dump(trainer: Trainer, key: str) -> bytes:
 
 
 def save(trainer: Trainer, folder: Path, key: str) -> None:
-    """Writes the checkpoint atomically."""
-    write_atomic(folder / FILE, dump(trainer, key))
+    """Writes the checkpoint atomically.
+
+    Raises:
+        FolderError: It cannot be written.
+    """
+    with storing(folder):
+        write_atomic(folder / FILE, dump(trainer, key))
 
 
 def restore(trainer: Trainer, folder: Path, key: str) -> bool:
@@ -83,7 +133,11 @@ def restore(trainer: Trainer, folder: Path, key: str) -> bool:
     try:
         data = (folder / FILE).read_bytes()
     except FileNotFoundError:
+        if (folder / FILE).is_symlink():
+            raise DamagedCheckpoint(f"{folder / FILE}: is a dangling link") from None
         return False
+    except OSError as error:
+        raise DamagedCheckpoint(f"{folder / FILE}: cannot be read ({error.strerror})") from None
     if hashlib.sha256(data[32:]).digest() != data[:32]:
         raise DamagedCheckpoint(f"{folder / FILE}: digest mismatch")
     try:
@@ -92,7 +146,8 @@ def restore(trainer: Trainer, folder: Path, key: str) -> bool:
         if meta["key"] != key:
             raise DamagedCheckpoint(f"{folder / FILE}: belongs to {meta['key']}")
         _load(trainer, tensors, meta)
-    except (KeyError, ValueError, RuntimeError, TypeError) as error:
+    except (LookupError, ValueError, RuntimeError, TypeError, AttributeError,
+            SafetensorError) as error:  # fmt: skip
         raise DamagedCheckpoint(f"{folder / FILE}: does not fit ({error})") from None
     return True
 
@@ -122,10 +177,15 @@ def _load(trainer: Trainer, tensors: Mapping[str, Tensor], meta: Mapping[str, An
     trainer.ledger = Ledger(**meta["ledger"])
     trainer.table = list(meta["table"])
     trainer.seconds = list(meta["seconds"])
+    now, last = part("now"), part("last")
+    if now:
+        trainer.now = _unpack(now, device)
+        scores = trainer.tables.state_dict()[last["table"]] if "table" in last else None
+        trainer.setup.pruner.last_scores = last["scores"].to(device) if "scores" in last else scores
 
 
 class AfterEpoch:
-    """Reports progress and writes checkpoints when they are due.
+    """Reports progress and writes checkpoints when they are due, or when it is time to leave.
 
     Args:
         folder: Where to.
@@ -144,7 +204,9 @@ class AfterEpoch:
         clock, epoch, trained = trainer.setup.clock, trainer.epoch, trainer.ledger.trained
         if self.report is not None:
             self.report(clock.progress(epoch, trained).fraction)
-        due = time.monotonic() - self.last >= self.every_s
+        due = time.monotonic() - self.last >= self.every_s or stopping.asked()
         if due and not clock.finished(epoch, trained):
             save(trainer, self.folder, self.key)
             self.last = time.monotonic()
+            if stopping.asked():
+                raise Stopped

@@ -6,17 +6,32 @@ import errno
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prunebench.bench.machine import alive, here
-from prunebench.errors import InputError
+from prunebench.errors import FolderError, InputError
 from prunebench.record import write_atomic
 
 _STALE_S = 3600.0
 _FOREIGN_STALE_S = 7 * 86400.0
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Around whatever writes to a results folder.
+
+    Args:
+        path: What is written, for the message.
+
+    Raises:
+        FolderError: The system refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise FolderError(path, error.strerror or str(error)) from error
 
 
 class Scratch:
@@ -39,25 +54,31 @@ class Scratch:
     def work(self, prefix: str) -> Iterator[Path]:
         """A fresh folder, removed at the end unless it was published."""
         path = self.path(prefix)
-        path.mkdir(parents=True)
+        with storing(path):
+            path.mkdir(parents=True)
         try:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
     def write(self, path: Path, data: bytes) -> None:
-        """Writes a file atomically; temporaries meet here, so that cleaning is one listing."""
+        """Writes a file atomically; temporaries meet here, so that cleaning is one listing.
+
+        Raises:
+            FolderError: It cannot be written.
+        """
         temporary = self.path("file")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(temporary, data)
-        try:
-            os.replace(temporary, path)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            write_atomic(path, data)  # a part of the results folder is a link to another disk
-        finally:
-            temporary.unlink(missing_ok=True)
+        with storing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(temporary, data)
+            try:
+                os.replace(temporary, path)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                write_atomic(path, data)  # a part of the results folder is a link to another disk
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def publish(self, tmp: Path, final: Path) -> None:
         """Renames a finished folder into place; see ``Store.publish_folder``."""
@@ -79,8 +100,14 @@ class Scratch:
             remove(trash)
 
     def clean(self) -> None:
-        """Removes temporaries older than an hour whose maker is dead, or unknown and silent."""
-        now = time.time()
+        """Removes temporaries older than an hour whose maker is dead, or unknown and silent.
+
+        The hour is that of the file system: this machine's clock may be wrong.
+        """
+        mark = self.path("clock")
+        mark.touch()
+        now = mark.stat().st_mtime
+        mark.unlink()
         with os.scandir(self.folder) as entries:
             for entry in entries:
                 with suppress(OSError):

@@ -19,14 +19,14 @@ from prunebench.bench.normalise import with_statistics
 from prunebench.bench.optim import make_optimizer
 from prunebench.bench.streaming import Source, open_inputs
 from prunebench.bench.tables import SampleTables
-from prunebench.bench.training import Setup
+from prunebench.bench.training import Epoch, Setup
 from prunebench.bench.weights import start_from
 from prunebench.methods.base import TrainView
 from prunebench.rng import Stream
 
 
 class RunState:
-    """State of one run at the end of an epoch."""
+    """State of one run at the end of an epoch, or between two steps of one."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup, self.world = setup, current()
@@ -67,6 +67,8 @@ class RunState:
             full_epochs=recipe.epochs,
         )
         self.epoch = 0
+        self.now: Epoch | None = None  # set where a run was stopped between two steps
+        self.stop: Callable[[], bool] = lambda: False
         self.table: list[dict[str, float | int | None]] = []
         self.kept_visits = torch.zeros(len(self.rows), dtype=torch.int64, device=device)
         self.seconds: list[float] = []

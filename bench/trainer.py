@@ -20,46 +20,60 @@ from prunebench.bench.diagnostics import epoch_diagnostics
 from prunebench.bench.optim import schedule, set_schedule
 from prunebench.bench.plans import check_plan
 from prunebench.bench.state import RunState
+from prunebench.bench.stopping import Stopped
 from prunebench.bench.strong import strong_view
-from prunebench.bench.training import Diverged
-from prunebench.methods.base import Batch, BatchPruner, DynamicPruner, Plan
+from prunebench.bench.training import Diverged, Epoch
+from prunebench.methods.base import Batch, BatchPruner, DynamicPruner
 
 
 class Trainer(RunState):
     """One run; ``fit`` trains it to the end of its budget."""
 
-    def fit(self, after_epoch: Callable[[Trainer], None] = lambda _: None) -> None:
+    def fit(
+        self,
+        after_epoch: Callable[[Trainer], None] = lambda _: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Trains to the end of the budget, from wherever the state stands.
 
         Args:
             after_epoch: Called after every epoch (checkpoints, progress).
+            stop: Asked after every step; True leaves the state fit for a checkpoint.
 
         Raises:
             Diverged: The training loss is not finite.
             SkipCell: The budget cannot be reached.
+            Stopped: ``stop`` said so.
         """
-        clock = self.setup.clock
+        clock, self.stop = self.setup.clock, stop
         cuda = [self.setup.device] if self.setup.device.type == "cuda" else []
         if self.reducer is not None:
             self.reducer.begin(self.epoch)
         with torch.random.fork_rng(devices=cuda):
             while not clock.finished(self.epoch, self.ledger.trained):
                 start = time.perf_counter()
-                self._epoch()
-                self.seconds.append(time.perf_counter() - start)
+                now, self.now = self.now or self._begin(), None
+                try:
+                    self._epoch(now)
+                finally:
+                    now.seconds += time.perf_counter() - start
+                self.seconds.append(now.seconds)
                 after_epoch(self)
 
-    def _epoch(self) -> None:
-        setup, clock = self.setup, self.setup.clock
+    def _begin(self) -> Epoch:
+        setup = self.setup
         # Dropout and the like read the global generator, which is forked for the run.
         torch.manual_seed(self.world.own(self.stream("torch")).key & 0x7FFFFFFFFFFFFFFF)
         if setup.pruner.reference and _at_start(setup.pruner):
             self._measure_reference()
-        progress = clock.progress(self.epoch, self.ledger.trained)
+        progress = setup.clock.progress(self.epoch, self.ledger.trained)
         plan = setup.pruner.plan(progress, self.tables, self.stream("pruner"))
         check_plan(plan, len(self.rows), setup.pruner.name)
-        before = self.ledger.trained
-        visited, lr = self._steps(plan)
+        return Epoch(plan, self.ledger.trained)
+
+    def _epoch(self, now: Epoch) -> None:
+        setup, clock, plan = self.setup, self.setup.clock, now.plan
+        visited, lr = self._steps(now)
         if self.reducer is not None:
             self.reducer.end_epoch()
         self.tables.close_epoch(visited, self.epoch)
@@ -71,7 +85,7 @@ class Trainer(RunState):
             self._measure_reference()
         row: dict[str, float | int | None] = {
             "epoch": self.epoch,
-            "trained": self.ledger.trained - before,
+            "trained": self.ledger.trained - now.started,
             "lr": lr,
             **epoch_diagnostics(
                 self.tables.loss, visited, setup.pruner.last_scores, setup.task.flipped
@@ -90,10 +104,11 @@ class Trainer(RunState):
         if loss is not None and not math.isfinite(loss):
             raise Diverged(f"training loss is not finite in epoch {self.epoch - 1}")
 
-    def _steps(self, plan: Plan) -> tuple[Tensor, float]:
+    def _steps(self, now: Epoch) -> tuple[Tensor, float]:
         """Runs the optimiser over a plan; returns the positions visited and the last lr."""
-        setup, clock, ledger = self.setup, self.setup.clock, self.ledger
-        recipe, room, started = setup.recipe, clock.room(ledger.trained), ledger.trained
+        setup, clock, ledger, plan = self.setup, self.setup.clock, self.ledger, now.plan
+        recipe, started = setup.recipe, now.started
+        room = clock.room(started)
         order = self.stream("order").bits(self.rows[plan.indices]).argsort(stable=True)
         if recipe.drop_last:
             order = order[: whole_batches(len(order), recipe.batch_size)]
@@ -118,20 +133,23 @@ class Trainer(RunState):
             mine = mine.to(index.device)
             local, local_weights = index[mine], None if weights is None else weights[mine]
         rows, labels = self.rows[local], self.labels[local]
-        inputs = self.inputs.epoch(rows, self.stream("augment"))
+        done = bounds[now.step - 1][1] if now.step else 0
+        inputs = self.inputs.epoch(rows[done:], self.stream("augment"))
         rate = schedule(recipe)
-        visited: list[Tensor] = []
-        trained: list[Tensor] = []
-        lr = 0.0
+        visited, trained = now.visited, now.trained
+        lr = now.lr
+        now.resume(self.setup.device)
         self.model.train()
         for step, ((start, stop, k), (a, b)) in enumerate(zip(batches, bounds, strict=True)):
+            if step < now.step:
+                continue
             point = schedule_point(
                 recipe, step, len(batches), started, ledger.trained, clock.num_samples
             )
             lr, momentum = rate(clock.fraction(self.epoch, *point))
             set_schedule(self.optimizer, lr, momentum)
-            x = inputs.batch(a, b)
-            stored = inputs.pixels(a, b) if self.criterion.views == 2 else None
+            x = inputs.batch(a - done, b - done)
+            stored = inputs.pixels(a - done, b - done) if self.criterion.views == 2 else None
             part: Any = slice(a, b)
             if selecting:
                 chosen = self._select(x, index[start:stop], k, step)
@@ -142,6 +160,10 @@ class Trainer(RunState):
             self._step(x, stored, local[part], rows[part], labels[part],
                        None if local_weights is None else local_weights[part], k)  # fmt: skip
             ledger.trained += k
+            if world.alone and self.stop():
+                now.pause(step + 1, lr, setup.device)
+                self.now = now
+                raise Stopped
         ledger.steps += len(batches)
         index = torch.cat(visited) if visited else index
         world.merge(self.tables.floats(), index, torch.cat(trained) if visited else local)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from prunebench.bench.budget import Clock
 from prunebench.bench.recipe import Recipe
 from prunebench.datasets.task import Split, Task
-from prunebench.methods.base import Criterion, DynamicPruner
+from prunebench.methods.base import Criterion, DynamicPruner, Plan
 from prunebench.rng import Streams
 
 if TYPE_CHECKING:
@@ -49,6 +49,45 @@ class Setup:
     observers: Sequence[Observer] = ()
     reference: Split | None = None
     weights: str = ""
+
+
+@dataclass
+class Epoch:
+    """An epoch under way: what a checkpoint between two of its steps must hold.
+
+    Attributes:
+        plan: What the pruner said.
+        started: Samples trained before it.
+        step: Steps done.
+        visited: Positions chosen so far, by batch; batch-level methods only.
+        trained: The part of them that this process trained.
+        lr: Learning rate of the last of them.
+        seconds: Time spent on it so far.
+        generators: States of the global generators by device type, where it was paused.
+    """
+
+    plan: Plan
+    started: int
+    step: int = 0
+    visited: list[Tensor] = field(default_factory=list)
+    trained: list[Tensor] = field(default_factory=list)
+    lr: float = 0.0
+    seconds: float = 0.0
+    generators: dict[str, Tensor] = field(default_factory=dict)
+
+    def pause(self, step: int, lr: float, device: torch.device) -> None:
+        """Notes where it stands, so that ``resume`` can go on from there."""
+        self.step, self.lr = step, lr
+        self.generators = {"cpu": torch.get_rng_state()}
+        if device.type == "cuda":
+            self.generators["cuda"] = torch.cuda.get_rng_state(device)
+
+    def resume(self, device: torch.device) -> None:
+        """Sets the global generators as they were; nothing for a fresh epoch."""
+        if "cpu" in self.generators:
+            torch.set_rng_state(self.generators["cpu"])
+        if "cuda" in self.generators:
+            torch.cuda.set_rng_state(self.generators["cuda"], device)
 
 
 class Diverged(Exception):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
+from prunebench.bench import distributed
 from prunebench.bench.executors.base import (
     Event,
     Executor,
@@ -14,13 +16,16 @@ from prunebench.bench.executors.base import (
     OnLost,
     Outcome,
     WorkerContext,
+    WorkerFunction,
 )
+from prunebench.bench.executors.interrupt import leaving
 from prunebench.bench.executors.results import Book
 from prunebench.bench.executors.worker import call, prepare, reporter
 
 
 class InlineExecutor(Executor):
-    """Runs one job after the other here. An interrupt leaves the running cell at once.
+    """Runs one job after the other here. Ctrl-C and SIGTERM save the running cell at its next
+    step; a second one leaves it at once, and so does the first where several processes train it.
 
     Args:
         run: Worker function as ``module:function``.
@@ -45,6 +50,11 @@ class InlineExecutor(Executor):
         """See ``Executor.run``."""
         book = Book(jobs, on_event, self.on_lost)
         function = prepare(self.run_path, self.plugins)
+        with leaving() if distributed.current().alone else nullcontext():
+            self._work(book, function, on_event)
+        return book.outcomes()
+
+    def _work(self, book: Book, function: WorkerFunction, on_event: OnEvent) -> None:
         while book.queue.open:
             job = book.queue.take(0, time.monotonic())
             if job is None:
@@ -57,7 +67,6 @@ class InlineExecutor(Executor):
             result, escaped = call(function, job.payload, context)
             now = time.monotonic()
             book.answered(job, 0, result, escaped, now - begin, now)
-        return book.outcomes()
 
 
 def _teller(key: str, on_event: OnEvent) -> Any:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
+
+from prunebench.bench.stopping import Stopped, ask
 
 
 class Interrupt:
@@ -49,3 +53,34 @@ class Interrupt:
             raise KeyboardInterrupt
         self.pending = True
         os.write(self._writer, b"!")
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """Around a cell that runs in this process: the first Ctrl-C or SIGTERM lets it save itself.
+
+    Handlers as in ``Interrupt``.
+
+    Raises:
+        KeyboardInterrupt: A signal came, and the cell is saved or has nothing to save.
+    """
+    heard = False
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        nonlocal heard
+        if heard or not ask():
+            raise KeyboardInterrupt
+        heard = True
+
+    old: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                old[number] = signal.signal(number, receive)
+    try:
+        yield
+    except Stopped:
+        raise KeyboardInterrupt from None
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

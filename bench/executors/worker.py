@@ -24,16 +24,13 @@ from typing import Any
 from prunebench.bench.executors.base import WorkerContext, WorkerFunction, resolve
 from prunebench.bench.executors.memory import out_of_memory
 from prunebench.bench.executors.messages import receive, send
+from prunebench.bench.stopping import Stopped, ask
 from prunebench.errors import InputError
 
 _PR_SET_PDEATHSIG = 1
 _WATCH_S = 0.5
 _REPORT_S = 0.2
 _REASON_LIMIT = 1500
-
-
-class Terminated(BaseException):
-    """SIGTERM as an exception, so that a cell's ``finally`` blocks release what it holds."""
 
 
 def describe(error: BaseException) -> str:
@@ -71,7 +68,7 @@ def call(
         if not isinstance(result, dict) or not isinstance(result.get("status"), str):
             raise TypeError(f"the worker function returned {result!r}, not a dict with a status")
         return json.loads(json.dumps(result)), False
-    except (Terminated, KeyboardInterrupt):
+    except (Stopped, KeyboardInterrupt):
         raise
     except BaseException as error:
         starved = context.spare and out_of_memory(error)
@@ -121,8 +118,11 @@ def _serve(connection: Connection[Any, Any]) -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
+    """SIGTERM: a run under way is saved at its next step, anything else is left at once; either
+    way as an exception, so that ``finally`` blocks release what is held."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Terminated
+    if not ask():
+        raise Stopped
 
 
 def follow_parent(parent: int) -> None:
@@ -151,7 +151,7 @@ def main() -> int:
         _serve(connection)
     except (EOFError, OSError):
         return 0
-    except Terminated:
+    except Stopped:
         return 128 + signal.SIGTERM
     return 0
 

@@ -7,7 +7,7 @@ from prunebench.bench.budget import Clock
 from prunebench.bench.images import Inputs, draw_crop_flip
 from prunebench.bench.tasks import load_task, streams_of
 from prunebench.bench.trainer import Trainer
-from prunebench.bench.training import Setup
+from prunebench.bench.training import Epoch, Setup
 from prunebench.methods.base import Plan
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA
@@ -77,9 +77,9 @@ def test_first_epoch_follows_the_cpu():
 def test_no_synchronisation_inside_the_step_loop(optimizer):
     trainer = make("full", "cuda", optimizer=optimizer)
     plan = Plan(torch.arange(len(trainer.rows), device="cuda"))
-    trainer._steps(plan)
+    trainer._steps(Epoch(plan, trainer.ledger.trained))
     torch.cuda.set_sync_debug_mode("error")
     try:
-        trainer._steps(plan)
+        trainer._steps(Epoch(plan, trainer.ledger.trained))
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -10,7 +10,7 @@ from prunebench.bench import checkpoint
 from prunebench.bench.budget import Clock
 from prunebench.bench.tasks import load_task, streams_of
 from prunebench.bench.trainer import Trainer
-from prunebench.bench.training import Setup
+from prunebench.bench.training import Epoch, Setup
 from prunebench.methods.base import DynamicPruner, Plan
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA
@@ -56,7 +56,7 @@ def test_no_host_synchronisation_inside_the_step_loop(method, optimizer):
     trainer = make(method, recipe_params={"optimizer": optimizer})
     plan = Plan(torch.arange(len(trainer.rows)), torch.ones(len(trainer.rows)))
     with CountSyncs() as counter:
-        trainer._steps(plan)
+        trainer._steps(Epoch(plan, trainer.ledger.trained))
     assert counter.seen["convolution"] > 20
     for name in ("_local_scalar_dense", "item", "nonzero", "_unique2"):
         assert counter.seen[name] == 0, f"{name} was called {counter.seen[name]} times"
@@ -140,7 +140,7 @@ def test_weights_multiply_the_per_sample_loss_and_the_batch_size_divides():
     )
     gradient = torch.autograd.grad((losses * w).sum() / 64, list(trainer.model.parameters()))
     expected = start - torch.cat([g.flatten() for g in gradient])
-    trainer._steps(Plan(index, w))
+    trainer._steps(Epoch(Plan(index, w), 0))
     torch.testing.assert_close(weights(trainer), expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(trainer.tables.loss[index], losses.detach(), rtol=1e-5, atol=1e-6)
     assert trainer.tables.loss[64:].isnan().all()
