@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from prunebench.leaderboard.inference.compare import Comparison
@@ -52,10 +52,28 @@ def _compact(value: Any) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
 
 
+def asdict(value: Any) -> dict[str, Any]:
+    """A dataclass as a dict of its own, nested ones too; leaves are shared, not copied."""
+    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, list | tuple | set | frozenset):
+        kept = [_plain(item) for item in value]
+        return kept if isinstance(value, list | tuple) else type(value)(kept)
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return asdict(value) if is_dataclass(value) else value
+
+
 def finite(value: Any) -> Any:
     """JSON values with NaN and infinities as null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
     if isinstance(value, Mapping):
         return {str(name): finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -28,7 +28,7 @@ def kind_of(run: Run) -> str:
 
 def row_id(run: Run) -> RowId:
     """Method, canonical options and the study they come from: what makes one row."""
-    return run.method, canonical(run.params) + study(run)
+    return run.method, (canonical(run.params) if run.params else "{}") + study(run)
 
 
 def row_labels(runs: Iterable[Run]) -> dict[RowId, str]:

@@ -50,7 +50,7 @@ def column(labels: Sequence[str], y: NDArray[np.float64], alpha: float) -> Colum
     first, second = np.array(pairs).T
     d = y[first] - y[second]
     if seeds >= MIN_SIGN_FLIP and floor_of(seeds) <= alpha / len(pairs):
-        test, p = "sign-flip", flip_p(d / seeds, np.random.default_rng(0))
+        test, p = "sign-flip", flip_p(y / seeds, np.random.default_rng(0), pairs=True)
     else:
         test, p = "t", _t_p(d)
     adjusted = np.array(holm(p).p)

@@ -56,16 +56,21 @@ def bayes_signed_rank(
     if x.size == 0 or not rope >= 0:
         raise ValueError(f"need differences and rope >= 0, got {x.size} and {rope}")
     z = np.concatenate([[0.0], x])
-    walsh = (z[:, None] + z) / 2
-    above = (walsh > rope + _EDGE).astype(np.float64)
-    below = (walsh < -rope - _EDGE).astype(np.float64)
+    order = np.argsort(z, kind="stable")
+    walsh = (z[order, None] + z[order]) / 2
+    # Sorted, the partners above the region are the last ones and those below it the first.
+    above = (walsh <= rope + _EDGE).sum(axis=1)
+    below = (walsh < -rope - _EDGE).sum(axis=1)
     rng = np.random.default_rng(seed)
     prior = np.concatenate([[PRIOR], np.ones(x.size)])
     wins = np.zeros(3)
     for start in range(0, draws, _BLOCK):
         w = rng.dirichlet(prior, min(_BLOCK, draws - start))
-        high = ((w @ above) * w).sum(axis=1)
-        low = ((w @ below) * w).sum(axis=1)
+        w = w[:, order]
+        sums = np.zeros((len(w), z.size + 1))
+        np.cumsum(w, axis=1, out=sums[:, 1:])
+        high = ((sums[:, -1:] - sums[:, above]) * w).sum(axis=1)
+        low = (sums[:, below] * w).sum(axis=1)
         mass = np.stack([high, 1.0 - high - low, low], axis=1)
         won = mass >= mass.max(axis=1, keepdims=True) - _EDGE
         wins += (won / won.sum(axis=1, keepdims=True)).sum(axis=0)

@@ -78,8 +78,9 @@ def pairwise(
     pairs = list(itertools.combinations(order, 2))
     tests: dict[tuple[str, str], SignFlip] = {}
     if pairs:
+        table = np.stack([sums[method] for method in order])
         differences = np.stack([sums[a] - sums[b] for a, b in pairs])
-        p = flip_p(differences, np.random.default_rng(seed))
+        p = flip_p(table, np.random.default_rng(seed), pairs=True)
         count = differences.shape[1]
         for pair, row, value in zip(pairs, differences, p.tolist(), strict=True):
             tests[pair] = SignFlip(

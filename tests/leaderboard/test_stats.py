@@ -20,6 +20,7 @@ from prunebench.leaderboard.stats import (
     smallest_p,
     wilson,
 )
+from prunebench.leaderboard.stats.signflip import MAX_EXACT_UNITS, flip_p
 
 
 def test_paired_t_reproduces_the_sleep_example() -> None:
@@ -131,3 +132,31 @@ def test_intervals_of_few_values() -> None:
     assert mean_interval([1.0, 2.0]).sd == pytest.approx(math.sqrt(0.5))
     assert paired_difference({0: 1.0}, {1: 1.0}).n == 0
     assert paired_difference({0: 3.0, 5: 2.0}, {5: 1.0, 0: 1.0}).mean == 1.5
+
+
+@pytest.mark.parametrize("units", [1, 5, 8, 9, 16, 17, 35])
+@pytest.mark.parametrize("one_sided", [False, True])
+def test_sign_flips_by_table_count_as_the_literal_sum_does(units: int, one_sided: bool) -> None:
+    rng = np.random.default_rng(units)
+    rows = rng.normal(size=(5, units)) / units
+    rows[1] = rows[0]
+    first, second = np.array(list(itertools.combinations(range(5), 2))).T
+    differences = rows[first] - rows[second]
+    draws, exact = 3000, units <= MAX_EXACT_UNITS
+    if exact:
+        flips = np.array(list(itertools.product([0, 1], repeat=units)))
+    else:
+        octets = np.random.default_rng(7).bytes(draws * -(-units // 8))
+        table = np.frombuffer(octets, np.uint8).reshape(draws, -1)
+        flips = np.unpackbits(table, axis=1, count=units)
+    totals = (1.0 - 2.0 * flips) @ differences.T
+    observed = differences.sum(axis=1)
+    if not one_sided:
+        totals, observed = np.abs(totals), np.abs(observed)
+    count = (totals >= observed - 1e-12).sum(axis=0)
+    wanted = count / len(flips) if exact else (1 + count) / (1 + draws)
+    seeded = [np.random.default_rng(7) for _ in range(2)]
+    by_pair = flip_p(rows, seeded[0], draws, one_sided, pairs=True)
+    by_row = flip_p(differences, seeded[1], draws, one_sided)
+    assert by_pair.tolist() == by_row.tolist() == wanted.tolist()
+    assert by_pair[0] == 1.0
