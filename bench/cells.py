@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,8 +19,11 @@ from prunebench.datasets.task import DataSource
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
 from prunebench.options import resolve
-from prunebench.record import file_digest
+from prunebench.record import file_digest, user_path
 from prunebench.registry import CRITERIA, DATASETS
+
+#: What of a noise setting its name does not say.
+_NOISE_FIELDS = ("count", "seed")
 
 
 def split_argument(text: str) -> tuple[str, str]:
@@ -57,7 +59,7 @@ def open_source(text: str, params: Mapping[str, Any]) -> DataSource:
 
 
 def _digest_of(path: Any, where: str) -> str:
-    if not path or not Path(str(path)).is_file():
+    if not path or not user_path(str(path), where).is_file():
         raise InputError(f"no such file: {path!r}", where=where, accepted=f"{where}:FILE")
     return file_digest(str(path))
 
@@ -92,6 +94,11 @@ def noise_setting(text: str, source: DataSource, params: Mapping[str, Any]) -> N
     elif noise.kind == "real":
         known = source.variants()
         rule = noise.name if known is None else real_rule(noise, known)
+    for name in params:
+        if name not in _NOISE_FIELDS:
+            raise InputError(
+                f"unknown field {name!r}", where="noise_params", accepted=", ".join(_NOISE_FIELDS)
+            )
     return NoiseSetting(name=noise.name, rule=rule, **params)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,11 +16,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from prunebench.bench.cells import Cell, build_cell, open_source
 from prunebench.bench.recipe import NEEDED, Scalar
 from prunebench.bench.recipes import get_recipe
-from prunebench.bench.spec import HeldOut, validation_line
+from prunebench.bench.spec import SEEDS, HeldOut, validation_line
 from prunebench.bench.tuning.rows import admit, tuned_rows
 from prunebench.errors import InputError, nearest
 from prunebench.methods.compose import resolve_method
+from prunebench.record import user_path
 
+#: More cells than this are not made from one file.
+MOST_CELLS = 200_000
 PRESETS = Path(__file__).parent / "grids"
 
 
@@ -37,14 +42,16 @@ def parse_seeds(value: Any) -> list[int]:
             raise ValueError("the range of seeds is empty or too long")
         return list(range(first, last + 1))
     seeds: list[int] = _as_list(value)
-    if not all(type(s) is int and s >= 0 for s in seeds):
+    if not all(type(s) is int and 0 <= s < SEEDS for s in seeds):
         raise ValueError('seeds are an integer, a list, or a range such as "0..4"')
     return seeds
 
 
 Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 Ratios = Annotated[
-    list[Annotated[float, Field(ge=0, lt=1)]], BeforeValidator(_as_list), Field(min_length=1)
+    list[Annotated[float, Field(ge=0, lt=1, strict=True)]],
+    BeforeValidator(_as_list),
+    Field(min_length=1),
 ]
 Seeds = Annotated[list[int], BeforeValidator(parse_seeds), Field(min_length=1)]
 Axis = Scalar | list[Scalar]
@@ -68,7 +75,7 @@ class Block(BaseModel):
     recipe: str | None = None
     criterion: Names | None = None
     budget: Literal["samples", "paper", "epochs"] | None = None
-    budget_share: float | None = Field(None, ge=0, lt=1)
+    budget_share: float | None = Field(None, ge=0, lt=1, strict=True)
     params: dict[str, dict[str, Axis]] | None = None
     dataset_params: dict[str, Scalar] | None = None
     recipe_params: dict[str, Any] | None = None
@@ -77,7 +84,7 @@ class Block(BaseModel):
     reference: HeldOut | None = None
     proxy: Literal["shared", "own"] | None = None
     tuned: Names | None = None
-    transfer: bool | None = None
+    transfer: bool | None = Field(None, strict=True)
 
 
 class Grid(Block):
@@ -89,7 +96,7 @@ class Grid(Block):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,80}$")
     about: str = ""
-    losses: list[int] | None = None
+    losses: list[Annotated[int, Field(ge=1, strict=True)]] | None = None
     block: list[Block] = Field(default_factory=list)
 
 
@@ -102,7 +109,7 @@ def read_grid(source: str | Path) -> tuple[Grid, str]:
     Raises:
         InputError: No such file, malformed TOML, or a field that is not accepted.
     """
-    path = Path(source)
+    path = user_path(source, "grid")
     if not path.suffix and not path.exists():
         path = PRESETS / f"{source}.toml"
         if not path.is_file():
@@ -115,7 +122,7 @@ def read_grid(source: str | Path) -> tuple[Grid, str]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # numbers and nesting have limits of their own
         raise InputError(f"malformed TOML: {error}", where=str(path)) from None
     try:
         return Grid.model_validate(content), str(path)
@@ -149,12 +156,31 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
         InputError: A name, option or value that is not accepted, with the file's name.
     """
     cells: dict[str, Cell] = {}
-    for block in grid.block or [Block()]:
-        merged = _merge(grid, block)
+    blocks = [_merge(grid, block) for block in grid.block or [Block()]]
+    for merged in blocks:
         _check_params(merged, where)
+    if sum(map(_size, blocks)) > MOST_CELLS:
+        raise InputError(
+            "the product of the axes is too large", where=where,
+            accepted=f"at most {MOST_CELLS:,} cells in a file",
+        )  # fmt: skip
+    for merged in blocks:
         for cell in _product(merged, where, absent):
             cells.setdefault(cell.spec.key, cell)
     return list(cells.values())
+
+
+def _size(block: Block) -> int:
+    """Cells of a block at most, tuned rows left out; counted before any is made."""
+    ratios = len(block.ratio or [0.0])
+    options = sum(
+        math.prod(
+            len(v) for v in (block.params or {}).get(name, {}).values() if isinstance(v, list)
+        )
+        for name in block.method or []
+    )
+    axes = (block.dataset, block.criterion, block.noise, block.seed)
+    return ratios * options * math.prod(len(axis) for axis in axes if axis)
 
 
 def _merge(grid: Grid, block: Block) -> Block:
@@ -173,6 +199,13 @@ def _check_params(block: Block, where: str) -> None:
                 f"options for {name!r}, which is not in 'method'",
                 where=f"{where}: params", accepted=", ".join(block.method or []),
             )  # fmt: skip
+    for name, options in (block.params or {}).items():
+        for option, value in options.items():
+            if value == []:
+                raise InputError(
+                    "an empty list gives no cell", where=f"{where}: params.{name}.{option}",
+                    accepted="a value, or a list of values",
+                )  # fmt: skip
 
 
 def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterator[Cell]:
@@ -193,11 +226,18 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
     }
     transfer = bool(block.transfer)
     tuned = tuned_rows(block.tuned or [], block.method or [], transfer, where)
+    first: dict[tuple[Any, ...], Cell] = {}
     for dataset, criterion, noise, seed, method in axes:
         whole = resolve_method(method).ratios == "zero"
         for ratio in [0.0] if whole else (block.ratio or [0.0]):
             plain = [(params, None) for params in _options((block.params or {}).get(method, {}))]
-            for params, pinned in [*plain, *((p.params, p) for p in tuned.get(method, []))]:
+            rows = [*plain, *((p.params, p) for p in tuned.get(method, []))]
+            for number, (params, pinned) in enumerate(rows):
+                slot = (dataset, criterion, noise, method, ratio, number)
+                if pinned is None and slot in first:
+                    cell = first[slot]
+                    yield replace(cell, spec=cell.spec.with_seed(seed))
+                    continue
                 extra = dict(common)
                 if whole:
                     extra["budget"], extra["budget_share"] = "samples", None
@@ -209,6 +249,7 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
                     noise_params=block.noise_params, content=contents[dataset], where=where,
                     **extra,
                 )  # fmt: skip
+                first.setdefault(slot, cell)
                 yield admit(cell, pinned, transfer, where) if pinned is not None else cell
 
 

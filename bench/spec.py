@@ -15,6 +15,8 @@ from prunebench.methods.compose import resolve_method
 from prunebench.record import canonical, content_key
 
 SPEC_SCHEMA = 1
+#: Seeds are below this, so that every reader of a record can hold them.
+SEEDS = 2**63
 
 
 class _Frozen(BaseModel):
@@ -38,7 +40,7 @@ class NoiseSetting(_Frozen):
     name: str
     rule: str
     count: Literal["exact_per_class", "exact_global", "bernoulli"] = "exact_per_class"
-    seed: int | None = Field(None, ge=0)
+    seed: int | None = Field(None, ge=0, lt=SEEDS)
 
 
 class HeldOut(_Frozen):
@@ -71,7 +73,7 @@ class RunSpec(_Frozen):
     validation: Validation = Validation()
     proxy: Literal["shared", "own"] = "shared"
     replica: int = Field(0, ge=0)
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=SEEDS)
     role: Literal["eval", "tune"] = "eval"
     tuned: Tuned | None = None
 
@@ -97,6 +99,21 @@ class RunSpec(_Frozen):
     def key(self) -> str:
         """First 16 hex digits of the SHA-256 of the canonical JSON."""
         return content_key(self.content)
+
+    @cached_property
+    def kin(self) -> str:
+        """Key of what this run shares with its repeats under other seeds."""
+        return content_key({**self.content, "seed": None})
+
+    def with_seed(self, seed: int) -> RunSpec:
+        """The same run under another seed. What was validated is not validated again: in large
+        grids most cells differ by their seeds alone."""
+        if self.tuned is not None or type(seed) is not int or seed < 0:
+            return self.but(seed=seed)
+        made = self.model_copy(update={"seed": seed})
+        made.__dict__.pop("key", None)
+        made.__dict__.update(kin=self.kin, content={**self.content, "seed": seed})
+        return made
 
     def but(self, **changes: Any) -> RunSpec:
         """The same run with some fields changed, validated anew (``model_copy`` would keep the

@@ -6,7 +6,6 @@ import hashlib
 import io
 import pickle
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from prunebench.bench.network import FeatureNet
 from prunebench.bench.recipe import NEEDED, Recipe
 from prunebench.errors import InputError
-from prunebench.record import file_digest
+from prunebench.record import file_digest, user_path
 
 ACCEPTED = "a safetensors file, or a PyTorch file that holds tensors only"
 _HEAD = ("fc.weight", "fc.bias")
@@ -46,11 +45,10 @@ def weights_digest(recipe: Recipe, given: Mapping[str, Any], where: str) -> tupl
             f"recipe {recipe.name} starts from pretrained weights",
             where=f"{where}: recipe_params", accepted="weights=FILE, or weights=none",
         )  # fmt: skip
-    if not isinstance(path, str) or not Path(path).is_file():
-        raise InputError(
-            f"no such file: {path!r}", where=f"{where}: recipe_params.weights", accepted=ACCEPTED
-        )
-    return file_digest(path), path
+    place = f"{where}: recipe_params.weights"
+    if not isinstance(path, str) or not user_path(path, place).is_file():
+        raise InputError(f"no such file: {path!r}", where=place, accepted=ACCEPTED)
+    return file_digest(user_path(path)), path
 
 
 def read_weights(path: str, digest: str) -> dict[str, Tensor]:
@@ -65,7 +63,7 @@ def read_weights(path: str, digest: str) -> dict[str, Tensor]:
         InputError: The file is missing, damaged, holds more than tensors, or is another one.
     """
     try:
-        content = Path(path).read_bytes()
+        content = user_path(path).read_bytes()
     except OSError as error:
         raise InputError(
             f"cannot be read ({error.strerror})", where=path, accepted=ACCEPTED

@@ -37,6 +37,7 @@ from prunebench.datasets.outline import Outline
 from prunebench.datasets.task import DataSource, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
+from prunebench.record import user_path
 
 _PATH = Option(None, "folder of the images; none: below $PRUNEBENCH_DATA",
                kind=str, optional=True)  # fmt: skip
@@ -108,7 +109,7 @@ class Cifar(DataSource):
         from torchvision import datasets
         from torchvision.datasets.utils import download_and_extract_archive
 
-        root = Path(self.path).expanduser() if self.path else data_root()
+        root = user_path(self.path, self.name) if self.path else data_root()
         known = getattr(datasets, self.torchvision_class)
         download_and_extract_archive(
             known.url, str(root), filename=known.filename, md5=known.tgz_md5
@@ -191,7 +192,7 @@ class CifarN(Cifar):
         except InputError:
             near = []
         near += [near[0].parent] if near else []
-        near += [Path(self.path).expanduser()] if self.path else []
+        near += [user_path(self.path, self.name)] if self.path else []
         return find_labels(self.name, self.labels, near)
 
     def published(self) -> list[DataFile]:
@@ -211,7 +212,7 @@ class CifarN(Cifar):
         except InputError:
             if self.labels is not None:
                 raise
-            root = Path(self.path).expanduser() if self.path else data_root()
+            root = user_path(self.path, self.name) if self.path else data_root()
             fetch_labels(self.name, root / "cifar-n")
         return folder
 

@@ -24,6 +24,7 @@ from prunebench.datasets.files import (
 from prunebench.datasets.packfile import read_pack
 from prunebench.datasets.safe_pickle import read_arrays
 from prunebench.errors import InputError
+from prunebench.record import user_path
 
 PIXELS = 3 * 32 * 32
 LAYOUTS = ("python", "binary", "packed")
@@ -78,7 +79,7 @@ def find_images(family: Family, path: str | None, layout: str, where: str) -> Im
         InputError: None of them is there.
     """
     choices = LAYOUTS if layout == "auto" else (layout,)
-    root = Path(path).expanduser() if path is not None else data_root()
+    root = user_path(path, where) if path is not None else data_root()
     for choice in choices:
         first, own = family.files(choice)[0], family.folders[choice]
         for place in (own, f"{family.name}/{own}", family.name, ""):

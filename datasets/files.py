@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.errors import InputError
-from prunebench.record import file_digest
+from prunebench.record import file_digest, user_path
 
 #: Folder in which named data sets are looked for when no path is given.
 ROOT_VARIABLE = "PRUNEBENCH_DATA"
@@ -39,7 +39,7 @@ class DataFile:
 
 def data_root() -> Path:
     """``$PRUNEBENCH_DATA``, else ``data`` in the working directory."""
-    return Path(os.environ.get(ROOT_VARIABLE) or "data").expanduser()
+    return user_path(os.environ.get(ROOT_VARIABLE) or "data", ROOT_VARIABLE)
 
 
 def find_folder(given: str | None, subfolders: Sequence[str], files: Sequence[str],
@@ -55,7 +55,7 @@ def find_folder(given: str | None, subfolders: Sequence[str], files: Sequence[st
     Raises:
         InputError: None of the folders holds one; the line says what to put where.
     """
-    root = Path(given).expanduser() if given is not None else data_root()
+    root = user_path(given, f"dataset {where}") if given is not None else data_root()
     for sub in subfolders:
         if any((root / sub / name).exists() for name in files):
             return root / sub

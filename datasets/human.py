@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from prunebench.datasets.cache import cache_folder
 from prunebench.datasets.files import ROOT_VARIABLE, checksum, data_root, require
 from prunebench.errors import InputError
-from prunebench.record import write_atomic
+from prunebench.record import user_path, write_atomic
 
 Labels = NDArray[np.int64]
 
@@ -106,7 +106,7 @@ def find_labels(dataset: str, given: str | None, near: Sequence[Path]) -> Path:
     """
     file = LABEL_FILES[dataset]
     if given is not None:
-        path = Path(given).expanduser()
+        path = user_path(given, f"dataset {dataset}")
         places = [path, path / file.name]
     else:
         folders = [f / sub for f in (*near, data_root()) for sub in ("cifar-n", "")]

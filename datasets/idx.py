@@ -27,6 +27,7 @@ from prunebench.datasets.outline import Outline
 from prunebench.datasets.task import DataSource, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
+from prunebench.record import user_path
 
 _NAMES = (
     "train-images-idx3-ubyte",
@@ -110,7 +111,7 @@ class Idx(DataSource):
         """Downloads the files through torchvision, into its own layout."""
         import torchvision
 
-        root = Path(self.path).expanduser() if self.path else data_root()
+        root = user_path(self.path, self.name) if self.path else data_root()
         getattr(torchvision.datasets, self.torchvision_class)(str(root), download=True)
         return root / self.torchvision_class / "raw"
 

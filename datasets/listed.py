@@ -21,7 +21,7 @@ from prunebench.datasets.pixels import Resize
 from prunebench.datasets.task import DataSource, RawData
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
-from prunebench.record import content_key
+from prunebench.record import content_key, user_path
 
 #: Of ImageNet's pixels in [0, 1].
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -142,7 +142,7 @@ class LargeImages(DataSource):
 
     def folder(self) -> Path:
         """The data set's folder."""
-        root = Path(self.path).expanduser() if self.path is not None else data_root()
+        root = user_path(self.path, self.name) if self.path is not None else data_root()
         for sub in ("", *self.places):
             if self.present(root / sub):
                 return root / sub

@@ -36,7 +36,7 @@ from prunebench.datasets.outline import Outline
 from prunebench.datasets.task import DataSource, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
-from prunebench.record import content_key
+from prunebench.record import content_key, user_path
 
 #: Class of each of the twenty groups in alphabetical order: the head of its name.
 CLASS_OF = (0, 1, 1, 1, 1, 1, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 6, 6, 6, 6)
@@ -94,8 +94,8 @@ class News(DataSource):
         Raises:
             InputError: Neither is there.
         """
-        if self.path is not None and Path(self.path).expanduser().is_file():
-            return Path(self.path).expanduser()
+        if self.path is not None and (file := user_path(self.path, self.name)).is_file():
+            return file
         names = (*JSONL, FOLDERS["train"])
         folder = find_folder(self.path, ("", "20news", "news", "20news-bydate"), names, self.name)
         return next((folder / name for name in JSONL if (folder / name).is_file()), folder)
@@ -125,7 +125,7 @@ class News(DataSource):
         try:
             return self.folder()
         except InputError:
-            root = Path(self.path).expanduser() if self.path else data_root() / "20news"
+            root = user_path(self.path, self.name) if self.path else data_root() / "20news"
         from sklearn.datasets import fetch_20newsgroups
 
         posts: list[Post] = []
@@ -220,7 +220,7 @@ class News(DataSource):
         """Posts as numbers of words, and the words' vectors."""
         vocabulary = text.vocabulary_of(words[i] for i in train)
         if self.embedding not in _COMPUTED:
-            file = Path(self.embedding).expanduser()
+            file = user_path(self.embedding, f"{self.name}.embedding")
             vocabulary, vectors = text.file_vectors(file, vocabulary)
         coded = [text.encode(post, vocabulary) for post in words]
         if self.embedding == "lsa":
@@ -233,7 +233,7 @@ class News(DataSource):
     def _vector_digest(self) -> str:
         if self.embedding in _COMPUTED:
             return ""
-        path = Path(self.embedding).expanduser()
+        path = user_path(self.embedding, f"{self.name}.embedding")
         if not path.is_file():
             raise InputError(
                 f"{self.embedding!r} is not accepted", where=f"{self.name}.embedding",

@@ -17,6 +17,7 @@ from prunebench.datasets.rules import RULES, default_asymmetric
 from prunebench.datasets.task import DataSource, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
+from prunebench.record import user_path
 
 _WANTED = "a folder with train.npz and test.npz, or a train file with test.npz beside it"
 
@@ -29,7 +30,7 @@ def locate(path: str) -> tuple[Path, Path]:
     """
     if not path:
         raise InputError("no path", where="packed", accepted=f"packed:PATH, {_WANTED}")
-    given = Path(path).expanduser()
+    given = user_path(path, "packed")
     train = given / "train.npz" if given.is_dir() else given
     test = train.parent / "test.npz"
     for file in (train, test):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from prunebench.datasets.imagefiles import SUFFIXES
 from prunebench.errors import InputError
-from prunebench.record import file_digest
+from prunebench.record import file_digest, user_path
 
 #: Trees of at most so many bytes are identified by their content as well.
 CONTENT_BYTES = 64 << 20
@@ -57,7 +57,7 @@ def find_splits(path: str, where: str) -> tuple[Path, Path]:
     """
     if not path:
         raise InputError("no path", where=where, accepted=f"{where}:PATH with {_LAYOUT}")
-    root = Path(path).expanduser()
+    root = user_path(path, where)
     test = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
     if not (root / "train").is_dir():
         raise InputError(f"no folder {root / 'train'}", where=where, accepted=_LAYOUT)

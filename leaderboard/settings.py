@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from prunebench.errors import InputError, nearest
-from prunebench.record import content_key
+from prunebench.record import content_key, user_path
 
 
 class Settings(BaseModel):
@@ -67,10 +67,12 @@ def read_settings(path: Path) -> Settings:
         InputError: No such file, malformed TOML, or a field that is not accepted.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(user_path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # numbers and nesting have limits of their own
         raise InputError(f"malformed TOML: {error}", where=str(path)) from None
     try:
         return Settings.model_validate(content)

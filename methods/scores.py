@@ -14,6 +14,7 @@ from prunebench.errors import InputError
 from prunebench.methods.base import Card, Evidence, StaticPruner, Subset, register_method
 from prunebench.methods.selection import take
 from prunebench.options import Option, Value
+from prunebench.record import user_path
 from prunebench.rng import Stream
 
 _FORMATS = ".npy (one score per original training sample), .npz or .csv (ids and scores)"
@@ -34,7 +35,7 @@ def read_scores(path: str | Path) -> tuple[Tensor, Tensor]:
     """
     file = Path(path)
     where = str(path)
-    if not path or not file.is_file():
+    if not path or not user_path(file, "scores.path").is_file():
         raise InputError(f"no such file: {where!r}", where="scores.path", accepted=_FORMATS)
     try:
         ids, scores = _read(file)
@@ -99,7 +100,7 @@ class Scores(StaticPruner):
         Raises:
             InputError: The file is missing.
         """
-        if not Path(self.path).is_file():
+        if not user_path(self.path, "scores.path").is_file():
             raise InputError(f"no such file: {self.path!r}", where="scores.path", accepted=_FORMATS)
         with Path(self.path).open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -7,12 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from prunebench.bench.cli.common import load_plugins, parse_params
+from prunebench.record import user_path
 
 if TYPE_CHECKING:  # torch comes with these
     from prunebench.datasets.task import DataSource
@@ -137,7 +137,7 @@ def pack(
     from prunebench.datasets.packing import summary
 
     source = _open(ctx, name, root, params)
-    packed = write(source.load(), source.name, Path(out).expanduser())
+    packed = write(source.load(), source.name, user_path(out, "--out"))
     if as_json:
         print(json.dumps(summary(packed), indent=2))
         return

@@ -14,7 +14,7 @@ from prunebench.bench.tuning.mark import Tuned
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
 from prunebench.options import Value
-from prunebench.record import canonical, content_key, write_atomic
+from prunebench.record import canonical, content_key, user_path, write_atomic
 
 SCHEMA = 1
 
@@ -72,7 +72,7 @@ def read_pinned(path: str | Path) -> Pinned:
     """
     where = str(path)
     try:
-        body = json.loads(Path(path).read_bytes())
+        body = json.loads(user_path(path).read_bytes())
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=where) from None
     except (ValueError, RecursionError) as error:

@@ -11,6 +11,7 @@ from prunebench.bench.cells import Cell
 from prunebench.bench.tuning.pinned import Pinned, read_pinned
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
+from prunebench.record import user_path
 
 
 def tuned_rows(
@@ -30,7 +31,7 @@ def tuned_rows(
     """
     found: dict[str, list[Pinned]] = defaultdict(list)
     for name in files:
-        beside = Path(where).parent / name
+        beside = user_path(Path(where).parent / name, f"{where}: tuned")
         pinned = read_pinned(beside if beside.is_file() else name)
         takers = [method for method in methods if resolve_method(method).name == pinned.method]
         if not takers and transfer:
