@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from prunebench.bench.cell import final_record
 from prunebench.bench.cells import Cell
 from prunebench.bench.claims import Claims
 from prunebench.bench.environment import environment
-from prunebench.bench.executors.base import Event, Job, Outcome, Status
+from prunebench.bench.executors.base import Event, Executor, Job, Outcome, Status
 from prunebench.bench.executors.local import LocalExecutor
 from prunebench.bench.names import is_key
 from prunebench.bench.planning import Planned, plan_jobs
@@ -28,7 +29,7 @@ class Running:
     """How cells are run; none of it moves a result.
 
     Attributes:
-        workers: Cells at once.
+        workers: Cells at once; 0 takes what a Ray cluster has room for.
         threads: Intra-op threads per cell on CPU.
         devices: Torch devices to spread the cells over.
         slots_per_device: Cells at once on each device, where ``devices`` are not CPUs.
@@ -40,6 +41,9 @@ class Running:
         mlflow_uri: Tracking URI; None for a database in the results folder.
         quiet: No progress display.
         inline: Run in this process.
+        executor: ``local`` or ``ray``.
+        ray_address: A running Ray cluster; None starts one on this machine.
+        free_memory: Bytes to leave free on each machine, see ``MemoryGuard``.
     """
 
     workers: int = 1
@@ -54,6 +58,9 @@ class Running:
     mlflow_uri: str | None = None
     quiet: bool = False
     inline: bool = False
+    executor: str = "local"
+    ray_address: str | None = None
+    free_memory: int | None = None
 
 
 @dataclass
@@ -84,7 +91,7 @@ def run_cells(
     store: Store,
     running: Running,
     losses: Sequence[int] | None = None,
-    executor: LocalExecutor | None = None,
+    executor: Executor | None = None,
 ) -> Report:
     """Runs every cell whose record does not stand yet.
 
@@ -124,9 +131,12 @@ def run_cells(
     if not jobs:
         return report
     with ExitStack() as stack:
+        if executor is None:
+            executor = make_executor(store, running)
+            stack.callback(executor.close)
         mirror = _mirror(store, running, stack, report)
         display = stack.enter_context(
-            Progress(jobs, running.workers, mode="quiet" if running.quiet else "auto")
+            Progress(jobs, executor.slots, mode="quiet" if running.quiet else "auto")
         )
 
         def on_event(event: Event) -> None:
@@ -134,33 +144,45 @@ def run_cells(
             if event.kind == "finished" and mirror is not None:
                 mirror(event.key)
 
-        outcomes = (executor or make_executor(store, running)).run(jobs, on_event)
+        outcomes = executor.run(jobs, on_event)
         # Standing scoring runs go along in case their evidence is gone; they are no news.
         report.outcomes = [outcome for outcome in outcomes if outcome.key in open_keys]
     sweep(store)
     return report
 
 
-def make_executor(store: Store, running: Running, keep: bool = False) -> LocalExecutor:
-    """The executor of a results folder; ``keep`` as in ``LocalExecutor``."""
-    return LocalExecutor(
-        slots=running.workers,
-        threads=running.threads,
-        devices=running.devices,
-        slots_per_device=running.slots_per_device,
-        time_limit_s=running.time_limit_s,
-        plugins=running.plugins,
-        settings={
+def make_executor(store: Store, running: Running, keep: bool = False) -> Executor:
+    """The executor of a results folder; ``keep`` as in ``LocalExecutor``.
+
+    Raises:
+        InputError: Numbers or devices that the executor cannot serve.
+    """
+    ray = running.executor == "ray"
+    shared: dict[str, Any] = {
+        "slots": running.workers,
+        "threads": running.threads,
+        "devices": running.devices,
+        "slots_per_device": running.slots_per_device,
+        "time_limit_s": running.time_limit_s,
+        "plugins": running.plugins,
+        "settings": {
             "root": str(store.root),
             "checkpoint_s": running.checkpoint_s,
             "retry_failed": running.retry_failed,
             "threads": running.threads,
         },
-        on_lost=lambda job, status, reason: record_lost(store, job, status, reason),
-        inline=running.inline and running.time_limit_s is None,
-        log_dir=None if running.inline else store.root / "logs",
-        keep=keep,
-    )
+        "on_lost": lambda job, status, reason: record_lost(store, job, status, reason),
+        "log_dir": None if running.inline and not ray else store.root / "logs",
+        "keep": keep,
+        "free_memory": running.free_memory,
+    }
+    if ray:
+        from prunebench.bench.executors.ray import RayExecutor
+
+        return RayExecutor(
+            **shared, address=running.ray_address, store=store, retry_failed=running.retry_failed
+        )
+    return LocalExecutor(**shared, inline=running.inline and running.time_limit_s is None)
 
 
 def sweep(store: Store) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import sys
@@ -14,17 +13,7 @@ from typing import Any
 import torch
 
 import prunebench
-
-
-@cache
-def source_digest() -> str:
-    """12 hex digits over the package's own source files; a warning when it differs, no key."""
-    root = Path(prunebench.__file__).parent
-    digest = hashlib.sha256()
-    for folder in (root, *(root / name for name in ("bench", "methods", "datasets"))):
-        for path in sorted(folder.glob("*.py")):
-            digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
+from prunebench.bench.sources import source_digest
 
 
 @cache

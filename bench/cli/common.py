@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,8 @@ def execution_options(function: F) -> F:
     """How cells are run: nothing here moves a result."""
     options = [
         click.option("--workers", "-w", type=click.IntRange(1, 1024), default=None,
-                     help="Cells at once (default: the cores of this machine; 1 for `run`)."),
+                     help="Cells at once (default: the cores of this machine, the slots of its "
+                          "devices, or what a Ray cluster has room for; 1 for `run`)."),
         click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True,
                      help="Intra-op threads per CPU cell; two counts do not give the same bits."),
         click.option("--device", "--devices", "devices", default="cpu", show_default=True,
@@ -39,6 +41,13 @@ def execution_options(function: F) -> F:
         click.option("--mlflow-uri", default=None,
                      help="Tracking URI (default: mlflow.db in the results folder)."),
         click.option("--quiet", "-q", is_flag=True, help="No progress display."),
+        click.option("--executor", type=click.Choice(["local", "ray"]), default="local",
+                     show_default=True, help="Worker processes here, or a Ray cluster."),
+        click.option("--ray-address", default=None, metavar="auto|HOST:PORT",
+                     help="A running Ray cluster (default: one of its own, on this machine)."),
+        click.option("--free-memory", type=click.FloatRange(min=0), default=None, metavar="GIB",
+                     help="Memory to leave free: fewer cells run at once where it would be less "
+                          "(default: 5 %, at most 1; 0 never waits)."),
     ]  # fmt: skip
     for option in reversed(options):
         function = option(function)
@@ -46,16 +55,37 @@ def execution_options(function: F) -> F:
 
 
 def running(ctx: click.Context, values: dict[str, Any], workers: int, inline: bool) -> Running:
-    """Execution settings from the shared options, which are taken out of ``values``."""
+    """Execution settings from the shared options, which are taken out of ``values``.
+
+    Args:
+        ctx: Of the command.
+        values: What it was given.
+        workers: Cells at once on CPUs, where the user does not say.
+        inline: Whether cells run in this process.
+
+    Returns:
+        The settings; with ``workers`` 0 a Ray cluster decides.
+    """
     from prunebench.bench.driver import Running
 
     devices = tuple(d.strip() for d in values.pop("devices").split(","))
-    check_devices(devices)
+    executor, address = values.pop("executor"), values.pop("ray_address")
+    if address and executor != "ray":
+        raise InputError(f"{address!r}", where="--ray-address", accepted="with --executor ray only")
+    if not address:  # another cluster may have what this machine lacks
+        check_devices(devices)
+    given, threads, slots = (values.pop(n) for n in ("workers", "threads", "slots_per_device"))
+    count = given or workers
+    if not given and not inline and (address or devices != ("cpu",)):
+        count = 0 if address else len(devices) * slots
+    if devices == ("cpu",) and not address:
+        warn_of_crowding(count, threads, given)
+    free = values.pop("free_memory")
     return Running(
-        workers=values.pop("workers") or workers,
-        threads=values.pop("threads"),
+        workers=count,
+        threads=threads,
         devices=devices,
-        slots_per_device=values.pop("slots_per_device"),
+        slots_per_device=slots,
         checkpoint_s=values.pop("checkpoint_s"),
         time_limit_s=values.pop("time_limit"),
         retry_failed=values.pop("retry_failed"),
@@ -63,8 +93,20 @@ def running(ctx: click.Context, values: dict[str, Any], workers: int, inline: bo
         mlflow=not values.pop("no_mlflow"),
         mlflow_uri=values.pop("mlflow_uri"),
         quiet=values.pop("quiet"),
-        inline=inline,
+        inline=inline and executor == "local",
+        executor=executor,
+        ray_address=address,
+        free_memory=None if free is None else int(free * 2**30),
     )
+
+
+def warn_of_crowding(workers: int, threads: int, given: int | None) -> None:
+    """Says so where cells would fight for cores: they take longer, all of them."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    if workers * threads > cores and (given or threads > 1):
+        cells = f"{workers} cell{'s' * (workers > 1)} of {threads} thread{'s' * (threads > 1)}"
+        print(f"warning: {cells} on {cores} cores wait for one another", file=sys.stderr)
 
 
 def check_devices(devices: tuple[str, ...]) -> None:

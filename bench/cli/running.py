@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,7 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
         from prunebench.bench.cli.estimating import lines
         from prunebench.bench.estimate import summarise
 
+        settings = replace(settings, workers=settings.workers or os.cpu_count() or 1)
         summary = summarise(cells, Path(out), settings, absent)
         print(json.dumps(summary, indent=2) if as_json else lines(summary))
         return
