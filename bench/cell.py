@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,18 +13,21 @@ from typing import Any
 import torch
 
 from prunebench.bench import checkpoint, distributed, stopping
+from prunebench.bench.blame import reason_of
 from prunebench.bench.budget import Clock
 from prunebench.bench.claims import Claim, Claims
 from prunebench.bench.environment import environment
 from prunebench.bench.evidence import Recorder
 from prunebench.bench.executors.base import WorkerContext
 from prunebench.bench.executors.memory import out_of_memory
+from prunebench.bench.facts import facts
 from prunebench.bench.followers import lead
 from prunebench.bench.losses import LossRecorder
 from prunebench.bench.outputs import accuracy_name, artifacts, diverged
-from prunebench.bench.plans import ConstantPlan
-from prunebench.bench.proxies import Busy, gather_evidence, standing
+from prunebench.bench.plans import ConstantPlan, check_subset
+from prunebench.bench.proxies import Busy, evidence_stands, gather_evidence
 from prunebench.bench.reference import resolve_reference
+from prunebench.bench.scratch import storing
 from prunebench.bench.spec import RunSpec
 from prunebench.bench.store import Store
 from prunebench.bench.tasks import load_task, streams_of, with_reference_in_training
@@ -32,7 +35,7 @@ from prunebench.bench.trainer import Trainer
 from prunebench.bench.training import Diverged, Observer, Setup
 from prunebench.bench.tuning.mark import clean_labels
 from prunebench.datasets.task import Split, Task
-from prunebench.errors import InputError, SkipCell
+from prunebench.errors import FolderError, InputError, SkipCell
 from prunebench.methods.base import Criterion, EvidenceSpec, StaticPruner, Subset, kept_count
 from prunebench.methods.compose import MethodInfo, resolve_method
 from prunebench.record import FINAL, Record, RecordError
@@ -88,30 +91,27 @@ def run_cell(
 
     Raises:
         Busy: Another process works on the cell or on evidence it needs.
+        FolderError: The results folder cannot be written; nothing is recorded.
     """
-    need_evidence = not options.evidence.empty
     record = final_record(store, spec.key, options.retry_failed)
-    if record is not None and not (need_evidence and record.status == "done"):
+    if record is not None and _suffices(record, store, options.evidence):
         return record, False
-    if record is not None and evidence_stands(store, spec.key, options.evidence):
-        return record, False
-    claim = Claims(store.claims).acquire(spec.key)
+    if not store.records.is_dir():
+        raise FolderError.of(store.root, "it was removed")
+    with storing(store.claims):
+        claim = Claims(store.claims).acquire(spec.key)
     if claim is None:
         raise Busy(f"{spec.key} is held by another process")
     with claim:
         record = final_record(store, spec.key, options.retry_failed)
-        if record is not None and (
-            not need_evidence
-            or record.status != "done"
-            or evidence_stands(store, spec.key, options.evidence)
-        ):
+        if record is not None and _suffices(record, store, options.evidence):
             return record, False
         return _Cell(spec, store, options, context, claim).run(keep=record), record is None
 
 
-def evidence_stands(store: Store, key: str, need: EvidenceSpec) -> bool:
-    """Whether recorded evidence of a run covers a need; damaged folders are set aside."""
-    return standing(store, key, need) is not None
+def _suffices(record: Record, store: Store, need: EvidenceSpec) -> bool:
+    """Whether a record stands with the evidence that its run is wanted for."""
+    return need.empty or record.status != "done" or evidence_stands(store, record.key, need)
 
 
 class _Cell:
@@ -148,17 +148,15 @@ class _Cell:
         status, reason, trace = "done", "", ""
         try:
             status, reason = self._train()
-        except (Busy, InputError):
-            raise  # neither is a result of this cell
+        except (Busy, InputError, FolderError):
+            raise  # none is a result of this cell
         except SkipCell as skip:
             distributed.settle()
             status, reason = "skipped", skip.reason
         except Exception as error:
-            starved = out_of_memory(error)
-            if starved and self.context is not None and self.context.spare:
+            if self.context is not None and self.context.spare and out_of_memory(error):
                 raise  # it is run again with fewer cells beside it
-            what = "out of memory" if starved else type(error).__name__
-            status, reason = "failed", f"{what}: {error}".strip()[:300]
+            status, reason = "failed", reason_of(error, self.spec.method.name)
             trace = traceback.format_exc()
         finally:
             if self.trainer is not None:
@@ -171,10 +169,11 @@ class _Cell:
         spec, options = self.spec, self.options
         method = resolve_method(spec.method.name)
         task = load_task(spec, options.data)
-        self._facts(task, method)
-        recorder = None if options.evidence.empty else Recorder(options.evidence)
-        losses = None if options.losses is None else LossRecorder(options.losses)
-        setup = self._setup(task, method, [o for o in (recorder, losses) if o is not None])
+        self.info = facts(task, method, spec)
+        if method.oracle and not task.raw.clean_known:
+            raise SkipCell(f"the clean labels of {spec.dataset.name} are not known")
+        recorder, losses = self._observers()
+        setup = self._setup(task, method, [recorder, losses])
         folder = self.store.checkpoint_path(spec.key)
         # A run that only takes evidence never shares checkpoints with one that does not.
         name = spec.key if recorder is None else f"{spec.key}+evidence"
@@ -183,9 +182,10 @@ class _Cell:
         try:
             checkpoint.restore(trainer, folder, name)
         except checkpoint.DamagedCheckpoint as error:
-            self.info["checkpoint"] = str(error).replace(str(self.store.root), "")[:200]
-            shutil.rmtree(folder, ignore_errors=True)
-            self.trainer = trainer = Trainer(self._setup(task, method, list(setup.observers)))
+            self.store.set_aside(folder, str(error))
+            trainer.close()
+            recorder, losses = self._observers()
+            self.trainer = trainer = Trainer(self._setup(task, method, [recorder, losses]))
         status, reason = "done", ""
         try:
             report = None if self.context is None else self.context.report
@@ -210,28 +210,14 @@ class _Cell:
             self._publish(recorder, trainer)
         return status, reason
 
-    def _facts(self, task: Task, method: MethodInfo) -> None:
-        spec = self.spec
-        self.info = {
-            "validation_size" if task.tuning else "test_size": len(task.test),
-            "train_size": len(task.train),
-            "num_classes": task.raw.num_classes,
-            "reference_size": len(task.reference) if task.reference is not None else 0,
-            "label_digest": task.label_digest,
-            "kind": method.kind,
-            "oracle": method.oracle,
-            "data": task.raw.fingerprint,
-        }
-        if task.raw.clean_known:
-            self.info["noise_rate"] = round(float(task.flipped.double().mean()), 6)
-        elif method.oracle:
-            raise SkipCell(f"the clean labels of {spec.dataset.name} are not known")
-        if not distributed.current().alone:
-            self.info["processes"] = distributed.current().size
-        if spec.reference.mode == "overlap":
-            self.info["reference_overlaps"] = True
+    def _observers(self) -> tuple[Recorder | None, LossRecorder | None]:
+        options = self.options
+        return (
+            None if options.evidence.empty else Recorder(options.evidence),
+            None if options.losses is None else LossRecorder(options.losses),
+        )
 
-    def _setup(self, task: Task, method: MethodInfo, observers: list[Observer]) -> Setup:
+    def _setup(self, task: Task, method: MethodInfo, observers: Sequence[Observer | None]) -> Setup:
         spec = self.spec
         streams = streams_of(spec)
         pruner: Any = method.build({**spec.method.params, **self.options.method_params})
@@ -243,7 +229,8 @@ class _Cell:
         if pruner.cautions():
             self.info["cautions"] = pruner.cautions()
         common = len(task.train)
-        clock = Clock(common, spec.recipe.epochs, spec.ratio, spec.budget, self._share(pruner))
+        own = pruner.pruned_share(spec.ratio) if spec.budget_share is None else spec.budget_share
+        clock = Clock(common, spec.recipe.epochs, spec.ratio, spec.budget, float(own))
         if spec.method.name == "full+reference":
             task = with_reference_in_training(task)
         evidence, cost = gather_evidence(self, task, pruner)
@@ -252,6 +239,7 @@ class _Cell:
         if isinstance(pruner, StaticPruner):
             k = kept_count(len(task.train), spec.ratio)
             self.subset = pruner.keep(evidence, k, streams.get(f"keep:{spec.method.name}"))
+            check_subset(self.subset, k, len(task.train), spec.method.name)
             self.info["subset"] = dict(self.subset.info)
             pruner = ConstantPlan(spec.method.name, self.subset.indices)
         elif pruner.reference:
@@ -259,14 +247,9 @@ class _Cell:
             reference = resolve_reference(task, pruner.params, streams, evidence, warmup)
         return Setup(
             task, spec.recipe, pruner, self._criterion(), streams, clock, self.device,
-            replica=spec.replica, observers=observers, reference=reference,
+            replica=spec.replica, observers=[o for o in observers if o], reference=reference,
             weights=self.options.weights,
         )  # fmt: skip
-
-    def _share(self, pruner: Any) -> float:
-        if self.spec.budget_share is not None:
-            return self.spec.budget_share
-        return float(pruner.pruned_share(self.spec.ratio))
 
     def _criterion(self) -> Criterion:
         spec = self.spec
@@ -277,9 +260,10 @@ class _Cell:
         return criterion
 
     def _publish(self, recorder: Recorder, trainer: Trainer) -> None:
-        with self.store.scratch("evidence") as folder:
+        place = self.store.evidence_path(self.spec.key)
+        with storing(place), self.store.scratch("evidence") as folder:
             recorder.write(folder, trainer, {"key": self.spec.key, "spec": self.spec.content})
-            self.store.publish_folder(folder, self.store.evidence_path(self.spec.key))
+            self.store.publish_folder(folder, place)
 
     def _store(self, status: str, reason: str, trace: str) -> Record:
         files: dict[str, bytes] = getattr(self, "files", {})
@@ -308,6 +292,8 @@ class _Cell:
             environment=environment(self.device),
         )
         if not self.claim.valid():
+            if not self.store.records.is_dir():
+                raise FolderError.of(self.store.root, "it was removed")
             raise Busy(f"{self.spec.key} was taken over while this process stood still")
         stored = self.store.save(record, files)
         shutil.rmtree(self.store.checkpoint_path(self.spec.key), ignore_errors=True)

@@ -19,7 +19,9 @@ from prunebench.bench.executors.local import LocalExecutor
 from prunebench.bench.names import is_key
 from prunebench.bench.planning import Planned, plan_jobs
 from prunebench.bench.progress import Progress
+from prunebench.bench.scratch import storing
 from prunebench.bench.store import Store
+from prunebench.errors import FolderError
 from prunebench.record import Record, canonical
 from prunebench.registry import DATASETS
 
@@ -107,6 +109,7 @@ def run_cells(
 
     Raises:
         InputError: Bad settings or data, or a results folder that cannot be written.
+        FolderError: The folder cannot be written any more; finished cells are recorded.
         KeyboardInterrupt: Stopped by the user; finished cells are recorded.
     """
     planned = plan_jobs(cells, losses)
@@ -141,6 +144,8 @@ def run_cells(
 
         def on_event(event: Event) -> None:
             display(event)
+            if event.outcome is not None and (lost := FolderError.told(event.outcome.reason)):
+                raise lost  # every further cell would only be trained in vain
             if event.kind == "finished" and mirror is not None:
                 mirror(event.key)
 
@@ -191,8 +196,12 @@ def sweep(store: Store) -> None:
     A worker that is killed between its record and its last line leaves both behind; a run that
     is repeated for its evidence leaves a checkpoint.
     """
-    live = Claims(store.claims).sweep()
-    for folder in (store.root / "checkpoints").iterdir():
+    if not store.records.is_dir():
+        raise FolderError.of(store.root, "it was removed")
+    with storing(store.root):
+        live = Claims(store.claims).sweep()
+        folders = list((store.root / "checkpoints").iterdir())
+    for folder in folders:
         if is_key(folder.name) and folder.name not in live and final_record(store, folder.name):
             shutil.rmtree(folder, ignore_errors=True)
 

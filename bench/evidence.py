@@ -7,6 +7,7 @@ ratios of that (data set, noise, seed, recipe).
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,14 @@ from prunebench.bench.trainer import Trainer
 from prunebench.datasets.task import Task
 from prunebench.errors import InputError
 from prunebench.methods.base import EvidenceSpec, Snapshot, StrongView
-from prunebench.record import file_digest
+from prunebench.record import content_key, file_digest
 
 MANIFEST = "manifest.json"
 SIGNAL_NAMES = ("p_target", "correct")
+_UNSEALED: tuple[set[str], ...] = (
+    {"key", "spec", "needs", "epochs", "trained_per_epoch", "scoring", "files"},
+    {"key", "needs", "trained", "files"},
+)
 
 
 def merge(needs: Iterable[EvidenceSpec]) -> EvidenceSpec:
@@ -150,28 +155,41 @@ class Recorder:
             "scoring": self.scoring,
             "files": files,
         }
-        (folder / MANIFEST).write_text(json.dumps(manifest, sort_keys=True, indent=1))
+        write_manifest(folder, manifest)
 
 
 class Damaged(Exception):
     """An evidence folder that is torn or was changed; it is quarantined and redone."""
 
 
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Writes ``manifest.json`` with a digest of itself."""
+    sealed = {**manifest, "digest": content_key(dict(manifest))}
+    (folder / MANIFEST).write_text(json.dumps(sealed, sort_keys=True, indent=1))
+
+
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of an evidence folder, or None where there is none.
 
     Raises:
-        Damaged: It cannot be read.
+        Damaged: It cannot be read, was changed, or is that of another run.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
+        digest = manifest.pop("digest", None)
         from_json(manifest["needs"])
         assert isinstance(manifest["files"], dict)
+        if manifest["key"] != folder.name:
+            raise Damaged(f"{folder}: belongs to {manifest['key']}")
+        # Manifests of earlier versions have no digest, and these entries.
+        if digest != content_key(manifest) and (digest or manifest.keys() not in _UNSEALED):
+            raise Damaged(f"{folder}: the manifest was changed since it was written")
     except FileNotFoundError:
-        if folder.exists():
+        if os.path.lexists(folder):
             raise Damaged(f"{folder}: no manifest") from None
         return None
-    except (ValueError, KeyError, TypeError, AssertionError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, OSError,
+            RecursionError) as error:  # fmt: skip
         raise Damaged(f"{folder}: unreadable manifest ({error})") from None
     return dict(manifest)
 
@@ -184,7 +202,11 @@ def verify(folder: Path, manifest: Mapping[str, Any]) -> None:
     """
     for name, digest in manifest["files"].items():
         path = folder / name
-        if path.name != name or not path.is_file() or file_digest(path) != digest:
+        try:
+            whole = path.name == name and file_digest(path) == digest
+        except OSError:
+            whole = False
+        if not whole:
             raise Damaged(f"{path}: missing or changed since it was recorded")
 
 

@@ -12,7 +12,7 @@ from prunebench.bench.executors.base import WorkerContext
 from prunebench.bench.proxies import Busy
 from prunebench.bench.spec import RunSpec
 from prunebench.bench.store import Store
-from prunebench.errors import InputError
+from prunebench.errors import FolderError, InputError
 from prunebench.methods.base import EvidenceSpec
 
 #: Starts the reason of a cell that could not even begin; it leaves no record.
@@ -28,7 +28,8 @@ def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, An
         context: Settings of the grid (``root``, ``checkpoint_s``, ``retry_failed``, ``threads``).
 
     Returns:
-        ``status`` (a record's, or ``busy``/``exists``) and ``reason``.
+        ``status`` (a record's, or ``busy``/``exists``) and ``reason``, which begins with
+        ``BAD_INPUT`` or ``FolderError.START`` where nothing could be recorded.
     """
     settings = context.settings
     options = CellOptions(
@@ -48,6 +49,8 @@ def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, An
         record, fresh = run_cell(spec, Store(settings["root"]), options, context)
     except Busy as busy:
         return {"status": "busy", "reason": str(busy)}
+    except FolderError as error:
+        return {"status": "failed", "reason": str(error)}
     except InputError as error:
         return {"status": "failed", "reason": f"{BAD_INPUT}{error}"}
     if fresh:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prunebench.methods.base import BatchPruner, DynamicPruner, Plan, Progress, Pruner, Tables
+from prunebench.methods.base import (
+    BatchPruner,
+    DynamicPruner,
+    Plan,
+    Progress,
+    Pruner,
+    Subset,
+    Tables,
+)
 from prunebench.rng import Stream
 
 
@@ -47,6 +55,56 @@ def check_plan(plan: Plan, num_samples: int, who: str) -> None:
             raise PlanError(f"{who}: weights must be a float vector as long as indices")
         if not bool((plan.weights.isfinite() & (plan.weights > 0)).all()):
             raise PlanError(f"{who}: weights must be finite and positive")
+
+
+def check_subset(subset: Subset, k: int, num_samples: int, who: str) -> None:
+    """Checks what a static method kept.
+
+    Raises:
+        PlanError: Not k positions, each once and in range, or scores that are not one number per
+            sample.
+    """
+    if not isinstance(subset, Subset):
+        raise PlanError(f"{who}: keep() returned {type(subset).__name__}, not a Subset")
+    check_indices(subset.indices, num_samples, who)
+    if len(subset.indices) != k:
+        raise PlanError(f"{who}: keep() kept {len(subset.indices)} samples where {k} were asked")
+    scores = subset.scores
+    if scores is None:
+        return
+    if not isinstance(scores, Tensor) or scores.shape != (num_samples,):
+        raise PlanError(f"{who}: scores must be a vector of {num_samples} numbers")
+    if scores.is_floating_point() and bool(scores.isnan().any()):
+        raise PlanError(f"{who}: scores hold NaN for {int(scores.isnan().sum())} samples")
+
+
+def ordered_choice(chosen: Tensor, k: int, size: int, who: str) -> Tensor:
+    """Checks what a batch-level method chose of a batch, and sorts it.
+
+    Nothing is read back from an accelerator: there a breach of values ends the process.
+
+    Args:
+        chosen: As ``BatchPruner.select`` returned it.
+        k: How many were asked.
+        size: Size B of the batch.
+        who: The method, for the message.
+
+    Returns:
+        int64 [k], ascending.
+
+    Raises:
+        PlanError: Not k positions 0..B-1, each once.
+    """
+    if not isinstance(chosen, Tensor) or chosen.dtype != torch.int64 or chosen.shape != (k,):
+        raise PlanError(f"{who}: select() must return int64 [{k}]")
+    order = chosen.sort().values
+    fine = (order[:1] >= 0).all() & (order[-1:] < size).all() & (order[1:] > order[:-1]).all()
+    what = f"{who}: select() must return positions 0..{size - 1}, each once"
+    if order.device.type != "cpu":
+        torch._assert_async(fine, what)  # type: ignore[no-untyped-call]
+    elif not bool(fine):
+        raise PlanError(what)
+    return order
 
 
 class ConstantPlan(DynamicPruner):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,12 +80,14 @@ def standing(store: Store, key: str, need: EvidenceSpec) -> Path | None:
             return None
         verify(folder, manifest)
     except Damaged as error:
-        aside = store.root / "quarantine" / f"evidence-{key}"
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.move(folder, aside)
-        (aside / "reason.txt").write_text(f"{error}\n")
+        store.set_aside(folder, str(error))
         return None
     return folder
+
+
+def evidence_stands(store: Store, key: str, need: EvidenceSpec) -> bool:
+    """Whether recorded evidence of a run covers a need; damaged folders are set aside."""
+    return standing(store, key, need) is not None
 
 
 def charge(need: EvidenceSpec, epochs: int) -> int:

@@ -31,7 +31,7 @@ def storing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FolderError(path, error.strerror or str(error)) from error
+        raise FolderError.of(path, error.strerror or str(error)) from error
 
 
 class Scratch:

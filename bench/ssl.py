@@ -3,8 +3,7 @@ shared by every noise, ratio and seed (SimCLR; Chen et al., ICML 2020)."""
 
 from __future__ import annotations
 
-import json
-import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -14,11 +13,13 @@ from torch import Tensor, nn
 
 from prunebench.bench.claims import Claims
 from prunebench.bench.evaluate import forward_all
-from prunebench.bench.evidence import MANIFEST, Damaged, read_manifest, verify
+from prunebench.bench.evidence import Damaged, read_manifest, verify, write_manifest
 from prunebench.bench.models import build_model
 from prunebench.bench.normalise import with_statistics
 from prunebench.bench.optim import one_cycle
 from prunebench.bench.recipe import Recipe
+from prunebench.bench.scratch import storing
+from prunebench.bench.store import Store
 from prunebench.bench.streaming import open_inputs
 from prunebench.bench.strong import strong_view
 from prunebench.datasets.task import RawData, Task
@@ -148,21 +149,22 @@ def ssl_features(cell: _Cell, task: Task) -> tuple[Tensor, int]:
         raise SkipCell("self-supervised features need images")
     store, key = cell.store, encoder_key(cell)
     folder = store.evidence_path(key)
-    found = _read(folder)
+    found = _read(store, folder)
     if found is not None:
         return found
-    claim = Claims(store.claims).acquire(key)
+    with storing(store.claims):
+        claim = Claims(store.claims).acquire(key)
     if claim is None:
         raise Busy(f"the self-supervised encoder {key} is being trained elsewhere")
     with claim:
-        found = _read(folder)
+        found = _read(store, folder)
         if found is not None:
             return found
         data = cell.spec.dataset
         salt = canonical([data.name, data.version, data.params, data.identity])
         streams = Streams(0, salt, "self-supervised")
         features, trained = train_encoder(task.raw, cell.spec.recipe, streams, cell.device)
-        with store.scratch("evidence") as work:
+        with storing(folder), store.scratch("evidence") as work:
             np.save(work / "features.npy", features.numpy(), allow_pickle=False)
             manifest = {
                 "key": key,
@@ -170,19 +172,19 @@ def ssl_features(cell: _Cell, task: Task) -> tuple[Tensor, int]:
                 "trained": trained,
                 "files": {"features.npy": file_digest(work / "features.npy")},
             }
-            (work / MANIFEST).write_text(json.dumps(manifest, sort_keys=True, indent=1))
+            write_manifest(work, manifest)
             store.publish_folder(work, folder)
         return features, trained
 
 
-def _read(folder: Any) -> tuple[Tensor, int] | None:
+def _read(store: Store, folder: Path) -> tuple[Tensor, int] | None:
     try:
         manifest = read_manifest(folder)
         if manifest is None:
             return None
         verify(folder, manifest)
-    except Damaged:
-        shutil.rmtree(folder, ignore_errors=True)
+    except Damaged as error:
+        store.set_aside(folder, str(error))
         return None
     features = np.load(folder / "features.npy", allow_pickle=False)
     return torch.from_numpy(features), int(manifest["trained"])

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prunebench.bench.names import check_key, check_name, is_key
-from prunebench.bench.scratch import Scratch
+from prunebench.bench.names import check_key, check_name, is_key, own_folder, read_at_most
+from prunebench.bench.scratch import Scratch, storing
 from prunebench.errors import InputError
 from prunebench.record import Record, RecordError, parse, write_atomic
 
@@ -117,6 +117,7 @@ class Store:
 
         Raises:
             InputError: A malformed key or artifact name; nothing is written then.
+            FolderError: It cannot be written.
         """
         path, files = self._record_path(record.key), dict(artifacts or {})
         paths = {name: self.artifact_path(record.key, name) for name in files}
@@ -140,7 +141,7 @@ class Store:
             known = ", ".join(sorted(record.artifacts)) if record else "no record of this key"
             raise RecordError(f"no artifact {name!r}", where=key, accepted=known or "none")
         try:
-            data = path.read_bytes()
+            data = read_at_most(path, record.artifacts[name]["bytes"])
         except OSError as error:
             raise RecordError(f"cannot be read ({error.strerror})", where=str(path)) from None
         if hashlib.sha256(data).hexdigest() != record.artifacts[name].get("sha256"):
@@ -149,7 +150,7 @@ class Store:
 
     def artifact_path(self, key: str, name: str) -> Path:
         """Where an artifact lies; ``artifact`` reads it with its digest checked."""
-        return self.artifacts / check_key(key) / check_name(name)
+        return own_folder(self.artifacts, key) / check_name(name)
 
     def keys(self) -> set[str]:
         """Keys that have a record file, whole or not; reads no content."""
@@ -190,7 +191,7 @@ class Store:
             reason: Written to ``reason.json``.
 
         Returns:
-            The new folder below ``quarantine/``.
+            Its folder there.
 
         Raises:
             InputError: Nothing of that name lies in the folder.
@@ -203,23 +204,39 @@ class Store:
         artifacts = self.artifacts / path.stem if is_key(path.stem) else None
         if not os.path.lexists(path) and not (artifacts and artifacts.is_dir()):
             raise InputError("nothing to quarantine", where=str(path))
-        aside = _unique(self.root / "quarantine", path.stem)
-        note = {"from": str(path), "reason": reason, "time": time.time()}
-        write_atomic(aside / "reason.json", (json.dumps(note) + "\n").encode())
-        with suppress(FileNotFoundError):
-            os.rename(path, aside / path.name)
+        aside = self._move_aside(path, path.stem, path.name, reason)
         if artifacts:
-            with suppress(FileNotFoundError):
+            with storing(artifacts), suppress(FileNotFoundError):
                 os.rename(artifacts, aside / "artifacts")
+        return aside
+
+    def set_aside(self, folder: Path, reason: str) -> None:
+        """Moves a damaged evidence folder or checkpoint to ``quarantine/<kind>-<key>.<n>/``.
+
+        Args:
+            folder: As ``evidence_path`` and ``checkpoint_path`` give it; missing is fine.
+            reason: Written beside it, to ``reason.json``.
+        """
+        if os.path.lexists(folder):
+            kind = folder.parent.name
+            self._move_aside(folder, f"{kind}-{folder.name}", kind, reason)
+
+    def _move_aside(self, path: Path, stem: str, name: str, reason: str) -> Path:
+        with storing(self.root / "quarantine"):
+            aside = _unique(self.root / "quarantine", stem)
+            note = {"from": str(path), "reason": reason, "time": time.time()}
+            write_atomic(aside / "reason.json", (json.dumps(note) + "\n").encode())
+            with suppress(FileNotFoundError):  # another process was quicker
+                os.rename(path, aside / name)
         return aside
 
     def checkpoint_path(self, key: str) -> Path:
         """Folder of a cell's checkpoints; made by whoever writes there."""
-        return self.root / "checkpoints" / check_key(key)
+        return own_folder(self.root / "checkpoints", key)
 
     def evidence_path(self, key: str) -> Path:
         """Folder of an evidence run, published whole."""
-        return self.root / "evidence" / check_key(key)
+        return own_folder(self.root / "evidence", key)
 
     def publish_folder(self, tmp: Path, final: Path) -> None:
         """Makes a finished folder visible under its name at once.
@@ -268,13 +285,9 @@ def _is_record_name(name: str) -> bool:
     return len(name) == 21 and name.endswith(".json") and is_key(name[:16])
 
 
-def _nonblocking(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
 def _read(path: str, key: str) -> Record:
     # Opened without blocking: a fifo among the records must not stop the reader.
-    with open(path, "rb", opener=_nonblocking) as file:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         data = file.read(_SIZE_LIMIT) or b""
     if len(data) == _SIZE_LIMIT:
         raise RecordError("is too large for a record", where=path)

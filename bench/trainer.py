@@ -18,7 +18,7 @@ from prunebench.bench.budget import batch_bounds, selected_counts, whole_batches
 from prunebench.bench.compat import schedule_point
 from prunebench.bench.diagnostics import epoch_diagnostics
 from prunebench.bench.optim import schedule, set_schedule
-from prunebench.bench.plans import check_plan
+from prunebench.bench.plans import check_plan, ordered_choice
 from prunebench.bench.state import RunState
 from prunebench.bench.stopping import Stopped
 from prunebench.bench.strong import strong_view
@@ -235,7 +235,7 @@ class Trainer(RunState):
         logits, features = (self.world.weave(part.float(), n) for part in (logits, features))
         batch = Batch(logits, features, self.labels[index], index)
         chosen = pruner.select(batch, k, self.stream("select", step))
-        return chosen.sort().values
+        return ordered_choice(chosen, k, n, pruner.name)
 
     def _rescore(self, index: Tensor) -> None:
         """Forward pass in eval mode on the augmented view; losses enter the tables (IES)."""

@@ -3,6 +3,7 @@ module is imported when the verb is used."""
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -28,6 +29,10 @@ VERBS = {
     "check": ("checking:check", "Check that a pruning method keeps its contract."),
     "doctor": ("showing:doctor", "Check this machine and installation."),
 }
+
+
+#: A file system that takes nothing more is no defect of the program.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 class Verbs(click.Group):
@@ -96,12 +101,19 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
-    except ValueError as error:
-        from prunebench.errors import InputError
+    except Exception as error:
+        from prunebench.errors import FolderError, InputError
 
-        if not isinstance(error, InputError):
+        if isinstance(error, InputError):
+            code = _say(str(error), 2)
+        elif isinstance(error, FolderError):
+            code = _say(
+                f"stopped: {error}; finished cells are recorded, the same command goes on", 1
+            )
+        elif isinstance(error, OSError) and error.errno in _FULL:
+            code = _say(f"stopped: {error.strerror}: {error.filename or 'no file named'}", 1)
+        else:
             raise
-        code = _say(str(error), 2)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -53,19 +53,22 @@ class FolderError(Exception):
     is recorded, and the run stops with exit code 1.
 
     Args:
-        where: The path.
-        why: What the system says.
+        text: The whole line; see ``of``.
     """
 
-    #: How its text begins, wherever it has travelled as text.
+    #: How the line begins, wherever it has travelled as text.
     START = "the results folder cannot be written: "
 
-    def __init__(self, where: object, why: str) -> None:
-        self.where, self.why = str(where), why
-        super().__init__(f"{self.START}{self.where} ({why})")
+    @classmethod
+    def of(cls, path: object, why: str) -> FolderError:
+        """The error of a path, with what the system says of it."""
+        return cls(f"{cls.START}{path} ({why})")
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return FolderError, (self.where, self.why)
+    @classmethod
+    def told(cls, reason: str) -> FolderError | None:
+        """The error that a cell's reason tells of, if it does."""
+        _, start, rest = reason.partition(cls.START)
+        return cls(start + rest.partition("\n")[0]) if start else None
 
 
 class SkipCell(Exception):

@@ -1,0 +1,38 @@
+"""Why a cell failed, in one line that names the method and where in it."""
+
+from __future__ import annotations
+
+import traceback
+
+from prunebench.bench.executors.memory import out_of_memory
+
+_OURS = ("prunebench.bench", "prunebench.datasets")
+_LIBRARIES = ("torch", "numpy", "scipy", "sklearn", "safetensors")
+_LIMIT = 300
+
+
+def reason_of(error: Exception, method: str) -> str:
+    """What the record says of an exception.
+
+    Args:
+        error: Caught with its traceback.
+        method: Name of the cell's method.
+
+    Returns:
+        Type and message; then, where the method's own code (or that of another plug-in) raised
+        it, the method and the function of it that was called.
+    """
+    what = "out of memory" if out_of_memory(error) else type(error).__name__
+    text = " ".join(f"{what}: {error}".split())[:_LIMIT].rstrip(": ")
+    hook = _hook(error)
+    return f"{text} (method {method}, in {hook})" if hook else text
+
+
+def _hook(error: Exception) -> str:
+    """The outermost function on the way to an error that is not ours; empty for none."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__", ""))
+        ours = any(module == name or module.startswith(f"{name}.") for name in _OURS)
+        if not ours and module.partition(".")[0] not in _LIBRARIES:
+            return f"{frame.f_code.co_name}()"
+    return ""

@@ -1,0 +1,31 @@
+"""What a record says about a run beside its figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prunebench.bench import distributed
+from prunebench.bench.spec import RunSpec
+from prunebench.datasets.task import Task
+from prunebench.methods.compose import MethodInfo
+
+
+def facts(task: Task, method: MethodInfo, spec: RunSpec) -> dict[str, Any]:
+    """Sizes, noise and kind of a run, for ``Record.info``."""
+    found: dict[str, Any] = {
+        "validation_size" if task.tuning else "test_size": len(task.test),
+        "train_size": len(task.train),
+        "num_classes": task.raw.num_classes,
+        "reference_size": len(task.reference) if task.reference is not None else 0,
+        "label_digest": task.label_digest,
+        "kind": method.kind,
+        "oracle": method.oracle,
+        "data": task.raw.fingerprint,
+    }
+    if task.raw.clean_known:
+        found["noise_rate"] = round(float(task.flipped.double().mean()), 6)
+    if not distributed.current().alone:
+        found["processes"] = distributed.current().size
+    if spec.reference.mode == "overlap":
+        found["reference_overlaps"] = True
+    return found
