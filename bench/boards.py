@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +151,16 @@ def write_board(sources: Sequence[Path], out: Path, settings: Settings | None = 
     return Written(files["leaderboard.md"].decode(), write_files(out, files))
 
 
+def _named(store: Store, record: Record) -> dict[str, bytes]:
+    """The artifacts that a record names and that are there, by the digests it gives; whatever
+    else lies in the folder, and whatever a link there leads to, stays behind."""
+    return {
+        name: store.artifact(record.key, name)
+        for name in sorted(record.artifacts)
+        if store.artifact_path(record.key, name).is_file()
+    }
+
+
 def merge(sources: Sequence[Path], out: Path) -> tuple[int, int]:
     """Copies records and their artifacts of several sources into one results folder.
 
@@ -172,9 +181,8 @@ def merge(sources: Sequence[Path], out: Path) -> tuple[int, int]:
         if record.key in standing:
             continue
         for source in sources:
-            artifacts = Store(source).artifacts / record.key
-            if not is_bundle(source) and artifacts.is_dir():
-                shutil.copytree(artifacts, target.artifacts / record.key, dirs_exist_ok=True)
+            if not is_bundle(source) and (Store(source).artifacts / record.key).is_dir():
+                write_files(target.artifacts / record.key, _named(Store(source), record))
                 break
         write_files(target.records, {f"{record.key}.json": (record.dumps() + "\n").encode()})
         copied += 1

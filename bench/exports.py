@@ -10,6 +10,7 @@ import pandas as pd
 
 from prunebench.bench.store import Store
 from prunebench.errors import InputError
+from prunebench.untrusted import check_zip_bytes
 
 
 def export_csv(store: Store, key: str, what: str) -> str:
@@ -29,9 +30,9 @@ def export_csv(store: Store, key: str, what: str) -> str:
     if what in ("epochs", "classes"):
         return _bytes(store, key, f"{what}.csv", record.status).decode()
     if what == "predictions":
-        table = _load(_bytes(store, key, "predictions.npz", record.status))
+        table = _load(_bytes(store, key, "predictions.npz", record.status), key)
         return _csv({"index": np.arange(len(table["predicted"])), **table})
-    samples = _load(_bytes(store, key, "samples.npz", record.status))
+    samples = _load(_bytes(store, key, "samples.npz", record.status), key)
     if what == "visits":
         return _csv({"id": samples["id"], "epochs": samples["visits"]})
     name = {"scores": "score", "kept": "kept"}[what]
@@ -51,7 +52,8 @@ def _bytes(store: Store, key: str, name: str, status: str) -> bytes:
     return store.artifact(key, name)
 
 
-def _load(data: bytes) -> dict[str, np.ndarray[Any, Any]]:
+def _load(data: bytes, where: str) -> dict[str, np.ndarray[Any, Any]]:
+    check_zip_bytes(data, where)
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 from prunebench.errors import InputError
 
@@ -24,6 +26,30 @@ def check_key(key: str) -> str:
     if not is_key(key):
         raise InputError(f"key {key!r} is malformed", accepted="16 hex digits, lower case")
     return key
+
+
+def own_folder(parent: Path, key: str) -> Path:
+    """The folder of a cell. ``parent`` may be a link to another disk; the cell's folder is never
+    one, so that a results folder of strangers cannot have files placed or read elsewhere.
+
+    Raises:
+        InputError: A malformed key, or a link.
+    """
+    folder = parent / check_key(key)
+    if folder.is_symlink():
+        raise InputError("is a link", where=str(folder), accepted="a folder, or nothing")
+    return folder
+
+
+def read_at_most(path: Path, size: int) -> bytes:
+    """The first ``size`` + 1 bytes of a file: what a stranger put there may never end, or never
+    begin (a device, a fifo, links to them).
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with open(path, "rb", opener=lambda name, how: os.open(name, how | os.O_NONBLOCK)) as file:
+        return file.read(max(0, size) + 1) or b""
 
 
 def check_name(name: str) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from prunebench.bench.network import FeatureNet
 from prunebench.bench.recipe import NEEDED, Recipe
 from prunebench.errors import InputError
 from prunebench.record import file_digest, user_path
+from prunebench.untrusted import check_zip_bytes
 
 ACCEPTED = "a safetensors file, or a PyTorch file that holds tensors only"
 _HEAD = ("fc.weight", "fc.bias")
@@ -71,15 +71,18 @@ def read_weights(path: str, digest: str) -> dict[str, Tensor]:
     if hashlib.sha256(content).hexdigest() != digest:
         raise InputError("changed since the run was specified", where=path)
     try:
+        check_zip_bytes(content, path)
         if content[:2] == b"PK" or content[:1] == b"\x80":
             loaded: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         else:
             loaded = load_tensors(content)
+    except InputError:
+        raise
     except pickle.UnpicklingError:
         raise InputError(
             "holds more than tensors and is not unpickled", where=path, accepted=ACCEPTED
         ) from None
-    except (SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:
+    except Exception as error:  # damaged files raise nearly everything
         line = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise InputError(f"damaged or no weights ({line})", where=path, accepted=ACCEPTED) from None
     for name in _WRAPPERS:

@@ -16,6 +16,8 @@ from prunebench.errors import InputError
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 _CHUNK = 256
+#: Twice what Pillow warns of; a header may claim any size, and room is made before decoding.
+MOST_PIXELS = 178_956_970
 
 
 def default_workers() -> int:
@@ -78,6 +80,24 @@ def _refused(pack: Pack, index: int, what: str, accepted: str) -> InputError:
     return InputError(what, where=f"{pack.path}: image {index}", accepted=accepted)
 
 
+def _size(data: bytes) -> tuple[int, int]:
+    """Height and width that a header claims; (0, 0) where it is damaged, which decoding tells."""
+    if data.startswith(_PNG):
+        return int.from_bytes(data[20:24]), int.from_bytes(data[16:20])
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 7 : at + 9])
+        elif 0xD0 <= marker <= 0xD8 or marker == 0x01:
+            at += 2
+        else:
+            at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4]))
+    return 0, 0
+
+
 def _decode(pack: Pack, data: Tensor, index: int) -> Tensor:
     from torchvision.io import ImageReadMode, decode_image
 
@@ -87,6 +107,11 @@ def _decode(pack: Pack, data: Tensor, index: int) -> Tensor:
         raise _refused(pack, index, "unknown image format", "JPEG or PNG")
     if head == _PNG and tail != _PNG_END:
         raise _refused(pack, index, "truncated", "a whole PNG file")
+    height, width = _size(pack.jpeg[begin:end].tobytes())
+    if height * width > MOST_PIXELS:
+        raise _refused(
+            pack, index, f"claims {height}x{width} pixels", f"at most {MOST_PIXELS:,} pixels"
+        )
     try:
         image: Tensor = decode_image(data[begin:end], ImageReadMode.RGB)
     except RuntimeError as error:

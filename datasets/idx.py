@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
 import zlib
@@ -28,6 +27,7 @@ from prunebench.datasets.task import DataSource, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 from prunebench.record import user_path
+from prunebench.untrusted import gunzip
 
 _NAMES = (
     "train-images-idx3-ubyte",
@@ -36,6 +36,7 @@ _NAMES = (
     "t10k-labels-idx1-ubyte",
 )
 _UBYTE = 8
+_MOST_DIMENSIONS = 8
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
@@ -46,13 +47,16 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     """
     accepted = "the published idx file of unsigned bytes"
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with path.open("rb") as file:
+            content = gunzip(file, str(path)) if path.suffix == ".gz" else file.read()
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"damaged ({error})", where=str(path), accepted=accepted) from None
     head = content[:4]
     if head[:3] != bytes((0, 0, _UBYTE)) or len(content) < 4 + 4 * int.from_bytes(head[3:]):
         raise InputError("no idx header", where=str(path), accepted=accepted)
     dims, start = content[3], 4 + 4 * content[3]
+    if not 1 <= dims <= _MOST_DIMENSIONS:
+        raise InputError(f"{dims} dimensions", where=str(path), accepted=f"1 to {_MOST_DIMENSIONS}")
     sizes = [int(s) for s in np.frombuffer(content[4:start], ">u4")]
     if len(sizes) != dims or len(content) - start != math.prod(sizes):
         raise InputError(
@@ -172,6 +176,8 @@ class Idx(DataSource):
         pixels = read_idx(images)
         if pixels.ndim != 3:
             raise InputError(f"{pixels.ndim} dimensions", where=str(images), accepted="3")
+        if not pixels.size:
+            raise InputError("no images", where=str(images), accepted="at least one pixel")
         y = self._labels(labels, len(pixels))
         rows = limited_rows(len(pixels), limit)
         return (

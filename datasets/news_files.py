@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import zlib
@@ -16,6 +17,7 @@ from pathlib import Path
 from prunebench.datasets.files import files_identity
 from prunebench.errors import InputError, nearest
 from prunebench.record import write_atomic
+from prunebench.untrusted import gunzip
 
 JSONL = ("20news-bydate.jsonl.gz", "20news-bydate.jsonl")
 FOLDERS = {"train": "20news-bydate-train", "test": "20news-bydate-test"}
@@ -71,7 +73,9 @@ def _order(post: Post) -> tuple[bool, int, int, str]:
 def _lines(path: Path) -> Iterator[str]:
     try:
         if path.suffix == ".gz":
-            with gzip.open(path, "rt", encoding="utf-8") as file:
+            with path.open("rb") as packed:
+                content = io.BytesIO(gunzip(packed, str(path)))
+            with io.TextIOWrapper(content, encoding="utf-8") as file:
                 yield from file
         else:
             with path.open(encoding="utf-8") as file:

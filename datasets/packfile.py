@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.errors import InputError
+from prunebench.untrusted import check_archive
 
 Array = NDArray[Any]
 
@@ -73,6 +74,7 @@ def read_pack(path: Path) -> Pack:
     arrays: dict[str, Array] = {}
     try:
         with zipfile.ZipFile(path) as archive:
+            check_archive(archive, path.stat().st_size, str(path))
             members = set(archive.namelist())
             for key in (*_REQUIRED, *_OPTIONAL):
                 if f"{key}.npy" in members:

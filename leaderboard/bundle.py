@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prunebench.errors import InputError
 from prunebench.record import Record, parse
+from prunebench.untrusted import PLENTY, TIMES
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
 #: Far above any record; longer lines are no records.
@@ -35,17 +36,33 @@ def unpack(path: Path) -> list[Record]:
     """Reads and checks every record of a bundle.
 
     Raises:
-        InputError: The file cannot be read, or a line is no whole, unchanged record.
+        InputError: The file cannot be read, a line is no whole, unchanged record or stands there
+            twice, or the file unpacks to far more than records do.
     """
-    records = []
+    records: list[Record] = []
+    seen: set[str] = set()
+    unpacked, most = 0, PLENTY + TIMES * path.stat().st_size
     try:
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rb") as file:
             number = 0
             while line := file.readline(_LONGEST):
                 number += 1
+                unpacked += len(line)
+                if unpacked > most:
+                    raise InputError(
+                        f"unpacks to more than {most} bytes", where=str(path),
+                        accepted="records, which pack to a twentieth",
+                    )  # fmt: skip
                 if line.strip():
-                    records.append(parse(line, f"{path}: line {number}"))
+                    record = parse(line, f"{path}: line {number}")
+                    if record.digest in seen:
+                        raise InputError(
+                            f"line {number} repeats record {record.key}", where=str(path),
+                            accepted="each record once",
+                        )  # fmt: skip
+                    seen.add(record.digest)
+                    records.append(record)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot be read ({error})", where=str(path),
                          accepted="records as `prunebench leaderboard --publish` writes them"

@@ -17,6 +17,7 @@ from prunebench.errors import InputError
 from prunebench.leaderboard.aggregate import Run
 from prunebench.leaderboard.inference.series import Cell, Series
 from prunebench.leaderboard.tables import Board, Row, Summary, Table
+from prunebench.untrusted import check_zip_bytes
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -59,11 +60,12 @@ class Material:
         data = self.read(run, name)
         if data is None:
             return None
+        where = f"artifact {name} of {run.record.key}"
+        check_zip_bytes(data, where)
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
                 return {key: stored[key] for key in stored.files}
         except (ValueError, OSError, EOFError) as error:
-            where = f"artifact {name} of {run.record.key}"
             raise InputError(f"unreadable ({error})", where=where) from None
 
 
@@ -82,7 +84,10 @@ def artifact_reader(roots: Sequence[Path]) -> Callable[[Run, str], bytes | None]
         for root in roots:
             path = root / "artifacts" / run.record.key / name
             try:
-                data = path.read_bytes()
+                if not path.is_file():  # a device or a fifo would never end or never begin
+                    continue
+                with path.open("rb") as file:
+                    data = file.read(max(0, entry["bytes"]) + 1)
             except OSError:
                 continue
             if hashlib.sha256(data).hexdigest() == entry["sha256"]:

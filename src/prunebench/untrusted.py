@@ -1,0 +1,64 @@
+"""Limits on files that may come from strangers: what a small file may grow to in memory."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+from typing import IO
+
+from prunebench.errors import InputError
+
+#: An archive may hold this much, and ``TIMES`` its own size beyond; deflate packs up to 1000 to 1.
+PLENTY, TIMES = 1 << 26, 64
+#: More than any published file unpacks to.
+MOST_UNPACKED = 1 << 30
+
+
+def check_archive(archive: zipfile.ZipFile, size: int, where: str) -> None:
+    """Refuses zip archives (npz, torch) that unpack to far more than they are.
+
+    Args:
+        archive: Opened; nothing of it is read but its directory.
+        size: Its bytes.
+        where: Its path, for messages.
+
+    Raises:
+        InputError: It is a decompression bomb.
+    """
+    unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > PLENTY + TIMES * size:
+        raise InputError(
+            f"{size} bytes claim to unpack to {unpacked}", where=where,
+            accepted=f"at most {PLENTY >> 20} MiB and {TIMES} times that beyond",
+        )  # fmt: skip
+
+
+def check_zip_bytes(data: bytes, where: str) -> None:
+    """``check_archive`` of an archive in memory; bytes that are no archive pass.
+
+    Raises:
+        InputError: It is a decompression bomb.
+    """
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except Exception:  # a damaged directory raises half a dozen types; the reader names the fault
+        return
+    with archive:
+        check_archive(archive, len(data), where)
+
+
+def gunzip(file: IO[bytes], where: str, most: int = MOST_UNPACKED) -> bytes:
+    """Unpacks a gzip file up to a limit.
+
+    Raises:
+        InputError: It unpacks to more.
+        OSError, EOFError, zlib.error: It is damaged.
+    """
+    with gzip.GzipFile(fileobj=file) as packed:
+        content = packed.read(most + 1)
+    if len(content) > most:
+        raise InputError(
+            f"unpacks to more than {most >> 20} MiB", where=where, accepted="the published file"
+        )
+    return content
