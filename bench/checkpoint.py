@@ -89,6 +89,7 @@ def _last_scores(trainer: Trainer) -> dict[str, Any]:
 
 def dump(trainer: Trainer, key: str) -> bytes:
     """The state of a run at the end of an epoch, or where it was stopped within one."""
+    trainer.settle()
     tensors: dict[str, Tensor] = {}
     scalars: dict[str, Any] = {}
     for part, values in _parts(trainer).items():

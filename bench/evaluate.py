@@ -50,3 +50,26 @@ def forward_all(
                 vectors.append(f.float())
     model.train(training)
     return torch.cat(logits), torch.cat(vectors) if features else None
+
+
+class Readback:
+    """A figure on its way to the host; nobody waits for it until it is asked for.
+
+    Args:
+        value: 0-dim tensor.
+    """
+
+    def __init__(self, value: Tensor) -> None:
+        self._value = value
+        self._event: torch.cuda.Event | None = None
+        if value.device.type == "cuda":
+            self._value = torch.empty_like(value, device="cpu", pin_memory=True)
+            self._value.copy_(value, non_blocking=True)
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._event.record()
+
+    def get(self) -> float:
+        """The figure."""
+        if self._event is not None:
+            self._event.synchronize()
+        return float(self._value)

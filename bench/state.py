@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from prunebench.bench.compat import head_classes
+from prunebench.bench.device_optim import make_device_optimizer
 from prunebench.bench.distributed import current
-from prunebench.bench.evaluate import forward_all
+from prunebench.bench.evaluate import Readback, forward_all
 from prunebench.bench.gradients import Reducer
 from prunebench.bench.ledger import Ledger
 from prunebench.bench.models import build_model
 from prunebench.bench.normalise import with_statistics
 from prunebench.bench.optim import make_optimizer
+from prunebench.bench.step import Stepper, autocast
 from prunebench.bench.streaming import Source, open_inputs
 from prunebench.bench.tables import SampleTables
-from prunebench.bench.training import Epoch, Setup
+from prunebench.bench.training import Epoch, Setup, settle_algorithms
 from prunebench.bench.weights import start_from
-from prunebench.methods.base import TrainView
+from prunebench.methods.base import BatchPruner, TrainView
 from prunebench.rng import Stream
+
+if TYPE_CHECKING:
+    from prunebench.bench.graphs import GraphedStep
 
 
 class RunState:
@@ -31,21 +37,33 @@ class RunState:
     def __init__(self, setup: Setup) -> None:
         self.setup, self.world = setup, current()
         task, recipe, device = setup.task, setup.recipe, setup.device
+        settle_algorithms(setup.execution, device)
         raw = with_statistics(task.raw, recipe.normalise)
         self.half = recipe.precision == "bf16"
         channels_last = device.type == "cuda" or self.half
         augment = raw.augment if recipe.augment == "dataset" else recipe.augment
+        shared = setup.on_device
         self.inputs = open_inputs(
-            raw.train_x, raw, augment=augment, pad=recipe.pad, device=device,
+            raw.train_x, raw, shared, augment=augment, pad=recipe.pad, device=device,
             channels_last=channels_last,
         )  # fmt: skip
-        self.test_inputs = open_inputs(raw.test_x, raw, device=device, channels_last=channels_last)
+        self.test_inputs = open_inputs(
+            raw.test_x, raw, shared, device=device, channels_last=channels_last
+        )
+        self.test_rows, self.test_labels = (
+            part.to(device) for part in (task.test.rows, task.test.labels)
+        )
         self.rows = task.train.rows.to(device)
         self.labels = task.train.labels.to(device)
+        if setup.reference is not None:
+            self.reference_rows, self.reference_labels = (
+                part.to(device) for part in (setup.reference.rows, setup.reference.labels)
+            )
         self.model = self._build_model().to(device)
         if channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
-        self.optimizer: Optimizer = make_optimizer(recipe, self.model.parameters())
+        make = make_device_optimizer if setup.on_device else make_optimizer
+        self.optimizer: Optimizer = make(recipe, self.model.parameters())
         self.criterion = setup.criterion
         self.reducer = None if self.world.alone else Reducer(self.world, self.model, self.criterion)
         init = setup.streams.get("criterion")
@@ -66,9 +84,19 @@ class RunState:
             num_samples=setup.clock.num_samples,
             full_epochs=recipe.epochs,
         )
+        self.stepper = Stepper(
+            self.model, self.optimizer, self.criterion, self.tables, self.inputs, self.half,
+            self.world, self.reducer,
+        )  # fmt: skip
+        #: Whether samples are chosen within batches.
+        self.selecting = isinstance(setup.pruner, BatchPruner) and setup.clock.ratio > 0
         self.epoch = 0
         self.now: Epoch | None = None  # set where a run was stopped between two steps
         self.stop: Callable[[], bool] = lambda: False
+        self.graph: GraphedStep | None = None
+        #: Why steps are not captured, on a device that could; empty where they are.
+        self.why_eager = ""
+        self.pending: list[tuple[dict[str, float | int | None], str, Readback]] = []
         self.table: list[dict[str, float | int | None]] = []
         self.kept_visits = torch.zeros(len(self.rows), dtype=torch.int64, device=device)
         self.seconds: list[float] = []
@@ -90,15 +118,14 @@ class RunState:
 
     def autocast(self) -> AbstractContextManager[None]:
         """bf16 where the recipe asks for it."""
-        if not self.half:
-            return nullcontext()
-        return torch.autocast(self.setup.device.type, torch.bfloat16)
+        return autocast(self.half, self.setup.device)
 
     def test_logits(self) -> Tensor:
         """float32 [M, C] on the test split, eval mode, clean view."""
-        rows = self.setup.task.test.rows.to(self.setup.device)
-        self.ledger.eval_forward += len(rows)
-        return self.forward(self.test_inputs, lambda r: self.test_inputs.plain(r).batch, rows)[0]
+        self.ledger.eval_forward += len(self.test_rows)
+        return self.forward(
+            self.test_inputs, lambda r: self.test_inputs.plain(r).batch, self.test_rows
+        )[0]
 
     def forward(
         self,
@@ -128,11 +155,23 @@ class RunState:
         return both
 
     def close(self) -> None:
-        """Ends decoding processes; the figures stay."""
+        """Ends decoding processes and lets go of a captured step; the figures stay."""
         self.inputs.close()
         self.test_inputs.close()
+        if self.graph is not None:
+            self.graph.release()
+            self.graph = None
 
     def test_accuracy(self) -> float:
         """Share of the test split that is classified right."""
-        labels = self.setup.task.test.labels.to(self.setup.device)
-        return float((self.test_logits().argmax(1) == labels).double().mean())
+        return self.test_readback().get()
+
+    def test_readback(self) -> Readback:
+        """The same, without waiting for it."""
+        return Readback((self.test_logits().argmax(1) == self.test_labels).double().mean())
+
+    def settle(self) -> None:
+        """Fills in the figures of the per-epoch table that were on their way."""
+        for row, name, figure in self.pending:
+            row[name] = figure.get()
+        self.pending.clear()

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from prunebench.bench.crops import Boxes, Draws
 from prunebench.bench.images import Inputs, View
+from prunebench.bench.resident import resident
 from prunebench.datasets.decode import default_workers
 from prunebench.datasets.imagefiles import ImageFiles
 from prunebench.datasets.task import RawData
@@ -36,11 +37,19 @@ _SHARED = "/dev/shm"
 Refusal = tuple[str, str, str]
 
 
-def open_inputs(x: Tensor | ImageFiles, raw: RawData, **options: Any) -> Source:
-    """The inputs of an array, resident or streamed; options as in ``View``."""
+def open_inputs(
+    x: Tensor | ImageFiles, raw: RawData, shared: bool = False, **options: Any
+) -> Source:
+    """The inputs of an array, resident or streamed; options as in ``View``.
+
+    Args:
+        x: Pixels, or where they are.
+        raw: The data set.
+        shared: Whether all runs of the process read one resident copy.
+    """
     if isinstance(x, ImageFiles):
         return StreamedInputs(x, raw, **options)
-    return Inputs(x, raw, **options)
+    return resident(x, raw, **options) if shared else Inputs(x, raw, **options)
 
 
 class StreamedInputs(View):

@@ -20,6 +20,10 @@ from prunebench.bench.streaming import Source
 from prunebench.errors import SkipCell
 from prunebench.rng import Stream
 
+#: Children of its stream that a strong view draws from.
+DRAWS = ("flip", "angle", "shear", "dx", "dy", "brightness", "contrast", "saturation", "solarise",
+         "cy", "cx")  # fmt: skip
+
 
 def strong_batches(inputs: Source, rows: Tensor, stream: Stream) -> Callable[[int, int], Tensor]:
     """Strong views of rows in order, batch by batch: a function of (start, stop)."""
@@ -68,8 +72,10 @@ def strong_view(
          angle.sin(), angle.cos(), draw("dy", -0.25, 0.25).flatten()], dim=1,
     ).view(-1, 2, 3)  # fmt: skip
     if inputs.shape != inputs.stored:
-        inside = torch.tensor([width / inputs.stored[2], height / inputs.stored[1], 1.0])
-        matrix = matrix * inside.to(matrix.device)
+        across, down = width / inputs.stored[2], height / inputs.stored[1]
+        matrix = torch.cat(
+            [matrix[..., :1] * across, matrix[..., 1:2] * down, matrix[..., 2:]], dim=2
+        )
     grid = F.affine_grid(matrix, [len(x), channels, height, width], align_corners=False)
     x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
     x = x * draw("brightness", 0.6, 1.4)

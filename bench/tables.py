@@ -64,6 +64,20 @@ class SampleTables:
         tables = {"loss": self.loss} if self.ce is self.loss else {"loss": self.loss, "ce": self.ce}
         return tables | self._signals
 
+    def rebind(self, floats: Mapping[str, Tensor]) -> None:
+        """Moves what ``write`` fills to other tensors, which take its values.
+
+        Args:
+            floats: Of the same names and sizes as those of ``floats()``.
+        """
+        for name, own in self.floats().items():
+            floats[name].copy_(own)
+        ring_of_loss = self.history is self.loss
+        self.loss, plain = floats["loss"], self.ce is self.loss
+        self.ce = self.loss if plain else floats["ce"]
+        self.history = self.loss if ring_of_loss else self.ce
+        self._signals = {name: floats[name] for name in self._signals}
+
     def write(self, index: Tensor, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Stores one batch. Runs inside the step: no value is read back to the host.
 

@@ -15,15 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.bench.budget import batch_bounds, selected_counts, whole_batches
+from prunebench.bench.captures import arm
 from prunebench.bench.compat import schedule_point
 from prunebench.bench.diagnostics import epoch_diagnostics
 from prunebench.bench.optim import schedule, set_schedule
-from prunebench.bench.plans import check_plan, ordered_choice
+from prunebench.bench.plans import check_plan
 from prunebench.bench.state import RunState
+from prunebench.bench.step import EpochSteps, StepBatch, Turns, drain
 from prunebench.bench.stopping import Stopped
-from prunebench.bench.strong import strong_view
 from prunebench.bench.training import Diverged, Epoch
-from prunebench.methods.base import Batch, BatchPruner, DynamicPruner
+from prunebench.methods.base import BatchPruner, DynamicPruner
 
 
 class Trainer(RunState):
@@ -45,20 +46,33 @@ class Trainer(RunState):
             SkipCell: The budget cannot be reached.
             Stopped: ``stop`` said so.
         """
-        clock, self.stop = self.setup.clock, stop
+        self.stop = stop
         cuda = [self.setup.device] if self.setup.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            drain(self.turns(after_epoch))
+
+    def turns(self, after_epoch: Callable[[Trainer], None] = lambda _: None) -> Turns[None]:
+        """As ``fit``, giving way after every step; the caller guards torch's generators."""
         if self.reducer is not None:
             self.reducer.begin(self.epoch)
-        with torch.random.fork_rng(devices=cuda):
-            while not clock.finished(self.epoch, self.ledger.trained):
-                start = time.perf_counter()
-                now, self.now = self.now or self._begin(), None
-                try:
-                    self._epoch(now)
-                finally:
-                    now.seconds += time.perf_counter() - start
-                self.seconds.append(now.seconds)
-                after_epoch(self)
+        if self.setup.on_device and self.graph is None:
+            self.graph, self.why_eager = arm(self)
+        try:
+            yield from self._epochs(after_epoch)
+        finally:
+            self.settle()
+
+    def _epochs(self, after_epoch: Callable[[Trainer], None]) -> Turns[None]:
+        clock = self.setup.clock
+        while not clock.finished(self.epoch, self.ledger.trained):
+            start = time.perf_counter()
+            now, self.now = self.now or self._begin(), None
+            try:
+                yield from self._epoch(now)
+            finally:
+                now.seconds += time.perf_counter() - start
+            self.seconds.append(now.seconds)
+            after_epoch(self)
 
     def _begin(self) -> Epoch:
         setup = self.setup
@@ -71,9 +85,9 @@ class Trainer(RunState):
         check_plan(plan, len(self.rows), setup.pruner.name)
         return Epoch(plan, self.ledger.trained)
 
-    def _epoch(self, now: Epoch) -> None:
+    def _epoch(self, now: Epoch) -> Turns[None]:
         setup, clock, plan = self.setup, self.setup.clock, now.plan
-        visited, lr = self._steps(now)
+        visited, lr = yield from self._step_turns(now)
         if self.reducer is not None:
             self.reducer.end_epoch()
         self.tables.close_epoch(visited, self.epoch)
@@ -83,6 +97,9 @@ class Trainer(RunState):
             self._rescore(plan.forward_only)
         if setup.pruner.reference and not _at_start(setup.pruner):
             self._measure_reference()
+        if setup.device.type == "cuda":
+            yield _event()
+        self.settle()
         row: dict[str, float | int | None] = {
             "epoch": self.epoch,
             "trained": self.ledger.trained - now.started,
@@ -96,9 +113,9 @@ class Trainer(RunState):
             observer.epoch_end(self)
         every = setup.recipe.eval_every
         done = clock.finished(self.epoch, self.ledger.trained)
-        row["test_accuracy"] = self.test_accuracy() if every and (
-            self.epoch % every == 0 and not done
-        ) else None  # fmt: skip
+        row["test_accuracy"] = None
+        if every and self.epoch % every == 0 and not done:
+            self.pending.append((row, "test_accuracy", self.test_readback()))
         self.table.append(row)
         loss = row["train_loss"]
         if loss is not None and not math.isfinite(loss):
@@ -106,136 +123,102 @@ class Trainer(RunState):
 
     def _steps(self, now: Epoch) -> tuple[Tensor, float]:
         """Runs the optimiser over a plan; returns the positions visited and the last lr."""
-        setup, clock, ledger, plan = self.setup, self.setup.clock, self.ledger, now.plan
-        recipe, started = setup.recipe, now.started
-        room = clock.room(started)
+        return drain(self._step_turns(now))
+
+    def _step_turns(self, now: Epoch) -> Turns[tuple[Tensor, float]]:
+        epoch, ledger, world = self._laid_out(now), self.ledger, self.world
+        now.resume(self.setup.device)
+        self.model.train()
+        replays = 0 if self.graph is None else self.graph.load(epoch, self, now.step)
+        for step in range(now.step, len(epoch.batches)):
+            start, stop, k = epoch.batches[step]
+            if self.graph is not None and replays:
+                self.graph.step()
+                replays -= 1
+            else:
+                self._collect(now)
+                self._eager(epoch, now, step)
+            ledger.trained += k
+            ledger.strong += k if self.criterion.views == 2 else 0
+            ledger.scoring_forward += stop - start if self.selecting else 0
+            now.step, now.lr = step + 1, epoch.rates[step][0]
+            if world.alone and self.stop():
+                self._collect(now)
+                now.pause(self.setup.device)
+                self.now = now
+                raise Stopped
+            yield None
+        self._collect(now)
+        ledger.steps += len(epoch.batches)
+        index = torch.cat(now.visited) if now.visited else epoch.order
+        mine = torch.cat(now.trained) if now.visited else epoch.index
+        world.merge(self.tables.floats(), index, mine)
+        return index, now.lr
+
+    def _eager(self, epoch: EpochSteps, now: Epoch, step: int) -> None:
+        """One step, launched operation by operation."""
+        (start, stop, k), (a, b) = epoch.batches[step], epoch.bounds[step]
+        set_schedule(self.optimizer, *epoch.rates[step])
+        twice = self.criterion.views == 2
+        x = epoch.inputs.batch(a - epoch.done, b - epoch.done)
+        stored = epoch.inputs.pixels(a - epoch.done, b - epoch.done) if twice else None
+        part: Any = slice(a, b)
+        if self.selecting:
+            index = epoch.order[start:stop]
+            pruner = cast(BatchPruner, self.setup.pruner)
+            rng = self.stream("select", step)
+            chosen = self.stepper.select(pruner, x, index, self.labels[index], k, rng)
+            now.visited.append(index[chosen])
+            own = self.world.owned(chosen)
+            x, stored, part = x[own], None if stored is None else stored[own], own + a
+            now.trained.append(epoch.index[part])
+        weights = None if epoch.weights is None else epoch.weights[part]
+        batch = StepBatch(
+            x, epoch.index[part], epoch.rows[part], epoch.labels[part], weights, stored
+        )
+        self.stepper.train(batch, k, self.stream("strong"))
+
+    def _collect(self, now: Epoch) -> None:
+        """Books what replayed steps of a batch-level method have trained."""
+        chosen = None if self.graph is None else self.graph.choices()
+        if chosen is not None:
+            now.visited.append(chosen)
+            now.trained.append(chosen)
+
+    def _laid_out(self, now: Epoch) -> EpochSteps:
+        """A plan in order, cut to the budget and into batches, with the rate of every step."""
+        setup, clock, plan, started = self.setup, self.setup.clock, now.plan, now.started
+        recipe, room = setup.recipe, clock.room(started)
         order = self.stream("order").bits(self.rows[plan.indices]).argsort(stable=True)
         if recipe.drop_last:
             order = order[: whole_batches(len(order), recipe.batch_size)]
         index = plan.indices[order]
         weights = None if plan.weights is None else plan.weights[order]
-        pruner, world = setup.pruner, self.world
-        selecting = isinstance(pruner, BatchPruner) and clock.ratio > 0
-        if room is not None and not selecting:
+        if room is not None and not self.selecting:
             index = index[:room]
             weights = None if weights is None else weights[:room]
-        world.agree(f"the plan of epoch {self.epoch}", (index, weights, plan.forward_only))
+        self.world.agree(f"the plan of epoch {self.epoch}", (index, weights, plan.forward_only))
         bounds = batch_bounds(len(index), recipe.batch_size)
         batches = (
             selected_counts(bounds, clock.ratio, room)
-            if selecting
+            if self.selecting
             else [(start, stop, stop - start) for start, stop in bounds]
         )
         bounds = [(start, stop) for start, stop, _ in batches]
-        local, local_weights = index[: bounds[-1][1]] if bounds else index, weights
-        if not world.alone:
-            mine, bounds = world.shares(bounds)
+        local = index[: bounds[-1][1]] if bounds else index
+        if not self.world.alone:
+            mine, bounds = self.world.shares(bounds)
             mine = mine.to(index.device)
-            local, local_weights = index[mine], None if weights is None else weights[mine]
+            local, weights = index[mine], None if weights is None else weights[mine]
+        rate, rates, trained = schedule(recipe), [], started
+        for step, (_, _, k) in enumerate(batches):
+            point = schedule_point(recipe, step, len(batches), started, trained, clock.num_samples)
+            rates.append(rate(clock.fraction(self.epoch, *point)))
+            trained += k
         rows, labels = self.rows[local], self.labels[local]
         done = bounds[now.step - 1][1] if now.step else 0
         inputs = self.inputs.epoch(rows[done:], self.stream("augment"))
-        rate = schedule(recipe)
-        visited, trained = now.visited, now.trained
-        lr = now.lr
-        now.resume(self.setup.device)
-        self.model.train()
-        for step, ((start, stop, k), (a, b)) in enumerate(zip(batches, bounds, strict=True)):
-            if step < now.step:
-                continue
-            point = schedule_point(
-                recipe, step, len(batches), started, ledger.trained, clock.num_samples
-            )
-            lr, momentum = rate(clock.fraction(self.epoch, *point))
-            set_schedule(self.optimizer, lr, momentum)
-            x = inputs.batch(a - done, b - done)
-            stored = inputs.pixels(a - done, b - done) if self.criterion.views == 2 else None
-            part: Any = slice(a, b)
-            if selecting:
-                chosen = self._select(x, index[start:stop], k, step)
-                visited.append(index[start:stop][chosen])
-                own = world.owned(chosen)
-                x, stored, part = x[own], None if stored is None else stored[own], own + a
-                trained.append(local[part])
-            self._step(x, stored, local[part], rows[part], labels[part],
-                       None if local_weights is None else local_weights[part], k)  # fmt: skip
-            ledger.trained += k
-            if world.alone and self.stop():
-                now.pause(step + 1, lr, setup.device)
-                self.now = now
-                raise Stopped
-        ledger.steps += len(batches)
-        index = torch.cat(visited) if visited else index
-        world.merge(self.tables.floats(), index, torch.cat(trained) if visited else local)
-        return index, lr
-
-    def _step(
-        self, x: Tensor, stored: Tensor | None, index: Tensor, rows: Tensor, labels: Tensor,
-        weights: Tensor | None, k: int,
-    ) -> None:  # fmt: skip
-        """One optimiser step; of its k samples this process has those given."""
-        if len(x):
-            self._backward(x, stored, index, rows, labels, weights, k)
-        else:
-            self.optimizer.zero_grad(set_to_none=True)
-        if self.reducer is not None:
-            self.reducer.reduce()
-        self.optimizer.step()
-        self.criterion.step()
-
-    def _backward(
-        self, x: Tensor, stored: Tensor | None, index: Tensor, rows: Tensor, labels: Tensor,
-        weights: Tensor | None, k: int,
-    ) -> None:  # fmt: skip
-        criterion = self.criterion
-        if len(x) == 1:
-            self.model.eval()  # one sample has no batch statistics
-        strong = None
-        with self.autocast():
-            if criterion.views == 2:
-                second = strong_view(self.inputs, rows, self.stream("strong"), stored)
-                logits, strong = self.model(torch.cat([x, second])).float().split(len(x))
-                self.ledger.strong += k
-            else:
-                logits = self.model(x).float()
-        losses = criterion.per_sample(logits, labels, rows, strong)
-        self.tables.write(index, losses.detach(), logits.detach(), labels)
-        loss = losses.mean() if weights is None else (losses * weights).mean()
-        if not self.world.alone:
-            loss = (losses if weights is None else losses * weights).sum() / k
-        extra = criterion.batch_term(logits, labels, rows, strong)
-        if extra is not None:
-            loss = loss + extra
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if len(x) == 1:
-            self.model.train()
-
-    @torch.no_grad()
-    def _select(self, x: Tensor, index: Tensor, k: int, step: int) -> Tensor:
-        """Scores a batch in eval mode and lets a batch-level method choose k of it.
-
-        Args:
-            x: Inputs of this process's share.
-            index: int64 [B], positions of the whole batch.
-            k: How many.
-            step: Number of the batch.
-
-        Returns:
-            int64 [k], places in the batch, ascending.
-        """
-        pruner = cast(BatchPruner, self.setup.pruner)
-        self.model.eval()
-        with self.autocast():
-            features = cast(Any, self.model).features(x)
-            logits = cast(Any, self.model).head(features)
-        self.model.train()
-        n = len(index)
-        self.ledger.scoring_forward += n
-        logits, features = (self.world.weave(part.float(), n) for part in (logits, features))
-        batch = Batch(logits, features, self.labels[index], index)
-        chosen = pruner.select(batch, k, self.stream("select", step))
-        return ordered_choice(chosen, k, n, pruner.name)
+        return EpochSteps(batches, bounds, index, local, rows, labels, weights, inputs, done, rates)
 
     def _rescore(self, index: Tensor) -> None:
         """Forward pass in eval mode on the augmented view; losses enter the tables (IES)."""
@@ -249,11 +232,9 @@ class Trainer(RunState):
 
     def _measure_reference(self) -> None:
         """Mean loss of the reference set in eval mode on the clean view, in float64."""
-        reference = self.setup.reference
-        if reference is None:
+        if self.setup.reference is None:
             return
-        rows = reference.rows.to(self.setup.device)
-        labels = reference.labels.to(self.setup.device)
+        rows, labels = self.reference_rows, self.reference_labels
         logits, _ = self.forward(self.inputs, lambda r: self.inputs.plain(r).batch, rows)
         self.tables.reference_loss[self.epoch] = self._plain_loss(logits, labels).double().mean()
         self.ledger.reference_forward += len(rows)
@@ -267,3 +248,10 @@ class Trainer(RunState):
 def _at_start(pruner: DynamicPruner) -> bool:
     scorer = getattr(pruner, "scorer", None)
     return getattr(scorer, "reference_at", "epoch_end") == "epoch_start"
+
+
+def _event() -> torch.cuda.Event:
+    """The end of what this stream has been given so far."""
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return event

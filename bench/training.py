@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -35,6 +36,22 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True)
+class Execution:
+    """How steps are run; part of no key.
+
+    Attributes:
+        graph: ``auto`` captures the step where the device can and the run allows; ``off`` launches
+            every operation; ``rehearse`` takes the captured form without capturing, on any device.
+        compile: Whether the network of a captured step goes through the compiler.
+        deterministic: Whether only algorithms that repeat their bits are used.
+    """
+
+    graph: Literal["auto", "off", "rehearse"] = "auto"
+    compile: bool = False
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
 class Setup:
     """What one training run is made of; ``weights`` is the file the recipe starts from."""
 
@@ -49,6 +66,12 @@ class Setup:
     observers: Sequence[Observer] = ()
     reference: Split | None = None
     weights: str = ""
+    execution: Execution = Execution()
+
+    @property
+    def on_device(self) -> bool:
+        """Whether rates and optimiser live on the device, as a captured step needs them."""
+        return self.device.type == "cuda" or self.execution.graph == "rehearse"
 
 
 @dataclass
@@ -75,9 +98,8 @@ class Epoch:
     seconds: float = 0.0
     generators: dict[str, Tensor] = field(default_factory=dict)
 
-    def pause(self, step: int, lr: float, device: torch.device) -> None:
-        """Notes where it stands, so that ``resume`` can go on from there."""
-        self.step, self.lr = step, lr
+    def pause(self, device: torch.device) -> None:
+        """Notes the global generators, so that ``resume`` can go on from there."""
         self.generators = {"cpu": torch.get_rng_state()}
         if device.type == "cuda":
             self.generators["cuda"] = torch.cuda.get_rng_state(device)
@@ -92,3 +114,17 @@ class Epoch:
 
 class Diverged(Exception):
     """The loss is no longer finite."""
+
+
+def settle_algorithms(execution: Execution, device: torch.device) -> None:
+    """Has this process choose algorithms that repeat their bits, or any.
+
+    Autotuning stays off either way: it would choose anew in every process.
+    """
+    if device.type != "cuda":
+        return
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = execution.deterministic
+    if execution.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(execution.deterministic)

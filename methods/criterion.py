@@ -25,11 +25,14 @@ class Criterion(ABC):
     Attributes:
         views: 2 when a strongly augmented second view is wanted.
         plain: Whether ``per_sample`` is cross-entropy, so that tables need no second loss.
+        capturable: Whether a step may be recorded once and replayed: the same tensor operations
+            every time, nothing read back to the host, no decisions of Python's that change.
     """
 
     options: ClassVar[Mapping[str, Option]] = {}
     views: int = 1
     plain: bool = False
+    capturable: bool = False
 
     def __init__(self, **params: Any) -> None:
         self.params = resolve(self.options, params, "criterion")

@@ -23,6 +23,7 @@ class CrossEntropy(Criterion):
         )
     }
     plain = True
+    capturable = True
     smoothing: float | None
 
     def per_sample(

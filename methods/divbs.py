@@ -98,7 +98,7 @@ def select_diverse(
         rng: Draws of ``multinomial`` and of the fill; None fills in index order.
 
     Returns:
-        int64 [k], distinct positions in pick order. Reads the Gram matrix back once.
+        int64 [k], distinct positions in pick order. Nothing is read back to the host.
 
     Raises:
         ValueError: k is not in 0..B, the rule is unknown, or ``multinomial`` lacks a stream.
@@ -108,7 +108,10 @@ def select_diverse(
         raise ValueError(f"cannot select {k} of {size}")
     if rule not in ("argmax", "multinomial") or (rule == "multinomial" and rng is None):
         raise ValueError(f"rule {rule!r} is not argmax, or multinomial with a stream")
-    residual = Residual(gradient_gram(features, logits, labels))
+    gram = gradient_gram(features, logits, labels)
+    if device.type != "cpu":
+        return pick_on_device(gram, k, rule, rng)
+    residual = Residual(gram)
     luck = None
     if rule == "multinomial" and rng is not None:
         # argmax of log c + Gumbel noise draws in proportion to c; c / Exp(1) has the same order.
@@ -129,6 +132,51 @@ def select_diverse(
         rest = order[torch.from_numpy(taken)[order] == 0]
         picks += rest[: k - len(picks)].tolist()
     return torch.tensor(picks, dtype=torch.int64, device=device)
+
+
+def pick_on_device(gram: Tensor, k: int, rule: str, rng: Stream | None) -> Tensor:
+    """The same choice as a fixed sequence of device operations, which a graph can record.
+
+    Args:
+        gram: float64 [B, B] of ``gradient_gram``.
+        k: Number to choose, 0..B.
+        rule: ``argmax`` or ``multinomial``.
+        rng: As for ``select_diverse``.
+
+    Returns:
+        int64 [k].
+    """
+    size, tiny = len(gram), torch.finfo(torch.float64).tiny
+    mean = gram.mean(1)
+    table = torch.empty((size + 1, size + 1), dtype=torch.float64, device=gram.device)
+    table[:-1, :-1] = gram
+    table[-1, :-1] = mean
+    table[:-1, -1] = mean
+    table[-1, -1] = mean.mean()
+    floor = (table.diagonal() * _SPENT**2).clamp_min(tiny)
+    place = torch.arange(size, device=gram.device)
+    order = place if rng is None else rng.child("fill").permutation(size, gram.device)
+    # Once the residual is spent, the earliest in this order that is not taken goes next.
+    late = torch.empty_like(place).index_copy_(0, order, place).neg_().double()
+    luck = None
+    if rule == "multinomial" and rng is not None:
+        uniform = rng.child("picks").uniform((k, size), gram.device)
+        luck = torch.log1p(-uniform).neg_().clamp_min_(tiny).reciprocal_()
+    taken = torch.zeros(size, dtype=torch.float64, device=gram.device)
+    spent = torch.zeros(1, dtype=torch.bool, device=gram.device)
+    picks = []
+    for step in range(k):
+        spent = spent | ~(table[-1, -1:] > floor[-1:])
+        merit = table[-1, :-1].abs()
+        if luck is not None:
+            merit = merit * luck[step]
+        pick = (torch.where(spent, late, merit) + taken).argmax(0, keepdim=True)
+        taken.index_fill_(0, pick, -torch.inf)
+        row = table.index_select(0, pick)[0]
+        bottom = torch.maximum(row.index_select(0, pick), floor.index_select(0, pick))
+        table.sub_(row[:, None] * (row / bottom))
+        picks.append(pick)
+    return torch.cat(picks) if picks else place[:0]
 
 
 @register_method("divbs")
@@ -154,6 +202,7 @@ class DivBS(BatchPruner):
         side="diverse",
     )
     randomised = True
+    draws = ("picks", "fill")
     rule: str
 
     def select(self, batch: Batch, k: int, rng: Stream) -> Tensor:

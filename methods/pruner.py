@@ -167,6 +167,10 @@ class BatchPruner(DynamicPruner):
     """Chooses within each batch: the trainer scores a batch in eval mode, then trains on k."""
 
     kind = "batch"
+    #: Children of its stream that ``select`` draws from, where ``select`` is a pure function of its
+    #: arguments that runs on the device and reads nothing back, so that a step may be recorded once
+    #: and replayed; None where it is not.
+    draws: ClassVar[tuple[str, ...] | None] = None
 
     def plan(self, progress: Progress, tables: Tables, rng: Stream) -> Plan:
         """All samples; the selection happens batch by batch."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from prunebench.methods.base import Criterion, register_criterion
@@ -52,13 +51,14 @@ def sop_terms(
     if consistency and logits_strong is None:
         raise ValueError("the consistency term needs the logits of a strong view")
     classes = logits.shape[1]
-    y = F.one_hot(labels, classes).to(logits.dtype)
+    which = torch.arange(classes, device=logits.device)  # one_hot would look at the labels' range
+    y = (labels[:, None] == which).to(logits.dtype)
     plus = (u.square() * y).clamp(0, 1)
     minus = (v.square() * (1 - y)).clamp(0, 1)
     p = (logits.softmax(1) + plus - minus.detach()).clamp_min(_EPS)
     p = (p / p.sum(1, keepdim=True).clamp_min(_EPS)).clamp(_EPS, 1.0)
     per_sample = -p.gather(1, labels[:, None]).squeeze(1).log()
-    guess = F.one_hot(logits.argmax(1), classes).to(logits.dtype)
+    guess = (logits.argmax(1)[:, None] == which).to(logits.dtype)
     per_sample = per_sample + (guess + plus - minus - y).square().sum(1)
     if consistency and logits_strong is not None:
         target = logits.detach().log_softmax(1)
@@ -104,6 +104,7 @@ class SOP(Criterion):
         "lr_u": Option(None, "rate of u; none: by class count", 0.0, optional=True, kind=float),
         "lr_v": Option(None, "rate of v; none: by class count", 0.0, optional=True, kind=float),
     }
+    capturable = True
     lr_u: float | None
     lr_v: float | None
     consistency: float = 0.0

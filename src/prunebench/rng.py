@@ -33,17 +33,17 @@ def _shift(x: Tensor, bits: int) -> Tensor:
     return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
-def mix64(counters: Tensor, key: int) -> Tensor:
+def mix64(counters: Tensor, key: int | Tensor) -> Tensor:
     """Hashes int64 counters under a key with the SplitMix64 finaliser (Steele et al. 2014).
 
     Args:
         counters: int64, any shape, any device.
-        key: 64-bit key.
+        key: 64-bit key; as a 0-dim int64 tensor where a captured graph must read it anew.
 
     Returns:
         int64 of the same shape: equal bits on every device.
     """
-    x = (counters + 1).mul_(_GOLDEN).add_(_signed(key))
+    x = (counters + 1).mul_(_GOLDEN).add_(key if isinstance(key, Tensor) else _signed(key))
     x.bitwise_xor_(_shift(x, 30)).mul_(_MIX_1)
     x.bitwise_xor_(_shift(x, 27)).mul_(_MIX_2)
     return x.bitwise_xor_(_shift(x, 31))
