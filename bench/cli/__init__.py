@@ -26,6 +26,7 @@ VERBS = {
     "audit": ("board:audit", "Look for missing, doubled, mixed and suspicious records."),
     "export": ("files:export", "Write scores, kept ids or tables of a run to a file."),
     "sync": ("files:sync", "Rebuild the MLflow mirror from the records."),
+    "ui": ("ui:ui", "Show the MLflow mirror in a browser, on this machine only."),
     "check": ("checking:check", "Check that a pruning method keeps its contract."),
     "doctor": ("showing:doctor", "Check this machine and installation."),
 }

@@ -1,0 +1,137 @@
+"""The verb that shows the MLflow mirror in MLflow's own pages, on this machine only."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from prunebench.bench.cli.common import results_folder
+from prunebench.errors import InputError
+
+_GRACE_S = 5.0
+
+
+@click.command()
+@click.argument("results", default="results/demo")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=5000,
+    show_default=True,
+    help="Port; a free one where it is taken, or 0.",
+)
+@click.option(
+    "--allow-remote", is_flag=True, help="Let other machines in: nobody is asked for a password."
+)
+@click.pass_context
+def ui(ctx: click.Context, results: str, host: str, port: int, allow_remote: bool) -> None:
+    """Show a results folder's MLflow mirror in a browser, until Ctrl-C.
+
+    The pages are reachable from this machine only.
+
+    Example: prunebench ui results/demo
+    """
+    folder = results_folder(results)
+    database = folder / "mlflow.db"
+    if not database.is_file():
+        raise InputError("no MLflow mirror", where=str(database),
+                         accepted=f"a mirror; `prunebench sync {results}` writes it")  # fmt: skip
+    if importlib.util.find_spec("mlflow") is None:
+        raise InputError("MLflow is not installed", where="ui", accepted="`pip install mlflow`")
+    address = _address(host)
+    if not ipaddress.ip_address(address).is_loopback:
+        if not allow_remote:
+            raise InputError(
+                f"{host!r} is reachable from other machines", where="--host",
+                accepted="127.0.0.1, or --allow-remote with it",
+            )  # fmt: skip
+        print(f"warning: whoever reaches {host} can read and change this mirror", file=sys.stderr)
+    free = _free_port(address, port)
+    if port not in (0, free):
+        print(f"port {port} is taken", file=sys.stderr)
+    shown = f"[{address}]" if ":" in address else address
+    print(f"http://{shown}:{free}  shows {folder}; Ctrl-C ends it", flush=True)
+    ctx.exit(_serve(_command(folder, address, free)))
+
+
+def _address(host: str) -> str:
+    """The address behind a name; a name could mean another one a moment later."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise InputError(f"unknown host {host!r}", where="--host", accepted="127.0.0.1") from None
+    return str(found[0][4][0])
+
+
+def _free_port(address: str, wanted: int) -> int:
+    """The wanted port, or one that nobody listens on.
+
+    Raises:
+        InputError: The address is not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for port in (wanted, 0):
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                failed = error
+                continue
+            return int(probe.getsockname()[1])
+    raise InputError(f"cannot listen on {address} ({failed.strerror})", where="--host")
+
+
+def _command(folder: Path, address: str, port: int) -> list[str]:
+    from prunebench.bench.tracking.mirror import default_uri
+
+    return [
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", default_uri(folder),
+        "--default-artifact-root", (folder.resolve() / "mlartifacts").as_uri(),
+        "--no-serve-artifacts", "--host", address, "--port", str(port), "--workers", "1",
+    ]  # fmt: skip
+
+
+def _serve(words: list[str]) -> int:
+    """Runs MLflow until it ends or is told to; none of its processes stays behind."""
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+
+    def stop(signum: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    child = subprocess.Popen(words, env=environment, start_new_session=True)
+    try:
+        return 1 if child.wait() else 0
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        _end(child)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Ends the child's whole session, with force where it does not listen."""
+    for what in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, what)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_GRACE_S)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(_GRACE_S)
