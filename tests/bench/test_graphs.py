@@ -5,6 +5,25 @@ from collections import Counter
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+<<<<<<< HEAD
+from torch.utils._pytree import tree_flatten
+
+from prunebench.bench import captures, checkpoint
+from prunebench.bench.budget import Clock
+from prunebench.bench.capture import Rehearsal
+from prunebench.bench.captures import Captures, why_eager
+from prunebench.bench.keys import ParentStream, signed_keys
+from prunebench.bench.stopping import Stopped
+from prunebench.bench.tasks import load_task, streams_of
+from prunebench.bench.trainer import Trainer
+from prunebench.bench.training import Epoch, Execution, Setup
+from prunebench.methods import divbs
+from prunebench.methods.base import Plan
+from prunebench.methods.compose import resolve_method
+from prunebench.methods.divbs import gradient_gram, pick_on_device, select_diverse
+from prunebench.registry import CRITERIA
+from prunebench.rng import Stream
+=======
 
 from prunebench.bench import captures
 from prunebench.bench.budget import Clock
@@ -14,6 +33,7 @@ from prunebench.bench.trainer import Trainer
 from prunebench.bench.training import Execution, Setup
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA
+>>>>>>> origin/main
 from support.cells import small_cell
 
 METHODS = ["full", "random-dynamic", "infobatch", "seta", "ies", "divbs", "infobatch+align"]
@@ -119,3 +139,249 @@ def test_criteria_with_parameters_of_their_own_are_replayed(criterion):
     eager.fit()
     assert replayed.graph is not None
     assert same(replayed, eager)
+<<<<<<< HEAD
+
+
+class Reach(TorchDispatchMode):
+    """Notes tensors that a step reads although it neither made them nor owns them for good."""
+
+    def __init__(self, known) -> None:
+        super().__init__()
+        self.known = {tensor.untyped_storage().data_ptr() for tensor in known}
+        self.foreign: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        leaves, _ = tree_flatten((args, kwargs or {}))
+        for value in leaves:
+            tensor = isinstance(value, torch.Tensor) and value.numel()
+            if tensor and value.untyped_storage().data_ptr() not in self.known:
+                self.foreign[func.__name__] += 1
+        made = func(*args, **(kwargs or {}))
+        for value in tree_flatten(made)[0]:
+            if isinstance(value, torch.Tensor):
+                self.known.add(value.untyped_storage().data_ptr())
+        return made
+
+
+def armed(method="full", **fields) -> Trainer:
+    """A run at its first epoch's first step, the epoch in its buffers."""
+    run = make(method, **fields)
+    run.graph, reason = captures.arm(run)
+    assert reason == ""
+    plan = Plan(torch.arange(len(run.rows)), torch.ones(len(run.rows)))
+    run.model.train()
+    assert run.graph.load(run._laid_out(Epoch(plan, 0)), run, 0) > 3
+    return run
+
+
+def fixed(run: Trainer) -> list[torch.Tensor]:
+    """All tensors that a captured step may know."""
+    graph, view = run.graph, run.inputs
+    tensors = [*graph.state(), graph.lane, graph.slots, graph.optimizer.lr]
+    tensors += [graph.optimizer.momentum, *vars(graph.buffers.draws or object).values()]
+    for owner in (graph.buffers, view):
+        tensors += [v for v in vars(owner).values() if isinstance(v, torch.Tensor)]
+    return [tensor for tensor in tensors if isinstance(tensor, torch.Tensor)]
+
+
+CASES = [
+    ("full", {"augment": "crop_flip"}, "ce"), ("full", {"augment": "resized_crop"}, "ce"),
+    ("infobatch", {"optimizer": "lars"}, "ce"), ("full", {"optimizer": "adam"}, "ce"),
+    ("divbs", {}, "ce"), ("full", {}, "sop+"), ("full", {"precision": "bf16"}, "ce"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "recipe", "criterion"), CASES)
+def test_a_captured_step_knows_only_fixed_addresses_and_reads_nothing_back(
+    method, recipe, criterion, monkeypatch
+):
+    # As on an accelerator; the choice on the host is for the CPU alone.
+    monkeypatch.setattr(
+        divbs, "select_diverse",
+        lambda f, z, y, k, rule, rng: pick_on_device(gradient_gram(f, z, y), k, rule, rng),
+    )  # fmt: skip
+    run = armed(method, criterion=criterion, recipe_params=recipe)
+    places = [tensor.data_ptr() for tensor in fixed(run)]
+    run.graph.step()
+    with Ops() as ops:
+        run.graph.step()
+    with Reach(fixed(run)) as reach:
+        run.graph.step()
+    assert sum(ops.seen.values()) > 80
+    assert ops.reads == {}
+    assert reach.foreign == {}
+    assert [tensor.data_ptr() for tensor in fixed(run)] == places
+    assert int(run.graph.buffers.step) == 3
+    assert int(run.graph.buffers.at) == 3 * run.setup.recipe.batch_size
+
+
+def test_the_watch_finds_what_it_watches_for():
+    fixed_value, other = torch.ones(3), torch.ones(3)
+    with Ops() as ops, Reach([fixed_value]) as reach:
+        total = (fixed_value * 2).sum()
+        assert reach.foreign == {}
+        float(total)
+        torch.add(fixed_value, other)
+    assert ops.reads == {"_local_scalar_dense": 1}
+    assert reach.foreign == {"add.Tensor": 1}
+
+
+def test_recording_leaves_no_trace():
+    run = make("infobatch", criterion="sop")
+    before = {k: v.clone() for k, v in everything(run).items()}
+    run.graph, _ = captures.arm(run)
+    after = everything(run)
+    assert all(torch.equal(before[k].nan_to_num(-7), after[k].nan_to_num(-7)) for k in before)
+    assert not any(bool(v.any()) for s in run.optimizer.state.values() for v in s.values())
+    assert all(p.grad is None for p in run.model.parameters())
+
+
+@pytest.mark.parametrize("criterion", ["ce", "sop"])
+def test_a_later_run_takes_over_the_captured_step_and_gets_its_own_bits(criterion, own_captures):
+    first = make("infobatch", criterion=criterion, seed=1)
+    first.fit()
+    step = first.graph
+    first.close()
+    second = make("random-dynamic", criterion=criterion, noise="symmetric:0.2")
+    second.fit()
+    assert second.graph is step
+    assert (own_captures.recorded, own_captures.reused) == (1, 1)
+    captures.use(Captures())
+    fresh = make("random-dynamic", criterion=criterion, noise="symmetric:0.2")
+    fresh.fit()
+    assert fresh.graph is not step
+    assert same(second, fresh)
+    assert [r["test_accuracy"] for r in second.table] == [r["test_accuracy"] for r in fresh.table]
+
+
+@pytest.mark.parametrize("change", [
+    {"model_params": {"width": 8, "depth": 2}}, {"batch_size": 64}, {"optimizer": "lars"},
+    {"weight_decay": 0.1}, {"augment": "crop_flip"}, {"precision": "bf16"},
+])  # fmt: skip
+def test_another_shape_is_captured_anew(change, own_captures):
+    first = make("full")
+    captures.arm(first)
+    other = make("full", recipe_params=change)
+    captures.arm(other)
+    assert own_captures.recorded == 2
+    assert captures.capture_key(first) != captures.capture_key(other)
+
+
+def test_a_closed_run_gives_its_step_back_and_few_are_kept(own_captures):
+    runs = [make("full", recipe_params={"batch_size": size}) for size in (32, 64, 96)]
+    for run in runs:
+        run.fit()
+        run.close()
+        assert run.graph is None
+    assert len(own_captures._idle) == own_captures.keep == 2
+    own_captures.clear()
+    assert not own_captures._idle
+
+
+@pytest.mark.parametrize("method", ["infobatch", "divbs"])
+@pytest.mark.parametrize("where", [3, 9])
+def test_a_run_stopped_between_replays_goes_on_bit_for_bit(method, where, tmp_path):
+    whole, broken = make(method), make(method)
+    whole.fit()
+    asked = iter(range(1000))
+    with pytest.raises(Stopped):
+        broken.fit(stop=lambda: next(asked) == where)
+    checkpoint.save(broken, tmp_path, "k")
+    resumed = make(method)
+    assert checkpoint.restore(resumed, tmp_path, "k")
+    resumed.fit()
+    assert resumed.graph.capture.replays > 0
+    assert same(whole, resumed)
+
+
+def test_only_whole_batches_are_replayed():
+    run = make("full", recipe_params={"epochs": 1})
+    run.fit()
+    whole, tail = divmod(len(run.rows), 128)
+    assert tail
+    assert run.graph.capture.replays == whole
+    assert run.ledger.steps == whole + 1
+
+
+@pytest.mark.parametrize(("fields", "reason"), [
+    ({"graph": "off"}, "switched off"),
+    ({"recipe_params": {"batch_size": 4096}}, "smaller than a batch"),
+])  # fmt: skip
+def test_what_is_not_captured_says_why(fields, reason):
+    run = make("full", **{"graph": "rehearse", **fields})
+    if fields.get("graph") == "off":
+        assert reason in why_eager(run)
+        return
+    run.fit()
+    assert run.graph is None
+    assert reason in run.why_eager
+
+
+def test_a_criterion_or_a_chooser_that_decides_on_the_host_is_launched():
+    run = make("full")
+    run.criterion.capturable = False
+    assert "does not declare" in why_eager(run)
+    run = make("divbs")
+    run.setup.pruner.draws = None
+    assert "chooses samples on the host" in why_eager(run)
+    run.fit()
+    assert run.ledger.trained == run.ledger.target
+
+
+class Refusing(Rehearsal):
+    """A capture that the device refuses."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        super().__init__()
+        self.error = error
+
+    def record(self, step, rewind):
+        super().record(step, rewind)
+        raise self.error("operation not permitted when stream is capturing")
+
+
+def test_a_step_that_cannot_be_captured_is_launched_and_its_record_says_so(monkeypatch):
+    monkeypatch.setattr(captures, "Rehearsal", lambda: Refusing(RuntimeError))
+    refused, eager = make("infobatch"), launched("infobatch")
+    refused.fit()
+    eager.fit()
+    assert refused.graph is None
+    assert "could not be captured: RuntimeError: operation not permitted" in refused.why_eager
+    assert same(refused, eager)
+
+
+def test_a_lack_of_memory_while_recording_is_no_reason_to_launch(monkeypatch):
+    monkeypatch.setattr(captures, "Rehearsal", lambda: Refusing(torch.OutOfMemoryError))
+    with pytest.raises(torch.OutOfMemoryError):
+        make("infobatch").fit()
+
+
+def test_keys_on_the_device_draw_the_same_numbers():
+    stream, ids = Stream(0xF123456789ABCDEF), torch.arange(1000)
+    keys = torch.tensor(signed_keys(stream, ("a", "b")))
+    parent = ParentStream(keys, ("a", "b"))
+    for name in ("a", "b"):
+        assert torch.equal(parent.child(name).bits(ids), stream.child(name).bits(ids))
+        drawn = parent.child(name).uniform((3, 5))
+        assert torch.equal(drawn, stream.child(name).uniform((3, 5)))
+        assert torch.equal(parent.child(name).permutation(50), stream.child(name).permutation(50))
+    child = parent.child("a")
+    for wrong in (lambda: parent.child("c"), lambda: parent.bits(ids), lambda: child.numpy,
+                  lambda: child.child("b")):  # fmt: skip
+        with pytest.raises(TypeError):
+            wrong()
+
+
+@pytest.mark.parametrize("rule", ["argmax", "multinomial"])
+@pytest.mark.parametrize(("width", "classes"), [(64, 10), (5, 2)])
+def test_diverse_choices_on_the_device_are_those_of_the_host(rule, width, classes):
+    for seed in range(5):
+        g = torch.Generator().manual_seed(seed)
+        features, logits = (torch.randn(64, n, generator=g) for n in (width, classes))
+        labels = torch.randint(0, classes, (64,), generator=g)
+        there = pick_on_device(gradient_gram(features, logits, labels), 40, rule, Stream(seed))
+        here = select_diverse(features, logits, labels, 40, rule, Stream(seed))
+        assert torch.equal(there, here)
+        assert len(there.unique()) == 40
+=======
+>>>>>>> origin/main
