@@ -5,7 +5,6 @@ from collections import Counter
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-<<<<<<< HEAD
 from torch.utils._pytree import tree_flatten
 
 from prunebench.bench import captures, checkpoint
@@ -23,17 +22,6 @@ from prunebench.methods.compose import resolve_method
 from prunebench.methods.divbs import gradient_gram, pick_on_device, select_diverse
 from prunebench.registry import CRITERIA
 from prunebench.rng import Stream
-=======
-
-from prunebench.bench import captures
-from prunebench.bench.budget import Clock
-from prunebench.bench.captures import Captures
-from prunebench.bench.tasks import load_task, streams_of
-from prunebench.bench.trainer import Trainer
-from prunebench.bench.training import Execution, Setup
-from prunebench.methods.compose import resolve_method
-from prunebench.registry import CRITERIA
->>>>>>> origin/main
 from support.cells import small_cell
 
 METHODS = ["full", "random-dynamic", "infobatch", "seta", "ies", "divbs", "infobatch+align"]
@@ -139,7 +127,6 @@ def test_criteria_with_parameters_of_their_own_are_replayed(criterion):
     eager.fit()
     assert replayed.graph is not None
     assert same(replayed, eager)
-<<<<<<< HEAD
 
 
 class Reach(TorchDispatchMode):
@@ -383,5 +370,3 @@ def test_diverse_choices_on_the_device_are_those_of_the_host(rule, width, classe
         here = select_diverse(features, logits, labels, 40, rule, Stream(seed))
         assert torch.equal(there, here)
         assert len(there.unique()) == 40
-=======
->>>>>>> origin/main
