@@ -11,7 +11,7 @@ _LIBRARIES = ("torch", "numpy", "scipy", "sklearn", "safetensors")
 _LIMIT = 300
 
 
-def reason_of(error: Exception, method: str) -> str:
+def reason_of(error: BaseException, method: str) -> str:
     """What the record says of an exception.
 
     Args:
@@ -28,7 +28,7 @@ def reason_of(error: Exception, method: str) -> str:
     return f"{text} (method {method}, in {hook})" if hook else text
 
 
-def _hook(error: Exception) -> str:
+def _hook(error: BaseException) -> str:
     """The outermost function on the way to an error that is not ours; empty for none."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__", ""))

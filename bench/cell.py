@@ -30,16 +30,15 @@ from prunebench.bench.reference import resolve_reference
 from prunebench.bench.scratch import storing
 from prunebench.bench.spec import RunSpec
 from prunebench.bench.store import Store
-from prunebench.bench.tasks import load_task, streams_of, with_reference_in_training
+from prunebench.bench.tasks import criterion_of, load_task, streams_of, with_reference_in_training
 from prunebench.bench.trainer import Trainer
 from prunebench.bench.training import Diverged, Observer, Setup
 from prunebench.bench.tuning.mark import clean_labels
 from prunebench.datasets.task import Split, Task
 from prunebench.errors import FolderError, InputError, SkipCell
-from prunebench.methods.base import Criterion, EvidenceSpec, StaticPruner, Subset, kept_count
+from prunebench.methods.base import EvidenceSpec, StaticPruner, Subset, kept_count
 from prunebench.methods.compose import MethodInfo, resolve_method
-from prunebench.record import FINAL, Record, RecordError
-from prunebench.registry import CRITERIA
+from prunebench.record import FINAL, NewerRecord, Record, RecordError
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,16 @@ class CellOptions:
 
 
 def final_record(store: Store, key: str, retry_failed: bool = False) -> Record | None:
-    """A record that settles its cell; a damaged one is quarantined and counts as missing."""
+    """A record that settles its cell; a damaged one is quarantined and counts as missing.
+
+    Raises:
+        NewerRecord: It is of a later format.
+    """
     try:
         record = store.get(key)
     except RecordError as error:
+        if isinstance(error, NewerRecord):
+            raise
         with suppress(InputError):  # another process was quicker
             store.quarantine(key, str(error))
         return None
@@ -153,7 +158,7 @@ class _Cell:
         except SkipCell as skip:
             distributed.settle()
             status, reason = "skipped", skip.reason
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if self.context is not None and self.context.spare and out_of_memory(error):
                 raise  # it is run again with fewer cells beside it
             status, reason = "failed", reason_of(error, self.spec.method.name)
@@ -246,18 +251,10 @@ class _Cell:
             warmup = spec.recipe.scoring_epoch
             reference = resolve_reference(task, pruner.params, streams, evidence, warmup)
         return Setup(
-            task, spec.recipe, pruner, self._criterion(), streams, clock, self.device,
+            task, spec.recipe, pruner, criterion_of(spec), streams, clock, self.device,
             replica=spec.replica, observers=[o for o in observers if o], reference=reference,
             weights=self.options.weights,
         )  # fmt: skip
-
-    def _criterion(self) -> Criterion:
-        spec = self.spec
-        params = dict(spec.criterion.params)
-        if params.get("smoothing", 0.0) is None:
-            params["smoothing"] = spec.recipe.label_smoothing
-        criterion: Criterion = CRITERIA.get(spec.criterion.name).target(**params)
-        return criterion
 
     def _publish(self, recorder: Recorder, trainer: Trainer) -> None:
         place = self.store.evidence_path(self.spec.key)

@@ -2,6 +2,7 @@
 
 A claim is a file made exclusively and touched by a heartbeat. On one machine a dead holder is
 recognised at once; elsewhere by a heartbeat that stopped, measured on the file system's own clock.
+A heartbeat that lies in the future is watched instead, on this process's clock: it must move.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import secrets
 import threading
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -141,6 +143,8 @@ class Claims:
         except FileNotFoundError:
             return None
         age = self._clock() - beat
+        if age < -self.expire_s:
+            age = _unmoved(self.path(key), beat)
         process, token = _parse(data)
         dead = process.dead() if process is not None else None
         return Holder(process, token, age, not dead and age <= self.expire_s)
@@ -191,6 +195,18 @@ class Claims:
             return os.fstat(handle).st_mtime
         finally:
             os.close(handle)
+
+
+#: Heartbeats from the future by file: (heartbeat, when it was first seen here).
+_AHEAD: dict[Path, tuple[float, float]] = {}
+
+
+def _unmoved(path: Path, beat: float) -> float:
+    """Seconds for which a heartbeat from the future has stood still, as far as was seen."""
+    now = time.monotonic()
+    known, since = _AHEAD.get(path, (beat, now))
+    _AHEAD[path] = (beat, since if known == beat else now)
+    return now - _AHEAD[path][1]
 
 
 def _parse(data: bytes) -> tuple[Process | None, str]:

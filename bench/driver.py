@@ -26,6 +26,10 @@ from prunebench.record import Record, canonical
 from prunebench.registry import DATASETS
 
 
+#: Seconds in which a cell that is asked to end must reach the end of a step and save itself.
+_GRACE_S = 10.0
+
+
 @dataclass(frozen=True)
 class Running:
     """How cells are run; none of it moves a result.
@@ -179,6 +183,7 @@ def make_executor(store: Store, running: Running, keep: bool = False) -> Executo
         "on_lost": lambda job, status, reason: record_lost(store, job, status, reason),
         "log_dir": None if running.inline and not ray else store.root / "logs",
         "keep": keep,
+        "grace_s": _GRACE_S,
         "free_memory": running.free_memory,
     }
     if ray:

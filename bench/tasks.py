@@ -17,8 +17,9 @@ from prunebench.datasets.imagefiles import ImageFiles
 from prunebench.datasets.noise import parse_noise
 from prunebench.datasets.task import RawData, Split, Task
 from prunebench.errors import InputError, SkipCell
+from prunebench.methods.base import Criterion
 from prunebench.record import canonical
-from prunebench.registry import DATASETS
+from prunebench.registry import CRITERIA, DATASETS
 from prunebench.rng import Streams
 
 _KEPT = 2
@@ -115,3 +116,12 @@ def with_reference_in_training(task: Task) -> Task:
     order = rows.argsort()
     train = Split(rows[order], labels[order])
     return replace(task, train=train, clean_labels=clean[order])
+
+
+def criterion_of(spec: RunSpec) -> Criterion:
+    """The criterion of a specification; label smoothing comes from the recipe unless it is set."""
+    params = dict(spec.criterion.params)
+    if params.get("smoothing", 0.0) is None:
+        params["smoothing"] = spec.recipe.label_smoothing
+    criterion: Criterion = CRITERIA.get(spec.criterion.name).target(**params)
+    return criterion

@@ -64,7 +64,7 @@ class Trainer(RunState):
 
     def _epochs(self, after_epoch: Callable[[Trainer], None]) -> Turns[None]:
         clock = self.setup.clock
-        while not clock.finished(self.epoch, self.ledger.trained):
+        while self.now or not clock.finished(self.epoch, self.ledger.trained):
             start = time.perf_counter()
             now, self.now = self.now or self._begin(), None
             try:

@@ -7,6 +7,7 @@ import errno
 import importlib
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -36,8 +37,19 @@ VERBS = {
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM in a verb, kept from click, which would say less."""
+
+
 class Verbs(click.Group):
     """Loads a verb's module on first use."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the verb."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Verbs in the order in which one meets them."""
@@ -91,13 +103,14 @@ def main() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Abort:
         code = _say("stopped", 1)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
         code = _say(error.format_message(), 2)
-    except KeyboardInterrupt:
+    except (Interrupted, KeyboardInterrupt):
         code = _say("stopped; finished cells are recorded, the same command goes on", 1)
     except BrokenPipeError:
         sys.stderr.close()
@@ -112,6 +125,7 @@ def main() -> None:
                 f"stopped: {error}; finished cells are recorded, the same command goes on", 1
             )
         elif isinstance(error, OSError) and error.errno in _FULL:
+            sys.stdout = None  # what it still holds has no place to go
             code = _say(f"stopped: {error.strerror}: {error.filename or 'no file named'}", 1)
         else:
             raise

@@ -42,16 +42,23 @@ def describe(error: BaseException) -> str:
 
 def reporter(tell: Callable[[float], None]) -> Callable[[float], None]:
     """A ``report`` that passes on at most five shares a second."""
-    last = 0.0
+    last, process = 0.0, os.getpid()
 
     def report(fraction: float) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= _REPORT_S:
             last = now
+            _leave_fork(process)
             tell(min(1.0, max(0.0, float(fraction))))
 
     return report
+
+
+def _leave_fork(process: int) -> None:
+    """Ends a copy of the worker that a method has forked: one of them speaks with the driver."""
+    if os.getpid() != process:
+        os._exit(1)
 
 
 def call(
@@ -63,6 +70,7 @@ def call(
         The result, and whether it stands for an exception that the function let escape. The
         status ``memory`` stands for a lack of memory that the context lets escape.
     """
+    process = os.getpid()
     try:
         result = function(payload, context)
         if not isinstance(result, dict) or not isinstance(result.get("status"), str):
@@ -73,6 +81,8 @@ def call(
     except BaseException as error:
         starved = context.spare and out_of_memory(error)
         return {"status": "memory" if starved else "failed", "reason": describe(error)}, True
+    finally:
+        _leave_fork(process)
 
 
 def prepare(run: str, plugins: list[str]) -> WorkerFunction:

@@ -26,6 +26,10 @@ class RecordError(InputError):
     """A record that is torn, malformed or was edited."""
 
 
+class NewerRecord(RecordError):
+    """A whole record of a later format: nothing is wrong with it, and it is left alone."""
+
+
 def canonical(value: Any) -> str:
     """Canonical JSON: sorted keys, no spaces, no NaN, floats as Python prints them.
 
@@ -213,6 +217,17 @@ def _encodable(text: str) -> bool:
     return True
 
 
+def _is_newer(body: dict[str, Any]) -> bool:
+    """Whether this is a whole record of a later format; a flipped bit makes none."""
+    schema = body.get("schema")
+    if type(schema) is not int or schema <= SCHEMA:
+        return False
+    try:
+        return _seal({k: v for k, v in body.items() if k != "digest"}) == body.get("digest")
+    except (ValueError, RecursionError):
+        return False
+
+
 def parse(data: bytes | str, where: str = "record") -> Record:
     """Reads a record and checks that it is whole and unchanged.
 
@@ -221,6 +236,7 @@ def parse(data: bytes | str, where: str = "record") -> Record:
         where: Its path, for messages.
 
     Raises:
+        NewerRecord: It is whole, in a format of the future.
         RecordError: Not JSON, fields missing or foreign, values of a wrong type, key or digest that
             does not match, or a text that is not the record's canonical one (a name that stands
             twice, say).
@@ -229,6 +245,11 @@ def parse(data: bytes | str, where: str = "record") -> Record:
         body = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"not a JSON record ({error})", where=where) from None
+    if isinstance(body, dict) and _is_newer(body):
+        raise NewerRecord(
+            f"schema {body['schema']}, written by a newer prunebench", where=where,
+            accepted=f"schema {SCHEMA}: upgrade prunebench, or use another results folder",
+        )  # fmt: skip
     if not isinstance(body, dict) or body.keys() != _NAMES:
         raise RecordError("not a prunebench record (fields missing or foreign)", where=where)
     for name, kind in _TYPES.items():
