@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
@@ -52,9 +51,6 @@ class Captures:
     def clear(self) -> None:
         """Frees all that wait."""
         self._idle.clear()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
 
 class _State:

@@ -8,21 +8,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from prunebench.bench import captures, checkpoint
-from prunebench.bench.budget import Clock
 from prunebench.bench.capture import Rehearsal
 from prunebench.bench.captures import Captures, why_eager
 from prunebench.bench.keys import ParentStream, signed_keys
 from prunebench.bench.stopping import Stopped
-from prunebench.bench.tasks import load_task, streams_of
 from prunebench.bench.trainer import Trainer
-from prunebench.bench.training import Epoch, Execution, Setup
+from prunebench.bench.training import Epoch
 from prunebench.methods import divbs
 from prunebench.methods.base import Plan
-from prunebench.methods.compose import resolve_method
 from prunebench.methods.divbs import gradient_gram, pick_on_device, select_diverse
-from prunebench.registry import CRITERIA
 from prunebench.rng import Stream
-from support.cells import small_cell
+from support.runs import everything, make, same
 
 METHODS = ["full", "random-dynamic", "infobatch", "seta", "ies", "divbs", "infobatch+align"]
 #: Operators that hand a value to the host, or whose result's size depends on values.
@@ -52,48 +48,11 @@ class Ops(TorchDispatchMode):
         return {name: n for name, n in self.seen.items() if name in READS}
 
 
-def make(method="full", graph="rehearse", criterion="ce", model="cnn", **fields) -> Trainer:
-    recipe = {"epochs": 4, "batch_size": 128, "model": model, "model_params": {},
-              "eval_every": 2, **fields.pop("recipe_params", {})}  # fmt: skip
-    if model == "cnn":
-        recipe["model_params"] = recipe["model_params"] or {"width": 4, "depth": 2}
-    cell = small_cell(method, criterion=criterion, recipe_params=recipe, **fields)
-    spec = cell.spec
-    task = load_task(spec, cell.data)
-    pruner = resolve_method(spec.method.name).build(spec.method.params)
-    clock = Clock(len(task.train), spec.recipe.epochs, spec.ratio, spec.budget)
-    loss = CRITERIA.get(spec.criterion.name).target(
-        **{k: v or 0.0 if k == "smoothing" else v for k, v in spec.criterion.params.items()}
-    )
-    setup = Setup(
-        task, spec.recipe, pruner, loss, streams_of(spec), clock, torch.device("cpu"),
-        reference=task.reference, execution=Execution(graph=graph),
-    )  # fmt: skip
-    return Trainer(setup)
-
-
 def launched(method="full", **fields) -> Trainer:
     """The same state and optimiser, every operation launched: a method that is never captured."""
     run = make(method, **fields)
     run.turns = lambda after=lambda _: None: run._epochs(after)
     return run
-
-
-def everything(run: Trainer) -> dict[str, torch.Tensor]:
-    state = {f"model.{k}": v for k, v in run.model.state_dict().items()}
-    state |= {f"tables.{k}": v for k, v in run.tables.state_dict().items()}
-    state |= {f"criterion.{k}": v for k, v in run.criterion.state_dict().items()}
-    return state | {"visits": run.kept_visits}
-
-
-def same(a: Trainer, b: Trainer) -> bool:
-    one, two = everything(a), everything(b)
-    assert one.keys() == two.keys()
-    differing = [k for k in one if not torch.equal(one[k].nan_to_num(-7), two[k].nan_to_num(-7))]
-    assert not differing
-    assert a.table == b.table
-    assert a.ledger == b.ledger
-    return True
 
 
 @pytest.mark.parametrize("method", METHODS)
