@@ -135,12 +135,12 @@ class Courier:
 
     def _save_evidence(self, key: str, files: Files) -> None:
         with self.store.scratch("arrived") as folder:
-            write_files(self.store, folder / "evidence", files)
+            write_files(self.store, folder / key, files)
             try:
-                verify(folder / "evidence", read_manifest(folder / "evidence") or {"files": {}})
+                verify(folder / key, read_manifest(folder / key) or {"files": {}})
             except Damaged as damage:
                 raise InputError(f"evidence {key} arrived damaged ({damage})") from None
-            self.store.publish_folder(folder / "evidence", self.store.evidence_path(key))
+            self.store.publish_folder(folder / key, self.store.evidence_path(key))
 
     def _save_record(self, key: str, data: bytes, files: Files) -> None:
         record = parse(data, key)

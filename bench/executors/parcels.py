@@ -19,11 +19,16 @@ MANIFEST = "manifest.json"
 
 
 def read_files(folder: Path) -> Files | None:
-    """Content by name of a flat folder; None where there is none."""
+    """Content by name of a flat folder, half-written files left out; None where there is none."""
+    files: Files = {}
     try:
-        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+        for path in sorted(folder.iterdir()):
+            if not path.name.startswith("."):
+                with suppress(FileNotFoundError):
+                    files[path.name] = path.read_bytes()
     except FileNotFoundError:
         return None
+    return files
 
 
 def write_files(store: Store, final: Path, files: Files) -> None:
@@ -77,13 +82,13 @@ class Spool:
         """A cell's checkpoint, unless it has been handed out before."""
         folder = self.store.checkpoint_path(key)
         try:
-            age = max(path.stat().st_mtime_ns for path in folder.iterdir())
+            age = max(path.stat().st_mtime_ns for path in folder.glob("[!.]*"))
         except (FileNotFoundError, ValueError):
             return None
         if self._sent.get(key) == age:
             return None
         self._sent[key] = age
-        return read_files(folder)
+        return read_files(folder) or None
 
     def hand_out(self, keys: list[str]) -> dict[str, Any]:
         """Everything new: records with their artifacts, which leave this folder, and evidence.

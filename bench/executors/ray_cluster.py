@@ -22,14 +22,14 @@ _STORE_BYTES = 100 << 20
 _PLACE_ROOM = 12  # a socket's path has room for 107 characters, most of them Ray's
 #: Of our own cluster: no telemetry, loopback only, a token that only its processes know, no kills
 #: by Ray's memory monitor beside our own guard.
-_OWN = {
+OWN = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
     "RAY_memory_monitor_refresh_ms": "0",
 }
-_ALWAYS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+ALWAYS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
 def require_ray() -> Any:
@@ -38,7 +38,7 @@ def require_ray() -> Any:
     Raises:
         InputError: It is not installed.
     """
-    os.environ.update({name: value for name, value in _ALWAYS.items() if name not in os.environ})
+    os.environ.update({name: value for name, value in ALWAYS.items() if name not in os.environ})
     try:
         import ray
     except ImportError:
@@ -64,7 +64,7 @@ class Cluster:
 
     def __init__(self, address: str | None, cpus: int, cards: list[int]) -> None:
         own = address is None
-        with _environment(_OWN if own else {}):
+        with _environment(OWN if own else {}):
             self.ray = require_ray()
             self._own, self._folder = False, Path()
             if self.ray.is_initialized():
@@ -74,6 +74,7 @@ class Cluster:
             else:
                 self._join(str(address))
         self._own = True
+        self._quiet()
 
     def rooms(self, cpus: int, share: float) -> int:
         """Actors that the cluster as it stands has room for.
@@ -99,6 +100,11 @@ class Cluster:
             self._own = False
         if self._folder.name:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _quiet(self) -> None:
+        """Ray prints what becomes of actors on stdout, among the results; we tell that ourselves."""
+        with suppress(AttributeError):
+            self.ray._private.worker.print_to_stdstream = lambda *data, **options: None
 
     def _start(self, cpus: int, cards: list[int]) -> None:
         self._folder = _private_folder()

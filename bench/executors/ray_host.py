@@ -8,18 +8,17 @@ kernel ends the worker with it.
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import sys
 import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+import prunebench
 from prunebench.bench.executors.memory import read_memory
 from prunebench.bench.executors.parcels import Files, Spool
 from prunebench.bench.executors.process import Launch
@@ -99,7 +98,7 @@ class Host:
             "host": here().host,
             "pid": os.getpid(),
             "code": source_digest(),
-            "versions": {"python": platform.python_version(), "torch": version("torch")},
+            "version": prunebench.__version__,
         }
 
     def give(

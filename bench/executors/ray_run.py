@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import prunebench
 from prunebench.bench.executors.base import Event, Job, Outcome
 from prunebench.bench.executors.desk import Desk
 from prunebench.bench.executors.interrupt import Interrupt
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.25
 _PATIENCE_S = 10.0
+_LOST = "its Ray actor or its node was lost"
 _STARTS, _START_DELAY_LIMIT_S = 5, 10.0
 
 
@@ -47,7 +49,8 @@ class RayRun:
         self.seats = waiting or [RaySeat(n, device) for n in range(executor.slots)]
         self.desk = Desk(book, executor.attempts, executor.time_limit_s)
         self.nodes: dict[str, Node] = {}
-        self.failed_starts, self.told, self.begin = 0, False, time.monotonic()
+        self.failed_starts, self.begin = 0, time.monotonic()
+        self.told = self.mixed = False
 
     def loop(self) -> list[Outcome]:
         """Runs every job to its end."""
@@ -146,13 +149,11 @@ class RayRun:
         call, seat.call = seat.call, None
         try:
             said = self.ray.get(call)
-        except (self.ray.exceptions.RayActorError, self.ray.exceptions.ObjectLostError) as error:
+        except self.ray.exceptions.RayTaskError as error:
+            raise getattr(error, "cause", error) from error  # what our own code on the node raised
+        except self.ray.exceptions.RayError as error:
             self._bury(seat, error)
             return
-        except self.ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, InputError):
-                raise error.cause from None
-            raise
         if seat.greeting:
             seat.greeting = False
             self._welcome(seat, said)
@@ -165,13 +166,20 @@ class RayRun:
             seat.call = seat.actor.news.remote(WAIT_S)
 
     def _welcome(self, seat: RaySeat, facts: dict[str, Any]) -> None:
-        if facts["code"] != source_digest():
+        version, code = prunebench.__version__, source_digest()
+        if facts["version"] != version:
             raise InputError(
-                f"node {facts['host']} runs another prunebench ({facts['code']}, here "
-                f"{source_digest()})",
+                f"node {facts['host']} has prunebench {facts['version']}, this one {version}",
                 where="--executor ray",
-                accepted="the same code on every node",
+                accepted="the same version on every node",
             )
+        if facts["code"] != code and not self.mixed:
+            self.mixed = True
+            text = (
+                f"warning: the source on node {facts['host']} ({facts['code']}) differs from this "
+                f"one's ({code}); records name theirs"
+            )
+            self.book.on_event(Event("notice", self.book.jobs[0].key, seat.number, text=text))
         seat.facts = facts
 
     def _hear(self, seat: RaySeat, said: dict[str, Any]) -> None:
@@ -214,29 +222,28 @@ class RayRun:
 
     def _bury(self, seat: RaySeat, error: Exception) -> None:
         """Its actor is gone, perhaps with its node."""
-        text = str(error)
         guard, busy = self._guard(seat), list(self._busy(seat.node).values())
         job, begun, up = seat.job, seat.begun, bool(seat.facts)
         seconds, attempts = time.monotonic() - seat.since, self.executor.attempts
         self._forget(seat)
         if job is None:
             if not up:
-                self._count_failed_start(seat, f"Ray actors do not start: {_short(text)}")
+                self._count_failed_start(seat, f"Ray actors do not start: {_short(str(error))}")
             return
         if self.courier is not None:
             self.courier.drop(job.key)
         if not begun:
             self.book.queue.put_back(job)
-        elif "node has died" in text or "node is dead" in text:
-            self.book.died(job, seat.number, "the node was lost", seconds, attempts)
-        elif _by_ray(text) or guard.starved(-signal.SIGKILL):
+        elif isinstance(error, self.ray.exceptions.OutOfMemoryError) or guard.starved(
+            -signal.SIGKILL
+        ):
             reason, note = "its Ray actor ran out of memory", guard.lower(HOST, busy)
             if note:
                 self.book.starved(job, seat.number, f"{reason}; {note}", seconds)
             else:
                 self.book.died(job, seat.number, reason, seconds, attempts)
         else:
-            self.book.died(job, seat.number, "its Ray actor died", seconds, attempts)
+            self.book.died(job, seat.number, _LOST, seconds, attempts)
 
     def _forget(self, seat: RaySeat) -> None:
         with suppress(Exception):  # it may be gone for good
@@ -275,8 +282,3 @@ class RayRun:
 def _short(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines[:2])[:300]
-
-
-def _by_ray(text: str) -> bool:
-    """Whether Ray's own memory monitor has ended an actor."""
-    return "OOM" in text or "OutOfMemory" in text or "low on memory" in text

@@ -63,6 +63,8 @@ def act(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
             time.sleep(0.25)
     elif verb == "return":
         return arguments[0]
+    elif verb == "global":
+        return {"status": "done", "reason": str(globals()[arguments[0]])}
     elif verb == "tell":
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
         told = [os.environ.get(name, "") for name in names]

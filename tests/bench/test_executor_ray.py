@@ -1,0 +1,378 @@
+"""A real Ray cluster of two nodes on this machine: the same jobs, the same outcomes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prunebench.bench.claims import Claims
+from prunebench.bench.driver import Running, make_executor, run_cells
+from prunebench.bench.executors.base import Event, Job, Outcome
+from prunebench.bench.executors.queue import JobQueue
+from prunebench.bench.executors.ray import RayExecutor
+from prunebench.bench.grid import expand, read_grid
+from prunebench.bench.machine import alive
+from prunebench.bench.store import Store
+from prunebench.errors import InputError
+from support.command import command, prunebench
+from support.killing import agrees, needs_proc
+from support.rays import cluster, ray_processes
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Ray clusters run on Linux")
+
+TINY = """
+name = "tiny"
+dataset = "digits"
+noise = "symmetric:0.4"
+method = ["full", "random", "small-loss", "forgetting", "infobatch"]
+ratio = 0.5
+seed = [0, 1]
+recipe_params = { epochs = 3 }
+"""
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Any]:
+    needs_proc()
+    with cluster(2) as one:
+        yield one
+
+
+@pytest.fixture(autouse=True)
+def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(HERE))
+
+
+class Heard(list[Event]):
+    """Every event, to be called with one."""
+
+    def __call__(self, event: Event) -> None:
+        self.append(event)
+
+    def kinds(self, key: str) -> list[str]:
+        return [event.kind for event in self if event.key == key and event.kind != "progress"]
+
+
+def jobs(*acts: Sequence[Any], log: Path | None = None, **fields: dict[int, Any]) -> list[Job]:
+    extra = {} if log is None else {"log": str(log)}
+    return [
+        Job(
+            f"j{number}",
+            {"do": list(act), "name": f"j{number}", **extra},
+            **{name: values[number] for name, values in fields.items() if number in values},
+        )
+        for number, act in enumerate(acts)
+    ]
+
+
+def executor(nodes: Any, **arguments: Any) -> RayExecutor:
+    return RayExecutor("fakes:act", **{"slots": 2, "address": nodes.address, **arguments})
+
+
+def run(nodes: Any, todo: list[Job], **arguments: Any) -> tuple[list[Outcome], Heard]:
+    heard = Heard()
+    return executor(nodes, **arguments).run(todo, heard), heard
+
+
+def pids(log: Path) -> list[int]:
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [int(line.split()[1]) for line in lines if line.endswith("begin")]
+
+
+def gone(found: Sequence[int], seconds: float = 3.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(alive(pid) for pid in found):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_every_way_to_end_and_every_order(nodes: Any, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    lost: list[tuple[str, str]] = []
+    acts = [("nap", 0), ("raise", "value"), ("signal-once", str(tmp_path / "x")), ("exit", 3),
+            ("nap", 60), ("return", {"status": "skipped", "reason": "no view"}), ("report",),
+            ("return", {"status": "exists", "as": "diverged"}), ("tell",)]  # fmt: skip
+    outcomes, heard = run(
+        nodes,
+        jobs(*acts, log=log, after={0: ("j1", "j2"), 6: ("j3",)}),
+        time_limit_s=2.0,
+        grace_s=0.5,
+        threads=1,
+        on_lost=lambda job, status, reason: lost.append((job.key, status)),
+    )
+    assert [(o.status, o.attempts) for o in outcomes] == [
+        ("done", 1), ("failed", 1), ("done", 2), ("killed", 2), ("failed", 1), ("skipped", 1),
+        ("done", 1), ("diverged", 0), ("done", 1)]  # fmt: skip
+    assert outcomes[1].reason.startswith("ValueError: boom\nTraceback")
+    assert outcomes[3].reason == "the worker exited with code 3 (after 2 attempts)"
+    assert outcomes[4].reason == "time limit of 2 s"
+    assert outcomes[8].reason.startswith("cpu|1|1|")
+    assert sorted(lost) == [("j1", "failed"), ("j3", "killed"), ("j4", "failed")]
+    assert heard.kinds("j2") == ["started", "requeued", "started", "finished"]
+    assert [event.fraction for event in heard if event.kind == "progress"][-1] == 0.75
+    steps = [(event.kind, event.key) for event in heard]
+    for key, waits in (("j0", ("j1", "j2")), ("j6", ("j3",))):
+        for first in waits:
+            assert steps.index(("finished", first)) < steps.index(("started", key))
+    assert {event.slot for event in heard} == {0, 1}
+    assert gone(pids(log))
+
+
+@pytest.mark.parametrize("where", ["local", "ray"])
+def test_a_worker_stays_with_its_data(nodes: Any, where: str, tmp_path: Path) -> None:
+    from prunebench.bench.executors.local import LocalExecutor
+
+    log = tmp_path / "log"
+    groups = {number: "ab"[number % 2] for number in range(8)}
+    todo = jobs(*[("nap", 0.15)] * 8, log=log, group=groups)
+    one = executor(nodes) if where == "ray" else LocalExecutor("fakes:act", slots=2)
+    assert {o.status for o in one.run(todo, Heard())} == {"done"}
+    lines = [line.split() for line in log.read_text().splitlines() if line.endswith("begin")]
+    seen: dict[str, list[str]] = {}
+    for name, pid, _ in lines:
+        seen.setdefault(pid, []).append(groups[int(name[1:])])
+    # A worker goes to another data set only once none of its own is left to be begun.
+    changes = sum(a != b for order in seen.values() for a, b in pairwise(order))
+    assert changes <= 1
+    assert JobQueue(todo).take(0, 0.0) == todo[0]
+
+
+def test_a_killed_actor_and_a_lost_node_give_their_cells_to_others(
+    nodes: Any, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    node = nodes.add_node(num_cpus=1, object_store_memory=100 << 20)
+    heard, shots = Heard(), [0]
+
+    def shoot(event: Event) -> None:
+        heard(event)
+        started = [e.key for e in heard if e.kind == "started"]
+        if event.kind == "started" and len(started) == 3 and not shots[0]:
+            shots[0] = 1
+            threading.Timer(0.5, kill).start()
+
+    def kill() -> None:
+        end = time.monotonic() + 10
+        while len(pids(log)) < 3 and time.monotonic() < end:
+            time.sleep(0.02)
+        of_node = {p for p in pids(log) if node_of(parent(parent(p))) == node.node_id}
+        victim = next(p for p in pids(log) if p not in of_node)
+        os.kill(parent(victim), signal.SIGKILL)
+        nodes.remove_node(node, allow_graceful=False)
+
+    todo = jobs(*[("nap", 3)] * 3, *[("nap", 0)] * 3, log=log)
+    outcomes = executor(nodes, slots=3).run(todo, shoot)
+    assert [o.status for o in outcomes] == ["done"] * 6
+    again = [e for e in heard if e.kind == "requeued"]
+    assert [e.outcome.reason for e in again if e.outcome] == [
+        "its Ray actor or its node was lost"] * 2  # fmt: skip
+    assert sorted(o.attempts for o in outcomes) == [1, 1, 1, 1, 2, 2]
+    assert gone(pids(log))
+
+
+def node_of(raylet: int) -> str:
+    words = Path(f"/proc/{raylet}/cmdline").read_bytes().decode().split("\0")
+    return next(w.partition("=")[2] for w in words if w.startswith("--node_id="))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_all_workers_and_raises(
+    nodes: Any, number: signal.Signals, tmp_path: Path
+) -> None:
+    log, heard = tmp_path / "log", Heard()
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    def on_event(event: Event) -> None:
+        heard(event)
+        if [e.kind for e in heard].count("started") == 2:
+            threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        executor(nodes, grace_s=0.5).run(
+            jobs(("nap", 60), ("stubborn",), ("nap", 0), log=log), on_event
+        )
+    assert len(pids(log)) == 2
+    assert gone(pids(log))
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+    assert "finished" not in [event.kind for event in heard]
+
+
+def test_what_cannot_start_is_one_clear_line(nodes: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="worker function 'nowhere:act' cannot be imported"):
+        RayExecutor("nowhere:act", slots=1, address=nodes.address).run(jobs(("nap", 0)), Heard())
+    with pytest.raises(InputError, match=r"no such file: /nowhere/plugin\.py"):
+        run(nodes, jobs(("nap", 0)), plugins=["/nowhere/plugin.py"])
+    broken = tmp_path / "broken.py"
+    broken.write_text("1 / 0\n")
+    with pytest.raises(InputError, match=r"broken\.py: the plug-in fails to import.*ZeroDivision"):
+        run(nodes, jobs(("nap", 0)), plugins=[str(broken)], slots=1)
+    with pytest.raises(InputError, match=r"no Ray cluster answers at '127\.0\.0\.1:9'"):
+        RayExecutor("fakes:act", address="127.0.0.1:9").run(jobs(("nap", 0)), Heard())
+    with pytest.raises(InputError, match="a slot takes 64 CPU, the cluster has 2 CPU"):
+        run(nodes, jobs(("nap", 0)), threads=64, start_s=1.0)
+
+
+def test_a_plug_in_travels_with_its_content(nodes: Any, tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("import fakes\nfakes.TOLD = __file__\n")
+    one = executor(nodes, plugins=[str(plugin)], slots=1, keep=True)
+    try:
+        todo = jobs(("global", "TOLD"))
+        assert one.run(todo, Heard())[0].reason == str(plugin)
+        plugin.write_text("import fakes\nfakes.TOLD = 'changed'\n")
+        # Its actor waits with the file it has loaded; a fresh one gets what lies there now.
+        assert one.run(todo, Heard())[0].reason == str(plugin)
+    finally:
+        one.close()
+    order = one.order(0)
+    assert order.plugins[0].content == plugin.read_bytes()
+    outcomes, _ = run(nodes, jobs(("global", "TOLD")), plugins=[str(plugin)], slots=1)
+    assert outcomes[0].reason == "changed"
+
+
+def test_a_node_without_the_folder_sends_everything_to_one_writer(
+    nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toml = tmp_path / "tiny.toml"
+    toml.write_text(TINY)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    cells = expand(*read_grid(str(toml)))
+    far, near = Store(tmp_path / "far"), Store(tmp_path / "near")
+    settings = {"mlflow": False, "quiet": True, "checkpoint_s": 0.0}
+    run_cells(cells, near, Running(inline=True, **settings))
+    remote = Running(executor="ray", ray_address=nodes.address, workers=2, **settings)
+    one = make_executor(far, remote)
+    one.visible = False  # as if the folder were not there
+    held: list[str] = []
+
+    def watch(job: Job, status: str, reason: str) -> None:
+        raise AssertionError(f"{job.label} {status} {reason}")
+
+    one.on_lost = watch
+    courier_of = one.connect
+
+    def connect() -> Any:
+        found = courier_of()
+        begin = one.courier.begin
+
+        def spy(job: Job) -> Any:
+            answer = begin(job)
+            held.extend([job.key] if Claims(far.claims).holder(job.key) else [])
+            return answer
+
+        one.courier.begin = spy
+        return found
+
+    one.connect = connect
+    report = run_cells(cells, far, remote, executor=one)
+    assert {o.status for o in report.outcomes} == {"done"}
+    agrees(far.root, near.root)
+    assert sorted(held) == sorted(o.key for o in report.outcomes)
+    kept = {p.name for p in (near.root / "evidence").iterdir()}
+    assert kept == {p.name for p in (far.root / "evidence").iterdir()}
+    again = run_cells(cells, far, remote)
+    assert not again.outcomes
+
+
+def test_cards_are_shared_in_parts_that_fit() -> None:
+    for slots in range(1, 65):
+        one = RayExecutor(devices=("cuda:0", "cuda:1"), slots_per_device=slots, address="auto")
+        assert slots * round(one.share * 10_000) <= 10_000 < (slots + 1) * one.share * 10_001
+    assert RayExecutor(devices=("cuda:0", "cuda:1"), slots_per_device=3).slots == 6
+    assert RayExecutor(slots=3).share == 0
+    for wrong, line in (
+        ({"devices": ("cpu", "cuda:0")}, "devices of two kinds"),
+        ({"threads": 0}, "threads is 0"),
+        ({"slots": -1}, "slots is -1"),
+        ({"time_limit_s": 0.0}, "time limit"),
+    ):
+        with pytest.raises(InputError, match=line):
+            RayExecutor(**wrong)
+
+
+def test_without_ray_one_line_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toml = tmp_path / "tiny.toml"
+    toml.write_text(TINY)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ray"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    words = ["--out", tmp_path / "out", "--executor", "ray", "--no-mlflow", "-q", "-w", "1"]
+    said = prunebench("grid", toml, *words)
+    assert said.code == 2
+    assert said.err.strip().splitlines() == [
+        "prunebench: --executor ray: Ray is not installed; pip install 'prunebench[ray]'; "
+        "accepted: local without it"
+    ]
+    said = prunebench("grid", toml, "--ray-address", "auto", "--out", tmp_path / "out")
+    assert said.code == 2
+    assert "with --executor ray only" in said.err
+
+
+def listening(found: Sequence[int]) -> set[str]:
+    """Addresses, as /proc has them, on which processes listen."""
+    inodes = set()
+    for pid in found:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                target = os.readlink(link)
+            except OSError:
+                continue
+            inodes |= {target[8:-1]} if target.startswith("socket:[") else set()
+    hosts = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                hosts.add(fields[1].partition(":")[0])
+    return hosts
+
+
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
+def test_a_cluster_of_its_own_is_private_and_leaves_nothing(tmp_path: Path) -> None:
+    needs_proc()
+    toml = tmp_path / "tiny.toml"
+    toml.write_text(TINY)
+    words = ["grid", toml, "--no-mlflow", "-q", "-w", "2", "--out"]
+    driver = subprocess.Popen(
+        command(*words, tmp_path / "ray", "--executor", "ray"), stderr=subprocess.PIPE
+    )
+    mark, hosts, seen = f"-{driver.pid}-", set[str](), dict[int, str]()
+    while driver.poll() is None:
+        found = ray_processes(mark)
+        seen |= found
+        hosts |= listening([pid for pid in (*found, driver.pid) if alive(pid)])
+        time.sleep(0.5)
+    said = driver.stderr.read().decode() if driver.stderr else ""
+    assert driver.returncode == 0, said
+    assert said == ""
+    assert any("gcs_server" in words for words in seen.values())
+    assert sum("ray::Host" in words for words in seen.values()) == 2
+    assert hosts
+    assert hosts <= LOOPBACK
+    assert gone(list(seen))
+    assert not list(Path("/tmp").glob(f"pbray-*{mark}*"))
+    assert prunebench(*words, tmp_path / "local").code == 0
+    agrees(tmp_path / "ray", tmp_path / "local")
+    hints = [r.environment for r in Store(tmp_path / "ray").scan().records]
+    assert {hint["threads"] for hint in hints} == {1}
