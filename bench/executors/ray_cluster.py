@@ -102,7 +102,7 @@ class Cluster:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _quiet(self) -> None:
-        """Ray prints what becomes of actors on stdout, among the results; we tell that ourselves."""
+        """Ray prints what becomes of actors on stdout, among results; we tell that ourselves."""
         with suppress(AttributeError):
             self.ray._private.worker.print_to_stdstream = lambda *data, **options: None
 
