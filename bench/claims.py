@@ -7,6 +7,7 @@ A heartbeat that lies in the future is watched instead, on this process's clock:
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -180,8 +181,10 @@ class Claims:
     def _create(self, key: str) -> Claim:
         token = secrets.token_hex(8)
         handle = os.open(self.path(key), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        text = json.dumps({**asdict(here()), "token": token}).encode()
         try:
-            os.write(handle, json.dumps({**asdict(here()), "token": token}).encode())
+            if os.write(handle, text) < len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             os.close(handle)
             self.path(key).unlink(missing_ok=True)

@@ -31,7 +31,8 @@ def storing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FolderError.of(path, error.strerror or str(error)) from error
+        why = error.strerror or f"a file was cut short: {error}"  # so says numpy
+        raise FolderError.of(path, why) from error
 
 
 class Scratch:

@@ -101,6 +101,8 @@ class Store:
         try:
             return _read(str(path), key)
         except FileNotFoundError:
+            if path.is_symlink():
+                raise RecordError("is a dangling link", where=str(path)) from None
             return None
         except OSError as error:
             raise RecordError(f"cannot be read ({error.strerror})", where=str(path)) from None

@@ -15,11 +15,17 @@ from prunebench.bench.cli.common import load_plugins, results_folder
 @click.command()
 @click.argument("results", default="results/demo")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, keys included.")
+@click.option("--verify", is_flag=True, help="Also read all artifacts and evidence.")
+@click.option(
+    "--set-aside",
+    is_flag=True,
+    help="Move what is damaged to quarantine/; the same grid makes it anew.",
+)
 @click.pass_context
-def status(ctx: click.Context, results: str, as_json: bool) -> None:
+def status(ctx: click.Context, results: str, as_json: bool, verify: bool, set_aside: bool) -> None:
     """Show a folder's records by status, running cells, and files that do not check out.
 
-    Exit code 1 if a record is damaged or was edited.
+    Exit code 1 if something is damaged or was edited.
 
     Example: prunebench status results/demo
     """
@@ -28,6 +34,14 @@ def status(ctx: click.Context, results: str, as_json: bool) -> None:
 
     store = Store.open(results_folder(results), create=False)
     scan = store.scan()
+    if verify:
+        from prunebench.bench.verify import artifact_problems, evidence_problems
+
+        scan.problems.extend([*artifact_problems(store, scan.records), *evidence_problems(store)])
+    if set_aside:
+        from prunebench.bench.verify import set_aside as move
+
+        move(store, scan.problems)
     counts = Counter(record.status for record in scan.records)
     claims = Claims(store.claims)
     names = sorted(p.stem for p in store.claims.glob("*.json")) if store.claims.is_dir() else []

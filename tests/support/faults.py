@@ -14,7 +14,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def tiny_grid(
 
 
 class Child:
-    """A forked process that runs the command line; its output goes to files.
+    """A forked process that runs the command line; its output, 64 kB at most, is kept.
 
     Args:
         words: Arguments of ``prunebench``.
@@ -67,18 +67,19 @@ class Child:
     """
 
     def __init__(self, *words: object, before: Callable[[], Any] = lambda: None) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="prunebench-child-"))
         self._said: Said | None = None
+        self._pipes = [os.pipe(), os.pipe()]  # no files: what a child may write is at stake
         self.pid = os.fork()
         if self.pid == 0:
             self._run([str(word) for word in words], before)
+        for _, writer in self._pipes:
+            os.close(writer)
 
     def _run(self, words: list[str], before: Callable[[], Any]) -> None:
         code: Any = 70
         try:
-            for number, name in ((1, "out"), (2, "err")):
-                file = os.open(self._folder / name, os.O_CREAT | os.O_WRONLY, 0o644)
-                os.dup2(file, number)
+            for number, (_, writer) in enumerate(self._pipes, start=1):
+                os.dup2(writer, number)
             sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
             sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -90,8 +91,9 @@ class Child:
         except BaseException:
             traceback.print_exc()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(Exception):
+                    stream.flush()
             os._exit(code if isinstance(code, int) else 70)
 
     def wait(self, timeout_s: float = 120.0) -> Said:
@@ -105,12 +107,19 @@ class Child:
                 if time.monotonic() > end:
                     os.kill(self.pid, signal.SIGKILL)
                     os.waitpid(self.pid, 0)
-                    pytest.fail(f"hangs: {(self._folder / 'err').read_text()[-2000:]}")
+                    pytest.fail(f"hangs: {self._read()[1][-2000:]}")
                 time.sleep(0.01)
-            out, err = ((self._folder / name).read_text() for name in ("out", "err"))
+            out, err = self._read()
             self._said = Said(os.waitstatus_to_exitcode(status), out, err)
-            shutil.rmtree(self._folder)
         return self._said
+
+    def _read(self) -> list[str]:
+        found = []
+        for reader, _ in self._pipes:
+            os.set_blocking(reader, False)  # a child of the child may still hold the other end
+            with open(reader, "rb") as file:
+                found.append((file.read() or b"").decode())
+        return found
 
     def send(self, number: int) -> None:
         """Sends a signal."""
