@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ import torch
 from prunebench.bench import checkpoint, distributed, stopping
 from prunebench.bench.blame import reason_of
 from prunebench.bench.budget import Clock
+from prunebench.bench.cell_options import CellOptions as CellOptions
 from prunebench.bench.claims import Claim, Claims
 from prunebench.bench.environment import environment
 from prunebench.bench.evidence import Recorder
@@ -29,9 +30,10 @@ from prunebench.bench.proxies import Busy, evidence_stands, gather_evidence
 from prunebench.bench.reference import resolve_reference
 from prunebench.bench.scratch import storing
 from prunebench.bench.spec import RunSpec
+from prunebench.bench.step import Turns, drain
 from prunebench.bench.store import Store
 from prunebench.bench.tasks import criterion_of, load_task, streams_of, with_reference_in_training
-from prunebench.bench.trainer import Trainer
+from prunebench.bench.trainer import Trainer, guarded
 from prunebench.bench.training import Diverged, Observer, Setup
 from prunebench.bench.tuning.mark import clean_labels
 from prunebench.datasets.task import Split, Task
@@ -39,31 +41,6 @@ from prunebench.errors import FolderError, InputError, SkipCell
 from prunebench.methods.base import EvidenceSpec, StaticPruner, Subset, kept_count
 from prunebench.methods.compose import MethodInfo, resolve_method
 from prunebench.record import FINAL, NewerRecord, Record, RecordError
-
-
-@dataclass(frozen=True)
-class CellOptions:
-    """How a cell is run; none of it moves a result.
-
-    Attributes:
-        data: Options that open the data set on this machine (paths included).
-        method_params: Options of the method that the key replaces by digests (paths).
-        weights: File of the initial weights, where the recipe names some.
-        evidence: What a full-data run should record for the static methods of the grid.
-        device: Torch device.
-        checkpoint_s: Seconds between checkpoints; 0 makes one after every epoch.
-        losses: Epochs whose per-sample losses are stored; empty stores all, None none.
-        retry_failed: Whether a failed record is redone.
-    """
-
-    data: Mapping[str, Any] = field(default_factory=dict)
-    method_params: Mapping[str, Any] = field(default_factory=dict)
-    weights: str = ""
-    evidence: EvidenceSpec = field(default_factory=EvidenceSpec)
-    device: str = "cpu"
-    checkpoint_s: float = 30.0
-    losses: frozenset[int] | None = None
-    retry_failed: bool = False
 
 
 def final_record(store: Store, key: str, retry_failed: bool = False) -> Record | None:
@@ -98,6 +75,14 @@ def run_cell(
         Busy: Another process works on the cell or on evidence it needs.
         FolderError: The results folder cannot be written; nothing is recorded.
     """
+    with guarded(torch.device(options.device)):
+        return drain(cell_turns(spec, store, options, context))
+
+
+def cell_turns(
+    spec: RunSpec, store: Store, options: CellOptions, context: WorkerContext | None = None
+) -> Turns[tuple[Record, bool]]:
+    """As ``run_cell``, giving way after every step; the caller guards torch's generators."""
     record = final_record(store, spec.key, options.retry_failed)
     if record is not None and _suffices(record, store, options.evidence):
         return record, False
@@ -111,7 +96,8 @@ def run_cell(
         record = final_record(store, spec.key, options.retry_failed)
         if record is not None and _suffices(record, store, options.evidence):
             return record, False
-        return _Cell(spec, store, options, context, claim).run(keep=record), record is None
+        cell = _Cell(spec, store, options, context, claim)
+        return (yield from cell.run(keep=record)), record is None
 
 
 def _suffices(record: Record, store: Store, need: EvidenceSpec) -> bool:
@@ -137,7 +123,7 @@ class _Cell:
         self.start = time.perf_counter()
         self.proxy_trained = self.proxy_scoring = 0
 
-    def run(self, keep: Record | None) -> Record:
+    def run(self, keep: Record | None) -> Turns[Record]:
         """Trains and stores; every failure becomes a record.
 
         Args:
@@ -147,12 +133,12 @@ class _Cell:
             Stopped: This process was asked to end; the run is saved, or recorded if it was over.
         """
         with ExitStack() as self.leaving:
-            return self._run(keep)
+            return (yield from self._run(keep))
 
-    def _run(self, keep: Record | None) -> Record:
+    def _run(self, keep: Record | None) -> Turns[Record]:
         status, reason, trace = "done", "", ""
         try:
-            status, reason = self._train()
+            status, reason = yield from self._train()
         except (Busy, InputError, FolderError):
             raise  # none is a result of this cell
         except SkipCell as skip:
@@ -170,7 +156,7 @@ class _Cell:
             return keep
         return self._store(status, reason, trace)
 
-    def _train(self) -> tuple[str, str]:
+    def _train(self) -> Turns[tuple[str, str]]:
         spec, options = self.spec, self.options
         method = resolve_method(spec.method.name)
         task = load_task(spec, options.data)
@@ -196,13 +182,15 @@ class _Cell:
             report = None if self.context is None else self.context.report
             after = checkpoint.AfterEpoch(folder, name, options.checkpoint_s, report)
             self.leaving.enter_context(stopping.deferred())
-            trainer.fit(after, stopping.asked)
+            yield from trainer.turns(after, stopping.asked)
         except stopping.Stopped:
             if trainer.now is not None:
                 checkpoint.save(trainer, folder, name)
             raise
         except Diverged as error:
             status, reason = "diverged", str(error)
+        if setup.on_device:
+            self.info["steps"] = trainer.why_eager or "captured"
         predicted = trainer.test_logits().argmax(1)
         distributed.settle()
         self.files, self.metrics = artifacts(trainer, predicted, self.subset)
@@ -253,7 +241,7 @@ class _Cell:
         return Setup(
             task, spec.recipe, pruner, criterion_of(spec), streams, clock, self.device,
             replica=spec.replica, observers=[o for o in observers if o], reference=reference,
-            weights=self.options.weights,
+            weights=self.options.weights, execution=self.options.execution,
         )  # fmt: skip
 
     def _publish(self, recorder: Recorder, trainer: Trainer) -> None:

@@ -6,12 +6,15 @@ from typing import Any
 
 import torch
 
-from prunebench.bench.cell import CellOptions, run_cell
+from prunebench.bench.cell import CellOptions, cell_turns
 from prunebench.bench.evidence import from_json
 from prunebench.bench.executors.base import WorkerContext
 from prunebench.bench.proxies import Busy
 from prunebench.bench.spec import RunSpec
+from prunebench.bench.step import Turns, drain
 from prunebench.bench.store import Store
+from prunebench.bench.trainer import guarded
+from prunebench.bench.training import Execution
 from prunebench.errors import FolderError, InputError
 from prunebench.methods.base import EvidenceSpec
 
@@ -19,13 +22,14 @@ from prunebench.methods.base import EvidenceSpec
 BAD_INPUT = "bad input: "
 
 
-def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
-    """Runs one job of an executor.
+def payload_turns(payload: dict[str, Any], context: WorkerContext) -> Turns[dict[str, Any]]:
+    """Runs one job of an executor, giving way after every step.
 
     Args:
         payload: ``spec``, ``data``, ``method_params``, ``weights``, ``evidence``, ``losses``
             (see ``planning.jobs``).
-        context: Settings of the grid (``root``, ``checkpoint_s``, ``retry_failed``, ``threads``).
+        context: Settings of the grid (``root``, ``checkpoint_s``, ``retry_failed``, ``threads``,
+            ``execution``).
 
     Returns:
         ``status`` (a record's, or ``busy``/``exists``) and ``reason``, which begins with
@@ -41,12 +45,14 @@ def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, An
         checkpoint_s=float(settings.get("checkpoint_s", 30.0)),
         losses=None if payload.get("losses") is None else frozenset(payload["losses"]),
         retry_failed=bool(settings.get("retry_failed", False)),
+        execution=Execution(**settings.get("execution", {})),
     )
     if settings.get("threads"):
         torch.set_num_threads(int(settings["threads"]))
     spec = RunSpec.model_validate(payload["spec"])
     try:
-        record, fresh = run_cell(spec, Store(settings["root"]), options, context)
+        store = Store(settings["root"])
+        record, fresh = yield from cell_turns(spec, store, options, context)
     except Busy as busy:
         return {"status": "busy", "reason": str(busy)}
     except FolderError as error:
@@ -56,3 +62,9 @@ def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, An
     if fresh:
         return {"status": record.status, "reason": record.reason}
     return {"status": "exists", "as": record.status, "reason": record.reason}
+
+
+def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
+    """As ``payload_turns``, at once."""
+    with guarded(torch.device(context.device)):
+        return drain(payload_turns(payload, context))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import torch
@@ -46,13 +47,16 @@ class Trainer(RunState):
             SkipCell: The budget cannot be reached.
             Stopped: ``stop`` said so.
         """
-        self.stop = stop
-        cuda = [self.setup.device] if self.setup.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
-            drain(self.turns(after_epoch))
+        with guarded(self.setup.device):
+            drain(self.turns(after_epoch, stop))
 
-    def turns(self, after_epoch: Callable[[Trainer], None] = lambda _: None) -> Turns[None]:
+    def turns(
+        self,
+        after_epoch: Callable[[Trainer], None] = lambda _: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Turns[None]:
         """As ``fit``, giving way after every step; the caller guards torch's generators."""
+        self.stop = stop
         if self.reducer is not None:
             self.reducer.begin(self.epoch)
         if self.setup.on_device and self.graph is None:
@@ -243,6 +247,11 @@ class Trainer(RunState):
         if self.criterion.plain:
             return self.criterion.per_sample(logits, labels, labels)
         return nn.functional.cross_entropy(logits, labels, reduction="none")
+
+
+def guarded(device: torch.device) -> AbstractContextManager[None]:
+    """Leaves torch's global generators as they are, whatever a run does to them."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def _at_start(pruner: DynamicPruner) -> bool:
