@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,9 +16,10 @@ from prunebench.errors import InputError
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
+_DEPTH = 24  # place of the bit depth in a PNG file
 _CHUNK = 256
-#: Twice what Pillow warns of; a header may claim any size, and room is made before decoding.
-MOST_PIXELS = 178_956_970
+#: Where Pillow begins to warn; a header may claim any size, and room is made before decoding.
+MOST_PIXELS = 89_478_485
 
 
 def default_workers() -> int:
@@ -80,6 +82,19 @@ def _refused(pack: Pack, index: int, what: str, accepted: str) -> InputError:
     return InputError(what, where=f"{pack.path}: image {index}", accepted=accepted)
 
 
+def _decode_png(data: bytes) -> Tensor:
+    """PNG through PIL: torchvision's decoder takes the process down on some damaged files.
+
+    Raises:
+        Exception: Whatever PIL makes of it.
+    """
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        pixels = np.array(image.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
 def _size(data: bytes) -> tuple[int, int]:
     """Height and width that a header claims; (0, 0) where it is damaged, which decoding tells."""
     if data.startswith(_PNG):
@@ -107,16 +122,19 @@ def _decode(pack: Pack, data: Tensor, index: int) -> Tensor:
         raise _refused(pack, index, "unknown image format", "JPEG or PNG")
     if head == _PNG and tail != _PNG_END:
         raise _refused(pack, index, "truncated", "a whole PNG file")
-    height, width = _size(pack.jpeg[begin:end].tobytes())
+    encoded = pack.jpeg[begin:end].tobytes()
+    height, width = _size(encoded)
     if height * width > MOST_PIXELS:
         raise _refused(
             pack, index, f"claims {height}x{width} pixels", f"at most {MOST_PIXELS:,} pixels"
         )
+    if head == _PNG and encoded[_DEPTH : _DEPTH + 1] > b"\x08":
+        raise _refused(pack, index, f"{encoded[_DEPTH]}-bit pixels", "8 bits a channel")
     try:
+        if head == _PNG:
+            return _decode_png(encoded)
         image: Tensor = decode_image(data[begin:end], ImageReadMode.RGB)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0].rpartition(", ")[2]
+    except Exception as error:  # PIL raises half a dozen types for damaged files
+        reason = (str(error) or type(error).__name__).splitlines()[0].rpartition(", ")[2]
         raise _refused(pack, index, f"damaged ({reason})", "a whole image") from None
-    if image.dtype != torch.uint8:
-        raise _refused(pack, index, f"{image.dtype} pixels", "8 bits a channel")
     return image
