@@ -1,0 +1,296 @@
+"""Label files and weights of strangers: idx, CIFAR pickles, CIFAR-N, lists, scores, caches."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save as save_tensors
+
+from prunebench.bench.weights import fit_weights, read_weights
+from prunebench.datasets.cache import read_arrays as read_cached
+from prunebench.datasets.human import _read_published, read_labels
+from prunebench.datasets.idx import Mnist, read_idx
+from prunebench.datasets.listfiles import read_keys, read_pairs
+from prunebench.datasets.news_files import read_posts
+from prunebench.datasets.safe_pickle import read_arrays
+from prunebench.methods.scores import read_scores
+from prunebench.record import file_digest
+from support.fuzzing import HOSTILE, answer, damaged, fuzz
+
+RNG = np.random.default_rng(5)
+
+
+def _idx(array: np.ndarray[Any, Any]) -> bytes:
+    sizes = b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return bytes((0, 0, 8, array.ndim)) + sizes + array.astype(np.uint8).tobytes()
+
+
+PIXELS = RNG.integers(0, 256, (40, 6, 6)).astype(np.uint8)
+DIGITS = (np.arange(40) % 10).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to spoil files in."""
+    return tmp_path_factory.mktemp("labels")
+
+
+@fuzz(500)
+@given(data=st.data())
+def test_idx_files(place: Path, data: st.DataObject) -> None:
+    array = data.draw(st.sampled_from((PIXELS, DIGITS)))
+    raw = _idx(array)
+    packed = data.draw(st.booleans())
+    content = gzip.compress(raw, mtime=0) if packed else raw
+    path = place / ("a.gz" if packed else "a")
+    path.write_bytes(data.draw(damaged(content, range(20))))
+    found, _ = answer(lambda: read_idx(path))
+    if found is None:
+        return
+    assert found.dtype == np.uint8
+    assert found.ndim == len(found.shape) >= 1
+    if packed and len(path.read_bytes()) >= len(content):  # gzip's own checksum stands behind it
+        assert _idx(found)[-found.size :] == found.tobytes()
+
+
+@fuzz(150)
+@given(data=st.data())
+def test_idx_data_sets(place: Path, data: st.DataObject) -> None:
+    folder = place / "mnist"
+    folder.mkdir(exist_ok=True)
+    names = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte",
+             "t10k-labels-idx1-ubyte")  # fmt: skip
+    good = [_idx(PIXELS), _idx(DIGITS), _idx(PIXELS[:20]), _idx(DIGITS[:20])]
+    spoiled = data.draw(st.integers(0, 3))
+    for number, (name, content) in enumerate(zip(names, good, strict=True)):
+        change = number == spoiled
+        (folder / name).write_bytes(data.draw(damaged(content, range(16))) if change else content)
+    answer(lambda: Mnist(path=str(folder)).check())
+    raw, _ = answer(lambda: Mnist(path=str(folder)).load())
+    if raw is not None:
+        assert len(raw.train_x) == len(raw.train_y) >= 1
+        assert len(raw.test_x) == len(raw.test_y)
+        assert int(raw.train_y.max()) < 10
+        assert raw.train_x.shape[1:] == raw.test_x.shape[1:]
+
+
+def test_a_gzip_bomb(place: Path) -> None:
+    path = place / "bomb.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(bytes((0, 0, 8, 1)) + (2**32 - 1).to_bytes(4, "big"))
+        for _ in range(1100):
+            file.write(bytes(1 << 20))
+    found, line = answer(lambda: read_idx(path))
+    assert found is None
+    assert "unpacks to more than" in line
+
+
+_BATCH = {
+    b"data": RNG.integers(0, 256, (4, 12)).astype(np.uint8),
+    b"labels": [1, 2, 3, 4],
+    b"batch_label": b"training batch",
+    b"f": np.arange(3, dtype=np.float32),
+}
+_PICKLES = [pickle.dumps(_BATCH, protocol) for protocol in range(5)]
+
+
+@fuzz(1200)
+@given(data=st.data())
+def test_pickles_of_arrays(place: Path, data: st.DataObject) -> None:
+    good = data.draw(st.sampled_from(_PICKLES))
+    path = place / "batch"
+    path.write_bytes(data.draw(damaged(good)))
+    found, _ = answer(lambda: read_arrays(path))
+    todo = [found]
+    while todo:  # nothing but plain values comes out, whatever went in
+        value = todo.pop()
+        assert value is None or type(value) in (dict, list, tuple, str, bytes, int, float, bool,
+                                                np.ndarray), type(value)  # fmt: skip
+        if isinstance(value, dict):
+            todo += [*value, *value.values()]
+        elif isinstance(value, list | tuple):
+            todo += value
+        elif isinstance(value, np.ndarray):
+            assert value.dtype.kind in "biuf"
+            value.sum()
+
+
+def test_right_pickles_are_read(place: Path) -> None:
+    for content in _PICKLES:
+        (place / "batch").write_bytes(content)
+        found = read_arrays(place / "batch")
+        for name in (b"data", b"f"):
+            key = name if name in found else name.decode()
+            assert np.array_equal(found[key], _BATCH[name])
+            assert found[key].dtype == _BATCH[name].dtype
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02]r\xff\xff\xff\x7f.",  # room for 2**31 remembered values
+        b"\x80\x02cnumpy\ndtype\nX\x01\x00\x00\x00O\x85R.",
+        b"\x80\x02cnumpy\nndarray\nJ\xff\xff\xff\x7f\x85R.",
+        b"\x80\x02cos\nsystem\nX\x01\x00\x00\x00a\x85R.",
+        b"\x80\x02" + b"]" * 5000 + b"a" * 4999 + b".",
+        b"\x80\x02" + b"(" * 100_000,
+        b"",
+        b".",
+        b"\x80\x05.",
+        pickle.dumps(np.array([object], dtype=object)),
+        pickle.dumps(np.dtype("O")),
+        pickle.dumps({1, 2}),
+        pickle.dumps(1 + 2j),
+        pickle.dumps(np.arange(3).astype("M8[s]")),
+    ],
+)
+def test_tricks_with_pickles(place: Path, content: bytes) -> None:
+    (place / "trick").write_bytes(content)
+    assert answer(lambda: read_arrays(place / "trick"))[0] is None
+
+
+def _pt(content: Any) -> bytes:
+    out = io.BytesIO()
+    torch.save(content, out)
+    return out.getvalue()
+
+
+_HUMAN = _pt({"clean_label": np.arange(8), "worse_label": np.arange(8)[::-1].copy()})
+
+
+@fuzz(150)
+@given(data=st.data())
+def test_human_label_files(place: Path, data: st.DataObject) -> None:
+    path = place / "CIFAR-10_human.pt"
+    path.write_bytes(data.draw(damaged(_HUMAN)))
+    found, line = answer(lambda: read_labels("cifar10n", path))
+    assert found is None
+    assert "published file" in line
+    answer(lambda: _read_published(path))
+
+
+_MODEL = torch.nn.Linear(3, 2)
+_STATE = {name: value.detach().clone() for name, value in _MODEL.state_dict().items()}
+_WEIGHTS = [_pt(_STATE), _pt({"state_dict": _STATE}), save_tensors(_STATE)]
+
+
+@fuzz(450)
+@given(data=st.data())
+def test_weight_files(place: Path, data: st.DataObject) -> None:
+    good = data.draw(st.sampled_from(_WEIGHTS))
+    path = place / "w"
+    path.write_bytes(data.draw(damaged(good, range(min(120, len(good))))))
+    found, _ = answer(lambda: read_weights(str(path), file_digest(path)))
+    if found is None:
+        return
+    assert all(isinstance(value, torch.Tensor) for value in found.values())
+    model = torch.nn.Linear(3, 2)
+    answer(lambda: fit_weights(model, found, str(path)))
+    assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
+
+
+_LIST = b"a/1.jpg 0\nb/2.jpg 1\nc d/3.jpg 2\n\n  e.jpg   3\n"
+
+
+def _lists(path: Path, text: bytes) -> None:
+    path.write_bytes(text)
+    path.with_name("keys").write_bytes(b"a/1.jpg\nb/2.jpg\n")
+    for read in (lambda: read_pairs(path, 4, "webvision", kept=3),
+                 lambda: read_keys(path.with_name("keys"), path, 4, "clothing1m")):  # fmt: skip
+        found, _ = answer(read)
+        if found is not None:
+            assert len(found.names) == len(found.labels) == len(found.lines) >= 1
+            assert all(0 <= label < 4 for label in found.labels.tolist())
+            for name in found.names:
+                assert not name.startswith("/")
+                assert ".." not in name.split("/")
+                assert "\0" not in name
+
+
+@fuzz(500)
+@given(data=st.data())
+def test_list_files(place: Path, data: st.DataObject) -> None:
+    _lists(place / "list.txt", data.draw(damaged(_LIST)))
+
+
+@fuzz(200)
+@given(st.lists(st.tuples(st.sampled_from(HOSTILE) | st.text(max_size=9),
+                          st.sampled_from(("0", "3", "4", "-1", "٣", "1e3", "9" * 5000, "0x1"))),
+                max_size=4))  # fmt: skip
+def test_list_lines(lines: list[tuple[str, str]]) -> None:
+    import tempfile
+
+    text = "\n".join(f"{name} {label}" for name, label in lines)
+    with tempfile.TemporaryDirectory() as folder:
+        _lists(Path(folder) / "list.txt", text.encode(errors="surrogatepass"))
+
+
+_POSTS = "".join(
+    f'{{"split": "{s}", "group": "sci.med", "id": "{n}", "text": "some words {n}"}}\n'
+    for s in ("train", "test") for n in range(2)
+).encode()  # fmt: skip
+
+
+@fuzz(300)
+@given(data=st.data())
+def test_news_files(place: Path, data: st.DataObject) -> None:
+    packed = data.draw(st.booleans())
+    path = place / ("n.jsonl.gz" if packed else "n.jsonl")
+    path.write_bytes(data.draw(damaged(gzip.compress(_POSTS, mtime=0) if packed else _POSTS)))
+    posts, _ = answer(lambda: read_posts(path))
+    assert posts is None or {p.split for p in posts} == {"train", "test"}
+
+
+def _npz(**arrays: Any) -> bytes:
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
+def _npy(array: Any) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+_SCORES: list[tuple[str, bytes, Callable[[], bytes] | None]] = [
+    (".npy", _npy(RNG.random(9)), None),
+    (".npz", _npz(ids=np.arange(9), scores=RNG.random(9)), None),
+    (".csv", b"id,score\n" + b"".join(b"%d,0.%d\n" % (n, n) for n in range(9)), None),
+]
+
+
+@fuzz(450)
+@given(data=st.data())
+def test_score_files(place: Path, data: st.DataObject) -> None:
+    suffix, good, _ = data.draw(st.sampled_from(_SCORES))
+    path = place / f"s{suffix}"
+    path.write_bytes(data.draw(damaged(good, range(min(90, len(good))))))
+    found, _ = answer(lambda: read_scores(path))
+    if found is not None:
+        ids, scores = found
+        assert ids.shape == scores.shape
+        assert len(set(ids.tolist())) == len(ids)
+        assert not bool(scores.isnan().any())
+        assert (ids.diff() > 0).all()
+
+
+@fuzz(300)
+@given(data=st.data())
+def test_caches(place: Path, data: st.DataObject) -> None:
+    good = _npz(a=np.arange(6, dtype=np.float32), b=np.arange(3))
+    path = place / "cache.npz"
+    path.write_bytes(data.draw(damaged(good)))
+    found, _ = answer(lambda: read_cached(path, {"a": "float32"}))
+    assert found is not None
+    assert found == {} or np.array_equal(found["a"], np.arange(6, dtype=np.float32))
