@@ -232,11 +232,10 @@ class RayRun:
             return
         if self.courier is not None:
             self.courier.drop(job.key)
+        by_ray = isinstance(error, self.ray.exceptions.OutOfMemoryError)
         if not begun:
             self.book.queue.put_back(job)
-        elif isinstance(error, self.ray.exceptions.OutOfMemoryError) or guard.starved(
-            -signal.SIGKILL
-        ):
+        elif by_ray or guard.starved(-signal.SIGKILL):
             reason, note = "its Ray actor ran out of memory", guard.lower(HOST, busy)
             if note:
                 self.book.starved(job, seat.number, f"{reason}; {note}", seconds)

@@ -15,7 +15,6 @@ from typing import Any
 
 from prunebench.bench.claims import Claims
 from prunebench.bench.executors.base import Job, Outcome, WorkerContext
-from prunebench.bench.executors.local import LocalExecutor
 from prunebench.bench.store import Store
 from prunebench.record import Record, content_key
 
@@ -63,6 +62,17 @@ def act(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
             time.sleep(0.25)
     elif verb == "return":
         return arguments[0]
+    elif verb == "hold":
+        block = bytearray(arguments[0] << 20)
+        block[::4096] = b"x" * len(block[::4096])
+        time.sleep(arguments[1])
+    elif verb == "grow" and not Path(arguments[1]).exists():
+        import resource
+
+        Path(arguments[1]).touch()
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
+        bytearray(arguments[0] << 20)
     elif verb == "global":
         return {"status": "done", "reason": str(globals()[arguments[0]])}
     elif verb == "tell":
@@ -98,6 +108,8 @@ def cell(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
 
 
 def drive(root: str, cells: int, slots: int, nap: float) -> list[Outcome]:
+    from prunebench.bench.executors.local import LocalExecutor  # workers need no torch
+
     Claims(Store.open(root).claims).sweep()
     executor = LocalExecutor("fakes:cell", slots=slots, settings={"root": root})
     jobs = [Job(key, {"number": n, "nap": nap}) for n, key in enumerate(keys(cells))]
