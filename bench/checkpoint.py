@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -132,6 +131,8 @@ def restore(trainer: Trainer, folder: Path, key: str) -> bool:
         DamagedCheckpoint: It is torn, changed, or does not fit the run.
     """
     try:
+        if (folder / FILE).exists() and not (folder / FILE).is_file():
+            raise DamagedCheckpoint(f"{folder / FILE}: is no file")
         data = (folder / FILE).read_bytes()
     except FileNotFoundError:
         if (folder / FILE).is_symlink():
@@ -147,8 +148,9 @@ def restore(trainer: Trainer, folder: Path, key: str) -> bool:
         if meta["key"] != key:
             raise DamagedCheckpoint(f"{folder / FILE}: belongs to {meta['key']}")
         _load(trainer, tensors, meta)
-    except (LookupError, ValueError, RuntimeError, TypeError, AttributeError,
-            SafetensorError) as error:  # fmt: skip
+    except DamagedCheckpoint:
+        raise
+    except Exception as error:  # a forged state raises nearly everything
         raise DamagedCheckpoint(f"{folder / FILE}: does not fit ({error})") from None
     return True
 
@@ -174,7 +176,11 @@ def _load(trainer: Trainer, tensors: Mapping[str, Tensor], meta: Mapping[str, An
     count = sum(len(group["params"]) for group in state["param_groups"])
     state["state"] = {n: found for n in range(count) if (found := part(f"optimizer{n}"))}
     trainer.optimizer.load_state_dict(state)
-    trainer.epoch = int(meta["epoch"])
+    counts = (meta["epoch"], *meta["ledger"].values())
+    most = trainer.setup.clock.max_epochs
+    if not all(type(n) is int and n >= 0 for n in counts) or meta["epoch"] > most:
+        raise ValueError("counts that no run has")
+    trainer.epoch = meta["epoch"]
     trainer.ledger = Ledger(**meta["ledger"])
     trainer.table = list(meta["table"])
     trainer.seconds = list(meta["seconds"])

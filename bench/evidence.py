@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prunebench.bench.names import read_at_most
 from prunebench.bench.strong import strong_batches
 from prunebench.bench.trainer import Trainer
 from prunebench.datasets.task import Task
@@ -24,6 +25,7 @@ from prunebench.methods.base import EvidenceSpec, Snapshot, StrongView
 from prunebench.record import content_key, file_digest
 
 MANIFEST = "manifest.json"
+_LONGEST = 1 << 24
 SIGNAL_NAMES = ("p_target", "correct")
 _UNSEALED: tuple[set[str], ...] = (
     {"key", "spec", "needs", "epochs", "trained_per_epoch", "scoring", "files"},
@@ -57,7 +59,14 @@ def to_json(need: EvidenceSpec) -> dict[str, Any]:
 
 
 def from_json(value: Mapping[str, Any]) -> EvidenceSpec:
-    """Inverse of ``to_json``."""
+    """Inverse of ``to_json``.
+
+    Raises:
+        KeyError, TypeError: It is no such value.
+    """
+    epochs = (*value["snapshots"], *value["strong"])
+    if not all(type(n) is int for n in epochs) or not all(map(str.isidentifier, value["signals"])):
+        raise TypeError("needs are names of signals and numbers of epochs")
     return EvidenceSpec(
         frozenset(value["signals"]), tuple(value["snapshots"]), tuple(value["strong"])
     )
@@ -175,7 +184,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         Damaged: It cannot be read, was changed, or is that of another run.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads(read_at_most(folder / MANIFEST, _LONGEST))
         digest = manifest.pop("digest", None)
         from_json(manifest["needs"])
         assert isinstance(manifest["files"], dict)
@@ -203,8 +212,9 @@ def verify(folder: Path, manifest: Mapping[str, Any]) -> None:
     for name, digest in manifest["files"].items():
         path = folder / name
         try:
-            whole = path.name == name and file_digest(path) == digest
-        except OSError:
+            # A device or a fifo would never end or never begin.
+            whole = path.name == name and path.is_file() and file_digest(path) == digest
+        except (OSError, ValueError):
             whole = False
         if not whole:
             raise Damaged(f"{path}: missing or changed since it was recorded")

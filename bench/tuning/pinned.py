@@ -88,8 +88,11 @@ def read_pinned(path: str | Path) -> Pinned:
         name, version = pinned.method, body["method"]["version"]
         complete = isinstance(body["dataset"], dict) and isinstance(body["criterion"], dict)
         complete = complete and isinstance(body["params"], dict)
-    except (ValidationError, KeyError, TypeError, ValueError) as error:
-        first = str(error).splitlines()[0]
+        complete = complete and all(
+            isinstance(body[part]["name"], str) for part in ("dataset", "criterion", "method")
+        )
+    except (ValidationError, KeyError, TypeError, ValueError, RecursionError) as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"is no pinned parameter file ({first})", where=where) from None
     if stated != pinned.hash or not complete:
         raise InputError("was edited: its hash does not fit its content", where=where,
