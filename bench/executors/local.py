@@ -15,6 +15,7 @@ from prunebench.bench.executors.base import Executor, Job, OnEvent, OnLost, Outc
 from prunebench.bench.executors.desk import Desk, Seat
 from prunebench.bench.executors.inline import InlineExecutor
 from prunebench.bench.executors.interrupt import Interrupt
+from prunebench.bench.executors.lanes import Host, LaneSlot
 from prunebench.bench.executors.memory import MemoryGuard, Reading, read_memory
 from prunebench.bench.executors.process import Launch, cause
 from prunebench.bench.executors.results import Book
@@ -46,6 +47,8 @@ class LocalExecutor(Executor):
         grace_s: Seconds between asking a worker to end and killing it.
         keep: Workers wait for the next run until ``close``; starting one takes seconds.
         free_memory: Bytes to leave free, see ``MemoryGuard``.
+        lanes: Cells that one worker runs in turns; ``run`` then names a function that gives way
+            after every step. A worker's slots count towards ``slots_per_device``.
         read_memory: Tells how much there is.
 
     Raises:
@@ -69,6 +72,7 @@ class LocalExecutor(Executor):
         grace_s: float = 3.0,
         keep: bool = False,
         free_memory: int | None = None,
+        lanes: int = 1,
         read_memory: Callable[[], Reading | None] = read_memory,
     ) -> None:
         self.devices = tuple(devices)
@@ -88,7 +92,8 @@ class LocalExecutor(Executor):
         self.inline = inline or (self.slots == 1 and os.environ.get("PRUNEBENCH_INLINE") == "1")
         if self.inline and (self.slots > 1 or time_limit_s is not None):
             raise InputError("inline with several slots or a time limit", accepted="one of them")
-        self.launch = Launch(run, threads, tuple(plugins), dict(settings or {}), log_dir)
+        given = {**(settings or {}), **({"lanes": lanes} if lanes > 1 else {})}
+        self.launch, self.lanes = Launch(run, threads, tuple(plugins), given, log_dir), lanes
         self.time_limit_s, self.attempts = time_limit_s, attempts
         self.on_lost, self.grace_s = on_lost, grace_s
         self.keep, self._waiting = keep, list[Slot]()
@@ -102,6 +107,12 @@ class LocalExecutor(Executor):
     def make_slots(self) -> list[Slot]:
         """Slots without workers."""
         places, limit, grace = self.devices, self.time_limit_s, self.grace_s
+        if self.lanes > 1:
+            shared: dict[str, Host] = {}
+            return [
+                LaneSlot(n, places[n % len(places)], self.launch, limit, grace, shared=shared)
+                for n in range(self._count)
+            ]
         return [
             Slot(n, places[n % len(places)], self.launch, limit, grace) for n in range(self._count)
         ]

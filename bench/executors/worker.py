@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from prunebench.bench.executors.base import WorkerContext, WorkerFunction, resolve
 from prunebench.bench.executors.memory import out_of_memory
@@ -114,6 +114,12 @@ def _serve(connection: Connection[Any, Any]) -> None:
     report = reporter(lambda share: send(connection, {"kind": "progress", "fraction": share}))
     context = WorkerContext(start["settings"], start["device"], report)
     send(connection, {"kind": "ready"})
+    lanes = int(start["settings"].get("lanes", 1))
+    if lanes > 1:
+        from prunebench.bench.executors.lane_worker import LaneServer
+
+        LaneServer(connection, cast(Any, function), context, lanes, call, reporter).serve()
+        return
     recycle = False
     while not recycle:
         message = receive(connection)
