@@ -70,6 +70,7 @@ class Cluster:
             if self.ray.is_initialized():
                 return
             if own:
+                _refresh(self.ray)
                 self._start(cpus, cards)
             else:
                 self._join(str(address))
@@ -100,6 +101,7 @@ class Cluster:
             self._own = False
         if self._folder.name:
             shutil.rmtree(self._folder, ignore_errors=True)
+            _refresh(self.ray)
 
     def _quiet(self) -> None:
         """Ray prints what becomes of actors on stdout, among results; we tell that ourselves."""
@@ -112,16 +114,25 @@ class Cluster:
         names = visible.split(",") if visible else []
         chosen = ",".join(names[card] if names else str(card) for card in cards)
         with _environment({"CUDA_VISIBLE_DEVICES": chosen} if cards else {}), _handlers():
-            self.ray.init(
-                address="local",
-                num_cpus=cpus,
-                num_gpus=len(cards),
-                include_dashboard=False,
-                object_store_memory=_STORE_BYTES,
-                log_to_driver=False,
-                logging_level="ERROR",
-                _temp_dir=str(self._folder),
-            )
+            try:
+                self.ray.init(
+                    address="local",
+                    num_cpus=cpus,
+                    num_gpus=len(cards),
+                    include_dashboard=False,
+                    object_store_memory=_STORE_BYTES,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                    _temp_dir=str(self._folder),
+                )
+            except BaseException as error:
+                self.ray.shutdown()
+                shutil.rmtree(self._folder, ignore_errors=True)
+                if isinstance(error, Exception):
+                    raise InputError(
+                        f"Ray does not start here ({_line(error)})", where="--executor ray"
+                    ) from error
+                raise
 
     def _join(self, address: str) -> None:
         host, colon, port = address.rpartition(":")
@@ -132,10 +143,27 @@ class Cluster:
                 self.ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(
-                f"no Ray cluster answers at {address!r} ({str(error).strip().splitlines()[0]})",
+                f"no Ray cluster answers at {address!r} ({_line(error)})",
                 where="--ray-address",
                 accepted="auto on a node of a cluster, or HOST:PORT of its head",
             ) from None
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return " ".join(lines[0].split())[:300] if lines else type(error).__name__
+
+
+def _refresh(ray: Any) -> None:
+    """Has Ray look at the environment again: it did so when somebody imported it first."""
+    own = os.environ.get("RAY_AUTH_TOKEN") == OWN["RAY_AUTH_TOKEN"]
+    with suppress(AttributeError, ImportError):
+        from ray._private import ray_constants
+        from ray._raylet import AuthenticationTokenLoader, Config
+
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+        ray_constants.ENABLE_RAY_CLUSTER = not own
 
 
 @contextmanager

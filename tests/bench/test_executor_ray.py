@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -24,9 +23,9 @@ from prunebench.bench.grid import expand, read_grid
 from prunebench.bench.machine import alive
 from prunebench.bench.store import Store
 from prunebench.errors import InputError
-from support.command import command, prunebench
+from support.command import prunebench
 from support.killing import agrees, needs_proc
-from support.rays import cluster, ray_processes
+from support.rays import cluster
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Ray clusters run on Linux")
@@ -325,54 +324,3 @@ def test_without_ray_one_line_says_what_to_install(
     said = prunebench("grid", toml, "--ray-address", "auto", "--out", tmp_path / "out")
     assert said.code == 2
     assert "with --executor ray only" in said.err
-
-
-def listening(found: Sequence[int]) -> set[str]:
-    """Addresses, as /proc has them, on which processes listen."""
-    inodes = set()
-    for pid in found:
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                target = os.readlink(link)
-            except OSError:
-                continue
-            inodes |= {target[8:-1]} if target.startswith("socket:[") else set()
-    hosts = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and fields[9] in inodes:
-                hosts.add(fields[1].partition(":")[0])
-    return hosts
-
-
-LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
-
-
-def test_a_cluster_of_its_own_is_private_and_leaves_nothing(tmp_path: Path) -> None:
-    needs_proc()
-    toml = tmp_path / "tiny.toml"
-    toml.write_text(TINY)
-    words = ["grid", toml, "--no-mlflow", "-q", "-w", "2", "--out"]
-    driver = subprocess.Popen(
-        command(*words, tmp_path / "ray", "--executor", "ray"), stderr=subprocess.PIPE
-    )
-    mark, hosts, seen = f"-{driver.pid}-", set[str](), dict[int, str]()
-    while driver.poll() is None:
-        found = ray_processes(mark)
-        seen |= found
-        hosts |= listening([pid for pid in (*found, driver.pid) if alive(pid)])
-        time.sleep(0.5)
-    said = driver.stderr.read().decode() if driver.stderr else ""
-    assert driver.returncode == 0, said
-    assert said == ""
-    assert any("gcs_server" in words for words in seen.values())
-    assert sum("ray::Host" in words for words in seen.values()) == 2
-    assert hosts
-    assert hosts <= LOOPBACK
-    assert gone(list(seen))
-    assert not list(Path("/tmp").glob(f"pbray-*{mark}*"))
-    assert prunebench(*words, tmp_path / "local").code == 0
-    agrees(tmp_path / "ray", tmp_path / "local")
-    hints = [r.environment for r in Store(tmp_path / "ray").scan().records]
-    assert {hint["threads"] for hint in hints} == {1}

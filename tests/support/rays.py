@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -47,3 +47,21 @@ def ray_processes(mark: str) -> dict[int, str]:
     while more := {pid for pid in commands if parents[pid] in found} - found:
         found |= more
     return {pid: commands[pid][:100] for pid in found}
+
+
+def listening(found: Sequence[int]) -> set[str]:
+    """Addresses, as /proc has them, on which processes listen."""
+    inodes = set[str]()
+    for pid in found:
+        with suppress(OSError):
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    target = os.readlink(link)
+                    inodes |= {target[8:-1]} if target.startswith("socket:[") else set()
+    hosts = set[str]()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                hosts.add(fields[1].partition(":")[0])
+    return hosts

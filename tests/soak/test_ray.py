@@ -1,0 +1,106 @@
+"""The real grid command on Ray clusters of its own: private, killed, and equal to the local one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from prunebench.bench.machine import alive
+from prunebench.bench.store import Store
+from support.command import command, prunebench
+from support.killing import GRID, agrees, needs_proc
+from support.rays import listening, ray_processes
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(sys.platform != "linux", reason="Ray clusters run on Linux"),
+]
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
+def grid(toml: Path | str, out: Path, executor: str) -> subprocess.Popen[bytes]:
+    """The command of a user, in a process group of its own."""
+    pytest.importorskip("ray")
+    needs_proc()
+    words = ["grid", toml, "--no-mlflow", "-q", "-w", "2", "--out", out, "--executor", executor]
+    with open(out.with_name("driver.log"), "ab") as log:
+        return subprocess.Popen(
+            command(*words, "--checkpoint-s", "0"), stdout=log, stderr=log, process_group=0
+        )
+
+
+def until(look: Callable[[], bool], what: str, seconds: float = 240.0) -> None:
+    """Waits for something to come true."""
+    end = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def gone(pids: list[int]) -> bool:
+    """Whether processes have ended."""
+    return not any(alive(pid) for pid in pids)
+
+
+def test_a_cluster_of_its_own_is_private_and_leaves_nothing(tmp_path: Path) -> None:
+    toml = tmp_path / "tiny.toml"
+    toml.write_text(GRID.format(epochs=3, last=0))
+    driver = grid(toml, tmp_path / "ray", "ray")
+    mark, hosts, seen = f"-{driver.pid}-", set[str](), dict[int, str]()
+    while driver.poll() is None:
+        found = ray_processes(mark)
+        seen |= found
+        hosts |= listening([*found, driver.pid])
+        time.sleep(1.0)
+    said = (tmp_path / "driver.log").read_text()
+    assert driver.returncode == 0, said
+    assert said.split() == f"out {tmp_path / 'ray'} cells 12 stood 0 done 12".split()
+    assert any("gcs_server" in words for words in seen.values())
+    assert sum("ray::Host" in words for words in seen.values()) == 2
+    assert hosts
+    assert hosts <= LOOPBACK
+    until(lambda: gone(list(seen)), "Ray outlives its driver", 10.0)
+    assert not list(Path("/tmp").glob(f"pbray-*{mark}*"))
+    assert prunebench("grid", toml, "--no-mlflow", "-q", "--out", tmp_path / "local").code == 0
+    agrees(tmp_path / "ray", tmp_path / "local")
+    assert {r.environment["threads"] for r in Store(tmp_path / "ray").scan().records} == {1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_driver_that_is_stopped_goes_on_where_it_was(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    toml, root = tmp_path / "tiny.toml", tmp_path / "shot"
+    toml.write_text(GRID.format(epochs=12, last=0))
+    driver = grid(toml, root, "ray")
+    store = Store(root)
+    until(lambda: store.records.is_dir() and len(store.keys()) >= 3, "no cell ends")
+    seen = list(ray_processes(f"-{driver.pid}-"))
+    assert len(seen) > 5
+    if number == signal.SIGINT:
+        os.killpg(driver.pid, number)  # as a terminal does
+    else:
+        driver.kill()
+    assert driver.wait(60) == (1 if number == signal.SIGINT else -signal.SIGKILL)
+    until(lambda: gone(seen), "Ray outlives its driver", 15.0)
+    stood = {r.key: r.digest for r in store.scan().records}
+    assert 3 <= len(stood) < 12
+    assert grid(toml, root, "ray").wait(600) == 0, (tmp_path / "driver.log").read_text()[-2000:]
+    assert stood.items() <= {r.key: r.digest for r in store.scan().records}.items()
+    assert prunebench("grid", toml, "--no-mlflow", "-q", "--out", tmp_path / "local").code == 0
+    agrees(root, tmp_path / "local")
+
+
+def test_the_demo_grid_equals_the_local_one_bit_for_bit(tmp_path: Path) -> None:
+    for executor in ("local", "ray"):
+        driver = grid("demo", tmp_path / executor, executor)
+        assert driver.wait(3600) == 0, (tmp_path / "driver.log").read_text()[-2000:]
+    assert len(Store(tmp_path / "ray").keys()) == 135
+    agrees(tmp_path / "ray", tmp_path / "local")
