@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: demo env check test soak perf clean
+.PHONY: demo env check test soak soak-full perf clean
 
 env: $(STAMP)
 
@@ -30,6 +30,9 @@ test: check
 
 soak: env
 	$(BIN)/pytest -m soak
+
+soak-full: env
+	PYTHONPATH=tests $(BIN)/python -m support.thousands
 
 perf: env
 	$(BIN)/pytest -m perf -s

@@ -9,28 +9,11 @@ from statistics import median
 import pytest
 
 from prunebench.bench.store import Store
-from prunebench.bench.tracking.mirror import default_uri
-from prunebench.bench.tracking.sync import default_experiment
 from support.command import prunebench
 from support.killing import GRID, Shots, agrees, needs_proc
+from support.mirrored import mirrored
 
 KILLS = 20
-
-
-def mirrored(root: Path) -> dict[str, str]:
-    """Record digest by key of MLflow's live runs, read with MLflow's own client."""
-    from mlflow.tracking import MlflowClient
-
-    uri = default_uri(root)
-    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    experiment = client.get_experiment_by_name(default_experiment(root))
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], max_results=10_000)
-    assert all(run.info.status != "RUNNING" for run in runs)
-    tags = [run.data.tags for run in runs]
-    live = [t for t in tags if "superseded_by" not in t and "orphaned" not in t]
-    assert len({tag["cell_key"] for tag in live}) == len(live)
-    return {tag["cell_key"]: tag["record_digest"] for tag in live}
 
 
 @pytest.mark.soak
