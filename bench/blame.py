@@ -6,7 +6,7 @@ import traceback
 
 from prunebench.bench.executors.memory import out_of_memory
 
-_OURS = ("prunebench.bench", "prunebench.datasets")
+_OURS = ("prunebench.bench", "prunebench.datasets", "prunebench.methods.compose")
 _LIBRARIES = ("torch", "numpy", "scipy", "sklearn", "safetensors")
 _LIMIT = 300
 
