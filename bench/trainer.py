@@ -59,12 +59,16 @@ class Trainer(RunState):
         self.stop = stop
         if self.reducer is not None:
             self.reducer.begin(self.epoch)
-        if self.setup.on_device and self.graph is None:
-            self.graph, self.why_eager = arm(self)
+        self.arm()
         try:
             yield from self._epochs(after_epoch)
         finally:
             self.settle()
+
+    def arm(self) -> None:
+        """Gets the captured step, on a device that can have one."""
+        if self.setup.on_device and self.graph is None:
+            self.graph, self.why_eager = arm(self)
 
     def _epochs(self, after_epoch: Callable[[Trainer], None]) -> Turns[None]:
         clock = self.setup.clock

@@ -1,0 +1,1 @@
+"""Measurements of speed: contenders side by side, with machine and spread."""
