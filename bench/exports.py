@@ -54,8 +54,11 @@ def _bytes(store: Store, key: str, name: str, status: str) -> bytes:
 
 def _load(data: bytes, where: str) -> dict[str, np.ndarray[Any, Any]]:
     check_zip_bytes(data, where)
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # damaged archives raise half a dozen types
+        raise InputError(f"unreadable artifact ({error})", where=where) from None
 
 
 def _csv(columns: dict[str, np.ndarray[Any, Any]]) -> str:

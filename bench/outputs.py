@@ -13,6 +13,7 @@ from torch import Tensor
 
 from prunebench.bench.diagnostics import auroc, class_accuracy, class_shares
 from prunebench.bench.trainer import Trainer
+from prunebench.leaderboard.text import spreadsheet
 from prunebench.methods.base import Subset
 
 #: Accuracy at or below chance + this share of the rest counts as diverged.
@@ -84,7 +85,7 @@ def artifacts(
     frame = pd.DataFrame(
         {
             "class": range(classes),
-            "name": task.raw.class_names,
+            "name": [spreadsheet(name) for name in task.raw.class_names],
             "kept_share": share.numpy(),
             accuracy_name(trainer): right.numpy(),
         }

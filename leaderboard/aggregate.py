@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from prunebench.errors import InputError
+from prunebench.errors import InputError, visible
 from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.shape import check_shape
 from prunebench.record import Record
@@ -147,7 +147,7 @@ def _run(record: Record, diverged_as_chance: bool) -> Run:
 def _accuracy(record: Record) -> tuple[float | None, str]:
     """Percent, or None and why; a diverged run without accuracy counts as chance."""
     if record.status not in COUNTED:
-        reason = " ".join(record.reason.split())[:60]
+        reason = visible(" ".join(record.reason.split()))[:60]
         return None, f"{record.status} ({reason})" if reason else record.status
     value = record.metrics.get("test_accuracy")
     if (value is None or not math.isfinite(value)) and record.status == "diverged":

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from prunebench.errors import InputError
 from prunebench.record import Record, parse
-from prunebench.untrusted import PLENTY, TIMES
+from prunebench.untrusted import TIMES
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
 #: Far above any record; longer lines are no records.
 _LONGEST = 1 << 20
+_MOST_BLANK = 1000
+#: Bytes that a bundle may unpack to whatever its size.
+_PLENTY = 1 << 22
 
 
 def is_bundle(path: Path) -> bool:
@@ -41,7 +44,7 @@ def unpack(path: Path) -> list[Record]:
     """
     records: list[Record] = []
     seen: set[str] = set()
-    unpacked, most = 0, PLENTY + TIMES * path.stat().st_size
+    unpacked, most = 0, _PLENTY + TIMES * path.stat().st_size
     try:
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rb") as file:
@@ -54,6 +57,8 @@ def unpack(path: Path) -> list[Record]:
                         f"unpacks to more than {most} bytes", where=str(path),
                         accepted="records, which pack to a twentieth",
                     )  # fmt: skip
+                if number - len(records) > _MOST_BLANK:
+                    raise InputError("holds blank lines only", where=str(path), accepted="records")
                 if line.strip():
                     record = parse(line, f"{path}: line {number}")
                     if record.digest in seen:

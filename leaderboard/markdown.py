@@ -47,8 +47,7 @@ CAPTION = (
 
 def escape(text: str) -> str:
     """Text that stays inside one markdown cell."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return text.replace("|", "\\|")
+    return _safe(text).replace("|", "\\|")
 
 
 def render_markdown(board: Board) -> str:
@@ -80,8 +79,10 @@ def _bullets(lines: Iterable[str]) -> list[str]:
 
 
 def _safe(line: str) -> str:
-    """Names in running text; bars are harmless outside tables."""
-    return " ".join(line.split()).replace("&", "&amp;").replace("<", "&lt;")
+    """Names in running text, without tags, links and pictures from elsewhere; bars are harmless
+    outside tables."""
+    text = " ".join(line.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return text.replace("](", "]\\(")
 
 
 def header_lines(table: Table) -> list[str]:

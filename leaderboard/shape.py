@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +13,8 @@ from prunebench.record import Record
 
 #: Far above any seed, and any number of samples or classes.
 _MOST = 2**63
+#: Control signs as JSON spells them.
+_CONTROL = re.compile(r"\\(u00[01]|[bf])")
 _NAMED = ("dataset", "noise", "method")
 _TABLES = ("criterion", "recipe", "reference", "validation", "tuned")
 
@@ -22,6 +26,13 @@ def check_shape(record: Record) -> None:
         InputError: One is missing, of another type or out of range; the line names it.
     """
     spec, info = record.spec, record.info
+    for name, shown in (("spec", spec), ("environment", record.environment),
+                        ("info.clean_labels_used", info.get("clean_labels_used"))):  # fmt: skip
+        text = json.dumps(shown, ensure_ascii=False).replace("\\\\", "")
+        plain = text.isprintable() and not _CONTROL.search(text)
+        _need(record, name, plain, "control signs", "text that can be shown")
+    used = info.get("clean_labels_used")
+    _need(record, "clean_labels_used", used is None or isinstance(used, str), used, "text")
     for name in _NAMED:
         part = spec.get(name)
         _need(record, name, isinstance(part, dict), part, "a table")

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable
 
 from prunebench.leaderboard.tables import Board, Cell, Row, Table
-from prunebench.leaderboard.text import missing, number
+from prunebench.leaderboard.text import missing, number, spreadsheet
 
 CSV_COLUMNS = (
     "dataset", "ratio", "method", "kind", "complete", "rank", "group", "noise", "n", "accuracy",
@@ -68,4 +68,7 @@ def _line(table: Table, row: Row, noise: str, cell: Cell | None) -> list[object]
 
 
 def _text(values: Iterable[object]) -> list[str]:
-    return ["" if v is None else number(v, 6) if isinstance(v, float) else str(v) for v in values]
+    return [
+        "" if v is None else number(v, 6) if isinstance(v, float) else spreadsheet(str(v))
+        for v in values
+    ]

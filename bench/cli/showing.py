@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from prunebench.bench.cli.common import load_plugins, results_folder
+from prunebench.errors import visible
 
 
 @click.command()
@@ -72,8 +73,10 @@ def status(ctx: click.Context, results: str, as_json: bool, verify: bool, set_as
     table.add_row("running now", str(len(held)))
     console.print(table)
     for record in [r for r in scan.records if r.status in ("failed", "killed")][:20]:
-        method = record.spec.get("method", {}).get("name", "?")
-        console.print(f"{record.status}: {record.key} {method}: {record.reason}", markup=False)
+        part = record.spec.get("method")
+        method = str(part.get("name", "?")) if isinstance(part, dict) else "?"
+        text = visible(f"{method}: {record.reason}")
+        console.print(f"{record.status}: {record.key} {text}", markup=False)
     for problem in scan.problems:
         console.print(f"problem: {problem.path}: {problem.reason}", markup=False, style="red")
     ctx.exit(1 if scan.problems else 0)

@@ -65,7 +65,7 @@ class Material:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
                 return {key: stored[key] for key in stored.files}
-        except (ValueError, OSError, EOFError) as error:
+        except Exception as error:  # damaged archives raise half a dozen types
             raise InputError(f"unreadable ({error})", where=where) from None
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -61,7 +62,9 @@ def user_path(text: str | Path, where: str = "") -> Path:
         if len(os.fsencode(path)) > _LONGEST_PATH:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         with suppress(FileNotFoundError, NotADirectoryError):
-            path.stat()
+            mode = path.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise ValueError("neither a file nor a folder")  # reading it might never end
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         shown = repr(str(text))
