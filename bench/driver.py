@@ -50,6 +50,10 @@ class Running:
         executor: ``local`` or ``ray``.
         ray_address: A running Ray cluster; None starts one on this machine.
         free_memory: Bytes to leave free on each machine, see ``MemoryGuard``.
+        lanes: Cells that one worker process runs in turns on its device; 1 for one at a time.
+        graph: ``auto`` or ``off``; see ``Execution``.
+        compile: Likewise.
+        deterministic: Likewise.
     """
 
     workers: int = 1
@@ -67,6 +71,10 @@ class Running:
     executor: str = "local"
     ray_address: str | None = None
     free_memory: int | None = None
+    lanes: int = 1
+    graph: str = "auto"
+    compile: bool = False
+    deterministic: bool = False
 
 
 @dataclass
@@ -179,6 +187,11 @@ def make_executor(store: Store, running: Running, keep: bool = False) -> Executo
             "checkpoint_s": running.checkpoint_s,
             "retry_failed": running.retry_failed,
             "threads": running.threads,
+            "execution": {
+                "graph": running.graph,
+                "compile": running.compile,
+                "deterministic": running.deterministic,
+            },
         },
         "on_lost": lambda job, status, reason: record_lost(store, job, status, reason),
         "log_dir": None if running.inline and not ray else store.root / "logs",
@@ -192,6 +205,9 @@ def make_executor(store: Store, running: Running, keep: bool = False) -> Executo
         return RayExecutor(
             **shared, address=running.ray_address, store=store, retry_failed=running.retry_failed
         )
+    if running.lanes > 1:
+        turns = "prunebench.bench.payload:payload_turns"
+        return LocalExecutor(turns, **shared, lanes=running.lanes)
     return LocalExecutor(**shared, inline=running.inline and running.time_limit_s is None)
 
 
