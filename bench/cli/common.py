@@ -32,6 +32,15 @@ def execution_options(function: F) -> F:
                      help="Torch devices, separated by commas: cpu, cuda:0,cuda:1."),
         click.option("--slots-per-device", type=click.IntRange(1, 64), default=1,
                      show_default=True, help="Cells at once on each accelerator."),
+        click.option("--lanes", type=click.IntRange(1, 64), default=1, show_default=True,
+                     help="Cells that one process runs in turns on each card, in place of "
+                          "--slots-per-device."),
+        click.option("--compile", "compiled", is_flag=True,
+                     help="On a card: the network through torch.compile."),
+        click.option("--deterministic", is_flag=True,
+                     help="On a card: only algorithms that repeat their bits."),
+        click.option("--no-graph", is_flag=True,
+                     help="On a card: launch every operation instead of replaying a graph."),
         click.option("--checkpoint-s", type=click.FloatRange(min=0), default=30.0,
                      show_default=True, help="Seconds between checkpoints inside a run."),
         click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=None,
@@ -75,6 +84,10 @@ def running(ctx: click.Context, values: dict[str, Any], workers: int, inline: bo
     if not address:  # another cluster may have what this machine lacks
         check_devices(devices)
     given, threads, slots = (values.pop(n) for n in ("workers", "threads", "slots_per_device"))
+    lanes = values.pop("lanes")
+    if lanes > 1:
+        check_lanes(devices, executor, slots)
+        slots, inline = lanes, False
     count = given or workers
     if not given and not inline and (address or devices != ("cpu",)):
         count = 0 if address else len(devices) * slots
@@ -97,7 +110,25 @@ def running(ctx: click.Context, values: dict[str, Any], workers: int, inline: bo
         executor=executor,
         ray_address=address,
         free_memory=None if free is None else int(free * 2**30),
+        lanes=lanes,
+        graph="off" if values.pop("no_graph") else "auto",
+        compile=values.pop("compiled"),
+        deterministic=values.pop("deterministic"),
     )
+
+
+def check_lanes(devices: tuple[str, ...], executor: str, slots: int) -> None:
+    """Checks that lanes are possible.
+
+    Raises:
+        InputError: They are not, or gain nothing.
+    """
+    accepted = "CUDA devices and local workers; on a CPU cells in turns gain nothing"
+    if any(not device.startswith("cuda") for device in devices):
+        raise InputError(f"lanes on {','.join(devices)}", where="--lanes", accepted=accepted)
+    if executor != "local" or slots != 1:
+        what = "a Ray cluster" if executor != "local" else "several slots per device"
+        raise InputError(f"lanes with {what}", where="--lanes", accepted=accepted)
 
 
 def warn_of_crowding(workers: int, threads: int, given: int | None) -> None:

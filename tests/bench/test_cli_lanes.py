@@ -1,0 +1,46 @@
+"""Lanes on the command line: refused where they gain nothing, else one process per card."""
+
+import pytest
+
+from prunebench.bench.cli.common import check_lanes
+from prunebench.bench.driver import Running, make_executor
+from prunebench.bench.executors.lanes import LaneSlot
+from prunebench.bench.executors.local import LocalExecutor
+from prunebench.bench.store import Store
+from prunebench.errors import InputError
+from support.command import prunebench
+
+
+def test_lanes_on_a_cpu_are_refused_in_one_line(tmp_path):
+    said = prunebench("grid", "demo", "--lanes", "3", "--out", str(tmp_path / "r"))
+    assert said.code == 2
+    assert said.err.count("\n") == 1
+    assert "--lanes" in said.err
+    assert "gain nothing" in said.err
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(("devices", "executor", "slots"), [
+    (("cpu",), "local", 1), (("cuda:0", "cpu"), "local", 1), (("cuda",), "ray", 1),
+    (("cuda",), "local", 2),
+])  # fmt: skip
+def test_what_lanes_do_not_go_with(devices, executor, slots):
+    with pytest.raises(InputError, match="--lanes"):
+        check_lanes(devices, executor, slots)
+
+
+def test_cards_with_lanes_get_one_process_each(tmp_path):
+    check_lanes(("cuda:0", "cuda:1"), "local", 1)
+    running = Running(workers=6, devices=("cuda:0", "cuda:1"), slots_per_device=3, lanes=3,
+                      compile=True, graph="off")  # fmt: skip
+    executor = make_executor(Store(tmp_path), running)
+    assert isinstance(executor, LocalExecutor)
+    assert executor.launch.run.endswith(":payload_turns")
+    assert executor.launch.settings["lanes"] == 3
+    assert executor.launch.settings["execution"] == {
+        "graph": "off", "compile": True, "deterministic": False,
+    }  # fmt: skip
+    slots = executor.make_slots()
+    assert [slot.device for slot in slots] == ["cuda:0", "cuda:1"] * 3
+    assert all(isinstance(slot, LaneSlot) for slot in slots)
+    assert len({id(slot.shared) for slot in slots}) == 1
