@@ -6,6 +6,8 @@ and a centre is a difference of prefix sums.
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,9 @@ Array = npt.NDArray[Any]
 _MAX_ITER = 300
 _TOL = 1e-4
 _SMALL = 4096
+_RUN = 12288
+#: Bound on the rounding of c^2 - 2 x c, of both centres, in units of the larger c^2.
+_ROUNDING = {np.dtype(t).char: 8 * np.finfo(t).eps for t in (np.float32, np.float64)}
 
 
 def starting_centres(x: Array, ascending: Array, sums: Array, k: int, seed: int = 0) -> Array:
@@ -31,7 +36,7 @@ def starting_centres(x: Array, ascending: Array, sums: Array, k: int, seed: int 
     Returns:
         [k], values of ``x``.
     """
-    draws = np.random.RandomState(seed)  # local; the library's legacy generator
+    first, uniform = _draws(k, seed)
     wide = x.astype(np.float64)
     squares = wide * wide
     exact, cumulative = np.empty(len(x)), np.empty_like(x)
@@ -45,45 +50,71 @@ def starting_centres(x: Array, ascending: Array, sums: Array, k: int, seed: int 
         rounded = exact.astype(x.dtype)
         return np.asarray(np.maximum(rounded, 0, out=rounded))
 
-    picks = [int(draws.random_sample() * len(x))]
+    picks = [int(first * len(x))]
     ones = np.ones((len(x), 1), x.dtype)
     closest = distances(picks[0])
     potential = float((closest[None] @ ones[:, 0])[0])
-    for _ in range(1, k):
-        values = draws.uniform(size=2 + int(np.log(k))) * x.dtype.type(potential)
-        rows = np.searchsorted(np.cumsum(closest, out=cumulative), values)
-        rows = np.minimum(rows, len(x) - 1)
-        gains = np.array([_gain(ascending, sums, wide[picks], c) for c in wide[rows]])
-        rivals = gains >= gains.max() - 1e-4 * potential
-        if len(np.unique(wide[rows[rivals]])) > 1:
+    for row in uniform:
+        if len(picks) > 1:
+            np.minimum(closest, distances(picks[-1]), out=closest)
+            potential = float((closest[None] @ ones)[0, 0])
+        rows = _reached(closest, row * x.dtype.type(potential), cumulative)
+        chosen, candidates = wide[picks].tolist(), wide[rows].tolist()
+        gains = [_gain(ascending, sums, chosen, c) for c in candidates]
+        least = max(gains) - 1e-4 * potential
+        rivals = [j for j, gain in enumerate(gains) if gain >= least]
+        if len({candidates[j] for j in rivals}) > 1:
             # Too close to call from prefix sums: the library's own sums decide.
             shrunk = np.minimum(closest, np.stack([distances(row) for row in rows]))
             best = int(np.argmin(shrunk @ ones))
         else:
-            best = int(rivals.argmax())
+            best = rivals[0]
         picks.append(int(rows[best]))
-        np.minimum(closest, distances(picks[-1]), out=closest)
-        potential = float((closest[None] @ ones)[0, 0])
     return np.asarray(x[picks])
 
 
-def _gain(ascending: Array, sums: Array, centres: Array, new: float) -> float:
+@lru_cache(maxsize=64)
+def _draws(k: int, seed: int) -> tuple[float, Array]:
+    """The library's draws: one for the first centre, a row for each further one."""
+    draws = np.random.RandomState(seed)  # local; the library's legacy generator
+    first, tries = draws.random_sample(), 2 + int(np.log(k))
+    return first, draws.uniform(size=(k - 1, tries))
+
+
+def _reached(terms: Array, values: Array, out: Array) -> Array:
+    """Positions at which the running sum of the terms, rounded after every addition, reaches
+    each value, the last position at most; sums no further than the largest value."""
+    top, stop = values.max(), 0
+    while stop < len(terms):
+        start, stop = stop, min(stop + _RUN, len(terms))
+        part = out[start:stop]
+        part[:] = terms[start:stop]
+        if start:
+            part[0] += out[start - 1]
+        np.cumsum(part, out=part)
+        if part[-1] >= top:
+            break
+    return np.minimum(np.searchsorted(out[:stop], values), len(terms) - 1)
+
+
+def _gain(ascending: Array, sums: Array, centres: list[float], new: float) -> float:
     """By how much a new centre lowers the sum of squared distances, from prefix sums.
 
     The points between its midpoints with the two neighbours change hands, and
     (x - o)^2 - (x - c)^2 = (c - o) (2 x - o - c) for a point x that moves from o to c.
     """
-    low = max((c for c in centres if c <= new), default=-np.inf)
-    high = min((c for c in centres if c >= new), default=np.inf)
+    low = max((c for c in centres if c <= new), default=-math.inf)
+    high = min((c for c in centres if c >= new), default=math.inf)
     if low == high:
         return 0.0
-    inner = (low + high) / 2 if np.isfinite(low + high) else (np.inf if high == np.inf else -np.inf)
+    inner = (low + high) / 2 if math.isfinite(low + high) else math.copysign(math.inf, low + high)
     edges = [(low + new) / 2, inner, (new + high) / 2]
-    i, j, k = ascending.searchsorted(np.array(edges, ascending.dtype))
+    i, j, k = ascending.searchsorted(np.array(edges, ascending.dtype)).tolist()
     gain = 0.0
     for old, start, stop in ((low, i, j), (high, j, k)):
         if start < stop:
-            gain += (new - old) * (2 * (sums[stop] - sums[start]) - (stop - start) * (old + new))
+            total = float(sums[stop] - sums[start])
+            gain += (new - old) * (2 * total - (stop - start) * (old + new))
     return gain
 
 
@@ -107,13 +138,14 @@ def lloyd_cuts(x: Array, k: int, seed: int = 0) -> Array:
     ascending = np.sort(x)
     values = ascending - mean
     prefix = np.zeros(len(x) + 1)
-    np.cumsum(values.astype(np.float64), out=prefix[1:])
+    np.cumsum(values, dtype=np.float64, out=prefix[1:])
     centres = starting_centres(centred, values, prefix, k, seed)
     first = centres.argsort(kind="stable")  # ties go to the centre that was drawn first
-    points, cuts = centres[first], np.zeros(0, dtype=np.int64)
+    points, cuts, last = centres[first], np.zeros(0, dtype=np.int64), b""
     sums: Array
     for _ in range(_MAX_ITER):
-        old, cuts = cuts, _assign(values, points, first)
+        cuts = _assign(values, points, first)
+        old, last = last, cuts.tobytes()
         counts = cuts[1:] - cuts[:-1]
         if len(order):
             labels = np.empty(len(x), dtype=np.int64)
@@ -122,21 +154,22 @@ def lloyd_cuts(x: Array, k: int, seed: int = 0) -> Array:
         else:
             cumulated = prefix[cuts]
             sums = cumulated[1:] - cumulated[:-1]
-        if not counts.all():
+        full = np.logical_and.reduce(counts)
+        if not full:
             _relocate(values, points, counts, sums)
         moved = sums.astype(x.dtype) * (1.0 / np.maximum(counts, 1)).astype(x.dtype)
-        if not counts.all():
+        if not full and not counts.all():
             moved[counts == 0] = moved[counts.argmax()]
         shift = moved - points
         points = moved
-        if np.array_equal(cuts, old):
+        if last == old:
             break
         if np.dot(shift, shift) <= tolerance:
             cuts = _assign(values, points, first)
             break
-        if (points[1:] < points[:-1]).any():  # after a relocation
+        if np.logical_or.reduce(points[1:] < points[:-1]):  # after a relocation
             turn = points.argsort(kind="stable")
-            points, first, cuts = points[turn], first[turn], cuts[:0]
+            points, first, last = points[turn], first[turn], b""
     else:
         cuts = _assign(values, points, first)
     starts = np.unique(cuts[:-1][cuts[1:] > cuts[:-1]])[1:]
@@ -149,22 +182,29 @@ def _assign(values: Array, points: Array, first: Array) -> Array:
     gap = points[1:] - points[:-1]
     cuts = np.empty(len(points) + 1, dtype=np.int64)
     cuts[0], cuts[-1] = 0, len(values)
-    if not gap.all():
+    if not np.logical_and.reduce(gap):
         distinct = np.concatenate([[0], np.flatnonzero(gap) + 1])
         group = np.searchsorted(distinct, np.arange(len(points)), "right") - 1
         cuts[1:] = _assign(values, points[distinct], first[distinct])[1:][group]
         return cuts
     m = len(gap)
+    squares = points * points
+    edges = np.empty((2, m), points.dtype)
     middle = (points[1:] + points[:-1]) * points.dtype.type(0.5)
     # Within rounding of the midpoint, the library's own expression c^2 - 2 x c decides.
-    zone = 8 * np.finfo(values.dtype).eps * max(abs(points[0]), abs(points[-1])) ** 2 / gap
-    edges = values.searchsorted(np.concatenate([middle - zone, middle + zone]))
-    cuts[1:-1] = edges[:m]
-    for j in (edges[m:] > edges[:m]).nonzero()[0]:
+    zone = _ROUNDING[points.dtype.char] * np.maximum(squares[1:], squares[:-1]) / gap
+    np.subtract(middle, zone, out=edges[0])
+    np.add(middle, zone, out=edges[1])
+    begin, end = values.searchsorted(edges)
+    cuts[1:-1] = begin
+    for j in range(m) if begin.tobytes() != end.tobytes() else ():
+        if begin[j] >= end[j]:
+            continue
         low, high = points[j], points[j + 1]
-        near = values[edges[j] : edges[m + j]]
-        a, b = low * low - 2 * (near * low), high * high - 2 * (near * high)
-        cuts[j + 1] += np.count_nonzero((a < b) | ((a == b) & (first[j] < first[j + 1])))
+        near = values[begin[j] : end[j]]
+        a, b = squares[j] - 2 * (near * low), squares[j + 1] - 2 * (near * high)
+        lower = a <= b if first[j] < first[j + 1] else a < b
+        cuts[j + 1] += np.count_nonzero(lower)
     return np.asarray(np.maximum.accumulate(cuts, out=cuts))
 
 

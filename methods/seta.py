@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -26,6 +27,8 @@ from prunebench.methods.infobatch import keep_share
 from prunebench.methods.kmeans1d import lloyd_cuts, optimal_cuts
 from prunebench.options import Option
 from prunebench.rng import Stream
+
+Floats = npt.NDArray[Any]
 
 
 def window_groups(k: int, alpha: float | Fraction, iteration: int) -> list[int]:
@@ -69,23 +72,32 @@ def group_by_score(scores: Tensor, k: int, grouping: str = "kmeans") -> Tensor:
     Raises:
         ValueError: k is below 1, or a score is not finite.
     """
+    n = len(scores)
+    values, cuts = _cuts(scores, k, grouping)
+    if cuts is None:
+        return torch.arange(n, device=scores.device) // math.ceil(n / k)
+    ranks = np.zeros(n, dtype=np.int64)
+    for cut in cuts:
+        ranks += values >= cut
+    return torch.from_numpy(ranks).to(scores.device)
+
+
+def _cuts(scores: Tensor, k: int, grouping: str) -> tuple[Floats, Floats | None]:
+    """The scores, and the ascending lowest ones of the second and later groups; None where
+    all are equal."""
     if k < 1:
         raise ValueError(f"cannot form {k} groups")
-    n = len(scores)
-    if n == 0 or k == 1:
-        return torch.zeros(n, dtype=torch.int64, device=scores.device)
     wide = scores.dtype in (torch.float32, torch.float64)
-    values = (scores if wide else scores.double()).detach().cpu().numpy()
+    values: Floats = (scores if wide else scores.double()).detach().cpu().numpy()
+    if len(values) == 0 or k == 1:
+        return values, values[:0]
     least, most = values.min(), values.max()
     if not (np.isfinite(least) and np.isfinite(most)):
         raise ValueError("scores must be finite")
     if least == most:
-        return torch.arange(n, device=scores.device) // math.ceil(n / k)
-    exact = grouping == "exact" or n < k
-    ranks = np.zeros(n, dtype=np.int64)
-    for cut in optimal_cuts(values, k) if exact else lloyd_cuts(values, k):
-        ranks += values >= cut
-    return torch.from_numpy(ranks).to(scores.device)
+        return values, None
+    exact = grouping == "exact" or len(values) < k
+    return values, optimal_cuts(values, k) if exact else lloyd_cuts(values, k)
 
 
 @register_method("seta")
@@ -171,17 +183,30 @@ class SeTa(ScoreBasedPruner):
             return Plan(torch.arange(n, device=device))
         if call == 0:
             return Plan(drawn)
-        part = -scores[drawn] if self.orientation == "negated" else scores[drawn]
-        if bool((part == part[0]).all()):
+        part = scores.index_select(0, drawn)
+        part = part.neg_() if self.orientation == "negated" else part
+        values, cuts = _cuts(part, self.k, self.grouping)
+        if cuts is None:
             # Equal scores are cut into consecutive chunks, which must not follow the data's order.
             drawn = drawn[rng.child("ties").permutation(len(drawn), device)]
-        ranks = group_by_score(part, self.k, self.grouping)
+            ranks = np.arange(len(drawn)) // math.ceil(len(drawn) / self.k)
+            groups = int(ranks[-1]) + 1
+        else:
+            groups = len(cuts) + 1
         # Coinciding scores leave fewer than k groups; the window keeps its size where it fits.
-        groups = int(ranks.max()) + 1
         size = min(groups, round(self.k * self.alpha))
         window = window_groups(groups, Fraction(size, groups), call)
         start = groups - size if self.orientation == "fixed_high" else window[0]
-        return Plan(drawn[(ranks >= start) & (ranks < start + size)])
+        stop = start + size
+        if cuts is None:
+            inside = (ranks >= start) & (ranks < stop)
+        else:
+            inside = np.ones(len(values), dtype=np.bool_)
+            if start:
+                inside = values >= cuts[start - 1]
+            if stop < groups:
+                inside &= values < cuts[stop - 1]
+        return Plan(drawn.index_select(0, torch.from_numpy(inside.nonzero()[0]).to(device)))
 
     def state_dict(self) -> dict[str, Tensor | int | float | str]:
         """The scorer's state and the number of prune calls."""

@@ -99,10 +99,10 @@ class Stream:
             return torch.arange(k, device=device)
         bits = self.bits(torch.arange(n, device=device))
         if bits.device.type == "cpu":  # several times faster than kthvalue
-            cut = torch.from_numpy(np.partition(bits.numpy(), k - 1)[k - 1 : k])
+            drawn = bits.numpy()
+            chosen = torch.from_numpy((drawn <= np.partition(drawn, k - 1)[k - 1]).nonzero()[0])
         else:
-            cut = bits.kthvalue(k).values
-        chosen = (bits <= cut).nonzero().squeeze(1)
+            chosen = (bits <= bits.kthvalue(k).values).nonzero().squeeze(1)
         # Equal 64-bit draws at the cut: the order of the permutation decides.
         return chosen if len(chosen) == k else self.permutation(n, device)[:k].sort().values
 
