@@ -52,7 +52,7 @@ def check(path: Path) -> None:
         assert images.shape[:2] == (len(pack), 3)
 
 
-@fuzz(1200)
+@fuzz(400)
 @given(data=st.data())
 def test_damaged_files(folder: Path, data: st.DataObject) -> None:
     good = (folder / "test.npz").read_bytes()
@@ -140,7 +140,7 @@ def _arrays(draw: st.DrawFn, good: dict[str, Any]) -> dict[str, bytes]:
     return members
 
 
-@fuzz(900)
+@fuzz(150)
 @given(data=st.data())
 def test_nearly_right_members(folder: Path, data: st.DataObject) -> None:
     with np.load(folder / "train.npz", allow_pickle=False) as stored:
@@ -210,7 +210,7 @@ def test_a_decompression_bomb(folder: Path) -> None:
     assert "unpack" in line
 
 
-@fuzz(250)
+@fuzz(150)
 @given(data=st.data())
 def test_damaged_images(folder: Path, data: st.DataObject) -> None:
     from torchvision.io import encode_jpeg

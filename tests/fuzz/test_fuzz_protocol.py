@@ -60,7 +60,7 @@ def _check(path: Path, whole: bool) -> None:
             assert seeds <= set(settings.seed)
 
 
-@fuzz(400)
+@fuzz(200)
 @given(data=st.data())
 def test_damaged_protocols(place: Path, data: st.DataObject) -> None:
     path = place / "p.toml"
@@ -68,7 +68,7 @@ def test_damaged_protocols(place: Path, data: st.DataObject) -> None:
     _check(path, data.draw(st.integers(0, 7)) == 0)
 
 
-@fuzz(500)
+@fuzz(200)
 @given(data=st.data())
 def test_nearly_right_protocols(place: Path, data: st.DataObject) -> None:
     lines = PROTOCOL.splitlines()
@@ -129,7 +129,7 @@ def test_the_right_file_is_taken(place: Path) -> None:
     assert _tuned(place, json.dumps({**BODY, "hash": content_key(BODY)}), False) == 1
 
 
-@fuzz(500)
+@fuzz(200)
 @given(data=st.data())
 def test_pinned_files(place: Path, data: st.DataObject) -> None:
     body = data.draw(changed(BODY))
@@ -140,7 +140,7 @@ def test_pinned_files(place: Path, data: st.DataObject) -> None:
     _tuned(place, text, data.draw(st.booleans()))
 
 
-@fuzz(300)
+@fuzz(150)
 @given(data=st.data())
 def test_damaged_pinned_files(place: Path, data: st.DataObject) -> None:
     good = json.dumps({**BODY, "hash": content_key(BODY)})

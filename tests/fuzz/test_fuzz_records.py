@@ -58,7 +58,7 @@ def test_the_sample_is_a_board() -> None:
     assert set(texts(make_board(FEW)))
 
 
-@fuzz(1500)
+@fuzz(700)
 @given(st.data())
 def test_damaged_bytes_are_refused_or_mean_the_same(data: st.DataObject) -> None:
     line = data.draw(st.sampled_from(LINES))
@@ -69,7 +69,7 @@ def test_damaged_bytes_are_refused_or_mean_the_same(data: st.DataObject) -> None
         assert spoiled.strip() == record.dumps().encode()
 
 
-@fuzz(300)
+@fuzz(200)
 @given(st.data())
 def test_unsealed_edits_never_pass(data: st.DataObject) -> None:
     body = data.draw(st.sampled_from(BODIES))
@@ -82,7 +82,7 @@ def test_unsealed_edits_never_pass(data: st.DataObject) -> None:
     assert record is None or record.dumps() in LINES
 
 
-@fuzz(350)
+@fuzz(250)
 @given(st.data())
 def test_resealed_edits_are_refused_or_rendered(data: st.DataObject) -> None:
     number = data.draw(st.integers(0, len(FEW) - 1))
@@ -110,7 +110,7 @@ def test_resealed_edits_are_refused_or_rendered(data: st.DataObject) -> None:
     assert all(0 <= value <= 100 for value in shown)
 
 
-@fuzz(150)
+@fuzz(80)
 @given(st.data())
 def test_damaged_bundles_are_refused_whole(tmp_path_factory: Any, data: st.DataObject) -> None:
     raw = "".join(line + "\n" for line in LINES[:3]).encode()

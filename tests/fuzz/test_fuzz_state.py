@@ -82,7 +82,7 @@ def test_the_right_one_is_restored(saved: tuple[Trainer, bytes, Path]) -> None:
     assert trainer.epoch == 1
 
 
-@fuzz(200)
+@fuzz(100)
 @given(data=st.data())
 def test_damaged_checkpoints(saved: tuple[Trainer, bytes, Path], data: st.DataObject) -> None:
     trainer, good, folder = saved
@@ -90,7 +90,7 @@ def test_damaged_checkpoints(saved: tuple[Trainer, bytes, Path], data: st.DataOb
     assert _restore(trainer, folder, spoiled) == (spoiled == good)
 
 
-@fuzz(200)
+@fuzz(100)
 @given(data=st.data())
 def test_damaged_and_sealed_anew(saved: tuple[Trainer, bytes, Path], data: st.DataObject) -> None:
     trainer, good, folder = saved
@@ -108,7 +108,7 @@ def _split(body: bytes) -> tuple[dict[str, Any], bytes, dict[str, Any]]:
     return header, rest, json.loads(rest[begin:end])
 
 
-@fuzz(250)
+@fuzz(120)
 @given(data=st.data())
 def test_forged_facts(saved: tuple[Trainer, bytes, Path], data: st.DataObject) -> None:
     from safetensors.torch import load, save
@@ -168,7 +168,7 @@ def test_the_right_folder_is_read(evidence: Path) -> None:
     assert _read(evidence) == _manifest(evidence)
 
 
-@fuzz(300)
+@fuzz(120)
 @given(data=st.data())
 def test_damaged_manifests(evidence: Path, data: st.DataObject) -> None:
     good = (evidence / MANIFEST).read_bytes()
@@ -180,7 +180,7 @@ def test_damaged_manifests(evidence: Path, data: st.DataObject) -> None:
         (evidence / MANIFEST).write_bytes(good)
 
 
-@fuzz(300)
+@fuzz(120)
 @given(data=st.data())
 def test_forged_manifests(evidence: Path, data: st.DataObject) -> None:
     good = (evidence / MANIFEST).read_bytes()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -221,10 +220,8 @@ def test_a_bundle_that_unpacks_to_the_end_of_the_world(tmp_path: Path) -> None:
         (long, "unpacks to more"),
         (twice, "repeats record"),
     ):
-        start = time.monotonic()
         with bounded(60, 1 << 30), pytest.raises(InputError, match=said):
             unpack(path)
-        assert time.monotonic() - start < 60
 
 
 def test_a_million_epochs_cannot_hold_up_a_reader(tmp_path: Path) -> None:
