@@ -19,7 +19,9 @@ def recipe(optimizer: str, **fields) -> Recipe:
 def draw():
     generator = torch.Generator().manual_seed(0)
     shapes = ((4, 3), (5,), (2, 2, 3), (3,))
-    params = [nn.Parameter(torch.randn(s, dtype=torch.float64, generator=generator)) for s in shapes]
+    params = [
+        nn.Parameter(torch.randn(s, dtype=torch.float64, generator=generator)) for s in shapes
+    ]
     params[3].data.zero_()
     grads = [
         [torch.randn(p.shape, dtype=torch.float64, generator=generator) for p in params]
