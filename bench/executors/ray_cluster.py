@@ -19,6 +19,7 @@ from prunebench.errors import InputError
 
 _FOLDER = "pbray-"
 _STORE_BYTES = 100 << 20
+_TRIES = 3
 _PLACE_ROOM = 12  # a socket's path has room for 107 characters, most of them Ray's
 #: Of our own cluster: no telemetry, loopback only, a token that only its processes know, no kills
 #: by Ray's memory monitor beside our own guard.
@@ -114,25 +115,35 @@ class Cluster:
         names = visible.split(",") if visible else []
         chosen = ",".join(names[card] if names else str(card) for card in cards)
         with _environment({"CUDA_VISIBLE_DEVICES": chosen} if cards else {}), _handlers():
-            try:
-                self.ray.init(
-                    address="local",
-                    num_cpus=cpus,
-                    num_gpus=len(cards),
-                    include_dashboard=False,
-                    object_store_memory=_STORE_BYTES,
-                    log_to_driver=False,
-                    logging_level="ERROR",
-                    _temp_dir=str(self._folder),
-                )
-            except BaseException as error:
-                self.ray.shutdown()
-                shutil.rmtree(self._folder, ignore_errors=True)
-                if isinstance(error, Exception):
-                    raise InputError(
-                        f"Ray does not start here ({_line(error)})", where="--executor ray"
-                    ) from error
-                raise
+            for left in reversed(range(_TRIES)):
+                try:
+                    self.ray.init(
+                        address="local",
+                        num_cpus=cpus,
+                        num_gpus=len(cards),
+                        include_dashboard=False,
+                        object_store_memory=_STORE_BYTES,
+                        log_to_driver=False,
+                        logging_level="ERROR",
+                        _temp_dir=str(self._folder),
+                    )
+                    return
+                except BaseException as error:
+                    self._give_up(error, again=left > 0)
+
+    def _give_up(self, error: BaseException, again: bool) -> None:
+        self.ray.shutdown()
+        # Ray waits half a minute for its own processes, which a busy machine may exceed.
+        if again and "timed out" in str(error):
+            return
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if not isinstance(error, Exception):
+            raise error
+        raise InputError(
+            f"Ray does not start here ({_line(error)})",
+            where="--executor ray",
+            accepted="a machine that is less busy, or a running cluster with --ray-address",
+        ) from error
 
     def _join(self, address: str) -> None:
         host, colon, port = address.rpartition(":")

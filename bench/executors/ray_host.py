@@ -7,6 +7,7 @@ kernel ends the worker with it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -25,9 +26,9 @@ from prunebench.bench.executors.process import Launch
 from prunebench.bench.executors.slot import Slot, stop
 from prunebench.bench.machine import here
 from prunebench.bench.sources import source_digest
-from prunebench.record import file_digest
+from prunebench.record import file_digest, write_atomic
 
-_SPOOL = "prunebench-spool-"
+_FOLDER = "prunebench-node-"
 _ABANDONED_S = 86400.0
 
 
@@ -80,10 +81,11 @@ class Host:
         self._after: list[str] = []
         self._spool: Spool | None = None
         shared = order.probe is None or _sees(order.probe) if order.share is None else order.share
-        self._files = Path(tempfile.mkdtemp(prefix="prunebench-actor-"))
+        self._folder = _node_folder(order.run) if order.plugins or not shared else None
         launch = replace(order.launch, plugins=tuple(map(self._plugin, order.plugins)))
         if not shared:
-            root = _spool_folder(order.run)
+            assert self._folder is not None
+            root = self._folder / "results"
             self._spool = Spool(root)
             settings = {**launch.settings, "root": str(root)}
             launch = replace(launch, settings=settings, log_dir=root / "logs")
@@ -146,14 +148,12 @@ class Host:
         """Ends the worker, which saves its cell first where it can, and clears up."""
         messages = self._slot.news()
         stop([self._slot], self._order.grace_s)
-        said = self._report([*messages, *self._slot.news()])
-        shutil.rmtree(self._files, ignore_errors=True)
-        return said
+        return self._report([*messages, *self._slot.news()])
 
     def clear(self) -> None:
         """Removes what the actors of this run share on this node; the last one calls it."""
-        if self._spool is not None:
-            shutil.rmtree(self._spool.store.root, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _report(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
         checkpoint: Files | None = None
@@ -173,13 +173,14 @@ class Host:
 
     def _plugin(self, plugin: Plugin) -> str:
         """The user's own file where it is here, unchanged: it may read others beside it."""
-        own = Path(plugin.path)
-        copy = self._files / str(len(list(self._files.iterdir()))) / own.name
-        copy.parent.mkdir()
-        copy.write_bytes(plugin.content)
+        own, digest = Path(plugin.path), hashlib.sha256(plugin.content).hexdigest()
         with suppress(OSError):
-            if file_digest(str(own)) == file_digest(str(copy)):
+            if file_digest(str(own)) == digest:
                 return str(own)
+        assert self._folder is not None
+        copy = self._folder / "plugins" / digest[:16] / own.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(copy, plugin.content)
         return str(copy)
 
 
@@ -190,15 +191,15 @@ def _sees(probe: tuple[str, str]) -> bool:
         return False
 
 
-def _spool_folder(run: str) -> Path:
+def _node_folder(run: str) -> Path:
     """A private folder for this run on this node; those of runs long gone are removed."""
     place = Path(tempfile.gettempdir())
-    for old in place.glob(f"{_SPOOL}*"):
+    for old in place.glob(f"{_FOLDER}*"):
         with suppress(OSError):
-            age = time.time() - (old / "known").stat().st_mtime
+            age = time.time() - max(one.stat().st_mtime for one in (old, *old.glob("*/*")))
             if age > _ABANDONED_S and old.stat().st_uid == os.getuid():
                 shutil.rmtree(old, ignore_errors=True)
-    folder = place / f"{_SPOOL}{run}"
+    folder = place / f"{_FOLDER}{run}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 

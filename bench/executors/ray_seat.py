@@ -73,7 +73,8 @@ def end(ray: Any, seats: Sequence[RaySeat], courier: Courier | None, grace_s: fl
                     _last(ray.get(call), calls[call], courier)
         last = {seat.node: seat for seat in seats if seat.facts}
         with suppress(Exception):
-            ray.wait([seat.actor.clear.remote() for seat in last.values()], timeout=1.0)
+            clearing = [seat.actor.clear.remote() for seat in last.values()]
+            ray.wait(clearing, num_returns=len(clearing), timeout=5.0)
     finally:
         for seat in seats:
             with suppress(Exception):
