@@ -82,5 +82,5 @@ def leaving() -> Iterator[None]:
     except Stopped:
         raise KeyboardInterrupt from None
     finally:
-        for number, handler in old.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for held, handler in old.items():
+            signal.signal(held, signal.SIG_DFL if handler is None else handler)
