@@ -29,6 +29,7 @@ VERBS = {
     "sync": ("files:sync", "Rebuild the MLflow mirror from the records."),
     "ui": ("ui:ui", "Show the MLflow mirror in a browser, on this machine only."),
     "check": ("checking:check", "Check that a pruning method keeps its contract."),
+    "perf": ("perf:perf", "Time this installation beside plain and literal contenders."),
     "doctor": ("showing:doctor", "Check this machine and installation."),
 }
 

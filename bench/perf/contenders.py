@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -39,6 +39,7 @@ class Workload:
         optimizer: As in a recipe.
         reference: Clean images held out.
         epochs: Of the recipe.
+        augment: As in a recipe.
     """
 
     raw: RawData
@@ -50,6 +51,7 @@ class Workload:
     optimizer: str = "lars"
     reference: int = 1000
     epochs: int = _MANY
+    augment: Literal["dataset", "none", "crop_flip"] = "crop_flip"
 
     def task(self, seed: int) -> Task:
         """The task of one seed."""
@@ -66,21 +68,31 @@ class Workload:
         **params: Any,
     ) -> Trainer:
         """A run; by default InfoBatch that prunes nothing, which records every loss."""
+        return Trainer(self.setup(execution, method, ratio, seed, **params))
+
+    def setup(
+        self,
+        execution: Execution,
+        method: str = "infobatch",
+        ratio: float = 0.0,
+        seed: int = 0,
+        **params: Any,
+    ) -> Setup:
+        """What such a run is made of."""
         task = self.task(seed)
         recipe = Recipe(
             name="perf", model=self.model, model_params=self.model_params, epochs=self.epochs,
-            batch_size=self.batch, optimizer=self.optimizer, lr=5.2, augment="crop_flip",
+            batch_size=self.batch, optimizer=self.optimizer, lr=5.2, augment=self.augment,
             precision=self.precision,
         )  # fmt: skip
         if method == "infobatch" and ratio == 0.0:
             params = {"r": 0.0, **params}
         pruner: Any = resolve_method(method).build(params)
-        setup = Setup(
+        return Setup(
             task, recipe, pruner, CRITERIA.get("ce").target(smoothing=0.0), streams(seed),
             Clock(len(task.train), self.epochs, ratio), self.device,
             reference=task.reference if pruner.reference else None, execution=execution,
         )  # fmt: skip
-        return Trainer(setup)
 
 
 def streams(seed: int) -> Streams:
@@ -102,6 +114,7 @@ class Solo:
         work: The workload.
         execution: How its steps are run.
         prepare: Called between building and capture.
+        made: The run, where it is another than the workload's usual one.
     """
 
     def __init__(
@@ -109,8 +122,9 @@ class Solo:
         work: Workload,
         execution: Execution,
         prepare: Callable[[], None] = lambda: None,
+        made: Trainer | None = None,
     ) -> None:
-        self.run = work.trainer(execution)
+        self.run = made or work.trainer(execution)
         self.prepare = prepare
         self._armed = False
 

@@ -1,0 +1,52 @@
+"""Wall time of whole cells at half the samples over that of full training."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from prunebench.bench.cell import CellOptions, run_cell
+from prunebench.bench.cells import build_cell
+from prunebench.bench.perf.result import Goal, Result, figure, made
+from prunebench.bench.perf.settings import Settings
+from prunebench.bench.perf.timing import in_turn
+from prunebench.bench.store import Store
+
+METHODS = ("random", "random-dynamic", "infobatch", "seta", "infobatch+align")
+#: A network so small that everything beside it weighs as much as it can.
+_RECIPE = {"model": "cnn", "model_params": {"width": 16, "depth": 3, "stride": 2}, "lr": 0.1,
+           "batch_size": 128, "augment": "crop_flip", "eval_every": 10}  # fmt: skip
+
+
+def halves(s: Settings) -> Result:
+    """Whole cells from the specification to the stored record, arrays in memory."""
+    s.raw  # noqa: B018 - loaded before the clock runs
+    with tempfile.TemporaryDirectory(prefix="prunebench-perf-") as folder:
+        number = iter(range(10**9))
+
+        def cell(method: str, ratio: float) -> None:
+            made_cell = build_cell(
+                dataset="synthetic", dataset_params=s.data, noise="symmetric:0.4", method=method,
+                ratio=ratio, seed=0, reference={"size": s.reference},
+                recipe_params={**_RECIPE, "epochs": s.epochs},
+            )  # fmt: skip
+            store = Store.open(Path(folder) / str(next(number)))
+            options = CellOptions(data=made_cell.data, device=str(s.device))
+            record, _ = run_cell(made_cell.spec, store, options)
+            assert record.status in ("done", "diverged"), record.reason
+            wanted = round((1 - ratio) * s.n * s.epochs)
+            assert record.ledger["trained"] == wanted, record.ledger
+
+        contenders = {"full": lambda: cell("full", 0.0)}
+        contenders |= {name: lambda n=name: cell(n, 0.5) for name in METHODS}  # type: ignore[misc]
+        times = in_turn(contenders, s.repeats, s.device)
+    figures = [
+        figure(f"{name} / full", times.ratio(name, "full"), "share", Goal(0.53, False))
+        for name in METHODS
+    ]
+    what = (
+        f"cells of {s.epochs} epochs of {s.n:,} images of 3 x {s.side} x {s.side} at ratio 0.5, "
+        f"{s.reference:,} reference images, evaluated every 10th epoch and at the end"
+    )
+    note = "random: a static subset, which needs no evidence; other static methods train alike"
+    return made("halves", what, times, figures, [note])

@@ -1,0 +1,70 @@
+"""Everything of an epoch that is neither forward, backward, optimiser nor reference pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from prunebench.bench.network import FeatureNet
+from prunebench.bench.perf.books import filled
+from prunebench.bench.perf.contenders import Solo
+from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
+from prunebench.bench.perf.settings import Settings
+from prunebench.bench.perf.timing import in_turn, paired
+from prunebench.bench.trainer import Trainer
+from prunebench.bench.training import Execution
+
+_DONE = 30
+
+
+class Weightless(nn.Module):
+    """Next to no arithmetic: the mean of each channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float [B, 3]."""
+        return x.mean((2, 3))
+
+
+class WeightlessTrainer(Trainer):
+    """The trainer around a network that costs nothing."""
+
+    def _build_model(self) -> nn.Module:
+        return FeatureNet(Weightless(), 3, self.setup.task.raw.num_classes)
+
+
+def weightless(s: Settings, method: str = "infobatch+align") -> Trainer:
+    """Such a run of N samples in mid-run, its tables full."""
+    run = WeightlessTrainer(s.work().setup(Execution(graph="off"), method, 0.5))
+    filled(run.tables, _DONE)
+    run.epoch = run.ledger.epochs = _DONE
+    return run
+
+
+def overhead(s: Settings) -> Result:
+    """A whole epoch of InfoBatch with alignment around a weightless network, as a share of the
+    same epoch of the narrow ResNet-18.
+
+    The share is an upper bound: loss, backward and update of the weightless network and the
+    data path of the reference pass are in it.
+    """
+    run, part = weightless(s), s.epoch_part()
+    harness = Solo(s.work(10), Execution(graph="off"), made=run)
+    trained: list[int] = []
+    contenders = {
+        "harness": lambda: trained.append(harness.epoch()),
+        f"training {s.part:,} images": part.epoch,
+    }
+    torch.manual_seed(0)
+    times = in_turn(contenders, s.repeats, s.device)
+    name = list(contenders)[1]
+    counted = trained[-s.repeats :]
+    network = [
+        seconds * count / s.part
+        for seconds, count in zip(times.seconds(name), counted, strict=True)
+    ]
+    share = figure("harness / epoch", paired(times.seconds("harness"), network), "share",
+                   Goal(0.03, False))  # fmt: skip
+    figures = [share, Figure("images of an epoch", sum(counted) / len(counted), "images")]
+    what = f"an epoch of InfoBatch + AlignPrune, N = {s.n:,}, ResNet-18 of width {s.width}"
+    note = f"the network's epoch is extrapolated from {s.part:,} images"
+    return made("overhead", what, times, figures, [note])
