@@ -14,10 +14,10 @@ from prunebench.bench.executors.base import WorkerContext
 from prunebench.bench.executors.messages import receive, send
 from prunebench.bench.lanes import Finished, Lanes
 from prunebench.bench.step import Turns
-from prunebench.bench.stopping import Stopped
+from prunebench.bench.stopping import Stopped, ask
 
 #: Seconds in which lanes that were asked to end may reach the end of their steps.
-_LEAVING_S = 2.0
+_LEAVING_S = 8.0
 
 TurnsFunction = Callable[[dict[str, Any], WorkerContext], Turns[dict[str, Any]]]
 Call = Callable[..., tuple[dict[str, Any], bool]]
@@ -60,8 +60,14 @@ class LaneServer:
         """
         try:
             while self.lanes.running or not self.draining:
-                while self.connection.poll(0 if self.lanes.running else None):
-                    self._take(receive(self.connection))
+                try:
+                    while self.connection.poll(0 if self.lanes.running else None):
+                        self._take(receive(self.connection))
+                except (EOFError, OSError):
+                    # With cells under way the driver is about to end this process.
+                    ask()
+                    self._leave()
+                    raise
                 for end in self.lanes.turn():
                     self._answer(end)
         finally:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +123,41 @@ def test_real_cells_in_lanes_leave_the_records_of_real_cells(tmp_path: Path) -> 
         found = [store.get(job.key) for job in planned.jobs]
         records.append([(r.key, r.metrics, r.ledger, r.artifacts, r.info) for r in found])
     assert records[0] == records[1]
+
+
+DRIVER = """
+import sys
+from prunebench.bench.executors.local import LocalExecutor
+from prunebench.bench.planning import plan_jobs
+from prunebench.bench.store import Store
+from support.cells import small_cell
+store = Store.open(sys.argv[1])
+cells = [small_cell(m, recipe_params={"epochs": 2000}) for m in ("infobatch", "divbs")]
+executor = LocalExecutor(
+    "prunebench.bench.payload:payload_turns", slots=2, lanes=2, grace_s=30.0,
+    settings={"root": str(store.root), "checkpoint_s": 10000.0},
+)
+executor.run(plan_jobs(cells).jobs, lambda event: print(event.kind, event.key, flush=True))
+"""
+
+
+def test_a_driver_that_is_asked_to_end_leaves_every_lane_saved(tmp_path: Path) -> None:
+    path = os.pathsep.join([str(HERE.parent), *sys.path])
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(tmp_path / "r")], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert driver.stdout is not None
+    moving: set[str] = set()
+    for line in driver.stdout:
+        kind, key = line.split()
+        moving |= {key} if kind == "progress" else set()
+        if len(moving) == 2:
+            break
+    driver.terminate()
+    driver.stdout.read()
+    assert driver.wait(60) != 0
+    store = Store(tmp_path / "r")
+    for key in moving:
+        assert (store.checkpoint_path(key) / "state.safetensors").is_file()
+    assert [p.name for p in store.claims.iterdir() if not p.name.startswith(".")] == []
