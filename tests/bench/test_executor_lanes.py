@@ -91,7 +91,7 @@ def test_a_lack_of_memory_lowers_the_lanes_and_the_cell_runs_again(tmp_path: Pat
 
 def test_a_time_limit_breaks_one_cell_off_and_not_its_neighbour(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    outcomes, _ = run(log, ("endless",), ("steps", 15), time_limit_s=2.5)
+    outcomes, _ = run(log, ("endless",), ("steps", 5), time_limit_s=8.0)
     assert [outcome.status for outcome in outcomes] == ["failed", "done"]
     assert "time limit" in outcomes[0].reason
     assert outcomes[1].attempts == 1
