@@ -26,7 +26,7 @@ def flops(model: nn.Module, s: Settings) -> float:
     x = torch.zeros(2, 3, s.side, s.side, device=s.device)
     with FlopCounterMode(display=False) as counter:
         F.cross_entropy(model(x), torch.zeros(2, dtype=torch.int64, device=s.device)).backward()  # type: ignore[no-untyped-call]
-    return counter.get_total_flops() / 2
+    return float(counter.get_total_flops()) / 2
 
 
 def limit(s: Settings) -> Result:

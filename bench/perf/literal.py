@@ -12,17 +12,18 @@ import torch
 from torch import Tensor
 
 
-def seta_plan(scores: Tensor, k: int) -> list[int]:
+def seta_plan(scores: Tensor, k: int, drawn: Tensor | None = None) -> list[int]:
     """One epoch of SeTa: 90 % at random, k-means over the scores, all groups but the lowest.
 
     Args:
         scores: float32 [N].
         k: Number of groups.
+        drawn: The samples drawn; None draws them.
     """
     from sklearn.cluster import KMeans
 
     n = len(scores)
-    drawn = torch.randperm(n)[: int(0.9 * n)]
+    drawn = torch.randperm(n)[: int(0.9 * n)] if drawn is None else drawn
     values = [scores[i].item() for i in drawn]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -76,7 +76,7 @@ def scoring(s: Settings) -> Result:
         residual = logits.softmax(1) - F.one_hot(labels, classes)
         return torch.cat([
             torch.cat([r[:, :, None] * f[:, None, :], r[:, :, None]], 2).flatten(1).norm(dim=1)
-            for r, f in zip(residual.split(512), features.split(512), strict=True)
+            for r, f in zip(torch.split(residual, 512), torch.split(features, 512), strict=True)
         ])  # fmt: skip
 
     contenders: dict[str, Callable[[], object]] = {

@@ -1,0 +1,34 @@
+"""Benchmarks of ``prunebench perf`` as tests: which of their goals are met here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from prunebench.bench.perf.page import figure_rows, where
+from prunebench.bench.perf.settings import Settings
+from prunebench.bench.perf.suite import report
+
+
+def goals(name: str, **settings: Any) -> dict[str, bool]:
+    """Runs one benchmark and prints its figures.
+
+    Args:
+        name: Of the suite.
+        settings: As in ``Settings``.
+
+    Returns:
+        By figure with a goal: whether it is met.
+    """
+    made = report([name], Settings(threads=torch.get_num_threads(), **settings))
+    print()
+    for row in figure_rows(made):
+        print("  ".join(part for part in row if part))
+    print(where(made))
+    return {
+        figure["what"]: figure["met"]
+        for result in made["results"]
+        for figure in result["figures"]
+        if figure["goal"] is not None
+    }
