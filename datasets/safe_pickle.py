@@ -28,7 +28,7 @@ class _Kind:
         self.kind = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
-        order = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
+        order: Any = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
         if order not in ("<", ">", "|", "="):
             raise pickle.UnpicklingError(f"byte order {order!r}")
         self.kind = self.kind.newbyteorder(order)
@@ -106,8 +106,9 @@ def read_arrays(path: Path) -> Any:
 def _check_memo(data: bytes) -> None:
     """The unpickler makes room for the highest number that a file gives a value."""
     for code, argument, _ in pickletools.genops(data):
-        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(data):
-            raise pickle.UnpicklingError(f"numbers a value {argument}")
+        number = argument if code.name in ("PUT", "BINPUT", "LONG_BINPUT") else 0
+        if isinstance(number, int) and number > len(data):
+            raise pickle.UnpicklingError(f"numbers a value {number}")
 
 
 def _plain(value: Any, seen: dict[int, Any], depth: int = 0) -> Any:
