@@ -9,6 +9,8 @@ from typing import Any
 from prunebench.errors import InputError, nearest
 
 Value = bool | int | float | str | None
+#: Whole numbers are smaller: readers of a record, and floats, have to hold them.
+_WIDEST = 2**63
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Option:
         if value is None:
             if self.optional:
                 return None
+            raise refused
+        if type(value) is int and abs(value) >= _WIDEST:
             raise refused
         if wanted is float and type(value) is int:
             value = float(value)

@@ -185,6 +185,8 @@ _HEAD = 'name = "g"\ndataset = "digits"\nmethod = "infobatch"\n'
         _HEAD + "seed = " + "9" * 400,
         _HEAD + 'seed = "0..99999"\nratio = [' + ", ".join(f"0.{n}" for n in range(100, 999)) + "]",
         _HEAD + "seed = [" + "[" * 90 + "]" * 90 + "]",
+        _HEAD + "[params.infobatch]\nr = 1" + "0" * 400,
+        _HEAD + "[params.infobatch]\nr = [0.5, 0x" + "f" * 400 + "]",
         _HEAD + "ratio = []",
         _HEAD + "[params.infobatch]\nr = []",
         _HEAD + "ratio = nan",

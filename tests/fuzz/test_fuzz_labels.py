@@ -299,3 +299,12 @@ def test_caches(place: Path, data: st.DataObject) -> None:
     found, _ = answer(lambda: read_cached(path, {"a": "float32"}))
     assert found is not None
     assert found == {} or np.array_equal(found["a"], np.arange(6, dtype=np.float32))
+
+
+@pytest.mark.parametrize("at", [4, 8])  # version needed, method of compression
+def test_caches_of_another_zip(place: Path, at: int) -> None:
+    good = bytearray(_npz(a=np.arange(6, dtype=np.float32)))
+    central = good.index(b"PK\x01\x02")
+    good[central + at + 2] = 99
+    (place / "zip.npz").write_bytes(good)
+    assert answer(lambda: read_cached(place / "zip.npz", {"a": "float32"})) == ({}, "")
