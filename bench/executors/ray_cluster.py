@@ -9,8 +9,10 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from prunebench.errors import InputError
 
 _FOLDER = "pbray-"
 _STORE_BYTES = 100 << 20
-_TRIES = 3
+_START_S = 180.0
 _PLACE_ROOM = 12  # a socket's path has room for 107 characters, most of them Ray's
-#: Of our own cluster: no telemetry, loopback only, a token that only its processes know, no kills
+#: Of our own cluster: no telemetry, loopback only, a token that only its processes know, cells as
+#: urgent as any other process, time to come up on a busy machine, no kills
 #: by Ray's memory monitor beside our own guard.
 OWN = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -29,6 +32,9 @@ OWN = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
     "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_worker_register_timeout_seconds": "180",
+    "RAY_agent_register_timeout_ms": "180000",
 }
 ALWAYS = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
@@ -115,8 +121,8 @@ class Cluster:
         names = visible.split(",") if visible else []
         chosen = ",".join(names[card] if names else str(card) for card in cards)
         with _environment({"CUDA_VISIBLE_DEVICES": chosen} if cards else {}), _handlers():
-            for left in reversed(range(_TRIES)):
-                try:
+            try:
+                with patience():
                     self.ray.init(
                         address="local",
                         num_cpus=cpus,
@@ -127,23 +133,16 @@ class Cluster:
                         logging_level="ERROR",
                         _temp_dir=str(self._folder),
                     )
-                    return
-                except BaseException as error:
-                    self._give_up(error, again=left > 0)
-
-    def _give_up(self, error: BaseException, again: bool) -> None:
-        self.ray.shutdown()
-        # Ray waits half a minute for its own processes, which a busy machine may exceed.
-        if again and "timed out" in str(error):
-            return
-        shutil.rmtree(self._folder, ignore_errors=True)
-        if not isinstance(error, Exception):
-            raise error
-        raise InputError(
-            f"Ray does not start here ({_line(error)})",
-            where="--executor ray",
-            accepted="a machine that is less busy, or a running cluster with --ray-address",
-        ) from error
+            except BaseException as error:
+                self.ray.shutdown()
+                shutil.rmtree(self._folder, ignore_errors=True)
+                if not isinstance(error, Exception):
+                    raise
+                raise InputError(
+                    f"Ray does not start here ({_line(error)})",
+                    where="--executor ray",
+                    accepted="a machine that is less busy, or a running cluster with --ray-address",
+                ) from error
 
     def _join(self, address: str) -> None:
         host, colon, port = address.rpartition(":")
@@ -160,6 +159,33 @@ class Cluster:
             ) from None
 
 
+@contextmanager
+def patience() -> Iterator[None]:
+    """While entered, a node of a cluster may take minutes to come up; Ray allows it half of one,
+    which its own processes exceed on a busy machine."""
+    services: Any = import_module("ray._private.services")
+    look = getattr(services, "get_node", None)
+    if look is None:
+        yield
+        return
+
+    def look_longer(*which: Any, **options: Any) -> Any:
+        end = time.monotonic() + _START_S
+        while True:
+            try:
+                return look(*which, **options)
+            except RuntimeError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
+    services.get_node = look_longer
+    try:
+        yield
+    finally:
+        services.get_node = look
+
+
 def _line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return " ".join(lines[0].split())[:300] if lines else type(error).__name__
@@ -169,12 +195,11 @@ def _refresh(ray: Any) -> None:
     """Has Ray look at the environment again: it did so when somebody imported it first."""
     own = os.environ.get("RAY_AUTH_TOKEN") == OWN["RAY_AUTH_TOKEN"]
     with suppress(AttributeError, ImportError):
-        from ray._private import ray_constants
-        from ray._raylet import AuthenticationTokenLoader, Config
-
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
-        ray_constants.ENABLE_RAY_CLUSTER = not own
+        inner: Any = import_module("ray._raylet")
+        inner.Config.initialize("")
+        inner.AuthenticationTokenLoader.instance().reset_cache()
+        constants: Any = import_module("ray._private.ray_constants")
+        constants.ENABLE_RAY_CLUSTER = not own
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def test_a_cluster_of_its_own_is_private_and_leaves_nothing(tmp_path: Path) -> N
     assert sum("ray::Host" in words for words in seen.values()) == 2
     assert hosts
     assert hosts <= LOOPBACK
-    until(lambda: gone(list(seen)), "Ray outlives its driver", 10.0)
+    until(lambda: gone(list(seen)), "Ray outlives its driver", 60.0)
     assert not list(Path("/tmp").glob(f"pbray-*{mark}*"))
     assert prunebench("grid", toml, "--no-mlflow", "-q", "--out", tmp_path / "local").code == 0
     agrees(tmp_path / "ray", tmp_path / "local")
@@ -89,7 +89,8 @@ def test_a_driver_that_is_stopped_goes_on_where_it_was(
     else:
         driver.kill()
     assert driver.wait(60) == (1 if number == signal.SIGINT else -signal.SIGKILL)
-    until(lambda: gone(seen), "Ray outlives its driver", 15.0)
+    # Agents whose node was killed look for it a few times before they leave.
+    until(lambda: gone(seen), "Ray outlives its driver", 90.0)
     stood = {r.key: r.digest for r in store.scan().records}
     assert 3 <= len(stood) < 12
     assert grid(toml, root, "ray").wait(600) == 0, (tmp_path / "driver.log").read_text()[-2000:]

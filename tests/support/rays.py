@@ -22,10 +22,12 @@ def cluster(nodes: int = 2) -> Iterator[Any]:
         from ray.cluster_utils import Cluster
 
         facts = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 << 20}
-        one = Cluster(initialize_head=True, head_node_args=facts)
+        with ray_cluster.patience():
+            one = Cluster(initialize_head=True, head_node_args=facts)
         try:
-            for _ in range(nodes - 1):
-                one.add_node(num_cpus=1, object_store_memory=100 << 20)
+            with ray_cluster.patience():
+                for _ in range(nodes - 1):
+                    one.add_node(num_cpus=1, object_store_memory=100 << 20)
             yield one
         finally:
             one.shutdown()
