@@ -9,6 +9,7 @@ import math
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -166,6 +167,9 @@ _TYPES = {
 
 #: Nesting that a record needs at most, with room; and numbers that fit into 64 bits.
 _DEEPEST, _WIDEST = 32, 2**63
+_NUMBERS: dict[str, set[type]] = {
+    "metrics": {float, int, type(None)}, "ledger": {float, int}, "timing": {float, int},
+}  # fmt: skip
 
 
 def _digest(text: str) -> str:
@@ -176,6 +180,10 @@ def _seal(body: dict[str, Any]) -> str:
     return _digest(canonical(body))
 
 
+def _wide(values: Iterable[Any]) -> bool:
+    return any(type(value) is int and not -_WIDEST <= value < _WIDEST for value in values)
+
+
 def _depth(value: Any, left: int = _DEEPEST) -> bool:
     """Whether nesting ends within some levels."""
     if isinstance(value, dict | list):
@@ -184,16 +192,13 @@ def _depth(value: Any, left: int = _DEEPEST) -> bool:
     return True
 
 
-def _number(value: Any) -> bool:
-    return type(value) is float or (type(value) is int and -_WIDEST <= value < _WIDEST)
-
-
 def _fault(body: dict[str, Any]) -> str:
     """Field whose values have a wrong type; empty where there is none."""
-    for name in ("metrics", "ledger", "timing"):
-        for item, value in body[name].items():
-            if not (_number(value) or (value is None and name == "metrics")):
-                return f"{name}.{item}"
+    for name, kinds in _NUMBERS.items():
+        values = body[name].values()
+        found = set(map(type, values))
+        if not found <= kinds or (int in found and _wide(values)):
+            return name
     for item, entry in body["artifacts"].items():
         if not (
             type(entry) is dict
@@ -204,10 +209,12 @@ def _fault(body: dict[str, Any]) -> str:
     return ""
 
 
-def _whole(record: Record, body: str) -> str:
-    """The record's canonical line out of that of its body, without writing it anew."""
-    head = len('{"artifacts":,') + len(canonical(record.artifacts))
-    return f'{body[:head]}"digest":"{record.digest}",{body[head:]}'
+def _canonical(given: bytes, digest: str, body: str) -> bool:
+    """Whether a record's text is its body's canonical one with the digest in its place; compared,
+    for writing it anew takes as long as reading it."""
+    mark = f'"digest":"{digest}",'.encode()
+    before, _, after = given.partition(mark)
+    return after.startswith(b'"environment":') and before + after == body.encode()
 
 
 def _encodable(text: str) -> bool:
@@ -279,9 +286,8 @@ def parse(data: bytes | str, where: str = "record") -> Record:
         raise RecordError("digest mismatch: the record was edited or torn", where=where)
     if key != record.key:
         raise RecordError(f"key {record.key} does not belong to its spec ({key})", where=where)
-    given = data.strip()
-    whole = _whole(record, text)
-    if given != (whole if isinstance(given, str) else whole.encode()):
+    given = (data.encode(errors="surrogatepass") if isinstance(data, str) else data).strip()
+    if not _canonical(given, digest, text):
         raise RecordError("is not in canonical form: reformatted, or a name twice", where=where)
     if not _encodable(text):
         raise RecordError("holds text that is no Unicode", where=where)
