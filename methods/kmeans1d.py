@@ -47,8 +47,7 @@ def starting_centres(x: Array, ascending: Array, sums: Array, k: int, seed: int 
         np.multiply(wide, -2 * centre, out=exact)
         np.add(exact, centre * centre, out=exact)
         np.add(exact, squares, out=exact)
-        rounded = exact.astype(x.dtype)
-        return np.asarray(np.maximum(rounded, 0, out=rounded))
+        return np.maximum(exact, 0, out=np.empty_like(x), casting="same_kind")
 
     picks = [int(first * len(x))]
     ones = np.ones((len(x), 1), x.dtype)
@@ -60,7 +59,7 @@ def starting_centres(x: Array, ascending: Array, sums: Array, k: int, seed: int 
             potential = float((closest[None] @ ones)[0, 0])
         rows = _reached(closest, row * x.dtype.type(potential), cumulative)
         chosen, candidates = wide[picks].tolist(), wide[rows].tolist()
-        gains = [_gain(ascending, sums, chosen, c) for c in candidates]
+        gains = _gains(ascending, sums, chosen, candidates)
         least = max(gains) - 1e-4 * potential
         rivals = [j for j, gain in enumerate(gains) if gain >= least]
         if len({candidates[j] for j in rivals}) > 1:
@@ -97,25 +96,31 @@ def _reached(terms: Array, values: Array, out: Array) -> Array:
     return np.minimum(np.searchsorted(out[:stop], values), len(terms) - 1)
 
 
-def _gain(ascending: Array, sums: Array, centres: list[float], new: float) -> float:
-    """By how much a new centre lowers the sum of squared distances, from prefix sums.
+def _gains(ascending: Array, sums: Array, centres: list[float], new: list[float]) -> list[float]:
+    """By how much each new centre lowers the sum of squared distances, from prefix sums.
 
     The points between its midpoints with the two neighbours change hands, and
     (x - o)^2 - (x - c)^2 = (c - o) (2 x - o - c) for a point x that moves from o to c.
     """
-    low = max((c for c in centres if c <= new), default=-math.inf)
-    high = min((c for c in centres if c >= new), default=math.inf)
-    if low == high:
-        return 0.0
-    inner = (low + high) / 2 if math.isfinite(low + high) else math.copysign(math.inf, low + high)
-    edges = [(low + new) / 2, inner, (new + high) / 2]
-    i, j, k = ascending.searchsorted(np.array(edges, ascending.dtype)).tolist()
-    gain = 0.0
-    for old, start, stop in ((low, i, j), (high, j, k)):
-        if start < stop:
-            total = float(sums[stop] - sums[start])
-            gain += (new - old) * (2 * total - (stop - start) * (old + new))
-    return gain
+    sides, edges = [], []
+    for c in new:
+        low = max((o for o in centres if o <= c), default=-math.inf)
+        high = min((o for o in centres if o >= c), default=math.inf)
+        # Beyond the outermost centre there is one neighbour only.
+        inner = (low + high) / 2 if math.isfinite(low + high) else low + high
+        sides.append((low, high))
+        edges += [(low + c) / 2, inner, (c + high) / 2]
+    places = ascending.searchsorted(np.array(edges, ascending.dtype))
+    moved = sums[places].tolist()
+    gains = []
+    for j, (c, (low, high)) in enumerate(zip(new, sides, strict=True)):
+        gain = 0.0
+        for old, at in ((low, 3 * j), (high, 3 * j + 1)):
+            count = int(places[at + 1] - places[at])
+            if low != high and count > 0:
+                gain += (c - old) * (2 * (moved[at + 1] - moved[at]) - count * (old + c))
+        gains.append(gain)
+    return gains
 
 
 def lloyd_cuts(x: Array, k: int, seed: int = 0) -> Array:
@@ -143,8 +148,9 @@ def lloyd_cuts(x: Array, k: int, seed: int = 0) -> Array:
     first = centres.argsort(kind="stable")  # ties go to the centre that was drawn first
     points, cuts, last = centres[first], np.zeros(0, dtype=np.int64), b""
     sums: Array
+    gap = points[1:] - points[:-1]
     for _ in range(_MAX_ITER):
-        cuts = _assign(values, points, first)
+        cuts = _assign(values, points, first, gap)
         old, last = last, cuts.tobytes()
         counts = cuts[1:] - cuts[:-1]
         if len(order):
@@ -154,38 +160,41 @@ def lloyd_cuts(x: Array, k: int, seed: int = 0) -> Array:
         else:
             cumulated = prefix[cuts]
             sums = cumulated[1:] - cumulated[:-1]
-        full = np.logical_and.reduce(counts)
+        full = np.minimum.reduce(counts) > 0
         if not full:
             _relocate(values, points, counts, sums)
-        moved = sums.astype(x.dtype) * (1.0 / np.maximum(counts, 1)).astype(x.dtype)
+        sizes = counts if full else np.maximum(counts, 1)
+        moved = sums.astype(x.dtype) * (1.0 / sizes).astype(x.dtype)
         if not full and not counts.all():
             moved[counts == 0] = moved[counts.argmax()]
         shift = moved - points
         points = moved
         if last == old:
             break
-        if np.dot(shift, shift) <= tolerance:
-            cuts = _assign(values, points, first)
-            break
-        if np.logical_or.reduce(points[1:] < points[:-1]):  # after a relocation
+        gap = points[1:] - points[:-1]
+        if np.minimum.reduce(gap, initial=0) < 0:  # after a relocation
             turn = points.argsort(kind="stable")
             points, first, last = points[turn], first[turn], b""
+            gap = points[1:] - points[:-1]
+        if np.dot(shift, shift) <= tolerance:
+            cuts = _assign(values, points, first, gap)
+            break
     else:
-        cuts = _assign(values, points, first)
+        cuts = _assign(values, points, first, gap)
     starts = np.unique(cuts[:-1][cuts[1:] > cuts[:-1]])[1:]
     return np.asarray(ascending[starts])
 
 
-def _assign(values: Array, points: Array, first: Array) -> Array:
-    """Cuts [k + 1] of the sorted values between ascending centres; a tie goes to the lower
-    ``first``. Of coinciding centres only one gets values."""
-    gap = points[1:] - points[:-1]
+def _assign(values: Array, points: Array, first: Array, gap: Array) -> Array:
+    """Cuts [k + 1] of the sorted values between ascending centres ``gap`` apart; a tie goes to the
+    lower ``first``. Of coinciding centres only one gets values."""
     cuts = np.empty(len(points) + 1, dtype=np.int64)
     cuts[0], cuts[-1] = 0, len(values)
     if not np.logical_and.reduce(gap):
         distinct = np.concatenate([[0], np.flatnonzero(gap) + 1])
         group = np.searchsorted(distinct, np.arange(len(points)), "right") - 1
-        cuts[1:] = _assign(values, points[distinct], first[distinct])[1:][group]
+        points, first = points[distinct], first[distinct]
+        cuts[1:] = _assign(values, points, first, points[1:] - points[:-1])[1:][group]
         return cuts
     m = len(gap)
     squares = points * points

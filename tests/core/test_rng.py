@@ -81,3 +81,14 @@ def test_global_generators_stay_untouched():
     stream.permutation(3)
     assert torch.equal(before[0], torch.random.get_rng_state())
     assert np.array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (3, 4)])
+@pytest.mark.parametrize("key", [0, 1, -5, 2**64 - 1, 123456789 << 30])
+def test_numpy_and_torch_hash_alike(shape, key):
+    low, high = -(2**63), 2**63 - 1
+    counters = torch.randint(low, high, shape, generator=torch.Generator().manual_seed(0))
+    signed = (key + 2**63) % 2**64 - 2**63
+    on_device = mix64(counters, torch.tensor(signed))  # the form that a graph can hold
+    assert torch.equal(mix64(counters, key), on_device)
+    assert mix64(counters, key).shape == counters.shape

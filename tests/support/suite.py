@@ -19,16 +19,16 @@ def goals(name: str, **settings: Any) -> dict[str, bool]:
         settings: As in ``Settings``.
 
     Returns:
-        By figure with a goal: whether it is met.
+        By figure with a goal: whether it is met, each time it occurs.
     """
     made = report([name], Settings(threads=torch.get_num_threads(), **settings))
     print()
     for row in figure_rows(made):
         print("  ".join(part for part in row if part))
     print(where(made))
-    return {
-        figure["what"]: figure["met"]
-        for result in made["results"]
-        for figure in result["figures"]
-        if figure["goal"] is not None
-    }
+    met: dict[str, bool] = {}
+    for result in made["results"]:
+        for figure in result["figures"]:
+            if figure["goal"] is not None:
+                met[figure["what"]] = met.get(figure["what"], True) and figure["met"]
+    return met

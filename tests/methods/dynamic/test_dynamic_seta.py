@@ -240,3 +240,13 @@ def test_dynamic_random_keeps_an_exact_share_of_fresh_samples(kit, ratio):
     error = math.sqrt(share * (1 - share) / 2000)
     assert float((counts / 2000 - share).abs().max()) < 5 * error
     assert pruner.pruned_share(ratio) == ratio
+
+
+def test_fewer_values_than_groups_are_grouped_as_scikit_learn_does():
+    generator = np.random.default_rng(0)
+    for _ in range(60):
+        k, n = int(generator.integers(4, 8)), int(generator.choice([12, 40, 300]))
+        x = generator.integers(0, 3, n).astype(np.float64)
+        if len(np.unique(x)) == 3:
+            ours = group_by_score(torch.from_numpy(x), k).numpy()
+            assert np.array_equal(ours, library_groups(x, k)), (n, k)
