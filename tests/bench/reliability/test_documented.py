@@ -17,7 +17,7 @@ def rows() -> list[list[str]]:
     return cells[2:]
 
 
-def tests_of(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     tree = ast.parse(path.read_text())
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
@@ -37,7 +37,7 @@ def test_every_failure_has_an_outcome_and_tests_that_exist():
         assert len(named) == tests.count("::"), failure
         assert named, failure
         for file, name in named:
-            assert name in tests_of(ROOT / file), f"{failure}: {file} has no {name}"
+            assert name in names_in(ROOT / file), f"{failure}: {file} has no {name}"
     assert failures > 30
 
 
@@ -46,6 +46,6 @@ def test_every_test_of_this_folder_is_named_there():
     files = [*Path(__file__).parent.glob("test_*.py"), ROOT / "tests/soak/test_faults.py"]
     for file in files:
         if file != Path(__file__):
-            for name in tests_of(file):
+            for name in names_in(file):
                 if name.startswith("test_"):
                     assert f"{file.relative_to(ROOT)}::{name}`" in text, name
