@@ -19,8 +19,9 @@ from prunebench.datasets.task import DataSource
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
 from prunebench.options import resolve
-from prunebench.record import file_digest, user_path
+from prunebench.record import file_digest
 from prunebench.registry import CRITERIA, DATASETS
+from prunebench.untrusted import user_path
 
 #: What of a noise setting its name does not say.
 _NOISE_FIELDS = ("count", "seed")

@@ -20,7 +20,7 @@ from prunebench.bench.spec import SEEDS, HeldOut, validation_line
 from prunebench.bench.tuning.rows import admit, tuned_rows
 from prunebench.errors import InputError, nearest
 from prunebench.methods.compose import resolve_method
-from prunebench.record import user_path
+from prunebench.untrusted import user_path
 
 #: More cells than this are not made from one file.
 MOST_CELLS = 200_000

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from prunebench.bench.network import FeatureNet
 from prunebench.bench.recipe import NEEDED, Recipe
 from prunebench.errors import InputError
-from prunebench.record import file_digest, user_path
-from prunebench.untrusted import check_zip_bytes
+from prunebench.record import file_digest
+from prunebench.untrusted import check_zip_bytes, user_path
 
 ACCEPTED = "a safetensors file, or a PyTorch file that holds tensors only"
 _HEAD = ("fc.weight", "fc.bias")

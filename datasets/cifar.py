@@ -37,7 +37,7 @@ from prunebench.datasets.outline import Outline
 from prunebench.datasets.task import DataSource, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
-from prunebench.record import user_path
+from prunebench.untrusted import user_path
 
 _PATH = Option(None, "folder of the images; none: below $PRUNEBENCH_DATA",
                kind=str, optional=True)  # fmt: skip

@@ -24,7 +24,7 @@ from prunebench.datasets.files import (
 from prunebench.datasets.packfile import read_pack
 from prunebench.datasets.safe_pickle import read_arrays
 from prunebench.errors import InputError
-from prunebench.record import user_path
+from prunebench.untrusted import user_path
 
 PIXELS = 3 * 32 * 32
 LAYOUTS = ("python", "binary", "packed")

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.errors import InputError
-from prunebench.record import file_digest, user_path
+from prunebench.record import file_digest
+from prunebench.untrusted import user_path
 
 #: Folder in which named data sets are looked for when no path is given.
 ROOT_VARIABLE = "PRUNEBENCH_DATA"

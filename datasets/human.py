@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from prunebench.datasets.cache import cache_folder
 from prunebench.datasets.files import ROOT_VARIABLE, checksum, data_root, require
 from prunebench.errors import InputError
-from prunebench.record import user_path, write_atomic
+from prunebench.record import write_atomic
+from prunebench.untrusted import user_path
 
 Labels = NDArray[np.int64]
 

@@ -26,8 +26,7 @@ from prunebench.datasets.outline import Outline
 from prunebench.datasets.task import DataSource, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
-from prunebench.record import user_path
-from prunebench.untrusted import gunzip
+from prunebench.untrusted import gunzip, user_path
 
 _NAMES = (
     "train-images-idx3-ubyte",

@@ -21,7 +21,8 @@ from prunebench.datasets.pixels import Resize
 from prunebench.datasets.task import DataSource, RawData
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
-from prunebench.record import content_key, user_path
+from prunebench.record import content_key
+from prunebench.untrusted import user_path
 
 #: Of ImageNet's pixels in [0, 1].
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -36,7 +36,8 @@ from prunebench.datasets.outline import Outline
 from prunebench.datasets.task import DataSource, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
-from prunebench.record import content_key, user_path
+from prunebench.record import content_key
+from prunebench.untrusted import user_path
 
 #: Class of each of the twenty groups in alphabetical order: the head of its name.
 CLASS_OF = (0, 1, 1, 1, 1, 1, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 6, 6, 6, 6)

@@ -17,7 +17,7 @@ from prunebench.datasets.rules import RULES, default_asymmetric
 from prunebench.datasets.task import DataSource, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
-from prunebench.record import user_path
+from prunebench.untrusted import user_path
 
 _WANTED = "a folder with train.npz and test.npz, or a train file with test.npz beside it"
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from prunebench.datasets.imagefiles import SUFFIXES
 from prunebench.errors import InputError
-from prunebench.record import file_digest, user_path
+from prunebench.record import file_digest
+from prunebench.untrusted import user_path
 
 #: Trees of at most so many bytes are identified by their content as well.
 CONTENT_BYTES = 64 << 20

@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from prunebench.errors import InputError, nearest
-from prunebench.record import content_key, user_path
+from prunebench.record import content_key
+from prunebench.untrusted import user_path
 
 
 class Settings(BaseModel):

@@ -14,8 +14,8 @@ from prunebench.errors import InputError
 from prunebench.methods.base import Card, Evidence, StaticPruner, Subset, register_method
 from prunebench.methods.selection import take
 from prunebench.options import Option, Value
-from prunebench.record import user_path
 from prunebench.rng import Stream
+from prunebench.untrusted import user_path
 
 _FORMATS = ".npy (one score per original training sample), .npz or .csv (ids and scores)"
 

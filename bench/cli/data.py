@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from prunebench.bench.cli.common import load_plugins, parse_params
-from prunebench.record import user_path
+from prunebench.untrusted import user_path
 
 if TYPE_CHECKING:  # torch comes with these
     from prunebench.datasets.task import DataSource

@@ -14,7 +14,8 @@ from prunebench.bench.tuning.mark import Tuned
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
 from prunebench.options import Value
-from prunebench.record import canonical, content_key, user_path, write_atomic
+from prunebench.record import canonical, content_key, write_atomic
+from prunebench.untrusted import user_path
 
 SCHEMA = 1
 

@@ -11,7 +11,7 @@ from prunebench.bench.cells import Cell
 from prunebench.bench.tuning.pinned import Pinned, read_pinned
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
-from prunebench.record import user_path
+from prunebench.untrusted import user_path
 
 
 def tuned_rows(

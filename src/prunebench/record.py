@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
 import os
-import stat
 import tempfile
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -20,8 +17,6 @@ from prunebench.errors import InputError, visible
 SCHEMA = 1
 STATUSES = ("done", "diverged", "failed", "killed", "skipped")
 FINAL = ("done", "diverged", "skipped")
-#: Systems take 4096 bytes; names are joined to what users give.
-_LONGEST_PATH = 3000
 
 
 class RecordError(InputError):
@@ -50,28 +45,6 @@ def file_digest(path: str | Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def user_path(text: str | Path, where: str = "") -> Path:
-    """A path as a user or a file gives it, ``~`` expanded; it need not exist.
-
-    Raises:
-        InputError: No path at all here: a home nobody has, a NUL, too long, or not to be looked at.
-    """
-    try:
-        path = Path(text).expanduser()
-        if len(os.fsencode(path)) > _LONGEST_PATH:
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        with suppress(FileNotFoundError, NotADirectoryError):
-            mode = path.stat().st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                raise ValueError("neither a file nor a folder")  # reading it might never end
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        shown = repr(str(text))
-        shown = shown if len(shown) <= 200 else f"{shown[:197]}..."
-        raise InputError(f"{shown} is no usable path ({reason})", where=where) from None
-    return path
 
 
 def _umask() -> int:

@@ -1,10 +1,16 @@
-"""Limits on files that may come from strangers: what a small file may grow to in memory."""
+"""Files that may come from strangers: paths that can be used, and what a small file may grow to in
+memory."""
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import os
+import stat
 import zipfile
+from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 from prunebench.errors import InputError
@@ -13,6 +19,30 @@ from prunebench.errors import InputError
 PLENTY, TIMES = 1 << 26, 64
 #: More than any published file unpacks to.
 MOST_UNPACKED = 1 << 30
+#: Systems take 4096 bytes; names are joined to what users give.
+_LONGEST_PATH = 3000
+
+
+def user_path(text: str | Path, where: str = "") -> Path:
+    """A path as a user or a file gives it, ``~`` expanded; it need not exist.
+
+    Raises:
+        InputError: No path at all here: a home nobody has, a NUL, too long, or not to be looked at.
+    """
+    try:
+        path = Path(text).expanduser()
+        if len(os.fsencode(path)) > _LONGEST_PATH:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        with suppress(FileNotFoundError, NotADirectoryError):
+            mode = path.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise ValueError("neither a file nor a folder")  # reading it might never end
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        shown = repr(str(text))
+        shown = shown if len(shown) <= 200 else f"{shown[:197]}..."
+        raise InputError(f"{shown} is no usable path ({reason})", where=where) from None
+    return path
 
 
 def check_archive(archive: zipfile.ZipFile, size: int, where: str) -> None:
