@@ -265,7 +265,7 @@ def test_four_workers_give_what_one_gives(whole, plugin):
     assert shown.json["counts"] == {"done": 8, "failed": 2}
     assert shown.json["running"] == []
     reasons = [r["reason"] for r in shown.json["records"] if r["status"] == "failed"]
-    assert reasons == ["RuntimeError: no plan today"] * 2
+    assert reasons == ["RuntimeError: no plan today (method broken-promise, in plan())"] * 2
     assert prunebench("status", "many").out.count("no plan today") == 2
     key = next(key for key, entry in mine.items() if entry[0] == "failed")
     assert b"in plan" in Store(Path("many")).artifact(key, "traceback.txt")
