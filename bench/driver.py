@@ -25,7 +25,6 @@ from prunebench.errors import FolderError
 from prunebench.record import Record, canonical
 from prunebench.registry import DATASETS
 
-
 #: Seconds in which a cell that is asked to end must reach the end of a step and save itself.
 _GRACE_S = 10.0
 
@@ -128,18 +127,16 @@ def run_cells(
     check_data(planned.cells.values())
     store = Store.open(store.root)
     sweep(store)
-    open_keys = {
-        job.key
+    settled = {
+        job.key: record.status
         for job in planned.jobs
-        if final_record(store, job.key, running.retry_failed) is None
+        if (record := final_record(store, job.key, running.retry_failed)) is not None
     }
+    open_keys = {job.key for job in planned.jobs if job.key not in settled}
     needed = {key for job in planned.jobs if job.key in open_keys for key in (*job.after, job.key)}
     jobs = [job for job in planned.jobs if job.key in needed]
-    report = Report(planned, standing=[j.key for j in planned.jobs if j.key not in open_keys])
-    failed = sum(
-        (record := store.get(key)) is not None and record.status == "failed"
-        for key in report.standing
-    )
+    report = Report(planned, standing=list(settled))
+    failed = list(settled.values()).count("failed")
     if failed:
         report.failed_before = failed
         report.warnings.append(f"{failed} cells failed before; --retry-failed runs them again")
@@ -233,12 +230,10 @@ def check_data(cells: Iterable[Cell]) -> None:
     Raises:
         InputError: A file is missing, damaged or foreign.
     """
-    seen: set[str] = set()
-    for cell in cells:
-        slot = canonical([cell.spec.dataset.name, dict(cell.data)])
-        if slot not in seen:
-            seen.add(slot)
-            DATASETS.get(cell.spec.dataset.name).target(**cell.data).check()
+    sources = {(cell.spec.dataset.name, id(cell.data)): cell.data for cell in cells}
+    texts = {canonical([name, dict(data)]): (name, data) for (name, _), data in sources.items()}
+    for name, data in texts.values():
+        DATASETS.get(name).target(**data).check()
 
 
 def record_lost(store: Store, job: Job, status: Status, reason: str) -> None:
