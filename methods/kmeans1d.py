@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ _TOL = 1e-4
 _SMALL = 4096
 _RUN = 12288
 #: Bound on the rounding of c^2 - 2 x c, of both centres, in units of the larger c^2.
-_ROUNDING = {np.dtype(t).char: 8 * np.finfo(t).eps for t in (np.float32, np.float64)}
+_ROUNDING = {np.dtype(t).char: 8 * float(np.finfo(t).eps) for t in (np.float32, np.float64)}
 
 
 def starting_centres(x: Array, ascending: Array, sums: Array, k: int, seed: int = 0) -> Array:
@@ -146,21 +147,20 @@ def lloyd_cuts(x: Array, k: int, seed: int = 0) -> Array:
     np.cumsum(values, dtype=np.float64, out=prefix[1:])
     centres = starting_centres(centred, values, prefix, k, seed)
     first = centres.argsort(kind="stable")  # ties go to the centre that was drawn first
-    points, cuts, last = centres[first], np.zeros(0, dtype=np.int64), b""
+    points, cuts, old = centres[first], [0], [0]
     sums: Array
-    gap = points[1:] - points[:-1]
     for _ in range(_MAX_ITER):
-        cuts = _assign(values, points, first, gap)
-        old, last = last, cuts.tobytes()
-        counts = cuts[1:] - cuts[:-1]
+        old, cuts = cuts, _assign(values, points, first)
+        ends = np.array(cuts)
+        counts = ends[1:] - ends[:-1]
         if len(order):
             labels = np.empty(len(x), dtype=np.int64)
             labels[order] = np.repeat(np.arange(k), counts)
             sums = np.bincount(labels, centred.astype(np.float64), k)
         else:
-            cumulated = prefix[cuts]
+            cumulated = prefix.take(ends)
             sums = cumulated[1:] - cumulated[:-1]
-        full = np.minimum.reduce(counts) > 0
+        full = 0 not in counts.tolist()
         if not full:
             _relocate(values, points, counts, sums)
         sizes = counts if full else np.maximum(counts, 1)
@@ -169,52 +169,52 @@ def lloyd_cuts(x: Array, k: int, seed: int = 0) -> Array:
             moved[counts == 0] = moved[counts.argmax()]
         shift = moved - points
         points = moved
-        if last == old:
+        if cuts == old:
             break
-        gap = points[1:] - points[:-1]
-        if np.minimum.reduce(gap, initial=0) < 0:  # after a relocation
+        ascend = points.tolist()
+        if ascend != sorted(ascend):  # after a relocation
             turn = points.argsort(kind="stable")
-            points, first, last = points[turn], first[turn], b""
-            gap = points[1:] - points[:-1]
+            points, first, cuts = points[turn], first[turn], [0]
         if np.dot(shift, shift) <= tolerance:
-            cuts = _assign(values, points, first, gap)
+            cuts = _assign(values, points, first)
             break
     else:
-        cuts = _assign(values, points, first, gap)
-    starts = np.unique(cuts[:-1][cuts[1:] > cuts[:-1]])[1:]
+        cuts = _assign(values, points, first)
+    starts = np.unique([start for start, stop in pairwise(cuts) if start < stop])[1:]
     return np.asarray(ascending[starts])
 
 
-def _assign(values: Array, points: Array, first: Array, gap: Array) -> Array:
-    """Cuts [k + 1] of the sorted values between ascending centres ``gap`` apart; a tie goes to the
-    lower ``first``. Of coinciding centres only one gets values."""
-    cuts = np.empty(len(points) + 1, dtype=np.int64)
-    cuts[0], cuts[-1] = 0, len(values)
-    if not np.logical_and.reduce(gap):
-        distinct = np.concatenate([[0], np.flatnonzero(gap) + 1])
-        group = np.searchsorted(distinct, np.arange(len(points)), "right") - 1
-        points, first = points[distinct], first[distinct]
-        cuts[1:] = _assign(values, points, first, points[1:] - points[:-1])[1:][group]
-        return cuts
-    m = len(gap)
-    squares = points * points
-    edges = np.empty((2, m), points.dtype)
-    middle = (points[1:] + points[:-1]) * points.dtype.type(0.5)
-    # Within rounding of the midpoint, the library's own expression c^2 - 2 x c decides.
-    zone = _ROUNDING[points.dtype.char] * np.maximum(squares[1:], squares[:-1]) / gap
-    np.subtract(middle, zone, out=edges[0])
-    np.add(middle, zone, out=edges[1])
-    begin, end = values.searchsorted(edges)
-    cuts[1:-1] = begin
-    for j in range(m) if begin.tobytes() != end.tobytes() else ():
-        if begin[j] >= end[j]:
-            continue
-        low, high = points[j], points[j + 1]
-        near = values[begin[j] : end[j]]
-        a, b = squares[j] - 2 * (near * low), squares[j + 1] - 2 * (near * high)
-        lower = a <= b if first[j] < first[j + 1] else a < b
-        cuts[j + 1] += np.count_nonzero(lower)
-    return np.asarray(np.maximum.accumulate(cuts, out=cuts))
+def _assign(values: Array, points: Array, first: Array) -> list[int]:
+    """Cuts [k + 1] of the sorted values between ascending centres; a tie goes to the lower
+    ``first``. Of coinciding centres only one gets values."""
+    # A handful of centres: plain numbers are faster than arrays of them.
+    edges, rounding = [], _ROUNDING[points.dtype.char]
+    for low, high in pairwise(points.tolist()):
+        if low == high:
+            return _coinciding(values, points, first)
+        # Within rounding of the midpoint, the library's own expression c^2 - 2 x c decides.
+        middle = 0.5 * (low + high)
+        zone = rounding * max(low * low, high * high) / (high - low)
+        edges += [middle - zone, middle + zone]
+    found = values.searchsorted(np.array(edges, points.dtype)).tolist()
+    cuts = [0]
+    for j, (begin, end) in enumerate(zip(found[::2], found[1::2], strict=True)):
+        if begin < end:
+            low, high = points[j], points[j + 1]
+            near = values[begin:end]
+            a, b = low * low - 2 * (near * low), high * high - 2 * (near * high)
+            begin += np.count_nonzero(a <= b if first[j] < first[j + 1] else a < b)
+        cuts.append(max(begin, cuts[-1]))
+    return [*cuts, len(values)]
+
+
+def _coinciding(values: Array, points: Array, first: Array) -> list[int]:
+    """The same where some centres coincide."""
+    gap = points[1:] - points[:-1]
+    distinct = np.concatenate([[0], np.flatnonzero(gap) + 1])
+    group = np.searchsorted(distinct, np.arange(len(points)), "right") - 1
+    cuts = _assign(values, points[distinct], first[distinct])
+    return [0, *(cuts[g + 1] for g in group.tolist())]
 
 
 def _relocate(values: Array, points: Array, counts: Array, sums: Array) -> None:
