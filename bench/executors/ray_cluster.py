@@ -9,19 +9,19 @@ import signal
 import socket
 import tempfile
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prunebench.bench.machine import alive, here
 from prunebench.errors import InputError
 
+T = TypeVar("T")
 _FOLDER = "pbray-"
 _STORE_BYTES = 100 << 20
-_START_S = 180.0
+_TRIES = 4
 _PLACE_ROOM = 12  # a socket's path has room for 107 characters, most of them Ray's
 #: Of our own cluster: no telemetry, loopback only, a token that only its processes know, cells as
 #: urgent as any other process, time to come up on a busy machine, no kills
@@ -122,19 +122,8 @@ class Cluster:
         chosen = ",".join(names[card] if names else str(card) for card in cards)
         with _environment({"CUDA_VISIBLE_DEVICES": chosen} if cards else {}), _handlers():
             try:
-                with patience():
-                    self.ray.init(
-                        address="local",
-                        num_cpus=cpus,
-                        num_gpus=len(cards),
-                        include_dashboard=False,
-                        object_store_memory=_STORE_BYTES,
-                        log_to_driver=False,
-                        logging_level="ERROR",
-                        _temp_dir=str(self._folder),
-                    )
+                insist(lambda: self._init(cpus, len(cards)), self.ray.shutdown)
             except BaseException as error:
-                self.ray.shutdown()
                 shutil.rmtree(self._folder, ignore_errors=True)
                 if not isinstance(error, Exception):
                     raise
@@ -143,6 +132,18 @@ class Cluster:
                     where="--executor ray",
                     accepted="a machine that is less busy, or a running cluster with --ray-address",
                 ) from error
+
+    def _init(self, cpus: int, cards: int) -> None:
+        self.ray.init(
+            address="local",
+            num_cpus=cpus,
+            num_gpus=cards,
+            include_dashboard=False,
+            object_store_memory=_STORE_BYTES,
+            log_to_driver=False,
+            logging_level="ERROR",
+            _temp_dir=str(self._folder),
+        )
 
     def _join(self, address: str) -> None:
         host, colon, port = address.rpartition(":")
@@ -159,31 +160,22 @@ class Cluster:
             ) from None
 
 
-@contextmanager
-def patience() -> Iterator[None]:
-    """While entered, a node of a cluster may take minutes to come up; Ray allows it half of one,
-    which its own processes exceed on a busy machine."""
-    services: Any = import_module("ray._private.services")
-    look = getattr(services, "get_node", None)
-    if look is None:
-        yield
-        return
+def insist(start: Callable[[], T], undo: Callable[[], object]) -> T:
+    """Starts what belongs to Ray, again where it is late: a node gives its own processes a fixed
+    time, not settable, which they exceed on a busy machine; it then dies and is not missed.
 
-    def look_longer(*which: Any, **options: Any) -> Any:
-        end = time.monotonic() + _START_S
-        while True:
-            try:
-                return look(*which, **options)
-            except RuntimeError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.2)
-
-    services.get_node = look_longer
-    try:
-        yield
-    finally:
-        services.get_node = look
+    Args:
+        start: Starts it.
+        undo: Clears up after a start that failed.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            return start()
+        except BaseException as error:
+            undo()
+            if not left or "timed out" not in str(error):
+                raise
+    raise AssertionError
 
 
 def _line(error: Exception) -> str:

@@ -25,7 +25,7 @@ from prunebench.bench.store import Store
 from prunebench.errors import InputError
 from support.command import prunebench
 from support.killing import agrees, needs_proc
-from support.rays import cluster
+from support.rays import add_node, cluster
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Ray clusters run on Linux")
@@ -157,7 +157,7 @@ def test_a_killed_actor_and_a_lost_node_give_their_cells_to_others(
     nodes: Any, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    node = nodes.add_node(num_cpus=1, object_store_memory=100 << 20)
+    node = add_node(nodes)
     heard, shots = Heard(), [0]
 
     def shoot(event: Event) -> None:

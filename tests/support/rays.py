@@ -12,6 +12,7 @@ from unittest.mock import patch
 import pytest
 
 from prunebench.bench.executors import ray_cluster
+from prunebench.bench.executors.ray_cluster import insist
 
 
 @contextmanager
@@ -22,15 +23,18 @@ def cluster(nodes: int = 2) -> Iterator[Any]:
         from ray.cluster_utils import Cluster
 
         facts = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 << 20}
-        with ray_cluster.patience():
-            one = Cluster(initialize_head=True, head_node_args=facts)
+        one = insist(lambda: Cluster(initialize_head=True, head_node_args=facts), lambda: None)
         try:
-            with ray_cluster.patience():
-                for _ in range(nodes - 1):
-                    one.add_node(num_cpus=1, object_store_memory=100 << 20)
+            for _ in range(nodes - 1):
+                add_node(one)
             yield one
         finally:
             one.shutdown()
+
+
+def add_node(one: Any) -> Any:
+    """A further node, with one CPU."""
+    return insist(lambda: one.add_node(num_cpus=1, object_store_memory=100 << 20), lambda: None)
 
 
 def ray_processes(mark: str) -> dict[int, str]:
