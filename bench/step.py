@@ -153,7 +153,7 @@ class Stepper:
             network: The model's forward pass in another form (compiled); None for its own.
         """
         if len(batch.x):
-            self._backward(batch, k, strong, network or self.model)
+            self._backward(batch, k, strong, self.model if network is None else network)
         else:
             self.optimizer.zero_grad(set_to_none=True)
         if self.reducer is not None:
