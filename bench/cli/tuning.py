@@ -174,6 +174,8 @@ def _tune(ctx: click.Context, store: Any, url: str | None, values: dict[str, Any
         raise InputError("no method", where="--method", accepted="see `prunebench methods`")
     inline = values["workers"] == 1
     settings = running(ctx, values, os.cpu_count() or 1, inline=inline)
+    if not settings.workers:  # a study's rounds must not depend on the cluster of the day
+        raise InputError("is needed with --ray-address", where="--workers", accepted="1 or more")
     name, size = values.pop("study"), values.pop("reference_size")
     report_seeds = _numbers(values.pop("report_seeds"), "--report-seeds")
     values["seeds"] = _numbers(values["seeds"], "--seeds") if values["seeds"] else None
