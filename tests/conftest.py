@@ -1,6 +1,7 @@
 """Settings of all tests."""
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -10,3 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A busy machine is no failure: nothing here is timed.
 settings.register_profile("prunebench", deadline=None)
 settings.load_profile("prunebench")
+
+# Started in the background of a script, Python inherits a SIGINT that is ignored.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,6 +18,7 @@ from prunebench.bench.optim import schedule
 from prunebench.bench.recipe import _LATER, NEEDED, Recipe
 from prunebench.bench.recipes import get_recipe
 from prunebench.bench.rerun import _changed
+from prunebench.bench.step import Stepper
 from prunebench.bench.tasks import load_task, streams_of
 from prunebench.bench.training import Setup
 from prunebench.errors import InputError
@@ -161,10 +162,13 @@ def test_whole_batches(n, batch, kept):
 @pytest.mark.parametrize("budget", ["samples", "epochs"])
 def test_drop_last_trains_whole_batches_and_meets_the_budget(budget, monkeypatch):
     sizes = []
-    step = loop.Trainer._step
-    monkeypatch.setattr(
-        loop.Trainer, "_step", lambda self, x, *rest: (sizes.append(len(x)), step(self, x, *rest))
-    )
+    train = Stepper.train
+
+    def counted(self, batch, *rest):
+        sizes.append(len(batch.x))
+        train(self, batch, *rest)
+
+    monkeypatch.setattr(Stepper, "train", counted)
     run = trainer("random-dynamic", budget=budget, recipe_params={"drop_last": True, "epochs": 3})
     run.fit()
     assert set(sizes[:-1]) == {64}
