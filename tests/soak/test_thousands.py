@@ -14,7 +14,7 @@ from support.thousands import FULL_AT, soak
 @pytest.mark.soak
 def test_cells_under_kills_a_full_disk_and_no_mlflow(tmp_path: Path) -> None:
     needs_proc()
-    found = soak(tmp_path, cells=100, epochs=6, pause=(1.0, 3.0))
+    found = soak(tmp_path, cells=100, epochs=6, burst=15)
     print(json.dumps(found))
     assert found["records"] == 100
     assert found["disk full"] == found["MLflow down"] == len(FULL_AT)

@@ -53,14 +53,14 @@ class Soak:
     Attributes:
         shots: The grid command and what has been seen of its records.
         cells: How many records there must be at the end.
-        pause: Seconds between two kills, at least and at most.
+        burst: Cells that are recorded between two kills at most.
         disk: A file system of ours that can be filled; None where none can be mounted.
         done: What was done, by name.
     """
 
     shots: Shots
     cells: int
-    pause: tuple[float, float]
+    burst: int
     disk: Path | None
     done: Counter[str] = field(default_factory=Counter)
 
@@ -87,17 +87,15 @@ class Soak:
         return self.shots.start()
 
     def _shoot(self) -> None:
-        """One driver: workers die under it, then it does."""
+        """One driver: workers die under it, then it does, some cells after one another."""
         driver = self._start()
-        for _ in range(self.shots.dice.randint(1, 4)):
-            time.sleep(self.shots.dice.uniform(*self.pause))
+        for _ in range(self.shots.dice.randint(0, 3)):
+            self._wait(driver)
             workers = sorted(children(driver.pid))
-            if driver.poll() is not None:
-                break
-            if workers:
+            if driver.poll() is None and workers:
                 os.kill(self.shots.dice.choice(workers), signal.SIGKILL)
                 self.done["workers killed"] += 1
-        time.sleep(self.shots.dice.uniform(*self.pause))
+        self._wait(driver)
         if driver.poll() is None:
             workers = children(driver.pid)
             driver.kill()
@@ -105,6 +103,16 @@ class Soak:
             self.done["drivers killed"] += 1
         driver.wait()
         self.shots.look()
+
+    def _wait(self, driver: subprocess.Popen[bytes]) -> None:
+        """Until some more cells are recorded, so that a slow machine gets on too, and a moment."""
+        store = Store(self.shots.root)
+        target = len(store.keys()) + self.shots.dice.randint(1, self.burst)
+        end = time.monotonic() + 240
+        while driver.poll() is None and len(store.keys()) < target:
+            assert time.monotonic() < end, "no cell ends"
+            time.sleep(0.05)
+        time.sleep(self.shots.dice.random())
 
     def _full(self) -> None:
         """No room for a record: the command stops with a line, and what stood stands."""
@@ -151,7 +159,7 @@ class Soak:
         before = self._count()
         end = time.monotonic() + 120
         while driver.poll() is None and time.monotonic() < end:
-            time.sleep(self.pause[0])
+            time.sleep(1.0)
             self.shots.look()
             if self._count() > before:
                 break
@@ -164,14 +172,14 @@ class Soak:
         self.shots.look()
 
 
-def soak(folder: Path, cells: int, epochs: int, pause: tuple[float, float]) -> dict[str, object]:
+def soak(folder: Path, cells: int, epochs: int, burst: int) -> dict[str, object]:
     """Runs the whole campaign and checks its end.
 
     Args:
         folder: Empty; a file system of its own is mounted in it where that is allowed.
         cells: A multiple of 10.
         epochs: Of each cell.
-        pause: Seconds between two kills, at least and at most.
+        burst: Cells that are recorded between two kills at most.
 
     Returns:
         What was done and found.
@@ -185,7 +193,7 @@ def soak(folder: Path, cells: int, epochs: int, pause: tuple[float, float]) -> d
         root = (disk or folder) / "shot"
         Store.open(root)
         shots = Shots(toml, root, random.Random(cells))
-        campaign = Soak(shots, cells, pause, disk)
+        campaign = Soak(shots, cells, burst, disk)
         campaign.run()
         shots.flags = ()
         shots.complete()
@@ -237,11 +245,11 @@ def small_disk(place: Path) -> Iterator[Path | None]:
 @click.command()
 @click.option("--cells", default=2000, help="How many, a multiple of 10.")
 @click.option("--epochs", default=2, help="Of each cell.")
-@click.option("--pause", nargs=2, default=(3.0, 9.0), help="Seconds between two kills.")
-def main(cells: int, epochs: int, pause: tuple[float, float]) -> None:
+@click.option("--burst", default=40, help="Cells between two kills at most.")
+def main(cells: int, epochs: int, burst: int) -> None:
     """Runs the soak in a temporary folder and prints its figures."""
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(soak(Path(folder), cells, epochs, pause), indent=2))
+        print(json.dumps(soak(Path(folder), cells, epochs, burst), indent=2))
 
 
 if __name__ == "__main__":
