@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import pytest
 
 from prunebench.bench.cli import main
 from prunebench.bench.store import Store
-from support.command import Said, figures
+from support.command import Said, figures, prunebench
 
 NOBODY = 65534
 
@@ -180,9 +181,19 @@ def become_nobody() -> None:
         os.setuid(NOBODY)
 
 
+@cache
+def _import_everything() -> None:
+    """Runs a cell here: forked children that are nobody may not be able to read Python's files."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["--dataset", "digits", "--method", "infobatch", "--ratio", "0.5", "--out", folder]
+        said = prunebench("run", *words, "--recipe-param", "epochs=1", "--no-mlflow")
+        assert said.code == 0, said.err
+
+
 @contextmanager
 def place_of_nobody() -> Iterator[Path]:
     """A folder that ``become_nobody`` may enter and write."""
+    _import_everything()
     folder = Path(tempfile.mkdtemp(prefix="prunebench-nobody-"))
     try:
         folder.chmod(0o755)
