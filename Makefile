@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: demo env check test soak soak-full perf clean
+.PHONY: demo env check test soak soak-full fuzz perf clean
 
 env: $(STAMP)
 
@@ -33,6 +33,9 @@ soak: env
 
 soak-full: env
 	PYTHONPATH=tests $(BIN)/python -m support.thousands
+
+fuzz: env
+	PRUNEBENCH_FUZZ=10 $(BIN)/pytest -m 'not soak' tests/fuzz
 
 perf: env
 	$(BIN)/pytest -m perf -s

@@ -172,7 +172,10 @@ def _extra(arrays: dict[str, Array], key: str, kinds: str, path: Path) -> list[A
             where=f"{path}: {key}",
             accepted=f"{wanted}, one dimension",
         )
-    return list(array.tolist())
+    try:
+        return list(array.tolist())
+    except (SystemError, ValueError):  # numpy on code points that do not exist
+        raise InputError("holds no text", where=f"{path}: {key}", accepted="unicode") from None
 
 
 def _channels(arrays: dict[str, Array], key: str, path: Path) -> tuple[float, ...]:
