@@ -191,6 +191,8 @@ class _Cell:
             status, reason = "diverged", str(error)
         if setup.on_device:
             self.info["steps"] = trainer.why_eager or "captured"
+        elif trainer.network is not None or trainer.why_eager:
+            self.info["steps"] = trainer.why_eager or "compiled"
         predicted = trainer.test_logits().argmax(1)
         distributed.settle()
         self.files, self.metrics = artifacts(trainer, predicted, self.subset)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from prunebench.bench.budget import batch_bounds, selected_counts, whole_batches
 from prunebench.bench.captures import arm
 from prunebench.bench.compat import schedule_point
+from prunebench.bench.compiled import compiled
 from prunebench.bench.diagnostics import epoch_diagnostics
 from prunebench.bench.optim import schedule, set_schedule
 from prunebench.bench.plans import check_plan
@@ -30,6 +31,9 @@ from prunebench.methods.base import BatchPruner, DynamicPruner
 
 class Trainer(RunState):
     """One run; ``fit`` trains it to the end of its budget."""
+
+    #: The training pass of whole batches where it is compiled and launched, not captured.
+    network: Callable[[Tensor], Tensor] | None = None
 
     def fit(
         self,
@@ -69,6 +73,10 @@ class Trainer(RunState):
         """Gets the captured step, on a device that can have one."""
         if self.setup.on_device and self.graph is None:
             self.graph, self.why_eager = arm(self)
+        execution = self.setup.execution
+        asked = execution.compile and execution.graph != "off" and not self.setup.on_device
+        if asked and self.network is None and not self.why_eager:
+            self.network, self.why_eager = compiled(self)
 
     def _epochs(self, after_epoch: Callable[[Trainer], None]) -> Turns[None]:
         clock = self.setup.clock
@@ -184,7 +192,8 @@ class Trainer(RunState):
         batch = StepBatch(
             x, epoch.index[part], epoch.rows[part], epoch.labels[part], weights, stored
         )
-        self.stepper.train(batch, k, self.stream("strong"))
+        whole = len(batch.x) == self.setup.recipe.batch_size
+        self.stepper.train(batch, k, self.stream("strong"), self.network if whole else None)
 
     def _collect(self, now: Epoch) -> None:
         """Books what replayed steps of a batch-level method have trained."""

@@ -42,7 +42,8 @@ class Execution:
     Attributes:
         graph: ``auto`` captures the step where the device can and the run allows; ``off`` launches
             every operation; ``rehearse`` takes the captured form without capturing, on any device.
-        compile: Whether the network of a captured step goes through the compiler.
+        compile: Whether the network goes through the compiler: in a captured step, and on a CPU
+            unless ``graph`` is ``off``.
         deterministic: Whether only algorithms that repeat their bits are used.
     """
 

@@ -36,7 +36,8 @@ def execution_options(function: F) -> F:
                      help="Cells that one process runs in turns on each card, in place of "
                           "--slots-per-device."),
         click.option("--compile", "compiled", is_flag=True,
-                     help="On a card: the network through torch.compile."),
+                     help="The network through torch.compile: minutes per process, and results "
+                          "that differ by rounding."),
         click.option("--deterministic", is_flag=True,
                      help="On a card: only algorithms that repeat their bits."),
         click.option("--no-graph", is_flag=True,

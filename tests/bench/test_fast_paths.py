@@ -5,7 +5,9 @@ import torch
 
 from prunebench.bench import captures
 from prunebench.bench.captures import Captures
+from prunebench.bench.cell import CellOptions
 from prunebench.bench.outputs import artifacts
+from prunebench.bench.training import Execution
 from support.runs import make, same
 
 METHODS = ["full", "infobatch", "seta", "divbs", "infobatch+align"]
@@ -47,11 +49,68 @@ def test_the_captured_form_stays_within_the_noise_of_seeds():
         assert abs(a - b) <= max(spread, 0.02)
 
 
-def test_a_compiled_network_trains_in_the_captured_form(monkeypatch):
+@pytest.fixture
+def traced(monkeypatch):
+    """A compiler that traces the network and launches what it traced: same bits, in seconds."""
     compiled = torch.compile
     monkeypatch.setattr(
         torch, "compile", lambda model, **options: compiled(model, backend="eager", **options)
     )
+
+
+def test_a_cpu_takes_the_compiled_network_for_whole_batches(traced):
+    through, calls = make("infobatch", graph="auto", execution={"compile": True}), []
+    through.arm()
+    assert through.why_eager == ""
+    network = through.network
+    through.network = lambda x: calls.append(len(x)) or network(x)
+    through.fit()
+    size = through.setup.recipe.batch_size
+    assert calls
+    assert set(calls) == {size}
+    assert same(through, trained("infobatch", graph="auto"))
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "reason"),
+    [
+        ("divbs", {}, "chosen within batches"),
+        ("full", {"recipe_params": {"batch_size": 4096}}, "smaller than a batch"),
+    ],
+)
+def test_what_is_not_compiled_says_why_and_trains(method, fields, reason, traced):
+    run = trained(method, graph="auto", execution={"compile": True}, **fields)
+    assert run.network is None
+    assert reason in run.why_eager
+    assert run.ledger.trained == run.ledger.target
+
+
+def test_a_compiler_that_fails_is_named_and_leaves_no_trace(monkeypatch):
+    def broken(model, **options):
+        def call(x):
+            model(x)
+            raise RuntimeError("no C++ compiler found")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+    run = trained("full", graph="auto", execution={"compile": True})
+    assert run.why_eager == "could not be compiled: RuntimeError: no C++ compiler found"
+    monkeypatch.undo()
+    assert same(run, trained("full", graph="auto"))
+
+
+def test_the_record_of_a_compiled_run_says_so(traced, run):
+    execution = Execution(compile=True)
+    record, _ = run("full", options=CellOptions(execution=execution))
+    assert record.status == "done"
+    assert record.info["steps"] == "compiled"
+    plain, _ = run("full", folder="b")
+    assert plain.key == record.key
+    assert "steps" not in plain.info
+
+
+def test_a_compiled_network_trains_in_the_captured_form(traced):
     through = trained("infobatch", execution={"compile": True})
     assert through.graph is not None
     assert through.why_eager == ""
