@@ -102,6 +102,9 @@ def cli(ctx: click.Context, plugins: tuple[str, ...]) -> None:
 def main() -> None:
     """Entry point: exit codes 0 done, 1 something asked for failed, 2 wrong usage or input."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Large pages for torch's large arrays: the C library gives those beyond 32 MiB back at once,
+    # and small pages would be asked for anew, and zeroed, for every batch of large images.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()

@@ -7,8 +7,15 @@ import pytest
 import torch
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as TF
+from torchvision.transforms.v2 import functional as TF2
 
-from prunebench.bench.crops import centre_crop, draw_crop_flip, draw_resized_crop, resized_crop
+from prunebench.bench.crops import (
+    _at_once,
+    centre_crop,
+    draw_crop_flip,
+    draw_resized_crop,
+    resized_crop,
+)
 from prunebench.bench.images import Inputs
 from prunebench.bench.streaming import AHEAD, CHUNK, StreamedInputs, open_inputs
 from prunebench.bench.strong import strong_batches, strong_view
@@ -140,15 +147,22 @@ def test_a_crop_beyond_the_image_is_refused(tree):
         both(tree, 0, 19)
 
 
-def test_resized_crops_are_those_of_torchvision():
-    x = torch.randint(0, 256, (60, 3, 20, 26), dtype=torch.uint8)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_resized_crops_are_those_of_torchvision(channels):
+    x = torch.randint(0, 256, (60, channels, 20, 26), dtype=torch.uint8)
     boxes = draw_resized_crop(Stream(2), torch.arange(60), 20, 26)
-    got = resized_crop(x, boxes, 14, 12)
+    got, at_once = (crops(x, boxes, 14, 12) for crops in (resized_crop, _at_once))
+    assert got.dtype == torch.uint8
     for i in range(60):
         box = [int(part[i]) for part in (boxes.top, boxes.left, boxes.height, boxes.width)]
-        wanted = TF.resized_crop(x[i].float(), *box, [14, 12], antialias=False)
-        wanted = TF.hflip(wanted) if boxes.flip[i] else wanted
-        torch.testing.assert_close(got[i], wanted, rtol=0, atol=2e-2)  # of 255
+        wanted = TF2.resized_crop(x[i], *box, [14, 12], antialias=False)
+        wanted = TF2.horizontal_flip(wanted) if boxes.flip[i] else wanted
+        assert torch.equal(got[i], wanted)
+    assert torch.equal(at_once, at_once.round())
+    off = at_once - got.float()
+    assert off.abs().max() <= 1
+    assert off.abs().mean() < 0.25
+    assert off.mean().abs() < 0.1
 
 
 def test_boxes_are_distributed_as_those_of_torchvision():
