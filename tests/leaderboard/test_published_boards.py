@@ -34,3 +34,12 @@ def test_rendering_again_gives_the_same_bytes(records: Path) -> None:
     assert texts(board)["leaderboard.md"].partition("\n\n")[2].strip() in page
     for picture in folder.glob("figures/*.svg"):
         assert f"(figures/{picture.name})" in page
+
+
+def test_the_readme_shows_the_demos_board() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "README.md").read_text(encoding="utf-8")
+    tables = [part for part in page.split("\n\n") if part.startswith("| method ")]
+    board = (root / "docs/leaderboards/demo/leaderboard.md").read_text(encoding="utf-8")
+    assert len(tables) == 1
+    assert tables[0] in board
