@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import resource
+import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from statistics import median
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from prunebench.bench.perf.epochs import network
 from prunebench.bench.perf.optimisers import full_network
 from prunebench.bench.perf.result import Figure, Result, figure, made
-from prunebench.bench.perf.settings import Settings
+from prunebench.bench.perf.settings import Settings, threads
 from prunebench.bench.perf.timing import Ratio, in_turn
 
 _SIDE = 1024
@@ -76,32 +78,41 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
-def resident() -> float:
-    """Memory that this process holds now, MiB; 0 where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError):
-        return 0.0
-    return pages * resource.getpagesize() / 2**20
-
-
 def memory(s: Settings) -> Result:
-    """What a run adds to a process that has torch and the data."""
-    s.raw  # noqa: B018 - loaded before
-    cuda = s.device.type == "cuda"
-    if cuda:
-        torch.cuda.reset_peak_memory_stats(s.device)
-        before = torch.cuda.memory_allocated(s.device) / 2**20
-    else:
-        before = resident()
-    run = s.epoch_part()
-    times = in_turn({"ours": run.epoch}, 1, s.device)
-    after = torch.cuda.max_memory_allocated(s.device) / 2**20 if cuda else resident()
+    """What a run adds to a process that has torch and the data; a process of its own for each."""
+    found: dict[str, list[float]] = {"data": [], "run": []}
+    for _ in range(s.repeats):
+        for kind, peaks in found.items():
+            peaks.append(_in_a_child(s, kind))
+    added = [run - data for run, data in zip(found["run"], found["data"], strict=True)]
     figures = [
-        Figure("before the run", before, "MiB"),
-        Figure("added by it", after - before, "MiB"),
-    ]
-    if not cuda:
-        figures.append(Figure("peak of this process so far", peak(), "MiB"))
-    what = f"a run of {s.part:,} images, ResNet-18 of width {s.width}, batch {s.batch}"
-    return made("memory", what, times, figures, ["resident memory" if not cuda else "allocated"])
+        Figure("torch and the data", median(found["data"]), "MiB",
+               min(found["data"]), max(found["data"])),
+        Figure("added by a run", median(added), "MiB", min(added), max(added)),
+    ]  # fmt: skip
+    what = f"peak of a process, {s.part:,} images of {s.n:,}, ResNet-18 of width {s.width}, "
+    how = "allocated on the card" if s.device.type == "cuda" else "resident memory"
+    return Result("memory", f"{what}batch {s.batch}", (), tuple(figures), notes=(how,))
+
+
+def _in_a_child(s: Settings, kind: str) -> float:
+    sizes = {name: getattr(s, name) for name in ("n", "batch", "width", "side", "steps", "threads")}
+    words = [sys.executable, "-m", __name__, kind, str(s.device), json.dumps(sizes)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def _child(kind: str, device: str, sizes: str) -> float:
+    """Peak MiB of this process after it has loaded the data, or trained as well."""
+    s = Settings(device=torch.device(device), **json.loads(sizes))
+    s.raw  # noqa: B018 - loads
+    with threads(s.threads):
+        if kind == "run":
+            s.epoch_part().epoch()
+    if s.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(s.device) / 2**20
+    return peak()
+
+
+if __name__ == "__main__":
+    print(_child(*sys.argv[1:]))

@@ -66,13 +66,15 @@ def markdown(report: Mapping[str, Any]) -> str:
         "", tabulate(figure_rows(report), head, "github", disable_numparse=True),
     ]  # fmt: skip
     for result in report["results"]:
-        lines += ["", f"## {result['name']}", "", f"{result['what']}; {result['clock']} time.", ""]
+        clock = f"; {result['clock']} time" if result["rows"] else ""
+        lines += ["", f"## {result['name']}", "", f"{result['what']}{clock}."]
         rows = [
             (r["name"], seconds(r["median"]), f"{seconds(r['low'])} to {seconds(r['high'])}",
              seconds(r["wall"]), seconds(r["cpu"]))
             for r in result["rows"]
         ]  # fmt: skip
         names = ("contender", "median", "spread", "wall", "CPU")
-        lines.append(tabulate(rows, names, "github", disable_numparse=True))
+        if rows:
+            lines += ["", tabulate(rows, names, "github", disable_numparse=True)]
         lines += [f"\n{note[0].upper()}{note[1:]}." for note in result["notes"]]
     return "\n".join(lines) + "\n"

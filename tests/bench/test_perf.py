@@ -82,12 +82,19 @@ def test_every_benchmark_runs_and_gives_figures(name):
     for result in run(name, TINY):
         plain = json.loads(json.dumps(result.as_json()))
         assert plain["name"] == name
-        assert plain["rows"]
+        assert bool(plain["rows"]) == (name != "memory")
         assert all(row["median"] > 0 for row in plain["rows"])
         assert all(np.isfinite(f["value"]) for f in plain["figures"])
         for f in plain["figures"]:
             assert f["met"] is None or type(f["met"]) is bool
             assert f["low"] is None or f["low"] <= f["high"]
+
+
+def test_a_run_adds_memory_to_what_the_data_take():
+    data, added = run("memory", TINY)[0].figures
+    assert data.value > 100
+    assert data.low > 0
+    assert -20 < added.value < 2000
 
 
 def test_report_says_where_and_what_and_whether_goals_are_met():
