@@ -77,12 +77,12 @@ def test_goals_and_figures():
         "1.25 %", "23.5x", "1,234 img/s"]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if name != "memory"])
 def test_every_benchmark_runs_and_gives_figures(name):
     for result in run(name, TINY):
         plain = json.loads(json.dumps(result.as_json()))
         assert plain["name"] == name
-        assert bool(plain["rows"]) == (name != "memory")
+        assert plain["rows"]
         assert all(row["median"] > 0 for row in plain["rows"])
         assert all(np.isfinite(f["value"]) for f in plain["figures"])
         for f in plain["figures"]:
