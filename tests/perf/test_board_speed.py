@@ -1,4 +1,5 @@
-"""Rendering against the bare reading and parsing of the same records, side by side."""
+"""Rendering against the bare reading and parsing of the same records, side by side in one process;
+its own time, to which other programs do not add."""
 
 from __future__ import annotations
 
@@ -66,11 +67,11 @@ def test_ten_thousand_records_cost_a_few_readings(
     folder = stored(tmp_path / "r", n)
     ratios = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         count = bare(folder)
-        middle = time.perf_counter()
+        middle = time.process_time()
         rendered(folder)
-        ratios.append((time.perf_counter() - middle) / (middle - start))
+        ratios.append((time.process_time() - middle) / (middle - start))
     print(json.dumps({"records": count, "ratios": [round(r, 2) for r in ratios]}))
     assert float(np.median(ratios)) <= limit
 
@@ -79,9 +80,9 @@ def test_a_hundred_thousand_cost_twelve_times_ten_thousand(tmp_path: Path) -> No
     small, large = stored(tmp_path / "s", 10_000), stored(tmp_path / "l", 100_000)
     seconds = []
     for folder in (small, large):
-        start = time.perf_counter()
+        start = time.process_time()
         rendered(folder)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(json.dumps({"ratio": round(seconds[1] / seconds[0], 2), "peak_gib": round(peak, 2)}))
     assert seconds[1] / seconds[0] <= 12
