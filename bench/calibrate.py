@@ -37,12 +37,13 @@ LONGEST_S = 40.0
 @dataclass(frozen=True)
 class Kind:
     """What is measured: one cell's specification, its data options, the outline of its data set,
-    and whether the files are here."""
+    whether the files are here, and whether a self-supervised encoder belongs to it."""
 
     spec: RunSpec
     data: Mapping[str, Any]
     outline: Outline
     present: bool
+    encoder: bool = False
 
 
 def kind_of(spec: RunSpec) -> str:
@@ -93,6 +94,7 @@ def calibrate(
                     "data": dict(kind.data),
                     "outline": asdict(kind.outline),
                     "present": kind.present,
+                    "encoder": kind.encoder,
                     "out": str(path),
                 }
                 jobs.append(Job(f"{number}-{copy}", payload))
@@ -124,7 +126,7 @@ def _mean(rows: list[dict[str, Any]]) -> Rates:
         train_s=mean("train_s"),
         epoch_s=mean("epoch_s"),
         eval_s=mean("eval_s"),
-        strong_s=mean("strong_s"),
+        ssl_s=mean("ssl_s"),
         cell_s=mean("cell_s"),
         load_s=max(row["load_s"] for row in rows),
         rough=any(row["rough"] for row in rows),
@@ -137,7 +139,7 @@ def measure_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str
     outline = {**payload["outline"], "shape": tuple(payload["outline"]["shape"])}
     rates = measure(
         RunSpec.model_validate(payload["spec"]), payload["data"], Outline(**outline),
-        payload["present"], torch.device(context.device),
+        payload["present"], torch.device(context.device), encoder=payload["encoder"],
     )  # fmt: skip
     write_atomic(Path(payload["out"]), json.dumps(asdict(rates)).encode())
     return {"status": "done", "reason": ""}

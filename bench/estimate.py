@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +154,7 @@ class _Book:
             next((key for key in readers if key in open_keys), "")
             for readers in encoders(planned).values()
         }
+        self.embedded = {key for readers in encoders(planned).values() for key in readers}
 
     def outline(self, key: str) -> tuple[Outline | None, bool]:
         """The outline of a cell's data set, and whether its files are here."""
@@ -201,10 +202,13 @@ class _Book:
         found: dict[str, Kind] = {}
         for job in jobs:
             outline, present = self.outline(job.key)
-            if outline is None or self.kind(job.key) in found:
+            if outline is None:
                 continue
-            cell = self.planned.cells[job.key]
-            found[self.kind(job.key)] = Kind(cell.spec, cell.data, outline, present)
+            name, cell = self.kind(job.key), self.planned.cells[job.key]
+            if name not in found:
+                found[name] = Kind(cell.spec, cell.data, outline, present)
+            if job.key in self.embedded:
+                found[name] = replace(found[name], encoder=True)
         return found
 
     def seconds(self, key: str, rates: Mapping[str, Rates]) -> float:
@@ -241,7 +245,7 @@ def _of(raw: RawData) -> Outline:
 def _seconds(cost: Cost, rates: Rates) -> float:
     return (
         cost.trained * rates.train_s
-        + cost.ssl_trained * (rates.train_s + rates.strong_s)
+        + cost.ssl_trained * rates.ssl_s
         + cost.epochs * rates.epoch_s
         + cost.forward * rates.eval_s
         + rates.cell_s

@@ -17,13 +17,12 @@ from prunebench.bench.budget import Clock
 from prunebench.bench.evaluate import EVAL_BATCH, forward_all
 from prunebench.bench.outputs import artifacts
 from prunebench.bench.spec import RunSpec
-from prunebench.bench.strong import strong_view
+from prunebench.bench.ssl import encoder_seconds
 from prunebench.bench.tasks import load_raw, load_task, streams_of
 from prunebench.bench.trainer import Trainer
 from prunebench.bench.training import Setup
 from prunebench.datasets.outline import Outline
 from prunebench.datasets.task import RawData, Split, Task
-from prunebench.errors import SkipCell
 from prunebench.methods.base import (
     Batch,
     BatchPruner,
@@ -56,7 +55,7 @@ class Rates:
         train_s: Per trained sample; under batch-level selection the selection is part of it.
         epoch_s: Per epoch beyond its samples.
         eval_s: Per sample forwarded in eval mode.
-        strong_s: Per strong view drawn, for encoders; under SOP+ it is part of ``train_s``.
+        ssl_s: Per view on which a self-supervised encoder is trained; 0 where none is needed.
         cell_s: Per cell beyond its epochs: building the network, writing what a run leaves.
         load_s: Reading the data set, once per worker.
         rough: Whether a step was too slow to be measured at the recipe's batch size.
@@ -65,7 +64,7 @@ class Rates:
     train_s: float
     epoch_s: float
     eval_s: float
-    strong_s: float
+    ssl_s: float
     cell_s: float
     load_s: float = 0.0
     rough: bool = False
@@ -78,6 +77,7 @@ def measure(
     present: bool,
     device: torch.device,
     limit_s: float = LIMIT_S,
+    encoder: bool = False,
 ) -> Rates:
     """Rates of one kind in this process.
 
@@ -88,6 +88,7 @@ def measure(
         present: Whether its files are here.
         device: Where to train.
         limit_s: Seconds after which no further epoch is timed.
+        encoder: Whether a self-supervised encoder is measured too.
     """
     times = [time.perf_counter()]
 
@@ -106,11 +107,12 @@ def measure(
     with suppress(_Enough):
         trainer.fit(probe.note)
     train_s, epoch_s = probe.rates(trainer.ledger.trained)
-    eval_s, strong_s = _forward_seconds(trainer), _view_seconds(trainer)
+    eval_s = _forward_seconds(trainer)
+    ssl_s = encoder_seconds(task.raw, spec.recipe, device) if encoder else 0.0
     lap()
     artifacts(trainer, task.test.labels, None)
     cell_s = task_s + built_s + lap()
-    return Rates(train_s, epoch_s, eval_s, strong_s, cell_s, load_s, probe.rough)
+    return Rates(train_s, epoch_s, eval_s, ssl_s, cell_s, load_s, probe.rough)
 
 
 class _Enough(Exception):
@@ -261,15 +263,3 @@ def _forward_seconds(trainer: Trainer) -> float:
     timed(few)
     many = max(few, min(EVAL_BATCH, len(rows), round(0.2 / timed(few))))
     return statistics.median(timed(many) for _ in range(3 if many > few else 1))
-
-
-def _view_seconds(trainer: Trainer) -> float:
-    """Seconds per strong view; 0 where the data are no images."""
-    rows = trainer.rows[: trainer.setup.recipe.batch_size]
-    spent = 0.0
-    for _ in range(2):  # the first one warms up
-        begin = time.perf_counter()
-        with suppress(SkipCell):
-            float(strong_view(trainer.inputs, rows, trainer.stream("strong")).sum())
-            spent = time.perf_counter() - begin
-    return spent / len(rows)

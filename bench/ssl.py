@@ -3,6 +3,10 @@ shared by every noise, ratio and seed (SimCLR; Chen et al., ICML 2020)."""
 
 from __future__ import annotations
 
+import statistics
+import time
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,6 +39,7 @@ BATCH = 256
 TEMPERATURE = 0.2
 PROJECTION = 128
 LR = 2e-3
+_FEW = 16
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float = TEMPERATURE) -> Tensor:
@@ -50,7 +55,9 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float = TEMPERATURE) -> 
     """
     z = F.normalize(torch.cat([first, second]), dim=1)
     similarity = z @ z.T / temperature
-    similarity = similarity.masked_fill(torch.eye(len(z), dtype=torch.bool), -torch.inf)
+    similarity = similarity.masked_fill(
+        torch.eye(len(z), dtype=torch.bool, device=z.device), -torch.inf
+    )
     n = len(first)
     partner = torch.arange(2 * n, device=z.device).roll(n)
     return F.cross_entropy(similarity, partner)
@@ -71,49 +78,103 @@ def train_encoder(
         float32 [N, D] features of all rows in eval mode on the clean view, and the samples
         trained (each view counts).
     """
-    augment = raw.augment if recipe.augment == "dataset" else recipe.augment
-    raw = with_statistics(raw, recipe.normalise)
-    inputs = open_inputs(raw.train_x, raw, augment=augment, pad=recipe.pad, device=device)
-    model = build_model(recipe, raw.input_shape, raw.num_classes, streams.get("init"))
-    net = cast(Any, model.to(device))
-    training = raw.training_rows.to(device)
-    n = len(training)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(streams.get("projector").key & 0x7FFFFFFFFFFFFFFF)
-        width = net.features(inputs.clean(torch.arange(2, device=device))).shape[1]
-        projector = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, PROJECTION)
-        ).to(device)
-    optimizer = torch.optim.Adam([*model.parameters(), *projector.parameters()], lr=LR)
-    batch = min(BATCH, n)
-    steps = recipe.epochs * (n // batch)
-    model.train()
-    for step in range(steps):
-        epoch, place = divmod(step, n // batch)
-        start, stop = place * batch, (place + 1) * batch
-        if place == 0:
-            order = training[streams.get("order", epoch).permutation(n, device)]
-            stored = inputs.plain(order[: n // batch * batch])
-        rows, pixels = order[start:stop], stored.pixels(start, stop)
-        views = [
-            strong_view(inputs, rows, streams.get("view", epoch).child(side), pixels)
-            for side in "ab"
-        ]
-        first, second = projector(net.features(torch.cat(views))).float().split(batch)
-        for group in optimizer.param_groups:
-            group["lr"] = one_cycle(step / steps, LR, pct_start=0.1)
-        optimizer.zero_grad(set_to_none=True)
-        nt_xent(first, second).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    autocast = torch.autocast(device.type, enabled=False)
-    every = torch.arange(len(raw.train_x), device=device)
-    clean = inputs.plain(every).batch
-    features = forward_all(
-        model, len(every), clean, autocast, features=True, size=inputs.eval_batch
-    )[1]
-    assert features is not None
-    inputs.close()
-    return features.cpu(), 2 * steps * batch
+    trial = _Encoder(raw, recipe, streams, device, BATCH)
+    for _ in trial.steps():
+        pass
+    features = trial.embed()
+    trial.inputs.close()
+    return features, 2 * trial.count * trial.batch
+
+
+class _Encoder:
+    """One training, step by step; arguments as of ``train_encoder``."""
+
+    def __init__(
+        self, raw: RawData, recipe: Recipe, streams: Streams, device: torch.device, batch: int
+    ) -> None:
+        self.device, self.streams = device, streams
+        augment = raw.augment if recipe.augment == "dataset" else recipe.augment
+        raw = with_statistics(raw, recipe.normalise)
+        self.inputs = open_inputs(raw.train_x, raw, augment=augment, pad=recipe.pad, device=device)
+        model = build_model(recipe, raw.input_shape, raw.num_classes, streams.get("init"))
+        self.net = cast(Any, model.to(device))
+        self.total, self.training = len(raw.train_x), raw.training_rows.to(device)
+        self.batch = min(batch, len(self.training))
+        self.per_epoch = len(self.training) // self.batch
+        self.count = recipe.epochs * self.per_epoch
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(streams.get("projector").key & 0x7FFFFFFFFFFFFFFF)
+            two = torch.arange(2, device=device)
+            width = self.net.features(self.inputs.clean(two)).shape[1]
+            self.projector = nn.Sequential(
+                nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, PROJECTION)
+            ).to(device)
+        params = [*model.parameters(), *self.projector.parameters()]
+        self.optimizer = torch.optim.Adam(params, lr=LR)
+
+    def steps(self) -> Iterator[None]:
+        """Trains; gives way after every step."""
+        inputs, streams, batch = self.inputs, self.streams, self.batch
+        self.net.train()
+        for step in range(self.count):
+            epoch, place = divmod(step, self.per_epoch)
+            start, stop = place * batch, (place + 1) * batch
+            if place == 0:
+                order = streams.get("order", epoch).permutation(len(self.training), self.device)
+                order = self.training[order]
+                stored = inputs.plain(order[: self.per_epoch * batch])
+            rows, pixels = order[start:stop], stored.pixels(start, stop)
+            views = [
+                strong_view(inputs, rows, streams.get("view", epoch).child(side), pixels)
+                for side in "ab"
+            ]
+            projected = self.projector(self.net.features(torch.cat(views))).float()
+            first, second = projected.split(batch)
+            for group in self.optimizer.param_groups:
+                group["lr"] = one_cycle(step / self.count, LR, pct_start=0.1)
+            self.optimizer.zero_grad(set_to_none=True)
+            nt_xent(first, second).backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            yield
+
+    def embed(self) -> Tensor:
+        """float32 [N, D], features of all rows."""
+        autocast = torch.autocast(self.device.type, enabled=False)
+        every = torch.arange(self.total, device=self.device)
+        clean, size = self.inputs.plain(every).batch, self.inputs.eval_batch
+        features = forward_all(self.net, self.total, clean, autocast, features=True, size=size)[1]
+        assert features is not None
+        return features.cpu()
+
+
+def encoder_seconds(
+    raw: RawData, recipe: Recipe, device: torch.device, limit_s: float = 2.0
+) -> float:
+    """Seconds per view of training an encoder, from its first steps; 0 where there are no images.
+
+    Args:
+        raw: The data set, or one of its shape.
+        recipe: As of ``train_encoder``.
+        device: Where to train.
+        limit_s: Seconds that a step of the usual size may take; slower ones are judged by smaller
+            batches.
+    """
+    if raw.train_x.dtype != torch.uint8:
+        return 0.0
+    each = 0.0
+    for batch in (_FEW, BATCH):
+        if each * 2 * batch > limit_s:
+            break
+        trial = _Encoder(raw, recipe, Streams(0, "calibration", "self-supervised"), device, batch)
+        times = [time.perf_counter()]
+        for _ in trial.steps():
+            times.append(time.perf_counter())
+            if len(times) == 4:
+                break
+        trial.inputs.close()
+        taken = [b - a for a, b in pairwise(times)]
+        each = statistics.median(taken[1:] or taken) / (2 * trial.batch)  # the first warms up
+    return each
 
 
 def encoder_key(cell: _Cell) -> str:

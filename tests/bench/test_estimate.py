@@ -16,14 +16,17 @@ from prunebench.bench.estimate import makespan, summarise
 from prunebench.bench.executors.base import Job
 from prunebench.bench.grid import expand, read_grid
 from prunebench.bench.probe import Rates, measure
+from prunebench.bench.recipes import get_recipe
+from prunebench.bench.ssl import encoder_seconds
 from prunebench.bench.store import Store
+from prunebench.bench.tasks import load_raw
 from prunebench.datasets.outline import Outline
 from prunebench.errors import InputError
 from support.cells import small_cell
 from support.command import prunebench
 
 DIGITS = Outline(1347, 450, (1, 8, 8), 10)
-RATES = Rates(train_s=1e-3, epoch_s=0.0, eval_s=1e-4, strong_s=1e-4, cell_s=0.5, load_s=2.0)
+RATES = Rates(train_s=1e-3, epoch_s=0.0, eval_s=1e-4, ssl_s=1e-3, cell_s=0.5, load_s=2.0)
 
 
 def fixed(kinds, running, cells):
@@ -273,3 +276,12 @@ def test_the_command_prints_text_and_json(tmp_path):
     assert said["seconds"] > said["seconds of work"] > 0
     assert Counter(m["criterion"] for m in said["measured"]) == {"ce": 1}
     assert not out.exists()
+
+
+def test_a_view_of_the_encoder_is_timed_where_there_are_images():
+    recipe = get_recipe("digits").model_copy(update={"epochs": 2})
+    raw = load_raw("digits", {})
+    assert encoder_seconds(raw, recipe, torch.device("cpu")) > 0
+    assert encoder_seconds(raw, recipe, torch.device("cpu"), limit_s=0.0) > 0
+    vectors = replace(raw, train_x=torch.zeros(10, 4))
+    assert encoder_seconds(vectors, recipe, torch.device("cpu")) == 0
