@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from prunebench.bench.optim import LARS
 from prunebench.bench.perf import epochs, literal, official, timing
 from prunebench.bench.perf.harness import overhead, weightless
-from prunebench.bench.perf.page import markdown, shown
+from prunebench.bench.perf.page import figure_rows, markdown, shown
 from prunebench.bench.perf.result import Goal, figure
 from prunebench.bench.perf.settings import Settings, threads
 from prunebench.bench.perf.suite import BENCHMARKS, report, run
@@ -305,3 +306,13 @@ def test_a_folder_that_cannot_be_made_stops_before_anything_is_timed(tmp_path):
     said = prunebench("perf", "--only", "ies", "--out", tmp_path / "file" / "x")
     assert said.code == 2
     assert "--out" in said.err
+
+
+@pytest.mark.parametrize("name", ["suite", "halves"])
+def test_the_page_on_speed_shows_its_reports(name):
+    docs = Path(__file__).parents[2] / "docs"
+    stored = json.loads((docs / f"performance/{name}.json").read_text())
+    assert (docs / f"performance/{name}.md").read_text() == markdown(stored)
+    page = (docs / "performance.md").read_text()
+    rows = {tuple(map(str.strip, line.strip("|").split("|"))) for line in page.splitlines()}
+    assert {tuple(row) for row in figure_rows(stored)} <= rows
