@@ -136,10 +136,12 @@ def resized_crop(x: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
         ``torchvision.transforms.v2.functional.resized_crop`` on uint8 tensors, which it equals on
         CPUs.
     """
-    return (_each if x.device.type == "cpu" else _at_once)(x, boxes, height, width)
+    crops = crops_one_by_one if x.device.type == "cpu" else crops_at_once
+    return crops(x, boxes, height, width)
 
 
-def _each(x: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
+def crops_one_by_one(x: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
+    """``resized_crop`` in whole numbers, for CPUs."""
     made = x.new_empty(len(x), x.shape[1], height, width)
     places = torch.stack([boxes.top, boxes.left, boxes.height, boxes.width, boxes.flip.long()], 1)
     for image, target, (top, left, h, w, flip) in zip(x, made, places.tolist(), strict=True):
@@ -150,7 +152,9 @@ def _each(x: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
     return made
 
 
-def _at_once(x: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
+def crops_at_once(x: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
+    """``resized_crop`` for the whole batch in a few launches, for cards."""
+
     def place(size: int, first: Tensor, extent: Tensor, whole: int, flip: Tensor | None) -> Tensor:
         step = torch.arange(size, device=x.device, dtype=torch.float32) + 0.5
         steps = step if flip is None else torch.where(flip[:, None], size - step, step)

@@ -168,6 +168,8 @@ def encoder_seconds(
         trial = _Encoder(raw, recipe, Streams(0, "calibration", "self-supervised"), device, batch)
         times = [time.perf_counter()]
         for _ in trial.steps():
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
             times.append(time.perf_counter())
             if len(times) == 4:
                 break

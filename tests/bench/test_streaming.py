@@ -10,8 +10,8 @@ from torchvision.transforms import functional as TF
 from torchvision.transforms.v2 import functional as TF2
 
 from prunebench.bench.crops import (
-    _at_once,
     centre_crop,
+    crops_at_once,
     draw_crop_flip,
     draw_resized_crop,
     resized_crop,
@@ -151,7 +151,7 @@ def test_a_crop_beyond_the_image_is_refused(tree):
 def test_resized_crops_are_those_of_torchvision(channels):
     x = torch.randint(0, 256, (60, channels, 20, 26), dtype=torch.uint8)
     boxes = draw_resized_crop(Stream(2), torch.arange(60), 20, 26)
-    got, at_once = (crops(x, boxes, 14, 12) for crops in (resized_crop, _at_once))
+    got, at_once = (crops(x, boxes, 14, 12) for crops in (resized_crop, crops_at_once))
     assert got.dtype == torch.uint8
     for i in range(60):
         box = [int(part[i]) for part in (boxes.top, boxes.left, boxes.height, boxes.width)]

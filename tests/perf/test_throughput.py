@@ -10,11 +10,12 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+from mlflow import MlflowClient
 
 from prunebench.bench.cells import Cell
 from prunebench.bench.grid import expand, read_grid
 from prunebench.bench.store import Store
-from prunebench.bench.tracking.mirror import _client, default_uri
+from prunebench.bench.tracking.mirror import default_uri
 from prunebench.bench.tracking.sync import sync
 from prunebench.record import Record
 from support.command import command, process
@@ -142,7 +143,7 @@ def test_rate_of_the_mirror(tmp_path: Path) -> None:
     stored(store, expand(*read_grid(toml)))
     records = store.scan().records
     sync(store.root, records[:1])
-    client = _client(default_uri(tmp_path))
+    client = MlflowClient(default_uri(tmp_path))
     experiment = client.create_experiment("empty")
     ours, bare = [], []
     for part in range(3):
