@@ -13,7 +13,7 @@ from prunebench.bench.checks.run import CHECKS, describe, run_check
 from prunebench.bench.checks.subject import find
 from prunebench.errors import InputError
 from prunebench.methods.compose import list_methods
-from support import broken
+from support.broken import BROKEN, GOOD, cases, declared, good, inputs, results
 from support.command import prunebench
 
 torch.set_num_threads(1)
@@ -50,20 +50,17 @@ def test_built_in_methods_keep_their_contract_under_other_options(name, params):
     check_method(name, params).raise_for_failures()
 
 
-GOOD = [broken.GoodStatic, broken.GoodDynamic, broken.GoodRanking, broken.GoodBatch]
-
-
-@pytest.mark.parametrize("good", GOOD)
-def test_a_method_that_is_not_registered_passes(good):
-    report = check_method(good)
+@pytest.mark.parametrize("method", GOOD)
+def test_a_method_that_is_not_registered_passes(method):
+    report = check_method(method)
     report.raise_for_failures()
     assert report.ok
-    assert report.name == good.__name__
+    assert report.name == method.__name__
 
 
 @pytest.mark.parametrize(
     ("check", "method"),
-    [(check, method) for check, methods in broken.BROKEN.items() for method in methods],
+    [(check, method) for check, methods in BROKEN.items() for method in methods],
     ids=lambda v: v if isinstance(v, str) else v.__name__,
 )
 def test_a_breach_fails_its_own_check_alone_and_says_so_in_one_line(check, method):
@@ -78,7 +75,7 @@ def test_a_breach_fails_its_own_check_alone_and_says_so_in_one_line(check, metho
 
 
 def test_every_check_has_a_pruner_that_breaks_it_and_a_contract_in_words():
-    assert broken.BROKEN.keys() == CHECKS.keys()
+    assert BROKEN.keys() == CHECKS.keys()
     for check in CHECKS:
         assert describe(check).endswith(".")
 
@@ -86,18 +83,18 @@ def test_every_check_has_a_pruner_that_breaks_it_and_a_contract_in_words():
 @pytest.mark.parametrize(
     ("method", "check", "words"),
     [
-        (broken.OneTooFew, "exact-k", "k = 84: expected 84 samples, got 83"),
-        (broken.Duplicates, "valid-indices", "hold a sample twice"),
-        (broken.NumpyRandom, "global-random-state", "numpy.random"),
-        (broken.ReadsCleanLabels, "clean-labels", "reads Evidence.clean_labels"),
-        (broken.LooksForTest, "clean-labels", "reads TrainView.test"),
-        (broken.Undeclared, "declared-inputs", "was not declared in needs()"),
-        (broken.RelabelsInPlace, "inputs-untouched", "labels was written to"),
-        (broken.DropsNaN, "nan-scores", "40 of 40 samples whose score is NaN are left out"),
-        (broken.FirstAmongTies, "ties", "0 of class 3 are chosen"),
-        (broken.Starves, "budget", "budget unreachable"),
-        (broken.LateSnapshot, "needs", "a recipe of 2 has 1..2"),
-        (broken.StoresALambda, "state-round-trip", "state_dict()['rule'] is a function"),
+        (results.OneTooFew, "exact-k", "k = 84: expected 84 samples, got 83"),
+        (results.Duplicates, "valid-indices", "hold a sample twice"),
+        (results.NumpyRandom, "global-random-state", "numpy.random"),
+        (inputs.ReadsCleanLabels, "clean-labels", "reads Evidence.clean_labels"),
+        (inputs.LooksForTest, "clean-labels", "reads TrainView.test"),
+        (inputs.Undeclared, "declared-inputs", "was not declared in needs()"),
+        (inputs.RelabelsInPlace, "inputs-untouched", "labels was written to"),
+        (cases.DropsNaN, "nan-scores", "40 of 40 samples whose score is NaN are left out"),
+        (cases.FirstAmongTies, "ties", "0 of class 3 are chosen"),
+        (cases.Starves, "budget", "budget unreachable"),
+        (declared.LateSnapshot, "needs", "a recipe of 2 has 1..2"),
+        (cases.StoresALambda, "state-round-trip", "state_dict()['rule'] is a function"),
     ],
 )
 def test_a_failure_says_what_was_expected_and_what_came(method, check, words):
@@ -107,12 +104,12 @@ def test_a_failure_says_what_was_expected_and_what_came(method, check, words):
 
 
 def test_a_dynamic_method_that_reads_undeclared_signals_is_named():
-    details = {r.check: r.detail for r in check_method(broken.UndeclaredSignal).failures}
+    details = {r.check: r.detail for r in check_method(inputs.UndeclaredSignal).failures}
     assert details["declared-inputs"] == "reads what it does not declare: margin"
 
 
 def test_a_method_that_raises_fails_and_hides_nothing():
-    class Raises(broken.GoodStatic):
+    class Raises(good.GoodStatic):
         def keep(self, evidence, k, rng):
             raise ZeroDivisionError("oops")
 
@@ -124,21 +121,21 @@ def test_a_method_that_raises_fails_and_hides_nothing():
 
 def test_checks_leave_the_global_generators_alone():
     before = global_state()
-    check_method(broken.GoodDynamic)
-    for check in checks_for(broken.TorchRandom):
+    check_method(good.GoodDynamic)
+    for check in checks_for(results.TorchRandom):
         if check.check in ("deterministic", "ties", "budget", "zero-is-full"):
             check()
     assert global_state() == before
 
 
 def test_checks_for_pytest_pass_fail_and_skip():
-    good = {c.check: c for c in checks_for(broken.GoodStatic)}
-    assert list(good) == list(CHECKS)
-    assert str(good["ties"]) == "GoodStatic/ties"
-    good["ties"]()
+    whole = {c.check: c for c in checks_for(good.GoodStatic)}
+    assert list(whole) == list(CHECKS)
+    assert str(whole["ties"]) == "GoodStatic/ties"
+    whole["ties"]()
     with pytest.raises(unittest.SkipTest, match="no state"):
-        good["state-round-trip"]()
-    bad = {c.check: c for c in checks_for(broken.Forgetful)}
+        whole["state-round-trip"]()
+    bad = {c.check: c for c in checks_for(cases.Forgetful)}
     with pytest.raises(AssertionError, match="Forgetful/state-round-trip: an uninterrupted run"):
         bad["state-round-trip"]()
 

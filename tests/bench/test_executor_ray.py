@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from prunebench.bench.executors.base import Event, Job, Outcome
 from prunebench.bench.executors.queue import JobQueue
 from prunebench.bench.executors.ray import RayExecutor
 from prunebench.bench.grid import expand, read_grid
-from prunebench.bench.machine import alive
 from prunebench.bench.store import Store
 from prunebench.errors import InputError
 from support.command import prunebench
+from support.jobs import Heard, gone, jobs, pids
 from support.killing import agrees, needs_proc
 from support.rays import add_node, cluster
 
@@ -53,28 +53,6 @@ def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(HERE))
 
 
-class Heard(list[Event]):
-    """Every event, to be called with one."""
-
-    def __call__(self, event: Event) -> None:
-        self.append(event)
-
-    def kinds(self, key: str) -> list[str]:
-        return [event.kind for event in self if event.key == key and event.kind != "progress"]
-
-
-def jobs(*acts: Sequence[Any], log: Path | None = None, **fields: dict[int, Any]) -> list[Job]:
-    extra = {} if log is None else {"log": str(log)}
-    return [
-        Job(
-            f"j{number}",
-            {"do": list(act), "name": f"j{number}", **extra},
-            **{name: values[number] for name, values in fields.items() if number in values},
-        )
-        for number, act in enumerate(acts)
-    ]
-
-
 def executor(nodes: Any, **arguments: Any) -> RayExecutor:
     return RayExecutor("fakes:act", **{"slots": 2, "address": nodes.address, **arguments})
 
@@ -82,20 +60,6 @@ def executor(nodes: Any, **arguments: Any) -> RayExecutor:
 def run(nodes: Any, todo: list[Job], **arguments: Any) -> tuple[list[Outcome], Heard]:
     heard = Heard()
     return executor(nodes, **arguments).run(todo, heard), heard
-
-
-def pids(log: Path) -> list[int]:
-    lines = log.read_text().splitlines() if log.exists() else []
-    return [int(line.split()[1]) for line in lines if line.endswith("begin")]
-
-
-def gone(found: Sequence[int], seconds: float = 3.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while any(alive(pid) for pid in found):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def parent(pid: int) -> int:
@@ -131,7 +95,7 @@ def test_every_way_to_end_and_every_order(nodes: Any, tmp_path: Path) -> None:
         for first in waits:
             assert steps.index(("finished", first)) < steps.index(("started", key))
     assert {event.slot for event in heard} == {0, 1}
-    assert gone(pids(log))
+    assert gone(pids(log), 3.0)
 
 
 @pytest.mark.parametrize("where", ["local", "ray"])
@@ -184,7 +148,7 @@ def test_a_killed_actor_and_a_lost_node_give_their_cells_to_others(
     assert len(again) >= 2
     assert set(again) == {"its Ray actor or its node was lost"}
     assert sum(o.attempts for o in outcomes) == 6 + len(again)
-    assert gone(pids(log))
+    assert gone(pids(log), 3.0)
 
 
 def node_of(raylet: int) -> str:
@@ -209,7 +173,7 @@ def test_an_interrupt_ends_all_workers_and_raises(
             jobs(("nap", 60), ("stubborn",), ("nap", 0), log=log), on_event
         )
     assert len(pids(log)) == 2
-    assert gone(pids(log))
+    assert gone(pids(log), 3.0)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     assert "finished" not in [event.kind for event in heard]
 

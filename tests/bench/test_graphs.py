@@ -10,14 +10,12 @@ from torch.utils._pytree import tree_flatten
 from prunebench.bench import captures, checkpoint
 from prunebench.bench.capture import Rehearsal
 from prunebench.bench.captures import Captures, why_eager
-from prunebench.bench.keys import ParentStream, signed_keys
 from prunebench.bench.stopping import Stopped
 from prunebench.bench.trainer import Trainer
 from prunebench.bench.training import Epoch
 from prunebench.methods import divbs
 from prunebench.methods.base import Plan
-from prunebench.methods.divbs import gradient_gram, pick_on_device, select_diverse
-from prunebench.rng import Stream
+from prunebench.methods.divbs import gradient_gram, pick_on_device
 from support.runs import everything, make, same
 
 METHODS = ["full", "random-dynamic", "infobatch", "seta", "ies", "divbs", "infobatch+align"]
@@ -300,32 +298,3 @@ def test_a_lack_of_memory_while_recording_is_no_reason_to_launch(monkeypatch):
     monkeypatch.setattr(captures, "Rehearsal", lambda: Refusing(torch.OutOfMemoryError))
     with pytest.raises(torch.OutOfMemoryError):
         make("infobatch").fit()
-
-
-def test_keys_on_the_device_draw_the_same_numbers():
-    stream, ids = Stream(0xF123456789ABCDEF), torch.arange(1000)
-    keys = torch.tensor(signed_keys(stream, ("a", "b")))
-    parent = ParentStream(keys, ("a", "b"))
-    for name in ("a", "b"):
-        assert torch.equal(parent.child(name).bits(ids), stream.child(name).bits(ids))
-        drawn = parent.child(name).uniform((3, 5))
-        assert torch.equal(drawn, stream.child(name).uniform((3, 5)))
-        assert torch.equal(parent.child(name).permutation(50), stream.child(name).permutation(50))
-    child = parent.child("a")
-    for wrong in (lambda: parent.child("c"), lambda: parent.bits(ids), lambda: child.numpy,
-                  lambda: child.child("b")):  # fmt: skip
-        with pytest.raises(TypeError):
-            wrong()
-
-
-@pytest.mark.parametrize("rule", ["argmax", "multinomial"])
-@pytest.mark.parametrize(("width", "classes"), [(64, 10), (5, 2)])
-def test_diverse_choices_on_the_device_are_those_of_the_host(rule, width, classes):
-    for seed in range(5):
-        g = torch.Generator().manual_seed(seed)
-        features, logits = (torch.randn(64, n, generator=g) for n in (width, classes))
-        labels = torch.randint(0, classes, (64,), generator=g)
-        there = pick_on_device(gradient_gram(features, logits, labels), 40, rule, Stream(seed))
-        here = select_diverse(features, logits, labels, 40, rule, Stream(seed))
-        assert torch.equal(there, here)
-        assert len(there.unique()) == 40

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.executors.base import Event, Job, WorkerContext
+from prunebench.bench.executors.base import Event, WorkerContext
 from prunebench.bench.executors.local import LocalExecutor
 from prunebench.bench.executors.memory import (
     MemoryGuard,
@@ -23,6 +23,7 @@ from prunebench.bench.executors.memory import (
 )
 from prunebench.bench.store import Store
 from support.cells import small_cell
+from support.jobs import Heard, jobs
 
 MIB = 1 << 20
 HERE = Path(__file__).parent
@@ -31,31 +32,6 @@ HERE = Path(__file__).parent
 @pytest.fixture(autouse=True)
 def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(HERE))
-
-
-class Heard(list[Event]):
-    """Every event, to be called with one."""
-
-    def __call__(self, event: Event) -> None:
-        self.append(event)
-
-    def most_at_once(self) -> int:
-        running, most = set[str](), 0
-        for event in self:
-            if event.kind == "started":
-                running.add(event.key)
-            elif event.kind in ("finished", "requeued"):
-                running.discard(event.key)
-            most = max(most, len(running))
-        return most
-
-
-def jobs(*acts: tuple[Any, ...], log: Path | None = None) -> list[Job]:
-    extra = {} if log is None else {"log": str(log)}
-    return [
-        Job(f"j{number}", {"do": list(act), "name": f"j{number}", **extra})
-        for number, act in enumerate(acts)
-    ]
 
 
 def proc(folder: Path, available: int, kills: int = 0, total: int = 8192 * MIB) -> Path:

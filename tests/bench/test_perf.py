@@ -1,29 +1,23 @@
 """The benchmark suite at sizes that only show that it runs; its statistics, forms and refusals."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from prunebench.bench.optim import LARS
-from prunebench.bench.perf import epochs, literal, official, timing
+from prunebench.bench.perf import epochs, timing
 from prunebench.bench.perf.harness import overhead, weightless
 from prunebench.bench.perf.page import figure_rows, markdown, shown
 from prunebench.bench.perf.result import Goal, figure
-from prunebench.bench.perf.settings import Settings, threads
+from prunebench.bench.perf.settings import threads
 from prunebench.bench.perf.suite import BENCHMARKS, report, run
 from prunebench.bench.perf.timing import Taken, Times, in_turn, paired
-from prunebench.errors import InputError
-from prunebench.methods.base import Progress, TrainView
-from prunebench.methods.ies import mastered
-from prunebench.methods.seta import SeTa
 from support.command import prunebench
+from support.suite import TINY
 
 CPU = torch.device("cpu")
-TINY = Settings(repeats=1, n=300, batch=32, width=2, wide=4, side=8, steps=2, epochs=1)
 
 
 @pytest.fixture(autouse=True)
@@ -118,153 +112,6 @@ def test_the_harness_benchmark_trains_what_the_pruner_planned():
     assert sum(p.numel() for p in weighed.model.parameters()) == 40
     images = overhead(TINY).value("images of an epoch")
     assert TINY.n // 2 < images < TINY.n  # a half of those below the mean is left out
-
-
-# The literal forms are the other side of every claim: they must do the same.
-
-
-def test_literal_seta_keeps_what_ours_keeps():
-    scores = torch.randn(700, generator=torch.Generator().manual_seed(1)).exp()
-    drawn = torch.arange(700)[torch.arange(700) % 10 != 3]
-
-    class Drawn:
-        def sample(self, n, k, device):
-            assert (n, k) == (700, len(drawn))
-            return drawn
-
-    pruner = SeTa()
-    pruner.begin(TrainView(700, 10, torch.zeros(700), 200, 0.5, CPU))
-    pruner.calls = 1
-    plan = pruner.prune(scores, Progress(0.1, 20, 0, 1, 180, 200), Drawn())
-    assert sorted(literal.seta_plan(scores, 5, drawn)) == sorted(plan.indices.tolist())
-
-
-def test_literal_ies_finds_the_same_samples():
-    losses = torch.rand(6, 300, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = literal.ies_mastered(dict(enumerate(losses.T.tolist())), 0.5)
-    assert found == mastered(losses, 0.5).nonzero().squeeze(1).tolist()
-    assert 0 < len(found) < 300
-
-
-def test_literal_divbs_chooses_within_the_span():
-    g = torch.Generator().manual_seed(0)
-    f, z = torch.randn(16, 8, generator=g), torch.randn(16, 3, generator=g)
-    picks = literal.divbs_picks(f, z, torch.randint(3, (16,), generator=g), 5)
-    assert len(set(picks)) == 5
-
-
-def test_literal_lars_moves_as_ours_does():
-    g = torch.Generator().manual_seed(0)
-    values = [torch.randn(shape, generator=g) for shape in ((4, 3), (4,), (2, 2, 3))]
-    one, two = ([torch.nn.Parameter(v.clone()) for v in values] for _ in range(2))
-    ours, theirs = LARS(one, 0.5, 0.9, 5e-4), literal.LiteralLARS(two, 0.5)
-    for _ in range(3):
-        for p, q in zip(one, two, strict=True):
-            p.grad = torch.randn(p.shape, generator=g)
-            q.grad = p.grad.clone()
-        ours.step()
-        theirs.step()
-    for p, q in zip(one, two, strict=True):
-        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
-    assert not torch.equal(one[0], values[0])
-
-
-# A clone with the public surface of the official package, sampler fault included.
-CLONE = """
-import torch
-from torch.utils.data import Dataset
-from torch.utils.data.dataloader import _BaseDataLoaderIter
-
-class InfoBatch(Dataset):
-    def __init__(self, dataset, num_epochs, prune_ratio=0.5, delta=0.875):
-        self.dataset, self.epochs, self.r = dataset, num_epochs, prune_ratio
-        self.weights, self.pruned, self.updates = torch.ones(len(dataset)), 0, 0
-    def __getitem__(self, i):
-        return i, self.dataset[i]
-    def __len__(self):
-        return len(self.dataset)
-    def prune(self):
-        self.pruned += 1
-        return list(range(len(self.dataset)))
-    def update(self, values):
-        self.updates += 1
-        return (values * self.weights[self.active]).mean()
-    @property
-    def sampler(self):
-        return IBSampler(self)
-
-class IBSampler:
-    def __init__(self, dataset):
-        self.dataset = dataset
-        self.reset()
-    def reset(self):
-        self.sample_indices = self.dataset.prune()
-        self.iter_obj = iter(self.sample_indices)
-    def __iter__(self):
-        self.reset()
-        return self
-    def __next__(self):
-        return next(self.iter_obj)
-    def __len__(self):
-        return len(self.sample_indices)
-
-_plain = _BaseDataLoaderIter.__next__
-def _hooked(self):
-    data = _plain(self)
-    if isinstance(self._dataset, InfoBatch):
-        self._dataset.active, data = data
-    return data
-_BaseDataLoaderIter.__next__ = _hooked
-"""
-
-
-@pytest.fixture
-def clone(tmp_path):
-    from torch.utils.data.dataloader import _BaseDataLoaderIter
-
-    before = _BaseDataLoaderIter.__next__
-    folder = tmp_path / "clone"
-    (folder / "infobatch").mkdir(parents=True)
-    (folder / "infobatch" / "__init__.py").write_text(CLONE)
-    yield folder
-    _BaseDataLoaderIter.__next__ = before
-    sys.modules.pop("infobatch", None)
-
-
-def test_a_clone_takes_part_in_the_epoch_benchmark_with_the_shim_disclosed(clone):
-    settings = Settings(**{**vars(TINY), "official": clone})
-    for result in run("epoch", settings):
-        assert "official InfoBatch" in [row.name for row in result.rows]
-        assert result.value("official InfoBatch / ours") > 0
-        assert any(official.SHIM in note for note in result.notes)
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 10))
-    loop = official.OfficialLoop(clone, TINY.raw, model, CPU, 32, 64)
-    assert loop.epoch() == 64  # without the shim an epoch never ends
-    assert loop.data.updates == 2
-    assert loop.epoch() == 64
-
-
-@pytest.mark.parametrize(("files", "line"), [
-    ({}, "no package infobatch there"),
-    ({"infobatch/__init__.py": "import no_such_package_at_all"}, "does not import: ModuleNotFound"),
-    ({"infobatch/__init__.py": "class InfoBatch: pass"}, "has no update and no sampler"),
-])  # fmt: skip
-def test_what_is_no_clone_is_refused_in_one_line(files, line, tmp_path):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    said = prunebench("perf", "--only", "epoch", "--official", tmp_path)
-    sys.modules.pop("infobatch", None)
-    assert said.code == 2
-    assert line in said.err
-    assert len(said.err.splitlines()) == 1
-    assert str(tmp_path) not in sys.path
-
-
-def test_another_package_of_that_name_is_not_taken_for_the_clone(clone, monkeypatch):
-    monkeypatch.setitem(sys.modules, "infobatch", torch)
-    with pytest.raises(InputError, match="another package of that name"):
-        official.load(clone)
 
 
 def test_command_prints_a_table_and_writes_both_files(tmp_path):

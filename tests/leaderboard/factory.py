@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from prunebench.leaderboard.tables import Board, Table
 from prunebench.record import Record, content_key
 
 RECIPE = {"name": "digits-mlp", "version": "1", "model": "mlp", "epochs": 10, "batch_size": 64}
@@ -95,3 +96,9 @@ def grid(
                     correct = int(rng.integers(330, 430))
                     records.append(record(method, noise, seed, ratio, correct / 450))
     return records
+
+
+def only(board: Board) -> Table:
+    """The one table of a board."""
+    (table,) = board.tables
+    return table

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.machine import alive
 from prunebench.bench.store import Store
 from support.command import command, prunebench
+from support.jobs import gone
 from support.killing import GRID, agrees, needs_proc
 from support.rays import listening, ray_processes
 
@@ -44,11 +44,6 @@ def until(look: Callable[[], bool], what: str, seconds: float = 240.0) -> None:
         time.sleep(0.05)
 
 
-def gone(pids: list[int]) -> bool:
-    """Whether processes have ended."""
-    return not any(alive(pid) for pid in pids)
-
-
 def test_a_cluster_of_its_own_is_private_and_leaves_nothing(tmp_path: Path) -> None:
     toml = tmp_path / "tiny.toml"
     toml.write_text(GRID.format(epochs=3, last=0))
@@ -66,7 +61,7 @@ def test_a_cluster_of_its_own_is_private_and_leaves_nothing(tmp_path: Path) -> N
     assert sum("ray::Host" in words for words in seen.values()) == 2
     assert hosts
     assert hosts <= LOOPBACK
-    until(lambda: gone(list(seen)), "Ray outlives its driver", 60.0)
+    until(lambda: gone(seen), "Ray outlives its driver", 60.0)
     assert not list(Path("/tmp").glob(f"pbray-*{mark}*"))
     assert prunebench("grid", toml, "--no-mlflow", "-q", "--out", tmp_path / "local").code == 0
     agrees(tmp_path / "ray", tmp_path / "local")

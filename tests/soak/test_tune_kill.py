@@ -13,7 +13,8 @@ import pytest
 
 from prunebench.bench.store import Store
 from support.command import command, prunebench
-from support.killing import children, gone, needs_proc
+from support.jobs import gone
+from support.killing import children, needs_proc
 
 TRIALS = 40
 WORDS = (
@@ -42,7 +43,7 @@ def test_forty_trials_in_two_workers_survive_three_kills(tmp_path: Path) -> None
         finally:
             driver.send_signal(signal.SIGKILL)
             driver.wait()
-        gone(workers)
+        assert gone(workers, 5.0), "workers outlive their driver"
         found = {record.key: record.digest for record in store.scan().records}
         assert kept.items() <= found.items()
         kept = found

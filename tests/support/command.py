@@ -86,3 +86,14 @@ def files(root: Path) -> Mapping[str, bytes]:
         for path in sorted(root.rglob("*"))
         if path.is_file()
     }
+
+
+def refused(said: Said, *parts: str) -> None:
+    """Holds that bad input got one line on standard error that names ``parts``, and code 2."""
+    assert said.code == 2, said
+    assert said.out == ""
+    assert said.err.endswith("\n")
+    assert said.err.count("\n") == 1, said.err
+    assert "Traceback" not in said.err
+    for part in parts:
+        assert part in said.err, said.err

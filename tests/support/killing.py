@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from prunebench.bench.claims import Claims
-from prunebench.bench.machine import alive
 from prunebench.bench.store import Store
 from prunebench.record import FINAL
 from support.command import command, figures
+from support.jobs import gone
 
 #: 24 cells, 8 of them static on evidence that 4 full-data runs share.
 GRID = """
@@ -88,7 +88,7 @@ class Shots:
                 else:
                     driver.kill()
                     driver.wait()
-                    gone(workers)
+                    assert gone(workers, 5.0), "workers outlive their driver"
                 self.look()
         finally:
             driver.kill()
@@ -129,14 +129,6 @@ def children(pid: int) -> set[int]:
     """Child processes, from /proc."""
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     return {int(child) for task in tasks for child in task.read_text().split()}
-
-
-def gone(pids: set[int]) -> None:
-    """Waits until processes have ended."""
-    end = time.monotonic() + 5.0
-    while any(alive(pid) for pid in pids):
-        assert time.monotonic() < end, "workers outlive their driver"
-        time.sleep(0.01)
 
 
 def agrees(root: Path, undisturbed: Path) -> None:

@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from prunebench.bench import distributed
 from prunebench.bench.distributed import World
 
@@ -38,6 +40,8 @@ def together(function: Callable[[World], Any], size: int = 2, timeout_s: float =
     queue: Any = context.Queue()
 
     def body(rank: int) -> None:
+        # A fork leaves torch's pool unusable until the first call; two at once would race for it.
+        torch.set_num_threads(torch.get_num_threads())
         os.environ.update(
             RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size),
             LOCAL_WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),

@@ -10,6 +10,9 @@ from prunebench.bench.perf.page import figure_rows, where
 from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.suite import report
 
+#: Sizes that only show that a benchmark runs.
+TINY = Settings(repeats=1, n=300, batch=32, width=2, wide=4, side=8, steps=2, epochs=1)
+
 
 def goals(name: str, **settings: Any) -> dict[str, bool]:
     """Runs one benchmark and prints its figures.

@@ -25,7 +25,8 @@ import click
 from prunebench.bench.grid import expand, read_grid
 from prunebench.bench.store import Store
 from support.command import figures, prunebench
-from support.killing import Shots, agrees, children, gone
+from support.jobs import gone
+from support.killing import Shots, agrees, children
 from support.mirrored import mirrored
 from support.processes import free_port
 
@@ -99,7 +100,7 @@ class Soak:
         if driver.poll() is None:
             workers = children(driver.pid)
             driver.kill()
-            gone(workers)
+            assert gone(workers, 5.0), "workers outlive their driver"
             self.done["drivers killed"] += 1
         driver.wait()
         self.shots.look()

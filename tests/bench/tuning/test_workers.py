@@ -10,11 +10,7 @@ import pytest
 from prunebench.bench.executors.base import Job
 from prunebench.bench.executors.local import LocalExecutor
 from prunebench.bench.machine import alive
-
-
-def pids(log: Path) -> list[int]:
-    """Process of each job, in order of their beginnings."""
-    return [int(line.split()[1]) for line in log.read_text().splitlines() if "begin" in line]
+from support.jobs import gone, pids
 
 
 def nap(name: str, log: Path) -> list[Job]:
@@ -39,7 +35,7 @@ def test_kept_workers_serve_the_next_run_and_end_when_closed(
         assert pids(log)[-1] != first
     finally:
         executor.close()
-    assert not any(alive(pid) for pid in pids(log))
+    assert gone(pids(log))
 
 
 def test_an_interrupted_run_keeps_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,5 +50,5 @@ def test_an_interrupted_run_keeps_nobody(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(KeyboardInterrupt):
         executor.run([Job("a", {"do": ["nap", 5], "name": "a", "log": str(log)})], refuse)
     if log.exists():
-        assert not any(alive(pid) for pid in pids(log))
+        assert gone(pids(log))
     assert executor.run([], lambda event: None) == []
