@@ -155,7 +155,7 @@ def test_a_folder_that_cannot_be_made_stops_before_anything_is_timed(tmp_path):
     assert "--out" in said.err
 
 
-@pytest.mark.parametrize("name", ["suite", "halves"])
+@pytest.mark.parametrize("name", ["suite", "halves", "memory"])
 def test_the_page_on_speed_shows_its_reports(name):
     docs = Path(__file__).parents[2] / "docs"
     stored = json.loads((docs / f"performance/{name}.json").read_text())
