@@ -26,7 +26,7 @@ check: env
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not soak and not perf'
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not soak and not perf'
 
 soak: env
 	$(BIN)/pytest -m soak

@@ -117,6 +117,7 @@ def test_a_worker_stays_with_its_data(nodes: Any, where: str, tmp_path: Path) ->
     assert JobQueue(todo).take(0, 0.0) == todo[0]
 
 
+@pytest.mark.soak
 def test_a_killed_actor_and_a_lost_node_give_their_cells_to_others(
     nodes: Any, tmp_path: Path
 ) -> None:
@@ -211,6 +212,7 @@ def test_a_plug_in_travels_with_its_content(nodes: Any, tmp_path: Path) -> None:
     assert outcomes[0].reason == "changed"
 
 
+@pytest.mark.soak
 def test_a_node_without_the_folder_sends_everything_to_one_writer(
     nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

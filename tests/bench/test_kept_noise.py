@@ -62,6 +62,7 @@ def test_digits(tmp_path):
            for seed in range(5)])  # fmt: skip
 
 
+@pytest.mark.soak
 @pytest.mark.skipif("PRUNEBENCH_DATA" not in os.environ, reason="PRUNEBENCH_DATA is not set")
 def test_mnist(tmp_path):
     source = Path(os.environ["PRUNEBENCH_DATA"]) / "mnist"
