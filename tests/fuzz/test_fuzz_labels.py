@@ -1,10 +1,9 @@
-"""Label files and weights of strangers: idx, CIFAR pickles, CIFAR-N, lists, scores, caches."""
+"""Data files of strangers: idx, lists, posts, scores, caches."""
 
 from __future__ import annotations
 
 import gzip
 import io
-import pickle
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,21 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save as save_tensors
 
-from prunebench.bench.weights import fit_weights, read_weights
 from prunebench.datasets import idx
 from prunebench.datasets.cache import read_arrays as read_cached
-from prunebench.datasets.human import _read_published, read_labels
 from prunebench.datasets.idx import Mnist, read_idx
 from prunebench.datasets.listfiles import read_keys, read_pairs
 from prunebench.datasets.news_files import read_posts
-from prunebench.datasets.safe_pickle import read_arrays
 from prunebench.methods.scores import read_scores
-from prunebench.record import file_digest
 from prunebench.untrusted import MOST_UNPACKED, gunzip
 from support.fuzzing import HOSTILE, answer, bounded, damaged, fuzz
 
@@ -98,110 +91,6 @@ def test_a_gzip_bomb(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found, line = answer(lambda: read_idx(path))
     assert found is None
     assert "unpacks to more than" in line
-
-
-_BATCH = {
-    b"data": RNG.integers(0, 256, (4, 12)).astype(np.uint8),
-    b"labels": [1, 2, 3, 4],
-    b"batch_label": b"training batch",
-    b"f": np.arange(3, dtype=np.float32),
-}
-_PICKLES = [pickle.dumps(_BATCH, protocol) for protocol in range(5)]
-
-
-@fuzz(250)
-@given(data=st.data())
-def test_pickles_of_arrays(place: Path, data: st.DataObject) -> None:
-    good = data.draw(st.sampled_from(_PICKLES))
-    path = place / "batch"
-    path.write_bytes(data.draw(damaged(good)))
-    found, _ = answer(lambda: read_arrays(path))
-    todo = [found]
-    while todo:  # nothing but plain values comes out, whatever went in
-        value = todo.pop()
-        assert value is None or type(value) in (dict, list, tuple, str, bytes, int, float, bool,
-                                                np.ndarray), type(value)  # fmt: skip
-        if isinstance(value, dict):
-            todo += [*value, *value.values()]
-        elif isinstance(value, list | tuple):
-            todo += value
-        elif isinstance(value, np.ndarray):
-            assert value.dtype.kind in "biuf"
-            value.sum()
-
-
-def test_right_pickles_are_read(place: Path) -> None:
-    for content in _PICKLES:
-        (place / "batch").write_bytes(content)
-        found = read_arrays(place / "batch")
-        for name in (b"data", b"f"):
-            key = name if name in found else name.decode()
-            assert np.array_equal(found[key], _BATCH[name])
-            assert found[key].dtype == _BATCH[name].dtype
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"\x80\x02]r\xff\xff\xff\x7f.",  # room for 2**31 remembered values
-        b"\x80\x02cnumpy\ndtype\nX\x01\x00\x00\x00O\x85R.",
-        b"\x80\x02cnumpy\nndarray\nJ\xff\xff\xff\x7f\x85R.",
-        b"\x80\x02cos\nsystem\nX\x01\x00\x00\x00a\x85R.",
-        b"\x80\x02" + b"]" * 5000 + b"a" * 4999 + b".",
-        b"\x80\x02" + b"(" * 100_000,
-        b"",
-        b".",
-        b"\x80\x05.",
-        pickle.dumps(np.array([object], dtype=object)),
-        pickle.dumps(np.dtype("O")),
-        pickle.dumps({1, 2}),
-        pickle.dumps(1 + 2j),
-        pickle.dumps(np.arange(3).astype("M8[s]")),
-    ],
-)
-def test_tricks_with_pickles(place: Path, content: bytes) -> None:
-    (place / "trick").write_bytes(content)
-    assert answer(lambda: read_arrays(place / "trick"))[0] is None
-
-
-def _pt(content: Any) -> bytes:
-    out = io.BytesIO()
-    torch.save(content, out)
-    return out.getvalue()
-
-
-_HUMAN = _pt({"clean_label": np.arange(8), "worse_label": np.arange(8)[::-1].copy()})
-
-
-@fuzz(80)
-@given(data=st.data())
-def test_human_label_files(place: Path, data: st.DataObject) -> None:
-    path = place / "CIFAR-10_human.pt"
-    path.write_bytes(data.draw(damaged(_HUMAN)))
-    found, line = answer(lambda: read_labels("cifar10n", path))
-    assert found is None
-    assert "published file" in line
-    answer(lambda: _read_published(path))
-
-
-_MODEL = torch.nn.Linear(3, 2)
-_STATE = {name: value.detach().clone() for name, value in _MODEL.state_dict().items()}
-_WEIGHTS = [_pt(_STATE), _pt({"state_dict": _STATE}), save_tensors(_STATE)]
-
-
-@fuzz(200)
-@given(data=st.data())
-def test_weight_files(place: Path, data: st.DataObject) -> None:
-    good = data.draw(st.sampled_from(_WEIGHTS))
-    path = place / "w"
-    path.write_bytes(data.draw(damaged(good, range(min(120, len(good))))))
-    found, _ = answer(lambda: read_weights(str(path), file_digest(path)))
-    if found is None:
-        return
-    assert all(isinstance(value, torch.Tensor) for value in found.values())
-    model = torch.nn.Linear(3, 2)
-    answer(lambda: fit_weights(model, found, str(path)))
-    assert all(bool(value.isfinite().all()) for value in model.state_dict().values())
 
 
 _LIST = b"a/1.jpg 0\nb/2.jpg 1\nc d/3.jpg 2\n\n  e.jpg   3\n"

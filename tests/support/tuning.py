@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from prunebench.bench.cells import Cell
+from prunebench.bench.driver import Running
 from prunebench.bench.store import Store
 from prunebench.bench.tuning.design import Design, make_design
+from prunebench.bench.tuning.storage import open_study
+from prunebench.bench.tuning.study import tune
+from prunebench.bench.tuning.trials import settled
 from prunebench.record import Record
 
 RECIPE = {"epochs": 2, "batch_size": 256}
@@ -65,3 +70,19 @@ class Fake:
             metrics={"validation_accuracy": value} if status == "done" else {},
             ledger={"trained": trained, "num_samples": 500, "full_epochs": spec.recipe.epochs},
         ).sealed()
+
+
+def go(design: Design, root: Path, fake: Any = None, name: str = "s") -> tuple[Any, Any]:
+    """Runs a study with made-up records; returns what ``tune`` does."""
+    return tune(design, Store(root), Running(mlflow=False), name, run=fake or Fake())
+
+
+def study_at(root: Path, name: str = "s") -> Any:
+    """The study that lies in a folder."""
+    return open_study(root / "tuning", name, None, ["maximize"])
+
+
+def params_of(root: Path, name: str = "s") -> list[dict[str, Any]]:
+    """The points of its settled trials, in order."""
+    with study_at(root, name) as study:
+        return [trial.params for _, trial in sorted(settled(study).items())]

@@ -1,6 +1,5 @@
-"""20 newsgroups: layouts, classes, vectors, the pooling, damage, and a cell to the end."""
+"""20 newsgroups: layouts, classes, vectors, the pooling, and a cell to the end."""
 
-import gzip
 import json
 import os
 from pathlib import Path
@@ -28,53 +27,7 @@ from prunebench.datasets.news_text import (
     words_of,
 )
 from prunebench.errors import InputError
-
-PER_GROUP = {"train": 4, "test": 2}
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-def posts() -> list[dict[str, str]]:
-    """Posts whose words tell the group; numbers do not sort as texts do."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for split, count in PER_GROUP.items():
-        for g, group in enumerate(GROUPS):
-            own = ["".join(chr(97 + k) for k in (g, i, g)) for i in range(6)]
-            for i in range(count):
-                words = (
-                    [group.partition(".")[0]] * 60
-                    + [own[k] for k in rng.integers(0, 6, 9)]
-                    + ["the", split]
-                )
-                number = str(9 + i) + ("0" if split == "test" else "")
-                text = f"Subject: {' '.join(words)}\nX-{i}"
-                rows.append({"split": split, "group": group, "id": number, "text": text})
-    return rows
-
-
-def write_jsonl(path: Path, rows: list[dict[str, str]]) -> Path:
-    path.write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in rows).encode()))
-    return path
-
-
-@pytest.fixture
-def jsonl(tmp_path: Path) -> Path:
-    return write_jsonl(tmp_path / JSONL[0], posts())
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> Path:
-    root = tmp_path / "tree"
-    for row in posts():
-        folder = root / FOLDERS[row["split"]] / row["group"]
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / row["id"]).write_text(row["text"], encoding="latin-1")
-    return root
+from support.newsgroups import posts, write_jsonl
 
 
 def test_pooling_is_that_of_torch() -> None:
@@ -201,76 +154,6 @@ def test_vectors_from_a_file(jsonl: Path, tmp_path: Path) -> None:
     raw = News(path=str(jsonl), embedding=str(file)).load()
     assert raw.train_x.shape == (80, 4800)
     assert raw.train_x.any()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("the 1 2 3\naba 1 2\n", "line 2: 2 numbers"),
-        ("the 1 x 3\n", "line 1: could not convert"),
-        ("the 1 nan 3\n", "line 1: numbers that are not finite"),
-        ("zzzzz 1 2 3\n", "holds no word"),
-        ("", "holds no word"),
-        ("the\n", "line 1: 0 numbers"),
-    ],
-)
-def test_damaged_vectors(jsonl: Path, tmp_path: Path, content: str, message: str) -> None:
-    file = tmp_path / "glove.txt"
-    file.write_text(content)
-    refused(News(path=str(jsonl), embedding=str(file)), message, str(file))
-
-
-def refused(source: News, *parts: str, check: bool = False) -> None:
-    read = source.check if check else source.load
-    with pytest.raises(InputError) as caught:
-        read()
-    text = str(caught.value)
-    assert "\n" not in text
-    for part in parts:
-        assert part in text, text
-
-
-def test_an_unknown_embedding_is_no_file(jsonl: Path) -> None:
-    for embedding in ("glov", ""):
-        refused(News(path=str(jsonl), embedding=embedding), "news.embedding", "lsa, random")
-
-
-DAMAGE = {
-    "not JSON": (lambda lines: [*lines[:4], lines[4][:-9]], "line 5: not JSON"),
-    "no object": (lambda lines: [*lines, "[1]"], "line 121: not a post"),
-    "field": (lambda lines: [lines[0].replace('"id"', '"no"'), *lines[1:]], "line 1: not a post"),
-    "split": (lambda lines: [lines[0].replace('"train"', '"val"', 1), *lines[1:]], "split 'val'"),
-    "group": (
-        lambda lines: [lines[0].replace("alt.ath", "alt.eth"), *lines[1:]],
-        "line 1: group 'alt.etheism'",
-    ),
-    "twice": (lambda lines: [*lines, lines[3]], "post 12 of alt.atheism is there 2 times"),
-    "no test": (lambda lines: lines[:80], "no test posts"),
-    "class": (lambda lines: lines[4:], "no training post of class alt"),
-    "nothing": (lambda lines: [], "no train posts"),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_damaged_lines(tmp_path: Path, damage: str) -> None:
-    change, message = DAMAGE[damage]
-    lines = change([json.dumps(row) for row in posts()])
-    path = tmp_path / JSONL[1]
-    path.write_text("".join(f"{line}\n" for line in lines))
-    refused(News(path=str(tmp_path)), message, str(path), check=True)
-
-
-def test_damaged_files(jsonl: Path, folders: Path, tmp_path: Path) -> None:
-    jsonl.write_bytes(jsonl.read_bytes()[:-400])
-    refused(News(path=str(jsonl)), "damaged", str(jsonl), check=True)
-    jsonl.write_bytes(b"no gzip")
-    refused(News(path=str(jsonl)), "damaged", str(jsonl), check=True)
-    (folders / FOLDERS["train"] / "alt.music").mkdir()
-    refused(News(path=str(folders)), "group 'alt.music'", check=True)
-    (folders / FOLDERS["train"] / "alt.music").rmdir()
-    (folders / FOLDERS["test"]).rename(folders / "gone")
-    refused(News(path=str(folders)), FOLDERS["test"])
-    refused(News(path=str(tmp_path / "nowhere")), JSONL[0], "data prepare news")
 
 
 def test_prepare_writes_what_scikit_learn_fetched(
