@@ -26,6 +26,11 @@ def seconds(value: float) -> str:
     return f"{value:.3g} s" if value >= 1 else f"{value * 1e3:.3g} ms"
 
 
+def title(result: Mapping[str, Any]) -> str:
+    """Name of the benchmark, and what tells the result from another of it."""
+    return ", ".join(part for part in (result["name"], result["variant"]) if part)
+
+
 def figure_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
     """Benchmark, figure, value, spread over pairs, goal."""
     rows = []
@@ -38,7 +43,7 @@ def figure_rows(report: Mapping[str, Any]) -> list[tuple[str, str, str, str, str
                 sign = ">=" if f["goal"]["least"] else "<="
                 word = "met" if f["met"] else "missed"
                 goal = f"{sign} {shown(f['goal']['bound'], f['unit'])}: {word}"
-            rows.append((result["name"], f["what"], shown(f["value"], f["unit"]), spread, goal))
+            rows.append((title(result), f["what"], shown(f["value"], f["unit"]), spread, goal))
     return rows
 
 
@@ -67,7 +72,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     for result in report["results"]:
         clock = f"; {result['clock']} time" if result["rows"] else ""
-        lines += ["", f"## {result['name']}", "", f"{result['what']}{clock}."]
+        lines += ["", f"## {title(result)}", "", f"{result['what']}{clock}."]
         rows = [
             (r["name"], seconds(r["median"]), f"{seconds(r['low'])} to {seconds(r['high'])}",
              seconds(r["wall"]), seconds(r["cpu"]))

@@ -78,6 +78,7 @@ class Result:
         figures: Made of their times.
         clock: Which clock was read.
         notes: What a reader must know.
+        variant: What tells it from another result of the same benchmark.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Result:
     figures: tuple[Figure, ...]
     clock: str = "wall"
     notes: tuple[str, ...] = ()
+    variant: str = ""
 
     def value(self, what: str) -> float:
         """A figure's value.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,12 @@ from prunebench.bench.cell import CellOptions, run_cell
 from prunebench.bench.store import Store
 from prunebench.record import Record
 from support.cells import small_cell
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets worker processes import the made-up cells of this folder."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
 
 @pytest.fixture

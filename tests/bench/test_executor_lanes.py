@@ -17,11 +17,7 @@ from prunebench.bench.store import Store
 from support.cells import small_cell
 
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(autouse=True)
-def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(HERE))
+pytestmark = pytest.mark.usefixtures("fakes")
 
 
 def run(

@@ -21,11 +21,7 @@ from prunebench.errors import InputError
 from support.jobs import Heard, gone, jobs, pids
 
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(autouse=True)
-def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(HERE))
+pytestmark = pytest.mark.usefixtures("fakes")
 
 
 def run(todo: list[Job], **arguments: Any) -> tuple[list[Outcome], Heard]:

@@ -27,8 +27,10 @@ from support.jobs import Heard, gone, jobs, pids
 from support.killing import agrees, needs_proc
 from support.rays import add_node, cluster
 
-HERE = Path(__file__).parent
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Ray clusters run on Linux")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="Ray clusters run on Linux"),
+    pytest.mark.usefixtures("fakes"),
+]
 
 TINY = """
 name = "tiny"
@@ -46,11 +48,6 @@ def nodes() -> Iterator[Any]:
     needs_proc()
     with cluster(2) as one:
         yield one
-
-
-@pytest.fixture(autouse=True)
-def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(HERE))
 
 
 def executor(nodes: Any, **arguments: Any) -> RayExecutor:

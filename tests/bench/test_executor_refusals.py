@@ -7,24 +7,12 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.executors.base import Job, Outcome
 from prunebench.bench.executors.local import LocalExecutor
 from prunebench.errors import InputError
 from support.jobs import Heard, jobs
 
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(autouse=True)
-def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(HERE))
-
-
-def run(todo: list[Job], **arguments: Any) -> tuple[list[Outcome], Heard]:
-    heard = Heard()
-    outcomes = LocalExecutor("fakes:act", **{"slots": 2, **arguments}).run(todo, heard)
-    assert [outcome.key for outcome in outcomes] == [job.key for job in todo]
-    return outcomes, heard
+pytestmark = pytest.mark.usefixtures("fakes")
 
 
 @pytest.mark.parametrize(
@@ -66,4 +54,6 @@ def test_a_module_that_breaks_or_kills_at_import_is_told(
 
 def test_a_missing_plug_in_is_told() -> None:
     with pytest.raises(InputError, match=r"no such file: /nowhere/plugin\.py"):
-        run(jobs(("nap", 0)), plugins=["/nowhere/plugin.py"])
+        LocalExecutor("fakes:act", slots=2, plugins=["/nowhere/plugin.py"]).run(
+            jobs(("nap", 0)), Heard()
+        )

@@ -26,12 +26,7 @@ from support.cells import small_cell
 from support.jobs import Heard, jobs
 
 MIB = 1 << 20
-HERE = Path(__file__).parent
-
-
-@pytest.fixture(autouse=True)
-def _fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(HERE))
+pytestmark = pytest.mark.usefixtures("fakes")
 
 
 def proc(folder: Path, available: int, kills: int = 0, total: int = 8192 * MIB) -> Path:

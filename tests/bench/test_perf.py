@@ -162,4 +162,6 @@ def test_the_page_on_speed_shows_its_reports(name):
     assert (docs / f"performance/{name}.md").read_text() == markdown(stored)
     page = (docs / "performance.md").read_text()
     rows = {tuple(map(str.strip, line.strip("|").split("|"))) for line in page.splitlines()}
-    assert {tuple(row) for row in figure_rows(stored)} <= rows
+    figures = figure_rows(stored)
+    assert set(figures) <= rows
+    assert len({row[:2] for row in figures}) == len(figures)  # no two that a reader cannot tell

@@ -49,5 +49,6 @@ SHORT = ("run", "--method", "random", "--ratio", "0.5", "--recipe-param", "epoch
 
 
 def key_of(root: Path, method: str) -> str:
+    """Key of the first record of a method."""
     records = Store(root).scan().records
     return next(r.key for r in records if r.spec["method"]["name"] == method)

@@ -17,10 +17,8 @@ def nap(name: str, log: Path) -> list[Job]:
     return [Job(name, {"do": ["nap", 0], "name": name, "log": str(log)})]
 
 
-def test_kept_workers_serve_the_next_run_and_end_when_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+@pytest.mark.usefixtures("fakes")
+def test_kept_workers_serve_the_next_run_and_end_when_closed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     executor = LocalExecutor("fakes:act", slots=1, keep=True)
     try:
@@ -38,8 +36,8 @@ def test_kept_workers_serve_the_next_run_and_end_when_closed(
     assert gone(pids(log))
 
 
-def test_an_interrupted_run_keeps_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+@pytest.mark.usefixtures("fakes")
+def test_an_interrupted_run_keeps_nobody(tmp_path: Path) -> None:
     log = tmp_path / "log"
 
     def refuse(event: object) -> None:
