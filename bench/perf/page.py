@@ -14,7 +14,7 @@ _FACTS = ("device_class", "cores", "threads", "system", "python", "torch", "torc
 def shown(value: float, unit: str) -> str:
     """A number with its unit."""
     if unit == "share":
-        return f"{100 * value:.{2 if abs(value) >= 0.1 else 3}g} %"
+        return f"{100 * value:.0f} %" if abs(value) >= 0.1 else f"{100 * value:.3g} %"
     if unit == "x":
         return f"{value:.3g}x" if value < 100 else f"{value:,.0f}x"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3

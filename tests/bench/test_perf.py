@@ -70,6 +70,7 @@ def test_goals_and_figures():
     assert figure("x", times.ratio("slow", "fast")).met is None
     assert [shown(0.0125, "share"), shown(23.456, "x"), shown(1234.5, "img/s")] == [
         "1.25 %", "23.5x", "1,234 img/s"]  # fmt: skip
+    assert [shown(share, "share") for share in (0.515, 0.999, 1.2)] == ["52 %", "100 %", "120 %"]
 
 
 @pytest.mark.parametrize("name", [name for name in BENCHMARKS if name != "memory"])
