@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prunebench.leaderboard.stats import MeanInterval
-
-if TYPE_CHECKING:  # tables use this module
+if TYPE_CHECKING:  # tables use this module, and every run does: without scipy it starts sooner
     from prunebench.leaderboard.inference.compare import Comparison
+    from prunebench.leaderboard.stats import MeanInterval
     from prunebench.leaderboard.tables import Cell, Row
 
 #: Realised ratio this far off the nominal one is flagged.

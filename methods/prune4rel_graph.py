@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -74,6 +76,8 @@ class Graph:
     @classmethod
     def build(cls, unit: Floats, tau: float, max_edges: int) -> Graph | None:
         """The graph, or None as soon as it is known to exceed ``max_edges``."""
+        import scipy.sparse as sp  # every process imports this module, few need a graph
+
         total = len(unit)
         sample = unit[:: max(1, total // 512)][:512]
         pairs = np.count_nonzero(_above(sample @ sample.T, tau)) - len(sample)

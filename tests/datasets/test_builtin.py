@@ -1,9 +1,12 @@
 """The data sets that need no file: digits and synthetic."""
 
+import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
+from prunebench.datasets import digits
 from prunebench.datasets.content import channel_stats, content_digest
 from prunebench.datasets.task import RawData
 from prunebench.errors import InputError
@@ -35,6 +38,16 @@ def test_digits_shape_and_balance() -> None:
     pixels = raw.train_x.double() / 255
     assert raw.mean[0] == pytest.approx(pixels.mean().item())
     assert raw.std[0] == pytest.approx(pixels.std(correction=0).item())
+
+
+@pytest.mark.parametrize("file", [digits._FILE, "sklearn/nowhere.csv.gz"])
+def test_digits_are_those_of_scikit_learn(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digits, "_FILE", file)
+    images, labels = digits.read_digits()
+    bunch = load_digits()
+    assert labels.dtype == np.int64
+    np.testing.assert_array_equal(images, bunch.images)
+    np.testing.assert_array_equal(labels, bunch.target)
 
 
 def test_digits_are_the_same_every_time_and_can_be_learnt() -> None:
