@@ -191,6 +191,7 @@ def test_what_cannot_start_is_one_clear_line(nodes: Any, tmp_path: Path) -> None
         run(nodes, jobs(("nap", 0)), threads=64, start_s=1.0)
 
 
+@pytest.mark.soak
 def test_a_plug_in_travels_with_its_content(nodes: Any, tmp_path: Path) -> None:
     plugin = tmp_path / "mine.py"
     plugin.write_text("import fakes\nfakes.TOLD = __file__\n")

@@ -26,7 +26,7 @@ def test_the_mirror_gives_the_same_bytes_as_the_records(results: Path, tmp_path:
     tracking.start()
     for made in Store(results).scan().records:
         tracking.submit(made, None)
-    assert tracking.close().lost == 0
+    assert tracking.close(timeout=600.0).lost == 0
     uri = f"sqlite:///{results / 'mlflow.db'}"
     mirrored = prunebench("leaderboard", "--from-mlflow", uri, "--out", tmp_path / "a")
     assert mirrored.code == 0

@@ -25,15 +25,13 @@ pytestmark = [
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
-def grid(toml: Path | str, out: Path, executor: str) -> subprocess.Popen[bytes]:
+def grid(toml: Path | str, out: Path, executor: str, *flags: str) -> subprocess.Popen[bytes]:
     """The command of a user, in a process group of its own."""
     pytest.importorskip("ray")
     needs_proc()
     words = ["grid", toml, "--no-mlflow", "-q", "-w", "2", "--out", out, "--executor", executor]
     with open(out.with_name("driver.log"), "ab") as log:
-        return subprocess.Popen(
-            command(*words, "--checkpoint-s", "0"), stdout=log, stderr=log, process_group=0
-        )
+        return subprocess.Popen(command(*words, *flags), stdout=log, stderr=log, process_group=0)
 
 
 def until(look: Callable[[], bool], what: str, seconds: float = 240.0) -> None:
@@ -74,7 +72,8 @@ def test_a_driver_that_is_stopped_goes_on_where_it_was(
 ) -> None:
     toml, root = tmp_path / "tiny.toml", tmp_path / "shot"
     toml.write_text(GRID.format(epochs=12, last=0))
-    driver = grid(toml, root, "ray")
+    words = (toml, root, "ray", "--checkpoint-s", "0")
+    driver = grid(*words)
     store = Store(root)
     until(lambda: store.records.is_dir() and len(store.keys()) >= 3, "no cell ends")
     seen = list(ray_processes(f"-{driver.pid}-"))
@@ -88,7 +87,7 @@ def test_a_driver_that_is_stopped_goes_on_where_it_was(
     until(lambda: gone(seen), "Ray outlives its driver", 90.0)
     stood = {r.key: r.digest for r in store.scan().records}
     assert 3 <= len(stood) < 12
-    assert grid(toml, root, "ray").wait(600) == 0, (tmp_path / "driver.log").read_text()[-2000:]
+    assert grid(*words).wait(600) == 0, (tmp_path / "driver.log").read_text()[-2000:]
     assert stood.items() <= {r.key: r.digest for r in store.scan().records}.items()
     assert prunebench("grid", toml, "--no-mlflow", "-q", "--out", tmp_path / "local").code == 0
     agrees(root, tmp_path / "local")

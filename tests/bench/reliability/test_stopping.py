@@ -104,7 +104,7 @@ def test_terminated_workers_and_drivers_of_a_grid_save_their_cells(tmp_path, mon
     needs_proc()
     plugin = tmp_path / "slow.py"
     plugin.write_text(SLOW)
-    toml = tiny_grid(tmp_path / "slow.toml", ["slow"], epochs=300)
+    toml = tiny_grid(tmp_path / "slow.toml", ["slow"], epochs=150)
     base = ["--plugin", plugin, "grid", toml, "-w", "1", "--no-mlflow", "-q", "--out"]
     with monkeypatch.context() as patch:
         patch.setenv("PRUNEBENCH_INLINE", "1")

@@ -140,6 +140,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(words: list[str], line: str) -
     assert not Path("r/records").exists()
 
 
+@pytest.mark.soak
 def test_sigkill_loses_nothing_and_the_result_is_that_of_peace(tmp_path: Path) -> None:
     words = ["--trials", "4", "--study", "s", "-q", "--checkpoint-s", "0"]
     assert tune(*words, "--out", "peace").code == 0
