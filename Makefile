@@ -4,6 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export MLFLOW_DISABLE_TELEMETRY := true
+export MYPY_NUM_WORKERS := 2
 
 .PHONY: demo env check test soak soak-full fuzz perf clean
 
