@@ -17,6 +17,7 @@ import pytest
 from prunebench.bench.claims import Claims
 from prunebench.bench.driver import Running, make_executor, run_cells
 from prunebench.bench.executors.base import Event, Job, Outcome
+from prunebench.bench.executors.local import LocalExecutor
 from prunebench.bench.executors.queue import JobQueue
 from prunebench.bench.executors.ray import RayExecutor
 from prunebench.bench.grid import expand, read_grid
@@ -31,6 +32,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="Ray clusters run on Linux"),
     pytest.mark.usefixtures("fakes"),
 ]
+#: A cluster takes as long to come up as fifty other tests take.
+clustered = pytest.mark.soak
 
 TINY = """
 name = "tiny"
@@ -63,6 +66,7 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+@clustered
 def test_every_way_to_end_and_every_order(nodes: Any, tmp_path: Path) -> None:
     log = tmp_path / "log"
     lost: list[tuple[str, str]] = []
@@ -95,14 +99,15 @@ def test_every_way_to_end_and_every_order(nodes: Any, tmp_path: Path) -> None:
     assert gone(pids(log), 3.0)
 
 
-@pytest.mark.parametrize("where", ["local", "ray"])
-def test_a_worker_stays_with_its_data(nodes: Any, where: str, tmp_path: Path) -> None:
-    from prunebench.bench.executors.local import LocalExecutor
-
+@pytest.mark.parametrize("where", ["local", pytest.param("ray", marks=clustered)])
+def test_a_worker_stays_with_its_data(
+    request: pytest.FixtureRequest, where: str, tmp_path: Path
+) -> None:
+    local = LocalExecutor("fakes:act", slots=2)
+    one = local if where == "local" else executor(request.getfixturevalue("nodes"))
     log = tmp_path / "log"
     groups = {number: "ab"[number % 2] for number in range(8)}
     todo = jobs(*[("nap", 0.15)] * 8, log=log, group=groups)
-    one = executor(nodes) if where == "ray" else LocalExecutor("fakes:act", slots=2)
     assert {o.status for o in one.run(todo, Heard())} == {"done"}
     lines = [line.split() for line in log.read_text().splitlines() if line.endswith("begin")]
     seen: dict[str, list[str]] = {}
@@ -114,7 +119,7 @@ def test_a_worker_stays_with_its_data(nodes: Any, where: str, tmp_path: Path) ->
     assert JobQueue(todo).take(0, 0.0) == todo[0]
 
 
-@pytest.mark.soak
+@clustered
 def test_a_killed_actor_and_a_lost_node_give_their_cells_to_others(
     nodes: Any, tmp_path: Path
 ) -> None:
@@ -154,6 +159,7 @@ def node_of(raylet: int) -> str:
     return next(w.partition("=")[2] for w in words if w.startswith("--node_id="))
 
 
+@clustered
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_all_workers_and_raises(
     nodes: Any, number: signal.Signals, tmp_path: Path
@@ -176,6 +182,7 @@ def test_an_interrupt_ends_all_workers_and_raises(
     assert "finished" not in [event.kind for event in heard]
 
 
+@clustered
 def test_what_cannot_start_is_one_clear_line(nodes: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="worker function 'nowhere:act' cannot be imported"):
         RayExecutor("nowhere:act", slots=1, address=nodes.address).run(jobs(("nap", 0)), Heard())
@@ -191,7 +198,7 @@ def test_what_cannot_start_is_one_clear_line(nodes: Any, tmp_path: Path) -> None
         run(nodes, jobs(("nap", 0)), threads=64, start_s=1.0)
 
 
-@pytest.mark.soak
+@clustered
 def test_a_plug_in_travels_with_its_content(nodes: Any, tmp_path: Path) -> None:
     plugin = tmp_path / "mine.py"
     plugin.write_text("import fakes\nfakes.TOLD = __file__\n")
@@ -210,7 +217,7 @@ def test_a_plug_in_travels_with_its_content(nodes: Any, tmp_path: Path) -> None:
     assert outcomes[0].reason == "changed"
 
 
-@pytest.mark.soak
+@clustered
 def test_a_node_without_the_folder_sends_everything_to_one_writer(
     nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

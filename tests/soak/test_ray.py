@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from prunebench.bench.grid import PRESETS
 from prunebench.bench.store import Store
 from support.command import command, prunebench
 from support.jobs import gone
@@ -94,8 +95,11 @@ def test_a_driver_that_is_stopped_goes_on_where_it_was(
 
 
 def test_the_demo_grid_equals_the_local_one_bit_for_bit(tmp_path: Path) -> None:
+    """All its methods and noises, two of its five seeds."""
+    toml, demo = tmp_path / "demo.toml", (PRESETS / "demo.toml").read_text()
+    toml.write_text(demo.replace('seed = "0..4"', 'seed = "0..1"'))
     for executor in ("local", "ray"):
-        driver = grid("demo", tmp_path / executor, executor)
+        driver = grid(toml, tmp_path / executor, executor)
         assert driver.wait(3600) == 0, (tmp_path / "driver.log").read_text()[-2000:]
-    assert len(Store(tmp_path / "ray").keys()) == 135
+    assert len(Store(tmp_path / "ray").keys()) == 54
     agrees(tmp_path / "ray", tmp_path / "local")
