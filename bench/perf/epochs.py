@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -74,8 +74,7 @@ def _epoch(s: Settings, count: int) -> Result:
                 figures.append(figure(f"{slow} / {name}", times.ratio(slow, name), goal=goal))
     figures += [Figure(name, s.part / times.median(name), "img/s") for name in contenders]
     what = f"{s.part:,} images of an epoch, ResNet-18 of width {s.width}, batch {s.batch}"
-    found = made("epoch", what, times, figures, notes)
-    return replace(found, variant=f"{count} thread{'s' * (count > 1)}")
+    return made("epoch", what, times, figures, notes, f"{count} thread{'s' * (count > 1)}")
 
 
 def step(s: Settings) -> Result:

@@ -103,7 +103,12 @@ class Result:
 
 
 def made(
-    name: str, what: str, times: Times, figures: Sequence[Figure], notes: Sequence[str] = ()
+    name: str,
+    what: str,
+    times: Times,
+    figures: Sequence[Figure],
+    notes: Sequence[str] = (),
+    variant: str = "",
 ) -> Result:
     """A result with a row for every contender."""
     rows = []
@@ -115,4 +120,4 @@ def made(
             Row(contender, times.median(contender), min(seconds), max(seconds), wall[middle],
                 cpu[middle])
         )  # fmt: skip
-    return Result(name, what, tuple(rows), tuple(figures), times.clock, tuple(notes))
+    return Result(name, what, tuple(rows), tuple(figures), times.clock, tuple(notes), variant)

@@ -11,7 +11,6 @@ from prunebench.bench.executors.local import LocalExecutor
 from prunebench.errors import InputError
 from support.jobs import Heard, jobs
 
-HERE = Path(__file__).parent
 pytestmark = pytest.mark.usefixtures("fakes")
 
 

@@ -48,7 +48,7 @@ def test_run_without_json_names_the_record(tmp_path):
 
 
 def test_what_a_run_without_the_mirror_never_imports(tmp_path):
-    # Each of them takes longer than the run itself.
+    # Slow to import, and of no use to this run.
     blocked = ("mlflow", "optuna", "ray", "timm", "torch._dynamo", "sklearn", "scipy")
     said = process(
         [sys.executable, "-c", BLOCKER.format(blocked=blocked), *SHORT, "--out", "r", "--json"]
