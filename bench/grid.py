@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import re
-import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from prunebench.bench.cells import Cell, build_cell, open_source
 from prunebench.bench.recipe import NEEDED, Scalar
@@ -21,9 +20,11 @@ from prunebench.bench.tuning.rows import admit, tuned_rows
 from prunebench.errors import InputError, nearest
 from prunebench.methods.compose import resolve_method
 from prunebench.untrusted import user_path
+from prunebench.userfiles import read_toml
 
 #: More cells than this are not made from one file.
 MOST_CELLS = 200_000
+_SEEDS = 'seeds are an integer, a list, or a range such as "0..4"'
 PRESETS = Path(__file__).parent / "grids"
 
 
@@ -31,19 +32,20 @@ def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-def parse_seeds(value: Any) -> list[int]:
-    """``3``, ``[0, 1]`` or ``"0..4"`` (both ends included) as a list of seeds."""
+def parse_seeds(value: Any) -> Sequence[int]:
+    """``3``, ``[0, 1]`` or ``"0..4"`` (both ends included) as seeds; a range stays one, so that a
+    file of ranges takes no more memory than its text."""
     if isinstance(value, str):
-        match = re.fullmatch(r"(\d+)(?:\.\.(\d+))?", value.strip())
+        match = re.fullmatch(r"(\d{1,19})(?:\.\.(\d{1,19}))?", value.strip(), re.ASCII)
         if not match:
-            raise ValueError('seeds are an integer, a list, or a range such as "0..4"')
+            raise ValueError(_SEEDS)
         first, last = int(match[1]), int(match[2] or match[1])
-        if last < first or last - first > 100_000:
+        if last < first or last - first > MOST_CELLS // 2 or last >= SEEDS:
             raise ValueError("the range of seeds is empty or too long")
-        return list(range(first, last + 1))
+        return range(first, last + 1)
     seeds: list[int] = _as_list(value)
-    if not all(type(s) is int and 0 <= s < SEEDS for s in seeds):
-        raise ValueError('seeds are an integer, a list, or a range such as "0..4"')
+    if not seeds or not all(type(s) is int and 0 <= s < SEEDS for s in seeds):
+        raise ValueError(_SEEDS)
     return seeds
 
 
@@ -53,7 +55,7 @@ Ratios = Annotated[
     BeforeValidator(_as_list),
     Field(min_length=1),
 ]
-Seeds = Annotated[list[int], BeforeValidator(parse_seeds), Field(min_length=1)]
+Seeds = Annotated[Sequence[int], PlainValidator(parse_seeds)]
 Axis = Scalar | list[Scalar]
 
 
@@ -118,12 +120,7 @@ def read_grid(source: str | Path) -> tuple[Grid, str]:
                 f"no grid file and no built-in grid {str(source)!r}",
                 accepted=f"a .toml file or {nearest(str(source), known)}",
             )
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=str(path)) from None
-    except (ValueError, RecursionError) as error:  # numbers and nesting have limits of their own
-        raise InputError(f"malformed TOML: {error}", where=str(path)) from None
+    content = read_toml(path)
     try:
         return Grid.model_validate(content), str(path)
     except ValidationError as error:
@@ -171,9 +168,9 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
 
 
 def _size(block: Block) -> int:
-    """Cells of a block at most, tuned rows left out; counted before any is made."""
+    """Cells of a block at most, counted before any is made."""
     ratios = len(block.ratio or [0.0])
-    options = sum(
+    options = len(block.tuned or []) + sum(
         math.prod(
             len(v) for v in (block.params or {}).get(name, {}).values() if isinstance(v, list)
         )

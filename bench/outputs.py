@@ -13,8 +13,8 @@ from torch import Tensor
 
 from prunebench.bench.diagnostics import auroc, class_accuracy, class_shares
 from prunebench.bench.trainer import Trainer
-from prunebench.leaderboard.text import spreadsheet
 from prunebench.methods.base import Subset
+from prunebench.untrusted import spreadsheet
 
 #: Accuracy at or below chance + this share of the rest counts as diverged.
 DIVERGED_MARGIN = 0.05

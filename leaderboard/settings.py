@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from prunebench.errors import InputError, nearest
 from prunebench.record import content_key
-from prunebench.untrusted import user_path
+from prunebench.userfiles import read_toml
 
 
 class Settings(BaseModel):
@@ -67,14 +66,7 @@ def read_settings(path: Path) -> Settings:
     Raises:
         InputError: No such file, malformed TOML, or a field that is not accepted.
     """
-    try:
-        content = tomllib.loads(user_path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=str(path)) from None
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:  # numbers and nesting have limits of their own
-        raise InputError(f"malformed TOML: {error}", where=str(path)) from None
+    content = read_toml(path)
     try:
         return Settings.model_validate(content)
     except ValidationError as error:

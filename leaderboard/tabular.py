@@ -7,7 +7,8 @@ import io
 from collections.abc import Iterable
 
 from prunebench.leaderboard.tables import Board, Cell, Row, Table
-from prunebench.leaderboard.text import missing, number, spreadsheet
+from prunebench.leaderboard.text import missing, number
+from prunebench.untrusted import spreadsheet
 
 CSV_COLUMNS = (
     "dataset", "ratio", "method", "kind", "complete", "rank", "group", "noise", "n", "accuracy",

@@ -14,11 +14,6 @@ OFF_RATIO = 0.02
 SMALLEST_SHOWN = 1e-5
 
 
-def spreadsheet(value: str) -> str:
-    """Text of a CSV cell that no spreadsheet takes for a formula; a single sign is none."""
-    return f"'{value}" if len(value) > 1 and value[0] in "=+-@\t\r" else value
-
-
 def number(value: float | None, digits: int, signed: bool = False) -> str:
     """Fixed decimals without a negative zero; ``-`` for None."""
     if value is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from prunebench.methods.selection import take
 from prunebench.options import Option, Value
 from prunebench.rng import Stream
 from prunebench.untrusted import user_path
+from prunebench.userfiles import read_table
 
 _FORMATS = ".npy (one score per original training sample), .npz or .csv (ids and scores)"
 
@@ -25,7 +26,8 @@ def read_scores(path: str | Path) -> tuple[Tensor, Tensor]:
 
     Args:
         path: ``.npy`` with one score per sample in original order; ``.npz`` with arrays ``ids``
-            and ``scores``; ``.csv`` with a header and columns ``id`` and ``score``.
+            and ``scores``; ``.csv`` with a header and columns ``id`` and ``score``, read as
+            ``userfiles.read_table`` does.
 
     Returns:
         ids int64 [M], ascending, and scores float64 [M].
@@ -67,11 +69,25 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
             scores.astype(np.float64, casting="same_kind"),
         )
     if file.suffix == ".csv":
-        with file.open(newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
-        ids = np.array([int(row["id"]) for row in rows], dtype=np.int64)
-        return ids, np.array([float(row["score"]) for row in rows], dtype=np.float64)
+        table = read_table(file, ("id", "score"))
+        return (
+            np.array(_parsed(table["id"], int, "id", file), dtype=np.int64),
+            np.array(_parsed(table["score"], float, "score", file), dtype=np.float64),
+        )
     raise InputError(f"suffix {file.suffix!r}", where=str(file), accepted=_FORMATS)
+
+
+def _parsed(texts: list[str], kind: type, name: str, file: Path) -> list[Any]:
+    found = []
+    for row, text in enumerate(texts, 1):
+        try:
+            found.append(kind(text))
+        except ValueError:
+            raise InputError(
+                f"{name} {text[:80]!r} of sample {row} in the file", where=str(file),
+                accepted="a whole number" if kind is int else "a number",
+            ) from None  # fmt: skip
+    return found
 
 
 @register_method("scores")

@@ -8,6 +8,7 @@ import gzip
 import io
 import os
 import stat
+import unicodedata
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -92,3 +93,18 @@ def gunzip(file: IO[bytes], where: str, most: int = MOST_UNPACKED) -> bytes:
             f"unpacks to more than {most >> 20} MiB", where=where, accepted="the published file"
         )
     return content
+
+
+def spreadsheet(value: str) -> str:
+    """Text of a CSV cell that no spreadsheet takes for a formula, an apostrophe in front where it
+    might; a single sign is none.
+
+    Spreadsheets pass over blanks and signs without width in front, and some take a full-width sign
+    for the plain one.
+    """
+    seen = (n for n, sign in enumerate(value) if unicodedata.category(sign)[0] not in "ZC")
+    start = value[next(seen, len(value)) :]
+    first = unicodedata.normalize("NFKC", start[:1])
+    if value[:1] in ("\t", "\r", "\n") or (len(start) > 1 and first in ("=", "+", "-", "@")):
+        return f"'{value}"
+    return value

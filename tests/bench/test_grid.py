@@ -119,7 +119,7 @@ def test_missing_files_and_presets(tmp_path):
 
 
 def test_seeds():
-    assert parse_seeds("0..4") == [0, 1, 2, 3, 4]
+    assert list(parse_seeds("0..4")) == [0, 1, 2, 3, 4]
     assert parse_seeds(3) == [3]
     for bad in ("x", [-1], [True], "1..", "0..9999999"):
         with pytest.raises(ValueError, match=r"seeds|range"):

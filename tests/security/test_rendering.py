@@ -15,8 +15,8 @@ from prunebench.errors import InputError, visible
 from prunebench.leaderboard.audit import audit
 from prunebench.leaderboard.model_index import render_model_index
 from prunebench.leaderboard.tables import Board
-from prunebench.leaderboard.text import spreadsheet
 from prunebench.record import Record, content_key, parse
+from prunebench.untrusted import spreadsheet
 
 HTML = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\"'`{{7*7}}"
 FORMULA = "=cmd|' /C calc'!A0"
@@ -193,5 +193,8 @@ def test_control_signs_elsewhere_are_spelled_out() -> None:
 def test_cells_of_spreadsheets() -> None:
     assert [spreadsheet(t) for t in ("=1+1", "+x", "-x", "@x", "\tx")] == [
         "'=1+1", "'+x", "'-x", "'@x", "'\tx"]  # fmt: skip
+    hidden = (" =1+1", "\u3000@x", "\ufeff=x", "\u200b\u2060+x", "\uff1d1+1", "\uff0bx", "\uff20x",
+              "\ufe62x", "\r=x", "\n=x", " \t -x", " " * 200 + "=x")  # fmt: skip
+    assert [spreadsheet(text) for text in hidden] == [f"'{text}" for text in hidden]
     assert [spreadsheet(t) for t in ("", "-", "+", "a=b", "digits")] == [
         "", "-", "+", "a=b", "digits"]  # fmt: skip
