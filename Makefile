@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 export MLFLOW_DISABLE_TELEMETRY := true
 export MYPY_NUM_WORKERS := 2
 
-.PHONY: demo env check test soak soak-full fuzz perf clean
+.PHONY: demo env check test soak soak-full processors fuzz perf clean
 
 env: $(STAMP)
 
@@ -34,6 +34,10 @@ soak: env
 
 soak-full: env
 	PYTHONPATH=tests $(BIN)/python -m support.thousands
+
+processors: env
+	PYTHONPATH=tests $(BIN)/python -m support.vector_units $(BIN)/pytest -q \
+	  tests/bench/test_processors.py tests/leaderboard/test_published_boards.py
 
 fuzz: env
 	PRUNEBENCH_FUZZ=10 $(BIN)/pytest -m 'not soak' tests/fuzz
