@@ -48,9 +48,9 @@ class Run:
     chance: float | None = None
 
     @property
-    def board(self) -> str:
-        """What shares a table: the data set, and the criterion where it is not cross-entropy."""
-        return self.dataset if self.criterion == "ce" else f"{self.dataset}, {self.criterion}"
+    def carried(self) -> bool:
+        """Whether it stands in the tables of every ratio: full training, at ratio 0."""
+        return self.ratio == 0 and self.method in (FULL, WITH_REFERENCE)
 
     def metric(self, name: str) -> float | None:
         """A finite metric of the record, else None."""
@@ -87,34 +87,25 @@ def collect(records: Iterable[Record], settings: Settings | None = None) -> Coll
                 accepted="one record per key; `prunebench audit` names the files",
             )
     settings = settings or Settings()
+    for record in unique.values():
+        check_shape(record)
+    settings.check(unique.values())
     runs: list[Run] = []
     excluded: Counter[str] = Counter()
     for _, record in sorted(unique.items()):
-        check_shape(record)
         if record.spec.get("role", "eval") != "eval":
             excluded["tuning run"] += 1
         elif record.spec.get("replica", 0) != 0:
             excluded["replica that serves as evidence"] += 1
         else:
             run = _run(record, settings.diverged == "chance")
-            if not _wanted(run, settings):
+            if not settings.passes(record, run.method in (FULL, WITH_REFERENCE)):
                 excluded["filtered by the protocol"] += 1
                 continue
             runs.append(run)
             if run.missing:
                 excluded[run.missing] += 1
     return Collected(tuple(runs), tuple(sorted(excluded.items())))
-
-
-def _wanted(run: Run, settings: Settings) -> bool:
-    """Whether a run passes the filters; full training passes those of method and ratio."""
-    whole = run.method in (FULL, WITH_REFERENCE)
-    return (
-        (settings.method is None or whole or run.method in settings.method)
-        and (settings.noise is None or run.noise in settings.noise)
-        and (settings.ratio is None or whole or run.ratio in settings.ratio)
-        and (settings.seed is None or run.seed in settings.seed)
-    )
 
 
 def _run(record: Record, diverged_as_chance: bool) -> Run:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.aggregate import Run, collect
+from prunebench.leaderboard.designs import designs
 from prunebench.leaderboard.labels import kind_of, row_id
-from prunebench.leaderboard.protocol import protocols
+from prunebench.leaderboard.protocol import check_design
 from prunebench.leaderboard.text import OFF_RATIO
+from prunebench.leaderboard.tuned import refuse_leaks
 from prunebench.record import Record
 
 #: An accuracy this many median deviations from those of its cell is worth a look.
@@ -54,53 +56,64 @@ def audit(records: Sequence[Record]) -> list[Finding]:
         return found
     try:
         runs = collect(unique.values()).runs
-        protocols(runs)
+        refuse_leaks(runs)
     except InputError as error:
         found.append(Finding("error", "mixed protocols", "leaderboard", str(error)))
         runs = ()
-    found += [*_doubles(runs), *_states(runs), *_gaps(runs), *_figures(runs), *_machines(runs)]
+    for design in designs(runs):
+        try:
+            check_design(design)
+        except InputError as error:
+            found.append(Finding("error", "mixed protocols", design.label, str(error)))
+        own, name = design.runs, design.label
+        found += [*_doubles(own, name), *_states(own, name), *_gaps(own, name),
+                  *_figures(own, name)]  # fmt: skip
+    found += _machines(runs)
     order = {"error": 0, "warning": 1, "note": 2}
     return sorted(set(found), key=lambda f: (order[f.level], f.what, f.where, f.detail))
 
 
-def _place(run: Run) -> str:
-    return f"{run.board}, {run.noise}, {run.method}, ratio {run.ratio:g}, seed {run.seed}"
+def _place(run: Run, board: str) -> str:
+    return f"{board}, {run.noise}, {run.method}, ratio {run.ratio:g}, seed {run.seed}"
 
 
-def _doubles(runs: Iterable[Run]) -> list[Finding]:
+def _doubles(runs: Iterable[Run], board: str) -> list[Finding]:
     seen: dict[object, list[Run]] = defaultdict(list)
     for run in runs:
-        seen[run.board, run.noise, row_id(run), run.ratio, run.seed].append(run)
+        seen[run.noise, row_id(run), run.ratio, run.seed].append(run)
     return [
-        Finding("error", "doubled", _place(same[0]), ", ".join(sorted(r.record.key for r in same)))
+        Finding(
+            "error",
+            "doubled",
+            _place(same[0], board),
+            ", ".join(sorted(r.record.key for r in same)),
+        )
         for same in seen.values()
         if len(same) > 1
     ]
 
 
-def _states(runs: Iterable[Run]) -> list[Finding]:
+def _states(runs: Iterable[Run], board: str) -> list[Finding]:
     found = []
     for run in runs:
         if run.missing:
-            found.append(Finding("warning", "missing", _place(run), run.missing))
+            found.append(Finding("warning", "missing", _place(run, board), run.missing))
         elif run.diverged:
-            found.append(Finding("warning", "diverged", _place(run), run.record.reason))
+            found.append(Finding("warning", "diverged", _place(run, board), run.record.reason))
         if run.record.info.get("reference_leaks"):
             detail = "the clean reference is the test split"
-            found.append(Finding("warning", "leak", _place(run), detail))
+            found.append(Finding("warning", "leak", _place(run, board), detail))
     return found
 
 
-def _gaps(runs: Iterable[Run]) -> list[Finding]:
+def _gaps(runs: Iterable[Run], board: str) -> list[Finding]:
     """Cells that other rows of the same table have."""
-    tables: dict[tuple[str, float], dict[object, list[Run]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
+    tables: dict[float, dict[object, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         if kind_of(run) == "method" and run.accuracy is not None:
-            tables[run.board, run.ratio][row_id(run)].append(run)
+            tables[run.ratio][row_id(run)].append(run)
     found = []
-    for (board, ratio), rows in sorted(tables.items()):
+    for ratio, rows in sorted(tables.items()):
         asked = {(run.noise, run.seed) for row in rows.values() for run in row}
         for row in rows.values():
             lacking = sorted(asked - {(run.noise, run.seed) for run in row})
@@ -112,22 +125,22 @@ def _gaps(runs: Iterable[Run]) -> list[Finding]:
     return found
 
 
-def _figures(runs: Iterable[Run]) -> list[Finding]:
+def _figures(runs: Iterable[Run], board: str) -> list[Finding]:
     found = []
     cells: dict[object, list[Run]] = defaultdict(list)
     for run in runs:
         if run.accuracy is None:
             continue
-        cells[run.board, run.noise, row_id(run), run.ratio].append(run)
+        cells[run.noise, row_id(run), run.ratio].append(run)
         realised = run.metric("realised_ratio")
         if realised is not None and abs(realised - run.ratio) > OFF_RATIO:
             detail = f"realised ratio {realised:.3f}"
-            found.append(Finding("warning", "ratio off", _place(run), detail))
+            found.append(Finding("warning", "ratio off", _place(run, board), detail))
         rate = run.record.info.get("noise_rate")
         wanted = _nominal_noise(run.noise)
         if rate is not None and wanted is not None and rate > wanted + 0.05:
             detail = f"{rate:.3f} of the labels are wrong"
-            found.append(Finding("warning", "noise off", _place(run), detail))
+            found.append(Finding("warning", "noise off", _place(run, board), detail))
     for same in cells.values():
         values = sorted(run.accuracy or 0.0 for run in same)
         if len(values) < 3:
@@ -138,7 +151,7 @@ def _figures(runs: Iterable[Run]) -> list[Finding]:
             away = abs((run.accuracy or 0.0) - middle)
             if away > OUTLYING * max(spread, 1.0):
                 detail = f"{run.accuracy:.1f} % where the seeds' median is {middle:.1f} %"
-                found.append(Finding("warning", "outlier", _place(run), detail))
+                found.append(Finding("warning", "outlier", _place(run, board), detail))
     return found
 
 

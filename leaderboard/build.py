@@ -8,18 +8,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from prunebench.errors import InputError
-from prunebench.leaderboard.aggregate import FULL, WITH_REFERENCE, Run, collect
+from prunebench.leaderboard.aggregate import FULL, Run, collect
 from prunebench.leaderboard.copied import copied_rows
+from prunebench.leaderboard.designs import designs
 from prunebench.leaderboard.inference.series import Series
-from prunebench.leaderboard.inference.summary import modules, ranking
 from prunebench.leaderboard.inference.table import table_tests
+from prunebench.leaderboard.joined import joined, summary
 from prunebench.leaderboard.labels import RowId, kind_of, noise_order, row_id, row_labels
-from prunebench.leaderboard.protocol import Protocol, protocols
+from prunebench.leaderboard.protocol import Protocol, check_design
 from prunebench.leaderboard.published_numbers import Printed
 from prunebench.leaderboard.rows import Slot, Slots, make_row, place, ranked_rows, values_of
 from prunebench.leaderboard.sensitivity import diverged_as_chance
 from prunebench.leaderboard.settings import Settings
-from prunebench.leaderboard.tables import Board, Row, Summary, Table
+from prunebench.leaderboard.tables import Board, Row, Table
+from prunebench.leaderboard.tuned import refuse_leaks
 from prunebench.record import Record
 
 
@@ -28,7 +30,8 @@ def build(
     settings: Settings | None = None,
     printed: Sequence[Printed] = (),
 ) -> Board:
-    """Builds one table per (data set, criterion, ratio), and a summary per (data set, criterion).
+    """Builds one table per (design, ratio), a summary per design, and one over several recipes
+    where their tables hold the same cells.
 
     The (noise, seed) cells of a table are those of its methods at that ratio; full training and
     ``full+reference``, which run at ratio 0, stand in every table with their runs of those
@@ -50,26 +53,27 @@ def build(
         found = ", ".join(f"{count} {reason}" for reason, count in collected.excluded)
         raise InputError("no evaluation run with a test accuracy", where="leaderboard",
                          accepted=f"records of role eval; found {found or 'none'}")  # fmt: skip
-    protocol = protocols(collected.runs)
+    refuse_leaks(collected.runs)
+    known = designs(collected.runs)
+    compared = [design for design in known if design.measured] or list(known)
     used: dict[str, Run] = {}
-    tables: list[Table] = []
-    compared = {run.board for run in runs if not _carried(run)} or protocol.keys()
-    by_board: dict[str, list[Run]] = defaultdict(list)
-    for run in collected.runs:
-        by_board[run.board].append(run)
-    for name in sorted(compared):
-        for ratio in _ratios(by_board[name]):
-            table = _table(by_board[name], ratio, protocol[name], used, settings)
-            rows = copied_rows(printed, name, ratio, table.noises)
-            tables.append(replace(table, copied=rows))
+    tables: dict[str, list[Table]] = {}
+    for design in compared:
+        protocol = check_design(design)
+        tables[design.label] = []
+        for ratio in _ratios(design.runs):
+            table = _table(design.runs, ratio, protocol, used, settings)
+            rows = copied_rows(printed, design.runs[0].dataset, design.runs[0].criterion, ratio,
+                               table.noises)  # fmt: skip
+            tables[design.label].append(replace(table, copied=rows))
     counts = Counter(dict(collected.excluded))
     if len(used) < len(runs):
         counts["outside every table's cells"] = len(runs) - len(used)
     lines = [f"{key} {run.record.digest}\n" for key, run in sorted(used.items())]
     return Board(
-        tables=tuple(tables),
-        summaries=tuple(_summary([t for t in tables if t.dataset == name], settings)
-                        for name in sorted(compared)),
+        tables=tuple(table for own in tables.values() for table in own),
+        summaries=tuple(summary(own, settings) for own in tables.values()),
+        joined=joined(compared, tables, settings),
         settings=settings,
         used=len(used),
         digest=hashlib.sha256("".join(lines).encode()).hexdigest()[:16],
@@ -78,12 +82,8 @@ def build(
     )  # fmt: skip
 
 
-def _carried(run: Run) -> bool:
-    return run.ratio == 0 and run.method in (FULL, WITH_REFERENCE)
-
-
 def _ratios(runs: Sequence[Run]) -> list[float]:
-    return sorted({run.ratio for run in runs if not _carried(run)}) or [0.0]
+    return sorted({run.ratio for run in runs if not run.carried}) or [0.0]
 
 
 def _environments(runs: Iterable[Run]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -99,10 +99,10 @@ def _environments(runs: Iterable[Run]) -> tuple[tuple[str, tuple[str, ...]], ...
 def _table(
     runs: Sequence[Run], ratio: float, protocol: Protocol, used: dict[str, Run], settings: Settings
 ) -> Table:
-    own = [run for run in runs if run.ratio == ratio and not _carried(run)]
+    own = [run for run in runs if run.ratio == ratio and not run.carried]
     methods = [run for run in own if kind_of(run) == "method"] or own
     asked = {(run.noise, run.seed) for run in methods or runs}
-    by_row = _by_row(own + [r for r in runs if _carried(r)], asked, ratio)
+    by_row = _by_row(own + [r for r in runs if r.carried], asked, protocol.board, ratio)
     notes: tuple[str, ...] = ()
     if settings.rows == "intersect":
         asked, notes = _intersection(by_row, asked)
@@ -140,7 +140,7 @@ def _table(
     )
 
 
-def _by_row(runs: Sequence[Run], asked: set[Slot], ratio: float) -> dict[RowId, Slots]:
+def _by_row(runs: Sequence[Run], asked: set[Slot], board: str, ratio: float) -> dict[RowId, Slots]:
     by_row: dict[RowId, Slots] = defaultdict(dict)
     for run in runs:
         if (run.noise, run.seed) not in asked:
@@ -149,7 +149,7 @@ def _by_row(runs: Sequence[Run], asked: set[Slot], ratio: float) -> dict[RowId, 
         if other is not run:
             keys = " and ".join(sorted((other.record.key, run.record.key)))
             raise InputError(
-                f"two runs of {run.method}, {run.board}, {run.noise}, seed {run.seed}, "
+                f"two runs of {run.method}, {board}, {run.noise}, seed {run.seed}, "
                 f"ratio {ratio:g}: {keys}",
                 where="leaderboard",
                 accepted="one run per cell",
@@ -179,28 +179,3 @@ def _series(row: Row, slots: Slots, ratio: float) -> Series:
     for (noise, seed), value in sorted(values_of(slots).items()):
         values[noise, ratio][seed] = value
     return Series(row.label, row.kind, dict(values))
-
-
-def _summary(tables: Sequence[Table], settings: Settings) -> Summary:
-    """Joins the rows of a board's tables by label."""
-    joined: dict[str, Series] = {}
-    complete: Counter[str] = Counter()
-    for table in tables:
-        complete.update(row.label for row in table.rows)
-        for label, series in table.series.items():
-            old = joined.get(label, replace(series, values={}))
-            joined[label] = replace(series, values={**old.values, **series.values})
-    name = tables[0].dataset
-    rows = [s for label, s in joined.items()
-            if complete[label] == len(tables) and s.kind != "oracle"]  # fmt: skip
-    reference = next((row for row in rows if row.label == settings.reference), None)
-    return Summary(
-        dataset=name,
-        ratios=tuple(table.ratio for table in tables),
-        noises=tuple(sorted({n for t in tables for n in t.noises}, key=noise_order)),
-        ranking=ranking(rows, reference, settings, f"letters, {name}, all ratios"),
-        incomplete=tuple(sorted(label for label, s in joined.items()
-                                if complete[label] < len(tables) and s.kind != "oracle")),
-        series=joined,
-        modules=modules(joined, settings, f"module effect, {name}"),
-    )  # fmt: skip

@@ -37,22 +37,22 @@ class Copied:
 
 
 def copied_rows(
-    printed: Iterable[Printed], dataset: str, ratio: float, noises: Sequence[str]
+    printed: Iterable[Printed], dataset: str, criterion: str, ratio: float, noises: Sequence[str]
 ) -> tuple[Copied, ...]:
     """The paper's rows for one table of ours.
 
     Args:
         printed: All printed numbers.
-        dataset: Board of the table; its criterion follows a comma.
+        dataset, criterion: Names of the table's.
         ratio: Its ratio; full training is printed at 0 and stands in every table.
         noises: Its columns.
     """
-    name, _, criterion = dataset.partition(", ")
+    relabel = "" if criterion == "ce" else criterion
     found: dict[str, dict[str, tuple[float, float | None]]] = defaultdict(dict)
     for row in printed:
-        if row.metric != "accuracy" or row.options or row.dataset != name:
+        if row.metric != "accuracy" or row.options or row.dataset != dataset:
             continue
-        if row.relabel != criterion or row.noise not in noises:
+        if row.relabel != relabel or row.noise not in noises:
             continue
         if row.ratio == ratio or (row.method == "full" and row.ratio == 0):
             found[row.method].setdefault(row.noise, (row.value, row.std))

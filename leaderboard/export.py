@@ -21,7 +21,7 @@ def board_json(board: Board) -> dict[str, Any]:
     """The board as JSON values; unknown and undefined numbers are null."""
     content: dict[str, Any] = {
         "schema": SCHEMA,
-        "protocol": {**board.settings.model_dump(mode="json"), "digest": board.settings.digest},
+        "protocol": {**board.settings.content, "digest": board.settings.digest},
         "records": {
             "used": board.used,
             "digest": board.digest,
@@ -31,6 +31,10 @@ def board_json(board: Board) -> dict[str, Any]:
         "tables": [_table(table) for table in board.tables],
         "summaries": [_summary(summary) for summary in board.summaries],
     }
+    if board.joined:
+        content["joined"] = [
+            {**_summary(summary), "designs": list(summary.designs)} for summary in board.joined
+        ]
     cleaned: dict[str, Any] = finite(content)
     return cleaned
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prunebench.leaderboard.filters import shown
 from prunebench.leaderboard.inference.compare import POWER
 from prunebench.leaderboard.inference.groups import Groups
 from prunebench.leaderboard.inference.marks import MIN_T
@@ -20,6 +21,15 @@ def protocol_line(settings: Settings) -> str:
         f"{'with their final accuracy' if settings.diverged == 'value' else 'as chance'}, "
         f"reference row {settings.reference}"
     )
+
+
+def filter_lines(settings: Settings) -> list[str]:
+    """What the protocol keeps of the records; nothing where it keeps all."""
+    said = []
+    for name, values in settings.given.items():
+        parts = values.items() if name == "where" else [(name, values)]
+        said += [f"{field} {' or '.join(map(shown, kept))}" for field, kept in parts]
+    return [f"Only records with {'; '.join(said)}"] if said else []
 
 
 def groups_line(groups: Groups | None) -> str | None:
@@ -100,7 +110,7 @@ def summary_lines(summary: Summary) -> list[str]:
     found = summary.ranking
     if found is None:
         return []
-    lines = [groups_line(found.groups), detectable_line(found)]
+    lines = [recipes_line(summary), groups_line(found.groups), detectable_line(found)]
     if found.friedman is not None and found.iman_davenport is not None:
         test, f = found.friedman, found.iman_davenport
         text = (
@@ -122,6 +132,16 @@ def summary_lines(summary: Summary) -> list[str]:
     if summary.incomplete:
         lines.append(f"Incomplete, left out: {', '.join(summary.incomplete)}")
     return [line for line in lines if line]
+
+
+def recipes_line(summary: Summary) -> str | None:
+    """What a summary over several recipes joins, and how they count."""
+    if not summary.designs:
+        return None
+    return (
+        f"Over {'; '.join(summary.designs)}. Recipes count as further cells of a noise setting, as "
+        "ratios do: they share its labels and seeds"
+    )
 
 
 def module_lines(found: Modules, settings: Settings) -> list[str]:
@@ -150,4 +170,5 @@ def board_lines(board: Board) -> list[str]:
             for name, values in board.environments
         ),
         protocol_line(board.settings),
+        *filter_lines(board.settings),
     ]

@@ -69,6 +69,9 @@ def render_html(board: Board) -> str:
     names = list(dict.fromkeys(table.dataset for table in board.tables))
     sections = [(name, _sections(board, name, place, noises, tips))
                 for place, name in enumerate(names)]  # fmt: skip
+    digits = max(decimals(table.protocol.test_size) for table in board.tables)
+    sections += [(summary.dataset, _summaries(board, summary, f"recipes-{place}", digits, tips))
+                 for place, summary in enumerate(board.joined)]  # fmt: skip
     hidden = "".join(f".without-n{i} .n{i}{{display:none}}" for i in range(len(noises)))
     style, script = _asset("board.css") + hidden, _asset("board.js")
     return _template().render(
@@ -126,12 +129,13 @@ def _summaries(
     board: Board, summary: Summary, anchor: str, digits: int, tips: Tips
 ) -> list[Section]:
     found = []
-    if summary.ranking is not None and len(summary.ratios) > 1:
+    if summary.ranking is not None and summary.shown:
         ratios = ", ".join(f"{ratio:g}" for ratio in summary.ratios)
+        many = "Ratios" if len(summary.ratios) > 1 else "Ratio"
         found.append(Section(
             id=f"{anchor}-summary",
             title=f"{summary.dataset}, all ratios",
-            caption=f"Ratios {ratios} together; differences to {board.settings.reference} in "
+            caption=f"{many} {ratios} together; differences to {board.settings.reference} in "
             "points with 95 % intervals",
             ratio="",
             about=(),

@@ -69,7 +69,7 @@ def render_markdown(board: Board) -> str:
             lines += ["", "Diagnostics: noise rate among the kept samples in percent / AUROC of "
                       "the score against the true noise mask; worst class in percent.",
                       "", diagnostics]  # fmt: skip
-    for summary in board.summaries:
+    for summary in (*board.summaries, *board.joined):
         lines += _summary(summary, board.settings)
     return "\n".join(lines) + "\n"
 
@@ -205,9 +205,10 @@ def _diagnostics(table: Table) -> str:
 
 def _summary(summary: Summary, settings: Settings) -> list[str]:
     lines: list[str] = []
-    if summary.ranking is not None and len(summary.ratios) > 1:
+    if summary.ranking is not None and summary.shown:
         ratios = ", ".join(f"{ratio:g}" for ratio in summary.ratios)
-        lines += ["", f"## {escape(summary.dataset)}, ratios {ratios}", "", _ranking(summary), "",
+        word = "ratio" if len(summary.ratios) == 1 else "ratios"
+        lines += ["", f"## {escape(summary.dataset)}, {word} {ratios}", "", _ranking(summary), "",
                   *_bullets(summary_lines(summary))]  # fmt: skip
     if summary.modules is not None:
         lines += ["", f"## {escape(summary.dataset)}, module effect", "",

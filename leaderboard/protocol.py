@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+import shlex
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from prunebench.errors import InputError
-from prunebench.leaderboard.aggregate import FULL, WITH_REFERENCE, Run
-from prunebench.leaderboard.tuned import refuse_leaks
+from prunebench.leaderboard.aggregate import WITH_REFERENCE, Run
+from prunebench.leaderboard.designs import Design
+from prunebench.leaderboard.filters import shown
 from prunebench.record import canonical, content_key
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all runs of one data set and criterion share.
+    """What all runs of one design share.
 
     Attributes:
-        board: Data set, with the criterion where it is not cross-entropy.
+        board: Label of the design.
         dataset_version: Version of the data set.
         schema: Version of the specification.
         budget: ``samples``, ``paper`` or ``epochs``.
@@ -44,79 +46,71 @@ class Protocol:
         return f"{name} ({', '.join([*fields, f'hash {content_key(self.recipe)[:8]}'])})"
 
 
-def protocols(runs: Iterable[Run]) -> dict[str, Protocol]:
-    """The protocol of each board.
+def check_design(design: Design) -> Protocol:
+    """The protocol of a design, once its runs agree in what no table may mix.
 
-    Budgets and versions of specification and methods are one per board; data set, recipe,
-    criterion, reference, validation and test set one per data set; the noise rule one per
-    (data set, noise), and the noisy labels one per (data set, noise, seed). Full training may
-    carry another budget (at ratio 0 all budgets agree), and ``full+reference`` other labels
-    and another reference mode, for it trains on the reference.
+    The version of the specification and the test set are one per design, versions one per method,
+    the noise rule one per noise setting, and the noisy labels one per (noise, seed);
+    ``full+reference`` may carry other labels, for it trains on the reference.
 
     Raises:
-        InputError: Two values where there must be one, both named; or tuned options whose study
-            saw what is reported.
+        InputError: Two values where there must be one, both named, with the filters that tell
+            them apart.
     """
-    runs = tuple(runs)
-    refuse_leaks(runs)
-    _one(runs, "spec schema", lambda r: "", lambda r: r.record.spec.get("schema"))
-    _one(runs, "budget", lambda r: "", _budget)
-    _one(
-        runs,
-        "version",
-        lambda r: f"method {r.method}",
-        lambda r: r.record.spec["method"].get("version"),
+    runs, label = design.runs, design.label
+    _one(runs, label, "spec schema", "schema", lambda r: {}, lambda r: r.record.spec.get("schema"))
+    _one(runs, label, "version", "method.version", lambda r: {"method": r.method},
+         lambda r: r.record.spec["method"].get("version"))  # fmt: skip
+    _one(runs, label, "test size", "info.test_size", lambda r: {}, _info("test_size"))
+    _one(runs, label, "noise rule", "noise", lambda r: {"noise": r.noise}, _noise)
+    labelled = [r for r in runs if r.method != WITH_REFERENCE]
+    _one(labelled, label, "label digest", "info.label_digest",
+         lambda r: {"noise": r.noise, "seed": r.seed}, _info("label_digest"))  # fmt: skip
+    own = [run for run in runs if not run.carried] or list(runs)
+    spec = own[0].record.spec
+    sizes = [s for s in map(_info("test_size"), runs) if s is not None]
+    return Protocol(
+        board=label,
+        dataset_version=str(spec["dataset"].get("version", "?")),
+        schema=spec.get("schema", 0),
+        budget=str(spec.get("budget", "samples")),
+        recipe=spec.get("recipe") or {},
+        criterion=spec.get("criterion") or {},
+        reference=spec.get("reference") or {},
+        validation=spec.get("validation") or {},
+        test_size=sizes[0] if sizes else None,
     )
-    for name in ("dataset", "recipe", "criterion", "validation"):
-        _one(runs, name, lambda r: f"data set {r.board}", _field(name))
-    _one(runs, "reference", lambda r: f"data set {r.board}", _reference)
-    _one(runs, "test size", lambda r: f"data set {r.board}", _info("test_size"))
-    _one(runs, "noise rule", lambda r: f"data set {r.board}, {r.noise}", _noise)
-    _one(
-        [r for r in runs if r.method != WITH_REFERENCE],
-        "label digest",
-        lambda r: f"data set {r.board}, {r.noise}, seed {r.seed}",
-        _info("label_digest"),
-    )
-    found: dict[str, Protocol] = {}
-    for board in sorted({run.board for run in runs}):
-        own = [run for run in runs if run.board == board]
-        spec = own[0].record.spec
-        budgets = [b for b in map(_budget, runs) if b is not None]
-        sizes = [s for s in map(_info("test_size"), own) if s is not None]
-        references = [s for s in map(_reference, own) if s is not None]
-        found[board] = Protocol(
-            board=board,
-            dataset_version=str(spec["dataset"].get("version", "?")),
-            schema=spec.get("schema", 0),
-            budget=budgets[0] if budgets else str(spec.get("budget", "samples")),
-            recipe=spec.get("recipe") or {},
-            criterion=spec.get("criterion") or {},
-            reference=(references[0] if references else spec.get("reference")) or {},
-            validation=spec.get("validation") or {},
-            test_size=sizes[0] if sizes else None,
-        )
-    return found
 
 
 def _one(
-    runs: Iterable[Run], what: str, group: Callable[[Run], Hashable], value: Callable[[Run], Any]
+    runs: Iterable[Run],
+    label: str,
+    what: str,
+    field: str,
+    group: Callable[[Run], Mapping[str, Any]],
+    value: Callable[[Run], Any],
 ) -> None:
+    """Refuses two values within a group, whose names are those of the filters that pick it."""
     first: dict[Hashable, tuple[Run, Any]] = {}
     for run in runs:
         mine = value(run)
         if mine is None:
             continue
-        other, theirs = first.setdefault(group(run), (run, mine))
+        picked = group(run)
+        other, theirs = first.setdefault(tuple(picked.values()), (run, mine))
         if mine == theirs:
             continue
         path, (a, b) = _difference(theirs, mine)
-        shown = " and ".join(sorted((_show(a), _show(b))))
-        scope = f" in {group(run)}" if group(run) else ""
+        values = " and ".join(sorted((_show(a), _show(b))))
+        scope = ", ".join([label, *(f"{name} {item}" for name, item in picked.items())])
+        flags = [f"--{name} {shlex.quote(str(item))}" for name, item in picked.items()]
+        flags.append(f"--where {shlex.quote(f'{field}{path}={shown(a)}')}")
         raise InputError(
-            f"{what}{path} {shown} mixed{scope} (records {other.record.key}, {run.record.key})",
+            f"{what}{path} {values} mixed in {scope} (records {other.record.key}, "
+            f"{run.record.key})",
             where="leaderboard",
-            accepted="one value; filter the records or build a board for each",
+            accepted="one value; leave some out with filters (--method, --noise, --seed, --where, "
+            f"...), or move some aside: prunebench drop RESULTS {' '.join(flags)}",
         )
 
 
@@ -132,19 +126,6 @@ def _difference(a: Any, b: Any) -> tuple[str, tuple[Any, Any]]:
 
 def _show(value: Any) -> str:
     return repr(value) if isinstance(value, str) else canonical(value)
-
-
-def _field(name: str) -> Callable[[Run], Any]:
-    return lambda run: run.record.spec.get(name)
-
-
-def _budget(run: Run) -> Any:
-    exempt = run.method == FULL and run.ratio == 0
-    return None if exempt else run.record.spec.get("budget")
-
-
-def _reference(run: Run) -> Any:
-    return None if run.method == WITH_REFERENCE else run.record.spec.get("reference")
 
 
 def _noise(run: Run) -> Any:

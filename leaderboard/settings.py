@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from prunebench.errors import InputError, nearest
+from prunebench.leaderboard.filters import Filters
 from prunebench.record import content_key
 from prunebench.userfiles import read_toml
 
+#: Filters that came later: left out of the content where they are not used, so that the digests
+#: of earlier protocols stand.
+_LATER = ("dataset", "criterion", "recipe", "model", "budget", "where")
 
-class Settings(BaseModel):
-    """The protocol file of a leaderboard.
+
+class Settings(Filters):
+    """The protocol file of a leaderboard; its filters keep only some of the records.
 
     Attributes:
         name, version: Identity; a change of rules is a new version.
@@ -26,10 +31,7 @@ class Settings(BaseModel):
             row is complete, and says which.
         planned: Pairs (a, b) of row labels whose difference a - b belongs to the confirmatory
             family, beside every base method and its ``+align`` variant.
-        method, noise, ratio, seed: Keep only these; None keeps all.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field("default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,80}$")
     version: int = Field(1, ge=1)
@@ -40,10 +42,6 @@ class Settings(BaseModel):
     diverged: Literal["value", "chance"] = "value"
     rows: Literal["complete", "intersect"] = "complete"
     planned: tuple[tuple[str, str], ...] = ()
-    method: tuple[str, ...] | None = None
-    noise: tuple[str, ...] | None = None
-    ratio: tuple[float, ...] | None = None
-    seed: tuple[int, ...] | None = None
 
     @field_validator("planned")
     @classmethod
@@ -55,9 +53,24 @@ class Settings(BaseModel):
         return pairs
 
     @property
+    def content(self) -> dict[str, Any]:
+        """The protocol as JSON values."""
+        return {
+            name: value
+            for name, value in self.model_dump(mode="json").items()
+            if value is not None or name not in _LATER
+        }
+
+    @property
     def digest(self) -> str:
         """First 16 hex digits of the SHA-256 of the canonical content."""
-        return content_key(self.model_dump(mode="json"))
+        return content_key(self.content)
+
+    def narrowed(self, filters: Filters) -> Settings:
+        """The same protocol with further filters; one that is given twice holds as given last."""
+        where = {**(self.where or {}), **(filters.where or {})} or None
+        given = {name: getattr(filters, name) for name in filters.given}
+        return self.model_copy(update={**given, "where": where})
 
 
 def read_settings(path: Path) -> Settings:

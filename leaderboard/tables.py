@@ -90,7 +90,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """One (data set, ratio): rows in order of display, incomplete ones apart.
+    """One (design, ratio): rows in order of display, incomplete ones apart.
 
     ``series`` holds the accuracies by row label, ``tests`` what was tested on them, ``notes``
     lines for the reader, and ``runs`` the runs behind each row by (noise, seed).
@@ -111,15 +111,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Summary:
-    """One (data set, criterion) over its ratios.
+    """One design over its ratios, or several that differ in recipe alone.
 
     Attributes:
-        dataset: Name of the board.
+        dataset: Label of the design, or name of them all.
         ratios, noises: What its tables hold.
         ranking: Rows that are complete in every table, oracles left out.
         incomplete: Labels of the others.
         series: Every row over all ratios.
         modules: Base methods with and without AlignPrune, and planned pairs.
+        designs: Labels of the designs joined; empty for one.
     """
 
     dataset: str
@@ -129,6 +130,12 @@ class Summary:
     incomplete: tuple[str, ...]
     series: Mapping[str, Series]
     modules: Modules | None
+    designs: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> bool:
+        """Whether it says more than a table does."""
+        return len(self.ratios) > 1 or bool(self.designs)
 
 
 @dataclass(frozen=True)
@@ -136,13 +143,14 @@ class Board:
     """A leaderboard.
 
     Attributes:
-        tables: By data set, then ratio.
-        summaries: By data set.
+        tables: By design, then ratio.
+        summaries: By design.
         settings: The protocol.
         used: Number of records behind the tables' numbers.
         digest: First 16 hex digits of the SHA-256 over their keys and digests.
         excluded: (reason, count) of all other records.
         environments: Device classes, code revisions and thread counts of the used records.
+        joined: Summaries over designs that differ in recipe alone.
     """
 
     tables: tuple[Table, ...]
@@ -152,3 +160,4 @@ class Board:
     digest: str
     excluded: tuple[tuple[str, int], ...]
     environments: tuple[tuple[str, tuple[str, ...]], ...]
+    joined: tuple[Summary, ...] = ()

@@ -63,10 +63,9 @@ def test_an_edited_record_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ({"budget": "paper"}, "budget 'paper' and 'samples' mixed"),
+        ({"schema": 2}, "spec schema 1 and 2 mixed"),
         ({"method": {"name": "infobatch", "version": "2", "params": {}}}, "version '1' and '2'"),
-        ({"recipe": {"name": "other", "version": "1"}}, "recipe"),
-        ({"dataset": {"name": "digits", "version": "2", "params": {}, "identity": ""}}, "dataset"),
+        ({"noise": {"name": "clean", "rule": "other"}}, "noise rule"),
     ],
 )
 def test_a_run_of_another_protocol_is_refused_and_audited(

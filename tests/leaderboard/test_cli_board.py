@@ -91,7 +91,7 @@ def test_model_cards_get_their_metadata_on_request(results: Path, tmp_path: Path
 
 def test_audit_exits_by_what_it_found(results: Path) -> None:
     assert prunebench("audit", results).code == 0
-    Store(results).save(record("random", "clean", 7, 0.5, 0.7, spec={"budget": "paper"}))
+    Store(results).save(record("random", "clean", 7, 0.5, 0.7, spec={"schema": 2}))
     said = prunebench("audit", results, "--json")
     assert said.code == 1
     assert json.loads(said.out)[0]["what"] == "mixed protocols"

@@ -34,10 +34,10 @@ def test_the_printed_rows_are_the_papers_and_change_no_number_of_ours() -> None:
 
 def test_other_criteria_ratios_and_columns_have_rows_of_their_own() -> None:
     printed = read_published()
-    assert copied_rows(printed, "digits", 0.5, ["clean"]) == ()
-    ratios = {r: copied_rows(printed, "cifar10n", r, ["clean"]) for r in (0.3, 0.7)}
+    assert copied_rows(printed, "digits", "ce", 0.5, ["clean"]) == ()
+    ratios = {r: copied_rows(printed, "cifar10n", "ce", r, ["clean"]) for r in (0.3, 0.7)}
     values = {r: {row.label: row.values for row in rows} for r, rows in ratios.items()}
     assert values[0.3]["full"] == values[0.7]["full"]
     assert values[0.3]["random"] != values[0.7]["random"]
-    relabelled = copied_rows(printed, "cifar10n, sop+", 0.3, ["symmetric:0.5"])
+    relabelled = copied_rows(printed, "cifar10n", "sop+", 0.3, ["symmetric:0.5"])
     assert {row.label for row in relabelled} != set(values[0.3])
