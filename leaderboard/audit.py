@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from prunebench.errors import InputError
 from prunebench.leaderboard.aggregate import Run, collect
 from prunebench.leaderboard.designs import designs
+from prunebench.leaderboard.filters import FilterError
 from prunebench.leaderboard.labels import kind_of, row_id
 from prunebench.leaderboard.protocol import check_design
+from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.text import OFF_RATIO
 from prunebench.leaderboard.tuned import refuse_leaks
 from prunebench.record import Record
@@ -38,12 +40,19 @@ class Finding:
     detail: str
 
 
-def audit(records: Sequence[Record]) -> list[Finding]:
+def audit(records: Sequence[Record], settings: Settings | None = None) -> list[Finding]:
     """All findings, errors first; empty where nothing is worth saying.
 
     Looks for doubled runs, mixed protocols, missing, failed and diverged runs, unequal seeds,
     realised ratios off their nominal value, outlying and impossible figures, several machines,
     thread counts or code revisions, and label noise that differs from what its name says.
+
+    Args:
+        records: Any records, the same one several times too.
+        settings: Filters; None looks at all.
+
+    Raises:
+        FilterError: A filter that no record fits.
     """
     found: list[Finding] = []
     keys = Counter(record.key for record in records)
@@ -55,8 +64,10 @@ def audit(records: Sequence[Record]) -> list[Finding]:
     if any(f.what == "conflict" for f in found):
         return found
     try:
-        runs = collect(unique.values()).runs
+        runs = collect(unique.values(), settings).runs
         refuse_leaks(runs)
+    except FilterError:
+        raise
     except InputError as error:
         found.append(Finding("error", "mixed protocols", "leaderboard", str(error)))
         runs = ()

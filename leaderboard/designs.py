@@ -24,8 +24,8 @@ _ORDER = ("dataset.params", "dataset.version", "dataset.identity", "criterion", 
 _ALWAYS = ("recipe.name", "recipe.model")
 _WORDS = {
     "recipe.name": "{}", "recipe.model": "{}", "recipe.epochs": "{} epochs",
-    "recipe.version": "recipe version {}", "dataset.version": "data version {}",
-    "dataset.identity": "data {}", "criterion.version": "criterion version {}",
+    "recipe.version": "recipe version {}", "dataset.version": "version {}",
+    "dataset.identity": "content {}", "criterion.version": "criterion version {}",
     "reference.size": "reference {}", "reference.mode": "reference {}",
     "validation.size": "validation {}", "validation.labels": "validation labels {}",
 }  # fmt: skip
@@ -127,8 +127,10 @@ def _without(content: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]
     return {name: value for name, value in content.items() if name not in names}
 
 
-def _base(content: Mapping[str, Any]) -> str:
+def _base(content: Mapping[str, Any], words: Sequence[str] = ()) -> str:
     dataset = str(content["dataset"]["name"])
+    if words:
+        dataset = f"{dataset} ({', '.join(words)})"
     criterion = str(content.get("criterion", {}).get("name", "ce"))
     return dataset if criterion == "ce" else f"{dataset}, {criterion}"
 
@@ -139,12 +141,19 @@ def label_designs(contents: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     for name, content in contents.items():
         by_base[_base(content)].append(name)
     labels: dict[str, str] = {}
-    for base, names in by_base.items():
+    for names in by_base.values():
         flat = {name: dict(leaves(contents[name])) for name in names}
         said = telling(list(flat.values()))
         for name in names:
-            words = [words_of(path, flat[name].get(path)) for path in said]
-            labels[name] = ", ".join([base, *words])
+            data, rest = (
+                [
+                    words_of(path, flat[name].get(path))
+                    for path in said
+                    if path.startswith("dataset.") == wanted
+                ]
+                for wanted in (True, False)
+            )
+            labels[name] = ", ".join([_base(contents[name], data), *rest])
     twice = {label for label, n in Counter(labels.values()).items() if n > 1}
     return {
         name: f"{label}, #{content_key(dict(contents[name]))[:8]}" if label in twice else label

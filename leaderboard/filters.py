@@ -16,6 +16,7 @@ from prunebench.record import Record
 _BESIDE = ("info", "environment")
 #: Fields in which a part of the specification keeps its options; they need not be named.
 _OPTIONS = ("params", "model_params")
+_NAMED = ("method", "noise", "ratio", "seed", "dataset", "criterion", "recipe", "model", "budget")
 #: Parts in which full training differs from the rows it stands beside.
 _VARIED = ("method", "ratio", "budget", "budget_share", "proxy", "tuned")
 _MISSING = object()
@@ -26,6 +27,10 @@ def _listed(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     return {k: v if isinstance(v, list | tuple) else [v] for k, v in value.items()}
+
+
+class FilterError(InputError):
+    """A filter that no record can fit."""
 
 
 Words = tuple[str, ...] | None
@@ -76,42 +81,51 @@ class Filters(BaseModel):
             whole: It is full training, which stands in every table: filters of method, ratio and
                 budget let it pass.
         """
-        spec = record.spec
-        recipe = spec.get("recipe") or {}
-        own = (
-            (self.noise, spec["noise"]["name"]),
-            (self.seed, spec["seed"]),
-            (self.dataset, spec["dataset"]["name"]),
-            (self.criterion, (spec.get("criterion") or {}).get("name", "ce")),
-            (self.recipe, recipe.get("name")),
-            (self.model, recipe.get("model")),
-        )
-        varied = (
-            (self.method, spec["method"]["name"]),
-            (self.ratio, spec["ratio"]),
-            (self.budget, spec.get("budget", "samples")),
-        )
-        named = own if whole else (*own, *varied)
-        return all(wanted is None or value in wanted for wanted, value in named) and all(
+        named = [(name, getattr(self, name)) for name in _NAMED]
+        return all(
+            wanted is None or (whole and name in _VARIED) or named_value(record, name) in wanted
+            for name, wanted in named
+        ) and all(
             (whole and path.partition(".")[0] in _VARIED)
             or any(_same(field_of(record, path), given) for given in wanted)
             for path, wanted in (self.where or {}).items()
         )
 
     def check(self, records: Iterable[Record]) -> None:
-        """Checks that the fields of ``where`` are there.
+        """Checks that every filter fits a record, whatever the others do.
+
+        Args:
+            records: All records, shapes checked; none fit every filter.
 
         Raises:
-            InputError: A field that no record has; the line names those with such a name.
+            FilterError: A name, value or field that no record has; the line names those there are.
         """
-        if not self.where:
-            return
         records = tuple(records)
-        for path in self.where:
-            if records and all(field_of(record, path) is _MISSING for record in records):
+        for name in _NAMED if records else ():
+            wanted = getattr(self, name)
+            have = {named_value(record, name) for record in records}
+            if wanted is not None and have.isdisjoint(wanted):
+                first = shown(wanted[0]) if wanted else "none"
+                raise FilterError(f"no record has {name} {first!r}", where="filter",
+                                 accepted=nearest(first, map(shown, have)))  # fmt: skip
+        for path in self.where or {} if records else ():
+            if all(field_of(record, path) is _MISSING for record in records):
                 known = {name for record in records for name in _fields(record)}
-                raise InputError(f"no record has the field {path!r}", where="where",
+                raise FilterError(f"no record has the field {path!r}", where="filter",
                                  accepted=nearest(path, known))  # fmt: skip
+
+
+def named_value(record: Record, name: str) -> Any:
+    """What a record has of a filter's field: a name or a number."""
+    spec = record.spec
+    if name in ("recipe", "model"):
+        return (spec.get("recipe") or {}).get("name" if name == "recipe" else "model")
+    if name == "criterion":
+        return (spec.get("criterion") or {}).get("name", "ce")
+    if name == "budget":
+        return spec.get("budget", "samples")
+    value = spec[name]
+    return value if name in ("ratio", "seed") else value["name"]
 
 
 def field_of(record: Record, path: str) -> Any:

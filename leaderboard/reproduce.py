@@ -67,15 +67,18 @@ def reproduce(runs: Sequence[Run], printed: Iterable[Printed]) -> list[Reproduce
         printed: The paper's numbers.
 
     Raises:
-        InputError: None of the printed numbers has runs of ours.
+        InputError: None of the printed numbers has runs of ours, or two runs stand for one cell.
     """
     cells: dict[tuple[str, str, str, str], dict[float, dict[int, Run]]] = defaultdict(
         lambda: defaultdict(dict)
     )
+    doubled: dict[int, tuple[Run, Run]] = {}
     for run in runs:
         if run.accuracy is not None and not run.params.get("proxy"):
             criterion = "" if run.criterion == "ce" else run.criterion
-            cells[run.dataset, run.method, run.noise, criterion][run.ratio][run.seed] = run
+            seeds = cells[run.dataset, run.method, run.noise, criterion][run.ratio]
+            if seeds.setdefault(run.seed, run) is not run:
+                doubled.setdefault(id(seeds), (seeds[run.seed], run))
     rows = list(printed)
     full = {(r.table, r.model, r.noise): r.value for r in rows
             if r.method == "full" and r.metric == "accuracy"}  # fmt: skip
@@ -89,6 +92,9 @@ def reproduce(runs: Sequence[Run], printed: Iterable[Printed]) -> list[Reproduce
             continue
         ratio, seeds = ours
         base = cells.get((dataset, "full", row.noise, row.relabel), {}).get(0.0, {})
+        for own in (seeds, base):
+            if id(own) in doubled:
+                raise _ambiguous(*doubled[id(own)])
         made = _line(row, dataset, ratio, seeds, base, full.get((row.table, row.model, row.noise)))
         slot = (dataset, row.method, row.noise, row.relabel, ratio, made.unit, made.printed)
         old = found.get(slot)
@@ -99,6 +105,16 @@ def reproduce(runs: Sequence[Run], printed: Iterable[Printed]) -> list[Reproduce
                          accepted="records of a grid such as table-b, table-c or table-h"
                          )  # fmt: skip
     return list(found.values())
+
+
+def _ambiguous(a: Run, b: Run) -> InputError:
+    keys = " and ".join(sorted((a.record.key, b.record.key)))
+    return InputError(
+        f"two runs of {a.method}, {a.dataset}, {a.noise}, seed {a.seed}, ratio {a.ratio:g}: {keys}",
+        where="reproduce",
+        accepted="one run per cell; keep one recipe, budget or set of options with --recipe, "
+        "--model, --budget or --where FIELD=VALUE",
+    )
 
 
 def _ours(

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from prunebench.bench.cli.filters import filter_options, filters, flags
 from prunebench.errors import InputError
 
 
@@ -38,10 +39,12 @@ def sources(texts: tuple[str, ...]) -> list[Path]:
     ]
 
 
-def _settings(protocol: str | None) -> Any:
+def _settings(protocol: str | None, given: Any) -> Any:
+    """The protocol of a file or the default one, with the filters of the command."""
     from prunebench.leaderboard.settings import Settings, read_settings
 
-    return read_settings(Path(protocol)) if protocol else Settings()
+    settings = read_settings(Path(protocol)) if protocol else Settings()
+    return settings.narrowed(given)
 
 
 @click.group(cls=_Default, invoke_without_command=False)
@@ -89,10 +92,11 @@ def leaderboard() -> None:
 )
 @click.option("--nemenyi", is_flag=True, help="Nemenyi's distance in critical-difference figures.")
 @click.option("--json", "as_json", is_flag=True, help="Print the written paths as JSON.")
+@filter_options
 def render(
     results: tuple[str, ...], out: str | None, protocol: str | None, publish: str | None,
     uri: str | None, figures: bool | None, paper: str | None, model_index: bool,
-    nemenyi: bool, as_json: bool,
+    nemenyi: bool, as_json: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Render leaderboard.md, .html, .json, .csv and .tex from records.
 
@@ -105,7 +109,8 @@ def render(
     from prunebench.leaderboard.publish import publication
     from prunebench.leaderboard.published_numbers import read_published
 
-    settings = _settings(protocol)
+    given = filters(chosen)
+    settings = _settings(protocol, given)
     if (uri is None) == (not results):
         raise InputError("records come from RESULTS or from --from-mlflow", where="leaderboard",
                          accepted="one of the two")  # fmt: skip
@@ -125,7 +130,7 @@ def render(
     if publish:
         command = shlex.join(["prunebench", "leaderboard", "records.jsonl.gz",
                               *(["--protocol", "protocol.toml"] if protocol else []),
-                              *(["--copy-from-paper", paper] if paper else []),
+                              *(["--copy-from-paper", paper] if paper else []), *flags(given),
                               "--no-figures", "--publish", "."])  # fmt: skip
         if figures is False:
             files |= _standing(Path(publish))
@@ -195,7 +200,10 @@ def merge_folders(results: tuple[str, ...], out: str, as_json: bool) -> None:
 @click.argument("results", nargs=-1, required=True)
 @click.option("--protocol", default=None, metavar="FILE", help="Protocol file (TOML).")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def compare(a: str, b: str, results: tuple[str, ...], protocol: str | None, as_json: bool) -> None:
+@filter_options
+def compare(
+    a: str, b: str, results: tuple[str, ...], protocol: str | None, as_json: bool, **chosen: Any
+) -> None:
     """Compare two rows: size, interval, tests, cell by cell.
 
     Example: prunebench compare infobatch+align infobatch results/demo
@@ -204,7 +212,8 @@ def compare(a: str, b: str, results: tuple[str, ...], protocol: str | None, as_j
     from prunebench.leaderboard.export import dumps, finite
     from prunebench.leaderboard.pairs import compare_rows
 
-    found = compare_rows(make_board(gather(sources(results)), _settings(protocol)), a, b)
+    settings = _settings(protocol, filters(chosen))
+    found = compare_rows(make_board(gather(sources(results)), settings), a, b)
     if as_json:
         plain = [{n: v for n, v in item.items() if n != "text"} for item in found]
         print(dumps(finite({"comparisons": plain})), end="")
@@ -216,8 +225,11 @@ def compare(a: str, b: str, results: tuple[str, ...], protocol: str | None, as_j
 @click.argument("results", nargs=-1, required=True)
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@filter_options
 @click.pass_context
-def audit(ctx: click.Context, results: tuple[str, ...], strict: bool, as_json: bool) -> None:
+def audit(
+    ctx: click.Context, /, results: tuple[str, ...], strict: bool, as_json: bool, **chosen: Any
+) -> None:
     """Look for missing, doubled, mixed and suspicious records; exit 1 where there are errors.
 
     Example: prunebench audit results/demo
@@ -229,7 +241,7 @@ def audit(ctx: click.Context, results: tuple[str, ...], strict: bool, as_json: b
     from prunebench.leaderboard.markdown import escape, pipe
 
     records = [record for source in sources(results) for record in load_records(source)]
-    found = find(records)
+    found = find(records, _settings(None, filters(chosen)))
     if as_json:
         print(json.dumps([asdict(f) for f in found], indent=1))
     elif found:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+
+from prunebench.bench.cli.filters import filter_options, filters
 
 
 @click.command()
@@ -15,7 +19,8 @@ import click
     help="Whose printed numbers.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def reproduce(results: tuple[str, ...], published: str, as_json: bool) -> None:
+@filter_options
+def reproduce(results: tuple[str, ...], published: str, as_json: bool, **chosen: Any) -> None:
     """Set our numbers beside a paper's: difference, interval, verdict, differences of set-up.
 
     Example: prunebench reproduce results/table-h
@@ -30,9 +35,11 @@ def reproduce(results: tuple[str, ...], published: str, as_json: bool) -> None:
     from prunebench.leaderboard.published_numbers import read_published
     from prunebench.leaderboard.reproduce import reproduce as find
     from prunebench.leaderboard.reproduce import setup_differences
+    from prunebench.leaderboard.settings import Settings
     from prunebench.leaderboard.text import number
 
-    runs = collect(gather(sources(results))).runs
+    settings = Settings().narrowed(filters(chosen))
+    runs = collect(gather(sources(results)), settings).runs
     lines = find(runs, read_published())
     differences = setup_differences(runs)
     if as_json:

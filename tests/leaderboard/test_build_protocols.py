@@ -59,10 +59,11 @@ def test_mixed_protocols_are_refused_by_both_values_and_the_filters_that_help(
         ({"validation": {"size": 9, "labels": "noisy"}},
          ["digits, validation 0", "digits, validation 9"]),
         ({"dataset": DATA | {"version": "2"}},
-         ["digits, data version 1", "digits, data version 2"]),
-        ({"dataset": DATA | {"params": {"limit": 50}}}, ["digits, limit 50", "digits, limit none"]),
+         ["digits (version 1)", "digits (version 2)"]),
+        ({"dataset": DATA | {"params": {"limit": 50}}},
+         ["digits (limit 50)", "digits (limit none)"]),
         ({"dataset": DATA | {"identity": "b" * 64}},
-         ["digits, data bbbbbbbb", "digits, data none"]),
+         ["digits (content bbbbbbbb)", "digits (content none)"]),
     ],
 )  # fmt: skip
 def test_each_design_has_tables_of_its_own_named_by_what_tells_it_apart(

@@ -93,3 +93,12 @@ def test_nothing_to_compare_is_said() -> None:
     own = collect([record("infobatch", "clean", 0)]).runs
     with pytest.raises(InputError, match="no printed number has runs here"):
         reproduce(own, read_published())
+
+
+def test_two_recipes_are_not_taken_for_one() -> None:
+    target = printed("infobatch", 0.5)
+    both = [*runs({"infobatch": [target] * 3}),
+            *runs({"infobatch": [20.0] * 3}, recipe={**PAPER["recipe"], "epochs": 5})]  # fmt: skip
+    with pytest.raises(InputError, match=r"two runs of infobatch, cifar10n.*--where FIELD=VALUE"):
+        reproduce(both, read_published())
+    assert reproduce([*both[:3], *runs({"seta": [20.0]}, budget="samples")], read_published())
