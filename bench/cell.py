@@ -197,7 +197,9 @@ class _Cell:
         distributed.settle()
         self.files, self.metrics = artifacts(trainer, predicted, self.subset)
         if losses is not None and losses.rows:
-            self.files["losses.npz"] = losses.dump(trainer.rows, trainer.setup.task.flipped)
+            self.files["losses.npz"] = losses.dump(
+                trainer.setup.task.raw.train_ids(trainer.rows.cpu()), trainer.setup.task.flipped
+            )
         accuracy = float(self.metrics[accuracy_name(trainer)] or 0.0)
         if status == "done" and diverged(accuracy, task.raw.num_classes):
             status, reason = "diverged", "final accuracy is at the level of chance"

@@ -145,7 +145,9 @@ class Recorder:
 
     def write(self, folder: Path, trainer: Trainer, facts: Mapping[str, Any]) -> None:
         """Writes arrays and a manifest with their digests into an empty folder."""
-        arrays: dict[str, np.ndarray[Any, Any]] = {"ids": trainer.rows.cpu().numpy()}
+        arrays: dict[str, np.ndarray[Any, Any]] = {
+            "ids": trainer.setup.task.raw.train_ids(trainer.rows.cpu()).numpy()
+        }
         for name, rows in self.rows.items():
             value = torch.stack(rows).numpy()
             arrays[name] = np.packbits(value, axis=1) if name == "correct" else value
@@ -243,10 +245,13 @@ class RecordedEvidence:
         self._task, self.warmup, self.epochs = task, warmup, epochs
         self._folders, self._ssl, self._oracle = folders, ssl, oracle
         self.labels = task.train.labels
-        self.ids = task.train.rows
+        self.ids = task.raw.train_ids(task.train.rows)
+        self.original_size = task.raw.original_size
         self.num_classes = task.raw.num_classes
         for folder in folders:
-            if not np.array_equal(self._array(folder, "ids"), self.ids.numpy()):
+            found = self._array(folder, "ids")
+            # Earlier versions wrote rows of the limited split; both name the same samples here.
+            if not any(np.array_equal(found, ids) for ids in (self.ids, task.train.rows)):
                 raise Damaged(f"{folder}: recorded for another training split")
 
     def _array(self, folder: Path, name: str) -> np.ndarray[Any, Any]:
@@ -283,7 +288,7 @@ class RecordedEvidence:
         """float32 [N, D]."""
         if self._ssl is None:
             raise KeyError("ssl features were not declared in needs()")
-        return self._ssl[self.ids]
+        return self._ssl[self._task.train.rows]
 
     def snapshot(self, epoch: int, repeat: int = 0) -> Snapshot:
         """Eval-mode outputs on the clean view."""

@@ -10,6 +10,7 @@ import pandas as pd
 
 from prunebench.bench.store import Store
 from prunebench.errors import InputError
+from prunebench.record import Record
 from prunebench.untrusted import check_zip_bytes
 
 
@@ -31,18 +32,32 @@ def export_csv(store: Store, key: str, what: str) -> str:
         return _bytes(store, key, f"{what}.csv", record.status).decode()
     if what == "predictions":
         table = _load(_bytes(store, key, "predictions.npz", record.status), key)
-        return _csv({"index": np.arange(len(table["predicted"])), **table})
+        ids = table.pop("id", np.arange(len(table["predicted"])))
+        return _csv({id_column(record, test=True): ids, **table})
     samples = _load(_bytes(store, key, "samples.npz", record.status), key)
+    sample = id_column(record)
     if what == "visits":
-        return _csv({"id": samples["id"], "epochs": samples["visits"]})
+        return _csv({sample: samples["id"], "epochs": samples["visits"]})
     name = {"scores": "score", "kept": "kept"}[what]
     if name not in samples:
         method = record.spec["method"]["name"]
         raise InputError(f"{method} leaves no {what}", where=key,
                          accepted="visits, epochs, classes, predictions")  # fmt: skip
     if what == "kept":
-        return _csv({"id": samples["kept"]})
-    return _csv({"id": samples["id"], "score": samples["score"]})
+        return _csv({sample: samples["kept"]})
+    return _csv({sample: samples["id"], "score": samples["score"]})
+
+
+def id_column(record: Record, test: bool = False) -> str:
+    """Name of the column of sample ids: ``id`` (``index`` of test samples) for rows of the
+    original split, or ``limited_row`` where an earlier version counted the rows that the option
+    ``limit`` left."""
+    option, size = ("test_limit", "test") if test else ("limit", "train")
+    limited = record.spec["dataset"]["params"].get(option) is not None
+    tuning = test and record.spec["role"] == "tune"
+    if limited and not tuning and f"original_{size}_size" not in record.info:
+        return "limited_row"
+    return "index" if test else "id"
 
 
 def _bytes(store: Store, key: str, name: str, status: str) -> bytes:

@@ -11,7 +11,12 @@ from prunebench.methods.compose import MethodInfo
 
 
 def facts(task: Task, method: MethodInfo, spec: RunSpec) -> dict[str, Any]:
-    """Sizes, noise and kind of a run, for ``Record.info``."""
+    """Sizes, noise and kind of a run, for ``Record.info``.
+
+    ``original_train_size`` and ``original_test_size`` are there where the data set is limited;
+    they say that ids in the run's artifacts are those of the original split. Limited runs of
+    earlier versions lack them: their ids count the limited rows.
+    """
     found: dict[str, Any] = {
         "validation_size" if task.tuning else "test_size": len(task.test),
         "train_size": len(task.train),
@@ -26,6 +31,10 @@ def facts(task: Task, method: MethodInfo, spec: RunSpec) -> dict[str, Any]:
         found["noise_rate"] = round(float(task.flipped.double().mean()), 6)
     if not distributed.current().alone:
         found["processes"] = distributed.current().size
+    if task.raw.train_origin is not None:
+        found["original_train_size"] = task.raw.train_origin.total
+    if task.raw.test_origin is not None and not task.tuning:
+        found["original_test_size"] = task.raw.test_origin.total
     if spec.reference.mode == "overlap":
         found["reference_overlaps"] = True
     return found

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from prunebench.bench.diagnostics import auroc, class_accuracy, class_shares
 from prunebench.bench.trainer import Trainer
+from prunebench.datasets.task import Task
 from prunebench.methods.base import Subset
 from prunebench.untrusted import spreadsheet
 
@@ -68,7 +69,7 @@ def artifacts(
     labels = task.test.labels
     predicted = predicted.cpu()
     narrow = np.uint8 if classes <= 256 else np.int32
-    ids = task.train.rows.numpy()
+    ids = task.raw.train_ids(task.train.rows).numpy()
     scores = subset.scores if subset is not None else trainer.setup.pruner.last_scores
     samples: dict[str, np.ndarray[Any, Any]] = {
         "id": ids,
@@ -93,10 +94,19 @@ def artifacts(
     files = {
         "epochs.csv": epoch_csv(trainer),
         "classes.csv": _csv(frame),
-        "predictions.npz": npz_bytes({"predicted": predicted.numpy().astype(narrow)}),
+        "predictions.npz": npz_bytes(
+            {"predicted": predicted.numpy().astype(narrow), **_test_ids(task)}
+        ),
         "samples.npz": npz_bytes(samples),
     }
     return files, _metrics(trainer, predicted, right, share, scores)
+
+
+def _test_ids(task: Task) -> dict[str, np.ndarray[Any, Any]]:
+    """Original rows of the test split where an option limits it; else place i is row i."""
+    if task.tuning or task.raw.test_origin is None:
+        return {}
+    return {"id": task.raw.test_ids(task.test.rows).numpy()}
 
 
 def _metrics(

@@ -34,7 +34,7 @@ from prunebench.datasets.human import (
     read_labels,
 )
 from prunebench.datasets.outline import Outline
-from prunebench.datasets.task import DataSource, RawData, register_dataset
+from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 from prunebench.untrusted import user_path
@@ -147,7 +147,9 @@ class Cifar(DataSource):
         found = self.find()
         read = (self.family, found)
         train_x, train_y, labels = read_split(*read, True, self.limit, self.name)
-        test_x, test_y, _ = read_split(*read, False, self.test_limit, self.name)
+        test_x, test_y, every = read_split(*read, False, self.test_limit, self.name)
+        test_rows = limited_rows(len(every), self.test_limit)
+        test_origin = Origin.of(test_rows, len(every), self.test_limit)
         rows = limited_rows(len(labels), self.limit)
         human = {name: torch.from_numpy(y[rows]) for name, y in self._human(labels).items()}
         content = f"{self.identity()} {self.limit} {self.test_limit}"
@@ -157,6 +159,7 @@ class Cifar(DataSource):
             fingerprint=hashlib.sha256(content.encode()).hexdigest()[:16],
             groups=self.family.coarse or None, asymmetric=self.rule,
             mean=self.mean, std=self.std, augment="crop_flip", human=human,
+            train_origin=Origin.of(rows, len(labels), self.limit), test_origin=test_origin,
             licence=self._terms(found),
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from prunebench.datasets.decode import default_workers
 from prunebench.datasets.files import limited_rows
 from prunebench.datasets.imagefiles import ImageFiles, PathList, Resize, measure, resident
 from prunebench.datasets.rules import RULES
-from prunebench.datasets.task import DataSource, RawData, register_dataset
+from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
 from prunebench.datasets.tree import Tree, check_classes, find_splits, read_tree, tree_identity
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
@@ -111,5 +111,7 @@ class Folder(DataSource):
             std=std,
             augment=self.augment,
             crop=self.crop,
+            train_origin=Origin.of(train_rows, len(train.names), self.limit),
+            test_origin=Origin.of(test_rows, len(test.names), self.test_limit),
             licence="as the origin of the files says",
         )

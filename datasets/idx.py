@@ -23,7 +23,7 @@ from prunebench.datasets.files import (
     require,
 )
 from prunebench.datasets.outline import Outline
-from prunebench.datasets.task import DataSource, RawData, register_dataset
+from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 from prunebench.untrusted import gunzip, user_path
@@ -139,8 +139,8 @@ class Idx(DataSource):
 
     def load(self) -> RawData:
         paths = self._paths()
-        train_x, train_y = self._split(paths[0], paths[1], self.limit)
-        test_x, test_y = self._split(paths[2], paths[3], self.test_limit)
+        train_x, train_y, train_origin = self._split(paths[0], paths[1], self.limit)
+        test_x, test_y, test_origin = self._split(paths[2], paths[3], self.test_limit)
         if train_x.shape[1:] != test_x.shape[1:]:
             raise InputError(
                 f"images of {tuple(test_x.shape[2:])} pixels", where=str(paths[2]),
@@ -153,6 +153,7 @@ class Idx(DataSource):
             num_classes=len(self.classes), class_names=self.classes,
             fingerprint=hashlib.sha256(content.encode()).hexdigest()[:16],
             asymmetric=self.rule, mean=mean, std=std, licence=self.terms,
+            train_origin=train_origin, test_origin=test_origin,
         )  # fmt: skip
 
     def portable(self) -> dict[str, Value]:
@@ -171,7 +172,9 @@ class Idx(DataSource):
             )  # fmt: skip
         return labels
 
-    def _split(self, images: Path, labels: Path, limit: int | None) -> tuple[Tensor, Tensor]:
+    def _split(
+        self, images: Path, labels: Path, limit: int | None
+    ) -> tuple[Tensor, Tensor, Origin | None]:
         pixels = read_idx(images)
         if pixels.ndim != 3:
             raise InputError(f"{pixels.ndim} dimensions", where=str(images), accepted="3")
@@ -182,6 +185,7 @@ class Idx(DataSource):
         return (
             torch.from_numpy(pixels[rows][:, None]),
             torch.from_numpy(y[rows].astype(np.int64)),
+            Origin.of(rows, len(pixels), limit),
         )
 
 

@@ -18,7 +18,7 @@ from prunebench.datasets.imagefiles import ImageFiles, PathList, resident
 from prunebench.datasets.listfiles import Listing, check_images
 from prunebench.datasets.outline import Outline
 from prunebench.datasets.pixels import Resize
-from prunebench.datasets.task import DataSource, RawData
+from prunebench.datasets.task import DataSource, Origin, RawData
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 from prunebench.record import content_key
@@ -210,10 +210,16 @@ class LargeImages(DataSource):
 
     def load(self) -> RawData:
         found, view = self.splits(), self.pixel_view()
-        train = found.train.take(limited_rows(len(found.train), self.limit))
-        test = found.test.take(limited_rows(len(found.test), self.test_limit))
+        train_rows = limited_rows(len(found.train), self.limit)
+        test_rows = limited_rows(len(found.test), self.test_limit)
+        train, test = found.train.take(train_rows), found.test.take(test_rows)
         extra = test if found.leaks else found.reference
         parts = [train] if extra is None else [train, extra]
+        origin = Origin.of(train_rows, len(found.train), self.limit)
+        if extra is not None and (origin or (found.leaks and self.test_limit is not None)):
+            behind = test_rows if found.leaks else np.arange(len(extra))
+            ids = np.concatenate([train_rows, len(found.train) + behind])
+            origin = Origin(torch.from_numpy(ids), len(found.train))
         labels = torch.from_numpy(np.concatenate([part.labels for part in parts]))
         names = [name for part in parts for name in part.names]
         files = [
@@ -237,6 +243,8 @@ class LargeImages(DataSource):
             crop=view.crop,
             human={"": labels} if self.noisy else {},
             reference_rows=None if extra is None else torch.arange(len(train), len(names)),
+            train_origin=origin,
+            test_origin=Origin.of(test_rows, len(found.test), self.test_limit),
             leaks=found.leaks,
             clean_known=not self.noisy,
             licence=self.terms,

@@ -33,7 +33,7 @@ from prunebench.datasets.news_files import (
     write_posts,
 )
 from prunebench.datasets.outline import Outline
-from prunebench.datasets.task import DataSource, RawData, register_dataset
+from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 from prunebench.record import content_key
@@ -188,6 +188,8 @@ class News(DataSource):
             test_y=torch.from_numpy(arrays["test_y"][test]),
             num_classes=len(CLASSES),
             class_names=CLASSES,
+            train_origin=Origin.of(train, len(arrays["train_y"]), self.limit),
+            test_origin=Origin.of(test, len(arrays["test_y"]), self.test_limit),
             fingerprint=content_key({"posts": self.identity(), "options": self.portable()}),
             licence="20 Newsgroups (Lang 1995), by-date version",
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.datasets.content import channel_stats
@@ -14,7 +15,7 @@ from prunebench.datasets.decode import decode_images, default_workers
 from prunebench.datasets.files import files_identity, limited_rows
 from prunebench.datasets.packfile import Pack, read_pack
 from prunebench.datasets.rules import RULES, default_asymmetric
-from prunebench.datasets.task import DataSource, RawData, register_dataset
+from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 from prunebench.untrusted import user_path
@@ -134,8 +135,10 @@ class Packed(DataSource):
         train_path, test_path = locate(self.path)
         train, test = read_pack(train_path), read_pack(test_path)
         classes = _check_labels(train, test)
-        train_x, train_y = self._decode(train, self.limit)
-        test_x, test_y = self._decode(test, self.test_limit)
+        rows = limited_rows(len(train), self.limit)
+        test_rows = limited_rows(len(test), self.test_limit)
+        train_x, train_y = self._decode(train, rows)
+        test_x, test_y = self._decode(test, test_rows)
         if train_x.shape[1:] != test_x.shape[1:]:
             raise InputError(
                 f"images of {tuple(test_x.shape[2:])} pixels",
@@ -144,7 +147,6 @@ class Packed(DataSource):
             )
         mean, std = channel_stats(train_x)
         groups = train.groups or None
-        rows = limited_rows(len(train), self.limit)
         content = f"{self.identity()} {self.limit} {self.test_limit}"
         automatic = "crop_flip" if min(train_x.shape[2:]) >= 16 else "none"
         return RawData(
@@ -161,6 +163,8 @@ class Packed(DataSource):
             std=train.std or std,
             augment=automatic if self.augment == "auto" else self.augment,
             human={name: torch.from_numpy(y[rows]) for name, y in train.human.items()},
+            train_origin=Origin.of(rows, len(train), self.limit),
+            test_origin=Origin.of(test_rows, len(test), self.test_limit),
             licence="as the origin of the files says",
         )
 
@@ -172,7 +176,6 @@ class Packed(DataSource):
         """Options that enter the key: neither the path nor the number of threads."""
         return {k: v for k, v in self.params.items() if k not in ("path", "workers")}
 
-    def _decode(self, pack: Pack, limit: int | None) -> tuple[Tensor, Tensor]:
-        rows = limited_rows(len(pack), limit)
+    def _decode(self, pack: Pack, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         images = decode_images(pack, rows, self.workers or default_workers())
         return images, torch.from_numpy(pack.label[rows])

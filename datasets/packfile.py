@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.errors import InputError
-from prunebench.untrusted import check_archive
+from prunebench.untrusted import read_npz
 
 Array = NDArray[Any]
 
 _REQUIRED = ("jpeg", "offset", "label")
 _OPTIONAL = ("class_names", "groups", "mean", "std", "human", "human_names")
-_HEADER_LIMIT = 65_536
 
 
 @dataclass(frozen=True)
@@ -71,20 +70,7 @@ def read_pack(path: Path) -> Pack:
     """
     if not path.is_file():
         raise InputError("no such file", where=str(path), accepted="a packed .npz file")
-    arrays: dict[str, Array] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            check_archive(archive, path.stat().st_size, str(path))
-            members = set(archive.namelist())
-            for key in (*_REQUIRED, *_OPTIONAL):
-                if f"{key}.npy" in members:
-                    arrays[key] = _read_array(archive, key, path)
-    except InputError:
-        raise
-    except Exception as error:  # a damaged directory raises half a dozen types
-        raise InputError(
-            f"no readable npz archive ({error})", where=str(path), accepted="a packed .npz file"
-        ) from None
+    arrays = read_npz(path, (*_REQUIRED, *_OPTIONAL))
     for key in _REQUIRED:
         if key not in arrays:
             raise InputError(
@@ -102,38 +88,6 @@ def read_pack(path: Path) -> Pack:
         std=_channels(arrays, "std", path),
         human=_human(arrays, path),
     )
-
-
-def _read_array(archive: zipfile.ZipFile, key: str, path: Path) -> Array:
-    where = f"{path}: {key}"
-    try:
-        info = archive.getinfo(f"{key}.npy")
-        with archive.open(info) as file:
-            _check_header(file, info.file_size, where)
-        with archive.open(info) as file:
-            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-    except InputError:
-        raise
-    except Exception as error:  # whatever damaged bytes provoke in zip, zlib or the header
-        said = f"damaged ({type(error).__name__}: {error})"
-        raise InputError(said, where=where, accepted="an intact array") from None
-
-
-def _check_header(file: IO[bytes], stored: int, where: str) -> None:
-    """Refuses objects, and shapes that the stored bytes cannot fill, before any allocation."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0
-    if version != (1, 0):
-        read = np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file, max_header_size=_HEADER_LIMIT)
-    if dtype.hasobject:
-        raise InputError("holds Python objects", where=where, accepted="a plain array")
-    if math.prod(shape) * dtype.itemsize > stored:
-        raise InputError(
-            f"truncated: shape {shape} of {dtype} in {stored} bytes",
-            where=where,
-            accepted="an intact array",
-        )
 
 
 def _check_images(arrays: dict[str, Array], path: Path) -> None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.datasets.files import DataFile
@@ -18,6 +20,24 @@ from prunebench.options import Option, Value, resolve
 from prunebench.registry import DATASETS
 
 S = TypeVar("S", bound="type[DataSource]")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which rows of an original split a limited one holds.
+
+    Attributes:
+        ids: int64 [n], ascending, original row of each row that is held.
+        total: Samples of the original split, reference samples of the set's own left out.
+    """
+
+    ids: Tensor
+    total: int
+
+    @classmethod
+    def of(cls, rows: NDArray[np.int64], total: int, limit: int | None) -> Origin | None:
+        """That of rows chosen under an option ``limit``; None where the option is not set."""
+        return None if limit is None else cls(torch.from_numpy(rows), total)
 
 
 @dataclass(frozen=True)
@@ -44,6 +64,10 @@ class RawData:
         reference_rows: int64 [R], ascending rows of ``train_x`` that are no training samples but
             clean ones to draw the reference from; None where it comes out of the training split.
             Every count of training samples leaves them out.
+        train_origin: Original rows of ``train_x`` where an option limits it, reference samples
+            of the set's own counted behind the training split. None where row i is original
+            row i.
+        test_origin: Likewise of the test split.
         leaks: Whether ``reference_rows`` are samples of the test split.
         fingerprint: Identity of the content, part of every run's key.
         clean_known: Whether ``train_y`` is clean; sets gathered from the web do not tell.
@@ -65,6 +89,8 @@ class RawData:
     crop: int | None = None
     human: Mapping[str, Tensor] = field(default_factory=dict)
     reference_rows: Tensor | None = None
+    train_origin: Origin | None = None
+    test_origin: Origin | None = None
     leaks: bool = False
     clean_known: bool = True
     licence: str = ""
@@ -76,6 +102,21 @@ class RawData:
         if self.reference_rows is not None:
             training[self.reference_rows] = False
         return training.nonzero().flatten()
+
+    @property
+    def original_size(self) -> int:
+        """Training samples of the original split, limited or not."""
+        if self.train_origin is not None:
+            return self.train_origin.total
+        return len(self.train_y) - (0 if self.reference_rows is None else len(self.reference_rows))
+
+    def train_ids(self, rows: Tensor) -> Tensor:
+        """Original sample ids of rows of ``train_x``: what every table and file calls them."""
+        return rows if self.train_origin is None else self.train_origin.ids[rows]
+
+    def test_ids(self, rows: Tensor) -> Tensor:
+        """Original ids of rows of ``test_x``."""
+        return rows if self.test_origin is None else self.test_origin.ids[rows]
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -183,8 +224,8 @@ class Split:
     """Rows of a resident array with the labels that training or evaluation uses.
 
     Attributes:
-        rows: int64 [n], rows of ``RawData.train_x`` (``test_x`` for the test split); these are
-            the original sample ids.
+        rows: int64 [n], rows of ``RawData.train_x`` (``test_x`` for the test split). Draws are
+            by row; what leaves the program are original ids (``RawData.train_ids``).
         labels: int64 [n].
     """
 

@@ -15,25 +15,29 @@ from prunebench.methods.base import Card, Evidence, StaticPruner, Subset, regist
 from prunebench.methods.selection import take
 from prunebench.options import Option, Value
 from prunebench.rng import Stream
-from prunebench.untrusted import user_path
+from prunebench.untrusted import read_npy, read_npz, user_path
 from prunebench.userfiles import read_table
 
-_FORMATS = ".npy (one score per original training sample), .npz or .csv (ids and scores)"
+_FORMATS = (
+    ".npy (one score for each row of the original training split), .npz or .csv (ids and scores)"
+)
 
 
-def read_scores(path: str | Path) -> tuple[Tensor, Tensor]:
+def read_scores(path: str | Path, original: int) -> tuple[Tensor, Tensor]:
     """Reads scores by original sample id; nothing in the file is executed.
 
     Args:
-        path: ``.npy`` with one score per sample in original order; ``.npz`` with arrays ``ids``
-            and ``scores``; ``.csv`` with a header and columns ``id`` and ``score``, read as
-            ``userfiles.read_table`` does.
+        path: ``.npy`` with one score per row of the original training split; ``.npz`` with arrays
+            ``ids`` and ``scores``; ``.csv`` with a header and columns ``id`` and ``score``, read
+            as ``userfiles.read_table`` does.
+        original: Rows of the original training split, limited or not.
 
     Returns:
         ids int64 [M], ascending, and scores float64 [M].
 
     Raises:
-        InputError: The file is missing, damaged, of another format, or holds an id twice.
+        InputError: The file is missing, damaged, of another format or for another split, or holds
+            an id twice.
     """
     file = Path(path)
     where = str(path)
@@ -47,26 +51,39 @@ def read_scores(path: str | Path) -> tuple[Tensor, Tensor]:
         raise InputError(
             f"cannot be read ({type(error).__name__}: {error})", where=where, accepted=_FORMATS
         ) from None
-    if ids.ndim != 1 or ids.shape != scores.shape:
-        raise InputError(f"shapes {ids.shape} and {scores.shape}", where=where, accepted=_FORMATS)
+    if scores.ndim != 1 or (ids is not None and ids.shape != scores.shape):
+        shapes = scores.shape if ids is None else f"{ids.shape} and {scores.shape}"
+        raise InputError(f"shapes {shapes}", where=where, accepted=_FORMATS)
+    if ids is None:
+        if len(scores) != original:
+            raise InputError(
+                f"{len(scores)} scores", where=where,
+                accepted=f"{original}, one for each row of the original training split",
+            )  # fmt: skip
+        ids = np.arange(original)
     if len(ids) and (ids.min() < 0 or len(np.unique(ids)) != len(ids)):
         raise InputError("ids are negative or not unique", where=where, accepted=_FORMATS)
+    if len(ids) and ids.max() >= original:
+        raise InputError(
+            f"id {ids.max()}", where=where,
+            accepted=f"0 to {original - 1}, rows of the original training split",
+        )  # fmt: skip
     if np.isnan(scores).any():
         raise InputError("a score is not a number", where=where, accepted="numbers")
     order = np.argsort(ids)
     return torch.from_numpy(ids[order]), torch.from_numpy(scores[order])
 
 
-def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read(file: Path) -> tuple[np.ndarray | None, np.ndarray]:
+    """Ids, None where place i is id i, and scores."""
     if file.suffix == ".npy":
-        scores = np.load(file, allow_pickle=False).astype(np.float64, casting="same_kind")
-        return np.arange(len(scores)), scores
+        scores = read_npy(file)
+        return None, scores.astype(np.float64, casting="same_kind")
     if file.suffix == ".npz":
-        with np.load(file, allow_pickle=False) as arrays:
-            ids, scores = arrays["ids"], arrays["scores"]
+        arrays = read_npz(file, ("ids", "scores"))
         return (
-            ids.astype(np.int64, casting="same_kind"),
-            scores.astype(np.float64, casting="same_kind"),
+            arrays["ids"].astype(np.int64, casting="same_kind"),
+            arrays["scores"].astype(np.float64, casting="same_kind"),
         )
     if file.suffix == ".csv":
         table = read_table(file, ("id", "score"))
@@ -90,7 +107,7 @@ def _parsed(texts: list[str], kind: type, name: str, file: Path) -> list[Any]:
     return found
 
 
-@register_method("scores")
+@register_method("scores", version=2)
 class Scores(StaticPruner):
     """Ranks the training split by scores from a file, one per original sample id."""
 
@@ -127,7 +144,7 @@ class Scores(StaticPruner):
         Raises:
             InputError: A training sample has no score.
         """
-        ids, scores = read_scores(self.path)
+        ids, scores = read_scores(self.path, evidence.original_size)
         wanted = evidence.ids
         slot = torch.searchsorted(ids, wanted).clamp(max=max(0, len(ids) - 1))
         if len(ids) == 0 or not bool((ids[slot] == wanted).all()):

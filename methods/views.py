@@ -199,7 +199,11 @@ class Evidence(Protocol):
 
     @property
     def ids(self) -> Tensor:
-        """int64 [N]: original sample id of each position."""
+        """int64 [N]: row of each position in the original training split, limited or not."""
+
+    @property
+    def original_size(self) -> int:
+        """Samples of the original training split; ids are below it."""
 
     @property
     def clean_labels(self) -> Tensor:

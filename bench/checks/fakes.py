@@ -18,6 +18,8 @@ from prunebench.methods.base import EvidenceSpec, Snapshot, StrongView
 
 CLASSES = 4
 EPOCHS = 12
+#: Samples of the split that populations are drawn from.
+SPLIT = 300
 WIDTH = 8
 
 
@@ -182,6 +184,7 @@ class FakeEvidence:
     ) -> None:
         self._all, self._need, self.warmup = population, need, warmup
         self.ids, self.labels = population.ids, population.labels
+        self.original_size = max(SPLIT, int(population.ids.max()) + 1)
         self.num_classes, self.epochs = population.num_classes, population.epochs
 
     @property

@@ -6,13 +6,18 @@ from __future__ import annotations
 import errno
 import gzip
 import io
+import math
 import os
 import stat
 import unicodedata
 import zipfile
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from prunebench.errors import InputError
 
@@ -20,6 +25,7 @@ from prunebench.errors import InputError
 PLENTY, TIMES = 1 << 26, 64
 #: More than any published file unpacks to.
 MOST_UNPACKED = 1 << 30
+_HEADER_LIMIT = 65_536
 #: Systems take 4096 bytes; names are joined to what users give.
 _LONGEST_PATH = 3000
 
@@ -69,14 +75,98 @@ def check_zip_bytes(data: bytes, where: str) -> None:
     """``check_archive`` of an archive in memory; bytes that are no archive pass.
 
     Raises:
-        InputError: It is a decompression bomb.
+        InputError: It is a decompression bomb, or begins as an archive does and has no directory
+            that could be checked: other readers might find one.
     """
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-    except Exception:  # a damaged directory raises half a dozen types; the reader names the fault
-        return
+    except Exception as error:  # a damaged directory raises half a dozen types
+        if data[:2] != b"PK":
+            return
+        raise InputError(
+            f"damaged archive ({error or type(error).__name__})", where=where,
+            accepted="a whole file",
+        ) from None  # fmt: skip
     with archive:
         check_archive(archive, len(data), where)
+
+
+def read_npz(path: Path, names: Collection[str]) -> dict[str, NDArray[Any]]:
+    """Some arrays of an npz file; none is made before its stored bytes are known to fill it.
+
+    Args:
+        path: The file.
+        names: Arrays to read; those that are not there are left out.
+
+    Raises:
+        InputError: No archive, one that unpacks to far more than it is, objects, or an array that
+            is damaged; the line names file and array.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_archive(archive, path.stat().st_size, str(path))
+            members = set(archive.namelist())
+            return {
+                name: _member(archive, name, f"{path}: {name}")
+                for name in names
+                if f"{name}.npy" in members
+            }
+    except InputError:
+        raise
+    except Exception as error:  # a damaged directory raises half a dozen types
+        raise InputError(
+            f"no readable npz archive ({error or type(error).__name__})", where=str(path),
+            accepted="an .npz file",
+        ) from None  # fmt: skip
+
+
+def _member(archive: zipfile.ZipFile, name: str, where: str) -> NDArray[Any]:
+    try:
+        info = archive.getinfo(f"{name}.npy")
+        with archive.open(info) as file:
+            _check_header(file, info.file_size, where)
+        with archive.open(info) as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except InputError:
+        raise
+    except Exception as error:  # whatever damaged bytes provoke in zip, zlib or the header
+        said = f"damaged ({type(error).__name__}: {error})"
+        raise InputError(said, where=where, accepted="an intact array") from None
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """The array of an npy file, made only where the file's bytes fill it.
+
+    Raises:
+        InputError: Objects, or bytes that are no whole array.
+    """
+    try:
+        with path.open("rb") as file:
+            _check_header(file, path.stat().st_size, str(path))
+            file.seek(0)
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except InputError:
+        raise
+    except Exception as error:  # whatever damaged bytes provoke in the header
+        said = f"cannot be read ({type(error).__name__}: {error})"
+        raise InputError(said, where=str(path), accepted="a whole .npy file") from None
+
+
+def _check_header(file: IO[bytes], stored: int, where: str) -> None:
+    """Refuses objects, and shapes that the stored bytes cannot fill, before any allocation."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0
+    if version != (1, 0):
+        read = np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file, max_header_size=_HEADER_LIMIT)
+    if dtype.hasobject:
+        raise InputError("holds Python objects", where=where, accepted="a plain array")
+    if math.prod(shape) * dtype.itemsize > stored:
+        raise InputError(
+            f"truncated: shape {shape} of {dtype} in {stored} bytes",
+            where=where,
+            accepted="an intact array",
+        )
 
 
 def gunzip(file: IO[bytes], where: str, most: int = MOST_UNPACKED) -> bytes:

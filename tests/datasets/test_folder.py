@@ -13,6 +13,7 @@ from prunebench.datasets.folder import Folder
 from prunebench.datasets.imagefiles import ImageFiles, PackedImages, PathList, resident
 from prunebench.datasets.packfile import read_pack, write_packed
 from prunebench.errors import InputError
+from support.origins import check_ids
 from support.trees import write_tree
 
 
@@ -77,6 +78,11 @@ def test_limits_are_nested_and_the_key_names_no_path(tree):
     few, more = (Folder(path=str(tree), size=8, stream="yes", limit=n).load() for n in (5, 20))
     names = [{x.name(i) for i in range(len(x))} for x in (few.train_x, more.train_x)]
     assert len(names[0]) == 5
+    limited, whole = (
+        Folder(path=str(tree), size=8, stream="yes", **limits).load()
+        for limits in ({"limit": 20, "test_limit": 4}, {})
+    )
+    check_ids(limited, whole)
     assert names[0] < names[1]
     source = Folder(path=str(tree), workers=2, stream="yes")
     assert not {"path", "workers", "stream"} & set(source.portable())

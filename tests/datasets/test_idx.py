@@ -19,6 +19,7 @@ from prunebench.datasets.files import limited_rows
 from prunebench.datasets.idx import FashionMnist, Idx, Mnist, read_idx
 from prunebench.datasets.verify import verify
 from prunebench.errors import InputError
+from support.origins import check_ids
 from support.published import idx_bytes, idx_tree
 
 RNG = np.random.default_rng(0)
@@ -76,6 +77,7 @@ def test_limits_are_nested_and_in_the_key(folder: Path) -> None:
     assert torch.equal(small.train_x[:, 0], torch.from_numpy(TRAIN_X[rows]))
     assert small.train_y.tolist() == TRAIN_Y[rows].tolist()
     assert len(small.test_y) == 4
+    check_ids(small, Mnist(path=str(folder)).load())
     large = Mnist(path=str(folder), limit=30)
     assert np.isin(rows, limited_rows(60, 30)).all()
     assert small.fingerprint != large.load().fingerprint

@@ -15,6 +15,7 @@ from torchvision.io import encode_jpeg, encode_png
 from prunebench.datasets.packed import Packed
 from prunebench.datasets.packfile import read_pack, write_packed
 from prunebench.errors import InputError
+from support.origins import check_ids
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
 
@@ -92,6 +93,7 @@ def test_limit_is_a_fixed_nested_sample(folder: Path) -> None:
     assert all(image.numpy().tobytes() in rows for image in small.train_x)
     assert small.num_classes == C
     assert small.fingerprint != large.fingerprint
+    check_ids(small, Packed(path=str(folder)).load())
     assert len(Packed(path=str(folder), limit=99).load().train_x) == 30
 
 

@@ -14,6 +14,7 @@ from prunebench.datasets.webvision import TRAIN, VAL, WebVision
 from prunebench.errors import InputError
 from prunebench.registry import RECIPES
 from support.lists import SMALL, change_line, refused, run_small, write_images, write_pairs
+from support.origins import check_ids
 
 CLASSES, PER_CLASS, VAL_PER_CLASS = 3, 12, 4
 
@@ -67,6 +68,12 @@ def test_the_official_split_as_reference_leaks(root: Path) -> None:
     assert len(raw.test_y) == 7
     assert names(raw.train_x, raw.reference_rows.tolist()) == names(raw.test_x)
     assert torch.equal(raw.train_y[raw.reference_rows], raw.test_y)
+
+
+@pytest.mark.parametrize("reference", ["half_val", "official_val"])
+def test_ids_count_the_original_splits(root: Path, reference: str) -> None:
+    whole = small(root, reference=reference).load()
+    check_ids(small(root, reference=reference, limit=20, test_limit=5).load(), whole)
 
 
 def test_pixels_are_those_of_an_exact_resize(root: Path) -> None:

@@ -146,7 +146,7 @@ def test_scores(tmp_path: Path, mark: Path) -> None:
     (tmp_path / "s.npz").write_bytes(_object_npz(mark, "ids", "scores"))
     (tmp_path / "p.npy").write_bytes(pickle.dumps(Evil(mark)))
     for name in ("s.npy", "s.npz", "p.npy"):
-        _refused(lambda name=name: read_scores(tmp_path / name), mark)
+        _refused(lambda name=name: read_scores(tmp_path / name, 3), mark)
 
 
 def test_caches(tmp_path: Path, mark: Path) -> None:

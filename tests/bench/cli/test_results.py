@@ -75,8 +75,8 @@ def test_the_printed_command_gives_the_same_key(copied):
 
 
 def test_rerun_asks_for_the_file_of_scores():
-    np.save("mine.npy", np.random.default_rng(0).random(2000))
-    np.save("other.npy", np.zeros(2000))
+    np.save("mine.npy", np.random.default_rng(0).random(1347))
+    np.save("other.npy", np.zeros(1347))
     first = prunebench(*SHORT, "--method", "scores:mine.npy", "--out", "r", "--json")
     assert first.code == 0, first.err
     again = ["rerun", first.json["key"], "--out", "r", "--quiet"]

@@ -18,6 +18,7 @@ from prunebench.datasets.files import DataFile, limited_rows
 from prunebench.datasets.packfile import write_packed
 from prunebench.errors import InputError
 from support.cifar import LAYOUTS, load, make, publish, refusal, source, with_labels
+from support.origins import check_ids
 from support.published import Cifar, md5, served
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
@@ -63,6 +64,7 @@ def test_limits_take_the_same_rows_everywhere(monkeypatch, root: Path) -> None:
         assert torch.equal(raw.train_x, torch.from_numpy(tree.train_x[rows]))
         assert raw.train_y.tolist() == tree.train_y[rows].tolist()
         assert len(raw.test_x) == 3
+        check_ids(raw, load(images=layout))
     assert source(limit=20).portable()["limit"] == 20
     assert load(images="binary", limit=20).fingerprint != load(images="binary").fingerprint
 

@@ -28,6 +28,7 @@ from prunebench.datasets.news_text import (
 )
 from prunebench.errors import InputError
 from support.newsgroups import posts, write_jsonl
+from support.origins import check_ids
 
 
 def test_pooling_is_that_of_torch() -> None:
@@ -106,6 +107,7 @@ def test_first70_takes_of_both_splits_and_limits_nest(jsonl: Path) -> None:
     kept = {row.numpy().tobytes() for row in whole.train_x}
     assert all(row.numpy().tobytes() in kept for row in small.train_x)
     assert small.fingerprint != whole.fingerprint
+    check_ids(small, whole)
 
 
 def test_outline_is_that_of_the_collection() -> None:

@@ -106,7 +106,7 @@ def test_registry_takes_plus_but_not_a_final_align():
 
 
 def evidence(ids):
-    return SimpleNamespace(ids=torch.tensor(ids))
+    return SimpleNamespace(ids=torch.tensor(ids), original_size=5)
 
 
 def test_scores_from_files(tmp_path, kit):
@@ -117,7 +117,7 @@ def test_scores_from_files(tmp_path, kit):
     (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
     for suffix in ("npy", "npz", "csv"):
         path = tmp_path / f"a.{suffix}"
-        ids, scores = read_scores(path)
+        ids, scores = read_scores(path, 5)
         assert ids.tolist() == [0, 1, 2, 3, 4]
         assert scores.tolist() == values.tolist()
         info = resolve_method(f"scores:{path}")
@@ -154,7 +154,7 @@ def test_bad_score_files(tmp_path, kit):
              "columns.csv", "other.txt", "missing.npy"]  # fmt: skip
     for name in names:
         with pytest.raises(InputError, match=name) as caught:
-            read_scores(tmp_path / name)
+            read_scores(tmp_path / name, 2)
         assert "\n" not in str(caught.value)
     np.save(tmp_path / "short.npy", np.arange(3.0))
     method = Scores(path=str(tmp_path / "short.npy"))
