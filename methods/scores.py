@@ -22,15 +22,17 @@ _FORMATS = (
     ".npy (one score for each row of the original training split), .npz or .csv (ids and scores)"
 )
 
+_ARRAYS = ("ids", "scores")
 
-def read_scores(path: str | Path, original: int) -> tuple[Tensor, Tensor]:
+
+def read_scores(path: str | Path, original: int | None = None) -> tuple[Tensor, Tensor]:
     """Reads scores by original sample id; nothing in the file is executed.
 
     Args:
         path: ``.npy`` with one score per row of the original training split; ``.npz`` with arrays
             ``ids`` and ``scores``; ``.csv`` with a header and columns ``id`` and ``score``, read
             as ``userfiles.read_table`` does.
-        original: Rows of the original training split, limited or not.
+        original: Rows of the original training split, limited or not; None: not compared.
 
     Returns:
         ids int64 [M], ascending, and scores float64 [M].
@@ -55,15 +57,15 @@ def read_scores(path: str | Path, original: int) -> tuple[Tensor, Tensor]:
         shapes = scores.shape if ids is None else f"{ids.shape} and {scores.shape}"
         raise InputError(f"shapes {shapes}", where=where, accepted=_FORMATS)
     if ids is None:
-        if len(scores) != original:
+        if original is not None and len(scores) != original:
             raise InputError(
                 f"{len(scores)} scores", where=where,
                 accepted=f"{original}, one for each row of the original training split",
             )  # fmt: skip
-        ids = np.arange(original)
+        ids = np.arange(len(scores))
     if len(ids) and (ids.min() < 0 or len(np.unique(ids)) != len(ids)):
         raise InputError("ids are negative or not unique", where=where, accepted=_FORMATS)
-    if len(ids) and ids.max() >= original:
+    if len(ids) and original is not None and ids.max() >= original:
         raise InputError(
             f"id {ids.max()}", where=where,
             accepted=f"0 to {original - 1}, rows of the original training split",
@@ -80,7 +82,10 @@ def _read(file: Path) -> tuple[np.ndarray | None, np.ndarray]:
         scores = read_npy(file)
         return None, scores.astype(np.float64, casting="same_kind")
     if file.suffix == ".npz":
-        arrays = read_npz(file, ("ids", "scores"))
+        arrays = read_npz(file, _ARRAYS)
+        lacking = [name for name in _ARRAYS if name not in arrays]
+        if lacking:
+            raise InputError(f"lacks the array {lacking[0]!r}", where=str(file), accepted=_FORMATS)
         return (
             arrays["ids"].astype(np.int64, casting="same_kind"),
             arrays["scores"].astype(np.float64, casting="same_kind"),

@@ -156,8 +156,8 @@ def test_bad_score_files(tmp_path, kit):
         with pytest.raises(InputError, match=name) as caught:
             read_scores(tmp_path / name, 2)
         assert "\n" not in str(caught.value)
-    np.save(tmp_path / "short.npy", np.arange(3.0))
-    method = Scores(path=str(tmp_path / "short.npy"))
+    np.savez(tmp_path / "short.npz", ids=np.arange(3), scores=np.arange(3.0))
+    method = Scores(path=str(tmp_path / "short.npz"))
     with pytest.raises(InputError, match="1 of 3 training samples have no score"):
         method.keep(evidence([0, 2, 5]), 1, kit.stream())
     with pytest.raises(InputError, match="no such file"):
