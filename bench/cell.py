@@ -24,7 +24,7 @@ from prunebench.bench.executors.memory import out_of_memory
 from prunebench.bench.facts import facts
 from prunebench.bench.followers import lead
 from prunebench.bench.losses import LossRecorder
-from prunebench.bench.outputs import accuracy_name, artifacts, diverged
+from prunebench.bench.outputs import METRICS, accuracy_name, artifacts, diverged
 from prunebench.bench.plans import ConstantPlan, check_subset
 from prunebench.bench.proxies import Busy, evidence_stands, gather_evidence
 from prunebench.bench.reference import resolve_reference
@@ -196,6 +196,7 @@ class _Cell:
         predicted = trainer.test_logits().argmax(1)
         distributed.settle()
         self.files, self.metrics = artifacts(trainer, predicted, self.subset)
+        self.info["metrics"] = METRICS
         if losses is not None and losses.rows:
             self.files["losses.npz"] = losses.dump(
                 trainer.setup.task.raw.train_ids(trainer.rows.cpu()), trainer.setup.task.flipped

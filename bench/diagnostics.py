@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+
 import torch
 from torch import Tensor
 
@@ -51,21 +54,49 @@ def epoch_diagnostics(
     }
 
 
-def class_shares(visits: Tensor, labels: Tensor, num_classes: int, epochs: int) -> Tensor:
+def whole_epochs(rows: Iterable[Mapping[str, float | int | None]]) -> Fraction:
+    """Epochs of a run, one that the budget cut short counted by the share of its plan.
+
+    Args:
+        rows: The per-epoch table, with the samples ``trained`` and ``planned`` in each epoch.
+    """
+    total = Fraction(0)
+    for row in rows:
+        trained, planned = int(row["trained"] or 0), int(row["planned"] or 0)
+        total += Fraction(trained, planned) if planned else 1
+    return total
+
+
+def end_loss(rows: Sequence[Mapping[str, float | int | None]]) -> float | None:
+    """Mean training loss of the last epoch, with the one before it where the budget cut the last.
+
+    Args:
+        rows: The per-epoch table.
+
+    Returns:
+        A mean over samples, or None where nothing was trained in these epochs.
+    """
+    cut = (rows[-1]["trained"] or 0) < (rows[-1]["planned"] or 0)
+    known = [(row["train_loss"], row["trained"] or 0) for row in rows[-2 if cut else -1 :]]
+    total = sum(n for loss, n in known if loss is not None)
+    return sum(loss * n for loss, n in known if loss is not None) / total if total else None
+
+
+def class_shares(visits: Tensor, labels: Tensor, num_classes: int, epochs: float) -> Tensor:
     """Average share of each (noisy) class that was trained per epoch; NaN for empty classes.
 
     Args:
         visits: int64 [N], epochs in which each sample was trained.
         labels: int64 [N].
         num_classes: C.
-        epochs: Number of epochs.
+        epochs: Number of epochs, above 0.
 
     Returns:
         float64 [C].
     """
     total = torch.zeros(num_classes, dtype=torch.float64, device=visits.device)
     total.index_add_(0, labels, visits.double())
-    size = torch.bincount(labels, minlength=num_classes).double() * max(1, epochs)
+    size = torch.bincount(labels, minlength=num_classes).double() * epochs
     return total / size
 
 

@@ -11,12 +11,21 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from prunebench.bench.diagnostics import auroc, class_accuracy, class_shares
+from prunebench.bench.diagnostics import (
+    auroc,
+    class_accuracy,
+    class_shares,
+    end_loss,
+    whole_epochs,
+)
 from prunebench.bench.trainer import Trainer
 from prunebench.datasets.task import Task
 from prunebench.methods.base import Subset
 from prunebench.untrusted import spreadsheet
 
+#: Number of the set of metrics in ``info.metrics`` of a record. Records without one hold set 1,
+#: whose averages over epochs count an epoch that the budget cut to a few samples as a whole one.
+METRICS = 2
 #: Accuracy at or below chance + this share of the rest counts as diverged.
 DIVERGED_MARGIN = 0.05
 
@@ -65,6 +74,9 @@ def artifacts(
         Artifact name -> bytes, metric name -> value.
     """
     task = trainer.setup.task
+    for row in trainer.table:  # a checkpoint of an earlier version; only last epochs are cut
+        row.setdefault("planned", row["trained"])
+    whole = whole_epochs(trainer.table)
     classes = task.raw.num_classes
     labels = task.test.labels
     predicted = predicted.cpu()
@@ -80,14 +92,17 @@ def artifacts(
     if scores is not None:
         samples["score"] = scores.cpu().numpy()
     right = class_accuracy(predicted, labels, classes)
-    share = class_shares(
-        trainer.kept_visits.cpu(), task.train.labels, classes, trainer.ledger.epochs
+    visits = trainer.kept_visits.cpu()
+    begun, share = (
+        class_shares(visits, task.train.labels, classes, epochs)
+        for epochs in (float(max(1, trainer.ledger.epochs)), float(whole) or 1.0)
     )
     frame = pd.DataFrame(
         {
             "class": range(classes),
             "name": [spreadsheet(name) for name in task.raw.class_names],
-            "kept_share": share.numpy(),
+            "kept_share": begun.numpy(),
+            "kept_per_epoch": share.numpy(),
             accuracy_name(trainer): right.numpy(),
         }
     )
@@ -99,7 +114,14 @@ def artifacts(
         ),
         "samples.npz": npz_bytes(samples),
     }
-    return files, _metrics(trainer, predicted, right, share, scores)
+    metrics = _metrics(trainer, predicted, right, begun, scores)
+    metrics |= {
+        "whole_epochs": float(whole),
+        "kept_per_epoch": float(trainer.ledger.trained / (len(visits) * (whole or 1))),
+        "worst_class_kept_per_epoch": float(share[share.isfinite()].min()),
+        "end_train_loss": end_loss(trainer.table),
+    }
+    return files, metrics
 
 
 def _test_ids(task: Task) -> dict[str, np.ndarray[Any, Any]]:
@@ -112,6 +134,7 @@ def _test_ids(task: Task) -> dict[str, np.ndarray[Any, Any]]:
 def _metrics(
     trainer: Trainer, predicted: Tensor, right: Tensor, share: Tensor, scores: Tensor | None
 ) -> dict[str, float | None]:
+    """The metrics of set 1."""
     task, ledger = trainer.setup.task, trainer.ledger
     visits = trainer.kept_visits.cpu().double()
     flipped = task.flipped

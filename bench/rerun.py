@@ -161,14 +161,17 @@ def compare_records(old: Record, new: Record) -> dict[str, Any]:
     lines: list[str] = []
     if old.status != new.status:
         lines.append(f"status: {old.status} -> {new.status}")
-    for name in sorted(old.metrics.keys() | new.metrics.keys()):
+    one_set = old.info.get("metrics") == new.info.get("metrics")
+    metrics = old.metrics.keys() | new.metrics.keys()
+    for name in sorted(metrics if one_set else old.metrics.keys() & new.metrics.keys()):
         a, b = old.metrics.get(name), new.metrics.get(name)
         if a != b:
             lines.append(f"{name}: {a} -> {b}")
     for name in sorted(old.ledger.keys() | new.ledger.keys()):
         if old.ledger.get(name) != new.ledger.get(name):
             lines.append(f"ledger.{name}: {old.ledger.get(name)} -> {new.ledger.get(name)}")
-    for name in sorted(old.artifacts.keys() & new.artifacts.keys()):
+    tables = set() if one_set else {"epochs.csv", "classes.csv"}  # their columns are others
+    for name in sorted((old.artifacts.keys() & new.artifacts.keys()) - tables):
         if name.endswith(".npz") and _SIZES & old.info.keys() != _SIZES & new.info.keys():
             continue  # the same samples under other ids, see ``facts``
         if old.artifacts[name]["sha256"] != new.artifacts[name]["sha256"]:

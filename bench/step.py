@@ -89,6 +89,7 @@ class EpochSteps:
         inputs: Network input of those from position ``done`` on.
         done: Own samples that an earlier part of the epoch has trained.
         rates: (learning rate, momentum) of each step.
+        planned: Samples that the whole epoch would train; the budget may cut the last epoch.
     """
 
     batches: list[tuple[int, int, int]]
@@ -101,6 +102,7 @@ class EpochSteps:
     inputs: Batches
     done: int
     rates: list[tuple[float, float]]
+    planned: int
 
 
 def autocast(half: bool, device: torch.device) -> AbstractContextManager[None]:

@@ -119,6 +119,7 @@ class Trainer(RunState):
         row: dict[str, float | int | None] = {
             "epoch": self.epoch,
             "trained": self.ledger.trained - now.started,
+            "planned": now.planned,
             "lr": lr,
             **epoch_diagnostics(
                 self.tables.loss, visited, setup.pruner.last_scores, setup.task.flipped
@@ -143,6 +144,7 @@ class Trainer(RunState):
 
     def _step_turns(self, now: Epoch) -> Turns[tuple[Tensor, float]]:
         epoch, ledger, world = self._laid_out(now), self.ledger, self.world
+        now.planned = epoch.planned
         now.resume(self.setup.device)
         self.model.train()
         replays = 0 if self.graph is None else self.graph.load(epoch, self, now.step)
@@ -211,16 +213,17 @@ class Trainer(RunState):
             order = order[: whole_batches(len(order), recipe.batch_size)]
         index = plan.indices[order]
         weights = None if plan.weights is None else plan.weights[order]
+        planned = len(index)
         if room is not None and not self.selecting:
             index = index[:room]
             weights = None if weights is None else weights[:room]
         self.world.agree(f"the plan of epoch {self.epoch}", (index, weights, plan.forward_only))
         bounds = batch_bounds(len(index), recipe.batch_size)
-        batches = (
-            selected_counts(bounds, clock.ratio, room)
-            if self.selecting
-            else [(start, stop, stop - start) for start, stop in bounds]
-        )
+        if self.selecting:
+            planned = sum(k for _, _, k in selected_counts(bounds, clock.ratio, None))
+            batches = selected_counts(bounds, clock.ratio, room)
+        else:
+            batches = [(start, stop, stop - start) for start, stop in bounds]
         bounds = [(start, stop) for start, stop, _ in batches]
         local = index[: bounds[-1][1]] if bounds else index
         if not self.world.alone:
@@ -235,7 +238,9 @@ class Trainer(RunState):
         rows, labels = self.rows[local], self.labels[local]
         done = bounds[now.step - 1][1] if now.step else 0
         inputs = self.inputs.epoch(rows[done:], self.stream("augment"))
-        return EpochSteps(batches, bounds, index, local, rows, labels, weights, inputs, done, rates)
+        return EpochSteps(
+            batches, bounds, index, local, rows, labels, weights, inputs, done, rates, planned
+        )  # fmt: skip
 
     def _rescore(self, index: Tensor) -> None:
         """Forward pass in eval mode on the augmented view; losses enter the tables (IES)."""

@@ -83,6 +83,7 @@ class Epoch:
         plan: What the pruner said.
         started: Samples trained before it.
         step: Steps done.
+        planned: Samples that the whole epoch would train; known once it is laid out.
         visited: Positions chosen so far, by batch; batch-level methods only.
         trained: The part of them that this process trained.
         lr: Learning rate of the last of them.
@@ -93,6 +94,7 @@ class Epoch:
     plan: Plan
     started: int
     step: int = 0
+    planned: int = 0
     visited: list[Tensor] = field(default_factory=list)
     trained: list[Tensor] = field(default_factory=list)
     lr: float = 0.0

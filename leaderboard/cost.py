@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from prunebench.leaderboard.aggregate import Run
 from prunebench.leaderboard.stats import mean_interval
@@ -20,6 +20,7 @@ def time_ratio(
     """
     logs: list[float] = []
     machines: set[str] = set()
+    epochs: list[tuple[float | None, float | None]] = []
     for slot, run in slots.items():
         other = baseline.get(slot)
         seconds = _seconds(run)
@@ -29,6 +30,7 @@ def time_ratio(
             return None
         machines.add(_machine(run))
         logs.append(math.log(seconds / theirs))
+        epochs.append((run.record.timing.get("epoch_s"), other.record.timing.get("epoch_s")))
     if not logs or len(machines) > 1:
         return None
     found = mean_interval(logs)
@@ -39,7 +41,19 @@ def time_ratio(
         high=None if half is None else math.exp(found.mean + half),
         n=found.n,
         machine=machines.pop(),
+        spread=_spread(epochs),
     )
+
+
+def _spread(epochs: Sequence[tuple[float | None, float | None]]) -> float | None:
+    """Longest over shortest median epoch, of one row's runs or of full training's."""
+    found: list[float] = []
+    for times in zip(*epochs, strict=True):
+        known = [time for time in times if time]
+        if len(known) < len(times):
+            return None
+        found.append(max(known) / min(known))
+    return max(found)
 
 
 def _seconds(run: Run) -> float | None:

@@ -13,6 +13,7 @@ from prunebench.leaderboard.inference.groups import Groups
 from prunebench.leaderboard.inference.summary import Modules, Ranking
 from prunebench.leaderboard.stats import Family
 from prunebench.leaderboard.tables import Board, Row, Summary, Table
+from prunebench.leaderboard.text import better_or_worse, bold, letters, off_ratio
 
 SCHEMA = 1
 
@@ -121,14 +122,18 @@ def _row(table: Table, row: Row) -> dict[str, Any]:
         cell[0]: {str(seed): v for seed, v in seeds.items()}
         for cell, seeds in table.series[row.label].values.items()
     }
-    for noise, column, cell in zip(table.noises, tests.columns, values["cells"], strict=True):
+    values["off_ratio"] = off_ratio(row)
+    values["group"] = letters(table, row)
+    if row.time is not None:
+        values["time"]["unsteady"] = row.time.unsteady
+    for place, (noise, cell) in enumerate(zip(table.noises, values["cells"], strict=True)):
         if cell is None:
             continue
         cell["noise"] = noise
-        cell["bold"] = column is not None and row.label in column.best
+        cell["bold"] = bold(table, row, place)
         test = tests.marks.cells.get((row.label, noise)) if tests.marks else None
         cell["test"] = None if test is None else asdict(test)
-        cell["mark"] = tests.marks.mark(row.label, noise) if tests.marks else ""
+        cell["mark"] = better_or_worse(table, row, place)
     lossless = tests.lossless.tests.get(row.label) if tests.lossless else None
     values["lossless"] = None if lossless is None else asdict(lossless)
     if lossless is not None and tests.lossless is not None:

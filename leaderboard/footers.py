@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from prunebench.leaderboard.filters import shown
 from prunebench.leaderboard.inference.compare import POWER
 from prunebench.leaderboard.inference.groups import Groups
@@ -10,6 +12,7 @@ from prunebench.leaderboard.inference.summary import Modules, Ranking
 from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.tables import Board, Summary, Table
 from prunebench.leaderboard.text import number, p_text, span
+from prunebench.leaderboard.timing import UNSTEADY
 
 
 def protocol_line(settings: Settings) -> str:
@@ -76,18 +79,29 @@ def table_lines(table: Table) -> list[str]:
             f"≥ loses less than {tests.lossless.margin:g} points against full training "
             f"(non-inferiority): Holm over m = {family.size} rows at {family.alpha:g}"
         )
-    bold = [c for c in tests.columns if c is not None]
-    if bold and all(c.best for c in bold):
+    tested = [(n, c) for n, c in zip(table.noises, tests.columns, strict=True) if c is not None]
+    bold = [c for _, c in tested if c.best]
+    few = [(noise, c) for noise, c in tested if not c.best]
+    if bold:
         size = max(c.size for c in bold)
         kinds = " or ".join(sorted({c.test for c in bold}))
         lines.append(
             f"Bold: best of its column and every row not separated from it (paired {kinds}, Holm "
             f"over {size} pairs)"
         )
-    elif bold:
-        seeds = span(min(c.seeds for c in bold), max(c.seeds for c in bold))
-        lines.append(f"⚠ n = {seeds}: too few seeds to separate rows in one cell; nothing is bold")
+    if few:
+        seeds = span(min(c.seeds for _, c in few), max(c.seeds for _, c in few))
+        where = f" in {', '.join(noise for noise, _ in few)}" if bold else ""
+        lines.append(
+            f"⚠ n = {seeds}{where}: too few seeds to separate rows in one cell; nothing is bold"
+            + " there" * bool(bold)
+        )
     lines.append(detectable_line(tests.ranking))
+    if any(row.time and row.time.unsteady for row in (*table.rows, *table.incomplete)):
+        lines.append(
+            f"⚠ in the time column: epoch times of the row, or of full training, differ by more "
+            f"than a factor of {UNSTEADY:g}; the machine was busy, and the ratio says little"
+        )
     return [line for line in lines if line] + list(table.notes)
 
 
@@ -169,6 +183,26 @@ def board_lines(board: Board) -> list[str]:
             f"{name.replace('_', ' ').capitalize()}: {', '.join(values)}"
             for name, values in board.environments
         ),
+        *([line] if (line := metrics_line(board)) else []),
         protocol_line(board.settings),
         *filter_lines(board.settings),
     ]
+
+
+def metrics_line(board: Board) -> str | None:
+    """Which sets of metrics the records hold, where some hold the first, whose epochs are others.
+
+    Nothing is said where every run of the first set has a fixed number of whole epochs.
+    """
+    runs = [run for table in board.tables for slots in table.runs.values()
+            for run in slots.values() if run.accuracy is not None]  # fmt: skip
+    sets = Counter(
+        run.record.info.get("metrics", 1) for run in {run.record.key: run for run in runs}.values()
+    )
+    if not sets[1] or all(t.protocol.budget != "samples" for t in board.tables):
+        return None
+    counts = ", ".join(f"{count} records of set {name}" for name, count in sorted(sets.items()))
+    return (
+        f"Metrics: {counts}. Set 1 knows epochs begun only, the last of which may be cut to a few "
+        "samples; from set 2 on epochs count the last by the share of its plan"
+    )

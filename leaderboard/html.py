@@ -28,6 +28,7 @@ from prunebench.leaderboard.labels import decimals, noise_order
 from prunebench.leaderboard.markdown import header_lines
 from prunebench.leaderboard.tables import Board, Summary, Table
 from prunebench.leaderboard.text import span
+from prunebench.leaderboard.timing import UNSTEADY
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def render_html(board: Board) -> str:
         boards=sections,
         tips=tips.content,
         about_copied=ABOUT,
+        unsteady=UNSTEADY,
         kinds={row.kind for t in board.tables for row in (*t.rows, *t.incomplete)}
         | {"incomplete" for t in board.tables if t.incomplete},
         style=Markup(style),

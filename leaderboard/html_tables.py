@@ -17,13 +17,21 @@ from prunebench.leaderboard.labels import decimals
 from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.tables import Row, Table
 from prunebench.leaderboard.text import (
+    better_or_worse,
+    bold,
+    epoch_heads,
+    epochs,
+    flags,
     has_diagnostics,
     interval,
     kept,
+    letters,
+    lossless,
     missing,
     number,
     rank,
     realised,
+    signs,
     span,
     time,
 )
@@ -59,9 +67,6 @@ class _TableGrid:
         groups = self.ranking.groups if self.ranking else None
         self.groups = None if groups is None or groups.underpowered else groups
         self.apart = group_facts(self.groups) if self.groups else {}
-        lossless, marks = table.tests.lossless, table.tests.marks
-        self.lossless = lossless.family.rejected if lossless else frozenset()
-        self.marked = marks.family.rejected if marks else frozenset()
         everyone = (*table.rows, *table.incomplete)
         self.clean = any(row.clean_labels for row in everyone)
         self.timed = any(row.time for row in everyone)
@@ -114,9 +119,9 @@ class _TableGrid:
             *wins(against),
         ]
         if self.groups:
-            letters = self.groups.letters_of(row.label)
-            tip = self.tips.add(f"{row.label}: {letters}", self.apart.get(row.label, []))
-            entries.append(Entry(letters, letters, tip=tip) if letters else NONE)
+            group = letters(self.table, row)
+            tip = self.tips.add(f"{row.label}: {group}", self.apart.get(row.label, []))
+            entries.append(Entry(group, group, tip=tip) if group else NONE)
         entries += [Entry(realised(row), row.realised), figure(row.compute, 2)]
         entries += [self._time(row)] * timed + [Entry(span(*row.seeds), float(row.seeds[0]))]
         entries += [Entry(row.clean_labels + " §" * row.leaks or "none", tone="prose")] * clean
@@ -127,31 +132,28 @@ class _TableGrid:
 
     def _accuracy(self, row: Row, place: int) -> Entry:
         cell, table = row.cells[place], self.table
-        noise, column = table.noises[place], table.tests.columns[place]
+        noise = table.noises[place]
         tip = self.tips.add(f"{row.label} · {noise} · ratio {table.ratio:g}",
                             self.facts.cell(row, place))  # fmt: skip
         if cell is None:
             return Entry("-", tone="none", tip=tip)
-        marks = table.tests.marks if f"{row.label}, {noise}" in self.marked else None
-        mark = marks.mark(row.label, noise) if marks else ""
         half, raised = cell.accuracy.half_width, cell.difference
         return Entry(
             number(cell.accuracy.mean, self.digits),
             cell.accuracy.mean,
-            bold=row.complete and column is not None and row.label in column.best,
+            bold=bold(table, row, place),
             raised=number(raised.mean, self.digits, signed=True) if raised else "",
             spread=("" if half is None else f"±{number(half, self.digits)}")
             if self.spread[place]
             else None,
-            signs=mark + ("‡" if cell.diverged else ""),
-            tone={"*": "good", "†": "bad"}.get(mark, ""),
+            signs=signs(table, row, place),
+            tone={"*": "good", "†": "bad"}.get(better_or_worse(table, row, place), ""),
             tip=tip,
         )
 
     def _difference(self, row: Row, against: Comparison | None) -> Entry:
         if row.label == self.settings.reference:
             return Entry("reference", tone="none")
-        shown = row.label in self.lossless
         if against is None:
             text = number(row.difference, self.digits, signed=True)
             return Entry(text, row.difference, tone="" if row.difference is not None else "none")
@@ -160,7 +162,7 @@ class _TableGrid:
         return Entry(
             interval(pooled.mean, pooled.low, pooled.high, self.digits),
             pooled.mean,
-            lead="≥" if shown else "",
+            lead=lossless(self.table, row),
             tip=self.tips.add(f"{against.a} - {against.b}", facts),
         )
 
@@ -172,26 +174,27 @@ class _TableGrid:
             f"{number(found.low, 2)} to {number(found.high, 2)}")  # fmt: skip
         tip = self.tips.add(f"{row.label}: training time", [
             ("over full training's", number(found.ratio, 2)), ("95 % interval", ends),
-            ("pairs", str(found.n)), ("measured on", found.machine)])  # fmt: skip
+            ("pairs", str(found.n)), ("measured on", found.machine),
+            ("longest over shortest epoch", number(found.spread, 1) + " ⚠" * found.unsteady)])  # fmt: skip
         return Entry(time(row), found.ratio, tip=tip)
 
 
 def diagnostics_grid(table: Table, noises: Sequence[str]) -> Grid | None:
     """Noise among the kept samples, AUROC, worst class, steps; None where nothing is known."""
     columns = [Column(n, f"n{noises.index(n)}", first="ascending") for n in table.noises]
-    columns += [Column("worst class", first=DOWN), Column("epochs"), Column("steps")]
+    shown = [row for row in (*table.rows, *table.incomplete) if has_diagnostics(row)]
+    heads = epoch_heads(shown)
+    columns += [Column("worst class", first=DOWN), *map(Column, heads), Column("steps")]
     lines = []
-    for row in (*table.rows, *table.incomplete):
-        if not has_diagnostics(row):
-            continue
+    for row in shown:
         worst = None if row.worst_class is None else 100 * row.worst_class
         entries = [Entry(kept(cell), cell.kept_noise.mean if cell and cell.kept_noise else None)
                    for cell in row.cells]  # fmt: skip
-        entries += [figure(worst, 1), figure(row.epochs, 1), figure(row.steps, 0)]
+        entries += [figure(worst, 1), *(figure(epochs(row, name), 1) for name in heads),
+                    figure(row.steps, 0)]  # fmt: skip
         lines.append(Line(row.label, row.kind, _flags(row), tuple(entries)))
     return Grid("method", tuple(columns), tuple(lines)) if lines else None
 
 
 def _flags(row: Row) -> tuple[str, ...]:
-    flags = [row.kind] * (row.kind in ("control", "oracle")) + ["§"] * row.leaks
-    return (*flags, *[f"{row.present}/{row.expected} cells"] * (not row.complete))
+    return (*["control"] * (row.kind == "control"), *flags(row))

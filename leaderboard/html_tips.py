@@ -147,9 +147,11 @@ class TableFacts:
             ("clean labels", row.clean_labels + " (those of the test split) §" * row.leaks),
             ("saved share of training", f"{number(row.realised, 3)} (nominal {row.nominal:g})"),
             ("with forward passes counted", number(row.compute, 3)),
-            ("epochs, steps", f"{number(row.epochs, 1)}, {number(row.steps, 0)}"),
+            ("epochs", number(row.whole_epochs, 1) if row.whole_epochs is not None
+             else f"{number(row.epochs_begun, 1)} begun"),
+            ("steps", number(row.steps, 0)),
             ("worst class", share_of(row.worst_class)),
-        ]
+        ]  # fmt: skip
 
     def lossless(self, label: str) -> list[Fact]:
         """Whether a row loses less than the margin."""

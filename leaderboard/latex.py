@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from prunebench.leaderboard.aggregate import FULL
 from prunebench.leaderboard.footers import table_lines
 from prunebench.leaderboard.labels import decimals
 from prunebench.leaderboard.tables import Board, Row, Table
-from prunebench.leaderboard.text import interval, number, rank, realised
+from prunebench.leaderboard.text import (
+    bold,
+    flags,
+    interval,
+    lettered,
+    letters,
+    lossless,
+    number,
+    rank,
+    realised,
+    signs,
+    time,
+)
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -32,10 +45,13 @@ def render_latex(board: Board) -> str:
 
 
 def _table(table: Table) -> list[str]:
-    digits = decimals(table.protocol.test_size)
-    columns = len(table.noises)
-    groups = table.tests.ranking.groups if table.tests.ranking else None
-    head = ["method", *table.noises, "mean difference", "group", "ratio", "rank"]
+    everyone = (*table.rows, *table.incomplete)
+    grouped, timed = lettered(table), any(row.time for row in everyone)
+    reference = table.tests.marks.reference if table.tests.marks else FULL
+    difference = "mean difference" if reference == FULL else f"difference to {reference}"
+    head = ["method", *table.noises, f"{difference} [95 %]", *["group"] * grouped, "ratio",
+            *["time"] * timed, "rank"]  # fmt: skip
+    align = f"l{'r' * len(table.noises)}r{'l' * grouped}r{'r' * timed}r"
     lines = [
         "",
         r"\begin{table}",
@@ -43,41 +59,42 @@ def _table(table: Table) -> list[str]:
         rf"\caption{{{escape(table.dataset)}, ratio {table.ratio:g}. "
         + " ".join(f"{escape(line)}." for line in table_lines(table))
         + "}",
-        rf"\begin{{tabular}}{{l{'r' * columns}rlrr}}",
+        rf"\begin{{tabular}}{{{align}}}",
         r"\toprule",
         " & ".join(map(escape, head)) + r" \\",
         r"\midrule",
     ]
-    for row in table.rows:
-        found = table.tests.ranking.reference.get(row.label) if table.tests.ranking else None
-        difference = (
-            interval(row.difference, found.pooled.low, found.pooled.high, digits)
-            if found and row.difference is not None
-            else "-"
-        )
-        cells = [_cell(table, row, place, digits) for place in range(columns)]
-        letters = groups.letters_of(row.label) if groups else ""
-        tail = [difference, letters or "-", realised(row), rank(row)]
-        lines.append(" & ".join([escape(row.label), *cells, *map(escape, tail)]) + r" \\")
-    for row in table.incomplete:
-        empty = " & ".join("-" for _ in range(columns + 4))
-        name = escape(f"{row.label} ({row.present}/{row.expected} cells)")
-        lines.append(f"{name} & {empty} \\\\")
+    lines += [_line(table, row, grouped, timed) for row in table.rows]
+    if table.rows and table.incomplete:
+        lines.append(r"\midrule")
+    lines += [_line(table, row, grouped, timed) for row in table.incomplete]
     return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+
+
+def _line(table: Table, row: Row, grouped: bool, timed: bool) -> str:
+    digits = decimals(table.protocol.test_size)
+    shown = (flag if flag == "§" else f"({flag})" for flag in flags(row))
+    cells = [_cell(table, row, place, digits) for place in range(len(table.noises))]
+    found = table.tests.ranking.reference.get(row.label) if table.tests.ranking else None
+    difference = "-"
+    if found is not None:
+        difference = interval(found.pooled.mean, found.pooled.low, found.pooled.high, digits)
+        difference = " ".join(filter(None, (lossless(table, row), difference)))
+    tail = [difference, *[letters(table, row) or "-"] * grouped, realised(row),
+            *[time(row)] * timed, rank(row)]  # fmt: skip
+    name = escape(" ".join([row.label, *shown]))
+    return " & ".join([name, *cells, *map(escape, tail)]) + r" \\"
 
 
 def _cell(table: Table, row: Row, place: int, digits: int) -> str:
     cell = row.cells[place]
     if cell is None:
         return "-"
-    column = table.tests.columns[place]
     text = number(cell.accuracy.mean, digits)
-    if column is not None and row.label in column.best:
+    if bold(table, row, place):
         text = rf"\textbf{{{text}}}"
     if cell.difference is not None:
         text += rf"$^{{{number(cell.difference.mean, digits, signed=True)}}}$"
     if cell.accuracy.half_width is not None:
         text += rf" {{\scriptsize$\pm${number(cell.accuracy.half_width, digits)}}}"
-    marks = table.tests.marks
-    return text + escape((marks.mark(row.label, table.noises[place]) if marks else "")
-                         + ("‡" if cell.diverged else ""))  # fmt: skip
+    return text + escape(signs(table, row, place))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
@@ -20,18 +21,27 @@ from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.stats import Member
 from prunebench.leaderboard.tables import Board, Cell, Row, Summary, Table
 from prunebench.leaderboard.text import (
+    bold,
+    epoch_heads,
+    epochs,
+    flags,
     has_diagnostics,
     interval,
     kept,
+    lettered,
+    letters,
+    lossless,
     missing,
     number,
     p_text,
     rank,
     realised,
     record_of,
+    signs,
     span,
     time,
 )
+from prunebench.leaderboard.timing import UNSTEADY
 from prunebench.record import canonical
 
 CAPTION = (
@@ -41,13 +51,17 @@ CAPTION = (
     "≈ realised ratio more than 2 points off the nominal one; - missing; n = seeds per noise "
     "setting; W/T/L = cells won, tied and lost against the reference row; compute = share of "
     "training saved when a forward-only pass counts a third; time = training time over full "
-    "training's."
+    f"training's, ⚠ where the epoch times of the row or of full training vary by more than a factor "
+    f"of {UNSTEADY:g}: measured on a busy machine."
 )
+#: Addresses that GitHub makes links of by itself, with a scheme or without, and of mail.
+_SCHEME, _WWW = re.compile(r"(?<=[A-Za-z]):(?=//)"), re.compile(r"(?i)\b(www)\.")
+_MAIL = re.compile(r"(?<=[\w.+-])@(?=[\w-]+\.)")
 
 
 def escape(text: str) -> str:
-    """Text that stays inside one markdown cell."""
-    return _safe(text).replace("|", "\\|")
+    """A name that stays inside one markdown cell and is shown as it is."""
+    return re.sub(r"[|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", _safe(text))
 
 
 def render_markdown(board: Board) -> str:
@@ -81,8 +95,9 @@ def _bullets(lines: Iterable[str]) -> list[str]:
 def _safe(line: str) -> str:
     """Names in running text, without tags, links and pictures from elsewhere; bars are harmless
     outside tables."""
-    text = " ".join(line.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return text.replace("](", "]\\(")
+    text = re.sub(r"[\\*]", r"\\\g<0>", " ".join(line.split()))
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")
+    return _MAIL.sub("<!-- -->@", _WWW.sub(r"\1\\.", _SCHEME.sub(r"\\:", text)))
 
 
 def header_lines(table: Table) -> list[str]:
@@ -115,27 +130,22 @@ def header_lines(table: Table) -> list[str]:
 
 def label(row: Row) -> str:
     """Name with its flags."""
-    suffix = " §" * row.leaks + " (oracle)" * (row.kind == "oracle")
-    if not row.complete:
-        suffix += f" ({row.present}/{row.expected} cells)"
-    return escape(row.label) + suffix
+    shown = (flag if flag == "§" else f"({flag})" for flag in flags(row))
+    return " ".join([escape(row.label), *shown])
 
 
 def _accuracy(table: Table, row: Row, place: int, digits: int) -> str:
     cell: Cell | None = row.cells[place]
     if cell is None:
         return "-"
-    tests, noise = table.tests, table.noises[place]
-    column = tests.columns[place] if row.complete else None
     text = number(cell.accuracy.mean, digits)
-    if column is not None and row.label in column.best:
+    if bold(table, row, place):
         text = f"**{text}**"
     if cell.difference is not None:
         text += f"<sup>{number(cell.difference.mean, digits, signed=True)}</sup>"
     if cell.accuracy.half_width is not None:
         text += f" ±{number(cell.accuracy.half_width, digits)}"
-    mark = tests.marks.mark(row.label, noise) if tests.marks else ""
-    return text + mark.replace("*", "\\*") + ("‡" if cell.diverged else "")
+    return text + signs(table, row, place).replace("*", "\\*")
 
 
 def _difference(table: Table, row: Row, digits: int) -> str:
@@ -143,11 +153,9 @@ def _difference(table: Table, row: Row, digits: int) -> str:
     found = ranking.reference.get(row.label) if ranking else None
     if found is None:  # the reference itself, or a row that is not complete
         return "-"
-    lossless = table.tests.lossless
-    shown = lossless is not None and row.label in lossless.family.rejected
-    return ("≥ " if shown else "") + interval(
-        found.pooled.mean, found.pooled.low, found.pooled.high, digits
-    )
+    mark = lossless(table, row)
+    text = interval(found.pooled.mean, found.pooled.low, found.pooled.high, digits)
+    return f"{mark} {text}" if mark else text
 
 
 def _grid(table: Table, rows: Sequence[Row]) -> str:
@@ -157,14 +165,13 @@ def _grid(table: Table, rows: Sequence[Row]) -> str:
     timed = any(row.time for row in everyone)
     lacking = any(row.missing for row in rows)
     ranking = table.tests.ranking
-    groups = ranking.groups if ranking else None
-    lettered = groups is not None and not groups.underpowered
+    grouped = lettered(table)
     reference = table.tests.marks.reference if table.tests.marks else FULL
     difference = "mean difference" if reference == FULL else f"difference to {reference}"
     head = ["method", *table.noises, f"{difference} [95 %]", "W/T/L"]
     ranked = bool(ranking and ranking.mean_ranks)
     head += (
-        ["group"] * lettered
+        ["group"] * grouped
         + ["mean rank"] * ranked
         + ["ratio", "compute"]
         + ["time"] * timed
@@ -177,7 +184,7 @@ def _grid(table: Table, rows: Sequence[Row]) -> str:
             *(_accuracy(table, row, place, digits) for place in range(len(table.noises))),
             _difference(table, row, digits),
             record_of(ranking.reference.get(row.label) if ranking else None),
-            *([groups.letters_of(row.label) or "-"] if lettered and groups else []),
+            *[letters(table, row) or "-"] * grouped,
             *[number(ranking.mean_ranks.get(row.label) if ranking else None, 1)] * ranked,
             realised(row),
             number(row.compute, 2),
@@ -193,13 +200,15 @@ def _grid(table: Table, rows: Sequence[Row]) -> str:
 
 
 def _diagnostics(table: Table) -> str:
+    shown = [row for row in (*table.rows, *table.incomplete) if has_diagnostics(row)]
+    heads = epoch_heads(shown)
     body = []
-    for row in (*table.rows, *table.incomplete):
-        if has_diagnostics(row):
-            worst = None if row.worst_class is None else 100 * row.worst_class
-            tail = [number(worst, 1), number(row.epochs, 1), number(row.steps, 0)]
-            body.append([label(row), *(kept(cell) for cell in row.cells), *tail])
-    head = ["method", *table.noises, "worst class", "epochs", "steps"]
+    for row in shown:
+        worst = None if row.worst_class is None else 100 * row.worst_class
+        counts = [number(epochs(row, name), 1) for name in heads]
+        body.append([label(row), *(kept(cell) for cell in row.cells), number(worst, 1), *counts,
+                     number(row.steps, 0)])  # fmt: skip
+    head = ["method", *table.noises, "worst class", *heads, "steps"]
     return pipe(head, body) if body else ""
 
 

@@ -47,6 +47,7 @@ def make_row(
     paired = complete and kind != "full" and len(values_of(baseline)) == len(asked)
     sizes = [cell.accuracy.n if cell else 0 for cell in cells]
     used = {str(run.record.info.get("clean_labels_used") or "") for run in slots.values()}
+    whole = [run.metric("whole_epochs") for run in runs]
     return Row(
         label=label,
         kind=kind,
@@ -61,12 +62,13 @@ def make_row(
         nominal=first.ratio,
         realised=_mean([run.metric("realised_ratio") for run in runs]),
         compute=_mean([run.metric("compute_ratio") for run in runs]),
-        epochs=_mean([run.record.ledger.get("epochs") for run in runs]),
+        epochs_begun=_mean([run.record.ledger.get("epochs") for run in runs]),
         steps=_mean([run.record.ledger.get("steps") for run in runs]),
         worst_class=_mean([run.metric("worst_class_accuracy") for run in runs]),
         seeds=(min(sizes), max(sizes)),
         clean_labels=", ".join(sorted(used - {""})),
         leaks=any(run.record.info.get("reference_leaks") for run in slots.values()),
+        whole_epochs=None if None in whole else _mean(whole),
         time=time_ratio(slots, baseline) if kind != "full" else None,
     )
 

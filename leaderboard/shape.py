@@ -54,7 +54,7 @@ def check_shape(record: Record) -> None:
     replica = spec.get("replica", 0)
     _need(record, "replica", _count(replica), replica, "an integer from 0")
     _check_study(record, spec.get("tuned") or {})
-    for name in ("test_size", "num_classes"):
+    for name in ("test_size", "num_classes", "metrics"):
         value = info.get(name)
         good = value is None or (_count(value) and value > 0)
         _need(record, name, good, value, "an integer from 1")

@@ -52,10 +52,12 @@ class Row:
             and in full training.
         nominal, realised, compute: Saved shares of training: asked for, reached, and with
             forward-only passes counted.
-        epochs, steps, worst_class: Means over the runs.
+        epochs_begun, steps, worst_class: Means over the runs.
         seeds: Fewest and most seeds in a noise setting.
         clean_labels: What clean labels it used, if any.
         leaks: Whether the clean labels it used are those of the test split.
+        whole_epochs: Mean of the epochs, one that the budget cut counted by the share of its plan;
+            None unless all runs hold it (records of the first set of metrics do not).
         time: Training time over full training's on one device class; None where not comparable.
         rank: 1 = best; None for reference rows, oracles and incomplete rows.
         tied: Whether another row has the same rank.
@@ -72,12 +74,13 @@ class Row:
     nominal: float
     realised: float | None
     compute: float | None
-    epochs: float | None
+    epochs_begun: float | None
     steps: float | None
     worst_class: float | None
     seeds: tuple[int, int]
     clean_labels: str
     leaks: bool = False
+    whole_epochs: float | None = None
     time: TimeRatio | None = None
     rank: int | None = None
     tied: bool = False

@@ -6,8 +6,15 @@ import csv
 import io
 from collections.abc import Iterable
 
-from prunebench.leaderboard.tables import Board, Cell, Row, Table
-from prunebench.leaderboard.text import missing, number
+from prunebench.leaderboard.tables import Board, Row, Table
+from prunebench.leaderboard.text import (
+    better_or_worse,
+    bold,
+    letters,
+    missing,
+    number,
+    off_ratio,
+)
 from prunebench.untrusted import spreadsheet
 
 CSV_COLUMNS = (
@@ -15,8 +22,9 @@ CSV_COLUMNS = (
     "half_width", "difference", "difference_half_width", "difference_n", "mark", "p", "p_adjusted",
     "diverged", "mean_accuracy", "mean_difference", "mean_difference_low", "mean_difference_high",
     "lossless", "present", "expected", "realised_ratio", "compute_ratio", "time_ratio",
-    "kept_noise_rate", "score_auroc", "worst_class_accuracy", "epochs", "steps", "clean_labels",
-    "missing",
+    "kept_noise_rate", "score_auroc", "worst_class_accuracy", "epochs_begun", "steps",
+    "clean_labels", "missing", "whole_epochs", "best", "tied", "off_ratio", "reference_leaks",
+    "time_spread", "time_unsteady",
 )  # fmt: skip
 
 
@@ -27,30 +35,30 @@ def render_csv(board: Board) -> str:
     writer.writerow(CSV_COLUMNS)
     for table in board.tables:
         for row in (*table.rows, *table.incomplete):
-            for noise, cell in zip(table.noises, row.cells, strict=True):
-                writer.writerow(_text(_line(table, row, noise, cell)))
+            for place in range(len(table.noises)):
+                writer.writerow(_text(_line(table, row, place)))
     return out.getvalue()
 
 
-def _line(table: Table, row: Row, noise: str, cell: Cell | None) -> list[object]:
+def _line(table: Table, row: Row, place: int) -> list[object]:
+    noise, cell = table.noises[place], row.cells[place]
     accuracy, difference = (cell.accuracy, cell.difference) if cell else (None, None)
     tests, ranking = table.tests, table.tests.ranking
     against = ranking.reference.get(row.label) if ranking else None
-    groups = ranking.groups if ranking else None
     marks = tests.marks
     name = f"{row.label}, {noise}"
     member = next((m for m in marks.family.members if m.name == name), None) if marks else None
     lossless = tests.lossless
     return [
         table.dataset, f"{table.ratio:g}", row.label, row.kind, int(row.complete), row.rank,
-        groups.letters_of(row.label) if groups else "", noise,
+        letters(table, row), noise,
         accuracy.n if accuracy else 0,
         accuracy.mean if accuracy else None,
         accuracy.half_width if accuracy else None,
         difference.mean if difference else None,
         difference.half_width if difference else None,
         difference.n if difference else 0,
-        marks.mark(row.label, noise) if marks else "",
+        better_or_worse(table, row, place),
         member.p if member else None,
         member.adjusted if member else None,
         cell.diverged if cell else 0,
@@ -64,7 +72,10 @@ def _line(table: Table, row: Row, noise: str, cell: Cell | None) -> list[object]
         cell.kept_noise.mean if cell and cell.kept_noise else None,
         cell.auroc if cell else None,
         cell.worst_class if cell else None,
-        row.epochs, row.steps, row.clean_labels + " (test split)" * row.leaks, missing(row),
+        row.epochs_begun, row.steps, row.clean_labels + " (test split)" * row.leaks, missing(row),
+        row.whole_epochs, int(bold(table, row, place)), int(row.tied), int(off_ratio(row)),
+        int(row.leaks), row.time.spread if row.time else None,
+        int(row.time.unsteady) if row.time else "",
     ]  # fmt: skip
 
 

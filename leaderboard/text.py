@@ -1,13 +1,14 @@
-"""Numbers and names as text: fixed decimals, no negative zero, no p of 0."""
+"""Numbers, names and marks as text: fixed decimals, no negative zero, no p of 0."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # tables use this module, and every run does: without scipy it starts sooner
     from prunebench.leaderboard.inference.compare import Comparison
     from prunebench.leaderboard.stats import MeanInterval
-    from prunebench.leaderboard.tables import Cell, Row
+    from prunebench.leaderboard.tables import Cell, Row, Table
 
 #: Realised ratio this far off the nominal one is flagged.
 OFF_RATIO = 0.02
@@ -58,8 +59,54 @@ def rank(row: Row) -> str:
 
 def realised(row: Row) -> str:
     """Realised ratio, ``≈`` where it is off the nominal one."""
-    off = row.realised is not None and abs(row.realised - row.nominal) > OFF_RATIO
-    return ("≈" if off else "") + number(row.realised, 2)
+    return "≈" * off_ratio(row) + number(row.realised, 2)
+
+
+def flags(row: Row) -> tuple[str, ...]:
+    """What stands beside a row's name: § clean labels of the test split, oracle, missing cells."""
+    cells = f"{row.present}/{row.expected} cells"
+    return (*["§"] * row.leaks, *["oracle"] * (row.kind == "oracle"), *[cells] * (not row.complete))
+
+
+def bold(table: Table, row: Row, place: int) -> bool:
+    """Whether a cell is the best of its column, or not separated from the best."""
+    column = table.tests.columns[place]
+    return row.complete and column is not None and row.label in column.best
+
+
+def better_or_worse(table: Table, row: Row, place: int) -> str:
+    """``*`` or ``†`` against the reference row, empty where a cell is not separated."""
+    marks = table.tests.marks
+    return marks.mark(row.label, table.noises[place]) if marks else ""
+
+
+def signs(table: Table, row: Row, place: int) -> str:
+    """All signs behind a cell's numbers; ``‡`` for diverged runs."""
+    cell = row.cells[place]
+    return better_or_worse(table, row, place) + "‡" * bool(cell and cell.diverged)
+
+
+def lossless(table: Table, row: Row) -> str:
+    """``≥`` where a row is shown to lose less than the margin against full training."""
+    found = table.tests.lossless
+    return "≥" if found is not None and row.label in found.family.rejected else ""
+
+
+def letters(table: Table, row: Row) -> str:
+    """A row's group; empty where nothing could have been separated."""
+    ranking = table.tests.ranking
+    return ranking.groups.letters_of(row.label) if ranking and ranking.groups else ""
+
+
+def lettered(table: Table) -> bool:
+    """Whether a table has groups to show."""
+    groups = table.tests.ranking.groups if table.tests.ranking else None
+    return groups is not None and not groups.underpowered
+
+
+def off_ratio(row: Row) -> bool:
+    """Whether the realised ratio is not the nominal one."""
+    return row.realised is not None and abs(row.realised - row.nominal) > OFF_RATIO
 
 
 def missing(row: Row) -> str:
@@ -68,8 +115,24 @@ def missing(row: Row) -> str:
 
 
 def time(row: Row, digits: int = 2) -> str:
-    """Time ratio to full training on one machine class."""
-    return "-" if row.time is None else number(row.time.ratio, digits)
+    """Time ratio to full training on one machine class, ``⚠`` where epoch times vary much."""
+    return "-" if row.time is None else number(row.time.ratio, digits) + "⚠" * row.time.unsteady
+
+
+def epoch_heads(rows: Iterable[Row]) -> tuple[str, ...]:
+    """The columns of epochs that some rows need: runs of the first set of metrics know only how
+    many epochs were begun."""
+    shown = tuple(rows)
+    heads = {"epochs": any(row.whole_epochs is not None for row in shown),
+             "epochs begun": any(row.whole_epochs is None for row in shown)}  # fmt: skip
+    return tuple(name for name, wanted in heads.items() if wanted)
+
+
+def epochs(row: Row, head: str) -> float | None:
+    """What a row has in a column of ``epoch_heads``; never both counts in one column."""
+    if head == "epochs":
+        return row.whole_epochs
+    return row.epochs_begun if row.whole_epochs is None else None
 
 
 def share(found: MeanInterval | None) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Epoch times of one row that differ by more than this factor were taken on a busy machine.
+UNSTEADY = 2.0
+
 
 @dataclass(frozen=True)
 class TimeRatio:
@@ -14,6 +17,8 @@ class TimeRatio:
         low, high: 95 % t interval on the log scale; None below three pairs.
         n: Pairs.
         machine: Device class and threads they were measured on.
+        spread: Longest over shortest epoch time of the runs, of this row or of full training,
+            whichever is larger; None where a record lacks it.
     """
 
     ratio: float
@@ -21,3 +26,9 @@ class TimeRatio:
     high: float | None
     n: int
     machine: str
+    spread: float | None = None
+
+    @property
+    def unsteady(self) -> bool:
+        """Whether the epoch times vary too much for the ratio to be relied on."""
+        return self.spread is not None and self.spread > UNSTEADY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from prunebench.leaderboard.stats.multiple import benjamini_hochberg, holm
@@ -49,7 +50,7 @@ class Family:
     alpha: float
     members: tuple[Member, ...]
 
-    @property
+    @cached_property
     def rejected(self) -> frozenset[str]:
         """Names of the members that are significant."""
         return frozenset(member.name for member in self.members if member.rejected)

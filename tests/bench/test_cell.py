@@ -1,19 +1,25 @@
 """One cell from spec to record: repeatable, resumable, honest about failures."""
 
+import io
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from prunebench.bench import cell as cell_module
 from prunebench.bench.cell import CellOptions, run_cell
 from prunebench.bench.claims import Claims
+from prunebench.bench.diagnostics import end_loss, whole_epochs
 from prunebench.bench.evidence import read_manifest
 from prunebench.bench.exports import export_csv
 from prunebench.bench.planning import plan_jobs
 from prunebench.bench.proxies import Busy
+from prunebench.bench.rerun import compare_records
 from prunebench.bench.store import Store
+from prunebench.bench.tasks import load_task
 from prunebench.methods.base import DynamicPruner, Plan, register_method
 from prunebench.registry import METHODS
 from support.cells import small_cell
@@ -281,3 +287,59 @@ def test_options_of_execution_are_no_part_of_the_key(run):
     b, _ = run("random", "b", options=replace(CellOptions(), retry_failed=True))
     assert a.key == b.key
     assert a.metrics == b.metrics
+
+
+#: A ratio at which the last epoch of a static method trains one sample of its plan.
+STUB = {"ratio": 0.35, "recipe_params": {"epochs": 3}}
+
+
+def test_an_epoch_cut_to_one_sample_is_no_whole_epoch(run):
+    record, store = run("random", **STUB)
+    kept, n = 814, record.ledger["num_samples"]
+    assert record.ledger["trained"] == 3 * kept + 1
+    assert record.ledger["epochs"] == 4  # begun
+    metrics = record.metrics
+    assert metrics["whole_epochs"] == pytest.approx(3 + 1 / kept)
+    assert metrics["kept_per_epoch"] == pytest.approx(kept / n)
+    assert record.info["metrics"] == 2
+    table = pd.read_csv(io.BytesIO(store.artifact(record.key, "epochs.csv")))
+    assert table["trained"].tolist() == [kept] * 3 + [1]
+    assert table["planned"].tolist() == [kept] * 4
+    losses = table["train_loss"].to_numpy()
+    assert metrics["end_train_loss"] == pytest.approx((kept * losses[2] + losses[3]) / (kept + 1))
+    classes = pd.read_csv(io.BytesIO(store.artifact(record.key, "classes.csv")))
+    labels = load_task(small_cell("random", **STUB).spec, {}).train.labels
+    size = np.bincount(labels.numpy())
+    assert (classes["kept_per_epoch"] * size).sum() / n == pytest.approx(kept / n)
+    # As earlier versions recorded it, beside the mended figures.
+    assert metrics["kept_fraction"] == pytest.approx((3 * kept + 1) / (4 * n))
+
+
+@pytest.mark.parametrize(("method", "kept"), [("short-full", 1.0), ("divbs", 803 / 1253)])
+def test_the_share_of_the_plan_is_not_that_of_a_cut_epoch(run, method, kept):
+    record, _ = run(method, **STUB)
+    assert record.ledger["trained"] < record.ledger["epochs"] * round(kept * 1253)
+    assert record.metrics["kept_per_epoch"] == pytest.approx(kept)
+
+
+def test_whole_epochs_count_the_last_by_its_share():
+    rows = [{"trained": 40, "planned": 40, "train_loss": 2.0},
+            {"trained": 0, "planned": 0, "train_loss": None},
+            {"trained": 10, "planned": 40, "train_loss": 1.0}]  # fmt: skip
+    assert whole_epochs(rows) == Fraction(9, 4)
+    assert end_loss(rows) == 1.0
+    assert end_loss([rows[0], rows[2]]) == pytest.approx(1.8)
+    assert end_loss(rows[:2]) is None
+
+
+def test_repeating_a_record_of_the_first_set_of_metrics_compares_what_both_have(run):
+    new, _ = run("random", **STUB)
+    old = replace(
+        new,
+        metrics={n: v for n, v in new.metrics.items() if "epoch" not in n and n[:4] != "end_"},
+        info={n: v for n, v in new.info.items() if n != "metrics"},
+        artifacts={**new.artifacts, "epochs.csv": {"sha256": "0" * 64, "bytes": 1}},
+    )
+    assert compare_records(old, new)["identical"]
+    lines = compare_records(replace(old, metrics={**old.metrics, "kept_fraction": 0.1}), new)
+    assert any(line.startswith("kept_fraction: 0.1") for line in lines["differences"])
