@@ -172,10 +172,11 @@ class _TableGrid:
             return NONE
         ends = "" if found.low is None else (
             f"{number(found.low, 2)} to {number(found.high, 2)}")  # fmt: skip
+        spread = "" if found.spread is None else number(found.spread, 1) + " ⚠" * found.unsteady
         tip = self.tips.add(f"{row.label}: training time", [
             ("over full training's", number(found.ratio, 2)), ("95 % interval", ends),
             ("pairs", str(found.n)), ("measured on", found.machine),
-            ("longest over shortest epoch", number(found.spread, 1) + " ⚠" * found.unsteady)])  # fmt: skip
+            ("longest over shortest epoch", spread)])  # fmt: skip
         return Entry(time(row), found.ratio, tip=tip)
 
 

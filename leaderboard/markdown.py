@@ -51,8 +51,8 @@ CAPTION = (
     "≈ realised ratio more than 2 points off the nominal one; - missing; n = seeds per noise "
     "setting; W/T/L = cells won, tied and lost against the reference row; compute = share of "
     "training saved when a forward-only pass counts a third; time = training time over full "
-    f"training's, ⚠ where the epoch times of the row or of full training vary by more than a factor "
-    f"of {UNSTEADY:g}: measured on a busy machine."
+    "training's, ⚠ where the epoch times of the row or of full training vary by more than a "
+    f"factor of {UNSTEADY:g}: measured on a busy machine."
 )
 #: Addresses that GitHub makes links of by itself, with a scheme or without, and of mail.
 _SCHEME, _WWW = re.compile(r"(?<=[A-Za-z]):(?=//)"), re.compile(r"(?i)\b(www)\.")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import random
 import re
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from factory import grid, record
 
 from prunebench.leaderboard.build import build
 from prunebench.leaderboard.labels import decimals, noise_order
-from prunebench.leaderboard.markdown import render_markdown
+from prunebench.leaderboard.markdown import escape, render_markdown
 from prunebench.leaderboard.tabular import render_csv
 from prunebench.leaderboard.text import number, p_text
 from prunebench.record import Record
@@ -172,3 +174,97 @@ def test_numbers_and_orders() -> None:
     assert sorted(names, key=noise_order) == [
         "clean", "symmetric:0.05", "symmetric:0.4", "asymmetric:0.4", "real:worst",
     ]  # fmt: skip
+
+
+def test_backslashes_bars_and_signs_of_markdown_are_shown_as_they_are() -> None:
+    assert escape("a\\|b") == "a\\\\\\|b"
+    assert escape("a\\b") == "a\\\\b"
+    assert escape("*a*, _b_, c_d, $e$, ~f~") == "\\*a\\*, \\_b\\_, c_d, \\$e\\$, \\~f\\~"
+    text = render_markdown(build([record("full"), record("a\\|b"), record("a\\\\|b")]))
+    first = text.partition("\n| ")[2].partition("\n\n")[0]
+    signs = re.compile(r"\\[!-/:-@[-`{-~]|(\|)")  # as GitHub reads it: a backslash takes a sign
+    widths = {len([bar for bar in signs.findall(line) if bar]) for line in first.splitlines()[1:]}
+    assert len(widths) == 1
+    assert "\n- \\* better" in render_markdown(build(grid()))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("http://a.example", "http\\://a.example"),
+        ("x https://a.example/b", "x https\\://a.example/b"),
+        ("ftp://a.example", "ftp\\://a.example"),
+        ("see www.a.example", "see www\\.a.example"),
+        ("WWW.a.example", "WWW\\.a.example"),
+        ("me@a.example", "me<!-- -->@a.example"),
+        ("mailto:me@a.example", "mailto:me<!-- -->@a.example"),
+        ("symmetric:0.2", "symmetric:0.2"),
+        ("a@b", "a@b"),
+    ],
+)
+def test_addresses_in_names_become_no_links(name: str, shown: str) -> None:
+    assert escape(name) == shown
+    board = build([record("full"), record(name, seed=0, info={"clean_labels_used": name})])
+    text = render_markdown(board)
+    assert f"| {shown} " in text
+    if shown != name:
+        assert name not in text
+
+
+def test_epochs_begun_and_whole_epochs_stand_in_columns_of_their_own() -> None:
+    old = [record(m, metrics={"worst_class_accuracy": 0.1}) for m in ("full", "seta")]
+    text = render_markdown(build(old))
+    (row,) = [r for r in tables(text)[1] if r["method"] == "seta"]
+    assert row["epochs begun"] == "10.0"
+    assert "epochs" not in row
+    assert "- Metrics: 2 records of set 1. Set 1 knows epochs begun only" in text
+    new = record("dual", metrics={"whole_epochs": 9.02}, info={"metrics": 2})
+    mixed_sets = [record("ies", seed=0, metrics={"whole_epochs": 8.5}, info={"metrics": 2}),
+                  record("ies", seed=1), record("full", seed=1)]  # fmt: skip
+    text = render_markdown(build([*old, new, *mixed_sets]))
+    rows = {r["method"].partition(" (")[0]: r for t in tables(text) for r in t if "epochs" in r}
+    assert {n: (r["epochs"], r["epochs begun"]) for n, r in rows.items()} == {
+        "full": ("-", "10.0"), "seta": ("-", "10.0"), "dual": ("9.0", "-"), "ies": ("-", "10.0"),
+    }  # fmt: skip
+    assert "records of set 1, 2 records of set 2" in text
+    text = render_markdown(
+        build(
+            [
+                replace(
+                    r, metrics={**r.metrics, "whole_epochs": 9.5}, info={**r.info, "metrics": 2}
+                ).sealed()
+                for r in old
+            ]
+        )
+    )
+    assert "begun" not in text
+    frame = pd.read_csv(io.StringIO(render_csv(build([*old, new])))).set_index("method")
+    assert frame.whole_epochs["dual"] == 9.02
+    assert np.isnan(frame.whole_epochs["seta"])
+    assert frame.epochs_begun["seta"] == 10
+
+
+def test_epoch_times_that_vary_are_told_beside_the_time_ratio() -> None:
+    def runs(method: str, *seconds: float | None) -> list[Record]:
+        found = [record(method, seed=seed) for seed in range(len(seconds))]
+        return [replace(r, timing={"train_s": 4.0} | ({"epoch_s": s} if s else {})).sealed()
+                for r, s in zip(found, seconds, strict=True)]  # fmt: skip
+
+    quiet = [*runs("full", 1, 1.1), *runs("seta", 1, 2), *runs("dual", 1, 2.1),
+             *runs("ies", None, 9)]  # fmt: skip
+    text = render_markdown(build(quiet))
+    assert {r["method"]: r["time"] for r in tables(text)[0]} == {
+        "full": "-", "seta": "1.00", "dual": "1.00⚠", "ies": "1.00"}  # fmt: skip
+    assert "- ⚠ in the time column: epoch times of the row, or of full training" in text
+    busy = [*runs("full", 1, 3), *runs("seta", 1, 1)]
+    assert tables(render_markdown(build(busy)))[0][1]["time"] == "1.00⚠"
+    assert "⚠ in the" not in render_markdown(build([*runs("full", 1, 1), *runs("seta", 1, 1)]))
+
+
+def test_columns_with_too_few_seeds_are_named_where_others_have_enough() -> None:
+    records = grid(seeds=range(6), noises=("clean",))
+    records += grid(seeds=(0, 1), noises=("symmetric:0.2",))
+    text = render_markdown(build(records))
+    line = "⚠ n = 2 in symmetric:0.2: too few seeds to separate rows in one cell; nothing is bold"
+    assert f"{line} there" in text
+    assert "- Bold: best of its column" in text
