@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prunebench.bench.store import Store
 from prunebench.errors import InputError
+from prunebench.files import OwnFolder
 from prunebench.leaderboard.build import build
 from prunebench.leaderboard.bundle import is_bundle, unpack
 from prunebench.leaderboard.export import board_json, dumps
@@ -18,7 +19,7 @@ from prunebench.leaderboard.published_numbers import Printed
 from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.tables import Board
 from prunebench.leaderboard.tabular import render_csv
-from prunebench.record import Record, write_atomic
+from prunebench.record import Record
 
 
 @dataclass(frozen=True)
@@ -122,17 +123,20 @@ def figure_files(
 
 
 def write_files(out: Path, files: Mapping[str, bytes]) -> list[Path]:
-    """Writes files below a folder, each atomically.
+    """Writes files below a folder, each atomically and none through a link. The folder itself may
+    be a link, unless it is a part of a results folder.
 
     Raises:
-        InputError: The folder cannot be written.
+        InputError: The folder cannot be written, or a link is in the way.
     """
-    paths = []
+    above = [folder for folder in list(out.parents)[:2] if (folder / "records").is_dir()]
+    own, paths = OwnFolder(above[0] if above else out), []
+    for name in files:  # before the first is written
+        own.check(out / name)
     for name, content in files.items():
         path = out / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, content)
+            own.write(path, content)
         except OSError as error:
             raise InputError(f"cannot be written ({error.strerror})", where=str(out)) from None
         paths.append(path)

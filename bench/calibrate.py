@@ -24,9 +24,10 @@ from prunebench.bench.probe import Rates, measure
 from prunebench.bench.spec import RunSpec
 from prunebench.datasets.outline import Outline
 from prunebench.errors import InputError
+from prunebench.files import write_atomic
 from prunebench.methods.base import BatchPruner
 from prunebench.methods.compose import resolve_method
-from prunebench.record import canonical, write_atomic
+from prunebench.record import canonical
 
 #: Workers measured at once at most.
 MOST_COPIES = 8

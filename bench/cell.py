@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import traceback
 from collections.abc import Sequence
@@ -286,5 +285,5 @@ class _Cell:
                 raise FolderError.of(self.store.root, "it was removed")
             raise Busy(f"{self.spec.key} was taken over while this process stood still")
         stored = self.store.save(record, files)
-        shutil.rmtree(self.store.checkpoint_path(self.spec.key), ignore_errors=True)
+        self.store.forget_checkpoint(self.spec.key)
         return stored

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -21,8 +22,8 @@ from prunebench.bench.scratch import storing
 from prunebench.bench.stopping import Stopped
 from prunebench.bench.trainer import Trainer
 from prunebench.bench.training import Epoch
+from prunebench.files import OwnFolder
 from prunebench.methods.base import Plan
-from prunebench.record import write_atomic
 
 FILE = "state.safetensors"
 _META = "__meta__"
@@ -114,11 +115,17 @@ def dump(trainer: Trainer, key: str) -> bytes:
 def save(trainer: Trainer, folder: Path, key: str) -> None:
     """Writes the checkpoint atomically.
 
+    Args:
+        trainer: The run.
+        folder: ``Store.checkpoint_path`` of its cell.
+        key: Whose.
+
     Raises:
         FolderError: It cannot be written.
+        InputError: A link stands in the way.
     """
     with storing(folder):
-        write_atomic(folder / FILE, dump(trainer, key))
+        OwnFolder(folder.parents[1]).write(folder / FILE, dump(trainer, key))
 
 
 def restore(trainer: Trainer, folder: Path, key: str) -> bool:
@@ -131,12 +138,9 @@ def restore(trainer: Trainer, folder: Path, key: str) -> bool:
         DamagedCheckpoint: It is torn, changed, or does not fit the run.
     """
     try:
-        if (folder / FILE).exists() and not (folder / FILE).is_file():
-            raise DamagedCheckpoint(f"{folder / FILE}: is no file")
-        data = (folder / FILE).read_bytes()
+        with os.fdopen(OwnFolder(folder.parents[1]).open(folder / FILE, os.O_RDONLY), "rb") as file:
+            data = file.read()
     except FileNotFoundError:
-        if (folder / FILE).is_symlink():
-            raise DamagedCheckpoint(f"{folder / FILE}: is a dangling link") from None
         return False
     except OSError as error:
         raise DamagedCheckpoint(f"{folder / FILE}: cannot be read ({error.strerror})") from None

@@ -23,6 +23,9 @@ from filelock import FileLock, Timeout
 
 from prunebench.bench.machine import Process, here
 from prunebench.bench.names import check_key, is_key
+from prunebench.bench.scratch import lock_file
+from prunebench.errors import InputError
+from prunebench.files import OwnFolder
 
 _LOCK_TIMEOUT_S = 30.0
 
@@ -81,9 +84,9 @@ class Claim:
         if self._pid != os.getpid():
             return
         _HEART.remove(self)
-        with suppress(Timeout, OSError), self._claims.lock():
+        with suppress(Timeout, OSError, InputError), self._claims.lock():
             if self.valid():
-                self._claims.path(self.key).unlink(missing_ok=True)
+                self._claims.own.remove(self._claims.path(self.key))
         with self._lock:
             if self._handle >= 0:
                 os.close(self._handle)
@@ -113,6 +116,7 @@ class Claims:
 
     def __init__(self, folder: Path, *, heartbeat_s: float = 5.0, expire_s: float = 60.0) -> None:
         self.folder, self.heartbeat_s, self.expire_s = Path(folder), heartbeat_s, expire_s
+        self.own = OwnFolder(self.folder.parent)
 
     def acquire(self, key: str) -> Claim | None:
         """Claims a cell, or returns None when a live holder exists.
@@ -121,13 +125,13 @@ class Claims:
             InputError: The key is malformed.
         """
         path = self.path(key)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.own.make(self.folder)
         try:
             with self.lock():
                 holder = self.holder(key)
                 if holder is not None and holder.live:
                     return None
-                path.unlink(missing_ok=True)
+                self.own.remove(path)
                 claim = self._create(key)
         except (Timeout, FileExistsError):
             # The exclusive creation still stands where a file system ignores locks.
@@ -136,13 +140,21 @@ class Claims:
         return claim
 
     def holder(self, key: str) -> Holder | None:
-        """The holder of a cell's claim, live or stale; None where nobody claims it."""
+        """The holder of a cell's claim, live or stale; None where nobody claims it.
+
+        Raises:
+            InputError: The claim is no file, or cannot be read.
+        """
+        self.own.check(self.path(key))
         try:
             # Opened, not only looked at: NFS shows a fresh time of change after an open.
-            with open(self.path(key), "rb") as file:
+            with os.fdopen(self.own.open(self.path(key), os.O_RDONLY), "rb") as file:
                 data, beat = file.read(4096), os.fstat(file.fileno()).st_mtime
         except FileNotFoundError:
             return None
+        except OSError as error:
+            why = f"cannot be read ({error.strerror})"
+            raise InputError(why, where=str(self.path(key)), accepted="a claim") from None
         age = self._clock() - beat
         if age < -self.expire_s:
             age = _unmoved(self.path(key), beat)
@@ -156,19 +168,22 @@ class Claims:
         Who is killed between its record and its release leaves a claim that nobody takes over.
         """
         live: dict[str, Holder] = {}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted(self.folder.glob("*.json")):
-            if not is_key(path.stem):
-                continue
-            holder = self.holder(path.stem)
+        self.own.make(self.folder)
+        for key in self.claimed():
+            holder = self.holder(key)
             if holder is not None and holder.live:
-                live[path.stem] = holder
+                live[key] = holder
                 continue
             with suppress(Timeout), self.lock():
-                holder = self.holder(path.stem)
+                holder = self.holder(key)
                 if holder is not None and not holder.live:
-                    path.unlink(missing_ok=True)
+                    self.own.remove(self.path(key))
         return live
+
+    def claimed(self) -> list[str]:
+        """Keys that have a claim file, in order."""
+        names = os.listdir(self.folder) if self.folder.is_dir() else []
+        return sorted(name[:-5] for name in names if name.endswith(".json") and is_key(name[:-5]))
 
     def path(self, key: str) -> Path:
         """The claim file of a key."""
@@ -176,23 +191,26 @@ class Claims:
 
     def lock(self) -> FileLock:
         """The lock under which claims are made, taken over and released."""
-        return FileLock(self.folder / ".lock", timeout=_LOCK_TIMEOUT_S)
+        return lock_file(self.own, self.folder / ".lock", _LOCK_TIMEOUT_S)
 
     def _create(self, key: str) -> Claim:
         token = secrets.token_hex(8)
-        handle = os.open(self.path(key), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        handle = self.own.open(self.path(key), os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         text = json.dumps({**asdict(here()), "token": token}).encode()
         try:
             if os.write(handle, text) < len(text):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             os.close(handle)
-            self.path(key).unlink(missing_ok=True)
+            self.own.remove(self.path(key))
             raise
         return Claim(self, key, token, handle)
 
     def _clock(self) -> float:
-        handle = os.open(self.folder / ".clock", os.O_CREAT | os.O_WRONLY, 0o644)
+        try:
+            handle = self.own.open(self.folder / ".clock", os.O_CREAT | os.O_WRONLY)
+        except OSError:  # somebody looks who may not write here
+            return time.time()
         try:
             os.utime(handle)
             return os.fstat(handle).st_mtime

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -134,6 +133,7 @@ def run_cells(
     }
     open_keys = {job.key for job in planned.jobs if job.key not in settled}
     needed = {key for job in planned.jobs if job.key in open_keys for key in (*job.after, job.key)}
+    store.check_artifacts(needed)
     jobs = [job for job in planned.jobs if job.key in needed]
     report = Report(planned, standing=list(settled))
     failed = list(settled.values()).count("failed")
@@ -218,10 +218,10 @@ def sweep(store: Store) -> None:
         raise FolderError.of(store.root, "it was removed")
     with storing(store.root):
         live = Claims(store.claims).sweep()
-        folders = list((store.root / "checkpoints").iterdir())
-    for folder in folders:
-        if is_key(folder.name) and folder.name not in live and final_record(store, folder.name):
-            shutil.rmtree(folder, ignore_errors=True)
+        names = [name for name, _ in store.own.entries(store.root / "checkpoints")]
+    for name in names:
+        if is_key(name) and name not in live and final_record(store, name):
+            store.forget_checkpoint(name)
 
 
 def check_data(cells: Iterable[Cell]) -> None:

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prunebench.bench.names import read_at_most
 from prunebench.bench.strong import strong_batches
 from prunebench.bench.trainer import Trainer
 from prunebench.datasets.task import Task
 from prunebench.errors import InputError
+from prunebench.files import read_at_most
 from prunebench.methods.base import EvidenceSpec, Snapshot, StrongView
 from prunebench.record import content_key, file_digest
 

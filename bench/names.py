@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -29,8 +28,8 @@ def check_key(key: str) -> str:
 
 
 def own_folder(parent: Path, key: str) -> Path:
-    """The folder of a cell. ``parent`` may be a link to another disk; the cell's folder is never
-    one, so that a results folder of strangers cannot have files placed or read elsewhere.
+    """The folder of a cell, which is never a link: that of a stranger could have other folders
+    read.
 
     Raises:
         InputError: A malformed key, or a link.
@@ -39,17 +38,6 @@ def own_folder(parent: Path, key: str) -> Path:
     if folder.is_symlink():
         raise InputError("is a link", where=str(folder), accepted="a folder, or nothing")
     return folder
-
-
-def read_at_most(path: Path, size: int) -> bytes:
-    """The first ``size`` + 1 bytes of a file: what a stranger put there may never end, or never
-    begin (a device, a fifo, links to them).
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    with open(path, "rb", opener=lambda name, how: os.open(name, how | os.O_NONBLOCK)) as file:
-        return file.read(max(0, size) + 1) or b""
 
 
 def check_name(name: str) -> str:

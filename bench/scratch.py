@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock
+
 from prunebench.bench.machine import alive, here
-from prunebench.errors import FolderError, InputError
-from prunebench.record import write_atomic
+from prunebench.errors import FolderError
+from prunebench.files import OwnFolder
 
 _STALE_S = 3600.0
 _FOREIGN_STALE_S = 7 * 86400.0
@@ -35,6 +37,16 @@ def storing(path: Path) -> Iterator[None]:
         raise FolderError.of(path, why) from error
 
 
+def lock_file(own: OwnFolder, path: Path, timeout_s: float) -> FileLock:
+    """The lock that a file in a results folder stands for; the file stays.
+
+    Raises:
+        InputError: A link, a pipe or a device is in its place.
+    """
+    own.check(path)
+    return FileLock(path, timeout=timeout_s)  # opened with O_NOFOLLOW
+
+
 class Scratch:
     """The folder ``.tmp`` of a results folder; names in it tell who made them.
 
@@ -43,7 +55,7 @@ class Scratch:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root, self.folder = root, root / ".tmp"
+        self.folder, self._own = root / ".tmp", OwnFolder(root)
 
     def path(self, prefix: str) -> Path:
         """A fresh name that tells its maker, so that others know when it is abandoned."""
@@ -56,11 +68,12 @@ class Scratch:
         """A fresh folder, removed at the end unless it was published."""
         path = self.path(prefix)
         with storing(path):
-            path.mkdir(parents=True)
+            self._own.make_new(path)
         try:
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):
+                self._own.remove(path)
 
     def write(self, path: Path, data: bytes) -> None:
         """Writes a file atomically; temporaries meet here, so that cleaning is one listing.
@@ -68,28 +81,14 @@ class Scratch:
         Raises:
             FolderError: It cannot be written.
         """
-        temporary = self.path("file")
         with storing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(temporary, data)
-            try:
-                os.replace(temporary, path)
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-                write_atomic(path, data)  # a part of the results folder is a link to another disk
-            finally:
-                temporary.unlink(missing_ok=True)
+            self._own.write(path, data, staging=self.path("file"))
 
     def publish(self, tmp: Path, final: Path) -> None:
         """Renames a finished folder into place; see ``Store.publish_folder``."""
-        root = self.root.resolve()
-        if root not in (final.parent.resolve() / final.name).parents or final.name == "..":
-            raise InputError("lies outside the results folder", where=str(final))
-        final.parent.mkdir(parents=True, exist_ok=True)
         while True:
             try:
-                os.rename(tmp, final)
+                self._own.rename(tmp, final)
                 return
             except OSError as error:
                 taken = error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
@@ -97,8 +96,8 @@ class Scratch:
                     raise
             trash = self.path("trash")
             with suppress(FileNotFoundError):
-                os.rename(final, trash)
-            remove(trash)
+                self._own.rename(final, trash)
+            self._own.remove(trash)
 
     def clean(self) -> None:
         """Removes temporaries older than an hour whose maker is dead, or unknown and silent.
@@ -106,28 +105,22 @@ class Scratch:
         The hour is that of the file system: this machine's clock may be wrong.
         """
         mark = self.path("clock")
-        mark.touch()
-        now = mark.stat().st_mtime
-        mark.unlink()
-        with os.scandir(self.folder) as entries:
-            for entry in entries:
+        handle = self._own.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            now = os.fstat(handle).st_mtime
+        finally:
+            os.close(handle)
+        self._own.remove(mark)
+        for name, found in self._own.entries(self.folder):
+            age = now - found.st_mtime
+            if age > _STALE_S and _abandoned(name, stat.S_ISDIR(found.st_mode), age):
                 with suppress(OSError):
-                    age = now - entry.stat(follow_symlinks=False).st_mtime
-                    if age > _STALE_S and _abandoned(entry, age):
-                        remove(Path(entry.path))
+                    self._own.remove(self.folder / name)
 
 
-def _abandoned(entry: os.DirEntry[str], age: float) -> bool:
-    parts = entry.name.lstrip(".").split("~")
+def _abandoned(name: str, folder: bool, age: float) -> bool:
+    parts = name.lstrip(".").split("~")
     if len(parts) >= 5 and parts[1] == here().machine and parts[2].isdigit():
         return not alive(int(parts[2]), parts[3])
     # A file is written within seconds; a folder of another machine may collect for hours.
-    return age > _FOREIGN_STALE_S or not entry.is_dir(follow_symlinks=False)
-
-
-def remove(path: Path) -> None:
-    """Deletes a file or a folder; what is gone already is fine."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    return age > _FOREIGN_STALE_S or not folder

@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prunebench.bench.names import check_key, check_name, is_key, own_folder, read_at_most
+from prunebench.bench.names import check_key, check_name, is_key, own_folder
 from prunebench.bench.scratch import Scratch, storing
 from prunebench.errors import InputError
-from prunebench.record import Record, RecordError, parse, write_atomic
+from prunebench.files import OwnFolder, open_regular, read_at_most
+from prunebench.record import Record, RecordError, parse
 
 FOLDERS = ("records", "artifacts", "evidence", "claims", "checkpoints", "quarantine", ".tmp")
 _SIZE_LIMIT = 1 << 20
+#: Everything that is written in a results folder, with the levels below that are looked at for
+#: links beforehand; ``artifacts/<key>`` only where a cell is to be run, for there are many.
+_WRITTEN = {
+    "records": 1, "artifacts": 1, "evidence": 2, "claims": 1, "checkpoints": 2, "quarantine": 0,
+    ".tmp": 1, "logs": 1, "leaderboard": 2, "tuning": 1, "known": 1, "mlartifacts": 2,
+    "mlflow.lock": 0, **{f"mlflow.db{more}": 0 for more in ("", "-journal", "-wal", "-shm")},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,7 @@ class Store:
         self.records = self.root / "records"
         self.artifacts = self.root / "artifacts"
         self.claims = self.root / "claims"
+        self.own = OwnFolder(self.root)
         self._scratch = Scratch(self.root)
 
     @classmethod
@@ -66,7 +76,8 @@ class Store:
                 existing one for reading and changes nothing.
 
         Raises:
-            InputError: It cannot be created or written, or (``create=False``) is no such folder.
+            InputError: It cannot be created or written, holds links where files are written, or
+                (``create=False``) is no such folder.
         """
         store = cls(Path(path))
         if not create:
@@ -76,20 +87,35 @@ class Store:
                 )
             return store
         try:
+            store.check()
             for name in FOLDERS:
-                (store.root / name).mkdir(parents=True, exist_ok=True)
+                store.own.make(store.root / name)
             for folder in (store.records, store._scratch.folder):
                 probe = folder / f".{store._scratch.path('probe').name}.tmp"
-                probe.touch(exist_ok=False)
-                probe.unlink()
+                os.close(store.own.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+                store.own.remove(probe)
+            store._scratch.clean()
         except OSError as error:
             raise InputError(
                 f"the results folder cannot be written ({error.strerror or error})",
                 where=str(path),
                 accepted="a writable folder, or a place where one can be made",
             ) from None
-        store._scratch.clean()
         return store
+
+    def check(self) -> None:
+        """Looks for links, pipes and devices where this program writes or removes.
+
+        Raises:
+            InputError: There is one; the line names it.
+        """
+        for name, levels in _WRITTEN.items():
+            self.own.check(self.root / name, levels)
+
+    def check_artifacts(self, keys: Iterable[str]) -> None:
+        """As ``check``, of the artifacts of cells that are to be run."""
+        for key in keys:
+            self.own.check(self.artifacts / check_key(key), 1)
 
     def get(self, key: str) -> Record | None:
         """The record of a key, or None where there is none.
@@ -206,10 +232,10 @@ class Store:
         artifacts = self.artifacts / path.stem if is_key(path.stem) else None
         if not os.path.lexists(path) and not (artifacts and artifacts.is_dir()):
             raise InputError("nothing to quarantine", where=str(path))
-        aside = self._move_aside(path, path.stem, path.name, reason)
+        aside = self._move_aside(self.records / path.name, path.stem, path.name, reason)
         if artifacts:
             with storing(artifacts), suppress(FileNotFoundError):
-                os.rename(artifacts, aside / "artifacts")
+                self.own.rename(artifacts, aside / "artifacts")
         return aside
 
     def set_aside(self, folder: Path, reason: str) -> None:
@@ -225,12 +251,25 @@ class Store:
 
     def _move_aside(self, path: Path, stem: str, name: str, reason: str) -> Path:
         with storing(self.root / "quarantine"):
-            aside = _unique(self.root / "quarantine", stem)
+            aside = self._unique(stem)
             note = {"from": str(path), "reason": reason, "time": time.time()}
-            write_atomic(aside / "reason.json", (json.dumps(note) + "\n").encode())
+            self.own.write(aside / "reason.json", (json.dumps(note) + "\n").encode())
             with suppress(FileNotFoundError):  # another process was quicker
-                os.rename(path, aside / name)
+                self.own.rename(path, aside / name)
         return aside
+
+    def _unique(self, stem: str) -> Path:
+        for number in itertools.count(1):
+            path = self.root / "quarantine" / f"{stem}.{number}"
+            with suppress(FileExistsError):
+                self.own.make_new(path)
+                return path
+        raise AssertionError
+
+    def forget_checkpoint(self, key: str) -> None:
+        """Removes a cell's checkpoints, where there are any and they can be."""
+        with suppress(OSError):
+            self.own.remove(self.checkpoint_path(key))
 
     def checkpoint_path(self, key: str) -> Path:
         """Folder of a cell's checkpoints; made by whoever writes there."""
@@ -273,24 +312,13 @@ class Store:
             raise InputError(why, where=str(self.records)) from None
 
 
-def _unique(folder: Path, stem: str) -> Path:
-    number = 0
-    while True:
-        number += 1
-        with suppress(FileExistsError):
-            path = folder / f"{stem}.{number}"
-            path.mkdir(parents=True)
-            return path
-
-
 def _is_record_name(name: str) -> bool:
     return len(name) == 21 and name.endswith(".json") and is_key(name[:16])
 
 
 def _read(path: str, key: str) -> Record:
-    # Opened without blocking: a fifo among the records must not stop the reader.
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        data = file.read(_SIZE_LIMIT) or b""
+    with os.fdopen(open_regular(path), "rb") as file:
+        data = file.read(_SIZE_LIMIT)
     if len(data) == _SIZE_LIMIT:
         raise RecordError("is too large for a record", where=path)
     record = parse(data, path)

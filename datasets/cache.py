@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from prunebench.files import replacing
 
 #: Folder that is used instead of the user's cache.
 CACHE_VARIABLE = "PRUNEBENCH_CACHE"
@@ -44,13 +46,5 @@ def read_arrays(path: Path, wanted: Mapping[str, str]) -> dict[str, Any]:
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Writes arrays so that a reader sees all or nothing; a folder that cannot be written, or is
     full, is no obstacle. Unlike ``write_atomic`` it never holds the file in memory."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            np.savez(file, allow_pickle=False, **arrays)
-        temporary.replace(path)
-    except OSError:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    with suppress(OSError), replacing(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)

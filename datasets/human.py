@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from prunebench.datasets.cache import cache_folder
 from prunebench.datasets.files import ROOT_VARIABLE, checksum, data_root, require
 from prunebench.errors import InputError
-from prunebench.record import write_atomic
+from prunebench.files import write_atomic
 from prunebench.untrusted import user_path
 
 Labels = NDArray[np.int64]

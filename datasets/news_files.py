@@ -16,7 +16,7 @@ from pathlib import Path
 
 from prunebench.datasets.files import files_identity
 from prunebench.errors import InputError, nearest
-from prunebench.record import write_atomic
+from prunebench.files import write_atomic
 from prunebench.untrusted import gunzip
 
 JSONL = ("20news-bydate.jsonl.gz", "20news-bydate.jsonl")

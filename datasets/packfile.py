@@ -9,20 +9,19 @@ uint8 or int64 [V, N] under the V names ``human_names``. Nothing in it is ever u
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.errors import InputError
+from prunebench.files import replacing
 from prunebench.untrusted import read_npz
 
 Array = NDArray[Any]
@@ -211,7 +210,7 @@ def write_packed(
         for key in ("mean", "std"):
             _channels(arrays, key, path)
         _human(arrays, path)
-        with _replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
             for key, array in arrays.items():
                 # A ZipInfo of its own carries the fixed date 1980-01-01: no clock in the bytes.
                 with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
@@ -224,22 +223,6 @@ def _ids(labels: Any, where: str) -> Array:
         raise InputError(f"{ids.dtype} labels", where=where, accepted="integers")
     small = ids.size and ids.min() >= 0 and ids.max() < 256
     return ids.astype(np.uint8 if small else np.int64)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of another once it is whole (``record.write_atomic``, for
-    what does not fit into memory)."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _encoded(images: Tensor) -> Iterator[bytes]:

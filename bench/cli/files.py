@@ -61,6 +61,7 @@ def sync(ctx: click.Context, results: str, mlflow_uri: str | None, experiment: s
     from prunebench.bench.tracking import sync as rebuild
 
     folder = results_folder(results)
+    Store(folder).check()
     scan = Store(folder).scan()
     for problem in scan.problems:
         print(f"warning: {problem.path}: {problem.reason}; not mirrored", file=sys.stderr)

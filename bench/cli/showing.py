@@ -45,10 +45,9 @@ def status(ctx: click.Context, results: str, as_json: bool, verify: bool, set_as
         move(store, scan.problems)
     counts = Counter(record.status for record in scan.records)
     claims = Claims(store.claims)
-    names = sorted(p.stem for p in store.claims.glob("*.json")) if store.claims.is_dir() else []
     held = [
         {"key": key, "host": holder.process.host, "pid": holder.process.pid}
-        for key in names
+        for key in claims.claimed()
         if (holder := claims.holder(key)) is not None and holder.live and holder.process
     ]
     if as_json:

@@ -43,7 +43,10 @@ def ui(ctx: click.Context, results: str, host: str, port: int, allow_remote: boo
 
     Example: prunebench ui results/demo
     """
+    from prunebench.bench.store import Store
+
     folder = results_folder(results)
+    Store(folder).check()
     database = folder / "mlflow.db"
     if not database.is_file():
         raise InputError("no MLflow mirror", where=str(database),

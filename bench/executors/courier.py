@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -99,7 +98,7 @@ class Courier:
             for key, (data, files) in parcel["records"].items():
                 self._save_record(key, data, files)
             if parcel["records"]:
-                shutil.rmtree(self.store.checkpoint_path(job.key), ignore_errors=True)
+                self.store.forget_checkpoint(job.key)
             return None
         finally:
             self.drop(job.key)

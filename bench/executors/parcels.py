@@ -6,7 +6,6 @@ Nothing here needs torch, so that the processes that relay stay small.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,7 @@ class Spool:
     def __init__(self, root: Path) -> None:
         self.store = Store.open(root)
         self._known = root / "known"
-        self._known.mkdir(exist_ok=True)
+        self.store.own.make(self._known)
         self._sent: dict[str, int] = {}
 
     def has(self, key: str, mark: str) -> bool:
@@ -70,7 +69,10 @@ class Spool:
     def take_in(self, key: str, files: Files) -> None:
         """Stores evidence that the driver has."""
         write_files(self.store, self.store.evidence_path(key), files)
-        (self._known / f"{key}-{stamp(files)}").touch()
+        self._note(key, files)
+
+    def _note(self, key: str, files: Files) -> None:
+        self.store.own.write(self._known / f"{key}-{stamp(files)}", b"")
 
     def resume(self, key: str, checkpoint: Files) -> None:
         """Stores the checkpoint of a cell that was begun elsewhere."""
@@ -101,12 +103,13 @@ class Spool:
             with suppress(FileNotFoundError):
                 path = self.store.records / f"{key}.json"
                 records[key] = (path.read_bytes(), read_files(self.store.artifacts / key) or {})
-                path.unlink()
-                shutil.rmtree(self.store.artifacts / key, ignore_errors=True)
+                self.store.own.remove(path)
+                with suppress(OSError):
+                    self.store.own.remove(self.store.artifacts / key)
         evidence: dict[str, Files] = {}
         for folder in sorted((self.store.root / "evidence").iterdir()):
             files = read_files(folder) if is_key(folder.name) else None
             if files and MANIFEST in files and not self.has(folder.name, stamp(files)):
                 evidence[folder.name] = files
-                (self._known / f"{folder.name}-{stamp(files)}").touch()
+                self._note(folder.name, files)
         return {"records": records, "evidence": evidence}

@@ -17,6 +17,7 @@ from typing import Any
 
 from prunebench.bench.executors.messages import receive, send
 from prunebench.errors import InputError
+from prunebench.files import OwnFolder
 
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -93,8 +94,10 @@ class WorkerProcess:
         with theirs, contextlib.ExitStack() as stack:
             out: Any = sys.__stderr__.fileno() if sys.__stderr__ is not None else subprocess.DEVNULL
             if launch.log_dir is not None:
-                launch.log_dir.mkdir(parents=True, exist_ok=True)
-                out = stack.enter_context(open(launch.log_dir / f"slot-{slot}.log", "ab"))
+                log = launch.log_dir / f"slot-{slot}.log"
+                how = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+                out = OwnFolder(launch.log_dir.parent).open(log, how)
+                stack.callback(os.close, out)
             module = "prunebench.bench.executors.worker"
             handle = theirs.fileno()
             self._process = subprocess.Popen(

@@ -190,11 +190,10 @@ class RayExecutor(Executor):
     def _probe(self) -> tuple[str, str] | None:
         if self.store is None:
             return None
-        path = self.store.root.resolve() / ".tmp" / f"probe-{self.run_name}"
+        path = self.store.root / ".tmp" / f"probe-{self.run_name}"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self.run_name)
-        return str(path), self.run_name
+            self.store.own.write(path, self.run_name.encode())
+        return str(path.resolve()), self.run_name
 
 
 def _packed(path: str) -> Plugin:

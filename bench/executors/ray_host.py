@@ -26,7 +26,8 @@ from prunebench.bench.executors.process import Launch
 from prunebench.bench.executors.slot import Slot, stop
 from prunebench.bench.machine import here
 from prunebench.bench.sources import source_digest
-from prunebench.record import file_digest, write_atomic
+from prunebench.files import write_atomic
+from prunebench.record import file_digest
 
 _FOLDER = "prunebench-node-"
 _ABANDONED_S = 86400.0

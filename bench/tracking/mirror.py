@@ -11,7 +11,9 @@ from typing import Any
 
 from filelock import FileLock
 
+from prunebench.bench.scratch import lock_file
 from prunebench.bench.tracking.payload import Payload, Point
+from prunebench.files import OwnFolder
 
 METRICS_PER_BATCH, ENTRIES_PER_BATCH, PAGE = 1000, 100, 1000
 LOCK_TIMEOUT = 60.0
@@ -50,7 +52,7 @@ def default_uri(results: Path) -> str:
 def writer_lock(results: Path) -> FileLock:
     """The lock of whoever writes the mirror of this folder; SQLite takes one writer."""
     results.mkdir(parents=True, exist_ok=True)
-    return FileLock(results / "mlflow.lock", timeout=LOCK_TIMEOUT)
+    return lock_file(OwnFolder(results), results / "mlflow.lock", LOCK_TIMEOUT)
 
 
 def one_line(error: BaseException) -> str:

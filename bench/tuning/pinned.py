@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from prunebench.bench.tuning.mark import Tuned
 from prunebench.errors import InputError
+from prunebench.files import OwnFolder
 from prunebench.methods.compose import resolve_method
 from prunebench.options import Value
-from prunebench.record import canonical, content_key, write_atomic
+from prunebench.record import canonical, content_key
 from prunebench.untrusted import user_path
 
 SCHEMA = 1
@@ -57,10 +58,11 @@ class Pinned:
 
 
 def write_pinned(path: Path, body: Mapping[str, Any]) -> Pinned:
-    """Writes a pinned file; the same study gives the same bytes."""
+    """Writes a pinned file into ``tuning/`` of a results folder; the same study gives the same
+    bytes."""
     pinned = Pinned(json.loads(canonical(dict(body))), content_key(dict(body)), path)
     text = json.dumps({**pinned.body, "hash": pinned.hash}, indent=2, sort_keys=True)
-    write_atomic(path, f"{text}\n".encode())
+    OwnFolder(path.parents[1]).write(path, f"{text}\n".encode())
     return pinned
 
 

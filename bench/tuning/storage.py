@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend
 
+from prunebench.bench.scratch import lock_file
 from prunebench.errors import InputError
+from prunebench.files import OwnFolder
 from prunebench.record import canonical
 
 _SETTINGS = "design"
+_ACCEPTED = "a journal as it was written, or a storage URL of Optuna"
+#: A change takes a few hundred bytes, a trial some twenty changes.
+_LONGEST = 1 << 29
 
 Direction = Literal["maximize", "minimize"]
 
@@ -32,8 +39,7 @@ def open_study(
 ) -> Iterator[optuna.Study]:
     """Opens a study for one driver; a second one is turned away.
 
-    The driver is the only writer, so whatever a killed one left behind (Optuna's lock file, half
-    a line) can be cleared at once.
+    The driver is the only writer, so half a line that a killed one left behind is cut off.
 
     Args:
         folder: ``tuning`` of the results folder.
@@ -45,10 +51,12 @@ def open_study(
         InputError: Another driver works on it, or the storage cannot be used.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    folder.mkdir(parents=True, exist_ok=True)
+    own = OwnFolder(folder.parent)
+    own.make(folder)
     try:
-        with FileLock(folder / f".{name}.lock", timeout=0):
-            yield _open(folder, name, url, directions)
+        with lock_file(own, folder / f".{name}.lock", 0), ExitStack() as stack:
+            place = url or stack.enter_context(Journal.open(own, folder, name))
+            yield _open(name, place, directions)
     except Timeout:
         raise InputError(
             f"study {name!r} is being run by another process",
@@ -57,19 +65,73 @@ def open_study(
         ) from None
 
 
-def _open(
-    folder: Path, name: str, url: str | None, directions: Sequence[Direction]
-) -> optuna.Study:
-    path = journal_path(folder, name)
+class Journal(BaseJournalBackend):
+    """Optuna's journal in a file that is held open: a line of JSON per change, as Optuna's own
+    back end writes it.
+
+    Args:
+        handle: The file, open for reading and appending. Half a line at its end is cut off.
+        where: Its path, for messages.
+    """
+
+    def __init__(self, handle: int, where: str) -> None:
+        self._file = os.fdopen(handle, "r+b")
+        self.where = where
+        data = self._file.read(_LONGEST + 1)
+        if len(data) > _LONGEST:
+            raise InputError(
+                f"is larger than {_LONGEST >> 20} MiB", where=where, accepted="a journal as written"
+            )
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            self._file.truncate(len(whole))
+        self._logs: list[dict[str, Any]] = []
+        for line in whole.splitlines():
+            self._logs.append(self._parsed(line))
+
+    @classmethod
+    @contextmanager
+    def open(cls, own: OwnFolder, folder: Path, name: str) -> Iterator[Journal]:
+        """The journal of a study; made where it is missing."""
+        path = journal_path(folder, name)
+        journal = cls(own.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), str(path))
+        try:
+            yield journal
+        finally:
+            journal._file.close()
+
+    def _parsed(self, line: bytes | str) -> dict[str, Any]:
+        try:
+            log = json.loads(line)
+        except (ValueError, RecursionError):
+            log = None
+        if not isinstance(log, dict):
+            what = f"the study cannot be opened (line {len(self._logs) + 1} is no journal entry)"
+            raise InputError(what, where=self.where, accepted=_ACCEPTED)
+        return log
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        """Entries from a number on."""
+        return self._logs[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Writes entries to the disk."""
+        lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in logs]
+        self._file.write("".join(lines).encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._logs += map(self._parsed, lines)
+
+
+def _open(name: str, place: str | Journal, directions: Sequence[Direction]) -> optuna.Study:
+    where = place if isinstance(place, str) else place.where
     try:
         storage: str | BaseStorage
-        if url is None:
-            Path(f"{path}.lock").unlink(missing_ok=True)
-            _cut_torn_line(path)
-            storage = JournalStorage(JournalFileBackend(str(path)))
+        if isinstance(place, Journal):
+            storage = JournalStorage(place)
         else:
-            _not_mlflow(url)
-            storage = optuna.storages.get_storage(url)
+            _not_mlflow(place)
+            storage = optuna.storages.get_storage(place)
         return optuna.create_study(
             study_name=name, storage=storage, directions=directions, load_if_exists=True
         )
@@ -79,17 +141,8 @@ def _open(
         line = " ".join(str(error).split())[:200]
         raise InputError(
             f"the study cannot be opened ({type(error).__name__}: {line})",
-            where=url or str(path),
-            accepted="a journal as it was written, or a storage URL of Optuna",
-        ) from None
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Drops half a line that a killed writer left at the end of a journal."""
-    with suppress(FileNotFoundError), open(path, "r+b") as file:
-        data = file.read()
-        if not data.endswith(b"\n"):
-            file.truncate(data.rfind(b"\n") + 1)
+            where=where, accepted=_ACCEPTED,
+        ) from None  # fmt: skip
 
 
 def _not_mlflow(url: str) -> None:

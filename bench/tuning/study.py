@@ -28,7 +28,8 @@ from prunebench.bench.tuning.storage import (
     open_study,
 )
 from prunebench.errors import InputError
-from prunebench.record import Record, write_atomic
+from prunebench.files import OwnFolder
+from prunebench.record import Record
 
 
 def study_name(design: Design) -> str:
@@ -49,6 +50,7 @@ def _directions(pareto: bool) -> list[Direction]:
 
 def standing_round(design: Design, store: Store, name: str, url: str | None) -> int | None:
     """The size of a standing study's rounds, which a call without one goes on with."""
+    store.check()
     if url is None and not journal_path(folder_of(store), name).is_file():
         return None
     with open_study(folder_of(store), check_name(name), url, _directions(design.pareto)) as study:
@@ -135,6 +137,7 @@ def report_study(
     Raises:
         InputError: No such study, or one that is not finished.
     """
+    store.check()
     folder = folder_of(store)
     path = folder / f"{check_name(name)}.json"
     if not path.is_file():
@@ -156,6 +159,7 @@ def _write(study: optuna.Study, pinned: Pinned, records: Sequence[Record]) -> di
     report = build_report(study, pinned, records)
     stem = pinned.path.with_suffix("")
     text = json.dumps(report, indent=2, sort_keys=True)
-    write_atomic(Path(f"{stem}.report.json"), f"{text}\n".encode())
-    write_atomic(Path(f"{stem}.report.md"), render(report).encode())
+    own = OwnFolder(stem.parents[1])
+    own.write(Path(f"{stem}.report.json"), f"{text}\n".encode())
+    own.write(Path(f"{stem}.report.md"), render(report).encode())
     return report

@@ -114,7 +114,7 @@ def test_scan_reports_every_bad_file_and_reads_the_rest(store: Store, tmp_path: 
     (store.records / "notes.txt").write_text("x")
     bad["notes.txt"] = "not named as a record"
     os.mkfifo(store.records / f"{make(17).key}.json")
-    bad[f"{make(17).key}.json"] = "not a JSON record"
+    bad[f"{make(17).key}.json"] = "no regular file"
     (store.records / f"{make(18).key}.json").symlink_to(tmp_path / "nowhere")
     bad[f"{make(18).key}.json"] = "dangling"
     (store.records / ".half.json.tmp").write_text("{")

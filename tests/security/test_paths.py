@@ -135,17 +135,6 @@ def test_links_planted_in_a_results_folder(tmp_path: Path) -> None:
     assert [p.name for p in elsewhere.iterdir()] == ["secret.txt"]
 
 
-def test_a_link_to_another_disk_is_the_owners_choice(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    (tmp_path / "r").mkdir()
-    (tmp_path / "r" / "artifacts").symlink_to(disk)
-    store = Store.open(tmp_path / "r")
-    record = store.save(RECORD, {"epochs.csv": b"x"})
-    assert store.artifact(record.key, "epochs.csv") == b"x"
-    assert (disk / record.key / "epochs.csv").is_file()
-
-
 def test_a_record_that_is_a_link_must_be_that_record(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "r")
     (store.records / f"{RECORD.key}.json").symlink_to("/etc/passwd")

@@ -13,7 +13,7 @@ import pytest
 from prunebench.bench.checkpoint import FILE
 from prunebench.bench.store import Store
 from prunebench.record import canonical
-from support.command import figures, prunebench
+from support.command import figures, prunebench, refused
 from support.faults import Child, at_step, grid, one_line, same_results, tiny_grid
 
 
@@ -45,7 +45,7 @@ def become_folder(path: Path) -> None:
     path.mkdir()
 
 
-DAMAGES = [flip, truncate, empty, foreign, dangle, become_folder]
+DAMAGES = [flip, truncate, empty, foreign, become_folder]
 CHECKPOINT = f"checkpoints/*/{FILE}"
 KINDS = ["records/*.json", CHECKPOINT, "evidence/*/ids.npy", "evidence/*/manifest.json"]
 
@@ -83,6 +83,18 @@ def test_damaged_files_are_set_aside_with_the_reason_and_redone(kind, damage, ca
     (note,) = notes(root)
     assert any(part in note for part in (path.name, path.parent.name)), note
     same_results(root, undisturbed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_link_in_the_place_of_a_file_is_named_and_nothing_is_touched(kind, calm, tmp_path):
+    toml, _, half = calm
+    root = Path(shutil.copytree(half, tmp_path / "r"))
+    (path,) = root.glob(kind)
+    dangle(path)
+    before = sorted(root.rglob("*"))
+    said = prunebench("grid", toml, "--out", root, "-w", "1", "--no-mlflow", "-q")
+    refused(said, str(path), "is a link")
+    assert sorted(root.rglob("*")) == before
 
 
 @pytest.fixture(autouse=True)

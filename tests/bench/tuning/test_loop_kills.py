@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.storages.journal import JournalFileBackend
 
 from prunebench.bench.claims import Claims
 from prunebench.bench.store import Store
-from prunebench.bench.tuning.storage import declare
+from prunebench.bench.tuning.storage import Journal, declare
 from prunebench.bench.tuning.trials import RETRIES, Left, Slots, settled
 from prunebench.record import Record
 from support.tuning import Fake, go, params_of, study_at, tiny
@@ -30,21 +29,20 @@ def test_a_kill_at_any_write_of_the_journal_changes_nothing(
     design = tiny(trials=14, **fields)
     whole, _ = go(design, tmp_path / "whole", Fake(store=Store.open(tmp_path / "whole")))
     writes = len((tmp_path / "whole/tuning/s.journal").read_text().splitlines())
-    append = JournalFileBackend.append_logs
+    append = Journal.append_logs
     moment = iter([1, 0, *range(2, 400, 7)])
     left = next(moment)
 
-    def shot(self: JournalFileBackend, logs: list[Any]) -> None:
+    def shot(self: Journal, logs: list[Any]) -> None:
         nonlocal left
         if left == 0:
-            with open(self._file_path, "ab") as file:
-                file.write(b'{"op_code": 4, "wor')  # half a line, and the lock file stays
-            Path(f"{self._file_path}.lock").symlink_to(self._file_path)
+            with open(self.where, "ab") as file:
+                file.write(b'{"op_code": 4, "wor')  # half a line
             raise Killed
         left -= 1
         append(self, logs)
 
-    monkeypatch.setattr(JournalFileBackend, "append_logs", shot)
+    monkeypatch.setattr(Journal, "append_logs", shot)
     kills = 0
     while True:
         try:

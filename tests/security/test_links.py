@@ -1,0 +1,276 @@
+"""Links in a results folder or a publication are named and refused; what they lead to stays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prunebench.bench.checkpoint import FILE
+from prunebench.bench.executors.process import Launch, WorkerProcess
+from prunebench.bench.store import _WRITTEN, Store
+from prunebench.bench.tracking.mirror import writer_lock
+from prunebench.errors import InputError
+from prunebench.files import OwnFolder, open_regular, write_atomic
+from prunebench.leaderboard.bundle import unpack
+from support.command import prunebench, refused
+from support.tuning import Fake, go, tiny
+
+_BUNDLE = Path(__file__).parents[2] / "docs/leaderboards/digits-all-methods/records.jsonl.gz"
+RECORD = replace(unpack(_BUNDLE)[0], artifacts={})
+KEY = RECORD.key
+RUN = ("run", "--dataset", "synthetic", "--dataset-param", "n=180", "--recipe-param", "epochs=1",
+       "--no-mlflow", "-q")  # fmt: skip
+TUNE = ("tune", "--method", "infobatch", "--trials", "1", "--no-mlflow", "-q", "--study", "s")
+
+#: Every place that a results folder has, as far as it is not found by walking one.
+PLACES = (
+    *_WRITTEN, f"records/{KEY}.json", f"artifacts/{KEY}", f"evidence/{KEY}",
+    f"evidence/{KEY}/manifest.json", "claims/.lock", "claims/.clock", f"claims/{KEY}.json",
+    f"checkpoints/{KEY}", f"checkpoints/{KEY}/{FILE}", ".tmp/work~ffffffffffff~1~1~aa",
+    "logs/slot-0.log", "leaderboard/leaderboard.md", "leaderboard/figures",
+    "leaderboard/figures/x.svg", "tuning/s.journal", "tuning/.s.lock", "tuning/s.json",
+    "tuning/s.report.json", "tuning/s.report.md", "known/x", "mlartifacts/eval",
+    "mlartifacts/eval/0",
+)  # fmt: skip
+
+
+def tree(folder: Path) -> dict[str, Any]:
+    """Everything below a folder: content, time of change, targets of links."""
+    return {
+        str(path.relative_to(folder)): (
+            path.lstat().st_mtime_ns,
+            os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else "",
+        )
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def decoy(tmp_path: Path) -> Path:
+    """Somebody's files, long unchanged: what a link in a results folder leads to."""
+    folder = tmp_path / "home"
+    (folder / KEY / "deep").mkdir(parents=True)
+    old = time.time() - 30 * 86400
+    for name in ("thesis.tex", "half a line", f"{KEY}.json", f"{KEY}/{FILE}", f"{KEY}/deep/x"):
+        (folder / name).write_text("mine, without an end of line")
+        os.utime(folder / name, (old, old))
+    os.utime(folder, (old, old))
+    return folder
+
+
+def plant(root: Path, place: str, decoy: Path) -> Path:
+    """Puts a link in a place, to a folder or a file as it stands there."""
+    path = root / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.is_dir() or (path.suffix == "" and not path.name.startswith("."))
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.symlink_to(decoy if folder else decoy / "thesis.tex")
+    return path
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_verbs_that_write_refuse_a_link_in_any_place(
+    place: str, tmp_path: Path, decoy: Path
+) -> None:
+    root = tmp_path / "r"
+    Store.open(root).save(RECORD, {"epochs.csv": b"x"})
+    other = Store.open(tmp_path / "other")
+    other.save(replace(unpack(_BUNDLE)[1], artifacts={}))
+    link = plant(root, place, decoy)
+    before, mine = tree(decoy), tree(root)
+    for words in (("leaderboard", "merge", other.root, "--out", root), ("sync", root),
+                  ("ui", root)):  # fmt: skip
+        if place == "records" and words[0] != "leaderboard":
+            continue  # there is no results folder then
+        refused(prunebench(*words), str(link), "is a link")
+    assert tree(decoy) == before
+    assert tree(root) == mine
+
+
+@pytest.mark.parametrize(
+    "place", [".tmp", "checkpoints", "claims/.clock", "logs", "tuning/s.journal", "mlflow.db"]
+)
+def test_verbs_that_train_refuse_before_they_train(place: str, tmp_path: Path, decoy: Path) -> None:
+    root = tmp_path / "r"
+    Store.open(root)
+    link = plant(root, place, decoy)
+    grid = tmp_path / "g.toml"
+    grid.write_text('name = "g"\ndataset = "digits"\nmethod = "full"\n')
+    before, mine = tree(decoy), tree(root)
+    for words in (RUN, TUNE, ("grid", grid, "--no-mlflow", "-q"), ("demo", "--no-mlflow", "-q")):
+        refused(prunebench(*words, "--out", root), str(link), "is a link")
+    assert tree(decoy) == before
+    assert tree(root) == mine
+
+
+def test_every_entry_that_a_run_leaves_is_known(tmp_path: Path) -> None:
+    """A new folder or file at the top must be looked at too."""
+    root = tmp_path / "r"
+    assert prunebench(*RUN, "--method", "small-loss", "--ratio", "0.5", "--out", root).code == 0
+    assert prunebench("leaderboard", root).code == 0
+    go(tiny(), root, Fake(store=Store.open(root)))
+    assert {path.name for path in root.iterdir()} <= set(_WRITTEN)
+    key = next(path.name for path in (root / "artifacts").iterdir())
+    decoy = tmp_path / "x"
+    decoy.write_text("x")
+    for path in [p for p in sorted(root.rglob("*")) if p.is_file() and key in str(p)]:
+        (aside := tmp_path / "aside").unlink(missing_ok=True)
+        path.rename(aside)
+        path.symlink_to(decoy)
+        said = prunebench(*RUN, "--method", "random", "--ratio", "0.5", "--out", root)
+        if "artifacts" not in path.parts:  # those of other cells are not looked at
+            refused(said, str(path), "is a link")
+        path.unlink()
+        aside.rename(path)
+    assert decoy.read_text() == "x"
+
+
+def test_artifacts_of_a_cell_are_looked_at_before_it_trains(tmp_path: Path, decoy: Path) -> None:
+    root = tmp_path / "r"
+    assert prunebench(*RUN, "--out", root).code == 0
+    (record,) = (root / "records").iterdir()
+    record.unlink()
+    link = plant(root, f"artifacts/{record.stem}/epochs.csv", decoy)
+    before = tree(decoy)
+    refused(prunebench(*RUN, "--out", root), str(link), "is a link")
+    assert tree(decoy) == before
+
+
+@pytest.mark.parametrize("place", ["leaderboard", "leaderboard/leaderboard.md"])
+def test_boards_are_not_written_through_links(place: str, tmp_path: Path, decoy: Path) -> None:
+    root = tmp_path / "r"
+    Store.open(root).save(RECORD)
+    link = plant(root, place, decoy)
+    before = tree(decoy)
+    for words in (("leaderboard", root), ("leaderboard", root, "--out", root / "leaderboard")):
+        refused(prunebench(*words), str(link), "is a link")
+    assert tree(decoy) == before
+
+
+def test_status_moves_no_links_and_writes_through_none(tmp_path: Path, decoy: Path) -> None:
+    root = tmp_path / "r"
+    Store.open(root)
+    for place in (f"records/{KEY}.json", f"claims/{KEY}.json", "claims/.clock"):
+        (root / "claims" / f"{KEY}.json").write_text("{}")
+        link = plant(root, place, decoy)
+        before = tree(decoy)
+        refused(prunebench("status", root, "--set-aside"), str(link), "is a link")
+        assert tree(decoy) == before
+        link.unlink()
+
+
+def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "r").symlink_to(tmp_path / "disk")
+    assert prunebench(*RUN, "--out", tmp_path / "r").code == 0
+    assert prunebench("leaderboard", tmp_path / "r").code == 0
+    assert list((tmp_path / "disk" / "records").iterdir())
+
+
+def _late(own: OwnFolder, root: Path, decoy: Path) -> list[tuple[str, Callable[[], Any]]]:
+    inside, above = root / "tuning" / "link", root / "away" / KEY
+    other = root / "tuning" / "other"
+    return [
+        ("write", lambda: own.write(inside, b"theirs")),
+        ("append", lambda: own.open(inside, os.O_RDWR | os.O_APPEND | os.O_CREAT)),
+        ("truncate", lambda: own.open(inside, os.O_WRONLY | os.O_TRUNC)),
+        ("remove", lambda: own.remove(inside)),
+        ("move over", lambda: own.rename(other, inside)),
+        ("write below", lambda: own.write(above / "x", b"theirs")),
+        ("make below", lambda: own.make_new(above / "new")),
+        ("open below", lambda: own.open(above / FILE, os.O_WRONLY)),
+        ("remove below", lambda: own.remove(above)),
+        ("move from below", lambda: own.rename(above, root / "tuning" / "moved")),
+        ("move below", lambda: own.rename(other, above / "moved")),
+        ("list", lambda: own.entries(root / "away")),
+    ]
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_a_link_that_appears_after_the_look_leads_nowhere(
+    number: int, tmp_path: Path, decoy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A race: the link is not there when the place is looked at, and there when it is opened."""
+    root = tmp_path / "r"
+    (root / "tuning" / "other").mkdir(parents=True)
+    (root / "tuning" / "link").symlink_to(decoy / "thesis.tex")
+    (root / "away").symlink_to(decoy)
+    before = tree(decoy)
+    own = OwnFolder(root)
+    name, call = _late(own, root, decoy)[number]
+    with pytest.raises(InputError, match="is a link"):
+        call()
+    assert tree(decoy) == before, name
+    monkeypatch.setattr(OwnFolder, "_need_no_link", lambda *arguments: None)
+    try:
+        found = call()
+    except OSError:
+        found = None
+    assert not isinstance(found, int), "a foreign file was opened"
+    assert found != [KEY]
+    assert tree(decoy) == before, name
+
+
+def test_a_folder_that_becomes_a_link_is_not_emptied(tmp_path: Path, decoy: Path) -> None:
+    root = tmp_path / "r"
+    (root / "checkpoints" / KEY).mkdir(parents=True)
+    (root / "checkpoints" / KEY / "deep").symlink_to(decoy)
+    before = tree(decoy)
+    OwnFolder(root).remove(root / "checkpoints" / KEY)
+    assert not (root / "checkpoints" / KEY).exists()
+    assert tree(decoy) == before
+
+
+def test_logs_and_locks_are_not_opened_through_links(tmp_path: Path, decoy: Path) -> None:
+    root = tmp_path / "r"
+    (root / "logs").mkdir(parents=True)
+    for link in (root / "logs" / "slot-0.log", root / "mlflow.lock"):
+        link.symlink_to(decoy / "thesis.tex")
+    before = tree(decoy)
+    with pytest.raises(InputError, match=r"slot-0\.log: is a link"):
+        WorkerProcess(0, "cpu", Launch("x:y", 1, (), {}, root / "logs"))
+    with pytest.raises(InputError, match=r"mlflow\.lock: is a link"):
+        writer_lock(root)
+    assert tree(decoy) == before
+
+
+def test_an_atomic_write_replaces_a_link(tmp_path: Path, decoy: Path) -> None:
+    """Outside results folders, where the path is the user's."""
+    (link := tmp_path / "out.csv").symlink_to(decoy / "thesis.tex")
+    before = tree(decoy)
+    write_atomic(link, b"new")
+    assert (link.is_symlink(), link.read_bytes()) == (False, b"new")
+    assert tree(decoy) == before
+
+
+@pytest.mark.parametrize("place", [f"claims/{KEY}.json", f"records/{KEY}.json"])
+def test_pipes_and_devices_are_not_opened(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "r"
+    Store.open(root)
+    os.mkfifo(root / place)
+    opened: list[str] = []
+    real = os.open
+
+    def watch(path: Any, *arguments: Any, **named: Any) -> int:
+        opened.append(Path(path).name)
+        return real(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", watch)
+    said = prunebench("status", root)
+    assert said.code in (1, 2)
+    assert Path(place).name in (said.out + said.err).replace("\n", "")
+    assert Path(place).name not in opened
+    refused(prunebench(*RUN, "--out", root), Path(place).name, "is a pipe")
+    with pytest.raises(OSError, match="no regular file"):
+        open_regular("/dev/null")
