@@ -11,18 +11,21 @@ from pydantic import ValidationError
 from prunebench.bench.models import check_model
 from prunebench.bench.recipe import Recipe
 from prunebench.bench.recipes import get_recipe
-from prunebench.bench.spec import Named, NoiseSetting, RunSpec, validation_line
+from prunebench.bench.spec import Named, NoiseSetting, RunSpec
 from prunebench.bench.weights import weights_digest
 from prunebench.datasets.noise import parse_noise, real_rule
 from prunebench.datasets.rules import ALIASES
 from prunebench.datasets.task import DataSource
-from prunebench.errors import InputError
+from prunebench.errors import InputError, nearest
 from prunebench.methods.compose import resolve_method
 from prunebench.options import resolve
+from prunebench.problems import first_problem
 from prunebench.record import file_digest
 from prunebench.registry import CRITERIA, DATASETS
 from prunebench.untrusted import user_path
 
+#: What a user's fields become, by the names of those fields.
+_MODELS = {"": RunSpec, "recipe_params": Recipe, "noise_params": NoiseSetting, "method": Named}
 #: What of a noise setting its name does not say.
 _NOISE_FIELDS = ("count", "seed")
 
@@ -98,8 +101,9 @@ def noise_setting(text: str, source: DataSource, params: Mapping[str, Any]) -> N
     for name in params:
         if name not in _NOISE_FIELDS:
             raise InputError(
-                f"unknown field {name!r}", where="noise_params", accepted=", ".join(_NOISE_FIELDS)
-            )
+                f"unknown field {name!r}", where="noise_params",
+                accepted=nearest(name, _NOISE_FIELDS),
+            )  # fmt: skip
     return NoiseSetting(name=noise.name, rule=rule, **params)
 
 
@@ -178,7 +182,7 @@ def build_cell(
             **fields,
         )
     except ValidationError as error:
-        raise validation_line(error, where) from None
+        raise first_problem(error, where, _MODELS) from None
     check_model(spec.recipe)
     return Cell(spec, source.params, paths, weights)
 

@@ -15,16 +15,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from prunebench.bench.cells import Cell, build_cell, open_source
 from prunebench.bench.recipe import NEEDED, Scalar
 from prunebench.bench.recipes import get_recipe
-from prunebench.bench.spec import SEEDS, HeldOut, validation_line
+from prunebench.bench.spec import SEEDS, HeldOut
 from prunebench.bench.tuning.rows import admit, tuned_rows
 from prunebench.errors import InputError, nearest
 from prunebench.methods.compose import resolve_method
+from prunebench.problems import FILE_NAME, FILE_NAME_WORDS, first_problem
 from prunebench.untrusted import user_path
 from prunebench.userfiles import read_toml
 
 #: More cells than this are not made from one file.
 MOST_CELLS = 200_000
-_SEEDS = 'seeds are an integer, a list, or a range such as "0..4"'
+_SEEDS = 'a whole number, a list of them, or a range such as "0..4"'
 PRESETS = Path(__file__).parent / "grids"
 
 
@@ -41,7 +42,7 @@ def parse_seeds(value: Any) -> Sequence[int]:
             raise ValueError(_SEEDS)
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last - first > MOST_CELLS // 2 or last >= SEEDS:
-            raise ValueError("the range of seeds is empty or too long")
+            raise ValueError(f"a range of 1 to {MOST_CELLS // 2:,} seeds, first to last")
         return range(first, last + 1)
     seeds: list[int] = _as_list(value)
     if not seeds or not all(type(s) is int and 0 <= s < SEEDS for s in seeds):
@@ -96,7 +97,7 @@ class Grid(Block):
     are stored (``[]`` for all).
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,80}$")
+    name: str = Field(pattern=FILE_NAME, description=FILE_NAME_WORDS)
     about: str = ""
     losses: list[Annotated[int, Field(ge=1, strict=True)]] | None = None
     block: list[Block] = Field(default_factory=list)
@@ -124,18 +125,7 @@ def read_grid(source: str | Path) -> tuple[Grid, str]:
     try:
         return Grid.model_validate(content), str(path)
     except ValidationError as error:
-        raise _field_error(error, str(path)) from None
-
-
-def _field_error(error: ValidationError, where: str) -> InputError:
-    first = error.errors()[0]
-    if first["type"] == "extra_forbidden":
-        name = str(first["loc"][-1])
-        known = Grid.model_fields if len(first["loc"]) == 1 else Block.model_fields
-        if first["loc"][0] == "reference":
-            known = HeldOut.model_fields
-        return InputError(f"unknown field {name!r}", where=where, accepted=nearest(name, known))
-    return validation_line(error, where)
+        raise first_problem(error, str(path), {"": Grid}) from None
 
 
 def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list[Cell]:

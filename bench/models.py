@@ -25,7 +25,8 @@ from prunebench.bench.network import (
 )
 from prunebench.bench.recipe import Recipe, Scalar
 from prunebench.bench.vision import TIMM, check_timm, timm_builder
-from prunebench.errors import InputError
+from prunebench.errors import InputError, nearest
+from prunebench.problems import first_problem
 from prunebench.record import canonical
 from prunebench.registry import MODELS
 from prunebench.rng import Stream
@@ -119,14 +120,16 @@ def check_model(recipe: Recipe) -> None:
     if fit in _fitting:
         return
     signature = inspect.signature(builder)
+    known = list(signature.parameters)[2:]
     try:
         signature.bind((), 0, **recipe.model_params)
     except TypeError as error:
+        unknown = next((name for name in recipe.model_params if name not in known), "")
         raise InputError(
-            f"model {recipe.model!r}: {error}",
-            where=where,
-            accepted=", ".join(list(signature.parameters)[2:]) or "none",
-        ) from None
+            f"model {recipe.model!r} has no parameter {unknown!r}" if unknown
+            else f"model {recipe.model!r}: {error}",
+            where=where, accepted=nearest(unknown, known) or "none",
+        ) from None  # fmt: skip
     hints = _hints(builder)
     for name, value in recipe.model_params.items():
         try:
@@ -134,10 +137,7 @@ def check_model(recipe: Recipe) -> None:
         except PydanticSchemaGenerationError:
             continue  # a third party's own type
         except ValidationError as error:
-            reason = error.errors()[0]["msg"].removeprefix("Input should be ")
-            raise InputError(
-                f"{value!r} is not accepted", where=f"{where}.{name}", accepted=reason
-            ) from None
+            raise first_problem(error, f"{where}.{name}", {"": hints[name]}) from None
     if len(_fitting) < 1000:  # a grid asks the same for every cell
         _fitting.add(fit)
 

@@ -78,7 +78,9 @@ class Recipe(BaseModel):
     warmup: int | None = Field(None, ge=1)
     eval_every: int = Field(0, ge=0)
     compat: tuple[Switch, ...] = ()
-    weights: str = Field("", pattern=r"^([0-9a-f]{64}|needed)?$")
+    weights: str = Field(
+        "", pattern=r"^([0-9a-f]{64}|needed)?$", description="the file with the initial weights"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from prunebench.bench.cells import Cell
 from prunebench.bench.recipe import Recipe
 from prunebench.bench.recipes import get_recipe
-from prunebench.bench.spec import RunSpec, Validation, validation_line
+from prunebench.bench.spec import RunSpec, Validation
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
 from prunebench.options import resolve
+from prunebench.problems import first_problem
 from prunebench.record import Record, file_digest
 from prunebench.registry import CRITERIA, DATASETS
 
@@ -48,7 +49,7 @@ def recorded_cell(
     try:
         spec = RunSpec.model_validate(record.spec)
     except ValidationError as error:
-        raise validation_line(error, f"record {record.key}") from None
+        raise first_problem(error, f"record {record.key}", {"": RunSpec}) from None
     source_class = DATASETS.get(spec.dataset.name).target
     if source_class.argument and source_class.argument not in data:
         raise InputError(

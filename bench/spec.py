@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from prunebench.bench.recipe import NEEDED, Recipe, Scalar
 from prunebench.bench.tuning.mark import Tuned
-from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
 from prunebench.record import canonical, content_key
 
@@ -148,15 +146,3 @@ class RunSpec(_Frozen):
             replica=replica,
             tuned=None,
         )
-
-
-def validation_line(error: ValidationError, where: str) -> InputError:
-    """The first problem of a pydantic error as one line with field and accepted values."""
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"]) or "spec"
-    accepted = str(first.get("ctx", {}).get("expected", "")) or first["msg"]
-    value = first.get("input")
-    shown = "" if isinstance(value, Mapping) else f"{value!r} "
-    if first["type"] == "extra_forbidden":
-        return InputError(f"unknown field {field!r}", where=where)
-    return InputError(f"{shown}is not accepted", where=f"{where}: {field}", accepted=accepted)

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from prunebench.errors import InputError, nearest
 from prunebench.leaderboard.filters import Filters
+from prunebench.problems import FILE_NAME, FILE_NAME_WORDS, first_problem
 from prunebench.record import content_key
 from prunebench.userfiles import read_toml
 
@@ -33,7 +33,7 @@ class Settings(Filters):
             family, beside every base method and its ``+align`` variant.
     """
 
-    name: str = Field("default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,80}$")
+    name: str = Field("default", pattern=FILE_NAME, description=FILE_NAME_WORDS)
     version: int = Field(1, ge=1)
     alpha: float = Field(0.05, gt=0, lt=0.5)
     margin: float = Field(0.5, gt=0, le=100)
@@ -83,12 +83,4 @@ def read_settings(path: Path) -> Settings:
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = nearest(name, Settings.model_fields)
-            raise InputError(f"unknown field {name!r}", where=str(path), accepted=known) from None
-        raise InputError(
-            f"{first.get('input')!r} is not accepted", where=f"{path}: {name}",
-            accepted=first["msg"],
-        ) from None  # fmt: skip
+        raise first_problem(error, str(path), {"": Settings}) from None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prunebench.errors import InputError, nearest
+from prunebench.errors import InputError, nearest, told
 from prunebench.methods.base import BatchPruner, DynamicPruner, Pruner, StaticPruner
 from prunebench.methods.compose import MethodInfo, list_methods, resolve_method
 from prunebench.options import resolve
@@ -112,9 +112,8 @@ def _imported(text: str, module: str, attribute: str) -> MethodInfo:
     try:
         loaded = importlib.import_module(module)
     except Exception as error:
-        why = f"{type(error).__name__}: {error}"
         raise InputError(
-            f"cannot import {module!r} ({why})", where="check", accepted=ACCEPTED
+            f"cannot import {module!r} ({told(error)})", where="check", accepted=ACCEPTED
         ) from None
     try:
         found = getattr(loaded, attribute)

@@ -3,8 +3,10 @@ module is imported when the verb is used."""
 
 from __future__ import annotations
 
+import codecs
 import errno
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -101,6 +103,7 @@ def cli(ctx: click.Context, plugins: tuple[str, ...]) -> None:
 
 def main() -> None:
     """Entry point: exit codes 0 done, 1 something asked for failed, 2 wrong usage or input."""
+    _speak()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # Large pages for torch's large arrays: the C library gives those beyond 32 MiB back at once,
     # and small pages would be asked for anew, and zeroed, for every batch of large images.
@@ -134,6 +137,27 @@ def main() -> None:
         else:
             raise
     sys.exit(code if isinstance(code, int) else 0)
+
+
+#: Signs of our tables for encodings that lack them; others are spelled out.
+_PLAIN = {"±": "+-", "≥": ">=", "≤": "<=", "≈": "~", "†": "+", "‡": "++", "·": ".", "×": "x",
+          "–": "-", "—": "-", "−": "-", "…": "...", "→": "->", "⚠": "!", "§": "S"}  # fmt: skip
+
+
+def _speak() -> None:
+    """Keeps every verb from failing over a sign that the output's encoding lacks."""
+    codecs.register_error("prunebench", _spell)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="prunebench")
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    plain = (_PLAIN.get(s) or s.encode("ascii", "backslashreplace").decode() for s in signs)
+    return "".join(plain), error.end
 
 
 def _say(line: str, code: int) -> int:

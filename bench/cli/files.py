@@ -38,7 +38,7 @@ def export(key: str, results: str, what: str, to: str | None) -> None:
         return
     try:
         Path(to).parent.mkdir(parents=True, exist_ok=True)
-        Path(to).write_text(text)
+        Path(to).write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=to) from None
     print(f"wrote {to}", file=sys.stderr)

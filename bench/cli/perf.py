@@ -97,7 +97,7 @@ def perf(ctx: click.Context, only: tuple[str, ...], listed: bool, repeats: int, 
 
     if out is not None:
         (out / "perf.json").write_text(json.dumps(report, indent=1) + "\n")
-        (out / "perf.md").write_text(markdown(report))
+        (out / "perf.md").write_text(markdown(report), encoding="utf-8")
     if as_json:
         print(json.dumps(report, indent=1))
         return

@@ -25,7 +25,7 @@ from prunebench.bench.executors.base import WorkerContext, WorkerFunction, resol
 from prunebench.bench.executors.memory import out_of_memory
 from prunebench.bench.executors.messages import receive, send
 from prunebench.bench.stopping import Stopped, ask
-from prunebench.errors import InputError
+from prunebench.errors import InputError, told
 
 _PR_SET_PDEATHSIG = 1
 _WATCH_S = 0.5
@@ -35,7 +35,7 @@ _REASON_LIMIT = 1500
 
 def describe(error: BaseException) -> str:
     """An exception as a reason: its one-line summary, then the end of the traceback."""
-    summary = "".join(traceback.format_exception_only(error)).strip()
+    summary = told(error)
     trace = "".join(traceback.format_exception(error)).strip()
     return f"{summary[:_REASON_LIMIT]}\n{trace[-_REASON_LIMIT:]}"
 
@@ -101,7 +101,7 @@ def prepare(run: str, plugins: list[str]) -> WorkerFunction:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"fails to import ({type(error).__name__}: {error})", where=run) from error
+        raise InputError(f"fails to import ({told(error)})", where=run) from error
 
 
 def _serve(connection: Connection[Any, Any]) -> None:

@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "cuda.json").write_text(json.dumps(report, indent=1) + "\n")
     text = markdown(report)
-    (given.out / "cuda.md").write_text(text)
+    (given.out / "cuda.md").write_text(text, encoding="utf-8")
     print(text)
     return 0
 

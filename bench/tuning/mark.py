@@ -23,7 +23,7 @@ class Tuned(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    study: str = Field(pattern=r"^[0-9a-f]{16}$")
+    study: str = Field(pattern=r"^[0-9a-f]{16}$", description="16 hexadecimal digits")
     seeds: tuple[int, ...] = Field(min_length=1)
     metric: Literal["validation_accuracy"] = "validation_accuracy"
     labels: Literal["noisy", "clean"] = "noisy"

@@ -15,6 +15,7 @@ from prunebench.errors import InputError
 from prunebench.files import OwnFolder
 from prunebench.methods.compose import resolve_method
 from prunebench.options import Value
+from prunebench.problems import first_problem
 from prunebench.record import canonical, content_key
 from prunebench.untrusted import user_path
 
@@ -94,9 +95,13 @@ def read_pinned(path: str | Path) -> Pinned:
         complete = complete and all(
             isinstance(body[part]["name"], str) for part in ("dataset", "criterion", "method")
         )
-    except (ValidationError, KeyError, TypeError, ValueError, RecursionError) as error:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"is no pinned parameter file ({first})", where=where) from None
+    except ValidationError as error:
+        raise first_problem(error, where, {"": Tuned}) from None
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise InputError(
+            "is no pinned parameter file: a part is missing or of another kind", where=where,
+            accepted="the file as `tune` wrote it",
+        ) from None  # fmt: skip
     if stated != pinned.hash or not complete:
         raise InputError("was edited: its hash does not fit its content", where=where,
                          accepted="the file as `tune` wrote it")  # fmt: skip

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 
 #: Longest error line; what a file holds may be of any length.
 _LONGEST = 3000
+#: So many names are all shown, the near ones first.
+_FEW = 5
+#: Similarity from which a name may be what was meant: ``dem`` is near ``demo``, not ``model``.
+_NEAR = 0.65
 
 
 def visible(text: str) -> str:
@@ -79,11 +83,32 @@ class SkipCell(Exception):
         super().__init__(reason)
 
 
+def told(error: BaseException) -> str:
+    """An exception on one line: ours as it stands, others with the name of their type."""
+    text = " ".join(str(error).split())
+    if isinstance(error, InputError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def shown(value: object, most: int = 200) -> str:
+    """A value as the user wrote it, or nearly so: ``true``, ``none``, ``0.5``, ``'text'``."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # too many digits, too deep
+        text = "the value"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def nearest(name: str, names: Iterable[str], limit: int = 12) -> str:
-    """Returns the accepted names, nearest first, for the end of an error line."""
+    """Returns the accepted names for the end of an error line: the near ones, or the first."""
     known = sorted(set(names))
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=_NEAR)
+    if close and len(known) <= _FEW:
+        return ", ".join(dict.fromkeys([*close, *known]))
     if close:
-        return f"did you mean {', '.join(close)}? (one of {len(known)} known names)"
-    shown = ", ".join(known[:limit])
-    return shown + (f", ... ({len(known)} in all)" if len(known) > limit else "")
+        return f"{', '.join(close)} (nearest of {len(known)} names)"
+    chosen = ", ".join(known[:limit])
+    return chosen + (f", ... ({len(known)} in all)" if len(known) > limit else "")

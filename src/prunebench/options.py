@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prunebench.errors import InputError, nearest
+from prunebench.errors import InputError, nearest, shown
 
 Value = bool | int | float | str | None
 #: Whole numbers are smaller: readers of a record, and floats, have to hold them.
@@ -65,7 +65,9 @@ class Option:
             InputError: Wrong type, out of range, or not among the choices.
         """
         wanted: Any = self.type
-        refused = InputError(f"{value!r} is not accepted", where=where, accepted=self.accepted())
+        refused = InputError(
+            f"{shown(value)} is not accepted", where=where, accepted=self.accepted()
+        )
         if value is None:
             if self.optional:
                 return None

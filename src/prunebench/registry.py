@@ -17,7 +17,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from prunebench.errors import InputError, nearest
+from prunebench.errors import InputError, nearest, told
+
+#: How the module names of plug-in files begin.
+_PLUGIN = "prunebench_plugin_"
 
 T = TypeVar("T")
 
@@ -87,7 +90,8 @@ class Registry(Generic[T]):
             old = self._entries.get(name)
             if old is not None and old.target is not target:
                 raise NameCollision(
-                    f"{self.kind} name {name!r} is taken by {old.module}", where=module
+                    f"{self.kind} name {name!r} is taken by {_home(old.module)}",
+                    where=_home(module),
                 )
             self._entries[name] = Entry(name, target, version, module)
             return target
@@ -132,7 +136,13 @@ class Registry(Generic[T]):
                 point.load()
             except Exception as error:
                 source = f"{point.name} = {point.value}"
-                self.problems.append(Problem(source, f"{type(error).__name__}: {error}"))
+                self.problems.append(Problem(source, told(error)))
+
+
+def _home(module: str) -> str:
+    """What a user knows a module by: a plug-in file's path, else the module's name."""
+    loaded = sys.modules.get(module) if module.startswith(_PLUGIN) else None
+    return str(getattr(loaded, "__file__", None) or module)
 
 
 METHODS: Registry[Any] = Registry("method", "prunebench.methods")
@@ -152,7 +162,7 @@ def load_plugin(path: str | Path) -> None:
     file = Path(path).resolve()
     if not file.is_file():
         raise InputError(f"no such file: {path}", where="--plugin", accepted="a Python file")
-    name = f"prunebench_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    name = f"{_PLUGIN}{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return
     for registry in REGISTRIES:
@@ -171,6 +181,4 @@ def load_plugin(path: str | Path) -> None:
             registry.forget(name)
         if isinstance(error, InputError) or not isinstance(error, Exception):
             raise
-        raise InputError(
-            f"the plug-in fails to import ({type(error).__name__}: {error})", where=str(path)
-        ) from error
+        raise InputError(f"the plug-in fails to import ({told(error)})", where=str(path)) from error

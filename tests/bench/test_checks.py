@@ -146,7 +146,7 @@ def test_checks_for_pytest_pass_fail_and_skip():
         ("no-such-method", "unknown method 'no-such-method'"),
         ("random+align", "align needs a score-based dynamic pruner"),
         ("nowhere.at_all:Thing", "cannot import 'nowhere.at_all'"),
-        ("prunebench.methods.ies:ISE", "has no 'ISE'; accepted: did you mean IES"),
+        ("prunebench.methods.ies:ISE", "has no 'ISE'; accepted: IES (nearest of"),
         ("json:loads", "is no pruner"),
         ("missing.py", "no such file: missing.py"),
         ("scores", "needs an argument; accepted: scores:PATH"),

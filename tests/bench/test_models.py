@@ -203,10 +203,10 @@ def test_building_leaves_the_global_generator_alone():
 @pytest.mark.parametrize(
     ("model", "params", "said"),
     [
-        ("resnet18", {"width": 0}, "greater than or equal to 1"),
-        ("resnet18", {"depth": 1.5}, "a valid integer"),
-        ("resnet18", {"norm": "layer"}, "'batch' or 'group'"),
-        ("cnn", {"strides": 2}, "width, depth, stride, norm"),
+        ("resnet18", {"width": 0}, "1 or more"),
+        ("resnet18", {"depth": 1.5}, "a whole number"),
+        ("resnet18", {"norm": "layer"}, "batch, group"),
+        ("cnn", {"strides": 2}, "stride, depth, norm, width"),
         ("news-mlp", {"width": 3}, "none"),
         ("swin_t", {"drop_path": 1.0}, "less than 1"),
         ("resnet19", {}, "resnet18"),

@@ -136,7 +136,7 @@ def test_command_prints_json_and_lists():
 
 
 @pytest.mark.parametrize(("words", "line"), [
-    (("--only", "epochs"), "did you mean epoch"),
+    (("--only", "epochs"), "accepted: epoch (nearest of"),
     (("--device", "cuda:7"), "no device 'cuda:7' here"),
     (("--device", "tpu"), "unknown device 'tpu'"),
     (("--repeats", "0"), "0 is not in the range"),

@@ -14,7 +14,7 @@ def test_unknown_name_suggests_the_nearest():
     registry = Registry("method", "prunebench.datasets")
     registry.register("infobatch")(object())
     registry.register("forgetting")(object())
-    with pytest.raises(UnknownName, match="did you mean infobatch"):
+    with pytest.raises(UnknownName, match="accepted: infobatch, forgetting"):
         registry.get("infobacth")
 
 

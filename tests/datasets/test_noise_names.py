@@ -41,7 +41,7 @@ def test_canonical_name_reads_back(text: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("symetric:0.4", "did you mean symmetric"),
+        ("symetric:0.4", "accepted: symmetric, asymmetric"),
         ("", "unknown noise"),
         ("symmetric", "lacks its rate"),
         ("symmetric:", "lacks its rate"),
