@@ -211,7 +211,7 @@ def test_transition_counts() -> None:
         ({"rate": -0.1}, "noise.rate"),
         ({"rate": 1.01}, "from 0 to 1"),
         ({"rate": math.nan}, "noise.rate"),
-        ({"kind": "symetric"}, "accepted: symmetric, asymmetric"),
+        ({"kind": "symetric"}, "accepted: symmetric, symmetric_incl"),
         ({"kind": "real"}, "unknown rule"),
         ({"kind": "clean"}, "clean with rate"),
         ({"kind": "asym_super_next"}, "needs super-classes"),
