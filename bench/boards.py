@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from prunebench.bench.planned import note_plan, plan_files, read_plan
 from prunebench.bench.store import Store
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
@@ -166,7 +167,7 @@ def _named(store: Store, record: Record) -> dict[str, bytes]:
 
 
 def merge(sources: Sequence[Path], out: Path) -> tuple[int, int]:
-    """Copies records and their artifacts of several sources into one results folder.
+    """Copies records, their artifacts and the plans of grids into one results folder.
 
     Nothing is copied unless everything fits together.
 
@@ -190,4 +191,7 @@ def merge(sources: Sequence[Path], out: Path) -> tuple[int, int]:
                 break
         write_files(target.records, {f"{record.key}.json": (record.dumps() + "\n").encode()})
         copied += 1
+    for source in sources:
+        for path in plan_files(source):
+            note_plan(target, *read_plan(path))
     return copied, len(standing)

@@ -16,6 +16,7 @@ from prunebench.bench.environment import environment
 from prunebench.bench.executors.base import Event, Executor, Job, Outcome, Status
 from prunebench.bench.executors.local import LocalExecutor
 from prunebench.bench.names import is_key
+from prunebench.bench.planned import note_plan, of_cells
 from prunebench.bench.planning import Planned, plan_jobs
 from prunebench.bench.progress import Progress
 from prunebench.bench.scratch import storing
@@ -104,6 +105,7 @@ def run_cells(
     running: Running,
     losses: Sequence[int] | None = None,
     executor: Executor | None = None,
+    grid: str = "",
 ) -> Report:
     """Runs every cell whose record does not stand yet.
 
@@ -116,6 +118,7 @@ def run_cells(
         running: How to run it.
         losses: Epochs whose per-sample losses every cell stores; ``[]`` for all, None for none.
         executor: One of ``make_executor`` to use again; None makes one for this call.
+        grid: Name of the grid that asks for these cells: the folder keeps that it did.
 
     Raises:
         InputError: Bad settings or data, or a results folder that cannot be written.
@@ -126,6 +129,8 @@ def run_cells(
     check_data(planned.cells.values())
     store = Store.open(store.root)
     sweep(store)
+    if grid:
+        note_plan(store, grid, of_cells(cells))
     settled = {
         job.key: record.status
         for job in planned.jobs

@@ -30,7 +30,7 @@ _SIZE_LIMIT = 1 << 20
 #: links beforehand; ``artifacts/<key>`` only where a cell is to be run, for there are many.
 _WRITTEN = {
     "records": 1, "artifacts": 1, "evidence": 2, "claims": 1, "checkpoints": 2, "quarantine": 0,
-    ".tmp": 1, "logs": 1, "leaderboard": 2, "tuning": 1, "known": 1, "mlartifacts": 2,
+    ".tmp": 1, "logs": 1, "leaderboard": 2, "tuning": 1, "known": 1, "planned": 1, "mlartifacts": 2,
     "mlflow.lock": 0, **{f"mlflow.db{more}": 0 for more in ("", "-journal", "-wal", "-shm")},
 }  # fmt: skip
 
@@ -232,14 +232,21 @@ class Store:
         artifacts = self.artifacts / path.stem if is_key(path.stem) else None
         if not os.path.lexists(path) and not (artifacts and artifacts.is_dir()):
             raise InputError("nothing to quarantine", where=str(path))
-        aside = self._move_aside(self.records / path.name, path.stem, path.name, reason)
-        if artifacts:
-            with storing(artifacts), suppress(FileNotFoundError):
-                self.own.rename(artifacts, aside / "artifacts")
-        return aside
+        # The record goes last: where this is broken off, the key is still there to be moved again.
+        own = {path.name: self.records / path.name}
+        parts = {"artifacts": artifacts, **own} if artifacts else own
+        return self._move_aside(parts, path.stem, reason)
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Writes a file of the results folder whole or not at all.
+
+        Raises:
+            FolderError: It cannot be written.
+        """
+        self._scratch.write(path, data)
 
     def set_aside(self, folder: Path, reason: str) -> None:
-        """Moves a damaged evidence folder or checkpoint to ``quarantine/<kind>-<key>.<n>/``.
+        """Moves an evidence folder, checkpoint or plan to ``quarantine/<kind>-<key>.<n>/``.
 
         Args:
             folder: As ``evidence_path`` and ``checkpoint_path`` give it; missing is fine.
@@ -247,15 +254,18 @@ class Store:
         """
         if os.path.lexists(folder):
             kind = folder.parent.name
-            self._move_aside(folder, f"{kind}-{folder.name}", kind, reason)
+            self._move_aside({kind: folder}, f"{kind}-{folder.name}", reason)
 
-    def _move_aside(self, path: Path, stem: str, name: str, reason: str) -> Path:
+    def _move_aside(self, parts: Mapping[str, Path], stem: str, reason: str) -> Path:
+        """Moves paths, in order, to a new folder under the names given; the last names it."""
         with storing(self.root / "quarantine"):
             aside = self._unique(stem)
-            note = {"from": str(path), "reason": reason, "time": time.time()}
+            source = str(list(parts.values())[-1])
+            note = {"from": source, "reason": reason, "time": time.time()}
             self.own.write(aside / "reason.json", (json.dumps(note) + "\n").encode())
-            with suppress(FileNotFoundError):  # another process was quicker
-                self.own.rename(path, aside / name)
+            for name, path in parts.items():
+                with suppress(FileNotFoundError):  # another process was quicker
+                    self.own.rename(path, aside / name)
         return aside
 
     def _unique(self, stem: str) -> Path:

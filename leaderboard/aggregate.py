@@ -16,6 +16,8 @@ from prunebench.record import Record
 FULL, WITH_REFERENCE = "full", "full+reference"
 
 COUNTED = ("done", "diverged")
+#: Status of a cell that a grid asked for and that has no record.
+PLANNED = "planned"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prunebench.errors import InputError
-from prunebench.leaderboard.aggregate import Run, collect
+from prunebench.leaderboard.aggregate import FULL, PLANNED, Run, collect
 from prunebench.leaderboard.designs import designs
 from prunebench.leaderboard.filters import FilterError
-from prunebench.leaderboard.labels import kind_of, row_id
+from prunebench.leaderboard.labels import RowId, kind_of, noise_order, row_id, row_labels
 from prunebench.leaderboard.protocol import check_design
+from prunebench.leaderboard.rows import Slot
 from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.text import OFF_RATIO
 from prunebench.leaderboard.tuned import refuse_leaks
@@ -40,7 +41,9 @@ class Finding:
     detail: str
 
 
-def audit(records: Sequence[Record], settings: Settings | None = None) -> list[Finding]:
+def audit(
+    records: Sequence[Record], settings: Settings | None = None, planned: Iterable[Record] = ()
+) -> list[Finding]:
     """All findings, errors first; empty where nothing is worth saying.
 
     Looks for doubled runs, mixed protocols, missing, failed and diverged runs, unequal seeds,
@@ -50,6 +53,7 @@ def audit(records: Sequence[Record], settings: Settings | None = None) -> list[F
     Args:
         records: Any records, the same one several times too.
         settings: Filters; None looks at all.
+        planned: Cells that grids asked for, whatever became of them; their status is ``planned``.
 
     Raises:
         FilterError: A filter that no record fits.
@@ -64,7 +68,7 @@ def audit(records: Sequence[Record], settings: Settings | None = None) -> list[F
     if any(f.what == "conflict" for f in found):
         return found
     try:
-        runs = collect(unique.values(), settings).runs
+        runs = collect([*unique.values(), *_never_run(unique.values(), planned)], settings).runs
         refuse_leaks(runs)
     except FilterError:
         raise
@@ -73,7 +77,7 @@ def audit(records: Sequence[Record], settings: Settings | None = None) -> list[F
         runs = ()
     for design in designs(runs):
         try:
-            check_design(design)
+            check_design(replace(design, runs=tuple(r for r in design.runs if _has_record(r))))
         except InputError as error:
             found.append(Finding("error", "mixed protocols", design.label, str(error)))
         own, name = design.runs, design.label
@@ -90,7 +94,7 @@ def _place(run: Run, board: str) -> str:
 
 def _doubles(runs: Iterable[Run], board: str) -> list[Finding]:
     seen: dict[object, list[Run]] = defaultdict(list)
-    for run in runs:
+    for run in filter(_has_record, runs):
         seen[run.noise, row_id(run), run.ratio, run.seed].append(run)
     return [
         Finding(
@@ -107,7 +111,7 @@ def _doubles(runs: Iterable[Run], board: str) -> list[Finding]:
 def _states(runs: Iterable[Run], board: str) -> list[Finding]:
     found = []
     for run in runs:
-        if run.missing:
+        if run.missing and _has_record(run):
             found.append(Finding("warning", "missing", _place(run, board), run.missing))
         elif run.diverged:
             found.append(Finding("warning", "diverged", _place(run, board), run.record.reason))
@@ -117,22 +121,42 @@ def _states(runs: Iterable[Run], board: str) -> list[Finding]:
     return found
 
 
-def _gaps(runs: Iterable[Run], board: str) -> list[Finding]:
-    """Cells that other rows of the same table have."""
-    tables: dict[float, dict[object, list[Run]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        if kind_of(run) == "method" and run.accuracy is not None:
-            tables[run.ratio][row_id(run)].append(run)
+def _has_record(run: Run) -> bool:
+    return run.record.status != PLANNED
+
+
+def _never_run(records: Iterable[Record], planned: Iterable[Record]) -> list[Record]:
+    have = {record.key for record in records}
+    return [record for record in planned if record.key not in have]
+
+
+def _gaps(runs: Sequence[Run], board: str) -> list[Finding]:
+    """Cells that a row lacks: those that the other rows of its table have, and those that a grid
+    asked for. Full training and controls are rows like the others."""
     found = []
-    for ratio, rows in sorted(tables.items()):
-        asked = {(run.noise, run.seed) for row in rows.values() for run in row}
-        for row in rows.values():
-            lacking = sorted(asked - {(run.noise, run.seed) for run in row})
-            if lacking:
-                shown = ", ".join(f"{noise} seed {seed}" for noise, seed in lacking[:3])
-                more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
-                where = f"{board}, ratio {ratio:g}, {row[0].method}"
-                found.append(Finding("warning", "incomplete", where, f"lacks {shown}{more}"))
+    asked: dict[float, set[Slot]] = defaultdict(set)
+    for run in runs:
+        if not run.carried and kind_of(run) == "method" and run.accuracy is not None:
+            asked[run.ratio].add((run.noise, run.seed))
+    everywhere = {slot for slots in asked.values() for slot in slots}
+    rows: dict[tuple[float, RowId], list[Run]] = defaultdict(list)
+    for run in runs:
+        rows[run.ratio, row_id(run)].append(run)
+    labels = row_labels(runs)
+    for (ratio, identity), own in sorted(rows.items()):
+        wanted = everywhere if own[0].carried else asked[ratio]
+        wanted = wanted | {(run.noise, run.seed) for run in own}
+        have = {(run.noise, run.seed) for run in own if run.accuracy is not None}
+        lacking = sorted(wanted - have, key=lambda slot: (noise_order(slot[0]), slot[1]))
+        if lacking:
+            shown = ", ".join(f"{noise} seed {seed}" for noise, seed in lacking[:3])
+            more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+            where = f"{board}, ratio {ratio:g}, {labels[identity]}"
+            detail = f"lacks {shown}{more}: {len(lacking)} of {len(wanted)} cells"
+            found.append(Finding("warning", "incomplete", where, detail))
+    if everywhere and not any(run.method == FULL for run in runs):
+        detail = "no run of full training: no differences to it"
+        found.append(Finding("warning", "incomplete", f"{board}, full", detail))
     return found
 
 

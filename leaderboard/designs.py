@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prunebench.leaderboard.aggregate import WITH_REFERENCE, Run
+from prunebench.leaderboard.aggregate import FULL, WITH_REFERENCE, Run
 from prunebench.leaderboard.filters import leaves, shown
 from prunebench.record import canonical, content_key
 
@@ -106,7 +106,7 @@ def designs(runs: Iterable[Run]) -> tuple[Design, ...]:
             found[home].append(run)
     labels = label_designs(contents)
     made = [
-        Design(labels[name], _base(content), content, tuple(found[name]))
+        Design(labels[name], base_of(content), content, tuple(found[name]))
         for name, content in contents.items()
     ]
     return tuple(sorted(made, key=lambda d: (d.base, _natural(d.label))))
@@ -127,7 +127,33 @@ def _without(content: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]
     return {name: value for name, value in content.items() if name not in names}
 
 
-def _base(content: Mapping[str, Any], words: Sequence[str] = ()) -> str:
+def spec_designs(
+    specs: Iterable[Mapping[str, Any]], beside: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """The designs of evaluation runs by their canonical content; full training counts where it
+    stands beside no other row.
+
+    Args:
+        specs: Specifications.
+        beside: Further designs whose rows full training may stand beside.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    carried: list[tuple[str, dict[str, Any]]] = []
+    for spec in specs:
+        if spec.get("role", "eval") != "eval" or spec.get("replica", 0) != 0:
+            continue
+        content, method = content_of(spec), str(spec["method"]["name"])
+        if method in (FULL, WITH_REFERENCE) and spec["ratio"] == 0:
+            carried.append((method, content))
+        else:
+            found.setdefault(canonical(content), content)
+    rows = {**(beside or {}), **found}
+    alone = [content for method, content in carried if not _homes(method, content, rows)]
+    return found | {canonical(content): content for content in alone}
+
+
+def base_of(content: Mapping[str, Any], words: Sequence[str] = ()) -> str:
+    """Name of the data set, and of the criterion where it is not cross-entropy."""
     dataset = str(content["dataset"]["name"])
     if words:
         dataset = f"{dataset} ({', '.join(words)})"
@@ -139,7 +165,7 @@ def label_designs(contents: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """A label for each design: the data set's, and words where several share it."""
     by_base: dict[str, list[str]] = defaultdict(list)
     for name, content in contents.items():
-        by_base[_base(content)].append(name)
+        by_base[base_of(content)].append(name)
     labels: dict[str, str] = {}
     for names in by_base.values():
         flat = {name: dict(leaves(contents[name])) for name in names}
@@ -153,7 +179,7 @@ def label_designs(contents: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
                 ]
                 for wanted in (True, False)
             )
-            labels[name] = ", ".join([_base(contents[name], data), *rest])
+            labels[name] = ", ".join([base_of(contents[name], data), *rest])
     twice = {label for label, n in Counter(labels.values()).items() if n > 1}
     return {
         name: f"{label}, #{content_key(dict(contents[name]))[:8]}" if label in twice else label
@@ -168,20 +194,21 @@ def telling(flat: Sequence[Mapping[str, Any]]) -> list[str]:
     chosen = [path for path in _ALWAYS if path in differing]
     wanted = len({canonical([own.get(path) for path in sorted(differing)]) for own in flat})
     parts = _parts(flat, chosen)
-    for path in sorted(differing, key=_place):
+    for path in sorted(differing, key=order_of):
         if parts == wanted:
             break
         if path not in chosen and _parts(flat, [*chosen, path]) > parts:
             chosen.append(path)
             parts = _parts(flat, chosen)
-    return sorted(chosen, key=_place)
+    return sorted(chosen, key=order_of)
 
 
 def _parts(flat: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> int:
     return len({canonical([own.get(path) for path in paths]) for own in flat})
 
 
-def _place(path: str) -> tuple[int, str]:
+def order_of(path: str) -> tuple[int, str]:
+    """Sort key of a field: data, criterion, recipe and network, budget, held-out sets."""
     fits = [(len(start), i) for i, start in enumerate(_ORDER)
             if path == start or path.startswith(f"{start}.")]  # fmt: skip
     return (max(fits)[1] if fits else len(_ORDER)), path

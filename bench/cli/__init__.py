@@ -20,6 +20,8 @@ VERBS = {
     "grid": ("running:grid", "Run a grid file: methods x noise x ratios x seeds."),
     "tune": ("tuning:tune", "Search a method's options on a validation split."),
     "status": ("showing:status", "Show what a results folder holds, and what is wrong with it."),
+    "list": ("picking:list_records", "List a folder's runs: key, method, recipe, accuracy."),
+    "drop": ("picking:drop", "Move runs to quarantine, after showing which."),
     "methods": ("showing:methods", "List the pruning methods."),
     "datasets": ("showing:datasets", "List the data sets."),
     "data": ("data:data", "Fetch, verify or pack the files of a data set."),

@@ -225,11 +225,18 @@ def compare(
 @click.argument("results", nargs=-1, required=True)
 @click.option("--strict", is_flag=True, help="Warnings fail too.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option(
+    "--grid",
+    default=None,
+    metavar="GRID",
+    help="Also expect every cell of this grid (those of grids run into the folder are known).",
+)
 @filter_options
 @click.pass_context
 def audit(
-    ctx: click.Context, /, results: tuple[str, ...], strict: bool, as_json: bool, **chosen: Any
-) -> None:
+    ctx: click.Context, /, results: tuple[str, ...], strict: bool, as_json: bool,
+    grid: str | None, **chosen: Any,
+) -> None:  # fmt: skip
     """Look for missing, doubled, mixed and suspicious records; exit 1 where there are errors.
 
     Example: prunebench audit results/demo
@@ -237,11 +244,15 @@ def audit(
     from dataclasses import asdict
 
     from prunebench.bench.boards import load_records
+    from prunebench.bench.planned import planned
     from prunebench.leaderboard.audit import audit as find
     from prunebench.leaderboard.markdown import escape, pipe
 
-    records = [record for source in sources(results) for record in load_records(source)]
-    found = find(records, _settings(None, filters(chosen)))
+    folders = sources(results)
+    records = [record for source in folders for record in load_records(source)]
+    wanted = _grid_cells(ctx, grid) if grid else []
+    wanted += [cell for folder in folders if folder.is_dir() for cell in planned(folder)]
+    found = find(records, _settings(None, filters(chosen)), wanted)
     if as_json:
         print(json.dumps([asdict(f) for f in found], indent=1))
     elif found:
@@ -251,3 +262,12 @@ def audit(
         print(f"{len(records)} records, nothing to report")
     bad = {"error", "warning"} if strict else {"error"}
     ctx.exit(1 if any(f.level in bad for f in found) else 0)
+
+
+def _grid_cells(ctx: click.Context, source: str) -> list[Any]:
+    from prunebench.bench.cli.common import load_plugins
+    from prunebench.bench.grid import expand, read_grid
+    from prunebench.bench.planned import of_cells
+
+    load_plugins(ctx)
+    return of_cells(expand(*read_grid(source)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +15,9 @@ from prunebench.errors import InputError
 from prunebench.registry import REGISTRIES, load_plugin
 
 if TYPE_CHECKING:  # torch comes with these; a verb's help must not wait for it
+    from prunebench.bench.cells import Cell
     from prunebench.bench.driver import Report, Running
+    from prunebench.bench.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -223,3 +225,28 @@ def tell(report: Report) -> int:
     if any(outcome.reason.startswith(BAD_INPUT) for outcome in bad):
         return 2
     return 1 if bad or report.failed_before else 0
+
+
+def tell_mixture(store: Store, cells: Sequence[Cell], add: bool) -> None:
+    """Says before anything trains that a grid brings another recipe, budget or version of a data
+    set into a folder that has runs of it.
+
+    Args:
+        store: The results folder.
+        cells: The grid's.
+        add: Whether that is wanted.
+
+    Raises:
+        InputError: It is not, and the folder holds runs that the grid does not name.
+    """
+    from prunebench.bench.planned import mixture, of_cells
+
+    found = mixture(store, of_cells(cells))
+    if found and found.foreign and not add:
+        raise InputError(
+            found.line, where="grid",
+            accepted="another --out; --add to keep both, each in tables of its own; or "
+            f"`{found.drop}`, which moves the others aside",
+        )  # fmt: skip
+    if found:
+        print(f"note: {found.line}; each gets tables of its own", file=sys.stderr)

@@ -19,6 +19,7 @@ from prunebench.bench.cli.common import (
     results_folder,
     running,
     tell,
+    tell_mixture,
 )
 from prunebench.errors import InputError
 
@@ -206,6 +207,12 @@ def rerun(ctx: click.Context, /, key: str, **values: Any) -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would run and for how long.")
 @click.option("--shard", default=None, metavar="I/N", help="Run every N-th cell, I from 1 to N.")
 @click.option("--board", is_flag=True, help="Render and print the leaderboard at the end.")
+@click.option(
+    "--add",
+    is_flag=True,
+    help="Go on where the folder holds runs of another recipe, budget or version of the data set: "
+    "each gets tables of its own.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 @execution_options
 @click.pass_context
@@ -222,9 +229,11 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
     loaded, path = read_grid(source)
     as_json, dry = values.pop("as_json"), values.pop("dry_run")
     absent: dict[str, str] = {}
-    cells = _shard(expand(loaded, path, absent if dry else None), values.pop("shard"))
+    whole = expand(loaded, path, absent if dry else None)
+    cells = _shard(whole, values.pop("shard"))
     out = values.pop("out") or f"results/{loaded.name}"
     board = values.pop("board")
+    tell_mixture(Store(Path(out)), [] if absent else whole, values.pop("add") or dry)
     values["quiet"] = values["quiet"] or as_json
     settings = running(ctx, values, os.cpu_count() or 1, inline=False)
     if dry:
@@ -236,7 +245,7 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
         print(json.dumps(summary, indent=2) if as_json else lines(summary))
         return
     store = Store(Path(out))
-    report = run_cells(cells, store, settings, loaded.losses)
+    report = run_cells(cells, store, settings, loaded.losses, grid=loaded.name)
     code = tell(report)
     counts = {s: report.count(s) for s in ("done", "diverged", "skipped", "failed", "killed")}
     summary = {"out": out, "cells": len(report.planned.jobs), "stood": len(report.standing)}
@@ -282,7 +291,7 @@ def demo(ctx: click.Context, /, out: str, **values: Any) -> None:
     loaded, path = read_grid("demo")
     settings = running(ctx, values, os.cpu_count() or 1, inline=False)
     store = Store(Path(out))
-    report = run_cells(expand(loaded, path), store, settings)
+    report = run_cells(expand(loaded, path), store, settings, grid=loaded.name)
     code = tell(report)
     trained = len(report.outcomes)
     print(f"{trained} cells trained now, {len(report.standing)} recorded before", file=sys.stderr)

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
+from prunebench.bench.grid import expand, read_grid
+from prunebench.bench.planned import mixture, of_cells
 from prunebench.bench.store import Store
 from support.command import figures, files, prunebench
 from support.small_grid import GRID, key_of
@@ -89,3 +93,77 @@ def test_four_workers_give_what_one_gives(whole, plugin):
     alone = prunebench("--plugin", plugin, *words, "--out", "alone")
     assert alone.code == 0
     assert figures(Path("alone"))[alone.json["key"]] == many[alone.json["key"]]
+
+
+def test_another_recipe_is_refused_before_it_trains_or_added_on_request(whole, copied, tmp_path):
+    before = files(copied)
+    other = tmp_path / "other.toml"
+    other.write_text(GRID.replace("epochs = 4", "epochs = 5"))
+    words = ("grid", other, "--out", copied, "-w", "1", "--no-mlflow", "--json")
+    refused = prunebench(*words)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "this grid has recipe.epochs 5 (there: 4); accepted: another --out; --add" in refused.err
+    assert f"prunebench drop {copied} --where recipe.epochs=4" in refused.err
+    assert files(copied) == before
+    added = prunebench(*words, "--add", "--shard", "1/6")
+    assert added.code == 0
+    assert "recipe.epochs 5 (there: 4); each gets tables of its own" in added.err
+    assert added.json["cells"] in (1, 2)  # a static method brings its scoring run
+    again = prunebench(*words, "--shard", "1/6")  # what the folder was asked for is no news
+    assert (again.code, again.err) == (0, "")
+    shown = prunebench("leaderboard", copied, "--out", "board")
+    assert shown.code == 0
+    listed = prunebench("list", copied, "--json").json
+    assert {row["board"] for row in listed} == {"digits, 4 epochs", "digits, 5 epochs"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("epochs = 4", "epochs = 5", "recipe.epochs 5 (there: 4)"),
+        ('"digits"', '"digits"\nbudget = "paper"', "budget paper (there: samples)"),
+        ('"digits"', '"digits"\nreference = { size = 9 }', "reference.size 9 (there: none)"),
+        ('"small-loss"]', '"small-loss"]\nrecipe = "mnist-small"', "recipe.name mnist-small"),
+        ('"digits"', '"synthetic"', ""),
+        ('"symmetric:0.4"', '"clean"', ""),
+        ("0.5", "0.3", ""),
+        ('"0..1"', '"0..7"', ""),
+        ('"digits"', '"digits"\ncriterion = "sop"', ""),
+    ],
+)
+def test_what_a_grid_brings_beside_other_runs(whole, tmp_path, old, new, said):
+    other = tmp_path / "other.toml"
+    other.write_text(GRID.replace(old, new))
+    found = mixture(Store(whole[1]), of_cells(expand(*read_grid(other))))
+    assert (found is not None) == bool(said)
+    if found:
+        assert said in found.line
+        assert found.foreign
+        both = of_cells([*expand(*read_grid(other)), *expand(*read_grid(whole[0]))])
+        named = mixture(Store(whole[1]), both)
+        assert named is not None
+        assert not named.foreign  # a grid that names all that stands there means it
+
+
+def test_every_cell_of_the_grid_is_expected(whole, copied):
+    assert prunebench("audit", copied).out.endswith("nothing to report\n")
+    store = Store(copied)
+    for record in store.scan().records:
+        if record.spec["method"]["name"] == "full" or record.spec["seed"] == 1:
+            (store.records / f"{record.key}.json").unlink()
+    said = prunebench("audit", copied)
+    assert said.code == 0
+    assert "digits, ratio 0, full" in said.out
+    assert "lacks symmetric:0.4 seed 0, symmetric:0.4 seed 1: 2 of 2 cells" in said.out
+    for method in ("random", "small-loss"):
+        assert f"digits, ratio 0.5, {method}" in said.out
+    assert said.out.count("lacks symmetric:0.4 seed 1: 1 of 2 cells") == 2
+    listed = prunebench("list", copied, "--status", "planned", "--json").json
+    assert sorted((row["method"], row["seed"]) for row in listed) == [
+        ("full", 0), ("full", 1), ("random", 1), ("small-loss", 1),
+    ]  # fmt: skip
+    for path in (copied / "planned").iterdir():
+        path.unlink()  # as in folders of earlier versions
+    assert "seed 1" not in prunebench("audit", copied).out
+    assert "no run of full training" in prunebench("audit", copied).out
+    assert prunebench("audit", copied, "--grid", whole[0]).out == said.out

@@ -1,0 +1,232 @@
+"""Verbs that pick runs by their fields: list shows them, drop moves them aside."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prunebench.bench.cli.filters import filter_options, filters, told
+from prunebench.errors import InputError
+
+if TYPE_CHECKING:
+    from prunebench.leaderboard.filters import Filters
+    from prunebench.record import Record
+
+#: Wide enough for any table where no terminal cuts it.
+_WIDE = 500
+
+
+def pick_options(function: Any) -> Any:
+    """Filters of fields, and those of keys and states."""
+    function = click.option("--status", "statuses", multiple=True,
+                            help="Only: done, diverged, failed, killed, skipped or planned."
+                            )(filter_options(function))  # fmt: skip
+    return click.option("--key", "keys", multiple=True, help="Only: this key.")(function)
+
+
+@click.command("list")
+@click.argument("results")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@pick_options
+def list_records(results: str, as_json: bool, **chosen: Any) -> None:
+    """List the runs of a results folder or bundle, and cells that a grid asked for.
+
+    Example: prunebench list results/demo --method random --seed 0..2
+    """
+    rows = _rows(*_picked(results, **_taken(chosen)))
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        _show(rows)
+
+
+@click.command()
+@click.argument("results")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was moved as JSON; with --yes.")
+@pick_options
+@click.pass_context
+def drop(ctx: click.Context, /, results: str, yes: bool, as_json: bool, **chosen: Any) -> None:
+    """Move runs with their artifacts and evidence to quarantine/, after showing which.
+
+    Nothing is deleted. Cells that a grid asked for and never ran are no longer expected.
+
+    Example: prunebench drop results/mine --where recipe.epochs=5
+    """
+    from prunebench.bench.cli.common import results_folder
+    from prunebench.bench.store import Store
+    from prunebench.leaderboard.aggregate import PLANNED
+
+    taken = _taken(chosen)
+    words = _words(**taken)
+    if not words:
+        raise InputError("which runs?", where="drop", accepted="a filter: --method, --where, "
+                         "--key, ...; `prunebench list` shows what a filter picks")  # fmt: skip
+    store = Store.open(results_folder(results), create=False)
+    found, everything = _picked(results, **taken)
+    if not found:
+        raise InputError(f"no run has {words}", where=results, accepted="see `prunebench list`")
+    _refuse_running(store, found)
+    if not as_json:
+        _show(_rows(found, everything))
+    recorded = [record.key for record in found if record.status != PLANNED]
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise InputError("nothing is moved: nobody can be asked", where="drop",
+                             accepted="--yes")  # fmt: skip
+        if not click.confirm(f"Move {len(recorded)} runs to {store.root / 'quarantine'}?"):
+            ctx.exit(1)
+    _move(store, [record.key for record in found], recorded, f"dropped by {words}")
+    if as_json:
+        print(json.dumps({"moved": recorded, "forgotten": len(found) - len(recorded)}))
+        return
+    planned = len(found) - len(recorded)
+    also = f"; {planned} cells that never ran are no longer expected" if planned else ""
+    print(f"{len(recorded)} runs moved to {store.root / 'quarantine'}{also}", file=sys.stderr)
+    if (store.root / "mlflow.db").exists():
+        print(f"`prunebench sync {results}` marks them in the MLflow mirror", file=sys.stderr)
+
+
+def _move(store: Any, keys: Sequence[str], recorded: Sequence[str], reason: str) -> None:
+    """Plans first, then run by run with the record last: broken off, the same call goes on."""
+    from prunebench.bench.planned import forget
+
+    store = type(store).open(store.root)
+    forget(store, set(keys))
+    for key in recorded:
+        store.set_aside(store.evidence_path(key), reason)
+        store.set_aside(store.checkpoint_path(key), reason)
+        store.quarantine(key, reason)
+
+
+def _refuse_running(store: Any, found: Sequence[Record]) -> None:
+    from prunebench.bench.claims import Claims
+
+    claims = Claims(store.claims)
+    for record in found:
+        holder = claims.holder(record.key)
+        if holder is not None and holder.live:
+            raise InputError("is being run now", where=f"record {record.key}",
+                             accepted="runs that are at rest")  # fmt: skip
+
+
+def _taken(chosen: dict[str, Any]) -> dict[str, Any]:
+    statuses, keys = chosen.pop("statuses"), chosen.pop("keys")
+    return {"found": filters(chosen), "statuses": statuses, "keys": keys}
+
+
+def _words(found: Filters, statuses: Sequence[str], keys: Sequence[str]) -> str:
+    further = [f"--status {status}" for status in statuses] + [f"--key {key}" for key in keys]
+    return " ".join([*([told(found)] if found.given else []), *further])
+
+
+def _picked(
+    results: str, found: Filters, statuses: Sequence[str], keys: Sequence[str]
+) -> tuple[list[Record], list[Record]]:
+    """Records and planned cells without a record: those that pass, and all."""
+    from prunebench.leaderboard.aggregate import PLANNED
+    from prunebench.leaderboard.shape import check_shape
+    from prunebench.record import STATUSES
+
+    for status in statuses:
+        if status not in (*STATUSES, PLANNED):
+            raise InputError(f"{status!r}", where="--status",
+                             accepted=", ".join((*STATUSES, PLANNED)))  # fmt: skip
+    records = []
+    for record in _records(results):
+        try:
+            check_shape(record)
+            records.append(record)
+        except InputError as error:
+            print(f"warning: {error}; not listed", file=sys.stderr)
+    found.check(records)
+    for key in keys:
+        if records and all(record.key != key for record in records):
+            raise InputError(f"no run has the key {key!r}", where="--key",
+                             accepted="a key that `prunebench list` shows")  # fmt: skip
+    picked = [
+        record
+        for record in records
+        if found.passes(record)
+        and (not statuses or record.status in statuses)
+        and (not keys or record.key in keys)
+    ]
+    return picked, records
+
+
+def _records(results: str) -> list[Record]:
+    from prunebench.bench.cli.common import results_folder
+    from prunebench.bench.planned import planned
+    from prunebench.bench.store import Store
+    from prunebench.leaderboard.bundle import is_bundle, unpack
+
+    if is_bundle(Path(results)) and Path(results).is_file():
+        return unpack(Path(results))
+    folder = results_folder(results)
+    scan = Store(folder).scan()
+    for problem in scan.problems:
+        print(f"warning: {problem.path}: {problem.reason}; not listed", file=sys.stderr)
+    have = {record.key for record in scan.records}
+    return [*scan.records, *(cell for cell in planned(folder) if cell.key not in have)]
+
+
+def _rows(records: Sequence[Record], everything: Sequence[Record]) -> list[dict[str, Any]]:
+    """A line per run; ``board`` tells the designs of a data set in the whole folder apart."""
+    from prunebench.leaderboard.designs import content_of, label_designs
+    from prunebench.leaderboard.labels import noise_order
+    from prunebench.record import canonical
+
+    names = {record.key: canonical(content_of(record.spec)) for record in everything}
+    labels = label_designs({names[r.key]: content_of(r.spec) for r in everything})
+    rows = []
+    for record in records:
+        spec, recipe = record.spec, record.spec.get("recipe") or {}
+        role = spec.get("role", "eval")
+        rows.append({
+            "key": record.key,
+            "board": labels[names[record.key]],
+            "method": spec["method"]["name"],
+            "noise": spec["noise"]["name"],
+            "ratio": spec["ratio"],
+            "seed": spec["seed"],
+            "recipe": recipe.get("name"),
+            "model": recipe.get("model"),
+            "status": record.status,
+            "accuracy": record.metrics.get("test_accuracy"),
+            "role": f"replica {spec['replica']}" if spec.get("replica") else role,
+        })  # fmt: skip
+    return sorted(rows, key=lambda r: (r["board"], r["method"], r["ratio"],
+                                       noise_order(r["noise"]), r["seed"], r["key"]))  # fmt: skip
+
+
+def _show(rows: Sequence[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from prunebench.errors import visible
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    names = ["key", "board", "method", "noise", "ratio", "seed", "recipe", "status", "accuracy"]
+    names += ["role"] * any(row["role"] != "eval" for row in rows)
+    for name in names:
+        right = name in ("ratio", "seed", "accuracy")
+        table.add_column(name, justify="right" if right else "left", no_wrap=name == "key",
+                         overflow="fold")  # fmt: skip
+    for row in rows:
+        shown = {**row, "ratio": f"{row['ratio']:g}"}
+        value = row["accuracy"]
+        shown["accuracy"] = "-" if value is None else f"{100 * value:.2f}"
+        shown["recipe"] = "-" if row["recipe"] is None else row["recipe"]
+        table.add_row(*(Text(visible(str(shown[name]))) for name in names))
+    console.print(table)
+    print(f"{len(rows)} runs", file=sys.stderr)
