@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,31 +51,43 @@ def load_records(source: Path) -> list[Record]:
 
 
 def gather(sources: Sequence[Path], strict: bool = False) -> list[Record]:
-    """All records of several sources in order of key; equal records count once.
+    """All records of several sources in order of key; see ``unite``.
 
     Args:
         sources: Results folders and bundles.
-        strict: Refuse two records of one key that differ in anything, not in figures alone.
+        strict: As in ``unite``.
 
     Raises:
         InputError: A damaged record, or two records of one key that disagree.
     """
-    found: dict[str, tuple[Record, Path]] = {}
-    for source in sources:
-        for record in load_records(source):
-            old, where = found.setdefault(record.key, (record, source))
-            if old.digest == record.digest:
-                continue
-            if strict or old.metrics != record.metrics or old.status != record.status:
-                raise InputError(
-                    f"record {record.key} differs between {where} and {source} "
-                    f"(digests {old.digest[:16]} and {record.digest[:16]})",
-                    where="leaderboard",
-                    accepted="one result per specification",
-                )
-            if record.digest < old.digest:  # the choice must not depend on the order of sources
-                found[record.key] = (record, source)
-    return [found[key][0] for key in sorted(found)]
+    return unite(((r, str(source)) for source in sources for r in load_records(source)), strict)
+
+
+def unite(found: Iterable[tuple[Record, str]], strict: bool = False) -> list[Record]:
+    """Records in order of key; equal records count once.
+
+    Args:
+        found: Each with the place that it comes from.
+        strict: Refuse two records of one key that differ in anything, not in figures alone.
+
+    Raises:
+        InputError: Two records of one key that disagree.
+    """
+    chosen: dict[str, tuple[Record, str]] = {}
+    for record, place in found:
+        old, where = chosen.setdefault(record.key, (record, place))
+        if old.digest == record.digest:
+            continue
+        if strict or old.metrics != record.metrics or old.status != record.status:
+            raise InputError(
+                f"record {record.key} differs between {where} and {place} "
+                f"(digests {old.digest[:16]} and {record.digest[:16]})",
+                where="leaderboard",
+                accepted="one result per specification",
+            )
+        if record.digest < old.digest:  # the choice must not depend on the order of sources
+            chosen[record.key] = (record, place)
+    return [chosen[key][0] for key in sorted(chosen)]
 
 
 def make_board(

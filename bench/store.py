@@ -31,7 +31,8 @@ _SIZE_LIMIT = 1 << 20
 _WRITTEN = {
     "records": 1, "artifacts": 1, "evidence": 2, "claims": 1, "checkpoints": 2, "quarantine": 0,
     ".tmp": 1, "logs": 1, "leaderboard": 2, "tuning": 1, "known": 1, "planned": 1, "mlartifacts": 2,
-    "mlflow.lock": 0, **{f"mlflow.db{more}": 0 for more in ("", "-journal", "-wal", "-shm")},
+    "mlflow.lock": 0, "mlflow.json": 0,
+    **{f"mlflow.db{more}": 0 for more in ("", "-journal", "-wal", "-shm")},
 }  # fmt: skip
 
 

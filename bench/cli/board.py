@@ -69,8 +69,8 @@ def leaderboard() -> None:
     "--from-mlflow",
     "uri",
     default=None,
-    metavar="URI",
-    help="Read the records of an MLflow tracking store instead of folders.",
+    metavar="STORE",
+    help="Read the records of an MLflow tracking store (its URI, or a path) instead of folders.",
 )
 @click.option(
     "--figures/--no-figures",
@@ -104,7 +104,7 @@ def render(
 
     Example: prunebench leaderboard results/demo --publish docs/leaderboards/demo
     """
-    from prunebench.bench.boards import gather, make_board, texts, write_files
+    from prunebench.bench.boards import gather, make_board, texts, unite, write_files
     from prunebench.leaderboard.model_index import render_model_index
     from prunebench.leaderboard.publish import publication
     from prunebench.leaderboard.published_numbers import read_published
@@ -120,7 +120,7 @@ def render(
     else:
         from prunebench.bench.tracking.read import mirrored_records
 
-        records = mirrored_records(uri)
+        records = unite(mirrored_records(uri))
     printed = read_published() if paper else []
     board = make_board(records, settings, printed)
     files = {name: text.encode() for name, text in texts(board).items()}

@@ -98,7 +98,7 @@ def _free_port(address: str, wanted: int) -> int:
 
 
 def _command(folder: Path, address: str, port: int) -> list[str]:
-    from prunebench.bench.tracking.mirror import default_uri
+    from prunebench.bench.tracking.database import default_uri
 
     return [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", default_uri(folder),

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunebench.bench.tracking.mirror import Mirror, default_uri, one_line, writer_lock
+from prunebench.bench.tracking.database import default_uri
+from prunebench.bench.tracking.mirror import Mirror, one_line, writer_lock
 from prunebench.bench.tracking.payload import build_payload
 from prunebench.record import Record
 
 MAX_FAILURES = 3
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Tracking:
 
     The thread imports MLflow, creates schema and experiment and then writes, each under the
     folder's writer lock; workers never touch MLflow. No failure of MLflow reaches the caller:
-    what could not be written is counted and told in one warning by ``close``.
+    what could not be written is counted, for the caller to tell.
 
     Args:
         uri: Tracking URI; None means SQLite in the results folder.
@@ -48,8 +47,7 @@ class Tracking:
     """
 
     def __init__(self, uri: str | None, results: Path, experiment: str) -> None:
-        self.uri = uri or default_uri(results)
-        self.results, self.experiment = results, experiment
+        self.uri, self.results, self.experiment = uri, results, experiment
         self._queue: queue.SimpleQueue[tuple[Record, Path | None, float] | None]
         self._queue = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -80,7 +78,7 @@ class Tracking:
         self._queue.put((record, artifacts, time.time()))
 
     def close(self, timeout: float = 60.0) -> MirrorSummary:
-        """Writes what is queued for at most ``timeout`` seconds and warns once about the rest."""
+        """Writes what is queued for at most ``timeout`` seconds and says what became of all."""
         if self._summary is not None:
             return self._summary
         self._queue.put(None)
@@ -93,11 +91,6 @@ class Tracking:
         lost = self._submitted - written - unchanged
         reason = (self._reason or "never started") if lost else ""
         self._summary = MirrorSummary(written, unchanged, lost, reason)
-        if lost:
-            _logger.warning(
-                "MLflow mirror: %d of %d runs not written (%s); `prunebench sync` writes them",
-                lost, self._submitted, reason,
-            )  # fmt: skip
         return self._summary
 
     def __enter__(self) -> Tracking:
@@ -124,7 +117,8 @@ class Tracking:
     def _open(self) -> Mirror | None:
         try:
             with writer_lock(self.results):
-                return Mirror(self.uri, self.results, self.experiment)
+                uri = self.uri or default_uri(self.results)
+                return Mirror(uri, self.results, self.experiment)
         except Exception as error:
             self._reason = one_line(error)
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,17 @@ from typing import Any
 from filelock import FileLock
 
 from prunebench.bench.scratch import lock_file
+from prunebench.bench.tracking import view
+from prunebench.bench.tracking.database import NAME, sqlite_path
+from prunebench.bench.tracking.identity import identity
 from prunebench.bench.tracking.payload import Payload, Point
 from prunebench.files import OwnFolder
 
 METRICS_PER_BATCH, ENTRIES_PER_BATCH, PAGE = 1000, 100, 1000
 LOCK_TIMEOUT = 60.0
+#: Tag that names the results folder of a run; runs of earlier versions have none.
+FOLDER_TAG = "results_id"
+_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^/@\s]*@")
 _QUIET = ("mlflow", "alembic", "sqlalchemy", "urllib3")
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
@@ -42,11 +49,7 @@ class RunRef:
     start: int
     superseded: bool
     orphaned: bool
-
-
-def default_uri(results: Path) -> str:
-    """SQLite file ``mlflow.db`` inside the results folder, by its absolute path."""
-    return f"sqlite:///{results.resolve() / 'mlflow.db'}"
+    folder: str
 
 
 def writer_lock(results: Path) -> FileLock:
@@ -55,12 +58,19 @@ def writer_lock(results: Path) -> FileLock:
     return lock_file(OwnFolder(results), results / "mlflow.lock", LOCK_TIMEOUT)
 
 
+def without_password(text: str) -> str:
+    """A text in which no address shows its password."""
+    return _PASSWORD.sub(r"\1***@", text)
+
+
 def one_line(error: BaseException) -> str:
     """Type and start of an error's message, on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300].rstrip(": ")
+    text = without_password(" ".join(str(error).split()))
+    return f"{type(error).__name__}: {text}"[:300].rstrip(": ")
 
 
-def _client(uri: str) -> Any:
+def quiet_client(uri: str) -> Any:
+    """MLflow's client, which prints nothing and does not wait for a server for minutes."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -74,7 +84,8 @@ def _client(uri: str) -> Any:
 
 
 class Mirror:
-    """Writes and reads the runs of one results folder.
+    """Writes and reads the runs of one results folder; those of others in the same store are
+    left alone.
 
     Evaluation runs live in ``experiment``, tuning runs in ``experiment/tuning``, so that a
     tuning seed never stands beside an evaluation seed. Creating an instance imports MLflow and
@@ -90,7 +101,10 @@ class Mirror:
     """
 
     def __init__(self, uri: str, results: Path, experiment: str) -> None:
-        self._client = _client(uri)
+        self._client = quiet_client(uri)
+        self._identity = identity(results)
+        file = sqlite_path(uri)
+        self._private = file is not None and file.resolve() == results.resolve() / NAME
         self._artifacts = (results.resolve() / "mlartifacts").as_uri()
         self._names = {"eval": experiment, "tune": f"{experiment}/tuning"}
         self._ids: dict[str, str] = {}
@@ -109,12 +123,29 @@ class Mirror:
             self._ids[role] = (
                 found.experiment_id
                 if found is not None
-                else self._client.create_experiment(name, artifact_location=location)
+                else self._client.create_experiment(
+                    name, artifact_location=location, tags=view.experiment_tags()
+                )
             )
         return self._ids[role]
 
+    def owns(self, run: RunRef, recorded: bool) -> bool:
+        """Whether a run belongs to this results folder.
+
+        A run of an earlier version, which names none, does where the folder has a record of its
+        key, and in the folder's own database.
+
+        Args:
+            run: The run.
+            recorded: Whether the folder has a record of its key.
+        """
+        if not run.folder:
+            return recorded or self._private
+        mine = run.folder == self._identity.name
+        return mine or (self._private and run.folder in self._identity.former)
+
     def runs(self, key: str | None = None) -> Iterator[RunRef]:
-        """Our runs, all or those of one record key; deleted ones are left alone."""
+        """All runs, or those of one record key, whoever's they are; deleted ones are left out."""
         known = [self._experiment(role, create=False) for role in self._names]
         chosen = f"tags.cell_key = '{key}'" if key else "tags.cell_key LIKE '%'"
         token = None
@@ -132,6 +163,7 @@ class Mirror:
                     start=info.start_time or 0,
                     superseded="superseded_by" in tags,
                     orphaned="orphaned" in tags,
+                    folder=tags.get(FOLDER_TAG, ""),
                 )
             token = page.token
             if not token:
@@ -146,7 +178,10 @@ class Mirror:
 
         experiment = self._experiment(payload.role, create=True)
         run_id: str = self._client.create_run(
-            experiment, start_time=payload.start, tags=payload.tags, run_name=payload.name
+            experiment,
+            start_time=payload.start,
+            tags={**payload.tags, FOLDER_TAG: self._identity.name},
+            run_name=payload.name,
         ).info.run_id
         name, digest, source = payload.dataset
         data = entities.Dataset(name=name, digest=digest, source_type="prunebench", source=source)
@@ -170,12 +205,13 @@ class Mirror:
 
         Args:
             payload: The record's.
-            existing: All runs of its key.
+            existing: All runs of its key; those of other folders stay as they are.
 
         Returns:
             Whether a run was created, and how many older ones were tagged ``superseded_by``.
         """
-        same = [run for run in existing if run.digest == payload.digest]
+        own = [run for run in existing if self.owns(run, recorded=True)]
+        same = [run for run in own if run.digest == payload.digest]
         same.sort(key=lambda run: (run.superseded, run.orphaned, run.start, run.run_id))
         if same:
             kept, created = same[0].run_id, False
@@ -185,11 +221,13 @@ class Mirror:
             ):
                 if present:
                     self._client.delete_tag(kept, tag)
+            if same[0].folder != self._identity.name:
+                self._client.set_tag(kept, FOLDER_TAG, self._identity.name)
             if same[0].status != payload.status:
                 self._client.set_terminated(kept, payload.status, payload.end)
         else:
             kept, created = self.write(payload), True
-        older = [run for run in existing if run.run_id != kept and not run.superseded]
+        older = [run for run in own if run.run_id != kept and not run.superseded]
         for run in older:
             if run.status == "RUNNING":
                 self.reap(run)

@@ -2,48 +2,117 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prunebench.bench.tracking.database import NAME, check_database, sqlite_path, sqlite_uri
+from prunebench.bench.tracking.mirror import PAGE, one_line, quiet_client, without_password
 from prunebench.errors import InputError
 from prunebench.record import Record, parse
 
 #: Tag that holds the whole record.
 RECORD_TAG = "record_json"
-_PAGE = 1000
+#: Seconds for a whole store. A database or server that takes a call may never answer it.
+PATIENCE_S = 50.0
+_WITHDRAWN = ("superseded_by", "orphaned")
+_ACCEPTED = "a results folder, an mlflow.db or an MLflow tracking URI"
 
 
-def mirrored_records(uri: str) -> list[Record]:
-    """Every record of a tracking store, in order of key.
+def mirrored_records(store: str) -> list[tuple[Record, str]]:
+    """Every record of a tracking store that stands, with the run that holds it.
+
+    Nothing is created or changed in the store.
 
     Args:
-        uri: Tracking URI, such as ``sqlite:///results/demo/mlflow.db``.
+        store: Tracking URI, such as ``sqlite:///results/demo/mlflow.db``; or the path of a results
+            folder or of its ``mlflow.db``.
 
     Raises:
-        InputError: The store cannot be read, or holds no records of ours.
+        InputError: The store is missing, damaged, foreign, out of reach or takes too long; or it
+            holds no records of ours.
     """
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
+    where = without_password(store)
+    address = _address(store, where)
+    found: list[tuple[Record, str]] = []
+    failed: list[BaseException] = []
 
-    try:
-        client = MlflowClient(tracking_uri=uri)
-        experiments = [e.experiment_id for e in client.search_experiments()]
-        found: dict[str, Record] = {}
-        token: str | None = None
-        while True:
-            page = client.search_runs(experiments, "tags.cell_key LIKE '%'", max_results=_PAGE,
-                                      page_token=token)  # fmt: skip
-            for run in page:
-                text = run.data.tags.get(RECORD_TAG)
-                if text is not None and "superseded_by" not in run.data.tags:
-                    record = parse(text, f"MLflow run {run.info.run_id}")
-                    found[record.key] = record
-            token = page.token
-            if not token:
-                break
-    except MlflowException as error:
-        line = str(error).splitlines()[0]
-        raise InputError(f"cannot be read ({line})", where=uri,
-                         accepted="an MLflow tracking URI") from None  # fmt: skip
+    def work() -> None:
+        try:
+            found.extend(_records(quiet_client(address)))
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work, name="mlflow-reader", daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+    if thread.is_alive():
+        raise InputError(f"no answer within {PATIENCE_S:g} s", where=where, accepted=_ACCEPTED)
+    if failed:
+        raise _as_line(failed[0], where) from None
     if not found:
-        raise InputError("no mirrored records", where=uri,
+        raise InputError("no mirrored records", where=where,
                          accepted="a store written by prunebench; `prunebench sync` rebuilds it"
                          )  # fmt: skip
-    return [found[key] for key in sorted(found)]
+    return found
+
+
+def _as_line(error: BaseException, where: str) -> InputError:
+    if isinstance(error, InputError):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        what = f"needs the Python package {error.name!r}, which is not installed"
+    else:
+        what = f"cannot be read ({one_line(error)})"
+    return InputError(what, where=where, accepted=_ACCEPTED)
+
+
+def _address(store: str, where: str) -> str:
+    """An address under which nothing is made that is not there.
+
+    Raises:
+        InputError: There is no such file or folder, or it is no store of MLflow.
+    """
+    scheme, colon, rest = store.partition(":")
+    if scheme in ("sqlite", "sqlite+pysqlite") and colon:
+        try:
+            path = sqlite_path(store)
+        except Exception as error:
+            raise _as_line(error, where) from None
+    elif (colon and rest.startswith("//") and scheme != "file") or store == "databricks":
+        return store
+    else:
+        path = Path(rest.removeprefix("//") if scheme == "file" and colon else store)
+        if path.is_dir() and (path / NAME).exists():
+            path = path / NAME
+        elif path.is_dir() and any(path.glob("*/meta.yaml")):
+            return store  # a store of plain files, from an early MLflow
+        elif not path.is_file():
+            raise InputError("no tracking store", where=where, accepted=_ACCEPTED)
+    assert path is not None
+    check_database(path)
+    return sqlite_uri(path.resolve(), read_only=True)
+
+
+def _records(client: Any) -> Iterator[tuple[Record, str]]:
+    places = [e.experiment_id for e in _pages(client.search_experiments)]
+
+    def search(**page: Any) -> Any:
+        return client.search_runs(places, "tags.cell_key LIKE '%'", **page)
+
+    for run in _pages(search) if places else ():
+        tags = run.data.tags
+        if RECORD_TAG in tags and not any(mark in tags for mark in _WITHDRAWN):
+            name = f"MLflow run {run.info.run_id}"
+            yield parse(tags[RECORD_TAG], name), name
+
+
+def _pages(search: Any) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return

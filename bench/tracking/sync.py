@@ -7,14 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunebench.bench.tracking.mirror import (
-    Mirror,
-    RunRef,
-    TrackingError,
-    default_uri,
-    one_line,
-    writer_lock,
-)
+from prunebench.bench.tracking.database import default_uri
+from prunebench.bench.tracking.mirror import Mirror, RunRef, TrackingError, one_line, writer_lock
 from prunebench.bench.tracking.payload import build_payload
 from prunebench.record import Record
 
@@ -46,8 +40,9 @@ def sync(
 ) -> SyncReport:
     """Makes the mirror agree with the records.
 
-    Afterwards the runs tagged neither ``superseded_by`` nor ``orphaned`` are one per record,
-    each with that record's digest. Runs deleted by hand stay deleted and are written anew.
+    Afterwards the folder's runs tagged neither ``superseded_by`` nor ``orphaned`` are one per
+    record, each with that record's digest. Runs of other folders stay as they are. Runs deleted
+    by hand stay deleted and are written anew.
 
     Args:
         results: Results folder; its ``artifacts/<key>`` folders hold the curves.
@@ -68,8 +63,9 @@ def sync(
 
 
 def default_experiment(results: Path) -> str:
-    """Experiment of a results folder: ``prunebench/<folder name>``."""
-    return f"prunebench/{results.resolve().name}"
+    """Experiment of a results folder: ``prunebench/<folder name>``, as text that MLflow takes."""
+    name = results.resolve().name.encode(errors="backslashreplace").decode()
+    return f"prunebench/{name}"
 
 
 def _sync(mirror: Mirror, results: Path, records: dict[str, Record]) -> SyncReport:
@@ -82,7 +78,8 @@ def _sync(mirror: Mirror, results: Path, records: dict[str, Record]) -> SyncRepo
         new, older = mirror.reconcile(payload, existing.pop(key, []))
         created += new
         superseded += older
-    for run in (run for runs in existing.values() for run in runs):
+    gone = (run for runs in existing.values() for run in runs)
+    for run in (run for run in gone if mirror.owns(run, recorded=False)):
         if run.status == "RUNNING":
             mirror.reap(run)
             reaped += 1

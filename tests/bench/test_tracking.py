@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,8 +18,12 @@ import pytest
 
 from prunebench.bench.tracking import Mirror, SyncReport, Tracking, TrackingError, sync
 from prunebench.bench.tracking import live as live_module
-from prunebench.bench.tracking.mirror import default_uri, writer_lock
+from prunebench.bench.tracking.database import default_uri, sqlite_path, sqlite_uri
+from prunebench.bench.tracking.identity import identity
+from prunebench.bench.tracking.mirror import writer_lock
 from prunebench.bench.tracking.payload import Payload, build_payload
+from prunebench.bench.tracking.sync import default_experiment
+from prunebench.errors import InputError
 from prunebench.record import Record, content_key
 
 DEAD_SERVER = "http://127.0.0.1:9"
@@ -111,16 +117,14 @@ def test_importing_the_package_does_not_import_mlflow() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_children_read_what_the_parent_created(store: Path) -> None:
+def test_a_child_reads_what_the_parent_created(store: Path) -> None:
     code = (
         "import sys; from mlflow.tracking import MlflowClient as C;"
         "print(C(sys.argv[1]).get_experiment_by_name('first').experiment_id)"
     )
     command = [sys.executable, "-c", code, default_uri(store)]
-    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    replies = [child.communicate()[0].strip() for child in children]
-    assert [child.returncode for child in children] == [0, 0]
-    assert replies[0] == replies[1] != ""
+    child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    assert child.stdout.strip()
 
 
 def test_live_runs_hold_the_record(store: Path, tmp_path: Path) -> None:
@@ -210,21 +214,130 @@ def test_a_finished_write_left_running_is_ended_not_repeated(store: Path) -> Non
     assert run.info.status == "FINISHED"
 
 
-def test_an_unreachable_server_costs_one_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_an_unreachable_server_is_counted_and_said_nowhere_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """Whoever closes the mirror tells its failure, once."""
     tracking = Tracking(DEAD_SERVER, tmp_path, "x")
     with caplog.at_level(logging.WARNING), tracking:
         for seed in range(5):
             tracking.submit(make_record(seed))
         summary = tracking.close()
     assert (summary.written, summary.lost) == (0, 5)
-    ours = [r for r in caplog.records if r.name.startswith("prunebench")]
-    assert len(ours) == 1
-    assert "5 of 5" in ours[0].getMessage()
-    assert "\n" not in ours[0].getMessage()
+    assert summary.reason
+    assert "\n" not in summary.reason
+    assert not [r for r in caplog.records if r.name.startswith("prunebench")]
     with pytest.raises(TrackingError, match="MLflow sync stopped"):
         sync(tmp_path, [make_record()], uri=DEAD_SERVER)
+    assert capfd.readouterr() == ("", "")
+
+
+ODD_NAMES = [
+    "plain", "what if?r=0.5", "100%41 %2e%2e%2f", "a#b", "é 中文", "x&mode=memory", "file:y",
+    "[x]:8@y", "back\\slash 'quoted\"", b"\xff\xfe",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_the_database_lies_in_its_folder_whatever_the_name(
+    store: Path, tmp_path: Path, name: str | bytes
+) -> None:
+    results = tmp_path / os.fsdecode(name)
+    results.mkdir()
+    assert sqlite_path(default_uri(results)) == results.resolve() / "mlflow.db"
+    shutil.copyfile(store / "mlflow.db", results / "mlflow.db")
+    assert sync(results, [make_record()]).created == 1
+    assert [path.name for path in tmp_path.iterdir()] == [results.name]
+    assert {path.name for path in results.iterdir()} == {"mlflow.db", "mlflow.json", "mlflow.lock"}
+    read_only = sqlite_uri(results / "mlflow.db", read_only=True)
+    assert list(current(read_only, default_experiment(results)).values()) == [make_record().digest]
+
+
+def test_a_new_database_makes_no_folder_beside_an_odd_one(tmp_path: Path) -> None:
+    results = tmp_path / "new? %41"
+    assert sync(results, [make_record()]).created == 1
+    assert [path.name for path in tmp_path.iterdir()] == [results.name]
+    assert (results / "mlflow.db").is_file()
+
+
+def _shared(store: Path, tmp_path: Path) -> tuple[Path, Path, str]:
+    """Two folders of one name, and one store for both."""
+    folders = tmp_path / "a/demo", tmp_path / "b/demo"
+    for folder in folders:
+        folder.mkdir(parents=True)
+    return *folders, sqlite_uri(Path(shutil.copyfile(store / "mlflow.db", tmp_path / "both.db")))
+
+
+def test_folders_of_one_name_leave_each_others_runs_alone(store: Path, tmp_path: Path) -> None:
+    a, b, uri = _shared(store, tmp_path)
+    common, name = make_record(0), default_experiment(a)
+    other = dataclasses.replace(common, metrics={"test_accuracy": 0.5}).sealed()
+    assert sync(a, [common, make_record(1)], uri=uri).created == 2
+    with Tracking(uri, b, name) as tracking:
+        tracking.submit(other)
+        tracking.submit(make_record(2))
+    (unfinished,) = (
+        client(uri).create_run("1", tags={"cell_key": "feed", "results_id": "0" * 32}) for _ in "1"
+    )
+    assert sync(b, [other], uri=uri) == SyncReport(0, 1, 0, orphaned=1, reaped=0)
+    assert sync(a, [common], uri=uri) == SyncReport(0, 1, 0, orphaned=1, reaped=0)
+    runs = [run.data.tags for run in all_runs(uri, name)]
+    live = [t["record_digest"] for t in runs if not t.keys() & {"superseded_by", "orphaned"}]
+    assert sorted(live) == sorted([common.digest, other.digest])
+    assert client(uri).get_run(unfinished.info.run_id).info.status == "RUNNING"
+
+
+def test_runs_of_earlier_versions_belong_to_whom_has_their_records(
+    store: Path, tmp_path: Path
+) -> None:
+    a, b, uri = _shared(store, tmp_path)
+    name, api = default_experiment(a), client(uri)
+    sync(a, [make_record(0)], uri=uri)
+    sync(b, [make_record(1)], uri=uri)
+    for run in all_runs(uri, name):
+        api.delete_tag(run.info.run_id, "results_id")
+    assert sync(a, [make_record(0)], uri=uri) == SyncReport(0, 1, 0, 0, 0)
+    assert sync(a, [], uri=uri) == SyncReport(0, 0, 0, orphaned=1, reaped=0)
+    assert sync(b, [make_record(1)], uri=uri) == SyncReport(0, 1, 0, 0, 0)
+
+
+def test_moved_folders_keep_their_runs_and_copies_get_their_own(
+    store: Path, tmp_path: Path
+) -> None:
+    a, _, uri = _shared(store, tmp_path)
+    records = [make_record(seed) for seed in range(2)]
+    sync(a, records, uri=uri)
+    moved = Path(shutil.move(a, tmp_path / "moved/demo"))
+    assert sync(moved, records, uri=uri) == SyncReport(0, 2, 0, 0, 0)
+    copy = shutil.copytree(moved, tmp_path / "copy/demo")
+    assert identity(copy).name != identity(moved).name
+    assert sync(copy, records[:1], uri=uri) == SyncReport(1, 0, 0, 0, 0)
+    assert sync(moved, records[1:], uri=uri) == SyncReport(0, 1, 0, orphaned=1, reaped=0)
+
+
+def test_a_copied_database_goes_with_its_folder(store: Path, tmp_path: Path) -> None:
+    a, _, _ = _shared(store, tmp_path)
+    shutil.copyfile(store / "mlflow.db", a / "mlflow.db")
+    records = [make_record(seed) for seed in range(2)]
+    sync(a, records)
+    copy = shutil.copytree(a, tmp_path / "copy/demo")
+    assert sync(copy, records[:1]) == SyncReport(0, 1, 0, orphaned=1, reaped=0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"name": 1, "place": "", "former": []}', "\xff", "[" * 9999]
+)
+def test_a_damaged_identity_is_made_anew(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mlflow.json").write_text(text)
+    made = identity(tmp_path)
+    assert identity(tmp_path) == made
+    foreign = tmp_path / "foreign"
+    foreign.write_text(text)
+    (tmp_path / "mlflow.json").unlink()
+    (tmp_path / "mlflow.json").symlink_to(foreign)
+    with pytest.raises(InputError, match="is a link"):
+        identity(tmp_path)
+    assert foreign.read_text() == text
 
 
 def test_a_store_that_breaks_or_hangs_never_reaches_the_caller(

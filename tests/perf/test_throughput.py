@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from prunebench.bench.cells import Cell
 from prunebench.bench.grid import expand, read_grid
 from prunebench.bench.store import Store
-from prunebench.bench.tracking.mirror import default_uri
+from prunebench.bench.tracking.database import default_uri
 from prunebench.bench.tracking.sync import sync
 from prunebench.record import Record
 from support.command import command, process

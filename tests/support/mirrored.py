@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
 
-from prunebench.bench.tracking.mirror import default_uri
+from prunebench.bench.tracking.database import NAME, default_uri, sqlite_uri
+from prunebench.bench.tracking.mirror import quiet_client
 from prunebench.bench.tracking.sync import default_experiment
+
+
+def client(uri: str) -> Any:
+    """MLflow's client of a store."""
+    return quiet_client(uri)
+
+
+@cache
+def _schema() -> Path:
+    """A database with MLflow's tables and nothing in them; making one takes seconds."""
+    path = Path(mkdtemp(prefix="prunebench-mlflow-")) / NAME
+    client(sqlite_uri(path)).search_experiments()
+    return path
+
+
+def fresh_database(path: Path) -> Path:
+    """Puts a database without runs at a path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copyfile(_schema(), path))
+
+
+def all_tags(uri: str) -> list[dict[str, str]]:
+    """The tags of every run of a store, in order of time."""
+    api = client(uri)
+    places = [found.experiment_id for found in api.search_experiments()]
+    runs = api.search_runs(places, order_by=["attributes.start_time ASC"])
+    return [dict(run.data.tags) for run in runs]
 
 
 def mirrored(root: Path) -> dict[str, str]:
     """Record digest by key of the current runs of a results folder, each key once."""
-    from mlflow.tracking import MlflowClient
-
-    uri = default_uri(root)
-    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    experiment = client.get_experiment_by_name(default_experiment(root))
+    api = client(default_uri(root))
+    experiment = api.get_experiment_by_name(default_experiment(root))
     assert experiment is not None
     runs, token = [], None
     while True:
-        page = client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
+        page = api.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
         runs += page
         token = page.token
         if not token:

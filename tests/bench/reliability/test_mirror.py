@@ -14,7 +14,7 @@ import pytest
 
 from prunebench.bench.store import Store
 from prunebench.bench.tracking import Tracking
-from prunebench.bench.tracking.mirror import default_uri
+from prunebench.bench.tracking.database import default_uri
 from prunebench.bench.tracking.sync import default_experiment
 from support.command import figures, prunebench
 from support.faults import Child, one_line, tiny_grid

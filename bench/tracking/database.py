@@ -1,0 +1,105 @@
+"""MLflow's SQLite files: their addresses, whatever signs the path holds, and what is one."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
+
+from prunebench.errors import InputError, visible
+
+NAME = "mlflow.db"
+_MAGIC = b"SQLite format 3\0"
+#: What a search for runs reads. A view in the place of one could compute without end.
+_READ = (
+    "experiments", "experiment_tags", "runs", "tags", "params", "metrics", "latest_metrics",
+    "datasets", "inputs", "input_tags",
+)  # fmt: skip
+
+
+def default_uri(results: Path) -> str:
+    """Address of the database in a results folder, by its absolute path.
+
+    SQLAlchemy must be installed: its versions differ in whether they decode a path.
+    """
+    return sqlite_uri(results.resolve() / NAME)
+
+
+def sqlite_uri(path: Path, read_only: bool = False) -> str:
+    """SQLAlchemy's address of an SQLite file.
+
+    The path goes through SQLite's own ``file:`` form, where every sign can be quoted. The driver
+    is named because MLflow makes folders of what follows a plain ``sqlite:///``.
+    """
+    inside = f"file:{quote_from_bytes(os.fsencode(path))}"
+    if _path_of("sqlite:///%41") == "A":
+        inside = quote(inside, safe="/:")
+    return f"sqlite+pysqlite:///{inside}?{'mode=ro&' * read_only}uri=true"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file that an address of SQLite leads to; None for any other address."""
+    if not uri.startswith(("sqlite:", "sqlite+")):
+        return None
+    text = _path_of(uri)
+    if text.startswith("file:"):
+        inside = unquote_to_bytes(text.removeprefix("file:").partition("?")[0])
+        text = os.fsdecode(inside.removeprefix(b"//") if inside.startswith(b"///") else inside)
+    return Path(text)
+
+
+def _path_of(uri: str) -> str:
+    from sqlalchemy.engine import make_url
+
+    return make_url(uri).database or ""
+
+
+def check_database(path: Path) -> None:
+    """Checks that a file is a whole database of MLflow with nothing hidden in it.
+
+    Raises:
+        InputError: It is missing, no regular file, damaged, or of another kind.
+    """
+    where, accepted = str(path), "a database that MLflow wrote; `prunebench sync` makes it anew"
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError("is no file", where=where, accepted=accepted)
+        with path.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise InputError("is no SQLite database", where=where, accepted=accepted)
+        address = f"file:{quote_from_bytes(os.fsencode(path.absolute()))}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as database:
+            fault = _fault(database)
+    except FileNotFoundError:
+        raise InputError("no such file", where=where, accepted=accepted) from None
+    except OSError as error:
+        why = f"cannot be read ({error.strerror})"
+        raise InputError(why, where=where, accepted=accepted) from None
+    except sqlite3.Error as error:
+        why = f"is a damaged database ({error})"
+        raise InputError(why, where=where, accepted=accepted) from None
+    if fault:
+        raise InputError(visible(fault), where=where, accepted=accepted)
+
+
+def _fault(database: sqlite3.Connection) -> str:
+    database.execute("PRAGMA trusted_schema = OFF")
+    found = {
+        name: (kind, " ".join(str(sql).split()).upper())
+        for kind, name, sql in database.execute(
+            "SELECT type, lower(name), sql FROM sqlite_master WHERE type IN ('table', 'view')"
+        )
+    }
+    for name in _READ:
+        kind, sql = found.get(name, ("", ""))
+        if not kind:
+            return f"is no database of MLflow (no table {name!r})"
+        if kind != "table" or not sql.startswith("CREATE TABLE"):
+            return f"{name!r} is no plain table"
+        hidden = "SELECT count(*) FROM pragma_table_xinfo(?) WHERE hidden != 0"
+        if database.execute(hidden, (name,)).fetchone()[0]:
+            return f"table {name!r} has computed columns"
+    return ""
