@@ -143,17 +143,15 @@ def write_files(out: Path, files: Mapping[str, bytes]) -> list[Path]:
         InputError: The folder cannot be written, or a link is in the way.
     """
     above = [folder for folder in list(out.parents)[:2] if (folder / "records").is_dir()]
-    own, paths = OwnFolder(above[0] if above else out), []
-    for name in files:  # before the first is written
-        own.check(out / name)
-    for name, content in files.items():
-        path = out / name
-        try:
-            own.write(path, content)
-        except OSError as error:
-            raise InputError(f"cannot be written ({error.strerror})", where=str(out)) from None
-        paths.append(path)
-    return paths
+    own = OwnFolder(above[0] if above else out)
+    try:
+        for name in files:  # before the first is written
+            own.check(out / name)
+        for name, content in files.items():
+            own.write(out / name, content)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", where=str(out)) from None
+    return [out / name for name in files]
 
 
 def write_board(sources: Sequence[Path], out: Path, settings: Settings | None = None) -> Written:

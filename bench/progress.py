@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from prunebench.bench.executors.base import Event, Job
+from prunebench.errors import spelled
+from prunebench.terminal import terminal
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -112,9 +114,9 @@ class Progress:
         every_s: float = _PLAIN_EVERY_S,
     ) -> None:
         self.tally = Tally(jobs, slots)
-        self._stream = stream or sys.stderr
-        terminal = self._stream.isatty()
-        self.mode: Mode = ("live" if terminal else "plain") if mode == "auto" else mode
+        self._stream: TextIO = terminal(stream or sys.stderr)
+        live = self._stream.isatty()
+        self.mode: Mode = ("live" if live else "plain") if mode == "auto" else mode
         self._every_s, self._printed_at, self._printed = every_s, time.monotonic(), ""
         self._live: Live | None = None
 
@@ -162,10 +164,10 @@ class Progress:
 
     def _print(self, line: str) -> None:
         if self._live is not None:
-            self._live.console.print(line, markup=False, highlight=False)
+            self._live.console.print(spelled(line), markup=False, highlight=False)
         elif line != self._printed:
             self._printed = line
-            print(line, file=self._stream, flush=True)
+            print(spelled(line), file=self._stream, flush=True)
 
     def _render(self) -> Any:
         from rich.progress_bar import ProgressBar

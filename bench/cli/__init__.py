@@ -147,11 +147,15 @@ _PLAIN = {"±": "+-", "≥": ">=", "≤": "<=", "≈": "~", "†": "+", "‡": "
 
 
 def _speak() -> None:
-    """Keeps every verb from failing over a sign that the output's encoding lacks."""
+    """Keeps every verb from failing over a sign that the output's encoding lacks, and from sending
+    a terminal what a file tells it to do."""
+    from prunebench.terminal import guard_output, terminal
+
     codecs.register_error("prunebench", _spell)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in map(terminal, (sys.stdout, sys.stderr)):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="prunebench")
+    guard_output()
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +12,13 @@ from typing import Any
 import click
 
 from prunebench.bench.cli.filters import filter_options, filters, flags
-from prunebench.errors import InputError
+from prunebench.errors import InputError, spelled
+from prunebench.files import OwnFolder
+
+#: Files of a publication, beside ``leaderboard.*``; and what of ``figures/`` is kept.
+_PUBLISHED = ("README.md", "records.jsonl.gz", "protocol.toml", "model-index.md")
+_FIGURES = (".svg", ".png", ".md")
+_LARGEST_FIGURE = 1 << 26
 
 
 class _Default(click.Group):
@@ -109,6 +116,8 @@ def render(
     from prunebench.leaderboard.publish import publication
     from prunebench.leaderboard.published_numbers import read_published
 
+    if publish:
+        _check_publication(Path(publish))
     given = filters(chosen)
     settings = _settings(protocol, given)
     if (uri is None) == (not results):
@@ -149,9 +158,35 @@ def render(
 
 
 def _standing(folder: Path) -> dict[str, bytes]:
-    """Figures that a publication has already; those of artifacts cannot be drawn from records."""
-    return {f"figures/{path.name}": path.read_bytes()
-            for path in sorted((folder / "figures").glob("*")) if path.is_file()}  # fmt: skip
+    """Figures that a publication has already; those of artifacts cannot be drawn from records.
+
+    Raises:
+        InputError: One is a link, or is larger than any figure.
+    """
+    own, found = OwnFolder(folder), {}
+    for name, stat in own.entries(folder / "figures"):
+        if name.endswith(_FIGURES):
+            path = folder / "figures" / name
+            if stat.st_size > _LARGEST_FIGURE:
+                raise InputError(f"{stat.st_size} bytes", where=str(path),
+                                 accepted=f"figures up to {_LARGEST_FIGURE >> 20} MiB")  # fmt: skip
+            with os.fdopen(own.open(path, os.O_RDONLY), "rb") as file:
+                found[f"figures/{name}"] = file.read(stat.st_size)
+    return found
+
+
+def _check_publication(folder: Path) -> None:
+    """Refuses links in a publication before anything is read: it may come from a stranger, and
+    what a link leads to must not become a part of it.
+
+    Raises:
+        InputError: There is one; the line names it.
+    """
+    own = OwnFolder(folder)
+    own.check(folder / "figures", levels=1)
+    for name, _ in own.entries(folder, links=True):
+        if name in _PUBLISHED or name.startswith("leaderboard."):
+            own.check(folder / name)
 
 
 def _figures(
@@ -209,14 +244,14 @@ def compare(
     Example: prunebench compare infobatch+align infobatch results/demo
     """
     from prunebench.bench.boards import gather, make_board
-    from prunebench.leaderboard.export import dumps, finite
+    from prunebench.leaderboard.export import finite
     from prunebench.leaderboard.pairs import compare_rows
 
     settings = _settings(protocol, filters(chosen))
     found = compare_rows(make_board(gather(sources(results)), settings), a, b)
     if as_json:
         plain = [{n: v for n, v in item.items() if n != "text"} for item in found]
-        print(dumps(finite({"comparisons": plain})), end="")
+        print(json.dumps(finite({"comparisons": plain}), sort_keys=True, indent=1))
     else:
         print("\n".join(item["text"] for item in found), end="")
 
@@ -256,7 +291,8 @@ def audit(
     if as_json:
         print(json.dumps([asdict(f) for f in found], indent=1))
     elif found:
-        rows = [[f.level, f.what, escape(f.where), escape(f.detail)] for f in found]
+        rows = [[f.level, f.what, *(escape(spelled(t)) for t in (f.where, f.detail))]
+                for f in found]  # fmt: skip
         print(pipe(["level", "what", "where", "detail"], rows, text_columns=3))
     else:
         print(f"{len(records)} records, nothing to report")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from prunebench.bench.cli.common import load_plugins, parse_params
+from prunebench.terminal import terminal
 from prunebench.untrusted import user_path
 
 if TYPE_CHECKING:  # torch comes with these
@@ -69,7 +70,8 @@ def prepare(
 
     source = _open(ctx, name, root, params)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        to = terminal(sys.stderr)  # a library's progress bar
+        with contextlib.redirect_stdout(to), contextlib.redirect_stderr(to):
             folder = source.prepare()
     except (OSError, HTTPException, RuntimeError, ImportError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -21,7 +21,8 @@ from prunebench.bench.cli.common import (
     tell,
     tell_mixture,
 )
-from prunebench.errors import InputError
+from prunebench.errors import InputError, spelled
+from prunebench.terminal import terminal
 
 
 @click.command()
@@ -136,14 +137,16 @@ def _epochs(text: str | None) -> list[int] | None:
 def _show_record(record: Any, store: Any) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=f"{record.key}  {record.status} {record.reason}".strip(), show_header=False)
+    title = spelled(f"{record.key}  {record.status} {record.reason}".strip())
+    table = Table(title=Text(title), show_header=False)
     for name, value in record.metrics.items():
-        table.add_row(name, "-" if value is None else f"{value:.4f}")
+        table.add_row(Text(spelled(name)), "-" if value is None else f"{value:.4f}")
     for name in ("trained", "target", "steps", "epochs"):
         table.add_row(name, str(record.ledger.get(name, "-")))
-    table.add_row("record", str(store.records / f"{record.key}.json"))
-    Console().print(table)
+    table.add_row("record", Text(spelled(str(store.records / f"{record.key}.json"))))
+    Console(file=terminal(sys.stdout)).print(table)
 
 
 @click.command()
@@ -195,7 +198,7 @@ def rerun(ctx: click.Context, /, key: str, **values: Any) -> None:
     else:
         print(f"{key}: {'identical' if verdict['identical'] else 'DIFFERENT'}")
         for line in verdict["differences"]:
-            print(f"  {line}")
+            print(f"  {spelled(line)}")
         if verdict["command"]:
             print(f"command: {verdict['command']}")
     ctx.exit(code or (0 if verdict["identical"] else 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import click
 
 from prunebench.bench.cli.common import load_plugins, results_folder
-from prunebench.errors import visible
+from prunebench.errors import spelled
+from prunebench.terminal import terminal
 
 
 @click.command()
@@ -62,9 +64,10 @@ def status(ctx: click.Context, results: str, as_json: bool, verify: bool, set_as
         ctx.exit(1 if scan.problems else 0)
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(soft_wrap=True)
-    table = Table(title=results)
+    console = Console(file=terminal(sys.stdout), soft_wrap=True)
+    table = Table(title=Text(spelled(results)))
     table.add_column("status")
     table.add_column("cells", justify="right")
     for name in ("done", "diverged", "skipped", "failed", "killed"):
@@ -74,10 +77,11 @@ def status(ctx: click.Context, results: str, as_json: bool, verify: bool, set_as
     for record in [r for r in scan.records if r.status in ("failed", "killed")][:20]:
         part = record.spec.get("method")
         method = str(part.get("name", "?")) if isinstance(part, dict) else "?"
-        text = visible(f"{method}: {record.reason}")
+        text = spelled(f"{method}: {record.reason}")
         console.print(f"{record.status}: {record.key} {text}", markup=False)
     for problem in scan.problems:
-        console.print(f"problem: {problem.path}: {problem.reason}", markup=False, style="red")
+        line = spelled(f"problem: {problem.path}: {problem.reason}")
+        console.print(line, markup=False, style="red")
     ctx.exit(1 if scan.problems else 0)
 
 
@@ -153,8 +157,8 @@ def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     for number, column in enumerate(columns):
         table.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    Console().print(table)
+        table.add_row(*(Text(spelled(str(cell), keep="\n")) for cell in row))
+    Console(file=terminal(sys.stdout)).print(table)
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 #: Longest error line; what a file holds may be of any length.
@@ -20,6 +21,23 @@ def visible(text: str) -> str:
         return text
     return "".join(
         sign if sign.isprintable() or (sign.isspace() and ord(sign) not in range(0x1C, 0x20))
+        else sign.encode("unicode_escape").decode()
+        for sign in text
+    )  # fmt: skip
+
+
+def spelled(text: str, keep: str = "") -> str:
+    """Text as it may reach a terminal: ``visible``, with line ends and other signs that move the
+    cursor spelled out too.
+
+    Args:
+        text: The text of a file, say.
+        keep: Signs that stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() or sign in keep or unicodedata.category(sign) == "Zs"
         else sign.encode("unicode_escape").decode()
         for sign in text
     )  # fmt: skip

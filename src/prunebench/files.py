@@ -226,14 +226,14 @@ class OwnFolder:
             else:
                 os.unlink(name, dir_fd=folder)
 
-    def entries(self, path: Path) -> list[tuple[str, os.stat_result]]:
-        """Files and folders in a folder, by name; links, pipes and devices are left out."""
+    def entries(self, path: Path, links: bool = False) -> list[tuple[str, os.stat_result]]:
+        """Files and folders in a folder, by name; links, pipes and devices with ``links`` only."""
         found: list[tuple[str, os.stat_result]] = []
         with suppress(FileNotFoundError), self._within(path / "x") as (folder, _):
             for name in sorted(os.listdir(folder)):
                 with suppress(FileNotFoundError):
                     one = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                    if stat.S_ISREG(one.st_mode) or stat.S_ISDIR(one.st_mode):
+                    if links or stat.S_ISREG(one.st_mode) or stat.S_ISDIR(one.st_mode):
                         found.append((name, one))
         return found
 

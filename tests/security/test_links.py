@@ -274,3 +274,45 @@ def test_pipes_and_devices_are_not_opened(
     refused(prunebench(*RUN, "--out", root), Path(place).name, "is a pipe")
     with pytest.raises(OSError, match="no regular file"):
         open_regular("/dev/null")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["figures", "figures/pairs.svg", "records.jsonl.gz", "protocol.toml", "leaderboard.html",
+     "README.md"],
+)  # fmt: skip
+def test_a_publication_with_links_is_not_rendered(
+    name: str, tmp_path: Path, decoy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the command that its README tells people to run."""
+    folder = tmp_path / "publication"
+    (folder / "figures").mkdir(parents=True)
+    (folder / "figures" / "wins.svg").write_text("<svg/>")
+    shutil.copy(_BUNDLE, folder / "records.jsonl.gz")
+    (folder / "protocol.toml").write_text('reference = "full"\n')
+    secret = tmp_path / "real"
+    if name in ("records.jsonl.gz", "protocol.toml"):
+        (folder / name).rename(secret)
+        (folder / name).symlink_to(secret)
+    else:
+        plant(folder, name, decoy)
+    monkeypatch.chdir(folder)
+    before, mine = tree(decoy), tree(folder)
+    words = ["leaderboard", "records.jsonl.gz", "--protocol", "protocol.toml", "--no-figures"]
+    refused(prunebench(*words, "--publish", "."), name.partition("/")[0], "is a link")
+    assert tree(decoy) == before
+    assert tree(folder) == mine
+
+
+def test_figures_of_a_publication_are_kept_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "publication"
+    (folder / "figures").mkdir(parents=True)
+    for name in ("wins.svg", "wins.png", "figures.md", "key.pem"):
+        (folder / "figures" / name).write_text(name)
+    (folder / "figures" / "x.svg").mkdir()
+    shutil.rmtree(folder / "figures" / "x.svg")
+    (folder / "unrelated").symlink_to(tmp_path)
+    said = prunebench("leaderboard", _BUNDLE, "--no-figures", "--publish", folder, "--json")
+    assert said.code == 0, said.err
+    figures = [path for path in said.json if "/figures/" in path]
+    assert [Path(path).name for path in figures] == ["figures.md", "wins.png", "wins.svg"]
