@@ -135,7 +135,7 @@ def _table(
             settings,
             f"{protocol.board}, ratio {ratio:g}",
         ),
-        notes=notes + diverged_as_chance(complete, slots_of, noises),
+        notes=notes + diverged_as_chance(complete, slots_of),
         runs=slots_of,
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from prunebench.leaderboard.aggregate import Run
 from prunebench.leaderboard.stats import mean_interval
+from prunebench.leaderboard.stats.special import rounded
 from prunebench.leaderboard.timing import TimeRatio
 
 
@@ -36,9 +37,9 @@ def time_ratio(
     found = mean_interval(logs)
     half = found.half_width
     return TimeRatio(
-        ratio=math.exp(found.mean),
-        low=None if half is None else math.exp(found.mean - half),
-        high=None if half is None else math.exp(found.mean + half),
+        ratio=rounded(math.exp(found.mean)),
+        low=None if half is None else rounded(math.exp(found.mean - half)),
+        high=None if half is None else rounded(math.exp(found.mean + half)),
         n=found.n,
         machine=machines.pop(),
         spread=_spread(epochs),

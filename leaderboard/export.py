@@ -12,10 +12,13 @@ from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.groups import Groups
 from prunebench.leaderboard.inference.summary import Modules, Ranking
 from prunebench.leaderboard.stats import Family
+from prunebench.leaderboard.stats.special import rounded
 from prunebench.leaderboard.tables import Board, Row, Summary, Table
-from prunebench.leaderboard.text import better_or_worse, bold, letters, off_ratio
+from prunebench.leaderboard.text import better_or_worse, bold, letters, off_ratio, underpowered
 
 SCHEMA = 1
+#: Significant digits of written numbers.
+DIGITS = 12
 
 
 def board_json(board: Board) -> dict[str, Any]:
@@ -74,9 +77,9 @@ def _plain(value: Any) -> Any:
 
 
 def finite(value: Any) -> Any:
-    """JSON values with NaN and infinities as null."""
+    """JSON values with NaN and infinities as null, and numbers to 12 significant digits."""
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return rounded(value, DIGITS) if math.isfinite(value) else None
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, Mapping):
@@ -100,7 +103,8 @@ def _table(table: Table) -> dict[str, Any]:
         "dataset_version": protocol.dataset_version,
         "test_size": protocol.test_size,
         "rows": [_row(table, row) for row in (*table.rows, *table.incomplete)],
-        "columns": [None if c is None else {**asdict(c), "best": sorted(c.best)}
+        "columns": [None if c is None else {**asdict(c), "best": sorted(c.best),
+                                            "underpowered": sorted(c.underpowered)}
                     for c in tests.columns],
         "ranking": _ranking(tests.ranking),
         "marks": None if tests.marks is None else {
@@ -131,6 +135,7 @@ def _row(table: Table, row: Row) -> dict[str, Any]:
             continue
         cell["noise"] = noise
         cell["bold"] = bold(table, row, place)
+        cell["underpowered"] = bool(underpowered(table, row, place))
         test = tests.marks.cells.get((row.label, noise)) if tests.marks else None
         cell["test"] = None if test is None else asdict(test)
         cell["mark"] = better_or_worse(table, row, place)

@@ -96,6 +96,11 @@ def table_lines(table: Table) -> list[str]:
             f"⚠ n = {seeds}{where}: too few seeds to separate rows in one cell; nothing is bold"
             + " there" * bool(bold)
         )
+    if any(column.underpowered for _, column in tested):
+        lines.append(
+            "? underpowered: behind the best of its column by the same amount in every seed, with "
+            "too few seeds for the exact test; not separated, not bold and not among the best"
+        )
     lines.append(detectable_line(tests.ranking))
     if any(row.time and row.time.unsteady for row in (*table.rows, *table.incomplete)):
         lines.append(

@@ -102,6 +102,10 @@ class TableFacts:
         column = self.table.tests.columns[place] if row.complete else None
         if column is not None and row.label in column.best:
             facts.append(("bold", "best of its column, or not separated from the best"))
+        if column is not None and row.label in column.underpowered:
+            facts.append(("underpowered ?", f"behind the best by the same amount in every seed; "
+                          f"{column.seeds} seeds are too few for the exact test over "
+                          f"{column.size} pairs"))  # fmt: skip
         if cell.diverged:
             facts.append(("diverged", f"{cell.diverged} of {found.n} runs ‡"))
         return facts + _diagnostics(cell)

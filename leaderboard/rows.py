@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from prunebench.leaderboard.aggregate import Run
 from prunebench.leaderboard.cost import time_ratio
 from prunebench.leaderboard.labels import KINDS, kind_of
 from prunebench.leaderboard.stats import mean_interval, paired_difference
+from prunebench.leaderboard.stats.exact import Number, exact, mean_of
 from prunebench.leaderboard.tables import Cell, Row
 
 Slot = tuple[str, int]
@@ -55,10 +56,8 @@ def make_row(
         present=len(runs),
         expected=len(asked),
         missing=tuple(sorted(lacking.items())),
-        mean=_mean([c.accuracy.mean for c in cells if c]) if complete else None,
-        difference=_mean([c.difference.mean for c in cells if c and c.difference])
-        if paired
-        else None,
+        mean=mean_over_noises(values_of(slots)) if complete else None,
+        difference=mean_over_noises(_differences(slots, baseline)) if paired else None,
         nominal=first.ratio,
         realised=_mean([run.metric("realised_ratio") for run in runs]),
         compute=_mean([run.metric("compute_ratio") for run in runs]),
@@ -76,6 +75,19 @@ def make_row(
 def values_of(slots: Slots) -> dict[Slot, float]:
     """Accuracy in percent of the runs that have one."""
     return {slot: run.accuracy for slot, run in slots.items() if run.accuracy is not None}
+
+
+def mean_over_noises(values: Mapping[Slot, Number]) -> float:
+    """Mean of the noise settings' means over seeds: equal means are equal floats."""
+    by_noise: dict[str, list[Number]] = defaultdict(list)
+    for (noise, _), value in values.items():
+        by_noise[noise].append(value)
+    return float(mean_of(by_noise.values()))
+
+
+def _differences(slots: Slots, baseline: Slots) -> dict[Slot, Number]:
+    mine, theirs = values_of(slots), values_of(baseline)
+    return {slot: exact(mine[slot]) - exact(theirs[slot]) for slot in mine.keys() & theirs.keys()}
 
 
 def _cell(noise: str, slots: Slots, baseline: Slots) -> Cell | None:
@@ -104,11 +116,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def ranked_rows(rows: Sequence[Row]) -> list[Row]:
     """Full training, controls, methods by rank, oracles; equal means share a rank."""
-    scores = [round(row.mean or 0.0, 9) for row in rows if row.kind == "method"]
+    scores = [row.mean or 0.0 for row in rows if row.kind == "method"]
     ranked = []
     for row in rows:
         if row.kind == "method":
-            score = round(row.mean or 0.0, 9)
+            score = row.mean or 0.0
             rank = 1 + sum(other > score for other in scores)
             row = replace(row, rank=rank, tied=scores.count(score) > 1)
         ranked.append(row)

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from prunebench.leaderboard.rows import Slots
+from prunebench.leaderboard.rows import Slot, Slots, mean_over_noises
+from prunebench.leaderboard.stats.exact import Number
 from prunebench.leaderboard.tables import Row
 
 
-def diverged_as_chance(
-    rows: Sequence[Row], slots_of: Mapping[str, Slots], noises: Sequence[str]
-) -> tuple[str, ...]:
+def diverged_as_chance(rows: Sequence[Row], slots_of: Mapping[str, Slots]) -> tuple[str, ...]:
     """One line where counting diverged runs as chance moves a rank; empty otherwise.
 
     Args:
         rows: Complete rows with their ranks.
         slots_of: Runs of each row by label.
-        noises: Columns of the table.
     """
     ranked = [row for row in rows if row.rank is not None]
     if not any(run.diverged for row in ranked for run in slots_of[row.label].values()):
         return ()
-    means = {row.label: _mean(slots_of[row.label], noises) for row in ranked}
+    means = {row.label: mean_over_noises(_as_chance(slots_of[row.label])) for row in ranked}
     moved = []
     for row in ranked:
         rank = 1 + sum(other > means[row.label] for other in means.values())
@@ -32,13 +30,8 @@ def diverged_as_chance(
     return (f"Counting diverged runs as chance changes ranks: {', '.join(moved)}.",)
 
 
-def _mean(slots: Slots, noises: Sequence[str]) -> float:
-    columns = []
-    for noise in noises:
-        values = [
-            run.chance if run.diverged and run.chance is not None else run.accuracy or 0.0
-            for (name, _), run in slots.items()
-            if name == noise
-        ]
-        columns.append(sum(values) / len(values))
-    return round(sum(columns) / len(columns), 9)
+def _as_chance(slots: Slots) -> dict[Slot, Number]:
+    return {
+        slot: run.chance if run.diverged and run.chance is not None else run.accuracy or 0.0
+        for slot, run in slots.items()
+    }

@@ -14,6 +14,7 @@ from prunebench.leaderboard.text import (
     missing,
     number,
     off_ratio,
+    underpowered,
 )
 from prunebench.untrusted import spreadsheet
 
@@ -58,7 +59,7 @@ def _line(table: Table, row: Row, place: int) -> list[object]:
         difference.mean if difference else None,
         difference.half_width if difference else None,
         difference.n if difference else 0,
-        better_or_worse(table, row, place),
+        better_or_worse(table, row, place) + underpowered(table, row, place),
         member.p if member else None,
         member.adjusted if member else None,
         cell.diverged if cell else 0,

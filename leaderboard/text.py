@@ -80,10 +80,18 @@ def better_or_worse(table: Table, row: Row, place: int) -> str:
     return marks.mark(row.label, table.noises[place]) if marks else ""
 
 
+def underpowered(table: Table, row: Row, place: int) -> str:
+    """``?`` behind the best by the same amount in every seed, with too few seeds to test that."""
+    column = table.tests.columns[place]
+    known = row.complete and column is not None and row.label in column.underpowered
+    return "?" if known else ""
+
+
 def signs(table: Table, row: Row, place: int) -> str:
     """All signs behind a cell's numbers; ``‡`` for diverged runs."""
     cell = row.cells[place]
-    return better_or_worse(table, row, place) + "‡" * bool(cell and cell.diverged)
+    marks = better_or_worse(table, row, place) + underpowered(table, row, place)
+    return marks + "‡" * bool(cell and cell.diverged)
 
 
 def lossless(table: Table, row: Row) -> str:
@@ -106,7 +114,7 @@ def lettered(table: Table) -> bool:
 
 def off_ratio(row: Row) -> bool:
     """Whether the realised ratio is not the nominal one."""
-    return row.realised is not None and abs(row.realised - row.nominal) > OFF_RATIO
+    return row.realised is not None and round(abs(row.realised - row.nominal), 9) > OFF_RATIO
 
 
 def missing(row: Row) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from prunebench.leaderboard.figures.looks import Look, looks
 from prunebench.leaderboard.figures.material import Material, kinds_of
 from prunebench.leaderboard.figures.style import GREY, INK, Drawn, Omitted, finish, new, slug
@@ -73,8 +71,7 @@ def strips(summary: Summary, settings: Settings) -> list[Strip]:
         count = int(table.unit.max()) + 1
         if count < 2:
             continue
-        member = np.eye(count)[table.unit]
-        blocks = (table.y @ member / member.sum(axis=0)).T
+        blocks = list(zip(*table.unit_means, strict=True))
         groups = rank_groups(own, settings, f"letters, {summary.dataset}, {noise}")
         ranks = dict(zip(table.labels, block_ranks(blocks).mean(axis=0).tolist(), strict=True))
         found.append(strip_of(noise, ranks, (count, "seeds"), groups))

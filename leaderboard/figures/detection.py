@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,9 @@ def _figure(stem: str, table: Table, found: Frames) -> Drawn:
                  for (n, _), run in runs.items() if n == noise
                  and "noise_rate" in run.record.info]  # fmt: skip
         if rates:
-            grid[1, column].axhline(np.mean(rates), color=GREY, ls=(0, (4, 2)), lw=0.8)
+            grid[1, column].axhline(
+                math.fsum(rates) / len(rates), color=GREY, ls=(0, (4, 2)), lw=0.8
+            )
         grid[0, column].set_title(noise)
         grid[1, column].set_xlabel("epoch")
     sizes = [len(read) for read in found.values()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,7 @@ def _panel(upper: Axes, lower: Axes, losses: Losses, row: int, edges: NDArray[np
         heights = np.histogram(own, edges)[0] / max(1, len(own))
         upper.stairs(heights, edges, fill=True, color=colour, alpha=0.25, lw=0)
         upper.stairs(heights, edges, color=colour, ls=line, lw=1.1, label=name)
-    mean = float(loss[known].mean()) if known.any() else np.nan
+    mean = math.fsum(loss[known]) / known.sum() if known.any() else np.nan
     for axes in (upper, lower):
         axes.axvline(mean, color=INK, ls=":", lw=1, label="mean loss")
     trained = losses.trained_next(row)

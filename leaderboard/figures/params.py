@@ -149,7 +149,7 @@ def _panel(
     for label in (x for x, kind in kinds.items() if kind == "full"):
         values = filled(table.series, label, cell)
         if values:
-            axes.axhline(sum(values) / len(values), color=INK, ls=(0, (4, 2)), lw=1.2, label=label)
+            axes.axhline(mean_interval(values).mean, color=INK, ls=(0, (4, 2)), lw=1.2, label=label)
     for number, sweep in enumerate(found):
         base = sweep.method.replace(SUFFIX, "")
         colour = HUES[bases.index(base) % len(HUES)]
@@ -172,7 +172,7 @@ def _panel(
             axes.fill_between(x, low, high, color=colour, alpha=0.1, lw=0)
         without = filled(table.series, base, cell) if base in table.series else None
         if SUFFIX in sweep.method and without:
-            axes.axhline(sum(without) / len(without), color=darker(colour), ls=":", lw=1.2,
+            axes.axhline(mean_interval(without).mean, color=darker(colour), ls=":", lw=1.2,
                          label=base)  # fmt: skip
     numbers = sorted({v for sweep in found if sweep.numeric for v, _ in sweep.rows})
     if numbers and numbers[0] > 0 and numbers[-1] / numbers[0] >= 30:

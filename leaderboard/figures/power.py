@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 from prunebench.leaderboard.figures.looks import looks
 from prunebench.leaderboard.figures.material import Material, kinds_of
@@ -22,6 +23,7 @@ from prunebench.leaderboard.inference.compare import POWER
 from prunebench.leaderboard.inference.series import Series, differences
 from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.stats import SeedsNeeded, seeds_needed
+from prunebench.leaderboard.stats.exact import numbers, squares
 from prunebench.leaderboard.tables import Summary, Table
 
 #: Points worth seeing.
@@ -45,14 +47,13 @@ class Need:
 
 def need(row: Series, reference: Series, settings: Settings) -> Need | None:
     """Pools the sd of paired differences within cells; None below one degree of freedom."""
-    squares, df = 0.0, 0
+    total, df = Fraction(0), 0
     for d in differences(row, reference).values():
-        mean = math.fsum(d.values()) / len(d)
-        squares += math.fsum((x - mean) ** 2 for x in d.values())
+        total += squares(numbers(list(d.values())))
         df += len(d) - 1
     if df < 1:
         return None
-    sd = math.sqrt(squares / df)
+    sd = math.sqrt(total / df)
     return Need(sd, df, seeds_needed(EFFECT, sd, settings.alpha, POWER, observed=df + 1))
 
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.style import INK, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.inference.compare import improvement
 from prunebench.leaderboard.inference.series import Series, differences
-from prunebench.leaderboard.stats import Outcomes, prob_improvement_paired, win_tie_loss
+from prunebench.leaderboard.stats import Outcomes, win_tie_loss
+from prunebench.leaderboard.stats.exact import mean, numbers
 from prunebench.leaderboard.tables import Summary
 
 
@@ -28,9 +30,8 @@ def duel(a: Series, b: Series) -> Duel | None:
     found = differences(a, b)
     if not found:
         return None
-    shares = [prob_improvement_paired(list(d.values())).value for d in found.values()]
-    means = [float(np.mean(list(d.values()))) for d in found.values()]
-    return Duel(win_tie_loss(means), float(np.mean(shares)))
+    means = [mean(numbers(list(d.values()))) for d in found.values()]
+    return Duel(win_tie_loss(means), improvement(found.values()))
 
 
 def draw(material: Material) -> Iterator[Drawn | Omitted]:

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import special
 
-from prunebench.leaderboard.inference.marks import MIN_SIGN_FLIP, MIN_T
-from prunebench.leaderboard.stats import holm
-from prunebench.leaderboard.stats.signflip import flip_p, floor_of
-
-_CONSTANT = 1e-12
+from prunebench.leaderboard.inference.marks import MIN_T
+from prunebench.leaderboard.stats import holm, paired_t
+from prunebench.leaderboard.stats.exact import Vector, at_most, exact, mean, numbers
+from prunebench.leaderboard.stats.signflip import flip_p, floor_of, shares
 
 
 @dataclass(frozen=True)
@@ -27,50 +24,51 @@ class Column:
         seeds: Runs per row.
         test: ``sign-flip``, ``t`` or empty where none could separate a pair.
         size: Pairs in the column's family.
+        underpowered: Rows behind the best by the same amount in every seed, where the seeds are
+            too few for the exact test and a t test has no spread to go by: neither separated
+            nor among the best.
     """
 
     best: frozenset[str]
     seeds: int
     test: str
     size: int
+    underpowered: frozenset[str] = frozenset()
 
 
-def column(labels: Sequence[str], y: NDArray[np.float64], alpha: float) -> Column:
+def column(labels: Sequence[str], y: Sequence[Vector], alpha: float) -> Column:
     """Tests all pairs of rows in one cell.
 
     Args:
         labels: R names.
-        y: Accuracies [R, S], seeds in the same order for every row.
+        y: Per row its accuracies [S], seeds in the same order for every row.
         alpha: Level of the column's family.
     """
-    rows, seeds = y.shape
-    pairs = list(itertools.combinations(range(rows), 2))
+    rows = [numbers(own) for own in y]
+    seeds = len(rows[0])
+    pairs = list(itertools.combinations(range(len(rows)), 2))
     if not pairs or seeds < MIN_T:
         return Column(frozenset(), seeds, "", len(pairs))
-    first, second = np.array(pairs).T
-    d = y[first] - y[second]
-    if seeds >= MIN_SIGN_FLIP and floor_of(seeds) <= alpha / len(pairs):
-        test, p = "sign-flip", flip_p(y / seeds, np.random.default_rng(0), pairs=True)
+    same: set[tuple[int, int]] = set()
+    if exact(floor_of(seeds)) * len(pairs) <= exact(alpha):
+        test = "sign-flip"
+        found = shares(rows, np.arange(seeds), np.zeros(seeds, np.int64))
+        p = flip_p(found.sums, np.random.default_rng(0), pairs=True).tolist()
     else:
-        test, p = "t", _t_p(d)
-    adjusted = np.array(holm(p).p)
-    means = y.mean(axis=1)
-    top = int(np.argmax(means))
-    involved = (first == top) | (second == top)
-    beaten = {
-        int(i if j == top else j)
-        for i, j in zip(first[involved & (adjusted <= alpha)],
-                        second[involved & (adjusted <= alpha)], strict=True)
-    }  # fmt: skip
-    best = frozenset(label for i, label in enumerate(labels) if i not in beaten)
-    return Column(best, seeds, test, len(pairs))
-
-
-def _t_p(d: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Two-sided p-values of paired t tests [pairs]; 1 where all differences are equal."""
-    n = d.shape[1]
-    sd = d.std(axis=1, ddof=1)
-    constant = np.ptp(d, axis=1) <= _CONSTANT * np.maximum(1.0, np.abs(d).max(axis=1))
-    t = d.mean(axis=1) / np.where(constant, 1.0, sd) * np.sqrt(n)
-    p: NDArray[np.float64] = np.where(constant, 1.0, 2 * special.stdtr(n - 1, -np.abs(t)))
-    return p
+        test, p = "t", []
+        for i, j in pairs:
+            d = [a - b for a, b in zip(rows[i], rows[j], strict=True)]
+            by_t = paired_t(d).p
+            p.append(1.0 if by_t is None else by_t)
+            if by_t is None and d[0] != 0:
+                same.add((i, j))
+    means = [mean(own) for own in rows]
+    top = means.index(max(means))
+    adjusted = dict(zip(pairs, holm(p).p, strict=True))
+    mine = {i: (min(i, top), max(i, top)) for i in range(len(rows)) if i != top}
+    behind = {i for i, pair in mine.items() if at_most(adjusted[pair], alpha)}
+    open_ = {i for i, pair in mine.items() if pair in same}
+    return Column(
+        frozenset(label for i, label in enumerate(labels) if i not in behind | open_),
+        seeds, test, len(pairs), frozenset(labels[i] for i in open_),
+    )  # fmt: skip

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
-
-import numpy as np
 
 from prunebench.leaderboard.inference.series import Cell, Series, clusters, differences
 from prunebench.leaderboard.settings import Settings
@@ -18,9 +18,11 @@ from prunebench.leaderboard.stats import (
     cluster_t,
     minimum_detectable_effect,
     pooled_cells,
+    prob_improvement_paired,
+    win_tie_loss,
 )
+from prunebench.leaderboard.stats.exact import exact, mean, numbers, whole
 
-_TIE = 1e-9
 #: Power at which minimum detectable effects are stated.
 POWER = 0.8
 
@@ -72,42 +74,41 @@ def compare(
     if not d:
         return None
     pooled = pooled_cells(found, clusters(found), flips=flips)
-    means = np.array([np.mean(list(by_seed.values())) for by_seed in d.values()])
+    won = win_tie_loss([mean(numbers(list(by_seed.values()))) for by_seed in d.values()],
+                       settings.rope)  # fmt: skip
     sizes = [len(by_seed) for by_seed in d.values()]
     return Comparison(
         a=a.label,
         b=b.label,
         pooled=pooled,
         cluster=cluster_t(_by_cluster(d)),
-        wins=int((means > _TIE).sum()),
-        ties=int((np.abs(means) <= _TIE).sum()),
-        losses=int((means < -_TIE).sum()),
-        equivalent=int((np.abs(means) <= settings.rope).sum()),
-        improvement=_improvement(d),
+        wins=won.wins,
+        ties=won.ties,
+        losses=won.losses,
+        equivalent=won.within,
+        improvement=improvement(d.values()),
         seeds=(min(sizes), max(sizes)),
         detectable=_detectable(pooled, settings.alpha),
         correlation=_correlation(a, b, d),
     )
 
 
-def _by_cluster(d: dict[Cell, dict[int, float]]) -> dict[str, np.ndarray]:
+def _by_cluster(d: dict[Cell, dict[int, float]]) -> dict[str, list[Fraction]]:
     """Mean over the ratios of each noise setting, seed by seed over the seeds it has."""
-    noises: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    noises: dict[str, dict[int, list[Fraction]]] = defaultdict(lambda: defaultdict(list))
     for (noise, _), by_seed in d.items():
         for seed, value in by_seed.items():
-            noises[noise][seed].append(value)
+            noises[noise][seed].append(exact(value))
     return {
-        noise: np.array([np.mean(values) for _, values in sorted(seeds.items())])
+        noise: [mean(values) for _, values in sorted(seeds.items())]
         for noise, seeds in sorted(noises.items())
     }
 
 
-def _improvement(d: dict[Cell, dict[int, float]]) -> float:
-    shares = []
-    for by_seed in d.values():
-        x = np.array(list(by_seed.values()))
-        shares.append(float((x > _TIE).mean() + 0.5 * (np.abs(x) <= _TIE).mean()))
-    return float(np.mean(shares))
+def improvement(d: Iterable[Mapping[int, float]]) -> float:
+    """Share of pairs above 0, those at 0 as half, averaged over cells of differences by seed."""
+    cells = [prob_improvement_paired(list(by_seed.values())).value for by_seed in d]
+    return float(mean(numbers(cells)))
 
 
 def _detectable(pooled: PooledCells, alpha: float) -> float | None:
@@ -125,10 +126,17 @@ def _effect(n: int, alpha: float) -> float:
 
 def _correlation(a: Series, b: Series, d: dict[Cell, dict[int, float]]) -> float | None:
     """Pooled within-cell correlation of the paired accuracies."""
-    xy = xx = yy = 0.0
+    xy = xx = yy = Fraction(0)
     for cell, by_seed in d.items():
-        x = np.array([a.values[cell][s] for s in by_seed])
-        y = np.array([b.values[cell][s] for s in by_seed])
-        x, y = x - x.mean(), y - y.mean()
-        xy, xx, yy = xy + float(x @ y), xx + float(x @ x), yy + float(y @ y)
-    return xy / float(np.sqrt(xx * yy)) if xx > 0 and yy > 0 else None
+        x, x_scale = whole(numbers([a.values[cell][s] for s in by_seed]))
+        y, y_scale = whole(numbers([b.values[cell][s] for s in by_seed]))
+        n = len(x)
+        xy += Fraction(_product(x, y), n * x_scale * y_scale)
+        xx += Fraction(_product(x, x), n * x_scale**2)
+        yy += Fraction(_product(y, y), n * y_scale**2)
+    return float(xy) / math.sqrt(xx * yy) if xx > 0 and yy > 0 else None
+
+
+def _product(x: list[int], y: list[int]) -> int:
+    """n times the sum of products of deviations from the means."""
+    return len(x) * sum(a * b for a, b in zip(x, y, strict=True)) - sum(x) * sum(y)

@@ -17,10 +17,11 @@ from prunebench.leaderboard.stats import (
     non_inferior,
     paired_t,
 )
-from prunebench.leaderboard.stats.signflip import flip_p, floor_of
+from prunebench.leaderboard.stats.exact import at_most, mean, numbers
+from prunebench.leaderboard.stats.signflip import flip_p, floor_of, shares
 
-#: Seeds from which a cell may be tested at all; from the second on without the t assumption.
-MIN_T, MIN_SIGN_FLIP = 5, 6
+#: Seeds from which a cell may be tested at all.
+MIN_T = 5
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class CellTest:
 
 
 def cell_test(d: Sequence[float], level: float) -> CellTest:
-    """Sign-flip where its smallest p reaches the level, else t from five seeds on.
+    """Sign-flip where its smallest p reaches the level, else t from five seeds on; differences
+    that are all equal have the exact test or none.
 
     Args:
         d: Differences by seed.
@@ -59,19 +61,21 @@ def cell_tests(cells: Sequence[Sequence[float]], level: float) -> list[CellTest]
         by_size[len(d)].append(place)
     found: dict[int, CellTest] = {}
     for n, places in by_size.items():
-        y = np.array([cells[place] for place in places], dtype=np.float64)
+        rows = [numbers(cells[place]) for place in places]
         floor = floor_of(n)
-        signs = n >= MIN_SIGN_FLIP and floor <= level
-        p = flip_p(y / n, np.random.default_rng(0)).tolist() if signs else [None] * len(places)
-        for place, d, value in zip(places, y, p, strict=True):
-            mean = float(d.mean())
-            t = paired_t(d).p if value is None and n >= MIN_T else None
+        p: list[float | None] = [None] * len(places)
+        if n >= MIN_T and at_most(floor, level):
+            unit, cell = np.arange(n), np.zeros(n, np.int64)
+            p = flip_p(shares(rows, unit, cell).sums, np.random.default_rng(0)).tolist()
+        for place, row, value in zip(places, rows, p, strict=True):
+            centre = float(mean(row))
+            t = paired_t(row).p if value is None and n >= MIN_T else None
             if value is not None:
-                found[place] = CellTest(value, floor, "sign-flip", mean, n)
+                found[place] = CellTest(value, floor, "sign-flip", centre, n)
             elif t is not None:
-                found[place] = CellTest(t, 0.0, "t", mean, n)
+                found[place] = CellTest(t, 0.0, "t", centre, n)
             else:
-                found[place] = CellTest(None, floor, "", mean, n)
+                found[place] = CellTest(None, floor, "", centre, n)
     return [found[place] for place in range(len(cells))]
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
+
+from prunebench.leaderboard.stats.exact import exact, mean, numbers
 
 #: (noise setting, ratio); the noise setting is the cluster.
 Cell = tuple[str, float]
@@ -29,11 +33,15 @@ class Series:
 
 
 def differences(a: Series, b: Series) -> dict[Cell, dict[int, float]]:
-    """a - b by cell over the seeds both have; cells without common seeds are left out."""
+    """a - b by cell over the seeds both have; cells without common seeds are left out.
+
+    Exact differences, each rounded once: equal ones are equal floats.
+    """
     found: dict[Cell, dict[int, float]] = {}
     for cell in sorted(a.values.keys() & b.values.keys()):
         mine, theirs = a.values[cell], b.values[cell]
-        common = {s: mine[s] - theirs[s] for s in sorted(mine.keys() & theirs.keys())}
+        common = {s: float(exact(mine[s]) - exact(theirs[s]))
+                  for s in sorted(mine.keys() & theirs.keys())}  # fmt: skip
         if common:
             found[cell] = common
     return found
@@ -46,38 +54,46 @@ def clusters(cells: Mapping[Cell, object]) -> dict[Cell, str]:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Rows that have exactly the same (cell, seed) runs, as one array.
+    """Rows that have exactly the same (cell, seed) runs, as one table.
 
     Attributes:
         labels: R names.
-        y: float64 [R, n], accuracies.
+        y: Accuracies [R][n] as fractions.
         cell: int64 [n], code of the cell.
         cluster: int64 [n], code of the noise setting.
         unit: int64 [n], code of (noise setting, seed): what flips together.
     """
 
     labels: tuple[str, ...]
-    y: NDArray[np.float64]
+    y: tuple[tuple[Fraction, ...], ...]
     cell: NDArray[np.int64]
     cluster: NDArray[np.int64]
     unit: NDArray[np.int64]
 
     @property
-    def cell_means(self) -> NDArray[np.float64]:
-        """float64 [R, cells]."""
-        member = np.eye(int(self.cell.max()) + 1)[self.cell]
-        means: NDArray[np.float64] = self.y @ (member / member.sum(axis=0))
-        return means
+    def cell_means(self) -> list[list[Fraction]]:
+        """[R][cells]."""
+        return [group_means(row, self.cell) for row in self.y]
 
     @property
-    def cluster_means(self) -> NDArray[np.float64]:
-        """float64 [R, clusters]: means of the cell means of each noise setting."""
-        cells = int(self.cell.max()) + 1
-        owner = np.zeros(cells, np.int64)
-        owner[self.cell] = self.cluster
-        member = np.eye(int(owner.max()) + 1)[owner]
-        means: NDArray[np.float64] = self.cell_means @ (member / member.sum(axis=0))
-        return means
+    def cluster_means(self) -> list[list[Fraction]]:
+        """[R][clusters]: means of the cell means of each noise setting."""
+        owner = dict(zip(self.cell.tolist(), self.cluster.tolist(), strict=True))
+        owners = [owner[cell] for cell in sorted(owner)]
+        return [group_means(row, owners) for row in self.cell_means]
+
+    @property
+    def unit_means(self) -> list[list[Fraction]]:
+        """[R][units]: means over the ratios of each noise setting and seed."""
+        return [group_means(row, self.unit) for row in self.y]
+
+
+def group_means(values: Sequence[Fraction], codes: Iterable[int]) -> list[Fraction]:
+    """Mean of the values of each code, in the order of the codes."""
+    groups: dict[int, list[Fraction]] = defaultdict(list)
+    for value, code in zip(values, codes, strict=True):
+        groups[int(code)].append(value)
+    return [mean(groups[code]) for code in sorted(groups)]
 
 
 def matrix(rows: Sequence[Series]) -> Matrix:
@@ -95,7 +111,7 @@ def matrix(rows: Sequence[Series]) -> Matrix:
             raise ValueError(f"{row.label} has other runs than {rows[0].label}")
     return Matrix(
         labels=tuple(row.label for row in rows),
-        y=np.array([[row.values[c][s] for c, s in slots] for row in rows], dtype=np.float64),
+        y=tuple(tuple(numbers([row.values[c][s] for c, s in slots])) for row in rows),
         cell=_codes([c for c, _ in slots]),
         cluster=_codes([c[0] for c, _ in slots]),
         unit=_codes([(c[0], s) for c, s in slots]),

@@ -16,14 +16,14 @@ from prunebench.leaderboard.stats import (
     Family,
     Friedman,
     ImanDavenport,
-    SignFlip,
     bayes_signed_rank,
     f_form,
     family,
     friedman,
 )
+from prunebench.leaderboard.stats.exact import exact, mean
 from prunebench.leaderboard.stats.ranks import block_ranks
-from prunebench.leaderboard.stats.signflip import MAX_EXACT_UNITS, flip_p, floor_of, unit_sums
+from prunebench.leaderboard.stats.signflip import flip_p, shares, sign_flip_of
 
 SUFFIX = "+align"
 
@@ -69,11 +69,12 @@ def ranking(
     if not rows:
         return None
     table = matrix(rows)
-    means = table.cell_means.mean(axis=1)
-    order = sorted(range(len(rows)), key=lambda i: (-round(float(means[i]), 9), rows[i].label))
-    blocks = table.cluster_means.T
-    found = friedman(blocks) if omnibus and min(blocks.shape) >= 2 else None
-    ranks = block_ranks(blocks).mean(axis=0).tolist() if min(blocks.shape) >= 2 else []
+    means = [mean(own) for own in table.cell_means]
+    order = sorted(range(len(rows)), key=lambda i: (-means[i], rows[i].label))
+    blocks = list(zip(*table.cluster_means, strict=True))
+    several = min(len(rows), len(blocks)) >= 2
+    found = friedman(blocks) if omnibus and several else None
+    ranks = block_ranks(blocks).mean(axis=0).tolist() if several else []
     against = _against(rows, reference, table, settings) if reference is not None else {}
     return Ranking(
         labels=tuple(rows[i].label for i in order),
@@ -91,14 +92,15 @@ def _against(
 ) -> dict[str, Comparison]:
     """Every other row against one of them; the sign-flip tests share their patterns."""
     place = table.labels.index(reference.label)
-    sums = unit_sums(table.y - table.y[place], table.unit, table.cell)
-    p = flip_p(sums, np.random.default_rng(0))
-    units = sums.shape[1]
+    against = table.y[place]
+    d = [[mine - other for mine, other in zip(own, against, strict=True)] for own in table.y]
+    parts = shares(d, table.unit, table.cell)
+    p = flip_p(parts.sums, np.random.default_rng(0))
     found = {}
-    for row, own, value in zip(rows, sums, p.tolist(), strict=True):
+    for row, total, value in zip(rows, parts.totals, p.tolist(), strict=True):
         if row.label == reference.label:
             continue
-        test = SignFlip(float(own.sum()), value, units, floor_of(units), units <= MAX_EXACT_UNITS)
+        test = sign_flip_of(total, value, parts.sums.shape[1])
         comparison = compare(row, reference, settings, test)
         if comparison is not None:
             found[row.label] = comparison
@@ -162,5 +164,6 @@ def _bayes(a: Series, b: Series, settings: Settings) -> BayesSignedRank | None:
     for cell in cells:
         common = a.values[cell].keys() & b.values[cell].keys()
         if len(common) >= 2:
-            means.append(np.mean([a.values[cell][s] - b.values[cell][s] for s in sorted(common)]))
-    return bayes_signed_rank(np.array(means), settings.rope) if len(means) >= 2 else None
+            d = [exact(a.values[cell][s]) - exact(b.values[cell][s]) for s in sorted(common)]
+            means.append(mean(d))
+    return bayes_signed_rank(means, settings.rope) if len(means) >= 2 else None

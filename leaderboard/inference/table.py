@@ -74,5 +74,6 @@ def _columns(rows: Sequence[Series], noises: Sequence[str], alpha: float) -> lis
             found.append(None)
             continue
         own = table.cell == names.index(noise)
-        found.append(column(table.labels, table.y[:, own], alpha))
+        y = [[value for value, mine in zip(row, own, strict=True) if mine] for row in table.y]
+        found.append(column(table.labels, y, alpha))
     return found

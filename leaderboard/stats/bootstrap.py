@@ -36,14 +36,22 @@ class Bootstrap:
 
 def mean_of_cells(cells: Cells) -> NDArray[np.float64]:
     """Mean over cells of the mean over seeds; cells [..., methods, seeds] -> [..., methods]."""
-    return np.asarray(sum(cell.mean(axis=-1) for cell in cells) / len(cells))
+    return np.asarray(sum(map(_mean, cells)) / len(cells))
 
 
 def iqm_of_runs(cells: Cells) -> NDArray[np.float64]:
     """Interquartile mean over all runs; cells [..., methods, seeds] -> [..., methods]."""
     runs = np.sort(np.concatenate(cells, axis=-1), axis=-1)
     cut = runs.shape[-1] // 4
-    return np.asarray(runs[..., cut : runs.shape[-1] - cut].mean(axis=-1))
+    return _mean(runs[..., cut : runs.shape[-1] - cut])
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean along the last axis, added up in its order whatever the processor."""
+    total = np.zeros(values.shape[:-1])
+    for place in range(values.shape[-1]):
+        total += values[..., place]
+    return np.asarray(total / values.shape[-1])
 
 
 def stratified_bootstrap(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prunebench.leaderboard.stats.intervals import t_quantile
+from prunebench.leaderboard.stats.special import t_quantile
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,13 @@ def seed_item_components(differences: ArrayLike, confidence: float = 0.95) -> Se
     if x.ndim != 2 or min(x.shape) < 2 or not np.isfinite(x).all():
         raise ValueError(f"expected finite [seeds, items], at least 2 x 2, got shape {x.shape}")
     s, n = x.shape
-    mean = float(x.mean())
-    by_seed, by_item = x.mean(axis=1), x.mean(axis=0)
-    ms_seed = n * float(((by_seed - mean) ** 2).sum()) / (s - 1)
-    ms_item = s * float(((by_item - mean) ** 2).sum()) / (n - 1)
+    mean = math.fsum(x.flat) / (s * n)
+    by_seed = np.array([math.fsum(row) / n for row in x])
+    by_item = np.array([math.fsum(column) / s for column in x.T])
+    ms_seed = n * math.fsum((by_seed - mean) ** 2) / (s - 1)
+    ms_item = s * math.fsum((by_item - mean) ** 2) / (n - 1)
     rest = x - by_seed[:, None] - by_item + mean
-    ms_rest = float((rest**2).sum()) / ((s - 1) * (n - 1))
+    ms_rest = math.fsum((rest**2).flat) / ((s - 1) * (n - 1))
     var_seed = max(0.0, (ms_seed - ms_rest) / n)
     var_item = max(0.0, (ms_item - ms_rest) / s)
     variance = var_seed / s + var_item / n + ms_rest / (s * n)

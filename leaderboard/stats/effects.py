@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from prunebench.leaderboard.stats.intervals import as_vector
-
-_TIE = 1e-9
+from prunebench.leaderboard.stats.exact import Vector, mean, numbers, squares
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,10 @@ def iqm(x: ArrayLike) -> Iqm:
     Raises:
         ValueError: Empty or not finite.
     """
-    values = np.sort(as_vector(np.ravel(np.asarray(x, dtype=np.float64))))
-    if values.size == 0:
-        raise ValueError("no values")
-    cut = values.size // 4
-    kept = values[cut : values.size - cut]
-    return Iqm(float(kept.mean()), values.size, kept.size)
+    values = sorted(_filled(np.ravel(np.asarray(x, dtype=np.float64))))
+    cut = len(values) // 4
+    kept = values[cut : len(values) - cut]
+    return Iqm(float(mean(kept)), len(values), len(kept))
 
 
 def cliffs_delta(a: ArrayLike, b: ArrayLike) -> CliffsDelta:
@@ -77,8 +74,7 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> CliffsDelta:
     Raises:
         ValueError: Empty or not finite.
     """
-    order = _order(_filled(a), _filled(b))
-    delta = float(order.mean())
+    delta = float(_order(_filled(a), _filled(b)))
     return CliffsDelta(delta, (delta + 1) / 2)
 
 
@@ -89,23 +85,22 @@ def hedges_g(a: ArrayLike, b: ArrayLike) -> HedgesG:
         ValueError: Fewer than three values in all, or not finite.
     """
     x, y = _filled(a), _filled(b)
-    df = x.size + y.size - 2
+    df = len(x) + len(y) - 2
     if df < 1:
         raise ValueError("need three values in all")
-    squares = float(((x - x.mean()) ** 2).sum() + ((y - y.mean()) ** 2).sum())
-    return _standardised(float(x.mean() - y.mean()), math.sqrt(squares / df), df)
+    return _standardised(mean(x) - mean(y), (squares(x) + squares(y)) / df, df)
 
 
-def paired_g(d: ArrayLike) -> HedgesG:
+def paired_g(d: Vector) -> HedgesG:
     """Mean of paired differences over their standard deviation (dz), and its corrected form.
 
     Raises:
         ValueError: Fewer than two values, or not finite.
     """
     x = _filled(d)
-    if x.size < 2:
+    if len(x) < 2:
         raise ValueError("need two differences")
-    return _standardised(float(x.mean()), float(x.std(ddof=1)), x.size - 1)
+    return _standardised(mean(x), squares(x) / (len(x) - 1), len(x) - 1)
 
 
 def prob_improvement(a: ArrayLike, b: ArrayLike) -> ProbImprovement:
@@ -122,13 +117,7 @@ def prob_improvement(a: ArrayLike, b: ArrayLike) -> ProbImprovement:
     x, y = (v[:, None] if v.ndim == 1 else v for v in (x, y))
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"expected runs x cells of the same cells, got {x.shape} and {y.shape}")
-    by_cell = [
-        (float(_order(_filled(x[:, c]), _filled(y[:, c])).mean()) + 1) / 2
-        for c in range(x.shape[1])
-    ]
-    if not by_cell:
-        raise ValueError("no cells")
-    return ProbImprovement(math.fsum(by_cell) / len(by_cell), tuple(by_cell))
+    return _improvement([_order(_filled(x[:, c]), _filled(y[:, c])) for c in range(x.shape[1])])
 
 
 def prob_improvement_paired(d: ArrayLike) -> ProbImprovement:
@@ -142,27 +131,32 @@ def prob_improvement_paired(d: ArrayLike) -> ProbImprovement:
     """
     x = np.asarray(d, dtype=np.float64)
     x = x[:, None] if x.ndim == 1 else x
-    by_cell = [(float(_sign(_filled(x[:, c])).mean()) + 1) / 2 for c in range(x.shape[1])]
-    return ProbImprovement(math.fsum(by_cell) / len(by_cell), tuple(by_cell))
+    zero = [Fraction(0)]
+    return _improvement([_order(_filled(x[:, c]), zero) for c in range(x.shape[1])])
 
 
-def _filled(values: ArrayLike) -> NDArray[np.float64]:
-    x = as_vector(values)
-    if x.size == 0:
+def _filled(values: Vector) -> list[Fraction]:
+    x = numbers(values)
+    if not x:
         raise ValueError("no values")
     return x
 
 
-def _sign(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.where(np.abs(x) < _TIE, 0.0, np.sign(x)))
+def _order(a: list[Fraction], b: list[Fraction]) -> Fraction:
+    """P(a > b) - P(a < b)."""
+    balance = sum((x > y) - (x < y) for x in a for y in b)
+    return Fraction(balance, len(a) * len(b))
 
 
-def _order(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    return _sign(a[:, None] - b)
+def _improvement(orders: list[Fraction]) -> ProbImprovement:
+    if not orders:
+        raise ValueError("no cells")
+    by_cell = [(order + 1) / 2 for order in orders]
+    return ProbImprovement(float(mean(by_cell)), tuple(map(float, by_cell)))
 
 
-def _standardised(difference: float, sd: float, df: int) -> HedgesG:
-    if sd <= 1e-12 * max(1.0, abs(difference)):
+def _standardised(difference: Fraction, variance: Fraction, df: int) -> HedgesG:
+    if variance == 0:
         return HedgesG(None, None, df)
-    d = difference / sd
+    d = float(difference) / math.sqrt(variance)
     return HedgesG(d, d * (1 - 3 / (4 * df - 1)), df)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+from prunebench.leaderboard.stats.exact import at_most, exact
 from prunebench.leaderboard.stats.multiple import benjamini_hochberg, holm
 
 METHODS = {"holm": (holm, "Holm"), "bh": (benjamini_hochberg, "Benjamini-Hochberg")}
@@ -91,7 +92,7 @@ def family(
     found: list[tuple[str, float | None, str]] = []
     for label, test in members.items():
         p, floor = (test, 0.0) if isinstance(test, (int, float)) else (test.p, test.smallest_p)
-        if floor > alpha / m:
+        if exact(floor) * m > exact(alpha):
             found.append((label, None, f"underpowered: min p {short(floor)} > {short(alpha / m)}"))
         else:
             found.append((label, p, "" if p is not None else "no spread between differences"))
@@ -102,7 +103,7 @@ def family(
         method=method,
         alpha=alpha,
         members=tuple(
-            Member(label, p, q, q <= alpha, "")
+            Member(label, p, q, at_most(q, alpha), "")
             if p is not None
             else Member(label, None, None, False, reason)
             for (label, p, reason), q in zip(found, adjusted, strict=True)

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+
+from prunebench.leaderboard.stats import exact
+from prunebench.leaderboard.stats.exact import Vector
+from prunebench.leaderboard.stats.special import normal_quantile, t_quantile
 
 MIN_FOR_INTERVAL = 3
 
@@ -58,27 +61,23 @@ def unframed(values: Any) -> Any:
     return values.to_numpy() if hasattr(values, "to_numpy") else values
 
 
-def t_quantile(probability: float, df: float) -> float:
-    """Quantile of Student's t."""
-    return float(special.stdtrit(df, probability))
-
-
-def mean_interval(values: ArrayLike, confidence: float = 0.95) -> MeanInterval:
+def mean_interval(values: Vector, confidence: float = 0.95) -> MeanInterval:
     """Mean over seeds and the half-width of its t interval with n - 1 degrees of freedom.
 
-    Two values give no interval: theirs would be 12.7 standard errors wide.
+    Two values give no interval: theirs would be 12.7 standard errors wide. Equal values have one
+    of width 0.
 
     Raises:
         ValueError: ``values`` is no vector of finite numbers.
     """
-    x = as_vector(values)
-    n = x.size
+    x = exact.numbers(values)
+    n = len(x)
     if n == 0:
         return MeanInterval(0, math.nan, None, None)
-    mean = math.fsum(x) / n
+    mean = float(exact.mean(x))
     if n < 2:
         return MeanInterval(n, mean, None, None)
-    sd = math.sqrt(math.fsum((x - mean) ** 2) / (n - 1))
+    sd = math.sqrt(exact.squares(x) / (n - 1))
     half = None
     if n >= MIN_FOR_INTERVAL:
         half = t_quantile((1 + confidence) / 2, n - 1) * sd / math.sqrt(n)
@@ -93,7 +92,7 @@ def wilson(k: int, n: int, confidence: float = 0.95) -> Proportion:
     """
     if n < 1 or not 0 <= k <= n:
         raise ValueError(f"need 0 <= k <= n and n >= 1, got k={k}, n={n}")
-    z = float(special.ndtri((1 + confidence) / 2))
+    z = normal_quantile((1 + confidence) / 2)
     share = k / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))

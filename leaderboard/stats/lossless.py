@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
-from prunebench.leaderboard.stats.intervals import MIN_FOR_INTERVAL, t_quantile, unframed
+from prunebench.leaderboard.stats.exact import Vector, at_most, exact, numbers
+from prunebench.leaderboard.stats.intervals import MIN_FOR_INTERVAL, unframed
 from prunebench.leaderboard.stats.paired import paired_t
 from prunebench.leaderboard.stats.pooled import ByCell, flatten, moments
-from prunebench.leaderboard.stats.signflip import codes, flip_p, floor_of, unit_sums
+from prunebench.leaderboard.stats.signflip import codes, flip_p, floor_of, shares
+from prunebench.leaderboard.stats.special import t_below, t_quantile
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class NonInferior:
         margin: Largest loss that still counts as none.
         df: Degrees of freedom behind the bound; None likewise.
         p: One-sided p of "the loss is the margin or more"; None below three differences.
-            Without spread it is the sign-flip p of the differences plus margin.
+            Without spread, and where there are too few seeds for an interval, it is the
+            sign-flip p of the differences plus margin.
         smallest_p: What the p-value could have reached at best.
         holds: Whether p is below 1 - confidence; with a bound, whether it lies above -margin.
     """
@@ -70,28 +72,28 @@ def non_inferior(
     else:
         flat = flatten(given, clusters)
         pooled = moments(flat)
-        if pooled.df is None:
+        if pooled.df is None or not pooled.interval:
             return _by_signs(flat.d, pooled.mean, margin, confidence, flat.units, flat.cell)
         se, df, mean = pooled.se, pooled.df, pooled.mean
-    p = float(special.stdtr(df, -(mean + margin) / se))
+    p = t_below(-(mean + margin) / se, df)
     bound = mean - t_quantile(confidence, df) * se
     return NonInferior(mean, bound, margin, df, p, 0.0, bound > -margin)
 
 
 def _by_signs(
-    d: ArrayLike,
+    d: Vector,
     mean: float,
     margin: float,
     confidence: float,
     units: ArrayLike | None = None,
     cells: ArrayLike | None = None,
 ) -> NonInferior:
-    x = np.asarray(d, dtype=np.float64) + margin
-    unit = np.arange(x.size) if units is None else codes(units, x.size)
-    cell = np.zeros(x.size, np.int64) if cells is None else codes(cells, x.size)
-    sums = unit_sums(x, unit, cell)
-    if x.size < MIN_FOR_INTERVAL:
-        return NonInferior(mean, None, margin, None, None, floor_of(sums.shape[1], True), False)
-    p = float(flip_p(sums, np.random.default_rng(0), one_sided=True)[0])
+    x = [value + exact(margin) for value in numbers(d)]
+    unit = np.arange(len(x)) if units is None else codes(units, len(x))
+    cell = np.zeros(len(x), np.int64) if cells is None else codes(cells, len(x))
+    sums = shares([x], unit, cell).sums
     floor = floor_of(sums.shape[1], True)
-    return NonInferior(mean, None, margin, None, p, floor, p <= 1 - confidence)
+    if len(x) < MIN_FOR_INTERVAL:
+        return NonInferior(mean, None, margin, None, None, floor, False)
+    p = float(flip_p(sums, np.random.default_rng(0), one_sided=True)[0])
+    return NonInferior(mean, None, margin, None, p, floor, at_most(p, 1 - confidence))

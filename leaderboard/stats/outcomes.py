@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prunebench.leaderboard.stats.intervals import as_vector
-
-EXACT = 1e-9
+from prunebench.leaderboard.stats.exact import Vector, exact, numbers
 
 
 @dataclass(frozen=True)
@@ -17,7 +15,7 @@ class Outcomes:
     """Signs of differences.
 
     Attributes:
-        wins, ties, losses: A tie is a difference below 1e-9.
+        wins, ties, losses: A tie is a difference of exactly 0.
         clear_wins, within, clear_losses: Beyond the region of practical equivalence, and in it.
         rope: Half its width.
         win_rate: Share of wins, ties counted as half; None without differences.
@@ -33,24 +31,25 @@ class Outcomes:
     win_rate: float | None
 
 
-def win_tie_loss(d: ArrayLike, rope: float = 0.5) -> Outcomes:
+def win_tie_loss(d: Vector, rope: float = 0.5) -> Outcomes:
     """Counts differences above, at and below zero, and beyond and within the region.
 
     Args:
         d: Differences [n], one per cell.
-        rope: Half the region's width; its edge lies within, give or take 1e-9.
+        rope: Half the region's width; its edge lies within.
 
     Raises:
         ValueError: Not a vector of finite values, or rope negative.
     """
-    x = as_vector(d)
+    x = numbers(d)
     if not rope >= 0:
         raise ValueError(f"need rope >= 0, got {rope}")
-    wins, losses = int((x >= EXACT).sum()), int((x <= -EXACT).sum())
-    above, below = int((x > rope + EXACT).sum()), int((x < -rope - EXACT).sum())
-    ties = x.size - wins - losses
-    rate = (wins + ties / 2) / x.size if x.size else None
-    return Outcomes(wins, ties, losses, above, x.size - above - below, below, rope, rate)
+    edge = exact(rope)
+    wins, losses = sum(value > 0 for value in x), sum(value < 0 for value in x)
+    above, below = sum(value > edge for value in x), sum(value < -edge for value in x)
+    ties = len(x) - wins - losses
+    rate = (wins + ties / 2) / len(x) if x else None
+    return Outcomes(wins, ties, losses, above, len(x) - above - below, below, rope, rate)
 
 
 def to_resolution(

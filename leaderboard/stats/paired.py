@@ -6,18 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import ArrayLike
-from scipy import special
-
-from prunebench.leaderboard.stats.intervals import (
-    MIN_FOR_INTERVAL,
-    as_vector,
-    mean_interval,
-    t_quantile,
-)
-
-_TIE = 1e-12
+from prunebench.leaderboard.stats import exact
+from prunebench.leaderboard.stats.exact import Number, Vector
+from prunebench.leaderboard.stats.intervals import mean_interval
+from prunebench.leaderboard.stats.special import t_two_sided
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,10 @@ class PairedDifference:
 
 @dataclass(frozen=True)
 class PairedT:
-    """Paired t test; ``t`` and ``p`` are None where all differences are equal or n < 2."""
+    """Paired t test; ``t`` and ``p`` are None where all differences are equal or n < 2.
+
+    The interval, which is given from three differences on, is then the mean alone.
+    """
 
     n: int
     mean: float
@@ -59,7 +54,7 @@ class SmallestP:
 
 
 def paired_difference(
-    a: Mapping[int, float], b: Mapping[int, float], confidence: float = 0.95
+    a: Mapping[int, Number], b: Mapping[int, Number], confidence: float = 0.95
 ) -> PairedDifference:
     """Mean of a - b over common seeds, with its t interval.
 
@@ -69,11 +64,11 @@ def paired_difference(
         confidence: Level of the interval.
     """
     seeds = sorted(a.keys() & b.keys())
-    interval = mean_interval([a[s] - b[s] for s in seeds], confidence)
+    interval = mean_interval([exact.exact(a[s]) - exact.exact(b[s]) for s in seeds], confidence)
     return PairedDifference(interval.n, interval.mean, interval.half_width)
 
 
-def paired_t(d: ArrayLike, confidence: float = 0.95) -> PairedT:
+def paired_t(d: Vector, confidence: float = 0.95) -> PairedT:
     """One-sample t test of the differences against zero, two-sided.
 
     Args:
@@ -83,20 +78,15 @@ def paired_t(d: ArrayLike, confidence: float = 0.95) -> PairedT:
     Raises:
         ValueError: Not a vector of finite values, or empty.
     """
-    x = as_vector(d)
-    if x.size == 0:
+    interval = mean_interval(d, confidence)
+    n, mean, sd, half = interval.n, interval.mean, interval.sd, interval.half_width
+    if n == 0:
         raise ValueError("no differences")
-    interval = mean_interval(x, confidence)
-    n, mean, sd = interval.n, interval.mean, interval.sd
-    constant = bool(np.ptp(x) <= _TIE * max(1.0, float(np.abs(x).max())))
-    if sd is None or constant:
-        return PairedT(n, mean, sd, None, n - 1, None, None, None)
+    ends = (None, None) if half is None else (mean - half, mean + half)
+    if not sd:
+        return PairedT(n, mean, sd, None, n - 1, None, *ends)
     t = mean / (sd / math.sqrt(n))
-    p = 2 * float(special.stdtr(n - 1, -abs(t)))
-    if n < MIN_FOR_INTERVAL:
-        return PairedT(n, mean, sd, t, n - 1, p, None, None)
-    half = t_quantile((1 + confidence) / 2, n - 1) * sd / math.sqrt(n)
-    return PairedT(n, mean, sd, t, n - 1, p, mean - half, mean + half)
+    return PairedT(n, mean, sd, t, n - 1, t_two_sided(t, n - 1), *ends)
 
 
 def smallest_p(n: int) -> SmallestP:

@@ -9,17 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from prunebench.leaderboard.stats.exact import Vector, numbers
 from prunebench.leaderboard.stats.families import Family, family
-from prunebench.leaderboard.stats.intervals import as_vector
 from prunebench.leaderboard.stats.letters import Letters, compact_letters
-from prunebench.leaderboard.stats.signflip import (
-    MAX_EXACT_UNITS,
-    SignFlip,
-    codes,
-    flip_p,
-    floor_of,
-    unit_sums,
-)
+from prunebench.leaderboard.stats.signflip import SignFlip, codes, flip_p, shares, sign_flip_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,7 @@ class Pairwise:
 
 
 def pairwise(
-    values: Mapping[str, ArrayLike],
+    values: Mapping[str, Vector],
     units: ArrayLike | None = None,
     cells: ArrayLike | None = None,
     alpha: float = 0.05,
@@ -64,28 +57,26 @@ def pairwise(
     Raises:
         ValueError: No methods, runs that differ in number, are none or are not finite.
     """
-    runs = {method: as_vector(row) for method, row in values.items()}
-    sizes = {row.size for row in runs.values()}
+    runs = {method: numbers(row) for method, row in values.items()}
+    sizes = {len(row) for row in runs.values()}
     if len(sizes) != 1 or not max(sizes):
         raise ValueError(f"methods need the same runs, got {sorted(sizes) or 'no methods'}")
     n = sizes.pop()
     unit = np.arange(n) if units is None else codes(units, n)
     cell = np.zeros(n, np.int64) if cells is None else codes(cells, n)
-    sums = {method: unit_sums(row, unit, cell)[0] for method, row in runs.items()}
-    means = {method: float(row.sum()) for method, row in sums.items()}
+    found = shares(list(runs.values()), unit, cell)
+    totals = dict(zip(runs, found.totals, strict=True))
     sign = -1 if higher_is_better else 1
-    order = sorted(runs, key=lambda method: (round(sign * means[method], 9), method))
+    order = sorted(runs, key=lambda method: (sign * totals[method], method))
     pairs = list(itertools.combinations(order, 2))
     tests: dict[tuple[str, str], SignFlip] = {}
     if pairs:
-        table = np.stack([sums[method] for method in order])
-        differences = np.stack([sums[a] - sums[b] for a, b in pairs])
+        place = {method: i for i, method in enumerate(runs)}
+        table = found.sums[[place[method] for method in order]]
         p = flip_p(table, np.random.default_rng(seed), pairs=True)
-        count = differences.shape[1]
-        for pair, row, value in zip(pairs, differences, p.tolist(), strict=True):
-            tests[pair] = SignFlip(
-                float(row.sum()), value, count, floor_of(count), count <= MAX_EXACT_UNITS
-            )
+        for (a, b), value in zip(pairs, p.tolist(), strict=True):
+            tests[a, b] = sign_flip_of(totals[a] - totals[b], value, table.shape[1])
     tested = family(name, {f"{a} - {b}": test for (a, b), test in tests.items()}, alpha=alpha)
     separated = [pair for pair in pairs if f"{pair[0]} - {pair[1]}" in tested.rejected]
+    means = {method: float(total) for method, total in totals.items()}
     return Pairwise(tuple(order), means, tests, tested, compact_letters(order, separated))

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import special
+from numpy.typing import ArrayLike
 
-from prunebench.leaderboard.stats.intervals import as_vector, t_quantile, unframed
-from prunebench.leaderboard.stats.signflip import SignFlip, codes, sign_flip
+from prunebench.leaderboard.stats.exact import Number, exact, mean, numbers, whole
+from prunebench.leaderboard.stats.intervals import MIN_FOR_INTERVAL, unframed
+from prunebench.leaderboard.stats.signflip import SignFlip, sign_flip
+from prunebench.leaderboard.stats.special import t_quantile, t_two_sided
 
 MIN_SEEDS = 2
-_NO_SPREAD = 1e-12
 
 ByCell: TypeAlias = (
-    "Mapping[Any, Mapping[int, float] | ArrayLike] | Sequence[ArrayLike] | ArrayLike"
+    "Mapping[Any, Mapping[int, Number] | ArrayLike] | Sequence[ArrayLike] | ArrayLike"
 )
 
 
@@ -33,7 +34,8 @@ class PooledCells:
         mean: Mean of the cell means.
         se: Its standard error over seeds.
         df: Satterthwaite's degrees of freedom; None without spread.
-        low, high: t interval; None without spread.
+        low, high: t interval, the mean alone without spread; None without three seeds in some
+            cell and two degrees of freedom, which is what three seeds of one cell give.
         t, p: t test against zero, two-sided; None without spread.
         sign_flip: The same mean tested by flipping (cluster, seed) units.
     """
@@ -53,18 +55,22 @@ class PooledCells:
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean, standard error and degrees of freedom; ``df`` is None without spread."""
+    """Mean, standard error and degrees of freedom; ``df`` is None without spread.
+
+    ``interval`` says whether there are seeds enough for one.
+    """
 
     mean: float
     se: float
     df: float | None
+    interval: bool
 
 
 @dataclass(frozen=True)
 class Flat:
     """Differences of all cells in one line, with the integer codes of cell, cluster and seed."""
 
-    d: tuple[float, ...]
+    d: tuple[Fraction, ...]
     cell: tuple[int, ...]
     cluster: tuple[int, ...]
     seed: tuple[int, ...]
@@ -84,28 +90,27 @@ def flatten(d_by_cell: ByCell, clusters: Mapping[Any, Hashable] | None = None) -
     """
     given = unframed(d_by_cell)
     items = list(given.items()) if isinstance(given, Mapping) else list(enumerate(given))
-    values: list[float] = []
+    values: list[Fraction] = []
     cells: list[int] = []
     groups: list[int] = []
     seeds: list[int] = []
     known: dict[Hashable, int] = {}
     used = 0
     for name, cell in items:
-        by_seed = cell if isinstance(cell, Mapping) else dict(enumerate(as_vector(cell)))
+        by_seed = cell if isinstance(cell, Mapping) else dict(enumerate(numbers(cell)))
         if clusters is not None and name not in clusters:
             raise ValueError(f"cell {name!r} has no cluster")
         if len(by_seed) < MIN_SEEDS:
             continue
         group = known.setdefault(name if clusters is None else clusters[name], len(known))
         for seed, value in sorted(by_seed.items()):
-            values.append(float(value))
+            values.append(exact(value))
             cells.append(used)
             groups.append(group)
             seeds.append(int(seed))
         used += 1
     if not used:
         raise ValueError(f"no cell with {MIN_SEEDS} common seeds among {len(items)}")
-    as_vector(values)
     return Flat(tuple(values), tuple(cells), tuple(groups), tuple(seeds), len(items) - used)
 
 
@@ -138,41 +143,44 @@ def pooled_cells(
     flips = flips or sign_flip(flat.d, flat.units, flat.cell, seed)
     head = (max(flat.cell) + 1, len(flat.d), flat.dropped, found.mean, found.se)
     if found.df is None:
-        return PooledCells(*head, None, None, None, None, None, flips)
+        point = found.mean if found.interval else None
+        return PooledCells(*head, None, point, point, None, None, flips)
     t = found.mean / found.se
+    p = t_two_sided(t, found.df)
+    if not found.interval:
+        return PooledCells(*head, found.df, None, None, t, p, flips)
     half = t_quantile((1 + confidence) / 2, found.df) * found.se
-    p = 2 * float(special.stdtr(found.df, -abs(t)))
     return PooledCells(*head, found.df, found.mean - half, found.mean + half, t, p, flips)
 
 
 def moments(flat: Flat) -> Moments:
     """Mean of the cell means, its standard error over seeds and Satterthwaite's df."""
-    d, cell = np.array(flat.d), np.array(flat.cell)
-    sizes = np.bincount(cell)
-    means = np.bincount(cell, d) / sizes
-    variances, freedoms = _variances(flat, d, cell, sizes, means)
-    variance = float(variances.sum())
-    se = math.sqrt(variance)
-    if se <= _NO_SPREAD * max(1.0, float(np.abs(d).max())):
-        return Moments(float(means.mean()), se, None)
-    return Moments(float(means.mean()), se, variance**2 / float((variances**2 / freedoms).sum()))
-
-
-def _variances(
-    flat: Flat,
-    d: NDArray[np.float64],
-    cell: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    means: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Each cluster's part of the variance of the mean, and its degrees of freedom."""
-    cluster = np.array(flat.cluster)
-    own = sizes[cell]
-    share = (d - means[cell]) * np.sqrt(own / (own - 1)) / (own * sizes.size)
-    unit = codes(flat.units, d.size)
-    owner = np.zeros(int(unit.max()) + 1, np.int64)
-    owner[unit] = cluster
-    variances = np.asarray(np.bincount(owner, np.bincount(unit, share) ** 2), dtype=np.float64)
-    freedoms = np.full(variances.size, np.inf)
-    np.minimum.at(freedoms, cluster, own - 1.0)
-    return variances, freedoms
+    counts, scale = whole(flat.d)
+    sizes: dict[int, int] = defaultdict(int)
+    totals: dict[int, int] = defaultdict(int)
+    for count, cell in zip(counts, flat.cell, strict=True):
+        sizes[cell] += 1
+        totals[cell] += count
+    centre = float(mean([Fraction(totals[c], sizes[c] * scale) for c in sizes]))
+    enough = max(sizes.values()) >= MIN_FOR_INTERVAL
+    # Deviations from the cell's mean, added up unit by unit: whole numbers within one cell size.
+    parts: dict[tuple[int, int], dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    freedoms: dict[int, int] = {}
+    for count, cell, (cluster, seed) in zip(counts, flat.cell, flat.units, strict=True):
+        n = sizes[cell]
+        parts[cluster, seed][n] += n * count - totals[cell]
+        freedoms[cluster] = min(n - 1, freedoms.get(cluster, n - 1))
+    if not any(part for by_size in parts.values() for part in by_size.values()):
+        return Moments(centre, 0.0, None, enough)
+    squares: dict[int, list[float]] = defaultdict(list)
+    for (cluster, _), by_size in parts.items():
+        share = math.fsum(
+            part / (n * n * scale * len(sizes)) * math.sqrt(n / (n - 1))
+            for n, part in by_size.items()
+        )
+        squares[cluster].append(share * share)
+    variances = {cluster: math.fsum(values) for cluster, values in squares.items()}
+    variance = math.fsum(variances.values())
+    df = variance**2 / math.fsum(v**2 / freedoms[cluster] for cluster, v in variances.items())
+    enough = enough and round(df, 9) >= MIN_FOR_INTERVAL - 1
+    return Moments(centre, math.sqrt(variance), df, enough)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
-from prunebench.leaderboard.stats.intervals import as_vector
-from prunebench.leaderboard.stats.ranks import DECIMALS, average_ranks, block_ranks
+from prunebench.leaderboard.stats import exact
+from prunebench.leaderboard.stats.ranks import average_ranks, block_ranks
 from prunebench.leaderboard.stats.signflip import sign_flip
+from prunebench.leaderboard.stats.special import normal_two_sided, rounded, t_two_sided
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ def nemenyi(table: ArrayLike, higher_is_better: bool = True) -> PairMatrix:
     n, k = ranks.shape
     means = ranks.mean(axis=0)
     gaps = np.abs(means[:, None] - means) / math.sqrt(k * (k + 1) / (6 * n)) * math.sqrt(2)
-    return _matrix(np.asarray(studentized_range.sf(gaps, k, np.inf)), means)
+    tails = np.asarray(studentized_range.sf(gaps, k, np.inf))
+    return _matrix(np.vectorize(lambda p: rounded(p, 8))(tails), means)
 
 
 def conover(table: ArrayLike, higher_is_better: bool = True) -> PairMatrix:
@@ -69,24 +70,23 @@ def conover(table: ArrayLike, higher_is_better: bool = True) -> PairMatrix:
     df = (n - 1) * (k - 1)
     rest = max(0.0, float(n * (ranks**2).sum() - (sums**2).sum()))
     gaps = np.abs(sums[:, None] - sums)
-    if rest <= 1e-9:  # all blocks agree: any gap at all is separated
+    if rest == 0:  # all blocks agree: any gap at all is separated
         return _matrix(np.where(gaps > 0, 0.0, 1.0), ranks.mean(axis=0))
     t = gaps / math.sqrt(2 * rest / df)
-    return _matrix(np.asarray(2 * special.stdtr(df, -t)), ranks.mean(axis=0))
+    return _matrix(np.vectorize(lambda x: t_two_sided(x, df))(t), ranks.mean(axis=0))
 
 
-def wilcoxon(d: ArrayLike, decimals: int = DECIMALS, seed: int = 0) -> Wilcoxon:
+def wilcoxon(d: ArrayLike, seed: int = 0) -> Wilcoxon:
     """Wilcoxon's signed-rank test with Demsar's treatment of zeros.
 
     Args:
         d: Differences [n].
-        decimals: Differences are rounded to so many decimals before ranking.
         seed: Seed of the draws beyond 16 differences.
 
     Raises:
         ValueError: Not a vector of finite values, or empty.
     """
-    x = np.round(as_vector(d), decimals)
+    x = np.array([float(value) for value in exact.numbers(d)])
     ranks = average_ranks(np.abs(x))
     signed = np.sign(x) * ranks
     test = sign_flip(signed, seed=seed)
@@ -97,7 +97,7 @@ def wilcoxon(d: ArrayLike, decimals: int = DECIMALS, seed: int = 0) -> Wilcoxon:
     spread = n * (n + 1) * (2 * n + 1) / 24 - float((ties**3 - ties).sum()) / 48
     normal = None
     if (x != 0).any() and spread > 0:
-        normal = 2 * float(special.ndtr(-abs(plus - n * (n + 1) / 4) / math.sqrt(spread)))
+        normal = normal_two_sided((plus - n * (n + 1) / 4) / math.sqrt(spread))
     return Wilcoxon(n, plus, n * (n + 1) / 2 - plus, test.p, normal, test.smallest_p)
 
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from prunebench.leaderboard.stats.intervals import t_quantile
+from prunebench.leaderboard.stats.special import chi_squared_quantile, rounded, t_quantile
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(400)
+#: Significant digits of what rests on the integral below, which adds up in no fixed order.
+_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,10 @@ def power_of(noncentrality: float, df: float, alpha: float = 0.05) -> float:
 
     scipy's noncentral t returns NaN for some far tails; this has none.
     """
+    return rounded(_power(noncentrality, df, alpha), _DIGITS)
+
+
+def _power(noncentrality: float, df: float, alpha: float) -> float:
     critical = t_quantile(1 - alpha / 2, df)
     low, high = max(0.0, 1 - 9 / math.sqrt(2 * df)), 1 + 9 / math.sqrt(df)
     s = (low + high) / 2 + (high - low) / 2 * _NODES
@@ -88,7 +94,7 @@ def minimum_detectable_effect(
     if n < 2:
         raise ValueError(f"need n >= 2, got {n}")
     df, scale = (n - 1, math.sqrt(n)) if paired else (2 * n - 2, math.sqrt(n / 2))
-    effect = _noncentrality(df, alpha, power) / scale
+    effect = rounded(_noncentrality(df, alpha, power) / scale, _DIGITS)
     return MinimumDetectableEffect(effect, n, alpha, power)
 
 
@@ -100,7 +106,7 @@ def detectable_difference(se: float, df: float, alpha: float = 0.05, power: floa
     """
     if not se >= 0 or not df >= 1:
         raise ValueError(f"need se >= 0 and df >= 1, got {se} and {df}")
-    return se * _noncentrality(df, alpha, power)
+    return se * rounded(_noncentrality(df, alpha, power), _DIGITS)
 
 
 def seeds_needed(
@@ -135,7 +141,7 @@ def sd_factors(n: int, confidence: float = 0.95) -> SdFactors:
     if n < 2:
         raise ValueError(f"need n >= 2, got {n}")
     tail = (1 - confidence) / 2
-    low, high = (math.sqrt((n - 1) / special.chdtri(n - 1, p)) for p in (tail, 1 - tail))
+    low, high = (math.sqrt((n - 1) / chi_squared_quantile(p, n - 1)) for p in (tail, 1 - tail))
     return SdFactors(low, high, n)
 
 
@@ -147,9 +153,9 @@ def _check(alpha: float, power: float) -> None:
 def _noncentrality(df: float, alpha: float, power: float) -> float:
     _check(alpha, power)
     high = 1.0
-    while power_of(high, df, alpha) < power:
+    while _power(high, df, alpha) < power:
         high *= 2
-    return _bisect(lambda x: power_of(x, df, alpha) >= power, 0.0, high)
+    return _bisect(lambda x: _power(x, df, alpha) >= power, 0.0, high)
 
 
 def _bisect(reached: Callable[[float], bool], low: float, high: float) -> float:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy import special
-
-from prunebench.leaderboard.stats.intervals import MIN_FOR_INTERVAL, t_quantile
+from prunebench.leaderboard.stats.intervals import MIN_FOR_INTERVAL
+from prunebench.leaderboard.stats.special import (
+    binomial_below,
+    chi_squared_above,
+    t_quantile,
+    t_two_sided,
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def welch_from_summary(
     se = math.sqrt(v1 + v2)
     df = (v1 + v2) ** 2 / (v1 * v1 / (n1 - 1) + v2 * v2 / (n2 - 1))
     t = difference / se
-    p = 2 * float(special.stdtr(df, -abs(t)))
+    p = t_two_sided(t, df)
     if min(n1, n2) < MIN_FOR_INTERVAL:
         return Welch(difference, t, df, p, None, None)
     half = t_quantile((1 + confidence) / 2, df) * se
@@ -87,11 +91,8 @@ def mcnemar(only_a: int, only_b: int) -> McNemar:
     n, least = int(only_a + only_b), int(min(only_a, only_b))
     if n == 0:
         return McNemar(0, 1.0, 1.0, 0.0, 1.0)
-    tail = float(special.bdtr(least, n, 0.5))
-    at = math.exp(
-        math.lgamma(n + 1) - math.lgamma(least + 1) - math.lgamma(n - least + 1) - n * math.log(2)
-    )
-    mid = min(1.0, 2 * tail - at)
+    tail = binomial_below(least, n)
+    mid = min(1.0, 2 * tail - math.comb(n, least) / 2**n)
     statistic = max(0, abs(only_a - only_b) - 1) ** 2 / n
-    p_corrected = float(special.chdtrc(1, statistic))
+    p_corrected = chi_squared_above(statistic, 1)
     return McNemar(n, min(1.0, 2 * tail), mid, statistic, p_corrected)

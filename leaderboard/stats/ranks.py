@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+
+from prunebench.leaderboard.stats import exact
+from prunebench.leaderboard.stats.exact import Number
+from prunebench.leaderboard.stats.special import chi_squared_above, f_above, rounded
 
 PERMUTATIONS = 9_999
-DECIMALS = 9
 _BLOCK = 2**18
 
 
@@ -68,9 +72,9 @@ def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def block_ranks(
-    table: ArrayLike, higher_is_better: bool = True, decimals: int = DECIMALS
+    table: ArrayLike | Sequence[Sequence[Number]], higher_is_better: bool = True
 ) -> NDArray[np.float64]:
-    """Ranks within each block [blocks, methods], rank 1 = best, after rounding.
+    """Ranks within each block [blocks, methods], rank 1 = best; equal fractions tie.
 
     Raises:
         ValueError: Fewer than two blocks or methods, or a value that is not finite.
@@ -82,26 +86,25 @@ def block_ranks(
         )
     if not np.isfinite(values).all():
         raise ValueError("every method needs a finite value in every block")
-    values = np.round(values, decimals)
+    rows: Any = table.tolist() if isinstance(table, np.ndarray) else table
+    values = np.array([[float(value) for value in exact.numbers(row)] for row in rows])
     return average_ranks(-values if higher_is_better else values)
 
 
 def friedman(
-    table: ArrayLike, higher_is_better: bool = True, decimals: int = DECIMALS, seed: int = 0
+    table: ArrayLike | Sequence[Sequence[Number]], higher_is_better: bool = True, seed: int = 0
 ) -> Friedman:
     """Do the methods differ in rank over the blocks? (Friedman 1937; ties: Conover 1999)
 
     Args:
         table: One value per block and method [blocks, methods]; blocks must be independent.
         higher_is_better: Direction of the metric.
-        decimals: Values are rounded to so many decimals first, for binary fractions that
-            should tie do not.
         seed: Seed of the shuffles.
 
     Raises:
         ValueError: As :func:`block_ranks`.
     """
-    ranks = block_ranks(table, higher_is_better, decimals)
+    ranks = block_ranks(table, higher_is_better)
     return _chi_squared(ranks, np.random.default_rng(seed))
 
 
@@ -121,21 +124,21 @@ def _chi_squared(ranks: NDArray[np.float64], rng: np.random.Generator | None) ->
         mean_ranks=tuple(ranks.mean(axis=0).tolist()),
         statistic=statistic,
         df=k - 1,
-        p=float(special.chdtrc(k - 1, statistic)),
+        p=chi_squared_above(statistic, k - 1),
         kendall_w=statistic / (n * (k - 1)),
         p_permutation=p_permutation if rng is not None and (n < 10 or k < 4) else None,
     )
 
 
 def iman_davenport(
-    table: ArrayLike, higher_is_better: bool = True, decimals: int = DECIMALS
+    table: ArrayLike | Sequence[Sequence[Number]], higher_is_better: bool = True
 ) -> ImanDavenport:
     """F = (N - 1) chi2 / (N (k - 1) - chi2) on k - 1 and (k - 1)(N - 1) degrees of freedom.
 
     Raises:
         ValueError: As :func:`block_ranks`.
     """
-    ranks = block_ranks(table, higher_is_better, decimals)
+    ranks = block_ranks(table, higher_is_better)
     return f_form(_chi_squared(ranks, None))
 
 
@@ -144,7 +147,7 @@ def f_form(found: Friedman) -> ImanDavenport:
     n, df = found.blocks, found.df
     room = n * df - found.statistic
     value = math.inf if room <= 1e-12 * n * df else (n - 1) * found.statistic / room
-    p = 0.0 if math.isinf(value) else float(special.fdtrc(df, df * (n - 1), value))
+    p = 0.0 if math.isinf(value) else f_above(value, df, df * (n - 1))
     return ImanDavenport(value, df, df * (n - 1), p)
 
 
@@ -158,7 +161,7 @@ def nemenyi_cd(k: int, n: int, alpha: float = 0.05) -> NemenyiCd:
         raise ValueError(f"need k >= 2, n >= 1, 0 < alpha < 1, got k={k}, n={n}, alpha={alpha}")
     from scipy.stats import studentized_range  # takes half a second to import
 
-    q = float(studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2)
+    q = rounded(float(studentized_range.ppf(1 - alpha, k, np.inf)), 8) / math.sqrt(2)
     return NemenyiCd(q * math.sqrt(k * (k + 1) / (6 * n)), q, k, n, alpha)
 
 
@@ -170,7 +173,7 @@ def _between(totals: NDArray[np.float64], n: int) -> float:
 def _shuffled(ranks: NDArray[np.float64], rng: np.random.Generator) -> float:
     """Share of shuffles within blocks whose rank totals spread as widely."""
     n, k = ranks.shape
-    bound = _between(ranks.sum(axis=0), n) - 1e-9
+    bound = _between(ranks.sum(axis=0), n)  # halves and their squares: sums are exact
     step = max(1, _BLOCK // ranks.size)
     hits = 0
     for start in range(0, PERMUTATIONS, step):

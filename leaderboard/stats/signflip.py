@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from prunebench.leaderboard.stats.intervals import as_vector
+from prunebench.leaderboard.stats.exact import Vector, numbers, whole
 
 MAX_EXACT_UNITS = 16
 DRAWS = 99_999
 #: Patterns at a time: small enough for a processor's cache, and the same however many problems
 #: share them, so that a p-value does not depend on the company it was computed in.
 _STEP = 4096
+#: Sums of floats that have no common denominator tie within this, relative above 1.
 _TIE = 1e-12
+#: Totals below this are kept in 32 bits, and in 64 bits below its square.
+_SMALL = 2**30
 _MIRRORED = np.packbits(
     np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1
 )[:, 0]
@@ -41,11 +47,12 @@ class SignFlip:
 
 
 def sign_flip(
-    d: ArrayLike, units: ArrayLike | None = None, cells: ArrayLike | None = None, seed: int = 0
+    d: Vector, units: ArrayLike | None = None, cells: ArrayLike | None = None, seed: int = 0
 ) -> SignFlip:
     """Sign-flip permutation test of a zero mean difference, two-sided.
 
     Exact with up to 16 units, p = count / 2^u; else 99,999 draws, p = (1 + count) / (1 + draws).
+    Patterns are compared as whole numbers (:func:`shares`), so that ties are ties.
 
     Args:
         d: Differences [n].
@@ -56,15 +63,19 @@ def sign_flip(
     Raises:
         ValueError: Empty, not finite, or lengths that differ.
     """
-    x = as_vector(d)
-    if x.size == 0:
+    x = numbers(d)
+    if not x:
         raise ValueError("no differences")
-    unit = np.arange(x.size) if units is None else codes(units, x.size)
-    cell = np.zeros(x.size, np.int64) if cells is None else codes(cells, x.size)
-    sums = unit_sums(x, unit, cell)
-    p = float(flip_p(sums, np.random.default_rng(seed))[0])
-    count = sums.shape[1]
-    return SignFlip(math.fsum(sums[0]), p, count, floor_of(count), count <= MAX_EXACT_UNITS)
+    unit = np.arange(len(x)) if units is None else codes(units, len(x))
+    cell = np.zeros(len(x), np.int64) if cells is None else codes(cells, len(x))
+    found = shares([x], unit, cell)
+    p = float(flip_p(found.sums, np.random.default_rng(seed))[0])
+    return sign_flip_of(found.totals[0], p, found.sums.shape[1])
+
+
+def sign_flip_of(statistic: Fraction, p: float, units: int) -> SignFlip:
+    """The result of one of several tests that were made together."""
+    return SignFlip(float(statistic), p, units, floor_of(units), units <= MAX_EXACT_UNITS)
 
 
 def codes(labels: ArrayLike, size: int) -> NDArray[np.int64]:
@@ -83,28 +94,52 @@ def codes(labels: ArrayLike, size: int) -> NDArray[np.int64]:
     return np.unique(values, axis=axis, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def unit_sums(
-    d: NDArray[np.float64], unit: NDArray[np.int64], cell: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Share of each unit in the mean of the cell means.
+@dataclass(frozen=True)
+class Shares:
+    """What each unit adds to the statistic, of several problems that share units and cells.
+
+    Attributes:
+        sums: [problems, units], whole numbers in one unit of their own, or floats where there
+            is none of a size that fits; flipping a unit negates its column.
+        totals: The statistics: each problem's mean of cell means.
+    """
+
+    sums: NDArray[np.int32] | NDArray[np.int64] | NDArray[np.float64]
+    totals: tuple[Fraction, ...]
+
+
+def shares(
+    d: Sequence[Sequence[Fraction]], unit: NDArray[np.int64], cell: NDArray[np.int64]
+) -> Shares:
+    """Share of each unit in the mean of the cell means, exactly.
 
     Args:
-        d: Differences [n], or [problems, n] that share units and cells.
+        d: Per problem its differences [n].
         unit: Unit of each difference [n], integers from 0.
         cell: Cell of each difference [n], integers from 0.
-
-    Returns:
-        [problems, units]; a row adds up to the statistic, flipping a unit negates its column.
     """
-    sizes = np.bincount(cell)
-    share = 1.0 / (sizes[cell] * sizes.size)
-    member = np.zeros((d.shape[-1], int(unit.max()) + 1))
-    member[np.arange(d.shape[-1]), unit] = share
-    return np.atleast_2d(d) @ member
+    n = len(d[0])
+    counts, scale = whole([value for row in d for value in row])
+    sizes = np.bincount(cell).tolist()
+    common = math.lcm(*sizes)
+    weights = [common // sizes[c] for c in cell.tolist()]
+    rows = [[k * w for k, w in zip(counts[start : start + n], weights, strict=True)]
+            for start in range(0, len(counts), n)]  # fmt: skip
+    scale *= common * len(sizes)
+    totals = tuple(Fraction(sum(row), scale) for row in rows)
+    most = 2 * max(sum(map(abs, row)) for row in rows)  # a pair's difference
+    if most < _SMALL**2:
+        values = np.array(rows, np.int32 if most < _SMALL else np.int64)
+    else:
+        values = np.array([[k / scale for k in row] for row in rows])
+    sums = np.zeros((len(rows), int(unit.max()) + 1), values.dtype)
+    for place, owner in enumerate(unit.tolist()):
+        sums[:, owner] += values[:, place]
+    return Shares(sums, totals)
 
 
 def flip_p(
-    sums: NDArray[np.float64],
+    sums: NDArray[np.int32] | NDArray[np.int64] | NDArray[np.float64],
     rng: np.random.Generator,
     draws: int = DRAWS,
     one_sided: bool = False,
@@ -113,10 +148,11 @@ def flip_p(
     """p-values of many problems with the same units; they share the drawn sign patterns.
 
     Totals are added up from tables of eight units each, in one fixed order: no linear algebra
-    library takes part, whose threads and rounding differ from machine to machine.
+    library takes part, whose threads and rounding differ from machine to machine. Those of whole
+    numbers are exact and compared as they are; floats tie within a tolerance.
 
     Args:
-        sums: Share of each unit in the statistic [rows, units].
+        sums: Share of each unit in the statistic [rows, units], whole numbers or floats.
         rng: Source of the sign patterns beyond 16 units.
         draws: Number of those patterns.
         one_sided: Count patterns as great as the observed one only, not as small.
@@ -128,10 +164,12 @@ def flip_p(
     """
     blocks = [sums[i] - sums[i + 1 :] for i in range(len(sums) - 1)] if pairs else [sums]
     problems = np.concatenate(blocks)
-    observed = problems.sum(axis=1)
+    observed = _added(problems)
     if not one_sided:
         observed = np.abs(observed)
-    bounds = (observed - _TIE * np.maximum(1.0, np.abs(problems).sum(axis=1)))[:, None]
+    if problems.dtype == np.float64:
+        observed = observed - _TIE * np.maximum(1.0, _added(np.abs(problems)))
+    bounds = observed[:, None]
     units = sums.shape[1]
     exact = units <= MAX_EXACT_UNITS
     # Two-sided, a pattern and its complement count alike: half of them will do.
@@ -162,14 +200,22 @@ def floor_of(units: int, one_sided: bool = False) -> float:
     return 0.5**units * (1 if one_sided else 2)
 
 
-def _tables(sums: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+def _added(problems: NDArray[Any]) -> NDArray[Any]:
+    """Row totals, column by column: numpy's own sum takes another order per vector unit."""
+    totals = np.zeros(len(problems), problems.dtype)
+    for column in problems.T:
+        totals += column
+    return totals
+
+
+def _tables(sums: NDArray[Any]) -> list[NDArray[Any]]:
     """Per eight units [rows, 256]: their total under each octet, a set bit negating its unit; the
     first unit is the highest bit."""
     octets = np.arange(256)
     tables = []
     for first in range(0, sums.shape[1], 8):
         part = sums[:, first : first + 8]
-        table = np.zeros((len(sums), 256))
+        table = np.zeros((len(sums), 256), sums.dtype)
         for place in range(part.shape[1]):
             table += np.where(octets >> (7 - place) & 1, -part[:, [place]], part[:, [place]])
         tables.append(table)

@@ -1,0 +1,87 @@
+"""Digests of every text of the published boards, and of what their figures draw.
+
+Run as a program it prints them as JSON: ``python tests/leaderboard/rendered.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from prunebench.bench.boards import gather, make_board, texts
+from prunebench.leaderboard.published_numbers import read_published
+from prunebench.leaderboard.settings import Settings, read_settings
+from prunebench.leaderboard.tables import Board
+
+BOARDS = sorted(Path(__file__).parents[2].glob("docs/leaderboards/*/records.jsonl.gz"))
+
+
+def digests(figures: bool = True) -> dict[str, str]:
+    """By board and file, or board and figure."""
+    found: dict[str, str] = {}
+    for path in BOARDS:
+        name, board = path.parent.name, board_of(path)
+        parts: dict[str, Any] = dict(texts(board))
+        if figures:
+            parts |= dict(drawn(board))
+        for part, content in parts.items():
+            found[f"{name}/{part}"] = hashlib.sha256(content.encode()).hexdigest()
+    return found
+
+
+def board_of(path: Path) -> Board:
+    """A published board, from its records alone."""
+    protocol = path.parent / "protocol.toml"
+    settings = read_settings(protocol) if protocol.is_file() else Settings()
+    page = (path.parent / "README.md").read_text(encoding="utf-8")
+    printed = read_published() if "--copy-from-paper" in page else []
+    return make_board(gather([path]), settings, printed)
+
+
+def drawn(board: Board) -> Iterator[tuple[str, str]]:
+    """The numbers and words of each figure, before anything is laid out."""
+    from prunebench.leaderboard.figures import Material
+    from prunebench.leaderboard.figures.registry import FIGURES, drawings
+    from prunebench.leaderboard.figures.style import Drawn, house
+
+    def unlaid(figure: Any, stem: str, title: str, caption: str, right: float = 0.0) -> Drawn:
+        return Drawn(stem, title, caption, figure)
+
+    with house(), contextlib.ExitStack() as patches:
+        for module in {draw.__module__ for draw in FIGURES.values()}:
+            patches.enter_context(mock.patch(f"{module}.finish", unlaid))
+        for name, found in drawings(Material(board)):
+            if isinstance(found, Drawn):
+                content = [found.title, found.caption, *_marks(found)]
+                yield f"figures/{name}/{found.stem}", "\n".join(content)
+
+
+def _marks(found: Any) -> Iterator[str]:
+    for axes in found.figure.axes:
+        for artist in axes.get_children():
+            for value in _values(artist):
+                yield f"{type(artist).__name__} {value}"
+
+
+def _values(artist: Any) -> Iterator[Any]:
+    if hasattr(artist, "get_xydata"):
+        yield np.asarray(artist.get_xydata(), np.float64).tolist()
+    if hasattr(artist, "get_array") and artist.get_array() is not None:
+        yield np.asarray(artist.get_array(), np.float64).tolist()
+    if hasattr(artist, "get_offsets"):
+        yield np.asarray(artist.get_offsets(), np.float64).tolist()
+    if hasattr(artist, "get_paths"):
+        yield from (path.vertices.tolist() for path in artist.get_paths())
+    if hasattr(artist, "get_text"):
+        yield artist.get_text()
+
+
+if __name__ == "__main__":
+    print(json.dumps(digests()))
