@@ -1,6 +1,7 @@
 """Digests of every text of the published boards, and of what their figures draw.
 
-Run as a program it prints them as JSON: ``python tests/leaderboard/rendered.py``.
+Run as a program it prints them as JSON: ``python tests/leaderboard/rendered.py demo news`` for the
+figures of two boards beside the texts of all.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,15 +23,16 @@ from prunebench.leaderboard.settings import Settings, read_settings
 from prunebench.leaderboard.tables import Board
 
 BOARDS = sorted(Path(__file__).parents[2].glob("docs/leaderboards/*/records.jsonl.gz"))
+NAMES = tuple(path.parent.name for path in BOARDS)
 
 
-def digests(figures: bool = True) -> dict[str, str]:
-    """By board and file, or board and figure."""
+def digests(figures: Collection[str] = NAMES) -> dict[str, str]:
+    """By board and file, or board and figure for the boards named."""
     found: dict[str, str] = {}
     for path in BOARDS:
         name, board = path.parent.name, board_of(path)
         parts: dict[str, Any] = dict(texts(board))
-        if figures:
+        if name in figures:
             parts |= dict(drawn(board))
         for part, content in parts.items():
             found[f"{name}/{part}"] = hashlib.sha256(content.encode()).hexdigest()
@@ -84,4 +87,4 @@ def _values(artist: Any) -> Iterator[Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(digests()))
+    print(json.dumps(digests(sys.argv[1:])))
