@@ -150,7 +150,7 @@ def test_behind_by_the_same_amount_is_never_among_the_best() -> None:
         y = [[100 * h / 24 for h in hits] for hits in (best, equal, own)]
         found = column(("full", "infobatch", "random"), y, 0.05)
         assert (found.test, found.best) == ("t", {"full", "infobatch"})
-        assert found.sign("random") == sign
+        assert ("random" in found.underpowered) == (sign == "?")
     two = column(("full", "random"), [[100 * h / 24 for h in row] for row in (best, behind)], 0.05)
     assert (two.test, two.best, two.underpowered) == ("sign-flip", {"full"}, frozenset())
     few = column(("full", "random"), [[100 * h / 24 for h in r[:5]] for r in (best, behind)], 0.05)
