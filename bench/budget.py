@@ -37,6 +37,17 @@ class Clock:
         """Trained samples that the ratio stands for: round-half-even of (1-p) N E."""
         return kept_count(self.num_samples * self.full_epochs, self.ratio)
 
+    def nothing_left(self, static: bool) -> str:
+        """Why no sample would ever be trained, for a static method or another; else empty."""
+        keeps = kept_count(self.num_samples, self.ratio)
+        if (self.budget == "samples" and self.target == 0) or (static and keeps == 0):
+            return (
+                f"nothing left to train: ratio {self.ratio:g} leaves "
+                f"{keeps if static else self.target} of {self.num_samples} samples"
+                + ("" if static else f" in {self.full_epochs} epochs")
+            )
+        return ""
+
     @property
     def epochs(self) -> int | None:
         """Number of epochs where it is fixed in advance."""

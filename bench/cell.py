@@ -13,7 +13,6 @@ import torch
 
 from prunebench.bench import checkpoint, distributed, stopping
 from prunebench.bench.blame import reason_of
-from prunebench.bench.budget import Clock
 from prunebench.bench.cell_options import CellOptions as CellOptions
 from prunebench.bench.claims import Claim, Claims
 from prunebench.bench.environment import environment
@@ -31,7 +30,13 @@ from prunebench.bench.scratch import storing
 from prunebench.bench.spec import RunSpec
 from prunebench.bench.step import Turns, drain
 from prunebench.bench.store import Store
-from prunebench.bench.tasks import criterion_of, load_task, streams_of, with_reference_in_training
+from prunebench.bench.tasks import (
+    clock_of,
+    criterion_of,
+    load_task,
+    streams_of,
+    with_reference_in_training,
+)
 from prunebench.bench.trainer import Trainer, guarded
 from prunebench.bench.training import Diverged, Observer, Setup
 from prunebench.bench.tuning.mark import clean_labels
@@ -226,8 +231,7 @@ class _Cell:
         if pruner.cautions():
             self.info["cautions"] = pruner.cautions()
         common = len(task.train)
-        own = pruner.pruned_share(spec.ratio) if spec.budget_share is None else spec.budget_share
-        clock = Clock(common, spec.recipe.epochs, spec.ratio, spec.budget, float(own))
+        clock = clock_of(spec, pruner, common)
         if spec.method.name == "full+reference":
             task = with_reference_in_training(task)
         evidence, cost = gather_evidence(self, task, pruner)

@@ -17,7 +17,7 @@ from prunebench.datasets.noise import parse_noise, real_rule
 from prunebench.datasets.rules import ALIASES
 from prunebench.datasets.task import DataSource
 from prunebench.errors import InputError, nearest
-from prunebench.methods.compose import resolve_method
+from prunebench.methods.compose import MethodInfo, resolve_method
 from prunebench.options import resolve
 from prunebench.problems import first_problem
 from prunebench.record import file_digest
@@ -104,7 +104,9 @@ def noise_setting(text: str, source: DataSource, params: Mapping[str, Any]) -> N
                 f"unknown field {name!r}", where="noise_params",
                 accepted=nearest(name, _NOISE_FIELDS),
             )  # fmt: skip
-    return NoiseSetting(name=noise.name, rule=rule, **params)
+    # A set's only human labels have one name and one stream, however they are asked for.
+    name = rule if noise.kind == "real" else noise.name
+    return NoiseSetting(name=name, rule=rule, **params)
 
 
 def build_cell(
@@ -112,7 +114,7 @@ def build_cell(
     dataset: str,
     noise: str = "clean",
     method: str = "full",
-    ratio: float = 0.0,
+    ratio: float | None = 0.0,
     seed: int = 0,
     recipe: str | None = None,
     criterion: str = "ce",
@@ -131,7 +133,7 @@ def build_cell(
         dataset: ``digits``, ``synthetic``, ``packed:PATH``, ...
         noise: ``clean``, ``symmetric:0.4``, ...
         method: A registered name, ``base+align`` or ``scores:FILE``.
-        ratio: Share of training to save.
+        ratio: Share of training to save; None where nobody gave one.
         seed: Seed of every stream.
         recipe: Recipe name; the data set's own by default.
         criterion: ``ce``, ``sop`` or ``sop+``.
@@ -154,6 +156,8 @@ def build_cell(
     digest, weights = weights_digest(chosen, recipe_params or {}, where)
     options_of_data, identity = content or (source.portable(), source.identity())
     losses = resolve(loss.target.options, criterion_params or {}, f"{where}: {criterion}")
+    if ratio is None:
+        ratio = _ratio_left_out(info, str(fields.get("budget", "samples")), where)
     if info.ratios == "zero" and ratio != 0:
         raise InputError(
             f"{ratio:g} is not accepted",
@@ -185,6 +189,21 @@ def build_cell(
         raise first_problem(error, where, _MODELS) from None
     check_model(spec.recipe)
     return Cell(spec, source.params, paths, weights)
+
+
+def _ratio_left_out(info: MethodInfo, budget: str, where: str) -> float:
+    """0 for a method that needs no ratio: one that trains on everything, or that has a pruned share
+    of its own and epochs as its budget.
+
+    Raises:
+        InputError: How much is trained comes from the ratio, and would be everything.
+    """
+    if info.ratios == "zero" or (budget == "epochs" and not info.zero_is_full):
+        return 0.0
+    raise InputError(
+        f"method {info.name!r} needs a ratio", where=f"{where}: ratio",
+        accepted="a share of training to save, such as 0.5, or 0 to train on everything",
+    )  # fmt: skip
 
 
 def build_spec(**fields: Any) -> RunSpec:

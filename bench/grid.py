@@ -216,7 +216,7 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
     first: dict[tuple[Any, ...], Cell] = {}
     for dataset, criterion, noise, seed, method in axes:
         whole = resolve_method(method).ratios == "zero"
-        for ratio in [0.0] if whole else (block.ratio or [0.0]):
+        for ratio in [None] if whole or not block.ratio else block.ratio:
             plain = [(params, None) for params in _options((block.params or {}).get(method, {}))]
             rows = [*plain, *((p.params, p) for p in tuned.get(method, []))]
             for number, (params, pinned) in enumerate(rows):

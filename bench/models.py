@@ -14,6 +14,7 @@ from prunebench.bench import resnet as _resnet
 from prunebench.bench.compat import head_classes, split_batch_norm
 from prunebench.bench.network import (
     Builder,
+    Depth,
     FeatureNet,
     Network,
     Norm,
@@ -42,6 +43,9 @@ __all__ = [
     "register_model",
 ]
 
+#: Weights of 2 GiB in single precision; the largest networks of the papers have a tenth of it.
+MOST_PARAMETERS = 2**29
+
 _REGISTERED = (_news, _resnet)
 
 
@@ -51,7 +55,7 @@ def cnn(
     num_classes: int,
     *,
     width: Size = 16,
-    depth: Size = 2,
+    depth: Depth = 2,
     stride: Size = 1,
     norm: Norm = "batch",
 ) -> nn.Module:
@@ -82,7 +86,9 @@ def cnn(
 
 
 @register_model("mlp")
-def mlp(shape: tuple[int, ...], num_classes: int, *, width: int = 128, depth: int = 2) -> nn.Module:
+def mlp(
+    shape: tuple[int, ...], num_classes: int, *, width: Size = 128, depth: Depth = 2
+) -> nn.Module:
     """Multi-layer perceptron with ``depth`` hidden layers of ``width`` units; no normalisation."""
     layers: list[nn.Module] = [nn.Flatten()]
     size = flat_size(shape)
@@ -152,6 +158,41 @@ def _hints(builder: Builder) -> dict[str, Any]:
         return {}
 
 
+def _check_size(recipe: Recipe, shape: tuple[int, ...], num_classes: int) -> None:
+    """Counts the parameters before memory is taken for one: a line of a grid file may ask for more
+    than any machine has.
+
+    Raises:
+        InputError: Too many.
+    """
+    fit = canonical([recipe.model, recipe.model_params, list(shape), num_classes])
+    if fit in _sized:
+        return
+    where = f"recipe {recipe.name}: model_params"
+    accepted = f"a network of at most {MOST_PARAMETERS:,} parameters"
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                model = builder_of(recipe.model)(shape, num_classes, **recipe.model_params)
+            count = sum(parameter.numel() for parameter in model.parameters())
+        except InputError:
+            raise
+        except RuntimeError as error:
+            if "overflow" not in str(error):  # a third party's network that cannot be only counted
+                return
+            raise InputError("more parameters than can be counted", where=where,
+                             accepted=accepted) from None  # fmt: skip
+        except Exception:  # likewise; if it is wrong, building it says so
+            return
+    if count > MOST_PARAMETERS:
+        raise InputError(f"{count:,} parameters", where=where, accepted=accepted)
+    if len(_sized) < 1000:
+        _sized.add(fit)
+
+
+_sized: set[str] = set()
+
+
 def build_model(
     recipe: Recipe, shape: tuple[int, ...], num_classes: int, stream: Stream
 ) -> nn.Module:
@@ -164,6 +205,7 @@ def build_model(
     """
     builder = builder_of(recipe.model)
     params: dict[str, Scalar] = recipe.model_params
+    _check_size(recipe, shape, num_classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream.key & 0x7FFFFFFFFFFFFFFF)
         try:

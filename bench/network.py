@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from prunebench.errors import InputError
 from prunebench.registry import MODELS
 
-#: A width, depth or stride.
-Size = Annotated[int, Field(ge=1)]
+#: A width or stride.
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
+#: Layers one after another; each is an object, whatever it holds.
+Depth = Annotated[int, Field(ge=1, le=1000)]
 Norm = Literal["batch", "group"]
 
 #: Channels that share their statistics under ``norm=group`` (Wu and He, ECCV 2018, table 3).

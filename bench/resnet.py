@@ -12,7 +12,15 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from prunebench.bench.network import FeatureNet, Norm, Size, make_norm, need_images, register_model
+from prunebench.bench.network import (
+    Depth,
+    FeatureNet,
+    Norm,
+    Size,
+    make_norm,
+    need_images,
+    register_model,
+)
 
 STAGES = 4
 
@@ -93,7 +101,7 @@ def resnet18(
     num_classes: int,
     *,
     width: Size = 64,
-    depth: Size = 2,
+    depth: Depth = 2,
     stem_stride: Size = 1,
     norm: Norm = "batch",
     init: Literal["torchvision", "pytorch"] = "torchvision",

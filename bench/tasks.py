@@ -11,13 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prunebench.bench.budget import Clock
+from prunebench.bench.cells import Cell
 from prunebench.bench.spec import RunSpec
 from prunebench.datasets.build import make_task
 from prunebench.datasets.imagefiles import ImageFiles
 from prunebench.datasets.noise import parse_noise
 from prunebench.datasets.task import RawData, Split, Task
 from prunebench.errors import InputError, SkipCell
-from prunebench.methods.base import Criterion
+from prunebench.methods.base import Criterion, Pruner, StaticPruner
+from prunebench.methods.compose import resolve_method
 from prunebench.record import canonical
 from prunebench.registry import CRITERIA, DATASETS
 from prunebench.rng import Streams
@@ -71,6 +74,34 @@ def load_task(spec: RunSpec, data: Mapping[str, Any]) -> Task:
             where=f"dataset {spec.dataset.name}",
         )
     return validation_for_test(task) if spec.role == "tune" else task
+
+
+def clock_of(spec: RunSpec, pruner: Pruner, num_samples: int) -> Clock:
+    """The clock of a run over the common training split.
+
+    Raises:
+        SkipCell: Its ratio and epochs leave nothing to train.
+    """
+    share = pruner.pruned_share(spec.ratio) if spec.budget_share is None else spec.budget_share
+    clock = Clock(num_samples, spec.recipe.epochs, spec.ratio, spec.budget, float(share))
+    if reason := clock.nothing_left(isinstance(pruner, StaticPruner)):
+        raise SkipCell(reason)
+    return clock
+
+
+def check_left(cell: Cell) -> None:
+    """Refuses a run that has nothing to train, before anything is made of it.
+
+    Raises:
+        InputError: Its ratio and epochs leave no sample.
+    """
+    spec = cell.spec
+    info = resolve_method(spec.method.name)
+    pruner = info.build({**spec.method.params, **cell.method_params})
+    try:
+        clock_of(spec, pruner, len(load_task(spec, cell.data).train))
+    except SkipCell as skip:
+        raise InputError(skip.reason, where="ratio", accepted="a smaller ratio") from None
 
 
 def validation_for_test(task: Task) -> Task:

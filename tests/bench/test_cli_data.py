@@ -14,6 +14,7 @@ from PIL import Image
 from torchvision import datasets as torchvision_sets
 from torchvision.datasets import utils as torchvision_utils
 
+from prunebench.bench.cells import build_spec
 from prunebench.datasets import cifar, human
 from prunebench.datasets.packfile import read_pack, write_packed
 from prunebench.datasets.packing import pack
@@ -171,6 +172,19 @@ def test_packed_human_labels_train(tree: Cifar, tmp_path: Path) -> None:
     said = prunebench(*words, "--noise", "real")
     assert said.code == 2
     assert "real:aggregate" in said.err
+
+
+def test_the_only_human_labels_have_one_name(tree: Cifar, tmp_path: Path) -> None:
+    x, y = torch.from_numpy(tree.train_x), tree.train_y
+    names = list("abcdefghij")
+    write_packed(tmp_path / "test.npz", x[:10], y[:10])
+    write_packed(tmp_path / "train.npz", x, y, human={"csv": y[::-1]}, class_names=names)
+    specs = [build_spec(dataset=f"packed:{tmp_path}", recipe="digits", noise=noise)
+             for noise in ("real", "real:csv")]  # fmt: skip
+    assert specs[0] == specs[1]
+    assert specs[0].key == specs[1].key
+    assert specs[0].setting == specs[1].setting
+    assert specs[0].noise.name == "real:csv"
 
 
 def test_damaged_human_labels_of_a_packed_file(tree: Cifar, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def _table(draw: st.DrawFn, needed: tuple[str, ...]) -> dict[str, Any]:
 @st.composite
 def grids(draw: st.DrawFn) -> str:
     """A grid file that is nearly right."""
-    top = {"name": draw(_or_odd(st.just("fuzz"))), **draw(_table(("dataset", "method")))}
+    top = {"name": draw(_or_odd(st.just("fuzz"))), **draw(_table(("dataset", "method", "ratio")))}
     lines = [f"{toml(name)} = {toml(value)}" for name, value in top.items()]
     for _ in range(draw(st.integers(0, 2))):
         block = draw(_table(()))
