@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
@@ -65,6 +65,11 @@ def final_record(store: Store, key: str, retry_failed: bool = False) -> Record |
         return None
     settled = record.status in FINAL or (record.status == "failed" and not retry_failed)
     return record if settled else None
+
+
+def labelled(info: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """A record's facts with the name of its row; an empty name changes nothing."""
+    return {**info, "label": label} if label else dict(info)
 
 
 def run_cell(
@@ -275,7 +280,7 @@ class _Cell:
             reason=" ".join(reason.split()),
             metrics=getattr(self, "metrics", {}),
             ledger=ledger.as_dict() if ledger else {},
-            info=self.info,
+            info=labelled(self.info, self.options.label),
             timing={
                 "train_s": round(sum(seconds), 4),
                 "epoch_s": round(sorted(seconds)[len(seconds) // 2], 6) if seconds else 0.0,

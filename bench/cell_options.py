@@ -24,6 +24,7 @@ class CellOptions:
         losses: Epochs whose per-sample losses are stored; empty stores all, None none.
         retry_failed: Whether a failed record is redone.
         execution: How steps are run.
+        label: Name of the row on boards; empty for the method's.
     """
 
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -35,3 +36,4 @@ class CellOptions:
     losses: frozenset[int] | None = None
     retry_failed: bool = False
     execution: Execution = field(default_factory=Execution)
+    label: str = ""

@@ -17,6 +17,7 @@ from prunebench.datasets.noise import parse_noise, real_rule
 from prunebench.datasets.rules import ALIASES
 from prunebench.datasets.task import DataSource
 from prunebench.errors import InputError, nearest
+from prunebench.leaderboard.shape import LABEL_WORDS, is_label
 from prunebench.methods.compose import MethodInfo, resolve_method
 from prunebench.options import resolve
 from prunebench.problems import first_problem
@@ -77,12 +78,32 @@ class Cell:
         data: Options of the data set, paths included.
         method_params: Options of the method that the key replaces by digests.
         weights: File of the initial weights, which the key names by its digest; empty for none.
+        label: Name of its row on boards; the key knows nothing of it. Empty for the method's.
     """
 
     spec: RunSpec
     data: Mapping[str, Any]
     method_params: Mapping[str, Any]
     weights: str = ""
+    label: str = ""
+
+
+def check_label(label: str, method: str, where: str) -> str:
+    """A name for the rows of a method.
+
+    Raises:
+        InputError: It cannot be shown, holds ``@``, or is another method's name.
+    """
+    if not is_label(label):
+        raise InputError(f"{label!r}", where=f"{where}: label", accepted=LABEL_WORDS)
+    try:
+        other = resolve_method(label.partition(":")[0]).name
+    except InputError:
+        return label
+    if other != resolve_method(method).name:
+        raise InputError(f"{label!r} is another method's name", where=f"{where}: label",
+                         accepted="a name of its own")  # fmt: skip
+    return label
 
 
 def noise_setting(text: str, source: DataSource, params: Mapping[str, Any]) -> NoiseSetting:
@@ -124,6 +145,7 @@ def build_cell(
     criterion_params: Mapping[str, Any] | None = None,
     noise_params: Mapping[str, Any] | None = None,
     content: tuple[Mapping[str, Any], str] | None = None,
+    label: str | None = None,
     where: str = "run",
     **fields: Any,
 ) -> Cell:
@@ -140,6 +162,7 @@ def build_cell(
         params: Options of the method; the other ``*_params`` likewise.
         content: Options and content identity of the data set for the key, where they are known;
             asked of the data set else.
+        label: Name of the row; None for the method's.
         where: Prefix of error lines (a file and entry, say).
         fields: Further fields of ``RunSpec``.
 
@@ -188,7 +211,8 @@ def build_cell(
     except ValidationError as error:
         raise first_problem(error, where, _MODELS) from None
     check_model(spec.recipe)
-    return Cell(spec, source.params, paths, weights)
+    named = "" if label is None else check_label(label, method, where)
+    return Cell(spec, source.params, paths, weights, named)
 
 
 def _ratio_left_out(info: MethodInfo, budget: str, where: str) -> float:

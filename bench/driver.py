@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from prunebench.bench.cell import final_record
+from prunebench.bench.cell import final_record, labelled
 from prunebench.bench.cells import Cell
 from prunebench.bench.claims import Claims
 from prunebench.bench.environment import environment
@@ -145,6 +145,11 @@ def run_cells(
     if failed:
         report.failed_before = failed
         report.warnings.append(f"{failed} cells failed before; --retry-failed runs them again")
+    renamed = rename(store, [cell for cell in cells if cell.spec.key in settled])
+    if renamed:
+        report.warnings.append(
+            f"{renamed} recorded runs carry the label given now; `prunebench sync` tells the mirror"
+        )
     if not jobs:
         return report
     with ExitStack() as stack:
@@ -168,6 +173,21 @@ def run_cells(
         report.outcomes = [outcome for outcome in outcomes if outcome.key in open_keys]
     sweep(store)
     return report
+
+
+def rename(store: Store, cells: Iterable[Cell]) -> int:
+    """Gives recorded runs the label that their cells carry; a cell without one changes nothing.
+
+    Returns:
+        How many records were written anew.
+    """
+    count = 0
+    for cell in cells:
+        record = final_record(store, cell.spec.key) if cell.label else None
+        if record is not None and record.info.get("label") != cell.label:
+            store.save(replace(record, info=labelled(record.info, cell.label)))
+            count += 1
+    return count
 
 
 def make_executor(store: Store, running: Running, keep: bool = False) -> Executor:
@@ -251,6 +271,7 @@ def record_lost(store: Store, job: Job, status: Status, reason: str) -> None:
             spec=job.payload["spec"],
             status=status,
             reason=" ".join(reason.split())[:300],
+            info=labelled({}, job.payload.get("label", "")),
             environment=environment(torch.device("cpu")),
         ),
         {"traceback.txt": reason.encode()},

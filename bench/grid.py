@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
-from prunebench.bench.cells import Cell, build_cell, open_source
+from prunebench.bench.cells import Cell, build_cell, check_label, open_source
 from prunebench.bench.recipe import NEEDED, Scalar
 from prunebench.bench.recipes import get_recipe
 from prunebench.bench.spec import SEEDS, HeldOut
@@ -65,7 +65,8 @@ class Block(BaseModel):
 
     ``params`` holds options by method name; a list of values is an axis of its own. ``tuned`` lists
     pinned files of ``prunebench tune``, each of which gives its method a further row;
-    ``transfer`` lets them serve what they were not tuned on.
+    ``transfer`` lets them serve what they were not tuned on. ``label`` names the rows of a method
+    on boards: a table by method, or one name where a block has one method that prunes.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -88,6 +89,7 @@ class Block(BaseModel):
     proxy: Literal["shared", "own"] | None = None
     tuned: Names | None = None
     transfer: bool | None = Field(None, strict=True)
+    label: str | dict[str, str] | None = None
 
 
 class Grid(Block):
@@ -153,7 +155,14 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
         )  # fmt: skip
     for merged in blocks:
         for cell in _product(merged, where, absent):
-            cells.setdefault(cell.spec.key, cell)
+            old = cells.setdefault(cell.spec.key, cell)
+            if cell.label and old.label not in ("", cell.label):
+                raise InputError(
+                    f"{old.label!r} and {cell.label!r} name one run ({cell.spec.label})",
+                    where=f"{where}: label", accepted="one label per run",
+                )  # fmt: skip
+            if cell.label:
+                cells[cell.spec.key] = replace(old, label=cell.label)
     return list(cells.values())
 
 
@@ -177,6 +186,26 @@ def _merge(grid: Grid, block: Block) -> Block:
         both = isinstance(own, dict) and isinstance(top, dict)
         values[name] = {**top, **own} if both else (top if own is None else own)
     return Block.model_construct(**values)
+
+
+def _labels(block: Block, where: str) -> dict[str, str]:
+    """Names of rows by method."""
+    named = block.label or {}
+    if isinstance(named, str):
+        pruning = [name for name in block.method or [] if resolve_method(name).ratios != "zero"]
+        if len(pruning) != 1:
+            raise InputError(
+                f"{named!r} for {len(pruning)} methods", where=f"{where}: label",
+                accepted="a table by method: label = { METHOD = NAME }",
+            )  # fmt: skip
+        named = {pruning[0]: named}
+    for name in named:
+        if name not in (block.method or []):
+            raise InputError(
+                f"a label for {name!r}, which is not in 'method'",
+                where=f"{where}: label", accepted=", ".join(block.method or []),
+            )  # fmt: skip
+    return {name: check_label(label, name, where) for name, label in named.items()}
 
 
 def _check_params(block: Block, where: str) -> None:
@@ -211,6 +240,7 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
     contents = {
         name: _content(name, block.dataset_params or {}, absent) for name in block.dataset or []
     }
+    labels = _labels(block, where)
     transfer = bool(block.transfer)
     tuned = tuned_rows(block.tuned or [], block.method or [], transfer, where)
     first: dict[tuple[Any, ...], Cell] = {}
@@ -233,7 +263,8 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
                     recipe=block.recipe, criterion=criterion, params=params,
                     dataset_params=block.dataset_params, recipe_params=recipe_params,
                     criterion_params=(block.criterion_params or {}).get(criterion),
-                    noise_params=block.noise_params, content=contents[dataset], where=where,
+                    noise_params=block.noise_params, content=contents[dataset],
+                    label=labels.get(method), where=where,
                     **extra,
                 )  # fmt: skip
                 first.setdefault(slot, cell)

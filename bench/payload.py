@@ -26,8 +26,8 @@ def payload_turns(payload: dict[str, Any], context: WorkerContext) -> Turns[dict
     """Runs one job of an executor, giving way after every step.
 
     Args:
-        payload: ``spec``, ``data``, ``method_params``, ``weights``, ``evidence``, ``losses``
-            (see ``planning.jobs``).
+        payload: ``spec``, ``data``, ``method_params``, ``weights``, ``evidence``, ``losses``,
+            ``label`` (see ``planning.jobs``).
         context: Settings of the grid (``root``, ``checkpoint_s``, ``retry_failed``, ``threads``,
             ``execution``).
 
@@ -46,6 +46,7 @@ def payload_turns(payload: dict[str, Any], context: WorkerContext) -> Turns[dict
         losses=None if payload.get("losses") is None else frozenset(payload["losses"]),
         retry_failed=bool(settings.get("retry_failed", False)),
         execution=Execution(**settings.get("execution", {})),
+        label=payload.get("label", ""),
     )
     if settings.get("threads"):
         torch.set_num_threads(int(settings["threads"]))

@@ -35,14 +35,15 @@ _MOST_BYTES, _MOST_UNPACKED = 1 << 25, 1 << 29
 _SAID = 3
 
 
-def planned_record(spec: Mapping[str, Any]) -> Record:
+def planned_record(spec: Mapping[str, Any], label: str = "", key: str = "") -> Record:
     """A cell that was asked for, in the form in which tables read runs."""
-    return Record(key=content_key(dict(spec)), spec=dict(spec), status=PLANNED)
+    info = {"label": label} if label else {}
+    return Record(key or content_key(dict(spec)), dict(spec), PLANNED, info=info)
 
 
 def of_cells(cells: Iterable[Cell]) -> list[Record]:
     """Cells as planned ones."""
-    return [Record(cell.spec.key, cell.spec.content, PLANNED) for cell in cells]
+    return [planned_record(cell.spec.content, cell.label, cell.spec.key) for cell in cells]
 
 
 def note_plan(store: Store, grid: str, records: Iterable[Record]) -> None:
@@ -72,10 +73,11 @@ def _packed(grid: str, records: Iterable[Record]) -> bytes:
     """A line for all seeds of a setting; the same cells give the same bytes."""
     seeds: dict[str, set[int]] = {}
     for record in records:
-        kin = canonical({**record.spec, "seed": None})
-        seeds.setdefault(kin, set()).add(record.spec["seed"])
+        label = record.info.get("label", "")
+        kin = {"grid": grid, "label": label, "spec": {**record.spec, "seed": None}}
+        seeds.setdefault(canonical(kin), set()).add(record.spec["seed"])
     lines = [
-        canonical({"grid": grid, "seeds": sorted(own), "spec": json.loads(kin)}) + "\n"
+        canonical({**json.loads(kin), "seeds": sorted(own)}) + "\n"
         for kin, own in sorted(seeds.items())
     ]
     out = io.BytesIO()
@@ -104,9 +106,11 @@ def read_plan(path: Path) -> tuple[str, list[Record]]:
         for line in gunzip(io.BytesIO(data), where, _MOST_UNPACKED).splitlines():
             content = json.loads(line)
             grid, spec, seeds = content["grid"], content["spec"], content["seeds"]
-            if not (isinstance(grid, str) and isinstance(spec, dict) and len(seeds) < 1 << 20):
+            label = content["label"]
+            texts = isinstance(grid, str) and isinstance(label, str)
+            if not (texts and isinstance(spec, dict) and len(seeds) < 1 << 20):
                 raise TypeError
-            found += [planned_record({**spec, "seed": seed}) for seed in seeds]
+            found += [planned_record({**spec, "seed": seed}, label) for seed in seeds]
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as e:
         if isinstance(e, InputError):
             raise

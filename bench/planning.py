@@ -126,6 +126,7 @@ def _payload(
         "weights": cell.weights,
         "evidence": to_json(evidence) if evidence is not None else None,
         "losses": None if losses is None else list(losses),
+        "label": cell.label,
     }
 
 

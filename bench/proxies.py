@@ -122,8 +122,9 @@ def gather_evidence(
             old = _recorded(store, proxy.key)
             wanted = replace(merge([need, old]), repeats=1, ssl=False)
             options = replace(
-                cell.options, evidence=wanted, losses=None, method_params={}, retry_failed=True
-            )
+                cell.options, evidence=wanted, losses=None, method_params={}, retry_failed=True,
+                label="",
+            )  # fmt: skip
             record, _ = run_cell(proxy, store, options)
             folder = standing(store, proxy.key, need)
             if folder is None:

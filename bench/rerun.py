@@ -125,6 +125,8 @@ def command_of(record: Record) -> str | None:
             words += [flag, f"{name}={_text(value)}"]
     if reference["size"] is not None:
         words += ["--reference-size", _text(reference["size"])]
+    if record.info.get("label"):
+        words += ["--label", str(record.info["label"])]
     return shlex.join(words)
 
 

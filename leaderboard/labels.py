@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from prunebench.leaderboard.aggregate import FULL, WITH_REFERENCE, Run
 from prunebench.leaderboard.tuned import origin, study
-from prunebench.record import canonical
+from prunebench.record import canonical, content_key
 
 RowId = tuple[str, str]
 KINDS = ("full", "control", "method", "oracle")
@@ -27,38 +27,65 @@ def kind_of(run: Run) -> str:
 
 
 def row_id(run: Run) -> RowId:
-    """Method, canonical options and the study they come from: what makes one row."""
-    return run.method, (canonical(run.params) if run.params else "{}") + study(run)
+    """Method, canonical options with the content of its file, and the study they come from: what
+    makes one row."""
+    content = str(run.record.spec["method"].get("identity") or "")
+    return run.method, (canonical(run.params) if run.params else "{}") + content + study(run)
+
+
+def given_label(run: Run) -> str:
+    """The name that its grid or command gave the run's row; empty for none."""
+    return str(run.record.info.get("label") or "")
 
 
 def row_labels(runs: Iterable[Run]) -> dict[RowId, str]:
-    """Label of each row: the method, and the options in which its variants here differ.
+    """Label of each row: its given one or the method, and what its variants here differ in.
 
-    Default and tuned options stand apart; of several studies each is named.
+    Default and tuned options stand apart; of several studies each is named. Files are told apart
+    by the first digits of their content's digest. A row whose runs were given several labels
+    carries them all.
     """
-    variants: dict[tuple[str, str], dict[RowId, Run]] = defaultdict(dict)
+    rows: dict[RowId, Run] = {}
+    given: dict[RowId, set[str]] = defaultdict(set)
     for run in runs:
-        variants[run.method, origin(run)].setdefault(row_id(run), run)
+        identity = row_id(run)
+        rows.setdefault(identity, run)
+        given[identity].add(given_label(run))
+    variants: dict[tuple[str, str], list[RowId]] = defaultdict(list)
+    for identity, run in rows.items():
+        name = " / ".join(sorted(given[identity] - {""})) or run.method
+        variants[name, origin(run)].append(identity)
     labels: dict[RowId, str] = {}
-    for (method, tuned), rows in variants.items():
-        names = sorted({name for run in rows.values() for name in run.params})
+    for (name, tuned), found in variants.items():
+        options = {identity: _options(rows[identity], name) for identity in found}
+        names = sorted({option for own in options.values() for option in own})
         differing = [
-            name for name in names if len({_option(run, name) for run in rows.values()}) > 1
+            option for option in names if len({own.get(option, "") for own in options.values()}) > 1
         ]
-        for identity, run in rows.items():
-            shown = [f"{name}={_option(run, name)}" for name in differing if name in run.params]
+        for identity in found:
+            own = options[identity]
+            shown = [f"{option[1]}={own[option]}" for option in differing if option in own]
             if tuned:
-                several = len({study(other) for other in rows.values()}) > 1
-                shown = [tuned, f"study {study(run)[:8]}"] if several else [tuned, *shown]
-            labels[identity] = f"{method} ({', '.join(shown)})" if shown else method
-    return labels
+                several = len({study(rows[other]) for other in found}) > 1
+                mark = f"study {study(rows[identity])[:8]}"
+                shown = [tuned, mark] if several else [tuned, *shown]
+            labels[identity] = f"{name} ({', '.join(shown)})" if shown else name
+    twice = {label for label, n in Counter(labels.values()).items() if n > 1}
+    return {
+        identity: f"{label} #{content_key({'row': identity})[:8]}" if label in twice else label
+        for identity, label in labels.items()
+    }
 
 
-def _option(run: Run, name: str) -> str:
-    if name not in run.params:
-        return ""
-    value = run.params[name]
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+def _options(run: Run, name: str) -> dict[tuple[int, str], str]:
+    """What may tell rows of one name apart, by place and name: the method where it is not the
+    name, its options, its file."""
+    found = {(0, "method"): run.method} if run.method != name else {}
+    for option, value in run.params.items():
+        shown = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        found[1, option] = shown
+    content = str(run.record.spec["method"].get("identity") or "")
+    return {**found, (2, "content"): content[:8]} if content else found
 
 
 def noise_order(name: str) -> tuple[int, str, float, str]:

@@ -15,6 +15,9 @@ from prunebench.record import Record
 _MOST = 2**63
 #: Control signs as JSON spells them.
 _CONTROL = re.compile(r"\\(u00[01]|[bf])")
+#: A row's name; ``@`` is kept for later.
+LABEL = re.compile(r"(?! )[^@]{1,60}(?<! )")
+LABEL_WORDS = "1 to 60 signs that can be shown, without @ and without blanks at the ends"
 _NAMED = ("dataset", "noise", "method")
 _TABLES = ("criterion", "recipe", "reference", "validation", "tuned")
 
@@ -54,6 +57,8 @@ def check_shape(record: Record) -> None:
     replica = spec.get("replica", 0)
     _need(record, "replica", _count(replica), replica, "an integer from 0")
     _check_study(record, spec.get("tuned") or {})
+    label = info.get("label")
+    _need(record, "label", label is None or is_label(label), label, LABEL_WORDS)
     for name in ("test_size", "num_classes", "metrics"):
         value = info.get(name)
         good = value is None or (_count(value) and value > 0)
@@ -65,6 +70,11 @@ def check_shape(record: Record) -> None:
         _need(record, f"timing.{name}", number >= 0, number, "0 or more")
     for name, number in record.ledger.items():
         _need(record, f"ledger.{name}", number >= 0, number, "0 or more")
+
+
+def is_label(value: Any) -> bool:
+    """Whether a row may be named so."""
+    return isinstance(value, str) and value.isprintable() and LABEL.fullmatch(value) is not None
 
 
 def _check_study(record: Record, mark: Mapping[str, Any]) -> None:

@@ -198,6 +198,7 @@ def _rows(records: Sequence[Record], everything: Sequence[Record]) -> list[dict[
             "model": recipe.get("model"),
             "status": record.status,
             "accuracy": record.metrics.get("test_accuracy"),
+            "label": record.info.get("label"),
             "role": f"replica {spec['replica']}" if spec.get("replica") else role,
         })  # fmt: skip
     return sorted(rows, key=lambda r: (r["board"], r["method"], r["ratio"],
@@ -217,6 +218,7 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
         console = Console(width=_WIDE)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     names = ["key", "board", "method", "noise", "ratio", "seed", "recipe", "status", "accuracy"]
+    names += ["label"] * any(row["label"] for row in rows)
     names += ["role"] * any(row["role"] != "eval" for row in rows)
     for name in names:
         right = name in ("ratio", "seed", "accuracy")
@@ -226,7 +228,7 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
         shown = {**row, "ratio": f"{row['ratio']:g}"}
         value = row["accuracy"]
         shown["accuracy"] = "-" if value is None else f"{100 * value:.2f}"
-        shown["recipe"] = "-" if row["recipe"] is None else row["recipe"]
-        table.add_row(*(Text(visible(str(shown[name]))) for name in names))
+        texts = ("-" if shown[name] is None else visible(str(shown[name])) for name in names)
+        table.add_row(*map(Text, texts))
     console.print(table)
     print(f"{len(rows)} runs", file=sys.stderr)

@@ -75,6 +75,7 @@ _NEARLY_ALL = 0.9
     metavar="NAME=VALUE",
     help="Option of the data set.",
 )
+@click.option("--label", default=None, metavar="NAME", help="Name of the row on boards.")
 @click.option(
     "--record-losses",
     default=None,

@@ -15,6 +15,7 @@ from scipy import stats as scipy_stats
 from prunebench.errors import InputError
 from prunebench.leaderboard.build import build
 from prunebench.leaderboard.tables import Row, Table
+from prunebench.record import Record
 
 
 def row(table: Table, label: str) -> Row:
@@ -169,6 +170,33 @@ def test_variants_list_only_the_options_that_differ() -> None:
     own = record("dual", spec={"proxy": "own"})
     labels = {r.label for r in only(build([*records, record("dual"), own])).rows}
     assert {"dual", "dual (proxy=own)"} <= labels
+
+
+def test_given_names_stand_for_the_method_and_stay_apart() -> None:
+    def labels(*rows: tuple[str, str, dict[str, object]]) -> set[str]:
+        records = [record(m, params=p, info={"label": name or None}) for m, name, p in rows]
+        return set(only(build(records)).series)
+
+    assert labels(("random", "dice", {}), ("infobatch", "", {})) == {"dice", "infobatch"}
+    assert labels(("seta", "s", {"k": 1}), ("seta", "s", {"k": 2})) == {"s (k=1)", "s (k=2)"}
+    assert labels(("seta", "s", {"k": 1}), ("seta", "", {"k": 2})) == {"s", "seta"}
+    both = labels(("random", "", {}), ("infobatch", "random", {}))
+    assert both == {"random", "random (method=infobatch)"}
+    odd = labels(("seta", "s", {"k": 1}), ("seta", "s", {"k": 2}), ("random", "s (k=1)", {}))
+    assert len(odd) == 3
+    for bad in ("a@b", " x", "x\n", "", 5, "x" * 61):
+        with pytest.raises(InputError, match="label"):
+            build([record("random", info={"label": bad})])
+
+
+def test_files_of_one_method_are_rows_of_their_own() -> None:
+    def scores(content: str) -> Record:
+        method = {"name": "scores", "version": "1", "params": {}, "identity": content * 64}
+        return record("scores", spec={"method": method})
+
+    assert set(only(build([scores("a")])).series) == {"scores"}
+    both = set(only(build([scores("a"), scores("b")])).series)
+    assert both == {"scores (content=aaaaaaaa)", "scores (content=bbbbbbbb)"}
 
 
 def test_options_that_follow_the_ratio_make_no_variants() -> None:
