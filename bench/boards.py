@@ -12,6 +12,7 @@ from prunebench.errors import InputError
 from prunebench.files import OwnFolder
 from prunebench.leaderboard.build import build
 from prunebench.leaderboard.bundle import is_bundle, unpack
+from prunebench.leaderboard.copies import one_run
 from prunebench.leaderboard.export import board_json, dumps
 from prunebench.leaderboard.html import render_html
 from prunebench.leaderboard.latex import render_latex
@@ -50,44 +51,41 @@ def load_records(source: Path) -> list[Record]:
     return list(scan.records)
 
 
-def gather(sources: Sequence[Path], strict: bool = False) -> list[Record]:
+def gather(sources: Sequence[Path], notes: list[str] | None = None) -> list[Record]:
     """All records of several sources in order of key; see ``unite``.
 
     Args:
         sources: Results folders and bundles.
-        strict: As in ``unite``.
+        notes: As in ``unite``.
 
     Raises:
         InputError: A damaged record, or two records of one key that disagree.
     """
-    return unite(((r, str(source)) for source in sources for r in load_records(source)), strict)
+    return unite(((r, str(source)) for source in sources for r in load_records(source)), notes)
 
 
-def unite(found: Iterable[tuple[Record, str]], strict: bool = False) -> list[Record]:
-    """Records in order of key; equal records count once.
+def unite(found: Iterable[tuple[Record, str]], notes: list[str] | None = None) -> list[Record]:
+    """Records in order of key; those of one key with equal results count once.
 
     Args:
         found: Each with the place that it comes from.
-        strict: Refuse two records of one key that differ in anything, not in figures alone.
+        notes: Receives a line for each key that was run twice.
 
     Raises:
-        InputError: Two records of one key that disagree.
+        InputError: Two records of one key whose results differ.
     """
-    chosen: dict[str, tuple[Record, str]] = {}
+    kept: dict[str, tuple[Record, str]] = {}
     for record, place in found:
-        old, where = chosen.setdefault(record.key, (record, place))
+        old, where = kept.setdefault(record.key, (record, place))
         if old.digest == record.digest:
             continue
-        if strict or old.metrics != record.metrics or old.status != record.status:
-            raise InputError(
-                f"record {record.key} differs between {where} and {place} "
-                f"(digests {old.digest[:16]} and {record.digest[:16]})",
-                where="leaderboard",
-                accepted="one result per specification",
+        one = one_run(old, record, f" between {where} and {place}")
+        kept[record.key] = (one, where if one is old else place)
+        if notes is not None:
+            notes.append(
+                f"{record.key} was run twice with equal results ({where}, {place}): one run"
             )
-        if record.digest < old.digest:  # the choice must not depend on the order of sources
-            chosen[record.key] = (record, place)
-    return [chosen[key][0] for key in sorted(chosen)]
+    return [kept[key][0] for key in sorted(kept)]
 
 
 def make_board(
@@ -176,28 +174,34 @@ def _named(store: Store, record: Record) -> dict[str, bytes]:
     }
 
 
-def merge(sources: Sequence[Path], out: Path) -> tuple[int, int]:
+def merge(sources: Sequence[Path], out: Path, notes: list[str] | None = None) -> tuple[int, int]:
     """Copies records, their artifacts and the plans of grids into one results folder.
 
     Nothing is copied unless everything fits together.
+
+    Args:
+        sources: Results folders and bundles.
+        out: Results folder that receives what they hold.
+        notes: As in ``unite``.
 
     Returns:
         (records copied, records that stood there already).
 
     Raises:
-        InputError: Records that conflict by digest, damaged ones, or a folder that cannot be
-            written.
+        InputError: Records of one key whose results differ, damaged ones, or a folder that cannot
+            be written.
     """
     target = Store.open(out)
     standing = {record.key: record for record in load_records(out)}
-    records = gather([*sources, *([out] if standing else [])], strict=True)
+    records = gather([*sources, *([out] if standing else [])], notes)
     copied = 0
     for record in records:
         if record.key in standing:
             continue
-        for source in sources:
-            if not is_bundle(source) and (Store(source).artifacts / record.key).is_dir():
-                write_files(target.artifacts / record.key, _named(Store(source), record))
+        for store in (Store(source) for source in sources if not is_bundle(source)):
+            own = store.get(record.key) if (store.artifacts / record.key).is_dir() else None
+            if own is not None and own.digest == record.digest:
+                write_files(target.artifacts / record.key, _named(store, record))
                 break
         write_files(target.records, {f"{record.key}.json": (record.dumps() + "\n").encode()})
         copied += 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunebench.errors import InputError, visible
+from prunebench.leaderboard.copies import one_run
 from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.shape import check_shape
 from prunebench.record import Record
@@ -69,25 +70,21 @@ class Collected:
 
 
 def collect(records: Iterable[Record], settings: Settings | None = None) -> Collected:
-    """Keeps the evaluation runs; identical copies of a record count once.
+    """Keeps the evaluation runs; records of one key with equal results count once.
 
     Args:
         records: Any records.
         settings: Filters, and how a diverged run counts; None for the default protocol.
 
     Raises:
-        InputError: Two different records of one key, or a record whose fields cannot be used.
+        InputError: Two records of one key whose results differ, or a record whose fields cannot be
+            used.
     """
     unique: dict[str, Record] = {}
     for record in records:
         other = unique.setdefault(record.key, record)
         if other.digest != record.digest:
-            digests = " and ".join(sorted((other.digest[:16], record.digest[:16])))
-            raise InputError(
-                f"two records of key {record.key} with digests {digests}",
-                where="leaderboard",
-                accepted="one record per key; `prunebench audit` names the files",
-            )
+            unique[record.key] = one_run(other, record)
     settings = settings or Settings()
     for record in unique.values():
         check_shape(record)

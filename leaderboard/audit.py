@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.aggregate import FULL, PLANNED, Run, collect
+from prunebench.leaderboard.copies import chosen, difference
 from prunebench.leaderboard.designs import designs
 from prunebench.leaderboard.filters import FilterError
 from prunebench.leaderboard.labels import RowId, kind_of, noise_order, row_id, row_labels
@@ -59,16 +60,24 @@ def audit(
         FilterError: A filter that no record fits.
     """
     found: list[Finding] = []
-    keys = Counter(record.key for record in records)
-    unique = {record.digest: record for record in records}
-    for key, n in sorted(keys.items()):
-        digests = {r.digest for r in unique.values() if r.key == key} if n > 1 else set()
-        if len(digests) > 1:
-            found.append(Finding("error", "conflict", key, f"{len(digests)} different records"))
+    by_key: dict[str, dict[str, Record]] = defaultdict(dict)
+    for record in records:
+        by_key[record.key][record.digest] = record
+    unique: list[Record] = []
+    for key, same in sorted(by_key.items()):
+        first, *others = same.values()
+        what = next(filter(None, (difference(first, other) for other in others)), "")
+        if what:
+            detail = f"{len(same)} different records: {what}"
+            found.append(Finding("error", "conflict", key, detail))
+        elif others:
+            detail = f"{len(same)} records with equal results: one run"
+            found.append(Finding("note", "run twice", key, detail))
+        unique.append(chosen(same.values()))
     if any(f.what == "conflict" for f in found):
-        return found
+        return sorted(found, key=lambda f: (f.level, f.where))
     try:
-        runs = collect([*unique.values(), *_never_run(unique.values(), planned)], settings).runs
+        runs = collect([*unique, *_never_run(unique, planned)], settings).runs
         refuse_leaks(runs)
     except FilterError:
         raise

@@ -21,6 +21,10 @@ _FIGURES = (".svg", ".png", ".md")
 _LARGEST_FIGURE = 1 << 26
 
 
+#: Notes told in full.
+_NOTES = 5
+
+
 class _Default(click.Group):
     """Runs ``render`` where the first word names no other subcommand."""
 
@@ -44,6 +48,14 @@ def sources(texts: tuple[str, ...]) -> list[Path]:
         Path(text) if is_bundle(Path(text)) and Path(text).is_file() else results_folder(text)
         for text in texts
     ]
+
+
+def tell_notes(notes: list[str]) -> None:
+    """Says what was found beside the results, a few lines of it."""
+    for line in notes[:_NOTES]:
+        print(f"note: {line}", file=sys.stderr)
+    if len(notes) > _NOTES:
+        print(f"note: ... and {len(notes) - _NOTES} more", file=sys.stderr)
 
 
 def _settings(protocol: str | None, given: Any) -> Any:
@@ -124,12 +136,14 @@ def render(
         raise InputError("records come from RESULTS or from --from-mlflow", where="leaderboard",
                          accepted="one of the two")  # fmt: skip
     folders = sources(results)
+    notes: list[str] = []
     if uri is None:
-        records = gather(folders)
+        records = gather(folders, notes)
     else:
         from prunebench.bench.tracking.read import mirrored_records
 
-        records = unite(mirrored_records(uri))
+        records = unite(mirrored_records(uri), notes)
+    tell_notes(notes)
     printed = read_published() if paper else []
     board = make_board(records, settings, printed)
     files = {name: text.encode() for name, text in texts(board).items()}
@@ -222,7 +236,9 @@ def merge_folders(results: tuple[str, ...], out: str, as_json: bool) -> None:
     """
     from prunebench.bench.boards import merge
 
-    copied, stood = merge(sources(results), Path(out))
+    notes: list[str] = []
+    copied, stood = merge(sources(results), Path(out), notes)
+    tell_notes(notes)
     if as_json:
         print(json.dumps({"copied": copied, "stood": stood}))
     else:
@@ -248,7 +264,10 @@ def compare(
     from prunebench.leaderboard.pairs import compare_rows
 
     settings = _settings(protocol, filters(chosen))
-    found = compare_rows(make_board(gather(sources(results)), settings), a, b)
+    notes: list[str] = []
+    records = gather(sources(results), notes)
+    tell_notes(notes)
+    found = compare_rows(make_board(records, settings), a, b)
     if as_json:
         plain = [{n: v for n, v in item.items() if n != "text"} for item in found]
         print(json.dumps(finite({"comparisons": plain}), sort_keys=True, indent=1))

@@ -28,7 +28,7 @@ def reproduce(results: tuple[str, ...], published: str, as_json: bool, **chosen:
     from dataclasses import asdict
 
     from prunebench.bench.boards import gather
-    from prunebench.bench.cli.board import sources
+    from prunebench.bench.cli.board import sources, tell_notes
     from prunebench.leaderboard.aggregate import collect
     from prunebench.leaderboard.export import dumps, finite
     from prunebench.leaderboard.markdown import escape, pipe
@@ -39,7 +39,9 @@ def reproduce(results: tuple[str, ...], published: str, as_json: bool, **chosen:
     from prunebench.leaderboard.text import number
 
     settings = Settings().narrowed(filters(chosen))
-    runs = collect(gather(sources(results)), settings).runs
+    notes: list[str] = []
+    runs = collect(gather(sources(results), notes), settings).runs
+    tell_notes(notes)
     lines = find(runs, read_published())
     differences = setup_differences(runs)
     if as_json:

@@ -16,6 +16,7 @@ from prunebench.leaderboard.audit import audit
 from prunebench.leaderboard.build import build
 from prunebench.leaderboard.bundle import pack, unpack
 from prunebench.record import Record
+from support.command import files, prunebench
 
 METHODS = ("full", "random", "infobatch", "infobatch+align")
 
@@ -129,7 +130,7 @@ def test_merging_copies_everything_and_refuses_conflicts(tmp_path: Path) -> None
     third = stored(tmp_path / "c", [other(some[0], metrics={"test_accuracy": 0.5})])
     with pytest.raises(InputError, match=some[0].key):
         merge([third], tmp_path / "all")
-    with pytest.raises(InputError, match="differs between"):
+    with pytest.raises(InputError, match="differ between"):
         merge([first, third], tmp_path / "new")
     assert not list((tmp_path / "new" / "records").glob("*"))
 
@@ -164,3 +165,67 @@ def test_the_audit_names_what_is_wrong() -> None:
                                    "validation": {"size": 0, "labels": "noisy"},
                                    "origin": "x"})])  # fmt: skip
     assert doubled[0].level == "error"
+
+
+def test_one_cell_run_twice_with_other_times_is_one_run_everywhere(tmp_path: Path) -> None:
+    some = records()
+    first, second = stored(tmp_path / "a", some), Store.open(tmp_path / "b")
+    again = other(some[4], timing={"train_s": 9.0, "total_s": 10.0},
+                  environment={**some[4].environment, "device_class": "cpu"})  # fmt: skip
+    second.save(again)
+    both = (first, second.root)
+    for verb in (("leaderboard", *both, "--out", tmp_path / "o"),
+                 ("leaderboard", "merge", *both, "--out", tmp_path / "all"),
+                 ("compare", "random", "infobatch", *both)):  # fmt: skip
+        said = prunebench(*verb)
+        assert said.code == 0, said.err
+        assert f"note: {again.key} was run twice with equal results" in said.err
+    said = prunebench("audit", *both, "--strict")
+    assert "run twice" in said.out
+    assert "2 records with equal results: one run" in said.out
+    assert [f.level for f in audit([*some, again]) if f.what == "run twice"] == ["note"]
+    assert build([*some, again]) == build([again, *some])
+    assert build([*some, again]).used == len(some)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"metrics": {"test_accuracy": 0.123}}, "metrics."),
+        ({"ledger": {"trained": 7}}, "ledger."),
+        ({"status": "diverged"}, "status"),
+        ({"info": {"label_digest": "x"}}, "info.label_digest"),
+    ],
+)
+def test_another_result_of_one_cell_is_a_conflict_everywhere(
+    tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    some = records()
+    old = some[4]
+    kept = {name: {**getattr(old, name), **value} if isinstance(value, dict) else value
+            for name, value in changes.items()}  # fmt: skip
+    twin = other(old, **kept)
+    both = (stored(tmp_path / "a", some), stored(tmp_path / "b", [twin]))
+    for verb in (("leaderboard", *both), ("compare", "random", "infobatch", *both),
+                 ("leaderboard", "merge", *both, "--out", tmp_path / "all")):  # fmt: skip
+        refused = prunebench(*verb)
+        assert (refused.code, refused.err.count("\n")) == (2, 1)
+        assert old.key in refused.err
+        assert said in refused.err
+    assert prunebench("audit", *both).code == 1
+    with pytest.raises(InputError, match="two records of key"):
+        build([*some, twin])
+
+
+def test_of_two_records_of_one_run_the_fuller_one_is_copied_with_its_artifacts(
+    tmp_path: Path,
+) -> None:
+    plain, made = Store.open(tmp_path / "a"), records()[4]
+    plain.save(made, {"epochs.csv": b"epoch"})
+    fuller = Store.open(tmp_path / "b")
+    fuller.save(other(made, timing={}), {"epochs.csv": b"epoch", "losses.npz": b"losses"})
+    for number, order in enumerate(((plain, fuller), (fuller, plain))):
+        target = tmp_path / str(number)
+        assert merge([store.root for store in order], target) == (1, 0)
+        assert Store(target).artifact(made.key, "losses.npz") == b"losses"
+    assert files(tmp_path / "0" / "records") == files(tmp_path / "1" / "records")
