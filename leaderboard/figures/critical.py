@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -115,7 +116,7 @@ def _figure(
     levels = [_levels(strip) for strip in found]
     heights = [len(set(level)) * 0.45 + (len(s.ranks) + 1) // 2 + 3.6 + 1.3 * material.nemenyi
                for s, level in zip(found, levels, strict=True)]  # fmt: skip
-    figure = new(0.85 + _LINE * sum(heights))
+    figure = new(0.85 + _LINE * math.fsum(heights))
     grid = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
     alpha = material.board.settings.alpha
     for axes, strip, level, height in zip(grid, found, levels, heights, strict=True):

@@ -22,6 +22,7 @@ from prunebench.leaderboard.figures.style import (
     plain_numbers,
     slug,
 )
+from prunebench.leaderboard.stats.special import rounded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +77,8 @@ def _figure(found: Stored) -> Drawn:
     ratios = [part for n in range(count) for part in ((2.2, 1.0, 0.35)[: 2 + (n < count - 1)])]
     grid = figure.subplots(len(ratios), columns, squeeze=False, height_ratios=ratios, sharex=True)
     top = max(float(np.nanmax(losses.loss)) for _, losses in found.rows.values())
-    edges = np.geomspace(SMALLEST, max(top, 10 * SMALLEST) * 1.02, BINS + 1)
+    wide = max(top, 10 * SMALLEST) * 1.02 / SMALLEST
+    edges = np.array([SMALLEST * rounded(wide ** (n / BINS)) for n in range(BINS + 1)])
     for gap in grid[2::3].flat:
         gap.set_axis_off()
     for number, (label, (_, losses)) in enumerate(found.rows.items()):

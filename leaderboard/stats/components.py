@@ -69,6 +69,6 @@ def seed_item_components(differences: ArrayLike, confidence: float = 0.95) -> Se
         (items * ms_item, n - 1),
         ((1 - seeds - items) * ms_rest, (s - 1) * (n - 1)),
     )
-    df = (s * n * variance) ** 2 / sum(value**2 / freedom for value, freedom in parts)
+    df = (s * n * variance) ** 2 / math.fsum(value**2 / freedom for value, freedom in parts)
     half = t_quantile((1 + confidence) / 2, df) * se
     return SeedItemComponents(*head, df, mean - half, mean + half)

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import sys
+import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from unittest import mock
 import numpy as np
 
 from prunebench.bench.boards import gather, make_board, texts
+from prunebench.leaderboard.figures import Material
 from prunebench.leaderboard.published_numbers import read_published
 from prunebench.leaderboard.settings import Settings, read_settings
 from prunebench.leaderboard.tables import Board
@@ -33,10 +35,22 @@ def digests(figures: Collection[str] = NAMES) -> dict[str, str]:
         name, board = path.parent.name, board_of(path)
         parts: dict[str, Any] = dict(texts(board))
         if name in figures:
-            parts |= dict(drawn(board))
+            parts |= dict(drawn(Material(board, nemenyi=True)))
         for part, content in parts.items():
             found[f"{name}/{part}"] = hashlib.sha256(content.encode()).hexdigest()
+    if figures:
+        found |= {f"made up/{part}": hashlib.sha256(content.encode()).hexdigest()
+                  for part, content in with_artifacts()}  # fmt: skip
     return found
+
+
+def with_artifacts() -> list[tuple[str, str]]:
+    """Figures of a made-up board whose runs have stored losses, classes and epochs."""
+    from test_figures_artifacts import stored_board
+
+    loss = (np.random.default_rng(5).random((4, 200)) * 3).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        return list(drawn(stored_board(Path(folder), loss=loss)))
 
 
 def board_of(path: Path) -> Board:
@@ -48,9 +62,8 @@ def board_of(path: Path) -> Board:
     return make_board(gather([path]), settings, printed)
 
 
-def drawn(board: Board) -> Iterator[tuple[str, str]]:
+def drawn(material: Material) -> Iterator[tuple[str, str]]:
     """The numbers and words of each figure, before anything is laid out."""
-    from prunebench.leaderboard.figures import Material
     from prunebench.leaderboard.figures.registry import FIGURES, drawings
     from prunebench.leaderboard.figures.style import Drawn, house
 
@@ -60,7 +73,7 @@ def drawn(board: Board) -> Iterator[tuple[str, str]]:
     with house(), contextlib.ExitStack() as patches:
         for module in {draw.__module__ for draw in FIGURES.values()}:
             patches.enter_context(mock.patch(f"{module}.finish", unlaid))
-        for name, found in drawings(Material(board)):
+        for name, found in drawings(material):
             if isinstance(found, Drawn):
                 content = [found.title, found.caption, *_marks(found)]
                 yield f"figures/{name}/{found.stem}", "\n".join(content)
@@ -82,6 +95,8 @@ def _values(artist: Any) -> Iterator[Any]:
         yield np.asarray(artist.get_offsets(), np.float64).tolist()
     if hasattr(artist, "get_paths"):
         yield from (path.vertices.tolist() for path in artist.get_paths())
+    if type(artist).__name__ == "StepPatch":
+        yield [np.asarray(part, np.float64).tolist() for part in artist.get_data()[:2]]
     if hasattr(artist, "get_text"):
         yield artist.get_text()
 
