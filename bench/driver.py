@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,8 @@ from prunebench.bench.planning import Planned, plan_jobs
 from prunebench.bench.progress import Progress
 from prunebench.bench.scratch import storing
 from prunebench.bench.store import Store
-from prunebench.errors import FolderError
+from prunebench.datasets.task import DataSource
+from prunebench.errors import FolderError, visible
 from prunebench.record import Record, canonical
 from prunebench.registry import DATASETS
 
@@ -250,7 +252,7 @@ def sweep(store: Store) -> None:
 
 
 def check_data(cells: Iterable[Cell]) -> None:
-    """Looks at every data set's files once, before anything trains.
+    """Looks at every data set's files once, before anything trains, and says what is odd.
 
     Raises:
         InputError: A file is missing, damaged or foreign.
@@ -258,7 +260,10 @@ def check_data(cells: Iterable[Cell]) -> None:
     sources = {(cell.spec.dataset.name, id(cell.data)): cell.data for cell in cells}
     texts = {canonical([name, dict(data)]): (name, data) for (name, _), data in sources.items()}
     for name, data in texts.values():
-        DATASETS.get(name).target(**data).check()
+        source: DataSource = DATASETS.get(name).target(**data)
+        source.check()
+        for line in source.notes():
+            print(f"note: {visible(line)}", file=sys.stderr)
 
 
 def record_lost(store: Store, job: Job, status: Status, reason: str) -> None:

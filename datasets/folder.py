@@ -9,14 +9,22 @@ import torch
 from prunebench.datasets.decode import default_workers
 from prunebench.datasets.files import limited_rows
 from prunebench.datasets.imagefiles import ImageFiles, PathList, Resize, measure, resident
+from prunebench.datasets.pixels import Reading, reading_options
 from prunebench.datasets.rules import RULES
 from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
-from prunebench.datasets.tree import Tree, check_classes, find_splits, read_tree, tree_identity
+from prunebench.datasets.tree import (
+    Tree,
+    find_splits,
+    left_out_line,
+    match_classes,
+    read_tree,
+    tree_identity,
+)
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 
 
-@register_dataset("folder")
+@register_dataset("folder", version=2)
 class Folder(DataSource):
     """Images of any size in class folders, resident or decoded as the training goes on."""
 
@@ -45,6 +53,7 @@ class Folder(DataSource):
         "asymmetric": Option(
             None, "rule that asymmetric noise means", choices=tuple(RULES), optional=True
         ),
+        **reading_options(upright="yes"),
     }
     argument = "path"
     recipe = "packed"
@@ -60,10 +69,12 @@ class Folder(DataSource):
     test_limit: int | None
     workers: int | None
     asymmetric: str | None
+    ground: str
+    upright: str
 
     def _trees(self) -> tuple[Tree, Tree]:
         train, test = (read_tree(root) for root in find_splits(self.path, "folder"))
-        return train, test
+        return train, match_classes(train, test)
 
     def check(self) -> None:
         """Lists both splits; no image is opened."""
@@ -71,7 +82,11 @@ class Folder(DataSource):
             raise InputError(
                 f"{self.crop}", where="folder.crop", accepted=f"at most {self.size}, the size"
             )
-        check_classes(*self._trees())
+        self._trees()
+
+    def notes(self) -> list[str]:
+        """Files that are left out, by split."""
+        return [line for tree in self._trees() if (line := left_out_line(tree))]
 
     def asymmetric_rule(self) -> str:
         """The option, else the next class."""
@@ -91,13 +106,17 @@ class Folder(DataSource):
         threads = self.workers or default_workers()
         train_rows = limited_rows(len(train.names), self.limit)
         test_rows = limited_rows(len(test.names), self.test_limit)
+        reading = Reading.of(self.ground, self.upright)
         files = [
-            ImageFiles(PathList(tree.root, tree.names), self.size, self.resize, rows, self.workers)
+            ImageFiles(
+                PathList(tree.root, tree.names), self.size, self.resize, rows, self.workers, reading
+            )
             for tree, rows in ((train, train_rows), (test, test_rows))
         ]
         train_x, test_x = resident(files, self.stream, threads)
         mean, std = measure(train_x, threads)
         content = f"{self.identity()} {self.limit} {self.test_limit} {self.size} {self.resize}"
+        content += f" {self.ground} {self.upright}"
         return RawData(
             train_x=train_x,
             train_y=torch.from_numpy(train.labels[train_rows]),

@@ -1,10 +1,12 @@
 """Images that stay encoded until they are read: a lazy stand-in for a resident uint8 array.
 
-Pixels are those of torchvision's ``Resize`` and ``CenterCrop`` on a PIL image, bit for bit.
+``pixels`` holds the rule by which an image file becomes pixels.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,8 +20,8 @@ from torch import Tensor
 
 from prunebench.datasets.content import channel_stats
 from prunebench.datasets.packfile import Pack
+from prunebench.datasets.pixels import MOST_PIXELS, USUAL, Reading, decode
 from prunebench.datasets.pixels import Resize as Resize
-from prunebench.datasets.pixels import decode
 from prunebench.errors import InputError
 
 Rows = Tensor | NDArray[np.int64] | Sequence[int]
@@ -30,6 +32,15 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".
 RESIDENT_BYTES = 2 << 30
 _CHUNK = 64
 _MEASURED = 1_000
+
+
+#: The largest image that is read, with 64 bits a pixel, as it stands.
+_MOST_BYTES = 8 * MOST_PIXELS
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens without waiting for the other end of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class Encoded(Protocol):
@@ -75,8 +86,15 @@ class PathList:
     def data(self, index: int) -> bytes:
         path = self.name(index)
         try:
-            with open(path, "rb") as file:
-                return file.read()
+            with open(path, "rb", opener=_at_once) as file:
+                state = os.fstat(file.fileno())
+                if not stat.S_ISREG(state.st_mode):
+                    raise InputError("no regular file", where=path, accepted="an image file")
+                if state.st_size > _MOST_BYTES:
+                    raise InputError(
+                        f"{state.st_size} bytes", where=path, accepted=f"at most {_MOST_BYTES:,}"
+                    )
+                return file.read(state.st_size + 1)
         except OSError as error:
             raise InputError(f"cannot be read ({error.strerror})", where=path) from None
 
@@ -109,6 +127,7 @@ class ImageFiles:
             then the central S x S.
         rows: int64 [N], which of the encoded images, in order; None for all.
         workers: Processes that decode for training; None for one per CPU, 0 for none.
+        reading: Ground and orientation.
     """
 
     encoded: Encoded
@@ -116,6 +135,7 @@ class ImageFiles:
     resize: Resize = "exact"
     rows: NDArray[np.int64] | None = None
     workers: int | None = None
+    reading: Reading = USUAL
 
     def __post_init__(self) -> None:
         if self.resize not in get_args(Resize):
@@ -162,9 +182,8 @@ class ImageFiles:
         pixels = images.numpy()
         for place, row in enumerate(wanted.tolist()):
             source = self._source(row)
-            decoded = decode(
-                self.encoded.data(source), self.size, self.resize, self.encoded.name(source)
-            )
+            data, name = self.encoded.data(source), self.encoded.name(source)
+            decoded = decode(data, self.size, self.resize, name, self.reading)
             pixels[place] = decoded.transpose(2, 0, 1)
         return images
 

@@ -13,7 +13,7 @@ from prunebench.datasets.listed import IMAGES, LargeImages, PixelView, Splits
 from prunebench.datasets.listfiles import Listing
 from prunebench.datasets.outline import Outline
 from prunebench.datasets.task import register_dataset
-from prunebench.datasets.tree import Tree, check_classes, read_tree, tree_identity
+from prunebench.datasets.tree import Tree, left_out_line, match_classes, read_tree, tree_identity
 from prunebench.errors import InputError
 from prunebench.options import Option
 
@@ -85,8 +85,11 @@ class ImageNet(LargeImages):
                 raise InputError(
                     f"class folder {odd!r}", where=str(tree.root), accepted="wnids (n01440764)"
                 )
-        check_classes(train, val)
-        return train, val
+        return train, match_classes(train, val)
+
+    def notes(self) -> list[str]:
+        """Files that are left out, by split."""
+        return [line for tree in self._trees() if (line := left_out_line(tree))]
 
     def splits(self) -> Splits:
         trees = self._trees()

@@ -17,7 +17,7 @@ from prunebench.datasets.files import data_root, limited_rows
 from prunebench.datasets.imagefiles import ImageFiles, PathList, resident
 from prunebench.datasets.listfiles import Listing, check_images
 from prunebench.datasets.outline import Outline
-from prunebench.datasets.pixels import Resize
+from prunebench.datasets.pixels import Reading, Resize, reading_options
 from prunebench.datasets.task import DataSource, Origin, RawData
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
@@ -45,9 +45,12 @@ IMAGES: Mapping[str, Option] = {
                       optional=True),
     "look": Option("sample", "which files are looked for before training",
                    choices=("sample", "all")),
+    **reading_options(upright="no"),  # as in the published results
 }  # fmt: skip
 #: Options that change neither pixels nor labels, or whose outcome is in the key.
 _LOCAL = ("path", "stream", "workers", "look", "view")
+
+_READING = ("ground", "upright")
 
 
 class PixelView(NamedTuple):
@@ -110,6 +113,8 @@ class LargeImages(DataSource):
     test_limit: int | None
     workers: int | None
     look: str
+    ground: str
+    upright: str
 
     @abstractmethod
     def splits(self) -> Splits:
@@ -206,6 +211,9 @@ class LargeImages(DataSource):
     def portable(self) -> dict[str, Value]:
         """Options that enter the key: what changes pixels or labels, the defaults resolved."""
         kept = {k: v for k, v in self.params.items() if k not in _LOCAL}
+        for name in _READING:  # later than the first results
+            if kept[name] == self.options[name].default:
+                del kept[name]
         return {**kept, **self.pixel_view()._asdict()}
 
     def load(self) -> RawData:
@@ -222,8 +230,9 @@ class LargeImages(DataSource):
             origin = Origin(torch.from_numpy(ids), len(found.train))
         labels = torch.from_numpy(np.concatenate([part.labels for part in parts]))
         names = [name for part in parts for name in part.names]
+        reading = Reading.of(self.ground, self.upright)
         files = [
-            ImageFiles(PathList(found.root, n), view.size, view.resize, None, self.workers)
+            ImageFiles(PathList(found.root, n), view.size, view.resize, None, self.workers, reading)
             for n in (names, test.names)
         ]
         class_names = self.class_names(found)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.datasets.content import channel_stats
-from prunebench.datasets.decode import decode_images, default_workers
+from prunebench.datasets.decode import check_headers, decode_images, default_workers
 from prunebench.datasets.files import files_identity, limited_rows
 from prunebench.datasets.packfile import Pack, read_pack
+from prunebench.datasets.pixels import Reading, reading_options
 from prunebench.datasets.rules import RULES, default_asymmetric
 from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
 from prunebench.errors import InputError
@@ -45,6 +46,12 @@ def locate(path: str) -> tuple[Path, Path]:
 def _check_labels(train: Pack, test: Pack) -> int:
     """Number of classes: the names' count, else one more than the largest training label."""
     classes = len(train.class_names) or int(train.label.max()) + 1
+    if not train.class_names and classes > len(train):
+        raise InputError(
+            f"{classes - 1} at image {int(train.label.argmax())} of {len(train)}",
+            where=f"{train.path}: label",
+            accepted="0 to C-1 without gaps, or class_names for all classes",
+        )
     if classes < 2:
         raise InputError("a single class", where=f"{train.path}: label", accepted="two or more")
     wanted = f"0 to {classes - 1}"
@@ -85,7 +92,7 @@ def _check_labels(train: Pack, test: Pack) -> int:
     return classes
 
 
-@register_dataset("packed")
+@register_dataset("packed", version=2)
 class Packed(DataSource):
     """Equal-sized JPEG or PNG images, decoded once to a resident uint8 array."""
 
@@ -100,6 +107,7 @@ class Packed(DataSource):
         "augment": Option(
             "auto", "auto: crop_flip from 16 pixels on", choices=("auto", "none", "crop_flip")
         ),
+        **reading_options(upright="yes"),
     }
     argument = "path"
     recipe = "packed"
@@ -111,11 +119,15 @@ class Packed(DataSource):
     workers: int | None
     asymmetric: str | None
     augment: str
+    ground: str
+    upright: str
 
     def check(self) -> None:
         """Reads both files and checks everything but the pixels."""
-        train_path, test_path = locate(self.path)
-        _check_labels(read_pack(train_path), read_pack(test_path))
+        train, test = (read_pack(path) for path in locate(self.path))
+        _check_labels(train, test)
+        for pack, limit in ((train, self.limit), (test, self.test_limit)):
+            check_headers(pack, limited_rows(len(pack), limit))
 
     def asymmetric_rule(self) -> str:
         """The option, else what the file's super-classes suggest."""
@@ -147,7 +159,7 @@ class Packed(DataSource):
             )
         mean, std = channel_stats(train_x)
         groups = train.groups or None
-        content = f"{self.identity()} {self.limit} {self.test_limit}"
+        content = f"{self.identity()} {self.limit} {self.test_limit} {self.ground} {self.upright}"
         automatic = "crop_flip" if min(train_x.shape[2:]) >= 16 else "none"
         return RawData(
             train_x=train_x,
@@ -177,5 +189,7 @@ class Packed(DataSource):
         return {k: v for k, v in self.params.items() if k not in ("path", "workers")}
 
     def _decode(self, pack: Pack, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        images = decode_images(pack, rows, self.workers or default_workers())
+        images = decode_images(
+            pack, rows, self.workers or default_workers(), Reading.of(self.ground, self.upright)
+        )
         return images, torch.from_numpy(pack.label[rows])

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunebench.errors import InputError
+from prunebench.errors import InputError, is_text
 from prunebench.files import replacing
 from prunebench.untrusted import read_npz
 
@@ -126,9 +126,13 @@ def _extra(arrays: dict[str, Array], key: str, kinds: str, path: Path) -> list[A
             accepted=f"{wanted}, one dimension",
         )
     try:
-        return list(array.tolist())
+        values = list(array.tolist())
     except (SystemError, ValueError):  # numpy on code points that do not exist
         raise InputError("holds no text", where=f"{path}: {key}", accepted="unicode") from None
+    odd = next((v for v in values if kinds == "U" and not is_text(v)), None)
+    if odd is not None:
+        raise InputError(f"{odd!r} is no text", where=f"{path}: {key}", accepted="unicode")
+    return values
 
 
 def _channels(arrays: dict[str, Array], key: str, path: Path) -> tuple[float, ...]:
@@ -207,6 +211,7 @@ def write_packed(
             extras["human_names"] = np.array(list(human), dtype=np.str_)
         arrays |= {key: array for key, array in extras.items() if len(array)}
         _check_images(arrays, path)
+        _extra(arrays, "class_names", "U", path)
         for key in ("mean", "std"):
             _channels(arrays, key, path)
         _human(arrays, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prunebench.datasets.imagefiles import ImageFiles
 from prunebench.datasets.packfile import write_packed
-from prunebench.datasets.pixels import FORMATS
+from prunebench.datasets.pixels import Reading, is_transparent, opened, rgb, turn_of
 from prunebench.datasets.rules import default_asymmetric
 from prunebench.datasets.task import RawData
 from prunebench.errors import InputError
@@ -44,8 +44,9 @@ class Packed:
 def pack(raw: RawData, name: str, folder: Path) -> Packed:
     """Writes a loaded data set as packed files.
 
-    Resident images are stored lossless as PNG; JPEG and PNG files keep their bytes, other formats
-    become PNG. Labels, class names, super-classes, mean, standard deviation and human labels
+    Resident images are stored lossless as PNG; JPEG and PNG files keep their bytes unless they
+    are transparent or to be turned, and then become PNG like other formats, as they are read here.
+    Labels, class names, super-classes, mean, standard deviation and human labels
     go along; reference samples of the set's own do not.
 
     Args:
@@ -54,7 +55,8 @@ def pack(raw: RawData, name: str, folder: Path) -> Packed:
         folder: New or without packed files.
 
     Raises:
-        InputError: The set holds no images, or the folder has such files already.
+        InputError: The set holds no images or some of several sizes, or the folder has such files
+            already.
     """
     if raw.train_x.dtype != torch.uint8:
         raise InputError(f"{name} holds vectors", where="data pack", accepted="a set of images")
@@ -70,7 +72,7 @@ def pack(raw: RawData, name: str, folder: Path) -> Packed:
         mean=raw.mean if len(raw.mean) == 3 else raw.mean * 3,
         std=raw.std if len(raw.std) == 3 else raw.std * 3,
     )
-    sizes: set[tuple[int, int]] = set()
+    sizes: list[tuple[int, int]] = []
     human = {variant: labels[rows] for variant, labels in raw.human.items()}
     try:
         write(targets[0], _images(raw.train_x, rows, sizes), raw.train_y[rows], human=human)
@@ -85,12 +87,12 @@ def pack(raw: RawData, name: str, folder: Path) -> Packed:
         targets[0].unlink(missing_ok=True)  # half a set would stand in the way of the next try
         raise
     size = sum(path.stat().st_size for path in targets)
-    return Packed(folder, len(rows), len(raw.test_y), size, tuple(_notes(raw, sizes)))
+    return Packed(folder, len(rows), len(raw.test_y), size, tuple(_notes(raw)))
 
 
-def _notes(raw: RawData, sizes: Collection[tuple[int, int]]) -> Iterator[str]:
-    if len(sizes) > 1:
-        yield f"images of {len(sizes)} sizes are stored as they are; packed:PATH reads one size"
+def _notes(raw: RawData) -> Iterator[str]:
+    if raw.train_origin is not None:
+        yield "sample ids count the packed rows, not those of the original split"
     if raw.reference_rows is not None:
         yield f"{len(raw.reference_rows)} reference samples of its own are left out"
     if raw.asymmetric != default_asymmetric(raw.groups):
@@ -100,30 +102,39 @@ def _notes(raw: RawData, sizes: Collection[tuple[int, int]]) -> Iterator[str]:
 
 
 def _images(
-    x: Tensor | ImageFiles, rows: Tensor, sizes: set[tuple[int, int]]
+    x: Tensor | ImageFiles, rows: Tensor, sizes: list[tuple[int, int]]
 ) -> Tensor | Iterator[bytes]:
     return x[rows] if isinstance(x, Tensor) else _files(x, rows, sizes)
 
 
-def _files(x: ImageFiles, rows: Tensor, sizes: set[tuple[int, int]]) -> Iterator[bytes]:
-    """The encoded images; the sizes met are added to ``sizes``."""
-    from PIL import Image
-
+def _files(x: ImageFiles, rows: Tensor, sizes: list[tuple[int, int]]) -> Iterator[bytes]:
+    """The encoded images, all of one size: that in ``sizes``, where the first puts its own."""
     sources = rows.numpy() if x.rows is None else x.rows[rows.numpy()]
     for source in sources.tolist():
-        data = x.encoded.data(source)
-        try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            sizes.add(image.size)
-            if not data.startswith(_AS_THEY_ARE):
-                out = io.BytesIO()
-                image.convert("RGB").save(out, "PNG")
-                data = out.getvalue()
-        except Exception as error:  # PIL raises half a dozen types for damaged files
+        data, name = x.encoded.data(source), x.encoded.name(source)
+        data, size = _packable(data, name, x.reading)
+        if not sizes:
+            sizes.append(size)
+        first = sizes[0]
+        if size != first:
             raise InputError(
-                f"damaged image ({error})", where=x.encoded.name(source), accepted="a whole file"
-            ) from None
+                f"{size[1]}x{size[0]} pixels", where=name,
+                accepted=f"{first[1]}x{first[0]}, as the first; packed files hold one size: "
+                "stream=no with size=N brings images to one",
+            )  # fmt: skip
         yield data
+
+
+def _packable(data: bytes, name: str, reading: Reading) -> tuple[bytes, tuple[int, int]]:
+    """An image as it is stored, with width and height: its own bytes where a reader of packed
+    files sees the same pixels in them, else a PNG file of what is seen here."""
+    image = opened(data, name)
+    plain = not is_transparent(image) and turn_of(image) is None
+    if plain and data.startswith(_AS_THEY_ARE):
+        return data, image.size
+    pixels, out = rgb(data, name, reading), io.BytesIO()
+    pixels.save(out, "PNG")
+    return out.getvalue(), pixels.size
 
 
 def summary(packed: Packed) -> Mapping[str, object]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from prunebench.datasets.files import DataFile
 from prunebench.datasets.imagefiles import ImageFiles
 from prunebench.datasets.outline import Outline
+from prunebench.errors import InputError, is_text
 from prunebench.options import Option, Value, resolve
 from prunebench.registry import DATASETS
 
@@ -95,6 +96,13 @@ class RawData:
     clean_known: bool = True
     licence: str = ""
 
+    def __post_init__(self) -> None:
+        for name in (*self.class_names, *self.human):
+            if not is_text(name):
+                raise InputError(
+                    f"{name!r} is no text", where="names of classes and labels", accepted="unicode"
+                )
+
     @property
     def training_rows(self) -> Tensor:
         """int64 [N]: rows of ``train_x`` that are training samples, ascending."""
@@ -169,6 +177,10 @@ class DataSource(ABC):
         Raises:
             InputError: A file is missing, damaged or foreign.
         """
+
+    def notes(self) -> list[str]:
+        """What a user should know of the files before anything trains, a line each."""
+        return []
 
     def published(self) -> list[DataFile]:
         """Files as their authors publish them, with checksums; empty where there are none."""

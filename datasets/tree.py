@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+import stat
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.datasets.imagefiles import SUFFIXES
-from prunebench.errors import InputError
+from prunebench.errors import InputError, is_text
 from prunebench.record import file_digest
 from prunebench.untrusted import user_path
 
@@ -19,6 +23,11 @@ from prunebench.untrusted import user_path
 CONTENT_BYTES = 64 << 20
 #: Larger listings are believed as long as no folder of theirs has changed.
 _LOOK_AGAIN = 20_000
+
+#: Files that systems leave in folders, which nobody takes for images.
+_LITTER = ("thumbs.db", "desktop.ini")
+#: Endings that a line on left-out files names.
+_ENDINGS = 4
 
 _LAYOUT = "PATH/train/<class>/<image> and PATH/test/<class>/<image> (or val for test)"
 
@@ -35,6 +44,7 @@ class Tree:
         labels: int64 [N].
         folders: Every folder with its time of change in ns.
         stamp: Digest of names, sizes and times of change.
+        left_out: Files that are no accepted images, by the endings of their names.
     """
 
     root: Path
@@ -44,6 +54,7 @@ class Tree:
     labels: NDArray[np.int64]
     folders: dict[str, int]
     stamp: str
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 _trees: dict[Path, Tree] = {}
@@ -93,11 +104,17 @@ def _list(root: Path) -> Tree:
     found: list[tuple[str, int, int]] = []
     labels: list[int] = []
     folders = {str(root): os.stat(root).st_mtime_ns}
+    left_out: Counter[str] = Counter()
     try:
         with os.scandir(root) as entries:
             classes = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
         for label, name in enumerate(classes):
-            images = sorted(_images(root / name, name, folders))
+            if not is_text(name):
+                raise InputError(
+                    f"class folder {name!r} is no UTF-8", where=str(root),
+                    accepted="names in UTF-8 (rename the folder)",
+                )  # fmt: skip
+            images = sorted(_images(root / name, name, folders, left_out, frozenset()))
             if not images:
                 raise InputError(
                     f"class {name!r} has no image",
@@ -123,13 +140,23 @@ def _list(root: Path) -> Tree:
         np.array(labels, dtype=np.int64),
         folders,
         digest.hexdigest(),
+        dict(sorted(left_out.items())),
     )
 
 
-def _images(folder: Path, prefix: str, folders: dict[str, int]) -> list[tuple[str, int, int]]:
+def _images(
+    folder: Path,
+    prefix: str,
+    folders: dict[str, int],
+    left_out: Counter[str],
+    above: frozenset[tuple[int, int]],
+) -> list[tuple[str, int, int]]:
     """(relative path, bytes, time of change) of every image below a folder, links followed."""
     found: list[tuple[str, int, int]] = []
     state = os.stat(folder)
+    here = (state.st_dev, state.st_ino)
+    if here in above:
+        raise InputError("leads back to a folder above it", where=str(folder), accepted="no loops")
     folders[str(folder)] = state.st_mtime_ns
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -137,30 +164,66 @@ def _images(folder: Path, prefix: str, folders: dict[str, int]) -> list[tuple[st
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                found += _images(folder / entry.name, name, folders)
+                found += _images(folder / entry.name, name, folders, left_out, above | {here})
             elif entry.name.lower().endswith(SUFFIXES):
                 state = entry.stat()
+                if not stat.S_ISREG(state.st_mode):
+                    raise InputError(
+                        "no regular file", where=str(folder / entry.name), accepted="an image file"
+                    )
                 found.append((name, state.st_size, state.st_mtime_ns))
+            elif entry.name.lower() not in _LITTER:
+                left_out[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1
     return found
 
 
-def check_classes(train: Tree, test: Tree) -> None:
-    """Both splits must name the same classes, two at least.
+def left_out_line(tree: Tree) -> str:
+    """One line on the files that are no accepted images; empty where there are none."""
+    if not tree.left_out:
+        return ""
+    count = sum(tree.left_out.values())
+    most = sorted(tree.left_out.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{n} {ending}" for ending, n in most[:_ENDINGS])
+    more = len(most) - _ENDINGS
+    shown += f" and {more} more endings" if more > 0 else ""
+    what = "1 file is" if count == 1 else f"{count} files are"
+    return f"{tree.root}: {what} left out ({shown}); read are {', '.join(SUFFIXES)}"
+
+
+def match_classes(train: Tree, test: Tree) -> Tree:
+    """The test split with the classes of the training split, matched by the normal form (NFC) of
+    their names; its images stay in their order.
 
     Raises:
-        InputError: They do not.
+        InputError: The splits differ, two names of one split are the same text, or there is a
+            single class.
     """
-    odd = sorted(set(train.classes) ^ set(test.classes))
-    if odd:
-        here = train if odd[0] in train.classes else test
-        there = test if here is train else train
+    forms = {}
+    for tree in (train, test):
+        forms[tree.root] = {unicodedata.normalize("NFC", name): name for name in tree.classes}
+        if len(forms[tree.root]) < len(tree.classes):
+            odd = next(n for n in tree.classes if n not in forms[tree.root].values())
+            raise InputError(
+                f"class {odd!r} is there in two Unicode forms", where=str(tree.root),
+                accepted="names that differ in more than their normal form",
+            )  # fmt: skip
+    one, two = forms[train.root], forms[test.root]
+    missing = sorted(one.keys() ^ two.keys())
+    if missing:
+        here, there = (train, test) if missing[0] in one else (test, train)
         raise InputError(
-            f"class {odd[0]!r} of {here.root.name} is missing",
+            f"class {missing[0]!r} of {here.root.name} is missing",
             where=str(there.root),
             accepted="the same class folders in both splits",
         )
     if len(train.classes) < 2:
         raise InputError("a single class", where=str(train.root), accepted="two or more")
+    if train.classes == test.classes:
+        return test
+    place = {form: train.classes.index(name) for form, name in one.items()}
+    labels = np.array([place[form] for form in (unicodedata.normalize("NFC", n)
+                                                for n in test.classes)])  # fmt: skip
+    return replace(test, classes=train.classes, labels=labels[test.labels])
 
 
 def tree_identity(train: Tree, test: Tree) -> str:

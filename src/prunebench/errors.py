@@ -43,6 +43,15 @@ def spelled(text: str, keep: str = "") -> str:
     )  # fmt: skip
 
 
+def is_text(name: str) -> bool:
+    """Whether a name can be written: file systems and arrays also hold bytes that are no text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class InputError(ValueError):
     """Wrong usage or bad input; the command line prints it and exits with code 2.
 

@@ -246,18 +246,20 @@ def test_files_keep_their_bytes(root: Path, tmp_path: Path) -> None:
     (tmp_path / "tree/test/a/0.jpeg").write_bytes(b"\xff\xd8\xff no image")
     said = prunebench(*words, "--dataset-param", "stream=yes", "--out", tmp_path / "half")
     assert said.code == 2
-    assert "test/a/0.jpeg: damaged image" in said.err
+    assert "test/a/0.jpeg: unknown or damaged image" in said.err
     assert list((tmp_path / "half").iterdir()) == []
 
 
-def test_sizes_that_differ_are_told(root: Path, tmp_path: Path) -> None:
+def test_sizes_that_differ_are_refused_at_once(root: Path, tmp_path: Path) -> None:
     jpeg_tree(tmp_path / "tree")
     jpeg_tree(tmp_path / "other", side=30)
     (tmp_path / "other/train/a/0.jpeg").rename(tmp_path / "tree/train/a/0.jpeg")
     said = prunebench("data", "pack", f"folder:{tmp_path / 'tree'}", "--dataset-param",
                       "stream=yes", "--out", tmp_path / "out")  # fmt: skip
-    assert said.code == 0
-    assert "note: images of 2 sizes are stored as they are" in said.err
+    assert said.code == 2
+    assert "20x20 pixels; accepted: 30x20, as the first" in said.err
+    assert "stream=no with size=N" in said.err
+    assert not list((tmp_path / "out").iterdir())
 
 
 def plain(**fields: Any) -> RawData:
