@@ -272,6 +272,7 @@ def test_animations_show_their_first_frame(tmp_path: Path) -> None:
             assert got[0, 0].tolist() == [255, 0, 0], f"{reader}: {kind}"
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("side", [9_500, 60_000])
 def test_one_limit_of_pixels_holds_in_every_reader(
     side: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
