@@ -149,15 +149,28 @@ def test_a_crop_beyond_the_image_is_refused(tree):
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_resized_crops_are_those_of_torchvision(channels):
-    x = torch.randint(0, 256, (60, channels, 20, 26), dtype=torch.uint8)
+    """torchvision takes torch's kernel for bytes with AVX2 or wider and rounds floats elsewhere;
+    ours are bytes everywhere, so that only the former can be equal in every pixel."""
+    generator = torch.Generator().manual_seed(channels)
+    x = torch.randint(0, 256, (60, channels, 20, 26), dtype=torch.uint8, generator=generator)
     boxes = draw_resized_crop(Stream(2), torch.arange(60), 20, 26)
     got, at_once = (crops(x, boxes, 14, 12) for crops in (resized_crop, crops_at_once))
     assert got.dtype == torch.uint8
+    off_by = []
     for i in range(60):
         box = [int(part[i]) for part in (boxes.top, boxes.left, boxes.height, boxes.width)]
-        wanted = TF2.resized_crop(x[i], *box, [14, 12], antialias=False)
-        wanted = TF2.horizontal_flip(wanted) if boxes.flip[i] else wanted
-        assert torch.equal(got[i], wanted)
+        flip = TF2.horizontal_flip if boxes.flip[i] else lambda image: image
+        in_bytes, in_floats = (
+            flip(TF2.resized_crop(image, *box, [14, 12], antialias=False))
+            for image in (x[i], x[i].float())
+        )
+        if torch.backends.cpu.get_cpu_capability().startswith("AVX"):
+            assert torch.equal(got[i], in_bytes)
+        off_by.append(got[i].float() - in_floats)
+    off = torch.stack(off_by)
+    assert off.abs().max() < 1.01  # weights of eight bits, rounded in each of two directions
+    assert off.abs().mean() < 0.3
+    assert off.mean().abs() < 0.1
     assert torch.equal(at_once, at_once.round())
     off = at_once - got.float()
     assert off.abs().max() <= 1

@@ -190,13 +190,15 @@ def test_prepare_writes_what_scikit_learn_fetched(
 
 
 def test_a_cell_learns_the_classes(jsonl: Path, tmp_path: Path) -> None:
+    """Three seeds on two settings of vector units gave 0.475 to 0.575 of 40 posts; the largest
+    class is a quarter of them."""
     cell = build_cell(
         dataset=f"news:{jsonl}",
         noise="pairflip:0.2",
         method="infobatch",
         ratio=0.25,
         recipe="news-small",
-        recipe_params={"epochs": 10, "batch_size": 16},
+        recipe_params={"epochs": 16, "batch_size": 16},
         reference={"size": 5},
     )
     assert cell.spec.noise.rule == "next_class"
