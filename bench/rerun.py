@@ -14,6 +14,7 @@ from prunebench.bench.cells import Cell
 from prunebench.bench.recipe import Recipe
 from prunebench.bench.recipes import get_recipe
 from prunebench.bench.spec import RunSpec, Validation
+from prunebench.datasets.task import DataSource
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
 from prunebench.options import resolve
@@ -46,20 +47,7 @@ def recorded_cell(
     Raises:
         InputError: A spec of another version, a path that is missing, or other data.
     """
-    try:
-        spec = RunSpec.model_validate(record.spec)
-    except ValidationError as error:
-        raise first_problem(error, f"record {record.key}", {"": RunSpec}) from None
-    source_class = DATASETS.get(spec.dataset.name).target
-    if source_class.argument and source_class.argument not in data:
-        raise InputError(
-            f"data set {spec.dataset.name!r} needs its {source_class.argument}",
-            where="--dataset-param",
-            accepted=f"{source_class.argument}=...",
-        )
-    source = source_class(**{**spec.dataset.params, **data})
-    if source.identity() != spec.dataset.identity:
-        raise InputError("these are other data than the record's", where=spec.dataset.name)
+    spec, source = recorded_source(record, data)
     start = ""
     if spec.recipe.weights:
         start = _same_file(weights, spec.recipe.weights, "its initial weights", "--weights")
@@ -69,6 +57,29 @@ def recorded_cell(
     what = f"the {argument} of method {spec.method.name!r}"
     found = _same_file(file, spec.method.identity, what, "--method-file")
     return Cell(spec, source.params, {argument: found}, start)
+
+
+def recorded_source(record: Record, data: Mapping[str, Any]) -> tuple[RunSpec, DataSource]:
+    """The specification of a record, and its data set opened on this machine.
+
+    Raises:
+        InputError: A spec of another version, a path that is missing, or other data.
+    """
+    try:
+        spec = RunSpec.model_validate(record.spec)
+    except ValidationError as error:
+        raise first_problem(error, f"record {record.key}", {"": RunSpec}) from None
+    source_class: type[DataSource] = DATASETS.get(spec.dataset.name).target
+    if source_class.argument and source_class.argument not in data:
+        raise InputError(
+            f"data set {spec.dataset.name!r} needs its {source_class.argument}",
+            where="--dataset-param",
+            accepted=f"{source_class.argument}=...",
+        )
+    source = source_class(**{**spec.dataset.params, **data})
+    if source.identity() != spec.dataset.identity:
+        raise InputError("these are other data than the record's", where=spec.dataset.name)
+    return spec, source
 
 
 def _same_file(file: str | None, digest: str, what: str, flag: str) -> str:

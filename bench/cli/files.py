@@ -4,35 +4,58 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from prunebench.bench.cli.common import results_folder
+from prunebench.bench.cli.common import load_plugins, parse_params, results_folder
+from prunebench.bench.cli.onerun import one_run, one_run_options
 from prunebench.errors import InputError
 
 
 @click.command()
-@click.argument("key")
-@click.option("--out", "results", default="results/run", show_default=True, help="Folder.")
+@one_run_options
 @click.option(
     "--what",
-    type=click.Choice(["scores", "kept", "visits", "epochs", "classes", "predictions"]),
+    type=click.Choice(["scores", "kept", "visits", "epochs", "classes", "predictions", "training"]),
     default="scores",
     show_default=True,
-    help="What to write.",
+    help="What to write; training is what the run trained on: split, label, flip and visits of "
+    "every sample.",
 )
+@click.option("--list", "listing", is_flag=True, help="Say what the run holds, and write nothing.")
 @click.option("--to", default=None, metavar="FILE.csv", help="File (default: standard output).")
-def export(key: str, results: str, what: str, to: str | None) -> None:
+@click.option(
+    "--dataset-param",
+    "dataset_params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="For training: where the data lie here, when the run's data set needs a path.",
+)
+@click.pass_context
+def export(
+    ctx: click.Context, /, what: str, listing: bool, to: str | None,
+    dataset_params: tuple[str, ...], **chosen: Any,
+) -> None:  # fmt: skip
     """Write scores, kept sample ids, visits or tables of a run as CSV.
 
-    Sample ids are those of the original training split.
+    The run is named by its KEY, or by fields that only one run of RESULTS has. Sample ids are those
+    of the original training split.
 
-    Example: prunebench export 0123456789abcdef --out results/demo --what kept --to kept.csv
+    Example: prunebench export results/demo --method small-loss --noise clean --ratio 0.5 --seed 0
+    --what kept --to kept.csv
     """
-    from prunebench.bench.exports import export_csv
-    from prunebench.bench.store import Store
+    from prunebench.bench.exports import WHATS, export_csv, holdings
 
-    text = export_csv(Store(results_folder(results)), key, what)
+    store, record = one_run(chosen)
+    if listing:
+        held = holdings(store, record)
+        print("\n".join(f"{name:<11}  {WHATS[name]}" for name in held) or "nothing")
+        return
+    data = parse_params(dataset_params, "--dataset-param")
+    if what == "training":
+        load_plugins(ctx)
+    text = export_csv(store, record.key, what, data)
     if to is None:
         sys.stdout.write(text)
         return

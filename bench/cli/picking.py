@@ -38,7 +38,7 @@ def list_records(results: str, as_json: bool, **chosen: Any) -> None:
 
     Example: prunebench list results/demo --method random --seed 0..2
     """
-    rows = _rows(*_picked(results, **_taken(chosen)))
+    rows = _rows(*picked(results, **_taken(chosen)))
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
@@ -68,7 +68,7 @@ def drop(ctx: click.Context, /, results: str, yes: bool, as_json: bool, **chosen
         raise InputError("which runs?", where="drop", accepted="a filter: --method, --where, "
                          "--key, ...; `prunebench list` shows what a filter picks")  # fmt: skip
     store = Store.open(results_folder(results), create=False)
-    found, everything = _picked(results, **taken)
+    found, everything = picked(results, **taken)
     if not found:
         raise InputError(f"no run has {words}", where=results, accepted="see `prunebench list`")
     _refuse_running(store, found)
@@ -125,7 +125,7 @@ def _words(found: Filters, statuses: Sequence[str], keys: Sequence[str]) -> str:
     return " ".join([*([told(found)] if found.given else []), *further])
 
 
-def _picked(
+def picked(
     results: str, found: Filters, statuses: Sequence[str], keys: Sequence[str]
 ) -> tuple[list[Record], list[Record]]:
     """Records and planned cells without a record: those that pass, and all."""

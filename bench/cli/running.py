@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import tempfile
 from dataclasses import replace
@@ -16,11 +17,11 @@ from prunebench.bench.cli.common import (
     execution_options,
     load_plugins,
     parse_params,
-    results_folder,
     running,
     tell,
     tell_mixture,
 )
+from prunebench.bench.cli.onerun import one_run, one_run_options
 from prunebench.errors import InputError, spelled
 from prunebench.terminal import terminal
 
@@ -157,8 +158,7 @@ def _show_record(record: Any, store: Any) -> None:
 
 
 @click.command()
-@click.argument("key")
-@click.option("--out", default="results/run", show_default=True, help="Folder with the record.")
+@one_run_options
 @click.option("--into", default=None, help="Folder for the repeat (default: a temporary one).")
 @click.option(
     "--dataset-param",
@@ -174,21 +174,19 @@ def _show_record(record: Any, store: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 @execution_options
 @click.pass_context
-def rerun(ctx: click.Context, /, key: str, **values: Any) -> None:
+def rerun(ctx: click.Context, /, **values: Any) -> None:
     """Repeat a recorded run and compare metrics and artifacts.
 
-    Example: prunebench rerun 0123456789abcdef --out results/demo
+    The run is named by its KEY, or by fields that only one run of RESULTS has.
+
+    Example: prunebench rerun results/demo --method random --noise clean --ratio 0.5 --seed 0
     """
     load_plugins(ctx)
     from prunebench.bench.driver import run_cells
     from prunebench.bench.rerun import compare_records, recorded_cell, recorded_losses
     from prunebench.bench.store import Store
 
-    results_folder(values["out"])
-    store = Store(Path(values.pop("out")))
-    old = store.get(key)
-    if old is None:
-        raise InputError(f"no record {key!r}", where=str(store.root), accepted="see status --json")
+    _, old = one_run(values)
     into, as_json = values.pop("into"), values.pop("as_json")
     where = parse_params(values.pop("dataset_params"), "--dataset-param")
     settings = running(ctx, {**values, "no_mlflow": True}, 1, inline=True)
@@ -196,14 +194,17 @@ def rerun(ctx: click.Context, /, key: str, **values: Any) -> None:
     with tempfile.TemporaryDirectory(prefix="prunebench-rerun-") as scratch:
         target = Store(Path(into or scratch))
         code = tell(run_cells([cell], target, settings, recorded_losses(old)))
-        new = target.get(key)
+        new = target.get(old.key)
         if new is None:  # `tell` has said why
             ctx.exit(code)
         verdict = compare_records(old, new)
+    if verdict["command"] and ctx.obj:
+        plugins = shlex.join(word for file in ctx.obj for word in ("--plugin", file))
+        verdict["command"] = verdict["command"].replace("prunebench", f"prunebench {plugins}", 1)
     if as_json:
         print(json.dumps(verdict, indent=2))
     else:
-        print(f"{key}: {'identical' if verdict['identical'] else 'DIFFERENT'}")
+        print(f"{old.key}: {'identical' if verdict['identical'] else 'DIFFERENT'}")
         for line in verdict["differences"]:
             print(f"  {spelled(line)}")
         if verdict["command"]:

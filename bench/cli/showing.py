@@ -56,7 +56,7 @@ def status(ctx: click.Context, results: str, as_json: bool, verify: bool, set_as
         print(json.dumps({
             "results": results,
             "counts": dict(sorted(counts.items())),
-            "records": [{"key": r.key, "status": r.status, "reason": r.reason}
+            "records": [{"key": r.key, **_fields(r), "status": r.status, "reason": r.reason}
                         for r in scan.records],
             "problems": [{"path": str(p.path), "reason": p.reason} for p in scan.problems],
             "running": held,
@@ -83,6 +83,19 @@ def status(ctx: click.Context, results: str, as_json: bool, verify: bool, set_as
         line = spelled(f"problem: {problem.path}: {problem.reason}")
         console.print(line, markup=False, style="red")
     ctx.exit(1 if scan.problems else 0)
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    """What run a record is of; None where a specification has no such field."""
+    from prunebench.leaderboard.filters import named_value
+
+    found: dict[str, Any] = {}
+    for name in ("dataset", "method", "noise", "ratio", "seed", "criterion", "recipe", "budget"):
+        try:
+            found[name] = named_value(record, name)
+        except (AttributeError, KeyError, TypeError):  # a specification of another form
+            found[name] = None
+    return {**found, "accuracy": record.metrics.get("test_accuracy")}
 
 
 @click.command()

@@ -237,7 +237,7 @@ def test_from_the_command_line_and_again(tmp_path):
     assert given.json["key"] != drawn.json["key"]
     assert given.json["spec"]["recipe"]["weights"] == digest
     assert given.json["metrics"] != drawn.json["metrics"]
-    again = ["rerun", given.json["key"], "--out", out, "--json"]
+    again = ["rerun", given.json["key"], out, "--json"]
     refused = prunebench(*again)
     assert refused.code == 2
     assert "--weights" in refused.err

@@ -163,7 +163,7 @@ def test_artifacts_of_a_foreign_run(tmp_path: Path, mark: Path) -> None:
                         {"samples.npz": _object_npz(mark, "id", "score"),
                          "predictions.npz": _object_npz(mark, "predicted")})  # fmt: skip
     for what in ("scores", "kept", "visits", "predictions"):
-        said = cli("export", record.key, "--out", store.root, "--what", what)
+        said = cli("export", record.key, store.root, "--what", what)
         assert said.code == 2, said
         assert len(said.err.splitlines()) == 1
         assert not mark.exists()

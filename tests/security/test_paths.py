@@ -52,7 +52,7 @@ def test_names_of_the_store(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ESCAPES)
 def test_keys_on_the_command_line(name: str, tmp_path: Path) -> None:
     store = Store.open(tmp_path / "r")
-    for words in (("export", name, "--out", store.root), ("rerun", name, "--out", store.root)):
+    for words in (("export", name, store.root), ("rerun", name, store.root)):
         said = cli(*words)
         assert said.code == 2
         assert len(said.err.splitlines()) in (1, 2)

@@ -97,7 +97,7 @@ VERBS: list[Callable[[Path], tuple[Any, ...]]] = [
     lambda root: ("leaderboard", root),
     lambda root: ("compare", "full", "random", root),
     lambda root: ("reproduce", root),
-    lambda root: ("export", RECORD.key, "--out", root, "--what", "epochs"),
+    lambda root: ("export", RECORD.key, root, "--what", "epochs"),
     lambda root: ("sync", root, "--mlflow-uri", "sqlite:////nowhere/x.db"),
     lambda root: ("tune", "--report", "s\x1b", "--out", root),
     lambda root: ("status", root / EVIL),
@@ -135,7 +135,7 @@ def test_artifacts_are_exported_spelled_out_to_a_terminal_and_as_they_are_to_a_f
 ) -> None:
     store = Store.open(tmp_path / "r")
     record = store.save(RECORD, {"epochs.csv": f"epoch,{EVIL}\n1,2\n".encode()})
-    words = ("export", record.key, "--out", store.root, "--what", "epochs")
+    words = ("export", record.key, store.root, "--what", "epochs")
     said = prunebench(*words)
     assert said.code == 0, said.err
     quiet(said)
@@ -150,7 +150,7 @@ def test_a_repeat_tells_its_differences_spelled_out(tmp_path: Path) -> None:
     store = Store(root)
     (record,) = store.scan().records
     _plant(store, replace(record, metrics={**record.metrics, LINE: 0.5}))
-    said = prunebench("rerun", record.key, "--out", root, "-q")
+    said = prunebench("rerun", record.key, root, "-q")
     assert said.code == 1
     assert "DIFFERENT" in said.out
     quiet(said)

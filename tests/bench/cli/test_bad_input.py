@@ -104,7 +104,7 @@ MADE = ["--out", "made", "--no-mlflow"]
         (["sync", "absent"], ["absent"]),
         (["export"], ["KEY"]),
         (["rerun"], ["KEY"]),
-        (["export", "0123456789abcdef", "--out", "absent"], ["absent"]),
+        (["export", "0123456789abcdef", "absent"], ["absent"]),
         (["methods", "infobacth"], ["unknown method", "infobatch"]),
         (["train"], ["unknown command 'train'"]),
         (["--plugin", "absent.py", "methods"], ["absent.py"]),
@@ -123,16 +123,16 @@ def test_bad_input_is_refused(place, words, parts):
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["export", "nonsense", "--out", "copy"], ["nonsense"]),
-        (["export", "0123456789abcdef", "--out", "copy"], ["0123456789abcdef"]),
-        (["export", "{random}", "--out", "copy", "--what", "logits"], ["--what", "scores"]),
-        (["export", "{full}", "--out", "copy", "--what", "kept"], ["full leaves no kept"]),
+        (["export", "nonsense", "copy"], ["nonsense"]),
+        (["export", "0123456789abcdef", "copy"], ["0123456789abcdef"]),
+        (["export", "{random}", "copy", "--what", "logits"], ["--what", "scores"]),
+        (["export", "{full}", "copy", "--what", "kept"], ["full leaves no kept"]),
         (
-            ["export", "{full}", "--what", "epochs", "--out", "copy", "--to", "copy/file/y"],
+            ["export", "{full}", "copy", "--what", "epochs", "--to", "copy/file/y"],
             ["copy/file/y", "written"],
         ),
-        (["rerun", "../records/x", "--out", "copy"], ["records/x"]),
-        (["rerun", "0123456789abcdef", "--out", "copy"], ["0123456789abcdef"]),
+        (["rerun", "../records/x", "copy"], ["records/x"]),
+        (["rerun", "0123456789abcdef", "copy"], ["0123456789abcdef"]),
         (["leaderboard", "copy", "--out", "copy/file/y"], ["copy/file/y", "written"]),
     ],
     ids=lambda value: " ".join(value),
@@ -157,8 +157,8 @@ def test_an_edited_record_is_reported_and_never_ranked(copied):
     assert table.code == 1
     assert f"{path.name}: digest mismatch" in table.out
     refused(prunebench("leaderboard", copied), path.name, "digest mismatch")
-    refused(prunebench("rerun", path.stem, "--out", copied), path.name, "digest mismatch")
-    refused(prunebench("export", path.stem, "--out", copied), path.name, "digest mismatch")
+    refused(prunebench("rerun", path.stem, copied), path.name, "digest mismatch")
+    refused(prunebench("export", path.stem, copied), path.name, "digest mismatch")
     assert files(copied) == before
 
 

@@ -38,7 +38,7 @@ def test_no_sign_ends_a_verb(whole, copied, encoding, tmp_path):
     assert ("≥" in text or "≈" in text) is (encoding == "utf-8")
     rows = ("random", "full", out)
     calls = [("compare", *rows), ("audit", out), ("status", out), ("methods",), ("datasets",),
-             ("methods", "dual"), ("export", key_of(out, "small-loss"), "--out", out), ("--help",),
+             ("methods", "dual"), ("export", key_of(out, "small-loss"), out), ("--help",),
              ("grid", toml, "--out", out, "--board", "-q", "--no-mlflow")]  # fmt: skip
     for words in calls:
         code, text = told(encoding, *words)

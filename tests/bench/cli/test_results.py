@@ -21,15 +21,15 @@ from support.small_grid import SHORT, key_of
         ("scores", ["id", "score"], "small-loss"),
         ("kept", ["id"], "small-loss"),
         ("visits", ["id", "epochs"], "random"),
-        ("epochs", ["epoch", "trained", "lr"], "full"),
-        ("classes", ["class", "name", "kept_share", "test_accuracy"], "random"),
-        ("predictions", ["index", "predicted"], "full"),
+        ("epochs", ["epoch", "trained"], "full"),
+        ("classes", ["class", "name", "kept_share"], "random"),
+        ("predictions", ["index", "predicted", "name"], "full"),
     ],
 )
 def test_exports_are_csv(whole, tmp_path, what, columns, method):
     out = whole[1]
     key = key_of(out, method)
-    said = prunebench("export", key, "--out", out, "--what", what)
+    said = prunebench("export", key, out, "--what", what)
     assert said.code == 0, said.err
     rows = list(csv.reader(io.StringIO(said.out)))
     assert rows[0][: len(columns)] == columns
@@ -39,7 +39,7 @@ def test_exports_are_csv(whole, tmp_path, what, columns, method):
     length = {"scores": n, "kept": n // 2, "visits": n, "epochs": epochs, "classes": 10,
               "predictions": record.info["test_size"]}[what]  # fmt: skip
     assert abs(len(rows) - 1 - length) <= (what == "kept")
-    filed = prunebench("export", key, "--out", out, "--what", what, "--to", "new/file.csv")
+    filed = prunebench("export", key, out, "--what", what, "--to", "new/file.csv")
     assert filed.code == 0
     assert filed.out == ""
     assert (tmp_path / "new/file.csv").read_text() == said.out
@@ -47,7 +47,7 @@ def test_exports_are_csv(whole, tmp_path, what, columns, method):
 
 def test_rerun_tells_identical_from_different(copied):
     key = key_of(copied, "random")
-    same = prunebench("rerun", key, "--out", copied, "--quiet")
+    same = prunebench("rerun", key, copied, "--quiet")
     assert same.code == 0, same.err
     assert f"{key}: identical" in same.out
 
@@ -56,16 +56,16 @@ def test_rerun_tells_identical_from_different(copied):
     better = {**record.metrics, "test_accuracy": 0.99}
     path.write_text(replace(record, metrics=better).sealed().dumps() + "\n")
     assert prunebench("status", copied).code == 0  # the digest was computed anew
-    forged = prunebench("rerun", key, "--out", copied, "--quiet", "--json")
+    forged = prunebench("rerun", key, copied, "--quiet", "--json")
     assert forged.code == 1
     assert forged.json["identical"] is False
     assert forged.json["differences"][0].startswith("test_accuracy: 0.99 -> ")
-    assert "DIFFERENT" in prunebench("rerun", key, "--out", copied, "--quiet").out
+    assert "DIFFERENT" in prunebench("rerun", key, copied, "--quiet").out
 
 
 def test_the_printed_command_gives_the_same_key(copied):
     key = key_of(copied, "small-loss")
-    said = prunebench("rerun", key, "--out", copied, "--quiet", "--json", "--into", "again")
+    said = prunebench("rerun", key, copied, "--quiet", "--json", "--into", "again")
     assert said.code == 0, said.err
     words = shlex.split(said.json["command"])
     assert words[:2] == ["prunebench", "run"]
@@ -79,7 +79,7 @@ def test_rerun_asks_for_the_file_of_scores():
     np.save("other.npy", np.zeros(1347))
     first = prunebench(*SHORT, "--method", "scores:mine.npy", "--out", "r", "--json")
     assert first.code == 0, first.err
-    again = ["rerun", first.json["key"], "--out", "r", "--quiet"]
+    again = ["rerun", first.json["key"], "r", "--quiet"]
     refused(prunebench(*again), "--method-file")
     refused(prunebench(*again, "--method-file", "other.npy"), "other.npy", "not the file")
     same = prunebench(*again, "--method-file", "mine.npy")

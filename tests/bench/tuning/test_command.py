@@ -66,9 +66,7 @@ def test_a_study_ends_in_a_pinned_file_a_report_and_a_tuned_row(tmp_path: Path) 
     text = Path("r/tuning/s.report.md").read_text()
     assert text == prunebench("tune", "--report", "s", "--out", "r").out
     assert f"Test accuracy, tuned: {mean:.2f} %" in text
-    assert prunebench("rerun", found[0].key, "--out", "r").out.startswith(
-        f"{found[0].key}: identical"
-    )
+    assert prunebench("rerun", found[0].key, "r").out.startswith(f"{found[0].key}: identical")
     # A repeat of the command trains nothing; a study on reported seeds is refused.
     before = figures(Path("r"))
     assert tune("--trials", "3", "--study", "s", "--out", "r", "-q").code == 0

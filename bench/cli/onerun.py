@@ -1,0 +1,103 @@
+"""Which recorded run a verb means: by its key, or by the fields that single it out."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from prunebench.bench.cli.filters import filter_options, filters, told
+from prunebench.errors import InputError
+
+if TYPE_CHECKING:
+    from prunebench.bench.store import Store
+    from prunebench.record import Record
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DEFAULT = "results/run"
+_KEY = re.compile(r"[0-9a-f]{16}")
+_USAGE = "KEY RESULTS, or RESULTS with --method, --noise, --ratio, --seed, ..."
+
+
+def one_run_options(function: F) -> F:
+    """``[KEY] [RESULTS]``, the filters, and ``--out``, by which earlier versions took RESULTS."""
+    function = filter_options(function)
+    function = click.option("--out", default=None, hidden=True)(function)
+    return click.argument("words", nargs=-1, metavar="[KEY] [RESULTS]")(function)
+
+
+def one_run(values: dict[str, Any]) -> tuple[Store, Record]:
+    """The run that is meant; what ``one_run_options`` added is taken out of ``values``.
+
+    Raises:
+        InputError: No such folder or run, several runs, or a damaged record.
+    """
+    from prunebench.bench.store import Store
+
+    key, folder = _words(values.pop("words"), values.pop("out"))
+    found = filters(values)
+    if key and found.given:
+        raise InputError(f"a key and {told(found)}", where="which run", accepted="one of the two")
+    if not key and not found.given:
+        raise InputError("no KEY and no field", where="which run", accepted=_USAGE)
+    from prunebench.bench.cli.common import results_folder
+
+    store = Store(results_folder(folder))
+    return store, _by_key(store, key) if key else _by_fields(store, found)
+
+
+def _by_key(store: Store, key: str) -> Record:
+    record = store.get(key)
+    if record is None:
+        raise InputError(f"no record {key!r}", where=str(store.root),
+                         accepted="a key that `prunebench list` shows")  # fmt: skip
+    return record
+
+
+def _by_fields(store: Store, found: Any) -> Record:
+    from prunebench.bench.cli.picking import picked
+    from prunebench.leaderboard.aggregate import PLANNED
+
+    runs = [r for r in picked(str(store.root), found, (), ())[0] if r.status != PLANNED]
+    if len(runs) == 1:
+        return runs[0]
+    if not runs:
+        raise InputError(f"no run has {told(found)}", where=str(store.root),
+                         accepted="fields that `prunebench list` shows")  # fmt: skip
+    shown = ", ".join(f"{r.key} ({_label(r)})" for r in runs[:3])
+    raise InputError(
+        f"{len(runs)} runs have {told(found)}: {shown}{', ...' if len(runs) > 3 else ''}",
+        where=str(store.root), accepted="a KEY, or further fields that leave one run",
+    )  # fmt: skip
+
+
+def _label(record: Record) -> str:
+    spec = record.spec
+    recipe = (spec.get("recipe") or {}).get("name")
+    return (
+        f"{spec['dataset']['name']} {spec['noise']['name']} {spec['method']['name']} "
+        f"{spec['ratio']:g} seed {spec['seed']} {recipe}"
+    )
+
+
+def _words(words: tuple[str, ...], out: str | None) -> tuple[str, str]:
+    if out is not None:
+        print(f"warning: --out names the folder that is read; from the next version on it is "
+              f"written without --out: [KEY] {out}", file=sys.stderr)  # fmt: skip
+    if len(words) + (out is not None) > 2:
+        raise InputError(f"{' '.join(words)!r}", where="which run", accepted=_USAGE)
+    if len(words) == 2:
+        return words[0], words[1]
+    if not words:
+        return "", out or _DEFAULT
+    if out is not None or _KEY.fullmatch(words[0]):
+        return words[0], out or _DEFAULT
+    if not Path(words[0]).is_dir():
+        raise InputError(f"{words[0]!r} is neither a key nor a results folder", where="which run",
+                         accepted=_USAGE)  # fmt: skip
+    return "", words[0]
