@@ -287,7 +287,7 @@ class _Cell:
                 "total_s": round(time.perf_counter() - self.start, 4),
                 "finished": round(time.time(), 3),
             },
-            environment=environment(self.device),
+            environment=environment(self.device, self.spec.content),
         )
         if not self.claim.valid():
             if not self.store.records.is_dir():

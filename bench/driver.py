@@ -277,7 +277,7 @@ def record_lost(store: Store, job: Job, status: Status, reason: str) -> None:
             status=status,
             reason=" ".join(reason.split())[:300],
             info=labelled({}, job.payload.get("label", "")),
-            environment=environment(torch.device("cpu")),
+            environment=environment(torch.device("cpu"), job.payload["spec"]),
         ),
         {"traceback.txt": reason.encode()},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 import torch
 
 import prunebench
+from prunebench.bench.plugins import plugin_sources
 from prunebench.bench.sources import source_digest
+from prunebench.leaderboard.plugins import FIELD
 
 
 @cache
@@ -27,8 +30,14 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Facts that may move results or times."""
+def environment(device: torch.device, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts that may move results or times.
+
+    Args:
+        device: Where the run took place.
+        spec: The run's specification, which names what plug-ins may have brought.
+    """
+    plugins = plugin_sources(spec)
     cuda = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if cuda else _processor()
     return {
@@ -43,4 +52,5 @@ def environment(device: torch.device) -> dict[str, Any]:
         "cuda": str(torch.version.cuda) if cuda else "",
         "prunebench": prunebench.__version__,
         "code": source_digest(),
+        **({FIELD: plugins} if plugins else {}),
     }

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from prunebench.bench.cells import Cell
+from prunebench.bench.plugins import plugin_files
 from prunebench.bench.recipe import Recipe
 from prunebench.bench.recipes import get_recipe
 from prunebench.bench.spec import RunSpec, Validation
 from prunebench.datasets.task import DataSource
 from prunebench.errors import InputError
+from prunebench.leaderboard.plugins import FIELD
 from prunebench.methods.compose import resolve_method
 from prunebench.options import resolve
 from prunebench.problems import first_problem
@@ -99,10 +101,14 @@ def recorded_losses(record: Record) -> list[int] | None:
     return [] if "losses.npz" in record.artifacts else None
 
 
-def command_of(record: Record) -> str | None:
+def command_of(record: Record, plugins: Sequence[str] = ()) -> str | None:
     """The command line that gives the record's run, options spelled out.
 
     Paths are in no record; ``PATH`` or ``FILE`` stands for them.
+
+    Args:
+        record: The record.
+        plugins: ``--plugin`` files that are loaded; those that the run uses are named.
 
     Returns:
         None for a run that takes a grid file (a noise seed of its own, say).
@@ -119,7 +125,8 @@ def command_of(record: Record) -> str | None:
     )
     if not sayable:
         return None
-    words = ["prunebench", "run", "--dataset"]
+    flags = [word for path in plugin_files(spec, plugins) for word in ("--plugin", path)]
+    words = ["prunebench", *flags, "run", "--dataset"]
     words += [_named(spec["dataset"]["name"], DATASETS.get(spec["dataset"]["name"]).target)]
     words += ["--noise", noise["name"], "--method"]
     words += [_named(spec["method"]["name"], resolve_method(spec["method"]["name"]).target)]
@@ -170,8 +177,14 @@ def _text(value: Any) -> str:
     return json.dumps(value)
 
 
-def compare_records(old: Record, new: Record) -> dict[str, Any]:
-    """What differs between two runs of one spec, figures and artifacts; times are left out."""
+def compare_records(old: Record, new: Record, plugins: Sequence[str] = ()) -> dict[str, Any]:
+    """What differs between two runs of one spec, figures and artifacts; times are left out.
+
+    Args:
+        old: The record that was repeated.
+        new: That of the repeat.
+        plugins: ``--plugin`` files that are loaded.
+    """
     lines: list[str] = []
     if old.status != new.status:
         lines.append(f"status: {old.status} -> {new.status}")
@@ -190,7 +203,7 @@ def compare_records(old: Record, new: Record) -> dict[str, Any]:
             continue  # the same samples under other ids, see ``facts``
         if old.artifacts[name]["sha256"] != new.artifacts[name]["sha256"]:
             lines.append(f"artifact {name} differs")
-    for name in ("device_class", "threads", "torch", "code"):
+    for name in ("device_class", "threads", "torch", "code", FIELD):
         if lines and old.environment.get(name) != new.environment.get(name):
             a, b = old.environment.get(name), new.environment.get(name)
             lines.append(f"environment.{name}: {a} -> {b}")
@@ -198,5 +211,5 @@ def compare_records(old: Record, new: Record) -> dict[str, Any]:
         "key": old.key,
         "identical": not lines,
         "differences": lines,
-        "command": command_of(old),
+        "command": command_of(old, plugins),
     }

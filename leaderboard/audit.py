@@ -13,6 +13,7 @@ from prunebench.leaderboard.copies import chosen, difference
 from prunebench.leaderboard.designs import designs
 from prunebench.leaderboard.filters import FilterError
 from prunebench.leaderboard.labels import RowId, kind_of, noise_order, row_id, row_labels
+from prunebench.leaderboard.plugins import mixed_lines
 from prunebench.leaderboard.protocol import check_design
 from prunebench.leaderboard.rows import Slot
 from prunebench.leaderboard.settings import Settings
@@ -49,7 +50,8 @@ def audit(
 
     Looks for doubled runs, mixed protocols, missing, failed and diverged runs, unequal seeds,
     realised ratios off their nominal value, outlying and impossible figures, several machines,
-    thread counts or code revisions, and label noise that differs from what its name says.
+    thread counts or code revisions, several sources of one plug-in, and label noise that differs
+    from what its name says.
 
     Args:
         records: Any records, the same one several times too.
@@ -92,6 +94,8 @@ def audit(
         own, name = design.runs, design.label
         found += [*_doubles(own, name), *_states(own, name), *_gaps(own, name),
                   *_figures(own, name)]  # fmt: skip
+    found += [Finding("warning", "plug-in", "leaderboard", line)
+              for line in mixed_lines(run.record for run in runs)]  # fmt: skip
     found += _machines(runs)
     order = {"error": 0, "warning": 1, "note": 2}
     return sorted(set(found), key=lambda f: (order[f.level], f.what, f.where, f.detail))

@@ -15,6 +15,7 @@ from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.inference.table import table_tests
 from prunebench.leaderboard.joined import joined, summary
 from prunebench.leaderboard.labels import RowId, kind_of, noise_order, row_id, row_labels
+from prunebench.leaderboard.plugins import mixed_lines
 from prunebench.leaderboard.protocol import Protocol, check_design
 from prunebench.leaderboard.published_numbers import Printed
 from prunebench.leaderboard.rows import Slot, Slots, make_row, place, ranked_rows, values_of
@@ -135,7 +136,9 @@ def _table(
             settings,
             f"{protocol.board}, ratio {ratio:g}",
         ),
-        notes=notes + diverged_as_chance(complete, slots_of),
+        notes=notes
+        + diverged_as_chance(complete, slots_of)
+        + tuple(f"⚠ {line}" for line in mixed_lines(run.record for run in shown)),
         runs=slots_of,
     )
 

@@ -227,6 +227,15 @@ def tell(report: Report) -> int:
     return 1 if bad or report.failed_before else 0
 
 
+def tell_edited(store: Store) -> None:
+    """Says before anything trains where a plug-in has changed since it made records of a folder."""
+    from prunebench.bench.plugins import edited, is_any_loaded
+
+    known = is_any_loaded() and store.records.is_dir()
+    for line in edited(store.scan().records) if known else ():
+        print(f"warning: {line}", file=sys.stderr)
+
+
 def tell_mixture(store: Store, cells: Sequence[Cell], add: bool) -> None:
     """Says before anything trains that a grid brings another recipe, budget or version of a data
     set into a folder that has runs of it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 import tempfile
 from dataclasses import replace
@@ -19,6 +18,7 @@ from prunebench.bench.cli.common import (
     parse_params,
     running,
     tell,
+    tell_edited,
     tell_mixture,
 )
 from prunebench.bench.cli.onerun import one_run, one_run_options
@@ -118,6 +118,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
     # At lower ratios, sets of four samples at most: recorded as skipped once they are read.
     if cell.spec.ratio > _NEARLY_ALL and not (store.records / f"{cell.spec.key}.json").exists():
         check_left(cell)
+    tell_edited(store)
     report = run_cells([cell], store, settings, losses)
     code = tell(report)
     record = store.get(cell.spec.key)
@@ -197,10 +198,7 @@ def rerun(ctx: click.Context, /, **values: Any) -> None:
         new = target.get(old.key)
         if new is None:  # `tell` has said why
             ctx.exit(code)
-        verdict = compare_records(old, new)
-    if verdict["command"] and ctx.obj:
-        plugins = shlex.join(word for file in ctx.obj for word in ("--plugin", file))
-        verdict["command"] = verdict["command"].replace("prunebench", f"prunebench {plugins}", 1)
+        verdict = compare_records(old, new, tuple(ctx.obj or ()))
     if as_json:
         print(json.dumps(verdict, indent=2))
     else:
@@ -256,6 +254,7 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
         print(json.dumps(summary, indent=2) if as_json else lines(summary))
         return
     store = Store(Path(out))
+    tell_edited(store)
     report = run_cells(cells, store, settings, loaded.losses, grid=loaded.name)
     code = tell(report)
     counts = {s: report.count(s) for s in ("done", "diverged", "skipped", "failed", "killed")}

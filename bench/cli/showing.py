@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 
 from prunebench.bench.cli.common import load_plugins, results_folder
 from prunebench.errors import spelled
+from prunebench.record import Record
 from prunebench.terminal import terminal
 
 
@@ -46,6 +48,7 @@ def status(ctx: click.Context, results: str, as_json: bool, verify: bool, set_as
 
         move(store, scan.problems)
     counts = Counter(record.status for record in scan.records)
+    warnings = _of_plugins(ctx, scan.records)
     claims = Claims(store.claims)
     held = [
         {"key": key, "host": holder.process.host, "pid": holder.process.pid}
@@ -60,6 +63,7 @@ def status(ctx: click.Context, results: str, as_json: bool, verify: bool, set_as
                         for r in scan.records],
             "problems": [{"path": str(p.path), "reason": p.reason} for p in scan.problems],
             "running": held,
+            "warnings": warnings,
         }, indent=2))  # fmt: skip
         ctx.exit(1 if scan.problems else 0)
     from rich.console import Console
@@ -82,6 +86,8 @@ def status(ctx: click.Context, results: str, as_json: bool, verify: bool, set_as
     for problem in scan.problems:
         line = spelled(f"problem: {problem.path}: {problem.reason}")
         console.print(line, markup=False, style="red")
+    for line in warnings:
+        console.print(f"warning: {line}", markup=False)
     ctx.exit(1 if scan.problems else 0)
 
 
@@ -96,6 +102,18 @@ def _fields(record: Any) -> dict[str, Any]:
         except (AttributeError, KeyError, TypeError):  # a specification of another form
             found[name] = None
     return {**found, "accuracy": record.metrics.get("test_accuracy")}
+
+
+def _of_plugins(ctx: click.Context, records: Sequence[Record]) -> list[str]:
+    """Where plug-ins have changed; they are loaded only where records name some."""
+    from prunebench.leaderboard.plugins import mixed_lines, sources
+
+    if not any(source for record in records for source in sources(record).values()):
+        return []
+    load_plugins(ctx)
+    from prunebench.bench.plugins import edited
+
+    return [*mixed_lines(records), *edited(records)]
 
 
 @click.command()

@@ -55,7 +55,7 @@ def load() -> float | None:
 
 def surroundings(device: torch.device) -> dict[str, Any]:
     """Facts that move times."""
-    facts = environment(device)
+    facts = environment(device, {})
     for name in _PACKAGES:
         try:
             facts[name] = version(name)

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
-from prunebench.errors import InputError, visible
+from prunebench.errors import InputError, spelled
 
 NAME = "mlflow.db"
 _MAGIC = b"SQLite format 3\0"
@@ -82,7 +82,7 @@ def check_database(path: Path) -> None:
         why = f"is a damaged database ({error})"
         raise InputError(why, where=where, accepted=accepted) from None
     if fault:
-        raise InputError(visible(fault), where=where, accepted=accepted)
+        raise InputError(spelled(fault), where=where, accepted=accepted)
 
 
 def _fault(database: sqlite3.Connection) -> str:

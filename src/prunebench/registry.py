@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from prunebench.errors import InputError, nearest, told
+from prunebench.origins import keep_origin, origin
 
 #: How the module names of plug-in files begin.
 _PLUGIN = "prunebench_plugin_"
@@ -87,6 +88,8 @@ class Registry(Generic[T]):
 
         def add(target: T) -> T:
             module = str(getattr(target, "__module__", "?"))
+            if _importing and not module.startswith("prunebench."):
+                module = _importing[-1]  # also what a plug-in imports from files beside it
             old = self._entries.get(name)
             if old is not None and old.target is not target:
                 raise NameCollision(
@@ -134,6 +137,7 @@ class Registry(Generic[T]):
         for point in entry_points(group=self.group):
             try:
                 point.load()
+                origin(point.module)
             except Exception as error:
                 source = f"{point.name} = {point.value}"
                 self.problems.append(Problem(source, told(error)))
@@ -153,6 +157,16 @@ CRITERIA: Registry[Any] = Registry("criterion", "prunebench.methods")
 REGISTRIES: tuple[Registry[Any], ...] = (METHODS, DATASETS, MODELS, RECIPES, CRITERIA)
 
 
+#: Plug-in files that are being imported, innermost last.
+_importing: list[str] = []
+
+
+def plugin_module(path: str | Path) -> str:
+    """Name under which a plug-in file is loaded."""
+    file = Path(path).resolve()
+    return f"{_PLUGIN}{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+
+
 def load_plugin(path: str | Path) -> None:
     """Imports a user's file so that its decorators run; a second call does nothing.
 
@@ -162,7 +176,7 @@ def load_plugin(path: str | Path) -> None:
     file = Path(path).resolve()
     if not file.is_file():
         raise InputError(f"no such file: {path}", where="--plugin", accepted="a Python file")
-    name = f"{_PLUGIN}{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    name = plugin_module(file)
     if name in sys.modules:
         return
     for registry in REGISTRIES:
@@ -172,9 +186,12 @@ def load_plugin(path: str | Path) -> None:
     if spec is None or spec.loader is None:
         raise InputError(f"{path} is no Python file", where="--plugin", accepted="a Python file")
     module = importlib.util.module_from_spec(spec)
+    before = [*sys.modules]
     sys.modules[name] = module
+    _importing.append(name)
     try:
         spec.loader.exec_module(module)
+        keep_origin(name, before)
     except BaseException as error:
         del sys.modules[name]
         for registry in REGISTRIES:
@@ -182,3 +199,5 @@ def load_plugin(path: str | Path) -> None:
         if isinstance(error, InputError) or not isinstance(error, Exception):
             raise
         raise InputError(f"the plug-in fails to import ({told(error)})", where=str(path)) from error
+    finally:
+        _importing.pop()

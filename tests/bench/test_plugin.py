@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from prunebench.bench.store import Store
 from support.command import Said, command, process, prunebench
 
 SOURCE = Path(__file__).parents[1] / "plugin"
@@ -91,6 +92,13 @@ def test_an_installed_method_is_listed_checked_run_and_ranked(call, tmp_path):
     ran = call("grid", grid, "--out", out, "--workers", "1", "--no-mlflow", "--json")
     assert ran.code == 0, ran.err
     assert ran.json["done"] == 4 * 2
+
+    records = Store(out).scan().records
+    named = {
+        r.environment["plugins"]["method"] for r in records if NAME in r.spec["method"]["name"]
+    }
+    assert len(named) == 1
+    assert named.pop().startswith("drop_highest.py ")
 
     board = call("leaderboard", out)
     assert board.code == 0, board.err

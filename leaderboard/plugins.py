@@ -1,0 +1,108 @@
+"""Which source of a plug-in made a run, and where runs that stand together were made by several."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prunebench.errors import spelled
+from prunebench.record import Record
+
+#: Parts of a run that a plug-in may bring. (What a recipe says is part of the key itself.)
+KINDS = ("method", "dataset", "criterion", "model")
+#: Field of ``Record.environment``: kind -> file or package, and digest of its source.
+FIELD = "plugins"
+_LONGEST = 200
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """A plug-in's method, data set, criterion or network as a specification names it."""
+
+    kind: str
+    name: str
+    version: str = ""
+
+    def __str__(self) -> str:
+        version = f" (version {self.version})" if self.version else ""
+        return spelled(f"{self.kind.replace('dataset', 'data set')} {self.name}{version}")
+
+    @property
+    def advice(self) -> str:
+        """What to do where its source has changed."""
+        what = "rename it" if self.kind == "model" else "raise version"
+        return f"{what} or rerun"
+
+
+def parts_of(spec: Mapping[str, Any]) -> dict[str, Part]:
+    """The parts of a specification by kind; the alignment scorer counts with no method."""
+    found = {}
+    for kind in KINDS:
+        value = _mapping(spec.get(kind))
+        if kind == "model":
+            value = {"name": _mapping(spec.get("recipe")).get("model")}
+        name, version = value.get("name"), value.get("version", "")
+        if isinstance(name, str) and isinstance(version, str):
+            base = version.partition("+")[0]
+            found[kind] = Part(kind, name.removesuffix("+align")[:_LONGEST], base[:_LONGEST])
+    return found
+
+
+def sources(record: Record) -> dict[Part, str]:
+    """The source of each part, as the record names it; empty text where it names none."""
+    told = _mapping(record.environment.get(FIELD))
+    texts = {kind: text[:_LONGEST] for kind, text in told.items() if isinstance(text, str)}
+    return {part: texts.get(kind, "") for kind, part in parts_of(record.spec).items()}
+
+
+def mixed(records: Iterable[Record]) -> list[tuple[Part, dict[str, int]]]:
+    """Parts of plug-ins that several sources stand for: number of records by source.
+
+    Records of earlier versions name no source; they count under an empty text, and make no
+    mixture with one source alone.
+    """
+    counts: dict[Part, Counter[str]] = defaultdict(Counter)
+    for record in records:
+        for part, source in sources(record).items():
+            counts[part][source] += 1
+    return [
+        (part, dict(sorted(found.items())))
+        for part, found in sorted(counts.items())
+        if len(found.keys() - {""}) > 1
+    ]
+
+
+def mixed_lines(records: Iterable[Record]) -> list[str]:
+    """One line for each of ``mixed``."""
+    return [
+        f"{part}: runs by several sources of the plug-in ("
+        + ", ".join(f"{n} by {spelled(source) or 'one not recorded'}" for source, n in by.items())
+        + f"): {part.advice}"
+        for part, by in mixed(records)
+    ]
+
+
+def edited_lines(records: Iterable[Record], now: Mapping[Part, str]) -> list[str]:
+    """One line for each part whose recorded source is not the one that is loaded.
+
+    Args:
+        records: Any records.
+        now: The loaded source of parts, as ``sources`` names them.
+    """
+    found: dict[Part, Counter[str]] = defaultdict(Counter)
+    for record in records:
+        for part, source in sources(record).items():
+            if source and now.get(part, source) != source:
+                found[part][source] += 1
+    return [
+        f"{part}: "
+        + ", ".join(f"{n} runs by {spelled(source)}" for source, n in sorted(by.items()))
+        + f" stand, the plug-in is {now[part]} now: {part.advice}"
+        for part, by in sorted(found.items())
+    ]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
