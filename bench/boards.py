@@ -117,7 +117,7 @@ def texts(board: Board) -> dict[str, str]:
 def figure_files(
     board: Board, sources: Sequence[Path], nemenyi: bool = False
 ) -> tuple[dict[str, bytes], list[str]]:
-    """Figures of a board by file name, and one line for each that could not be made.
+    """Figures of a board by file name, and lines: what could not be made, and what fonts lack.
 
     Args:
         board: The board.
@@ -130,7 +130,8 @@ def figure_files(
     from prunebench.leaderboard.figures import Material, artifact_reader, gallery
 
     found = gallery(Material(board, artifact_reader(sources), nemenyi))
-    return found.files, [f"{o.stem}: {o.reason}" for o in found.omitted]
+    lines = [f"no figure {o.stem}: {o.reason}" for o in found.omitted]
+    return found.files, lines + [f"figures: {note}" for note in found.notes]
 
 
 def write_files(out: Path, files: Mapping[str, bytes]) -> list[Path]:

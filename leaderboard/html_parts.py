@@ -54,13 +54,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Line:
-    """One row: its head with flags, and its cells."""
+    """One row: its head with flags, and its cells; filters never hide the reference row alone."""
 
     label: str
     kind: str
     flags: tuple[str, ...]
     entries: tuple[Entry, ...]
     tip: int | None = None
+    reference: bool = False
 
     @property
     def parts(self) -> list[str]:

@@ -52,7 +52,8 @@ def summary_grid(summary: Summary, settings: Settings, digits: int, tips: Tips) 
         ]
         kind = summary.series[label].kind
         flags = ("control",) if kind == "control" else ()
-        lines.append(Line(label, kind, flags, tuple(entries)))
+        reference = label == settings.reference
+        lines.append(Line(label, kind, flags, tuple(entries), reference=reference))
     return Grid("method", tuple(columns), tuple(lines))
 
 

@@ -128,7 +128,8 @@ class _TableGrid:
         if self.table.incomplete:
             entries.append(Entry(missing(row), tone="prose") if row.missing else NONE)
         tip = self.tips.add(row.label, self.facts.row(row))
-        return Line(row.label, row.kind, _flags(row), tuple(entries), tip)
+        reference = row.label == self.settings.reference
+        return Line(row.label, row.kind, _flags(row), tuple(entries), tip, reference)
 
     def _accuracy(self, row: Row, place: int) -> Entry:
         cell, table = row.cells[place], self.table

@@ -217,7 +217,7 @@ def _figures(
         return {}
     files, left_out = figure_files(board, folders, nemenyi)
     for line in left_out:
-        print(f"no figure {line}", file=sys.stderr)
+        print(line, file=sys.stderr)
     return files
 
 

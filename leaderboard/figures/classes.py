@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from prunebench.leaderboard.figures.looks import looks
 from prunebench.leaderboard.figures.material import Material, kinds_of
-from prunebench.leaderboard.figures.style import GREY, INK, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.figures.style import (
+    GREY,
+    INK,
+    Drawn,
+    Omitted,
+    finish,
+    new,
+    slug,
+    width_for,
+)
 from prunebench.leaderboard.stats import MeanInterval, mean_interval
 from prunebench.leaderboard.tables import Table
 from prunebench.leaderboard.text import span
 
 #: More classes than this are shown as sorted shares instead of one column each.
 NAMED_CLASSES = 20
+#: Points of accuracy that an axis of the worst class spans at least.
+LEAST_SPAN = 10.0
 
 
 def kept(material: Material) -> Iterator[Drawn | Omitted]:
@@ -39,20 +51,30 @@ def class_shares(
     """Names of the classes, and mean kept share [C] over seeds by (row, noise); full training
     and what runs at ratio 0 are left out, for they keep everything."""
     names: list[str] = []
-    found: dict[tuple[str, str], NDArray[np.float64]] = {}
+    read: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for label, runs in table.runs.items():
         for noise in table.noises:
-            shares = []
+            frames = []
             for (name, _), run in sorted(runs.items()):
                 if name != noise or run.ratio == 0 or run.accuracy is None:
                     continue
                 frame = material.table(run, "classes.csv")
                 if frame is not None:
-                    shares.append(frame["kept_share"].to_numpy(np.float64))
+                    frames.append(frame)
                     names = [str(n) for n in frame["name"]]
-            if shares:
-                found[label, noise] = np.mean(shares, axis=0)
-    return names, found
+            if frames:
+                read[label, noise] = frames
+    column = share_column(frame for frames in read.values() for frame in frames)
+    return names, {
+        place: np.mean([frame[column].to_numpy(np.float64) for frame in frames], axis=0)
+        for place, frames in read.items()
+    }
+
+
+def share_column(frames: Iterable[pd.DataFrame]) -> str:
+    """The kept share that all files hold: those of the first set of metrics count an epoch that
+    the budget cut as a whole one, and the two never stand in one figure."""
+    return "kept_per_epoch" if all("kept_per_epoch" in f for f in frames) else "kept_share"
 
 
 def _kept_figure(
@@ -137,8 +159,8 @@ def _worst_figure(stem: str, table: Table, found: dict[tuple[str, str], MeanInte
     order = [row.label for row in (*table.rows, *table.incomplete)]
     columns = min(3, len(table.noises))
     lines = -(-len(table.noises) // columns)
-    figure = new(1.1 + lines * (0.45 + 0.165 * len(order)))
-    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    figure = new(1.1 + lines * (0.45 + 0.165 * len(order)), width_for(columns))
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True, sharex=True)
     full = next((row.label for row in table.rows if row.kind == "full"), None)
     for place, axes in enumerate(grid.flat):
         if place >= len(table.noises):
@@ -164,6 +186,11 @@ def _worst_figure(stem: str, table: Table, found: dict[tuple[str, str], MeanInte
         axes.spines["left"].set_color(GREY)
         if place >= len(table.noises) - columns:
             axes.set_xlabel("accuracy of the worst class, %")
+            axes.tick_params(labelbottom=True)
+    low, high = grid[0, 0].get_xlim()
+    if high - low < LEAST_SPAN:  # equal values are no reason to look at hundredths
+        middle = min(max((low + high) / 2, LEAST_SPAN / 2), 100 - LEAST_SPAN / 2)
+        grid[0, 0].set_xlim(middle - 0.53 * LEAST_SPAN, middle + 0.53 * LEAST_SPAN)
     sizes = [m.n for m in found.values()]
     lacking = math.prod((len(order), len(table.noises))) - len(found)
     caption = (

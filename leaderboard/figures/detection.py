@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,8 @@ import pandas as pd
 from prunebench.leaderboard.figures.epochs import curve, tables_of
 from prunebench.leaderboard.figures.looks import Look, looks
 from prunebench.leaderboard.figures.material import Material, kinds_of, method_kind
-from prunebench.leaderboard.figures.names import side_names
+from prunebench.leaderboard.figures.names import room_for, side_names, whiskers
+from prunebench.leaderboard.figures.ratio import parts
 from prunebench.leaderboard.figures.style import GREY, Drawn, Omitted, finish, new, slug
 from prunebench.leaderboard.tables import Table
 from prunebench.leaderboard.text import span
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MEASURES = {"score_auroc": "AUROC of the score", "kept_noise_rate": "wrong labels trained"}
+#: Marks on a line, about.
+MARKS = 8
 
 #: (row, noise) -> per-epoch tables of its seeds.
 Frames = dict[tuple[str, str], list[pd.DataFrame]]
@@ -33,8 +36,12 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
         found = frames(material, table)
         if not found:
             yield Omitted(stem, "no dynamic method with per-epoch tables under a noisy setting")
-        else:
-            yield _figure(stem, table, found)
+            continue
+        for number, noises in enumerate(
+            parts([noise for noise in table.noises if any(n == noise for _, n in found)])
+        ):
+            own = {place: read for place, read in found.items() if place[1] in noises}
+            yield _figure(f"{stem}-{number + 1}" if number else stem, table, noises, own)
 
 
 def frames(material: Material, table: Table) -> Frames:
@@ -51,8 +58,7 @@ def frames(material: Material, table: Table) -> Frames:
     return found
 
 
-def _figure(stem: str, table: Table, found: Frames) -> Drawn:
-    noises = [noise for noise in table.noises if any(n == noise for _, n in found)]
+def _figure(stem: str, table: Table, noises: Sequence[str], found: Frames) -> Drawn:
     styles = looks(kinds_of([table]))
     figure = new(5.2)
     grid = figure.subplots(2, len(noises), squeeze=False, sharex="col")
@@ -76,7 +82,8 @@ def _figure(stem: str, table: Table, found: Frames) -> Drawn:
     sizes = [len(read) for read in found.values()]
     caption = (
         f"Dynamic methods at ratio {table.ratio:g}, mean over n = {span(min(sizes), max(sizes))} "
-        "seeds with 95 % t intervals (none below three), in the epochs that all seeds have. Above: "
+        "seeds; upright lines at the marks are 95 % t intervals (none below three). Epochs that "
+        "all seeds have, without a last one that the budget cut to less than half. Above: "
         "probability that a wrong label scores above a right one (methods without a score have no "
         "line; dashed: chance; below it wrong labels score lower; what the score is differs "
         "between methods). Below: share of wrong labels among the samples an epoch trains; "
@@ -84,7 +91,7 @@ def _figure(stem: str, table: Table, found: Frames) -> Drawn:
         "of samples."
     )
     title = f"{table.dataset}: finding wrong labels over the epochs, ratio {table.ratio:g}"
-    drawn = finish(figure, stem, title, caption, right=1.3)
+    drawn = finish(figure, stem, title, caption, right=room_for([label for label, _ in found]))
     for row, measure in enumerate(MEASURES):
         side_names(grid[row, -1], last[measure], styles)
     return drawn
@@ -94,15 +101,14 @@ def _panel(
     axes: Axes, own: dict[str, list[pd.DataFrame]], measure: str, styles: dict[str, Look]
 ) -> dict[str, tuple[float, float]]:
     ends = {}
-    for label, read in own.items():
-        found = curve(read, measure)
-        if found is None:
-            continue
-        x, mean, half = found
-        look = styles[label]
+    curves = {label: found for label, read in own.items() if (found := curve(read, measure))}
+    for number, (label, (x, mean, half)) in enumerate(curves.items()):
+        look, step = styles[label], max(1, len(x) // MARKS)
+        first = number * step // len(curves)  # marks of different lines stand apart
         axes.plot(x, mean, color=look.colour, ls=look.line, label=label, **look.points,
-                  markevery=(0, max(1, len(x) // 8)), ms=3.5)  # fmt: skip
-        axes.fill_between(x, mean - half, mean + half, color=look.colour, alpha=0.1, lw=0)
+                  markevery=(first, step), ms=3.5)  # fmt: skip
+        low, high = (mean - half)[first::step], (mean + half)[first::step]
+        whiskers(axes, x[first::step].tolist(), low.tolist(), high.tolist(), look.colour)
         ends[label] = (float(x[-1]), float(mean[-1]))
     if ends:
         means = np.concatenate([line.get_ydata() for line in axes.lines])

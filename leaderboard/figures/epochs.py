@@ -17,9 +17,28 @@ FILE = "epochs.csv"
 
 
 def tables_of(material: Material, runs: Iterable[Run]) -> list[pd.DataFrame]:
-    """Per-epoch tables of the runs that count and are at hand."""
-    frames = (material.table(run, FILE) for run in runs if run.accuracy is not None)
-    return [frame for frame in frames if frame is not None]
+    """Per-epoch tables of the runs that count and are at hand, without stubs."""
+    counted = [run for run in runs if run.accuracy is not None]
+    frames = ((run, material.table(run, FILE)) for run in counted)
+    return [without_stub(frame, run.record.spec.get("budget", "samples"))
+            for run, frame in frames if frame is not None]  # fmt: skip
+
+
+def without_stub(frame: pd.DataFrame, budget: str) -> pd.DataFrame:
+    """The table without a last epoch that the budget cut to less than half of its plan: its
+    figures are those of a few samples. Files that do not hold the plan are measured by the epoch
+    before.
+
+    Args:
+        frame: One row per epoch.
+        budget: Only ``samples`` cuts an epoch.
+    """
+    if budget != "samples" or len(frame) < 2 or "trained" not in frame:
+        return frame
+    trained = pd.to_numeric(frame["trained"], errors="coerce").to_numpy(np.float64)
+    planned = pd.to_numeric(frame["planned"], errors="coerce").to_numpy(np.float64)[-1] if (
+        "planned" in frame) else trained[-2]  # fmt: skip
+    return frame.iloc[:-1] if trained[-1] < planned / 2 else frame
 
 
 def curve(

@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.leaderboard.figures.material import Material, kinds_of
-from prunebench.leaderboard.figures.style import GREY, INK, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.figures.style import (
+    GREY,
+    INK,
+    WIDTH,
+    Drawn,
+    Omitted,
+    finish,
+    new,
+    slug,
+)
 from prunebench.leaderboard.inference.series import Cell, differences
 from prunebench.leaderboard.tables import Summary, Table
 from prunebench.leaderboard.text import number, span
@@ -65,10 +74,12 @@ def _figure(stem: str, summary: Summary, tables: Sequence[Table], reference: str
     labels, cells, values, seeds = grid_of(summary, tables, reference)
     known = np.abs(values[np.isfinite(values)])
     limit = max(0.5, float(np.quantile(known, 0.9))) if known.size else 1.0
-    figure = new(1.35 + 0.2 * len(labels))
-    wide = min(1.0, 0.3 + 0.1 * len(cells))  # a few cells do not fill the page
-    axes = figure.subplots(1, 2, width_ratios=(wide, 1.0001 - wide))[0]
-    figure.axes[1].set_visible(False)
+    width = min(WIDTH, max(5.5, 3.0 + len(cells)))  # a few cells do not fill the page
+    longest = max(map(len, summary.noises))
+    room = (width - 2.4) / len(summary.noises)  # inches for one noise setting
+    turned = 0.07 * longest > room
+    figure = new(1.35 + 0.2 * len(labels) + turned * 0.05 * longest, width)
+    axes = figure.subplots()
     image = axes.imshow(np.ma.masked_invalid(values), cmap="RdBu", norm=Normalize(-limit, limit),
                         aspect="auto", interpolation="nearest")  # fmt: skip
     axes.set_facecolor("#F2F2F2")
@@ -93,7 +104,9 @@ def _figure(stem: str, summary: Summary, tables: Sequence[Table], reference: str
     axes.set_xlabel("ratio")
     step = len(summary.ratios)
     for k, noise in enumerate(summary.noises):
-        axes.text(k * step + (step - 1) / 2, -0.62, noise, ha="center", va="bottom", fontsize=8.5)
+        axes.text(k * step + (step - 1) / 2, -0.62, noise, va="bottom", fontsize=8.5,
+                  ha="left" if turned else "center", rotation=45 * turned,
+                  rotation_mode="anchor" if turned else "default")  # fmt: skip
         if k:
             axes.axvline(k * step - 0.5, color="white", lw=3)
     for spine in axes.spines.values():

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 
 from prunebench.leaderboard.figures.looks import darker
 from prunebench.leaderboard.figures.material import Material, kinds_of
-from prunebench.leaderboard.figures.names import fit_panel
-from prunebench.leaderboard.figures.style import GREY, HUES, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.figures.names import before_layout, edge_lines, fit_panel, panel_floor
+from prunebench.leaderboard.figures.style import (
+    GREY,
+    HUES,
+    Drawn,
+    Omitted,
+    finish,
+    new,
+    slug,
+    width_for,
+)
 from prunebench.leaderboard.inference.series import differences
 from prunebench.leaderboard.tables import Summary
 
@@ -54,7 +63,7 @@ def clouds(summary: Summary, noise: str, kinds: dict[str, str], full: str) -> Cl
 def _figure(stem: str, summary: Summary, found: dict[str, Clouds]) -> Drawn:
     columns = min(3, len(summary.noises))
     lines = -(-len(summary.noises) // columns)
-    figure = new(1.0 + 2.5 * lines)
+    figure = new(1.0 + 2.5 * lines, width_for(columns if len(summary.ratios) < 3 else 3))
     grid = figure.subplots(lines, columns, squeeze=False)
     for place, axes in enumerate(grid.flat):
         if place >= len(summary.noises):
@@ -74,7 +83,7 @@ def _figure(stem: str, summary: Summary, found: dict[str, Clouds]) -> Drawn:
         f"Blue squares: {sizes['static']} static methods, which choose once; orange circles: "
         f"{sizes['dynamic']} dynamic methods, batch-level ones with them, which choose again and "
         "again; hollow: random choice of either kind. Bars: medians of the kind; the best "
-        "of each is named. Numbers with ▾ lie below the panel; scales differ. No test."
+        "of each is named above. Numbers with ▾ lie below the panel; scales differ. No test."
     )
     return finish(figure, stem, f"{summary.dataset}: static against dynamic pruning", caption)
 
@@ -83,37 +92,58 @@ def _panel(axes: Axes, found: Clouds, ratios: Sequence[float]) -> None:
     values = [v for rows in found.values() for v in rows.values()]
     if not values:
         return
-    low = fit_panel(axes, [*values, 0.0])
-    edge, top = axes.get_ylim()
-    axes.set_ylim(edge, top + 0.1 * (top - edge))
-    axes.axhline(0, color=GREY, lw=0.8, ls=(0, (4, 2)))
+    low = panel_floor([*values, 0.0]) - 1e-9
+    below = [sorted((v, label, kind) for (kind, ratio), rows in found.items() if ratio == own
+                    for label, v in rows.items() if v < low) for own in ratios]  # fmt: skip
+    fit_panel(axes, [*values, 0.0], above=len(KINDS), below=max(map(len, below)))
+    axes.set_xlim(-0.5, len(ratios) - 0.5)
+    bottom, top = axes.get_ylim()
+    across = axes.get_position().width * axes.figure.get_figwidth()  # type: ignore[union-attr]
+    wide = 6.0 / (across * 72) * len(ratios)
+    tall = 6.0 / (before_layout(axes) * 72) * (top - bottom)
+    axes.axhline(0, color=GREY, lw=0.8, ls=(0, (4, 2)), zorder=1)
     for i, ratio in enumerate(ratios):
+        best = []
         for kind, (colour, marker) in KINDS.items():
             rows = found.get((kind, ratio), {})
             if not rows:
                 continue
             centre = i + (-0.2 if kind == "static" else 0.2)
-            order = sorted(rows, key=lambda label: (rows[label], label))
-            for n, label in enumerate(order):
-                x = centre + 0.05 * (n % 3 - 1)
-                hollow = label.startswith("random")
-                if rows[label] >= low - 1e-9:
-                    face = "white" if hollow else colour
-                    axes.plot([x], [rows[label]], marker=marker, ms=4.5, ls="", color=colour,
-                              alpha=0.85, markerfacecolor=face)  # fmt: skip
-            below = [label for label in order if rows[label] < low - 1e-9]
-            for n, label in enumerate(below):
-                axes.annotate(
-                    f"{label} {rows[label]:+.1f} ▾", (centre, 0), xytext=(0, 2 + 8 * n),
-                    xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=6,
-                    ha="center", va="bottom", color=darker(colour),
-                )  # fmt: skip
+            shown = sorted((v, label) for label, v in rows.items() if v >= low)
+            apart = swarm([v / tall for v, _ in shown], 0.18 / wide)
+            for (value, label), place in zip(shown, apart, strict=True):
+                face = "white" if label.startswith("random") else colour
+                axes.plot([centre + place * wide], [value], marker=marker, ms=4.5, ls="",
+                          color=colour, alpha=0.85, markerfacecolor=face, zorder=3)  # fmt: skip
             middle = sorted(rows.values())
             median = (middle[(len(middle) - 1) // 2] + middle[len(middle) // 2]) / 2
-            axes.hlines(max(median, edge), centre - 0.15, centre + 0.15, color=darker(colour), lw=2)
-            best = order[-1]
-            axes.annotate(best, (centre, rows[best]), xytext=(0, 5), fontsize=6.5, ha="center",
-                          textcoords="offset points", color=darker(colour))  # fmt: skip
-    axes.set_xlim(-0.5, len(ratios) - 0.5)
+            if median >= low:
+                axes.hlines(median, centre - 0.18, centre + 0.18, color=darker(colour), lw=1.6,
+                            zorder=2)  # fmt: skip
+            best.append((max((v, label) for label, v in rows.items())[1], darker(colour)))
+        edge_lines(axes, i, best, 6.5, top=True)
+        lines = [(f"{label} {v:+.1f} ▾", darker(KINDS[kind][0])) for v, label, kind in below[i]]
+        edge_lines(axes, i, lines, 6)
     axes.set_xticks(range(len(ratios)), [f"{ratio:g}" for ratio in ratios])
     axes.grid(axis="y")
+
+
+def swarm(heights: Sequence[float], most: float) -> list[float]:
+    """Places beside one another for marks that would lie over each other.
+
+    Args:
+        heights: In units of a mark, ascending.
+        most: Farthest place from the middle, in the same units.
+
+    Returns:
+        Distance of each mark from the middle; where there is no room marks share places.
+    """
+    steps = [0.0]
+    while len(steps) / 2 < most:
+        steps += [-(len(steps) + 1) / 2, (len(steps) + 1) / 2]
+    steps = [step for step in steps if abs(step) <= most]
+    found: list[float] = []
+    for i, height in enumerate(heights):
+        near = [found[j] for j in range(i) if height - heights[j] < 1]
+        found.append(min(steps, key=lambda s: (sum(abs(s - n) < 1 for n in near), abs(s), s)))
+    return found

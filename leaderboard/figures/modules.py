@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 from prunebench.leaderboard.figures.looks import MARKERS
 from prunebench.leaderboard.figures.material import Material
-from prunebench.leaderboard.figures.style import GREY, HUES, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.figures.style import (
+    GREY,
+    HUES,
+    WIDTH,
+    Drawn,
+    Omitted,
+    finish,
+    new,
+    slug,
+)
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.tables import Summary
@@ -41,7 +50,8 @@ def points(a: Series, b: Series, noise: str) -> tuple[list[float], list[float]]:
 def _figure(stem: str, summary: Summary, pairs: Sequence[Comparison]) -> Drawn:
     columns = min(3, len(pairs))
     lines = -(-len(pairs) // columns)
-    figure = new(0.95 + 3.1 * lines)
+    width = 1.1 + 3.1 * columns + 0.06 * max(map(len, summary.noises))
+    figure = new(0.95 + 3.1 * lines, min(WIDTH, width))
     grid = figure.subplots(lines, columns, squeeze=False)
     for place, axes in enumerate(grid.flat):
         if place < len(pairs):

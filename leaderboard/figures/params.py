@@ -132,8 +132,8 @@ def _figure(table: Table, option: str, found: Sequence[Sweep]) -> Drawn:
     figure.legend(handles, labels, loc="outside right center")
     caption = (
         f"Final-epoch test accuracy at ratio {table.ratio:g}, mean over n = "
-        f"{span(min(seeds), max(seeds)) if seeds else 0} seeds; bands are 95 % t intervals over "
-        "seeds. Other options as declared, or following the one shown. Dashed black: full "
+        f"{span(min(seeds), max(seeds)) if seeds else 0} seeds; upright lines are 95 % t "
+        "intervals. Other options as declared, or following the one shown. Dashed black: full "
         "training; dotted: the method without AlignPrune where the table has one row of it."
     )
     title = f"{table.dataset}: accuracy against {option} at ratio {table.ratio:g}"
@@ -144,6 +144,7 @@ def _panel(
     axes: Axes, table: Table, noise: str, found: Sequence[Sweep], kinds: Mapping[str, str]
 ) -> set[int]:
     seeds: set[int] = set()
+    bars: list[tuple[list[Any], list[float], list[float], str]] = []
     cell = (noise, table.ratio)
     bases = sorted({sweep.method.replace(SUFFIX, "") for sweep in found})
     for label in (x for x, kind in kinds.items() if kind == "full"):
@@ -167,9 +168,7 @@ def _panel(
                   ls=(0, (4, 1.5)) if hollow else "-",
                   markerfacecolor="white" if hollow else colour)  # fmt: skip
         if half and all(h is not None for h in half):
-            low = [m - (h or 0.0) for m, h in zip(mean, half, strict=True)]
-            high = [m + (h or 0.0) for m, h in zip(mean, half, strict=True)]
-            axes.fill_between(x, low, high, color=colour, alpha=0.1, lw=0)
+            bars.append((x, mean, [h or 0.0 for h in half], colour))
         without = filled(table.series, base, cell) if base in table.series else None
         if SUFFIX in sweep.method and without:
             axes.axhline(mean_interval(without).mean, color=darker(colour), ls=":", lw=1.2,
@@ -184,5 +183,8 @@ def _panel(
     if means:  # wide intervals run out of the panel rather than flatten the lines
         pad = max(0.25 * (max(means) - min(means)), 0.5)
         axes.set_ylim(min(means) - pad, min(100.0, max(means) + pad) + 0.1)
+    for number, (x, mean, width, colour) in enumerate(bars):
+        axes.errorbar(x, mean, width, fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.5,
+                      capsize=2 + 2 * number, zorder=2)  # fmt: skip
     axes.grid(axis="y")
     return seeds

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from prunebench.leaderboard.aggregate import Run
 from prunebench.leaderboard.figures.looks import Look, looks
 from prunebench.leaderboard.figures.material import Material, kinds_of
-from prunebench.leaderboard.figures.names import fit_panel, side_names
+from prunebench.leaderboard.figures.names import fit_panel, room_for, side_names
 from prunebench.leaderboard.figures.style import (
     GREY,
     PALE,
+    WIDTH,
     Drawn,
     Omitted,
     finish,
@@ -22,6 +23,7 @@ from prunebench.leaderboard.figures.style import (
     slug,
 )
 from prunebench.leaderboard.tables import Row, Table
+from prunebench.leaderboard.timing import UNSTEADY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,10 +99,14 @@ def _figure(
 ) -> Drawn:  # fmt: skip
     most = max(len(costs) for _, costs in usable)
     figure = new(0.95 + len(usable) * max(2.4, 0.14 * most + 0.3))
-    grid = figure.subplots(len(usable), 3, squeeze=False, width_ratios=(1.5, 0.42, 1))
+    room = room_for([label for _, costs in usable for label in costs])
+    gap = 2.5 * room / (0.92 * WIDTH - room)
+    grid = figure.subplots(len(usable), 3, squeeze=False, width_ratios=(1.5, gap, 1))
     machines: set[str] = set()
-    for (left, gap, right), (table, costs) in zip(grid, usable, strict=True):
-        gap.set_axis_off()
+    busy = {row.label for table, costs in usable for row in table.rows
+            if row.label in costs and row.time and row.time.unsteady}  # fmt: skip
+    for (left, between, right), (table, costs) in zip(grid, usable, strict=True):
+        between.set_axis_off()
         rows = [row for row in table.rows if row.label in costs]
         machines |= _time(right, rows, styles)
         _compute(left, rows, costs, styles)
@@ -110,13 +116,15 @@ def _figure(
     grid[-1, 2].set_xlabel("training time, share of full training (log)")
     caption = (
         "Mean accuracy over noise settings of complete rows. Left: trained samples plus a third "
-        "of each forward-only sample; a pale line leads to the cost with the scoring run a method "
+        "of each forward-only sample; a line leads to the cost with the scoring run a method "
         "rests on, which several methods and ratios share. Dotted line and bold names: no other "
         "row is as accurate for less, scoring runs counted. Right: geometric mean of training "
         "seconds over those of full training, paired by (noise, seed), with 95 % t intervals, "
         "scoring runs not in it"
         + (f"; measured on {'; '.join(sorted(machines))}." if machines
            else "; no two runs on one kind of machine.")
+        + (f" Epoch times of {len(busy)} rows vary by more than a factor of {UNSTEADY:g} (hollow "
+           "grey rings): the machine was busy." if busy else "")
     )  # fmt: skip
     drawn = finish(figure, stem, f"{dataset}: accuracy against cost", caption)
     for (left, _, _), (table, costs) in zip(grid, usable, strict=True):
@@ -136,8 +144,8 @@ def _compute(
     edge = axes.get_ylim()[0]
     for label, (total, y) in points.items():
         look, height = styles[label], y if y >= low else edge
-        axes.plot([costs[label].own, total], [height] * 2, color=look.colour, lw=3.5, alpha=0.22,
-                  solid_capstyle="butt", zorder=1)  # fmt: skip
+        axes.plot([costs[label].own, total], [height] * 2, color=look.colour, lw=1.1, alpha=0.55,
+                  marker="|", ms=5, markevery=[1], zorder=2)  # fmt: skip
         axes.plot([costs[label].own], [height], ls="", label=label, zorder=3, clip_on=False,
                   **look.points)  # fmt: skip
     best = [points[label] for label in front(points)]
@@ -156,6 +164,9 @@ def _time(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Look]) -> set[st
         if time.low is not None and time.high is not None:
             axes.plot([time.low, time.high], [row.mean] * 2, color=look.colour, lw=1.0, zorder=2)
         axes.plot([time.ratio], [row.mean], ls="", label=row.label, zorder=3, **look.points)
+        if time.unsteady:
+            axes.plot([time.ratio], [row.mean], ls="", marker="o", ms=9, markerfacecolor="none",
+                      markeredgecolor=GREY, markeredgewidth=0.6, zorder=2)  # fmt: skip
     if not machines:
         axes.text(0.5, 0.5, "no comparable times", transform=axes.transAxes, ha="center",
                   color=GREY)  # fmt: skip
@@ -173,7 +184,10 @@ def log_shares(axes: Axes) -> None:
     axes.margins(x=0.06)
     low, high = axes.get_xlim()
     near = high / low < 4
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if near else (1, 2, 5)))
+    ticks = LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if near else (1, 2, 5)).tick_values(low, high)
+    edge = (high / low) ** 0.02  # a number at the very end would run out of the picture
+    axes.set_xlim(low, high)
+    axes.set_xticks([tick for tick in ticks if low * edge <= tick <= high / edge])
     axes.xaxis.set_minor_locator(NullLocator())
     plain_numbers(axes.xaxis)
     axes.grid(axis="both")

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prunebench.leaderboard.figures.looks import Chunk, Look, chunks, looks
 from prunebench.leaderboard.figures.material import Material, filled, kinds_of, lacking
-from prunebench.leaderboard.figures.names import fit_panel, side_names
+from prunebench.leaderboard.figures.names import (
+    edge_lines,
+    fit_panel,
+    panel_floor,
+    room_for,
+    side_names,
+    whiskers,
+)
 from prunebench.leaderboard.figures.style import PALE, Drawn, Omitted, finish, new, slug
 from prunebench.leaderboard.stats import MeanInterval, mean_interval
 from prunebench.leaderboard.tables import Summary
@@ -17,6 +26,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Curve = dict[float, MeanInterval]
+#: Panels side by side.
+MOST = 6
+#: Share of the distance of two ratios over which the rows of a panel are spread.
+SPREAD = 0.24
 
 
 def draw(material: Material) -> Iterator[Drawn | Omitted]:
@@ -26,7 +39,16 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
         if len(summary.ratios) < 2:
             yield Omitted(stem, f"one ratio only ({summary.ratios[0]:g})")
             continue
-        yield _figure(stem, summary, kinds_of(tables))
+        for number, noises in enumerate(parts(summary.noises)):
+            name = f"{stem}-{number + 1}" if number else stem
+            yield _figure(name, replace(summary, noises=noises), kinds_of(tables))
+
+
+def parts(noises: Sequence[str]) -> list[tuple[str, ...]]:
+    """Noise settings in as few equal parts as fit side by side."""
+    count = -(-len(noises) // MOST)
+    size = -(-len(noises) // count)
+    return [tuple(noises[i : i + size]) for i in range(0, len(noises), size)]
 
 
 def curves(summary: Summary, noise: str) -> dict[str, Curve]:
@@ -65,13 +87,15 @@ def _figure(stem: str, summary: Summary, kinds: dict[str, str]) -> Drawn:
         axes.set_xlabel("share of training saved")
     gone = lacking(summary.series, cells)
     caption = (
-        f"Final-epoch test accuracy, mean over n = {span(min(seeds), max(seeds))} seeds; bands are "
-        "95 % t intervals over seeds (none below three). Dashed black: full training. Hollow "
+        f"Final-epoch test accuracy, mean over n = {span(min(seeds), max(seeds))} seeds; upright "
+        "lines are 95 % t intervals over seeds (none below three); rows stand side by side at each "
+        "ratio. Dashed black: full training, with its interval as a band. Hollow "
         "markers: a method that also runs with AlignPrune, whose line is solid in the same hue. "
         "Scales differ between panels; pale lines repeat the other rows; numbers with ▾ lie below "
         "the panel." + (f" Left out for missing seeds: {gone} (row, cell) points." if gone else "")
     )
-    drawn = finish(figure, stem, f"{summary.dataset}: accuracy against ratio", caption, right=1.5)
+    drawn = finish(figure, stem, f"{summary.dataset}: accuracy against ratio", caption,
+                   right=room_for([x for chunk in rows for x in chunk.labels]))  # fmt: skip
     last = summary.noises[-1]
     for row, chunk in enumerate(rows):
         shown = [x for x in (*chunk.labels, *_full(kinds)) if x in all_curves[last]]
@@ -92,11 +116,15 @@ def _panel(
     for label, curve in sorted(found.items()):
         if label not in own and kinds[label] != "full":
             axes.plot(list(curve), [m.mean for m in curve.values()], color=PALE, lw=0.8, zorder=1)
-    for label in (*_full(kinds), *chunk.labels):
+    shown = [label for label in chunk.labels if found.get(label)]
+    ratios = sorted({r for curve in found.values() for r in curve})
+    gap = min((b - a for a, b in itertools.pairwise(ratios)), default=0.1)
+    for label in (*_full(kinds), *shown):
         curve = found.get(label, {})
         if not curve:
             continue
-        look, x = styles[label], list(curve)
+        place = shown.index(label) - (len(shown) - 1) / 2 if label in shown else 0.0
+        look, x = styles[label], [r + SPREAD * gap * place / max(1, len(shown)) for r in curve]
         mean = [m.mean for m in curve.values()]
         half = [m.half_width for m in curve.values()]
         points = {} if kinds[label] == "full" else look.points
@@ -104,7 +132,10 @@ def _panel(
         if all(h is not None for h in half):
             low = [m - (h or 0.0) for m, h in zip(mean, half, strict=True)]
             high = [m + (h or 0.0) for m, h in zip(mean, half, strict=True)]
-            axes.fill_between(x, low, high, color=look.colour, alpha=0.08, lw=0, zorder=2)
+            if kinds[label] == "full":
+                axes.fill_between(x, low, high, color=look.colour, alpha=0.08, lw=0, zorder=1)
+            else:
+                whiskers(axes, x, low, high, look.colour)
     axes.grid(axis="y")
     axes.margins(x=0.08)
     means = {x: {r: m.mean for r, m in found[x].items()} for x in chunk.labels if x in found}
@@ -112,16 +143,16 @@ def _panel(
     values = [v for curve in means.values() for v in curve.values()] + full
     if not values:
         return
-    floor = fit_panel(axes, values)
-    for ratio in sorted({r for curve in means.values() for r in curve}):
-        below = [
+    floor = panel_floor(values)
+    below = {
+        ratio: sorted(
             (curve[ratio], label)
             for label, curve in means.items()
             if curve.get(ratio, floor) < floor and not (named and ratio == max(curve))
-        ]
-        for place, (value, label) in enumerate(sorted(below)):
-            axes.annotate(
-                f"{value:.1f} ▾", (ratio, 0), xycoords=("data", "axes fraction"),
-                xytext=(0, 2 + 8.5 * place), textcoords="offset points", ha="center",
-                va="bottom", fontsize=6.5, color=styles[label].text,
-            )  # fmt: skip
+        )
+        for ratio in ratios
+    }
+    fit_panel(axes, values, below=max(map(len, below.values())))
+    for ratio, found_below in below.items():
+        lines = [(f"{value:.1f} ▾", styles[label].text) for value, label in found_below]
+        edge_lines(axes, ratio, lines, 6.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from prunebench.errors import InputError, nearest
+from prunebench.errors import InputError, nearest, visible
 from prunebench.leaderboard.figures import (
     classes,
     critical,
@@ -21,6 +21,7 @@ from prunebench.leaderboard.figures import (
     trajectories,
     wins,
 )
+from prunebench.leaderboard.figures.fonts import fit_fonts
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.style import Drawn, Omitted, house, picture
 
@@ -50,10 +51,12 @@ class Gallery:
     Attributes:
         files: Bytes by relative name below ``figures/``, the index included.
         omitted: What could not be made, and why.
+        notes: What the reader should know about those that were.
     """
 
     files: dict[str, bytes]
     omitted: tuple[Omitted, ...]
+    notes: tuple[str, ...] = ()
 
 
 def gallery(
@@ -78,11 +81,13 @@ def gallery(
     files: dict[str, bytes] = {}
     lines = ["# Figures", ""]
     omitted: list[Omitted] = []
+    unseen: set[str] = set()
     with house():
         for name, found in drawings(material, only):
             if isinstance(found, Omitted):
                 omitted.append(found)
                 continue
+            unseen |= fit_fonts(found.figure)
             for form in forms:
                 files[f"figures/{found.stem}.{form}"] = picture(found, form)
             lines += [f"## {found.title}", "", f"![{name}]({found.stem}.{_shown(forms)})", "",
@@ -90,7 +95,12 @@ def gallery(
     if omitted:
         lines += ["## Left out", "", *(f"- `{o.stem}`: {o.reason}" for o in omitted), ""]
     files["figures/figures.md"] = ("\n".join(lines).rstrip() + "\n").encode()
-    return Gallery(files, tuple(omitted))
+    notes: tuple[str, ...] = ()
+    if unseen:
+        shown = visible("".join(sorted(unseen)[:20]))
+        notes = (f"no font of this machine has {shown!r}: boxes stand in their place; install one "
+                 "that has them, such as Noto Sans CJK",)  # fmt: skip
+    return Gallery(files, tuple(omitted), notes)
 
 
 def drawings(

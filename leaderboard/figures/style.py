@@ -7,11 +7,13 @@ import importlib.util
 import io
 import re
 import textwrap
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import InputError
+from prunebench.leaderboard.figures.fonts import HOUSE, fit_fonts
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -24,7 +26,7 @@ WIDTH = 10.0  # inches
 DPI = 120  # 1200 pixels
 
 _RC: Any = {
-    "font.family": "DejaVu Sans", "font.size": 8.5, "axes.titlesize": 9, "axes.labelsize": 8.5,
+    "font.family": HOUSE, "font.size": 8.5, "axes.titlesize": 9, "axes.labelsize": 8.5,
     "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY,
     "axes.labelcolor": INK, "text.color": INK, "xtick.color": GREY, "ytick.color": GREY,
@@ -55,7 +57,10 @@ def house() -> Iterator[None]:
                          accepted="pip install 'prunebench[plots]'")  # fmt: skip
     import matplotlib
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # What a font lacks is told in a line of our own (Gallery.notes); the library would name
+        # places in this code, once per sign and file.
+        warnings.simplefilter("ignore", UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_RC)
         yield
@@ -85,16 +90,21 @@ class Omitted:
     reason: str
 
 
+def width_for(columns: int) -> float:
+    """Inches of a figure with up to three panels side by side, so that few fill it."""
+    return {1: 5.6, 2: 7.8}.get(columns, WIDTH)
+
+
 def slug(text: str) -> str:
     """Text as part of a file name."""
     return re.sub(r"[^A-Za-z0-9.+]+", "-", text).strip("-")
 
 
-def new(height: float) -> Figure:
-    """An empty figure of the house width that no backend's state knows of."""
+def new(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure that no backend's state knows of; narrower where few panels fill it."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(WIDTH, height), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def plain_numbers(axis: Axis) -> None:
@@ -114,15 +124,23 @@ def finish(figure: Figure, stem: str, title: str, caption: str, right: float = 0
         title, caption: One line, and as many as it takes.
         right: Inches kept free at the right for the names of lines.
     """
-    height = figure.get_size_inches()[1]
-    lines = textwrap.wrap(caption, 174)
-    top, bottom = 0.36 / height, (0.145 * len(lines) + 0.12) / height
-    figure.text(0.008, 1 - 0.08 / height, title, va="top", fontsize=10.5, fontweight="bold")
-    figure.text(0.008, 0.05 / height, "\n".join(lines), va="bottom", fontsize=7.5,
+    width, height = figure.get_size_inches()
+    head = textwrap.wrap(title, int(10.5 * width))
+    lines = textwrap.wrap(caption, int(17.4 * width))
+    above, below = 0.18 * (len(head) - 1), 0.145 * len(lines) + 0.12
+    if len(head) > 1:  # the panels keep the room that they were given
+        height += above
+        figure.set_figheight(height)
+    top, bottom = (0.36 + above) / height, below / height
+    left = 0.08 / width
+    figure.text(left, 1 - 0.08 / height, "\n".join(head), va="top", fontsize=10.5,
+                fontweight="bold", linespacing=1.2)  # fmt: skip
+    figure.text(left, 0.05 / height, "\n".join(lines), va="bottom", fontsize=7.5,
                 color="#505050", linespacing=1.25)  # fmt: skip
+    fit_fonts(figure)
     engine = figure.get_layout_engine()
     assert engine is not None
-    rect = (0.006, bottom, 0.988 - right / WIDTH, 1 - top - bottom)
+    rect = (0.006, bottom, 0.988 - right / width, 1 - top - bottom)
     engine.set(rect=rect, w_pad=0.04, h_pad=0.04)  # type: ignore[call-arg]
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # positions stand: saving does not lay out again

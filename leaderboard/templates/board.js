@@ -90,24 +90,30 @@
       for (const row of rows) {
         const name = row.dataset.name.toLowerCase();
         const apart = row.parentNode.classList.contains("incomplete") ? "incomplete" : "";
-        row.hidden = off.has(row.dataset.kind) || off.has(apart)
-          || (words.length > 0 && !words.some((word) => name.includes(word)));
+        const hit = !words.length || words.some((word) => name.includes(word));
+        row.dataset.hit = hit && !off.has(row.dataset.kind) && !off.has(apart) ? "yes" : "";
+        // The row that differences refer to stays, for without it they cannot be read.
+        row.hidden = !row.dataset.hit && !(row.hasAttribute("data-reference") && words.length);
       }
       for (const title of all("tbody.title")) {
         title.hidden = !title.nextElementSibling.querySelector("tr:not([hidden])");
       }
+      for (const fold of all("main details")) fold.hidden = !fold.querySelector("[data-hit=yes]");
+      const dataset = pick.dataset ? pick.dataset.value : "";
+      const ratio = pick.ratio ? pick.ratio.value : "";
+      const chosen = new Set(sections.filter((section) => (dataset === "" || section.dataset.dataset === dataset)
+        && (ratio === "" || section.dataset.ratio === "" || section.dataset.ratio === ratio)));
       for (const section of sections) {
-        const dataset = pick.dataset ? pick.dataset.value : "";
-        const ratio = pick.ratio ? pick.ratio.value : "";
-        section.hidden = (dataset !== "" && section.dataset.dataset !== dataset)
-          || (ratio !== "" && section.dataset.ratio !== "" && section.dataset.ratio !== ratio);
+        const empty = section.querySelector("tr[data-name]") && !section.querySelector("[data-hit=yes]");
+        section.hidden = Boolean(empty) || !chosen.has(section);
       }
       for (const box of all("[data-column]", form)) {
         root.classList.toggle(`without-${box.dataset.column}`, !box.checked);
       }
-      const main = rows.filter((row) => !row.closest("details") && !row.closest("[hidden]:not(tr)"));
-      const shown = main.filter((row) => !row.hidden).length;
+      const main = rows.filter((row) => !row.closest("details") && chosen.has(row.closest("section")));
+      const shown = main.filter((row) => row.dataset.hit).length;
       form.querySelector("#count").textContent = `${shown} of ${main.length} rows`;
+      for (const link of all("nav a")) link.hidden = document.getElementById(link.hash.slice(1)).hidden;
       document.querySelector("#nothing").hidden = sections.some((section) => !section.hidden);
     };
     form.hidden = false;

@@ -53,14 +53,23 @@ def test_accuracy_by_ratio_draws_the_means_and_intervals(material: Material) -> 
         for label in ("full", "random", "small-loss", "infobatch", "infobatch+align"):
             values = [mean_interval(list(summary.series[label].values[noise, r].values()))
                       for r in (0.3, 0.5)]  # fmt: skip
-            assert lines[label].get_xdata().tolist() == [0.3, 0.5]
+            places = lines[label].get_xdata()
+            assert places == pytest.approx([0.3, 0.5], abs=0.025)
             assert lines[label].get_ydata().tolist() == [v.mean for v in values]
+            if label != "full":  # intervals as upright lines at the marks
+                (bars,) = [c.get_segments() for c in axes.collections if hasattr(c, "get_segments")
+                           and c.get_segments()[0][0][0] == places[0]]  # fmt: skip
+                for bar, v in zip(bars, values, strict=True):
+                    ends = (v.mean - (v.half_width or 0), v.mean + (v.half_width or 0))
+                    assert bar[:, 1] == pytest.approx(ends)
         band = axes.collections[0].get_paths()[0].vertices[:, 1]
         full = [mean_interval(list(summary.series["full"].values[noise, r].values()))
                 for r in (0.3, 0.5)]  # fmt: skip
         ends = [v.mean + sign * (v.half_width or 0) for v in full for sign in (-1, 1)]
         assert min(band) == pytest.approx(min(ends))
         assert max(band) == pytest.approx(max(ends))
+        own = [x for x in lines if x in METHODS and x not in ("full", "short-full")]
+        assert len({lines[x].get_xdata()[0] for x in own}) == len(own)  # no mark over another
     colour = {x: shown[0].lines[i].get_color() for i, x in enumerate(
         line.get_label() for line in shown[0].lines)}  # fmt: skip
     assert colour["infobatch"] == colour["infobatch+align"] != colour["random"]

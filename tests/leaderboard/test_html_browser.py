@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pages import COLUMN, CONTRAST, EVIL, METHODS, two_boards
 
+from prunebench.bench.boards import gather
 from prunebench.leaderboard.build import build
 from prunebench.leaderboard.html import render_html
 from support.browser import Page, browser, why_no_browser
@@ -130,7 +131,8 @@ def test_the_keyboard_sorts(page: Page) -> None:
 def test_the_filter_keeps_rows_that_hold_a_word(page: Page) -> None:
     (field,) = page.all("#filter")
     field.send_keys("SETA, infob")
-    assert sorted(column(page, "method")) == ["infobatch", "infobatch+align", "seta"]
+    # The row that differences refer to stays.
+    assert sorted(column(page, "method")) == ["full", "infobatch", "infobatch+align", "seta"]
     assert column(page, "method", "tbody.incomplete") == []
     assert not page.all(f"{TABLE} tbody.title")[0].is_displayed()
     shown, _, total = page.all("#count")[0].text.partition(" of ")
@@ -138,6 +140,20 @@ def test_the_filter_keeps_rows_that_hold_a_word(page: Page) -> None:
     field.clear()
     page.press(" ")
     assert len(column(page, "method")) == len(METHODS)
+
+
+def test_a_filter_without_hits_leaves_no_table_and_no_note(page: Page) -> None:
+    (field,) = page.all("#filter")
+    field.send_keys("no such method")
+    assert page.texts("main h2, main .notes, main table, main summary") == []
+    assert page.texts("nav a") == []
+    assert page.all("#nothing")[0].is_displayed()
+    assert page.all("#count")[0].text.startswith("0 of ")
+    field.clear()
+    field.send_keys("infobatch")
+    assert not page.all("#nothing")[0].is_displayed()
+    assert "news, ratio 0.5" not in page.texts("main h2")  # it has no such row
+    assert "digits, ratio 0.5" in page.texts("main h2")
 
 
 def test_controls_oracles_and_incomplete_rows_can_be_hidden(page: Page) -> None:
@@ -244,6 +260,22 @@ def test_only_tables_scroll_sideways(chromium: Page, file: Path, width: int) -> 
     assert left[0] > 100
     assert left[1] == pytest.approx(0, abs=1)
     assert left[2] < width / 2
+
+
+@pytest.mark.parametrize("name", ["demo", "cifar10n", "news"])
+def test_a_board_of_four_noise_settings_fits_into_1400_pixels(
+    chromium: Page, tmp_path: Path, name: str
+) -> None:
+    records = Path(__file__).parents[2] / "docs/leaderboards" / name / "records.jsonl.gz"
+    file = tmp_path / "leaderboard.html"
+    file.write_text(render_html(build(gather([records]))), encoding="utf-8")
+    chromium.open(file, 1400)
+    assert (
+        chromium.run("""return [...document.querySelectorAll(".scroll")]
+        .filter((box) => box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight)
+        .map((box) => box.querySelector("table").id)""")
+        == []
+    )
 
 
 @pytest.mark.parametrize("dark", [False, True])
