@@ -19,9 +19,10 @@ from prunebench.leaderboard.latex import render_latex
 from prunebench.leaderboard.markdown import render_markdown
 from prunebench.leaderboard.published_numbers import Printed
 from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.shape import check_shape
 from prunebench.leaderboard.tables import Board
 from prunebench.leaderboard.tabular import render_csv
-from prunebench.record import Record
+from prunebench.record import Record, RecordError
 
 
 @dataclass(frozen=True)
@@ -30,38 +31,71 @@ class Written:
 
     markdown: str
     paths: list[Path]
+    faults: list[InputError]
 
 
-def load_records(source: Path) -> list[Record]:
-    """Every record of a results folder or a bundle.
+def load_records(source: Path, faults: list[InputError] | None = None) -> list[Record]:
+    """Every record of a results folder or a bundle that a table can hold.
+
+    Args:
+        source: The folder or the file.
+        faults: Takes what is wrong with the other records, each named; without it the first one
+            is raised.
 
     Raises:
-        InputError: A damaged record; the line names the file.
+        InputError: See ``faults``; or a bundle that cannot be read.
     """
+    bad: list[InputError] = []
     if is_bundle(source):
-        return unpack(source)
-    scan = Store(source).scan()
-    if scan.problems:
-        first = scan.problems[0]
+        lines: list[RecordError] = []
+        records = unpack(source, lines)
+        bad += lines
+    else:
+        scan = Store(source).scan()
+        records = scan.records
+        bad += [RecordError(p.reason, where=str(p.path)) for p in scan.problems]
+    good = []
+    for record in records:
+        try:
+            check_shape(record)
+            good.append(record)
+        except InputError as fault:
+            bad.append(InputError(fault.what, where=f"{source}: {fault.where}",
+                                  accepted=fault.accepted))  # fmt: skip
+    if bad and faults is None:
         raise InputError(
-            f"{first.reason} ({len(scan.problems)} such files)",
-            where=str(first.path),
-            accepted="records as they were written; `prunebench status` lists the others",
-        )
-    return list(scan.records)
+            f"{bad[0].what} ({len(bad)} such records)", where=bad[0].where,
+            accepted="records as they were written; `prunebench audit` lists the others",
+        )  # fmt: skip
+    if faults is not None:
+        faults += bad
+    return good
 
 
-def gather(sources: Sequence[Path], notes: list[str] | None = None) -> list[Record]:
+def gather(
+    sources: Sequence[Path],
+    notes: list[str] | None = None,
+    faults: list[InputError] | None = None,
+) -> list[Record]:
     """All records of several sources in order of key; see ``unite``.
 
     Args:
         sources: Results folders and bundles.
         notes: As in ``unite``.
+        faults: As in ``load_records``.
 
     Raises:
-        InputError: A damaged record, or two records of one key that disagree.
+        InputError: A damaged record, two records of one key that disagree, or none that is whole.
     """
-    return unite(((r, str(source)) for source in sources for r in load_records(source)), notes)
+    bad: list[InputError] = []
+    found = unite(
+        ((r, str(source)) for source in sources for r in load_records(source, bad)), notes
+    )
+    if bad and (faults is None or not found):
+        raise bad[0]
+    if faults is not None:
+        faults += bad
+    return found
 
 
 def unite(found: Iterable[tuple[Record, str]], notes: list[str] | None = None) -> list[Record]:
@@ -160,9 +194,10 @@ def write_board(sources: Sequence[Path], out: Path, settings: Settings | None = 
         InputError: No records, damaged ones, records that cannot stand in one table, or a folder
             that cannot be written.
     """
-    board = make_board(gather(sources), settings)
+    faults: list[InputError] = []
+    board = make_board(gather(sources, faults=faults), settings)
     files = {name: text.encode() for name, text in texts(board).items()}
-    return Written(files["leaderboard.md"].decode(), write_files(out, files))
+    return Written(files["leaderboard.md"].decode(), write_files(out, files), faults)
 
 
 def _named(store: Store, record: Record) -> dict[str, bytes]:

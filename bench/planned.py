@@ -22,7 +22,7 @@ from prunebench.leaderboard.aggregate import PLANNED
 from prunebench.leaderboard.designs import base_of, order_of, spec_designs
 from prunebench.leaderboard.filters import leaves, shown
 from prunebench.record import Record, RecordError, canonical, content_key
-from prunebench.untrusted import gunzip
+from prunebench.untrusted import PLENTY, TIMES, gunzip
 
 if TYPE_CHECKING:  # torch comes with it; readers of records must not wait for it
     from prunebench.bench.cells import Cell
@@ -30,7 +30,9 @@ if TYPE_CHECKING:  # torch comes with it; readers of records must not wait for i
 FOLDER = "planned"
 _SUFFIX = ".jsonl.gz"
 #: A plan of the largest grid packs to a few MiB.
-_MOST_BYTES, _MOST_UNPACKED = 1 << 25, 1 << 29
+_MOST_BYTES = 1 << 25
+#: As many as a grid may ask for.
+_MOST_CELLS = 200_000
 #: Fields of a difference that are said in one line.
 _SAID = 3
 
@@ -103,13 +105,15 @@ def read_plan(path: Path) -> tuple[str, list[Record]]:
         data = read_at_most(path, _MOST_BYTES)
         if len(data) > _MOST_BYTES:
             raise InputError("is too large for a plan", where=where)
-        for line in gunzip(io.BytesIO(data), where, _MOST_UNPACKED).splitlines():
+        for line in gunzip(io.BytesIO(data), where, PLENTY + TIMES * len(data)).splitlines():
             content = json.loads(line)
             grid, spec, seeds = content["grid"], content["spec"], content["seeds"]
             label = content["label"]
             texts = isinstance(grid, str) and isinstance(label, str)
             if not (texts and isinstance(spec, dict) and len(seeds) < 1 << 20):
                 raise TypeError
+            if len(found) + len(seeds) > _MOST_CELLS:
+                raise InputError(f"names more than {_MOST_CELLS} cells", where=where)
             found += [planned_record({**spec, "seed": seed}, label) for seed in seeds]
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as e:
         if isinstance(e, InputError):

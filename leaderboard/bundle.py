@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from prunebench.errors import InputError
-from prunebench.record import Record, parse
+from prunebench.record import Record, RecordError, parse
 from prunebench.untrusted import TIMES
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
 #: Far above any record; longer lines are no records.
 _LONGEST = 1 << 20
-_MOST_BLANK = 1000
+_MOST_BLANK = _MOST_FAULTS = 1000
 #: Bytes that a bundle may unpack to whatever its size.
 _PLENTY = 1 << 22
 
@@ -35,14 +35,21 @@ def pack(records: Iterable[Record]) -> bytes:
     return out.getvalue()
 
 
-def unpack(path: Path) -> list[Record]:
+def unpack(path: Path, faults: list[RecordError] | None = None) -> list[Record]:
     """Reads and checks every record of a bundle.
 
+    Args:
+        path: The file.
+        faults: Takes what is wrong with lines that are no whole, unchanged records; without it
+            the first one is raised.
+
     Raises:
-        InputError: The file cannot be read, a line is no whole, unchanged record or stands there
-            twice, or the file unpacks to far more than records do.
+        InputError: The file cannot be read, a record stands there twice, or the file unpacks to far
+            more than records do.
+        RecordError: See ``faults``.
     """
     records: list[Record] = []
+    lines = 0
     seen: set[str] = set()
     unpacked, most = 0, _PLENTY + TIMES * path.stat().st_size
     try:
@@ -57,10 +64,17 @@ def unpack(path: Path) -> list[Record]:
                         f"unpacks to more than {most} bytes", where=str(path),
                         accepted="records, which pack to a twentieth",
                     )  # fmt: skip
-                if number - len(records) > _MOST_BLANK:
+                if number - lines > _MOST_BLANK:
                     raise InputError("holds blank lines only", where=str(path), accepted="records")
                 if line.strip():
-                    record = parse(line, f"{path}: line {number}")
+                    lines += 1
+                    try:
+                        record = parse(line, f"{path}: line {number}")
+                    except RecordError as fault:
+                        if faults is None or len(faults) >= _MOST_FAULTS:
+                            raise
+                        faults.append(fault)
+                        continue
                     if record.digest in seen:
                         raise InputError(
                             f"line {number} repeats record {record.key}", where=str(path),

@@ -13,6 +13,8 @@ from prunebench.record import Record
 
 #: Far above any seed, and any number of samples or classes.
 _MOST = 2**63
+#: Of measured numbers; products and quotients of two stay far from the ends of a float.
+_LEAST, _LARGEST = 1e-15, 1e15
 #: Control signs as JSON spells them.
 _CONTROL = re.compile(r"\\(u00[01]|[bf])")
 #: A row's name; ``@`` is kept for later.
@@ -46,6 +48,9 @@ def check_shape(record: Record) -> None:
         _need(record, name, part is None or isinstance(part, dict), part, "a table")
     criterion = (spec.get("criterion") or {}).get("name", "ce")
     _need(record, "criterion.name", isinstance(criterion, str), criterion, "a name")
+    for name in ("name", "model"):
+        value = (spec.get("recipe") or {}).get(name, "")
+        _need(record, f"recipe.{name}", isinstance(value, str), value, "a name")
     params = spec["method"].get("params")
     _need(record, "method.params", params is None or isinstance(params, dict), params, "a table")
     ratio, seed = spec.get("ratio"), spec.get("seed")
@@ -67,7 +72,11 @@ def check_shape(record: Record) -> None:
         value = info.get(name)
         _need(record, name, value is None or _between(value, 0, 1), value, "a share in [0, 1]")
     for name, number in record.timing.items():
-        _need(record, f"timing.{name}", number >= 0, number, "0 or more")
+        good = number == 0 or _LEAST <= number <= _LARGEST
+        _need(record, f"timing.{name}", good, number, "seconds, 0 or more")
+    for name, value in record.metrics.items():
+        _need(record, f"metrics.{name}", value is None or abs(value) <= _LARGEST, value,
+              f"a number up to {_LARGEST:g}")  # fmt: skip
     for name, number in record.ledger.items():
         _need(record, f"ledger.{name}", number >= 0, number, "0 or more")
 

@@ -112,18 +112,22 @@ def leaderboard() -> None:
 @click.option("--nemenyi", is_flag=True, help="Nemenyi's distance in critical-difference figures.")
 @click.option("--json", "as_json", is_flag=True, help="Print the written paths as JSON.")
 @filter_options
+@click.pass_context
 def render(
-    results: tuple[str, ...], out: str | None, protocol: str | None, publish: str | None,
-    uri: str | None, figures: bool | None, paper: str | None, model_index: bool,
-    nemenyi: bool, as_json: bool, **chosen: Any,
+    ctx: click.Context, /, results: tuple[str, ...], out: str | None, protocol: str | None,
+    publish: str | None, uri: str | None, figures: bool | None, paper: str | None,
+    model_index: bool, nemenyi: bool, as_json: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Render leaderboard.md, .html, .json, .csv and .tex from records.
 
     RESULTS are results folders or bundles of records (records.jsonl.gz).
 
+    Records that cannot be read are named and left out; the exit code is 1 then.
+
     Example: prunebench leaderboard results/demo --publish docs/leaderboards/demo
     """
     from prunebench.bench.boards import gather, make_board, texts, unite, write_files
+    from prunebench.bench.cli.common import tell_faults
     from prunebench.leaderboard.model_index import render_model_index
     from prunebench.leaderboard.publish import publication
     from prunebench.leaderboard.published_numbers import read_published
@@ -137,8 +141,9 @@ def render(
                          accepted="one of the two")  # fmt: skip
     folders = sources(results)
     notes: list[str] = []
+    faults: list[InputError] = []
     if uri is None:
-        records = gather(folders, notes)
+        records = gather(folders, notes, faults)
     else:
         from prunebench.bench.tracking.read import mirrored_records
 
@@ -166,9 +171,10 @@ def render(
         paths = write_files(place, files)
     if as_json:
         print(json.dumps([str(path) for path in paths]))
-        return
-    print(files["leaderboard.md"].decode())
-    print("\n".join(f"wrote {path}" for path in paths), file=sys.stderr)
+    else:
+        print(files["leaderboard.md"].decode())
+        print("\n".join(f"wrote {path}" for path in paths), file=sys.stderr)
+    ctx.exit(tell_faults(faults))
 
 
 def _standing(folder: Path) -> dict[str, bytes]:
@@ -252,20 +258,30 @@ def merge_folders(results: tuple[str, ...], out: str, as_json: bool) -> None:
 @click.option("--protocol", default=None, metavar="FILE", help="Protocol file (TOML).")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @filter_options
+@click.pass_context
 def compare(
-    a: str, b: str, results: tuple[str, ...], protocol: str | None, as_json: bool, **chosen: Any
+    ctx: click.Context,
+    /,
+    a: str,
+    b: str,
+    results: tuple[str, ...],
+    protocol: str | None,
+    as_json: bool,
+    **chosen: Any,
 ) -> None:
     """Compare two rows: size, interval, tests, cell by cell.
 
     Example: prunebench compare infobatch+align infobatch results/demo
     """
     from prunebench.bench.boards import gather, make_board
+    from prunebench.bench.cli.common import tell_faults
     from prunebench.leaderboard.export import finite
     from prunebench.leaderboard.pairs import compare_rows
 
     settings = _settings(protocol, filters(chosen))
     notes: list[str] = []
-    records = gather(sources(results), notes)
+    faults: list[InputError] = []
+    records = gather(sources(results), notes, faults)
     tell_notes(notes)
     found = compare_rows(make_board(records, settings), a, b)
     if as_json:
@@ -273,6 +289,7 @@ def compare(
         print(json.dumps(finite({"comparisons": plain}), sort_keys=True, indent=1))
     else:
         print("\n".join(item["text"] for item in found), end="")
+    ctx.exit(tell_faults(faults))
 
 
 @click.command()
@@ -299,14 +316,17 @@ def audit(
 
     from prunebench.bench.boards import load_records
     from prunebench.bench.planned import planned
+    from prunebench.leaderboard.audit import Finding
     from prunebench.leaderboard.audit import audit as find
     from prunebench.leaderboard.markdown import escape, pipe
 
     folders = sources(results)
-    records = [record for source in folders for record in load_records(source)]
+    faults: list[InputError] = []
+    records = [record for source in folders for record in load_records(source, faults)]
     wanted = _grid_cells(ctx, grid) if grid else []
     wanted += [cell for folder in folders if folder.is_dir() for cell in planned(folder)]
-    found = find(records, _settings(None, filters(chosen)), wanted)
+    found = [Finding("error", "unreadable", f.where, f.what) for f in faults]
+    found += find(records, _settings(None, filters(chosen)), wanted)
     if as_json:
         print(json.dumps([asdict(f) for f in found], indent=1))
     elif found:

@@ -209,6 +209,15 @@ def results_folder(text: str) -> Path:
     return path
 
 
+def tell_faults(faults: Sequence[InputError], most: int = 10) -> int:
+    """Names records that could not be read on standard error; returns the exit code."""
+    for fault in faults[:most]:
+        print(f"warning: left out: {fault}", file=sys.stderr)
+    if len(faults) > most:
+        print(f"... and {len(faults) - most} more; see `prunebench audit`", file=sys.stderr)
+    return 1 if faults else 0
+
+
 def tell(report: Report) -> int:
     """Prints warnings and what failed; returns the exit code."""
     from prunebench.bench.payload import BAD_INPUT

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from prunebench.bench.cli.filters import filter_options, filters
+from prunebench.errors import InputError
 
 
 @click.command()
@@ -20,7 +21,10 @@ from prunebench.bench.cli.filters import filter_options, filters
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @filter_options
-def reproduce(results: tuple[str, ...], published: str, as_json: bool, **chosen: Any) -> None:
+@click.pass_context
+def reproduce(
+    ctx: click.Context, /, results: tuple[str, ...], published: str, as_json: bool, **chosen: Any
+) -> None:
     """Set our numbers beside a paper's: difference, interval, verdict, differences of set-up.
 
     Example: prunebench reproduce results/table-h
@@ -29,6 +33,7 @@ def reproduce(results: tuple[str, ...], published: str, as_json: bool, **chosen:
 
     from prunebench.bench.boards import gather
     from prunebench.bench.cli.board import sources, tell_notes
+    from prunebench.bench.cli.common import tell_faults
     from prunebench.leaderboard.aggregate import collect
     from prunebench.leaderboard.export import dumps, finite
     from prunebench.leaderboard.markdown import escape, pipe
@@ -40,15 +45,17 @@ def reproduce(results: tuple[str, ...], published: str, as_json: bool, **chosen:
 
     settings = Settings().narrowed(filters(chosen))
     notes: list[str] = []
-    runs = collect(gather(sources(results), notes), settings).runs
+    faults: list[InputError] = []
+    runs = collect(gather(sources(results), notes, faults), settings).runs
     tell_notes(notes)
+    code = tell_faults(faults)
     lines = find(runs, read_published())
     differences = setup_differences(runs)
     if as_json:
         content = {"published": published, "cells": [asdict(line) for line in lines],
                    "set_up": differences}  # fmt: skip
         print(dumps(finite(content)), end="")
-        return
+        ctx.exit(code)
     body = [
         [
             line.tables, line.dataset, escape(line.noise), line.method, f"{line.ratio:g}",
@@ -65,6 +72,7 @@ def reproduce(results: tuple[str, ...], published: str, as_json: bool, **chosen:
     for dataset, found in differences.items():
         print(f"\n{dataset}: differences of set-up")
         print("\n".join(f"- {line}" for line in found) or "- none of what the paper states")
+    ctx.exit(code)
 
 
 def _with(value: float | None, half: float | None, signed: bool = False) -> str:

@@ -19,6 +19,7 @@ from prunebench.bench.cli.common import (
     running,
     tell,
     tell_edited,
+    tell_faults,
     tell_mixture,
 )
 from prunebench.bench.cli.onerun import one_run, one_run_options
@@ -264,7 +265,9 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
     if board:
         from prunebench.bench.boards import write_board
 
-        print(write_board([store.root], store.root / "leaderboard").markdown)
+        written = write_board([store.root], store.root / "leaderboard")
+        print(written.markdown)
+        code = code or tell_faults(written.faults)
     ctx.exit(code)
 
 
@@ -308,4 +311,4 @@ def demo(ctx: click.Context, /, out: str, **values: Any) -> None:
     board = write_board([store.root], store.root / "leaderboard")
     print(board.markdown)
     print("\n".join(f"wrote {path}" for path in board.paths), file=sys.stderr)
-    ctx.exit(code)
+    ctx.exit(code or tell_faults(board.faults))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -130,6 +131,17 @@ def _wide(values: Iterable[Any]) -> bool:
     return any(type(value) is int and not -_WIDEST <= value < _WIDEST for value in values)
 
 
+#: Nineteen digits may go beyond 64 bits.
+_MANY_DIGITS = re.compile(r"\d{19}")
+
+
+def _any_wide(value: Any) -> bool:
+    """Whether an integer anywhere takes more than 64 bits."""
+    if isinstance(value, dict | list):
+        return any(map(_any_wide, value.values() if isinstance(value, dict) else value))
+    return _wide((value,))
+
+
 def _depth(value: Any, left: int = _DEEPEST) -> bool:
     """Whether nesting ends within some levels."""
     if isinstance(value, dict | list):
@@ -223,6 +235,8 @@ def parse(data: bytes | str, where: str = "record") -> Record:
         text = canonical(record.body())
         if text.count("[") + text.count("{") > _DEEPEST and not _depth(body):
             raise RecordError(f"nested deeper than {_DEEPEST} levels", where=where)
+        if _MANY_DIGITS.search(text) and _any_wide(body):
+            raise RecordError("holds a number of more than 64 bits", where=where)
         digest, key = _digest(text), content_key(record.spec)
     except RecordError:
         raise

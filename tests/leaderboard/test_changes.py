@@ -51,14 +51,16 @@ def test_a_deleted_record_moves_its_row_out_of_the_ranking(place: int) -> None:
     assert "1 no record" in below
 
 
-def test_an_edited_record_is_refused(tmp_path: Path) -> None:
+def test_an_edited_record_is_named_and_left_out(tmp_path: Path) -> None:
     folder = stored(tmp_path / "r", records())
     path = sorted((folder / "records").iterdir())[3]
     body = json.loads(path.read_text())
     body["metrics"]["test_accuracy"] = 0.999
     path.write_text(json.dumps(body))
+    (fault,) = write_board([folder], tmp_path / "out").faults
+    assert str(fault).startswith(f"{path}: digest mismatch")
     with pytest.raises(InputError, match="digest mismatch"):
-        write_board([folder], tmp_path / "out")
+        merge([folder], tmp_path / "all")
 
 
 @pytest.mark.parametrize(
