@@ -100,7 +100,7 @@ def read_plan(path: Path) -> tuple[str, list[Record]]:
     Raises:
         InputError: It is damaged or no plan.
     """
-    where, found, grid = str(path), [], ""
+    where, found, grid = str(path), list[Record](), ""
     try:
         data = read_at_most(path, _MOST_BYTES)
         if len(data) > _MOST_BYTES:
