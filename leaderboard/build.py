@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from prunebench.errors import InputError
+from prunebench.errors import InputError, nearest
 from prunebench.leaderboard.aggregate import FULL, Run, collect
 from prunebench.leaderboard.copied import copied_rows
 from prunebench.leaderboard.designs import designs
@@ -67,6 +67,10 @@ def build(
             rows = copied_rows(printed, design.runs[0].dataset, design.runs[0].criterion, ratio,
                                table.noises)  # fmt: skip
             tables[design.label].append(replace(table, copied=rows))
+    known_rows = {label for own in tables.values() for table in own for label in table.series}
+    if settings.reference not in (FULL, *known_rows):
+        raise InputError(f"no row {settings.reference!r}", where="leaderboard: reference",
+                         accepted=nearest(settings.reference, known_rows))  # fmt: skip
     counts = Counter(dict(collected.excluded))
     if len(used) < len(runs):
         counts["outside every table's cells"] = len(runs) - len(used)
@@ -115,8 +119,21 @@ def _table(
     labels = row_labels(shown)
     baseline = next((slots for (name, _), slots in sorted(by_row.items()) if name == FULL), {})
     full = next((labels[identity] for identity in by_row if identity[0] == FULL), FULL)
+    fulls = {labels[identity] for identity in by_row if identity[0] == FULL}
     slots_of = {labels[identity]: slots for identity, slots in sorted(by_row.items())}
-    rows = [make_row(label, slots, baseline, noises, asked) for label, slots in slots_of.items()]
+    usual = settings.reference == FULL
+    reference = slots_of.get(settings.reference, baseline if usual else {})
+    rows = [
+        make_row(
+            label,
+            slots,
+            {} if label == settings.reference or (usual and label in fulls) else reference,
+            baseline,
+            noises,
+            asked,
+        )
+        for label, slots in slots_of.items()
+    ]
     complete = ranked_rows([row for row in rows if row.complete])
     incomplete = sorted((r for r in rows if not r.complete), key=lambda r: (place(r), r.label))
     series = {row.label: _series(row, slots_of[row.label], ratio) for row in rows}
@@ -140,6 +157,7 @@ def _table(
         + diverged_as_chance(complete, slots_of)
         + tuple(f"⚠ {line}" for line in mixed_lines(run.record for run in shown)),
         runs=slots_of,
+        reference=settings.reference_words,
     )
 
 

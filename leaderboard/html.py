@@ -116,7 +116,7 @@ def _table(board: Board, table: Table, anchor: str, noises: Sequence[str], tips:
         id=f"{anchor}-r{table.ratio:g}",
         title=f"{table.dataset}, ratio {table.ratio:g}",
         caption=f"Accuracy at the last epoch in percent, mean of n = {span(low, high)} seeds; "
-        f"raised: paired difference to full training; {spread}",
+        f"raised: paired difference to {table.reference}; {spread}",
         ratio=f"{table.ratio:g}",
         about=tuple(header_lines(table)),
         grid=table_grid(table, board.settings, noises, tips),

@@ -116,7 +116,8 @@ class TableFacts:
             return []
         half = d.half_width
         low, high = (None, None) if half is None else (d.mean - half, d.mean + half)
-        return [("difference to full training", f"{interval(d.mean, low, high, 2)} (n = {d.n})")]
+        name = f"difference to {self.table.reference}"
+        return [(name, f"{interval(d.mean, low, high, 2)} (n = {d.n})")]
 
     def _test(self, label: str, noise: str) -> list[Fact]:
         marks = self.table.tests.marks
@@ -128,8 +129,6 @@ class TableFacts:
         mine = self.table.series[label].values[place]
         d = [value - theirs[seed] for seed, value in sorted(mine.items()) if seed in theirs]
         facts: list[Fact] = []
-        if reference.kind != "full":
-            facts.append((f"difference to {marks.reference}", number(test.mean, 2, signed=True)))
         member = self._marks[f"{label}, {noise}"]
         facts.append((f"test against {marks.reference}", TESTS[test.test if member.p is not None
                                                                else ""]))  # fmt: skip

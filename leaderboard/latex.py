@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from prunebench.leaderboard.aggregate import FULL
 from prunebench.leaderboard.footers import table_lines
 from prunebench.leaderboard.labels import decimals
 from prunebench.leaderboard.tables import Board, Row, Table
@@ -47,8 +46,8 @@ def render_latex(board: Board) -> str:
 def _table(table: Table) -> list[str]:
     everyone = (*table.rows, *table.incomplete)
     grouped, timed = lettered(table), any(row.time for row in everyone)
-    reference = table.tests.marks.reference if table.tests.marks else FULL
-    difference = "mean difference" if reference == FULL else f"difference to {reference}"
+    usual = table.reference == "full training"
+    difference = "mean difference" if usual else f"difference to {table.reference}"
     head = ["method", *table.noises, f"{difference} [95 %]", *["group"] * grouped, "ratio",
             *["time"] * timed, "rank"]  # fmt: skip
     align = f"l{'r' * len(table.noises)}r{'l' * grouped}r{'r' * timed}r"

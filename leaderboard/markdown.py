@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
-from prunebench.leaderboard.aggregate import FULL
 from prunebench.leaderboard.copied import ABOUT
 from prunebench.leaderboard.footers import (
     board_lines,
@@ -44,9 +43,9 @@ from prunebench.leaderboard.text import (
 from prunebench.leaderboard.timing import UNSTEADY
 from prunebench.record import canonical
 
-CAPTION = (
+_CAPTION = (
     "Cells: accuracy at the last epoch in percent, mean over seeds; raised: mean paired difference "
-    "to full training over the same seeds; ± half-width of the 95 % t interval over seeds (3 or "
+    "to {reference} over the same seeds; ± half-width of the 95 % t interval over seeds (3 or "
     "more). ‡ holds diverged runs, counted with their value (chance where they have none); "
     "≈ realised ratio more than 2 points off the nominal one; - missing; n = seeds per noise "
     "setting; W/T/L = cells won, tied and lost against the reference row; compute = share of "
@@ -66,7 +65,8 @@ def escape(text: str) -> str:
 
 def render_markdown(board: Board) -> str:
     """The board: one table per data set and ratio, then summaries and module effects."""
-    lines = ["# Leaderboard", "", *_bullets([*board_lines(board), CAPTION])]
+    caption = _CAPTION.format(reference=board.settings.reference_words)
+    lines = ["# Leaderboard", "", *_bullets([*board_lines(board), caption])]
     for table in board.tables:
         lines += ["", f"## {escape(table.dataset)}, ratio {table.ratio:g}", ""]
         lines += _bullets(header_lines(table))
@@ -120,8 +120,10 @@ def header_lines(table: Table) -> list[str]:
         f"v{criterion.get('version')}{shown}; reference {reference} "
         f"({protocol.reference.get('mode', 'held_out')})",
     ]
-    if not any(row.kind == "full" for row in table.rows):
-        lines.append("Full training is missing or incomplete: no mean differences")
+    usual = table.reference == "full training"
+    if not any(row.kind == "full" if usual else row.label == table.reference for row in table.rows):
+        row = "Full training" if usual else f"Reference row {table.reference}"
+        lines.append(f"{row} is missing or incomplete: no mean differences")
     if any(row.leaks for row in (*table.rows, *table.incomplete)):
         lines.append("§ The clean reference is the test split: these rows have seen what they "
                      "are measured on")  # fmt: skip
@@ -166,8 +168,8 @@ def _grid(table: Table, rows: Sequence[Row]) -> str:
     lacking = any(row.missing for row in rows)
     ranking = table.tests.ranking
     grouped = lettered(table)
-    reference = table.tests.marks.reference if table.tests.marks else FULL
-    difference = "mean difference" if reference == FULL else f"difference to {reference}"
+    usual = table.reference == "full training"
+    difference = "mean difference" if usual else f"difference to {table.reference}"
     head = ["method", *table.noises, f"{difference} [95 %]", "W/T/L"]
     ranked = bool(ranking and ranking.mean_ranks)
     head += (

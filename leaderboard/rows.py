@@ -24,28 +24,34 @@ def place(row: Row) -> int:
 
 
 def make_row(
-    label: str, slots: Slots, baseline: Slots, noises: Sequence[str], asked: set[Slot]
+    label: str,
+    slots: Slots,
+    reference: Slots,
+    full: Slots,
+    noises: Sequence[str],
+    asked: set[Slot],
 ) -> Row:
     """One row.
 
     Args:
         label: Its name.
         slots: Its runs by (noise, seed).
-        baseline: Those of full training.
+        reference: Those of the reference row; empty for that row itself.
+        full: Those of full training, for times.
         noises: Columns in order.
         asked: What a complete row has.
     """
     first = next(iter(slots.values()))
     kind = kind_of(first)
     runs = [run for _, run in sorted(slots.items()) if run.accuracy is not None]
-    cells = tuple(_cell(noise, slots, {} if kind == "full" else baseline) for noise in noises)
+    cells = tuple(_cell(noise, slots, reference) for noise in noises)
     lacking = Counter(
         slots[slot].missing if slot in slots else "no record"
         for slot in asked
         if slot not in slots or slots[slot].accuracy is None
     )
     complete = not lacking
-    paired = complete and kind != "full" and len(values_of(baseline)) == len(asked)
+    paired = complete and len(values_of(reference)) == len(asked)
     sizes = [cell.accuracy.n if cell else 0 for cell in cells]
     used = {str(run.record.info.get("clean_labels_used") or "") for run in slots.values()}
     whole = [run.metric("whole_epochs") for run in runs]
@@ -57,7 +63,7 @@ def make_row(
         expected=len(asked),
         missing=tuple(sorted(lacking.items())),
         mean=mean_over_noises(values_of(slots)) if complete else None,
-        difference=mean_over_noises(_differences(slots, baseline)) if paired else None,
+        difference=mean_over_noises(_differences(slots, reference)) if paired else None,
         nominal=first.ratio,
         realised=_mean([run.metric("realised_ratio") for run in runs]),
         compute=_mean([run.metric("compute_ratio") for run in runs]),
@@ -68,7 +74,7 @@ def make_row(
         clean_labels=", ".join(sorted(used - {""})),
         leaks=any(run.record.info.get("reference_leaks") for run in slots.values()),
         whole_epochs=None if None in whole else _mean(whole),
-        time=time_ratio(slots, baseline) if kind != "full" else None,
+        time=time_ratio(slots, full) if kind != "full" else None,
     )
 
 

@@ -25,7 +25,8 @@ class Settings(Filters):
         alpha: Level of every family.
         margin: Points of accuracy that "lossless" may lose (non-inferiority).
         rope: Points within which two methods are practically equal.
-        reference: Row that differences and cell marks refer to.
+        reference: Row that all differences, cell marks, wins and P(better) refer to; "lossless"
+            and time ratios refer to full training whatever it is.
         diverged: Whether a diverged run counts with its final accuracy or as chance.
         rows: ``complete`` ranks only rows with every cell; ``intersect`` drops cells until every
             row is complete, and says which.
@@ -60,6 +61,11 @@ class Settings(Filters):
             for name, value in self.model_dump(mode="json").items()
             if value is not None or name not in _LATER
         }
+
+    @property
+    def reference_words(self) -> str:
+        """The reference row in running text."""
+        return "full training" if self.reference == "full" else self.reference
 
     @property
     def digest(self) -> str:

@@ -22,7 +22,7 @@ class Cell:
 
     Attributes:
         accuracy: Percent over the seeds.
-        difference: To full training by common seed; None for full training or without it.
+        difference: To the reference row by common seed; None for that row or without it.
         diverged: Runs that diverged and count with their value.
         kept_noise: Share of wrong labels among the kept samples, over the seeds; None where it
             is not known.
@@ -49,7 +49,7 @@ class Row:
         missing: (reason, count) of the cells that lack.
         mean: Mean of the noise settings' mean accuracies; None unless complete.
         difference: Mean of the noise settings' mean differences; None unless complete here
-            and in full training.
+            and in the reference row.
         nominal, realised, compute: Saved shares of training: asked for, reached, and with
             forward-only passes counted.
         epochs_begun, steps, worst_class: Means over the runs.
@@ -96,7 +96,8 @@ class Table:
     """One (design, ratio): rows in order of display, incomplete ones apart.
 
     ``series`` holds the accuracies by row label, ``tests`` what was tested on them, ``notes``
-    lines for the reader, and ``runs`` the runs behind each row by (noise, seed).
+    lines for the reader, ``reference`` the row that differences refer to in words, and ``runs``
+    the runs behind each row by (noise, seed).
     """
 
     dataset: str
@@ -110,6 +111,7 @@ class Table:
     notes: tuple[str, ...] = ()
     copied: tuple[Copied, ...] = ()
     runs: Mapping[str, Mapping[tuple[str, int], Run]] = field(default_factory=dict)
+    reference: str = "full training"
 
 
 @dataclass(frozen=True)

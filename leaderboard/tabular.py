@@ -25,12 +25,12 @@ CSV_COLUMNS = (
     "lossless", "present", "expected", "realised_ratio", "compute_ratio", "time_ratio",
     "kept_noise_rate", "score_auroc", "worst_class_accuracy", "epochs_begun", "steps",
     "clean_labels", "missing", "whole_epochs", "best", "tied", "off_ratio", "reference_leaks",
-    "time_spread", "time_unsteady",
+    "time_spread", "time_unsteady", "seeds", "keys",
 )  # fmt: skip
 
 
 def render_csv(board: Board) -> str:
-    """Six decimals, empty where there is no value."""
+    """Six decimals, empty where there is no value; seeds and keys of a cell's runs by blanks."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -50,6 +50,8 @@ def _line(table: Table, row: Row, place: int) -> list[object]:
     name = f"{row.label}, {noise}"
     member = next((m for m in marks.family.members if m.name == name), None) if marks else None
     lossless = tests.lossless
+    own = sorted(table.runs[row.label].items())
+    runs = [run for (name, _), run in own if name == noise and run.accuracy is not None]
     return [
         table.dataset, f"{table.ratio:g}", row.label, row.kind, int(row.complete), row.rank,
         letters(table, row), noise,
@@ -77,6 +79,7 @@ def _line(table: Table, row: Row, place: int) -> list[object]:
         row.whole_epochs, int(bold(table, row, place)), int(row.tied), int(off_ratio(row)),
         int(row.leaks), row.time.spread if row.time else None,
         int(row.time.unsteady) if row.time else "",
+        " ".join(str(run.seed) for run in runs), " ".join(run.record.key for run in runs),
     ]  # fmt: skip
 
 

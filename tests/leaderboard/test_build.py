@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import random
 import subprocess
@@ -12,8 +14,10 @@ import pytest
 from factory import grid, only, record
 from scipy import stats as scipy_stats
 
+from prunebench.bench.boards import texts
 from prunebench.errors import InputError
 from prunebench.leaderboard.build import build
+from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.tables import Row, Table
 from prunebench.record import Record
 
@@ -245,3 +249,61 @@ def test_no_torch_is_imported() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("reference", ["random", "infobatch"])
+def test_differences_refer_to_the_row_that_the_protocol_names(reference: str) -> None:
+    records = grid(("full", "random", "infobatch"))
+    settings = Settings(reference=reference)
+    board = build(records, settings)
+    table = only(board)
+    theirs = row(table, reference)
+    assert theirs.difference is None
+    assert all(cell is not None and cell.difference is None for cell in theirs.cells)
+    for label in {"full", "random", "infobatch"} - {reference}:
+        own = row(table, label)
+        assert own.difference == pytest.approx((own.mean or 0) - (theirs.mean or 0))
+        for cell, other in zip(own.cells, theirs.cells, strict=True):
+            assert cell is not None
+            assert other is not None
+            assert cell.difference is not None
+            gap = cell.accuracy.mean - other.accuracy.mean
+            assert cell.difference.mean == pytest.approx(gap)
+        found = table.tests.ranking.reference[label] if table.tests.ranking else None
+        assert found is not None
+        assert found.pooled.mean == pytest.approx(own.difference)
+    assert row(table, "infobatch").time == row(only(build(records)), "infobatch").time
+    made = texts(board)
+    assert f"raised: mean paired difference to {reference} over" in made["leaderboard.md"]
+    assert f"paired difference to {reference}" in made["leaderboard.html"]
+    assert "difference to full training" not in made["leaderboard.md"] + made["leaderboard.html"]
+    first = row(table, "full").cells[0]
+    assert first is not None
+    assert first.difference is not None
+    raised = f"{first.difference.mean:+.1f}".replace("-", "\N{MINUS SIGN}")
+    for name in ("leaderboard.md", "leaderboard.tex", "leaderboard.html"):
+        assert raised in made[name] or raised.replace("\N{MINUS SIGN}", "-") in made[name], name
+    with pytest.raises(InputError, match=r"no row 'randon'; accepted: random"):
+        build(records, Settings(reference="randon"))
+    fewer = [r for r in records if r.key != theirs_key(records, reference)]
+    page = texts(build(fewer, settings))["leaderboard.md"]
+    assert f"Reference row {reference} is missing or incomplete" in page
+
+
+def theirs_key(records: list[Record], method: str) -> str:
+    return next(r.key for r in records if r.spec["method"]["name"] == method)
+
+
+def test_the_table_of_values_names_the_runs_behind_each_cell() -> None:
+    records = [*grid(("full", "random"), seeds=(10, 2)),
+               record("random", "clean", 3, status="failed")]  # fmt: skip
+    lines = list(csv.DictReader(io.StringIO(texts(build(records))["leaderboard.csv"])))
+    keys = {r.key: r for r in records}
+    assert len(lines) == 6
+    for line in lines:
+        assert line["seeds"] == "2 10"
+        found = [keys[key].spec for key in line["keys"].split()]
+        assert [spec["seed"] for spec in found] == [2, 10]
+        assert {(s["method"]["name"], s["noise"]["name"]) for s in found} == {
+            (line["method"], line["noise"])
+        }

@@ -74,7 +74,10 @@ def test_a_protocol_file_filters_as_the_command_does(results: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--noise", "symetric:0.4"), "no record has noise 'symetric:0.4'; accepted: did you mean"),
+        (
+            ("--noise", "symetric:0.4"),
+            "no record has noise 'symetric:0.4'; accepted: symmetric:0.4",
+        ),
         (("--model", "cn"), "no record has model 'cn'"),
         (("--where", "recipe.epoch=5"), "no record has the field 'recipe.epoch'"),
         (("--where", "epochs"), "'epochs' is no pair"),
