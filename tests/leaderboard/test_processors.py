@@ -72,7 +72,7 @@ def elsewhere(environment: dict[str, str], figures: Sequence[str]) -> dict[str, 
     kept = {name: value for name, value in os.environ.items() if name not in varied}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", rendered.__file__, *figures],
-        env={**kept, **environment}, capture_output=True, check=False, timeout=300,
+        env={**kept, **environment}, capture_output=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
     return json.loads(done.stdout)
