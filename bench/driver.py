@@ -160,7 +160,12 @@ def run_cells(
             stack.callback(executor.close)
         mirror = _mirror(store, running, stack, report)
         display = stack.enter_context(
-            Progress(jobs, executor.slots, mode="quiet" if running.quiet else "auto")
+            Progress(
+                jobs,
+                executor.slots,
+                mode="quiet" if running.quiet else "auto",
+                standing=settled.keys(),
+            )
         )
 
         def on_event(event: Event) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -28,14 +28,21 @@ class Tally:
         jobs: All jobs of the run.
         slots: Workers in use.
         clock: Monotonic seconds.
+        standing: Keys of scoring runs that stand and go along in case their evidence is gone; no
+            count holds them.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], slots: int, clock: Callable[[], float] = time.monotonic
+        self,
+        jobs: Sequence[Job],
+        slots: int,
+        clock: Callable[[], float] = time.monotonic,
+        standing: Collection[str] = (),
     ) -> None:
         self._jobs = {job.key: job for job in jobs}
-        self._slots, self._clock = max(1, slots), clock
-        self.total, self.finished, self.waiting = len(jobs), 0, 0
+        self._slots, self._clock, self._standing = max(1, slots), clock, frozenset(standing)
+        self.total = sum(job.key not in self._standing for job in jobs)
+        self.finished = self.waiting = 0
         self.counts: Counter[str] = Counter()
         self.running: dict[int, tuple[str, float]] = {}
         self._open_cost = sum(job.cost for job in jobs)
@@ -52,9 +59,10 @@ class Tally:
         if self.running.get(event.slot, ("", 0.0))[0] == event.key:
             del self.running[event.slot]
         if event.kind == "finished" and event.outcome is not None:
-            self.finished += 1
             self._open_cost -= job.cost
-            self.counts[event.outcome.status] += 1
+            if event.key not in self._standing:
+                self.finished += 1
+                self.counts[event.outcome.status] += 1
             # Cells that were skipped or recorded elsewhere say nothing about how long one takes.
             if event.outcome.status in ("done", "diverged") and event.outcome.attempts:
                 self._seconds += event.outcome.seconds
@@ -103,6 +111,7 @@ class Progress:
         mode: ``auto`` is live on a terminal and plain elsewhere; ``quiet`` prints nothing.
         stream: Default stderr, so that stdout stays free for results.
         every_s: Seconds between two plain lines at least.
+        standing: As in ``Tally``.
     """
 
     def __init__(
@@ -112,8 +121,9 @@ class Progress:
         mode: Mode = "auto",
         stream: TextIO | None = None,
         every_s: float = _PLAIN_EVERY_S,
+        standing: Collection[str] = (),
     ) -> None:
-        self.tally = Tally(jobs, slots)
+        self.tally = Tally(jobs, slots, standing=standing)
         self._stream: TextIO = terminal(stream or sys.stderr)
         live = self._stream.isatty()
         self.mode: Mode = ("live" if live else "plain") if mode == "auto" else mode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from prunebench.options import Option
 from prunebench.registry import RECIPES
 
 Scalar = bool | int | float | str | None
@@ -32,6 +33,17 @@ NEEDED = "needed"
 def register_recipe(name: str, *, version: int = 1) -> Callable[[Callable[[], Recipe]], object]:
     """Decorator that registers a function returning a recipe."""
     return RECIPES.register(name, version=version)
+
+
+def text_options() -> dict[str, Option]:
+    """The recipe's fields that hold one text, as options: the command line reads them as such."""
+    found = {}
+    for name, info in Recipe.model_fields.items():
+        words = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
+        if info.annotation is str or words:
+            default = "" if info.is_required() else info.default
+            found[name] = Option(default, name, choices=words, optional=name == "weights")
+    return found
 
 
 class Recipe(BaseModel):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
@@ -114,18 +116,29 @@ class Synthetic(DataSource):
     difficulty: float
     seed: int
 
+    def __init__(self, **params: Any) -> None:
+        """As of every data set; the default number of super-classes fits few classes.
+
+        Raises:
+            InputError: As of every data set, or more super-classes than classes.
+        """
+        super().__init__(**params)
+        if self.superclasses <= self.classes:
+            return
+        if "superclasses" in params:
+            raise InputError(
+                f"{self.superclasses} super-classes for {self.classes} classes",
+                where="synthetic.superclasses",
+                accepted=f"1 to {self.classes}",
+            )
+        self.superclasses = self.params["superclasses"] = self.classes
+
     def asymmetric_rule(self) -> str:
         """Within the super-class where there are any."""
         grouped = 1 < self.superclasses < self.classes
         return "asym_super_uniform" if grouped else "next_class"
 
     def load(self) -> RawData:
-        if self.superclasses > self.classes:
-            raise InputError(
-                f"{self.superclasses} super-classes for {self.classes} classes",
-                where="synthetic.superclasses",
-                accepted=f"1 to {self.classes}",
-            )
         rng = np.random.Generator(np.random.PCG64(self.seed))
         groups = np.arange(self.classes) * self.superclasses // self.classes
         shared = smooth_patterns(self.superclasses, self.channels, self.size, rng)

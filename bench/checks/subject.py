@@ -12,7 +12,7 @@ from typing import Any
 from prunebench.errors import InputError, nearest, told
 from prunebench.methods.base import BatchPruner, DynamicPruner, Pruner, StaticPruner
 from prunebench.methods.compose import MethodInfo, list_methods, resolve_method
-from prunebench.options import resolve
+from prunebench.options import Option, resolve
 from prunebench.registry import METHODS, UnknownName, load_plugin
 
 Target = str | Path | type[Pruner]
@@ -78,6 +78,15 @@ def find(target: Target, params: Mapping[str, Any] | None = None) -> list[Subjec
                              accepted=f"{info.name}:{argument.upper()}")  # fmt: skip
         found.append(Subject(info, given))
     return found
+
+
+def known_options(target: Target) -> dict[str, Option]:
+    """Options of the methods behind a target.
+
+    Raises:
+        InputError: As ``find``.
+    """
+    return {name: option for info in _infos(target) for name, option in info.options.items()}
 
 
 def _infos(target: Target) -> list[MethodInfo]:

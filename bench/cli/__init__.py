@@ -117,6 +117,9 @@ def main() -> None:
         code = _say("stopped", 1)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)  # help, which is more than a line
+        code = 2
     except click.ClickException as error:
         code = _say(error.format_message(), 2)
     except (Interrupted, KeyboardInterrupt):

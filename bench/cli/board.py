@@ -30,9 +30,20 @@ class _Default(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Inserts the default subcommand."""
-        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
             args = ["render", *args]
         return super().parse_args(ctx, args)
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Help of the default subcommand, then the names of the others."""
+        render = self.commands["render"]
+        own = render.context_class(render, info_name=ctx.info_name, parent=ctx.parent)
+        formatter = ctx.make_formatter()
+        others = [(name, command.get_short_help_str()) for name, command in self.commands.items()
+                  if command is not render]  # fmt: skip
+        with formatter.section(f"Further commands ({ctx.command_path} NAME --help)"):
+            formatter.write_dl(others)
+        return f"{render.get_help(own)}\n\n{formatter.getvalue().rstrip()}"
 
 
 def sources(texts: tuple[str, ...]) -> list[Path]:

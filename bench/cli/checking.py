@@ -30,10 +30,11 @@ def check(ctx: click.Context, target: str, params: tuple[str, ...], as_json: boo
     import torch
 
     from prunebench.bench.checks import check_method
+    from prunebench.bench.checks.subject import known_options
 
     torch.set_num_threads(1)
     sys.path.append(os.getcwd())  # for module:Class, after everything that is installed
-    report = check_method(target, parse_params(params, "--param"))
+    report = check_method(target, parse_params(params, "--param", known_options(target)))
     if as_json:
         results: list[dict[str, Any]] = [vars(result) for result in report.results]
         print(json.dumps({"name": report.name, "ok": report.ok, "results": results}, indent=2))

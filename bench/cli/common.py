@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from prunebench.errors import InputError
-from prunebench.registry import REGISTRIES, load_plugin
+from prunebench.options import Option
+from prunebench.registry import DATASETS, REGISTRIES, load_plugin
 
 if TYPE_CHECKING:  # torch comes with these; a verb's help must not wait for it
     from prunebench.bench.cells import Cell
@@ -175,8 +176,16 @@ def load_plugins(ctx: click.Context) -> None:
             print(f"warning: plug-in {problem.source}: {problem.error}", file=sys.stderr)
 
 
-def parse_params(pairs: tuple[str, ...], where: str) -> dict[str, Any]:
-    """``name=value`` pairs; values are read as JSON where they are, else as text.
+def parse_params(
+    pairs: tuple[str, ...], where: str, options: Mapping[str, Option] | None = None
+) -> dict[str, Any]:
+    """``name=value`` pairs, each value read by the type of its option.
+
+    Args:
+        pairs: As given.
+        where: The flag, for messages.
+        options: What is known of the names; the value of another is read as JSON where it is, else
+            as text.
 
     Raises:
         InputError: A pair without ``=``, or a name that comes twice.
@@ -188,13 +197,50 @@ def parse_params(pairs: tuple[str, ...], where: str) -> dict[str, Any]:
             raise InputError(f"{pair!r} is no pair", where=where, accepted="name=value")
         if name in values:
             raise InputError(f"{name!r} is given twice", where=where)
-        try:
-            values[name] = json.loads(text)
-        except ValueError:
-            values[name] = None if text.lower() == "none" else text
+        values[name] = _parsed(text, (options or {}).get(name))
         if isinstance(values[name], list | dict) and where != "--recipe-param":
             raise InputError(f"{pair!r} is not accepted", where=where, accepted="a single value")
     return values
+
+
+def _parsed(text: str, option: Option | None) -> Any:
+    nothing = text.lower() in ("none", "null")
+    if option is not None and option.type is str and text[:1] != '"':
+        return None if nothing and option.optional and text not in option.choices else text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None if nothing else text
+
+
+def parse_all_params(values: dict[str, Any]) -> None:
+    """Reads ``--param``, ``--recipe-param`` and ``--dataset-param`` of a verb, in place, by the
+    types that its method, recipe and data set give them.
+
+    Raises:
+        InputError: As ``parse_params``; an unknown method or data set.
+    """
+    from prunebench.bench.recipe import text_options
+    from prunebench.methods.compose import resolve_method
+
+    known: dict[str, Mapping[str, Option]] = {
+        "params": resolve_method(values["method"]).options,
+        "recipe_params": text_options(),
+        "dataset_params": dataset_options(values["dataset"]),
+    }
+    for field, options in known.items():
+        flag = "--" + field.removesuffix("s").replace("_", "-")
+        values[field] = parse_params(values[field], flag, options)
+
+
+def dataset_options(text: str) -> Mapping[str, Option]:
+    """Options of a data set by the name a user types.
+
+    Raises:
+        InputError: There is no such data set.
+    """
+    options: Mapping[str, Option] = DATASETS.get(text.partition(":")[0]).target.options
+    return options
 
 
 def results_folder(text: str) -> Path:

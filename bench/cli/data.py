@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from prunebench.bench.cli.common import load_plugins, parse_params
+from prunebench.bench.cli.common import dataset_options, load_plugins, parse_params
 from prunebench.terminal import terminal
 from prunebench.untrusted import user_path
 
@@ -51,7 +51,7 @@ def _open(ctx: click.Context, name: str, root: str | None, params: tuple[str, ..
     load_plugins(ctx)
     if root is not None:
         os.environ[ROOT_VARIABLE] = root
-    return open_source(name, parse_params(params, "--dataset-param"))
+    return open_source(name, parse_params(params, "--dataset-param", dataset_options(name)))
 
 
 @data.command()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from prunebench.bench.cli.common import load_plugins, parse_params, results_folder
+from prunebench.bench.cli.common import dataset_options, load_plugins, parse_params, results_folder
 from prunebench.bench.cli.onerun import one_run, one_run_options
 from prunebench.errors import InputError
 
@@ -52,9 +52,11 @@ def export(
         held = holdings(store, record)
         print("\n".join(f"{name:<11}  {WHATS[name]}" for name in held) or "nothing")
         return
-    data = parse_params(dataset_params, "--dataset-param")
+    data: dict[str, Any] = {}
     if what == "training":
         load_plugins(ctx)
+        known = dataset_options(str(record.spec["dataset"]["name"]))
+        data = parse_params(dataset_params, "--dataset-param", known)
     text = export_csv(store, record.key, what, data)
     if to is None:
         sys.stdout.write(text)

@@ -13,8 +13,10 @@ from typing import Any
 import click
 
 from prunebench.bench.cli.common import (
+    dataset_options,
     execution_options,
     load_plugins,
+    parse_all_params,
     parse_params,
     running,
     tell,
@@ -111,9 +113,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
         if size < 0:
             raise InputError(f"{size}", where="--reference-size", accepted="0 or more")
         values["reference"] = HeldOut(size=size)
-    for name in ("params", "recipe_params", "dataset_params"):
-        flag = "--" + name.removesuffix("s").replace("_", "-")
-        values[name] = parse_params(values[name], flag)
+    parse_all_params(values)
     cell = build_cell(where="run", **values)
     store = Store(Path(out))
     # At lower ratios, sets of four samples at most: recorded as skipped once they are read.
@@ -190,7 +190,8 @@ def rerun(ctx: click.Context, /, **values: Any) -> None:
 
     _, old = one_run(values)
     into, as_json = values.pop("into"), values.pop("as_json")
-    where = parse_params(values.pop("dataset_params"), "--dataset-param")
+    known = dataset_options(old.spec["dataset"]["name"])
+    where = parse_params(values.pop("dataset_params"), "--dataset-param", known)
     settings = running(ctx, {**values, "no_mlflow": True}, 1, inline=True)
     cell = recorded_cell(old, where, values.pop("method_file"), values.pop("weights"))
     with tempfile.TemporaryDirectory(prefix="prunebench-rerun-") as scratch:

@@ -13,7 +13,7 @@ import click
 from prunebench.bench.cli.common import (
     execution_options,
     load_plugins,
-    parse_params,
+    parse_all_params,
     results_folder,
     running,
     tell_edited,
@@ -182,9 +182,7 @@ def _tune(ctx: click.Context, store: Any, url: str | None, values: dict[str, Any
     report_seeds = _numbers(values.pop("report_seeds"), "--report-seeds")
     values["seeds"] = _numbers(values["seeds"], "--seeds") if values["seeds"] else None
     values["fidelities"] = _shares(values["fidelities"])
-    for field in ("params", "recipe_params", "dataset_params"):
-        flag = "--" + field.removesuffix("s").replace("_", "-")
-        values[field] = parse_params(values[field], flag)
+    parse_all_params(values)
     if size is not None:
         values["reference"] = HeldOut(size=size)
     asked = values.pop("round")
