@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import pickle
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 from prunebench.bench.network import FeatureNet
 from prunebench.bench.recipe import NEEDED, Recipe
+from prunebench.bench.torchzip import TorchZip, is_stored
 from prunebench.errors import InputError
 from prunebench.record import file_digest
-from prunebench.untrusted import check_zip_bytes, user_path
+from prunebench.untrusted import user_path
 
 ACCEPTED = "a safetensors file, or a PyTorch file that holds tensors only"
+_NEW = "a safetensors file, or what torch.save of PyTorch 1.6 or later writes"
 _HEAD = ("fc.weight", "fc.bias")
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 
@@ -55,8 +55,8 @@ def read_weights(path: str, digest: str) -> dict[str, Tensor]:
     """Reads a file of named tensors; nothing else in it is ever unpickled.
 
     Args:
-        path: safetensors, or ``torch.save`` of a state dict, bare or under ``state_dict`` or
-            ``model``; a leading ``module.`` of names is dropped.
+        path: safetensors, or the zip file of ``torch.save`` of a state dict, bare or under
+            ``state_dict`` or ``model``; a leading ``module.`` of names is dropped.
         digest: SHA-256 of the content.
 
     Raises:
@@ -71,11 +71,9 @@ def read_weights(path: str, digest: str) -> dict[str, Tensor]:
     if hashlib.sha256(content).hexdigest() != digest:
         raise InputError("changed since the run was specified", where=path)
     try:
-        check_zip_bytes(content, path)
-        if content[:2] == b"PK" or content[:1] == b"\x80":
-            loaded: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        else:
-            loaded = load_tensors(content)
+        if content[:1] == b"\x80":
+            raise InputError("a legacy PyTorch file, all of it a pickle", where=path, accepted=_NEW)
+        tensors = _zipped(content, path) if content[:2] == b"PK" else load_tensors(content)
     except InputError:
         raise
     except pickle.UnpicklingError:
@@ -85,12 +83,18 @@ def read_weights(path: str, digest: str) -> dict[str, Tensor]:
     except Exception as error:  # damaged files raise nearly everything
         line = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise InputError(f"damaged or no weights ({line})", where=path, accepted=ACCEPTED) from None
+    return {str(name).removeprefix("module."): value for name, value in tensors.items()}
+
+
+def _zipped(content: bytes, path: str) -> dict[str, Tensor]:
+    file = TorchZip(content, path)
+    loaded = file.value
     for name in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
             loaded = loaded[name]
-    if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
+    if not is_stored(loaded):
         raise InputError("is no table of named tensors", where=path, accepted=ACCEPTED)
-    return {str(name).removeprefix("module."): value for name, value in loaded.items()}
+    return {str(name): file.tensor(stored) for name, stored in loaded.items()}
 
 
 def fit_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:

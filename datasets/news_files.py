@@ -31,6 +31,8 @@ GROUPS = (
 )  # fmt: skip
 _IDS = {name: place for place, name in enumerate(GROUPS)}
 _FIELDS = ("split", "group", "id", "text")
+#: Ten times the collection; each post takes room beyond its text.
+_MOST_POSTS = 200_000
 _LINE = "one JSON object a line with the texts split, group, id and text"
 
 
@@ -87,6 +89,8 @@ def _lines(path: Path) -> Iterator[str]:
 def _jsonl_posts(path: Path) -> Iterator[Post]:
     for number, line in enumerate(_lines(path), 1):
         where = f"{path}: line {number}"
+        if number > _MOST_POSTS:
+            raise InputError("too many posts", where=where, accepted=f"at most {_MOST_POSTS:,}")
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:

@@ -10,6 +10,7 @@ import io
 import math
 import pickle
 import pickletools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,43 @@ ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
+def _nothing(pid: Any) -> Any:
+    raise pickle.UnpicklingError("refers to something outside")
+
+
 class _Restricted(pickle.Unpickler):
+    def __init__(
+        self, data: bytes, allowed: Mapping[tuple[str, str], Any], outside: Callable[[Any], Any]
+    ) -> None:
+        super().__init__(io.BytesIO(data), encoding="latin1")
+        self._allowed, self._outside = allowed, outside
+
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
+        if (module, name) not in self._allowed:
             raise pickle.UnpicklingError(f"names {module}.{name}")
-        return ALLOWED[module, name]
+        return self._allowed[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("refers to something outside")
+        return self._outside(pid)
+
+
+def restricted(
+    data: bytes,
+    allowed: Mapping[tuple[str, str], Any],
+    outside: Callable[[Any], Any] = _nothing,
+) -> Any:
+    """What a pickle holds, made of plain values and stand-ins; Python 2 text is latin-1.
+
+    Args:
+        data: The pickle.
+        allowed: (module, name) -> stand-in; nothing else is found.
+        outside: What a reference to something outside the pickle stands for.
+
+    Raises:
+        Exception: It is damaged, or names anything else.
+    """
+    _check_memo(data)
+    return _Restricted(data, allowed, outside).load()
 
 
 def read_arrays(path: Path) -> Any:
@@ -92,9 +122,7 @@ def read_arrays(path: Path) -> Any:
         InputError: It is damaged, or names anything else.
     """
     try:
-        data = path.read_bytes()
-        _check_memo(data)
-        return _plain(_Restricted(io.BytesIO(data), encoding="latin1").load(), {})
+        return _plain(restricted(path.read_bytes(), ALLOWED), {})
     except Exception as error:  # damaged pickles raise nearly everything
         raise InputError(
             f"cannot be read ({str(error)[:200] or type(error).__name__})",

@@ -23,8 +23,6 @@ from prunebench.errors import InputError
 
 #: An archive may hold this much, and ``TIMES`` its own size beyond; deflate packs up to 1000 to 1.
 PLENTY, TIMES = 1 << 26, 64
-#: More than any published file unpacks to.
-MOST_UNPACKED = 1 << 30
 _HEADER_LIMIT = 65_536
 #: Systems take 4096 bytes; names are joined to what users give.
 _LONGEST_PATH = 3000
@@ -169,13 +167,21 @@ def _check_header(file: IO[bytes], stored: int, where: str) -> None:
         )
 
 
-def gunzip(file: IO[bytes], where: str, most: int = MOST_UNPACKED) -> bytes:
-    """Unpacks a gzip file up to a limit.
+def gunzip(file: IO[bytes], where: str, most: int | None = None) -> bytes:
+    """Unpacks a gzip file.
+
+    Args:
+        file: Opened, at its beginning.
+        where: Its path, for messages.
+        most: Bytes that it may unpack to; None for ``PLENTY`` and ``TIMES`` its size.
 
     Raises:
         InputError: It unpacks to more.
         OSError, EOFError, zlib.error: It is damaged.
     """
+    if most is None:
+        most = PLENTY + TIMES * file.seek(0, os.SEEK_END)
+        file.seek(0)
     with gzip.GzipFile(fileobj=file) as packed:
         content = packed.read(most + 1)
     if len(content) > most:
