@@ -135,8 +135,8 @@ class TorchZip:
         """
         storage = stored.storage
         if storage.key not in self._storages:
-            data = self._archive.read(f"{self._root}data/{storage.key}")
-            self._storages[storage.key] = bytearray(data)
+            member = f"{self._root}data/{storage.key}"
+            self._storages[storage.key] = bytearray(self._archive.read(member))
         data, itemsize = self._storages[storage.key], storage.dtype.itemsize
         if len(data) != storage.count * itemsize:
             raise ValueError(f"{len(data)} bytes for {storage.count} numbers of {itemsize}")
