@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 Mode = Literal["auto", "live", "plain", "quiet"]
 _PLAIN_EVERY_S = 5.0
-_LABEL = 28
+#: Columns that the name of a cell has in the narrowest terminal.
+_LEAST = 20
 
 
 class Tally:
@@ -179,16 +180,20 @@ class Progress:
             self._printed = line
             print(spelled(line), file=self._stream, flush=True)
 
-    def _render(self) -> Any:
+    def _render(self, width: int | None = None) -> Any:
+        from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        tally = self.tally
+        tally, width = self.tally, width or (self._live.console.width if self._live else 80)
         table = Table.grid(padding=(0, 1))
         table.add_row(ProgressBar(tally.total or 1, tally.finished, width=24), Text(tally.line()))
+        lines = []
         for slot, (key, share) in sorted(tally.running.items()):
-            name = tally.label(key)
-            short = name if len(name) <= _LABEL else name[: _LABEL - 1] + "…"
-            table.add_row(Text(f"{slot}: {short}"), Text(f"{share:.0%}"))
-        return table
+            head, tail = f"{slot}: ", f"  {share:.0%}"
+            room = max(_LEAST, width - len(head) - len(tail))
+            name = Text(spelled(tally.label(key)))
+            name.truncate(room, overflow="ellipsis")
+            lines.append(Text.assemble(head, name, tail))
+        return Group(table, *lines)

@@ -139,6 +139,7 @@ def render(
     """
     from prunebench.bench.boards import gather, make_board, texts, unite, write_files
     from prunebench.bench.cli.common import tell_faults
+    from prunebench.bench.cli.fitted import show
     from prunebench.leaderboard.model_index import render_model_index
     from prunebench.leaderboard.publish import publication
     from prunebench.leaderboard.published_numbers import read_published
@@ -183,7 +184,7 @@ def render(
     if as_json:
         print(json.dumps([str(path) for path in paths]))
     else:
-        print(files["leaderboard.md"].decode())
+        show(files["leaderboard.md"].decode())
         print("\n".join(f"wrote {path}" for path in paths), file=sys.stderr)
     ctx.exit(tell_faults(faults))
 
@@ -326,6 +327,7 @@ def audit(
     from dataclasses import asdict
 
     from prunebench.bench.boards import load_records
+    from prunebench.bench.cli.fitted import show
     from prunebench.bench.planned import planned
     from prunebench.leaderboard.audit import Finding
     from prunebench.leaderboard.audit import audit as find
@@ -343,7 +345,7 @@ def audit(
     elif found:
         rows = [[f.level, f.what, *(escape(spelled(t)) for t in (f.where, f.detail))]
                 for f in found]  # fmt: skip
-        print(pipe(["level", "what", "where", "detail"], rows, text_columns=3))
+        show(pipe(["level", "what", "where", "detail"], rows, text_columns=3))
     else:
         print(f"{len(records)} records, nothing to report")
     bad = {"error", "warning"} if strict else {"error"}

@@ -131,9 +131,9 @@ def _writable(out: Path) -> None:
 
 
 def _show(report: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from prunebench.bench.cli.fitted import console
     from prunebench.bench.perf.page import figure_rows, where
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -141,11 +141,11 @@ def _show(report: dict[str, Any]) -> None:
         table.add_column(name, justify="right" if name == "value" else "left", overflow="fold")
     for row in figure_rows(report):
         table.add_row(*row)
-    console = Console()
-    console.print(table)
-    console.print(where(report), markup=False)
+    out = console()
+    out.print(table)
+    out.print(where(report), markup=False, soft_wrap=True)
     for note in {note: None for result in report["results"] for note in result["notes"]}:
-        console.print(f"- {note}", markup=False)
+        out.print(f"- {note}", markup=False, soft_wrap=True)
 
 
 def _on_card(

@@ -34,6 +34,7 @@ def reproduce(
     from prunebench.bench.boards import gather
     from prunebench.bench.cli.board import sources, tell_notes
     from prunebench.bench.cli.common import tell_faults
+    from prunebench.bench.cli.fitted import show
     from prunebench.leaderboard.aggregate import collect
     from prunebench.leaderboard.export import dumps, finite
     from prunebench.leaderboard.markdown import escape, pipe
@@ -68,7 +69,7 @@ def reproduce(
     ]  # fmt: skip
     head = ["table", "data set", "noise", "method", "ratio", "unit", "printed", "ours ± 95 %", "n",
             "difference", "verdict", "printed gap", "our gap ± 95 %", "gap verdict"]  # fmt: skip
-    print(pipe(head, body))
+    show(pipe(head, body))
     for dataset, found in differences.items():
         print(f"\n{dataset}: differences of set-up")
         print("\n".join(f"- {line}" for line in found) or "- none of what the paper states")

@@ -265,9 +265,10 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
     print(json.dumps(summary, indent=2) if as_json else _lines(summary))
     if board:
         from prunebench.bench.boards import write_board
+        from prunebench.bench.cli.fitted import show
 
         written = write_board([store.root], store.root / "leaderboard")
-        print(written.markdown)
+        show(written.markdown)
         code = code or tell_faults(written.faults)
     ctx.exit(code)
 
@@ -298,6 +299,7 @@ def demo(ctx: click.Context, /, out: str, **values: Any) -> None:
     """
     load_plugins(ctx)
     from prunebench.bench.boards import write_board
+    from prunebench.bench.cli.fitted import show
     from prunebench.bench.driver import run_cells
     from prunebench.bench.grid import expand, read_grid
     from prunebench.bench.store import Store
@@ -310,6 +312,6 @@ def demo(ctx: click.Context, /, out: str, **values: Any) -> None:
     trained = len(report.outcomes)
     print(f"{trained} cells trained now, {len(report.standing)} recorded before", file=sys.stderr)
     board = write_board([store.root], store.root / "leaderboard")
-    print(board.markdown)
+    show(board.markdown)
     print("\n".join(f"wrote {path}" for path in board.paths), file=sys.stderr)
     ctx.exit(code or tell_faults(board.faults))

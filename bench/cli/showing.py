@@ -180,16 +180,17 @@ def datasets(ctx: click.Context, as_json: bool) -> None:
 
 def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from prunebench.bench.cli.fitted import console
 
     table = Table(box=SIMPLE_HEAD, show_header=any(columns), pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in rows:
         table.add_row(*(Text(spelled(str(cell), keep="\n")) for cell in row))
-    Console(file=terminal(sys.stdout)).print(table)
+    console().print(table)
 
 
 @click.command()

@@ -111,3 +111,18 @@ def test_nothing_to_do_is_no_line() -> None:
     with Progress([], 1, stream=stream):
         pass
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("width", [60, 100, 160])
+def test_names_have_the_width_of_the_terminal(width: int) -> None:
+    from rich.console import Console
+
+    name = "dynamic-uncertainty+align, symmetric:0.4, ratio 0.7, seed 3, a long recipe"
+    progress = Progress([Job("k", {}, label=name)], 1, "quiet")
+    progress(Event("started", "k", slot=3))
+    screen = Console(file=io.StringIO(), width=width)
+    screen.print(progress._render(width))
+    (line,) = [x for x in screen.file.getvalue().splitlines() if x.startswith("3: ")]
+    assert len(line.rstrip()) <= width
+    assert (name in line) == (width >= len(name) + 7)
+    assert "0%" in line

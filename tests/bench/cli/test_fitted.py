@@ -1,0 +1,57 @@
+"""Tables in a terminal are as wide as it is; elsewhere they are not folded."""
+
+import io
+import re
+
+import pytest
+from rich.cells import cell_len
+
+from prunebench.bench.cli import fitted as module
+from prunebench.bench.cli.fitted import console, fitted, show
+from prunebench.terminal import SafeStream
+
+BOARD = """# Leaderboard
+
+- A line that is longer than a narrow terminal, so that it goes on in the next one
+
+| method | clean | symmetric:0.4 | rank |
+|:-------|------:|--------------:|-----:|
+| full   |  98.4 |  76.0<sup>+1</sup> |  - |
+| a\\|b 方法 |  98.4 |  76.0 |  1 |
+"""
+
+
+@pytest.mark.parametrize("width", [34, 44, 60])
+def test_tables_repeat_their_first_column_where_they_are_too_wide(width: int) -> None:
+    text = fitted(BOARD, width)
+    assert max(map(cell_len, text.split("\n"))) <= width
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.split("\n") if line[:1] == "|"]
+    cells = {cell.strip() for row in rows for cell in row}
+    for cell in ("clean", "symmetric:0.4", "rank", "76.0<sup>+1</sup>", "98.4", "a\\|b 方法"):
+        assert cell in cells
+    heads = [row for row in rows if row[0].strip() == "method"]
+    assert len(heads) > 1 or width == 60
+    assert " ".join(text.split("|")[0].split()) == " ".join(BOARD.split("|")[0].split())
+
+
+def test_wide_terminals_and_other_outputs_get_the_board_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fitted(BOARD, 200) == BOARD
+    show(BOARD)
+    assert capsys.readouterr().out == BOARD + "\n"
+    assert console().width == 1000
+
+
+def test_a_terminal_gives_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "33")
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Terminal()
+    monkeypatch.setattr(module.sys, "stdout", SafeStream(screen))  # as the command line has it
+    show(BOARD)
+    assert max(map(cell_len, screen.getvalue().split("\n"))) <= 33
+    assert console().width == 33
