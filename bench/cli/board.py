@@ -172,8 +172,13 @@ def render(
                               *(["--protocol", "protocol.toml"] if protocol else []),
                               *(["--copy-from-paper", paper] if paper else []), *flags(given),
                               "--no-figures", "--publish", "."])  # fmt: skip
+        standing = _standing(Path(publish))
         if figures is False:
-            files |= _standing(Path(publish))
+            files |= standing
+        elif standing and "figures/figures.md" in files:
+            from prunebench.leaderboard.figures import with_standing
+
+            files = with_standing(files, standing)
         extra = {"protocol.toml": Path(protocol).read_bytes()} if protocol else {}
         paths = write_files(Path(publish), publication(board, files, records, command, extra))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from prunebench.errors import InputError, nearest, visible
@@ -42,6 +42,8 @@ FIGURES: dict[str, Callable[[Material], Iterator[Drawn | Omitted]]] = {
     "seeds-needed": power.draw,
 }
 FORMS = ("svg", "png")
+#: Figures that need the artifacts of runs, which packed records do not hold.
+OF_ARTIFACTS = ("class-kept-share", "detection", "loss-distribution", "loss-trajectories")
 
 
 @dataclass(frozen=True)
@@ -120,3 +122,27 @@ def drawings(
 def _shown(forms: Collection[str]) -> str:
     """The form the index shows."""
     return "svg" if "svg" in forms else next(iter(forms))
+
+
+def with_standing(files: Mapping[str, bytes], standing: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Adds the figures of artifacts that a publication has and that could not be drawn now.
+
+    Args:
+        files: As drawn, with their index.
+        standing: Those of the publication, with theirs.
+    """
+    index = "figures/figures.md"
+    kept = {name: data for name, data in standing.items()
+            if name != index and name not in files
+            and name.removeprefix("figures/").startswith(OF_ARTIFACTS)}  # fmt: skip
+    stems = {name.removeprefix("figures/").rpartition(".")[0] for name in kept}
+    sections = standing.get(index, b"").decode(errors="replace").split("\n## ")[1:]
+    captions = [s.strip() for s in sections if any(f"]({stem}." in s for stem in stems)]
+    head, mark, omitted = files[index].decode().partition("\n## Left out\n")
+    lines = [
+        line for line in omitted.splitlines() if not any(f"`{stem}`" in line for stem in stems)
+    ]
+    parts = [head.rstrip(), *(f"## {caption}" for caption in captions)]
+    if any(lines):
+        parts.append("\n".join([mark.strip(), "", *(line for line in lines if line)]))
+    return {**files, **kept, index: ("\n\n".join(parts) + "\n").encode()}

@@ -17,7 +17,7 @@ pytest.importorskip("matplotlib")
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.build import build
-from prunebench.leaderboard.figures import Material, gallery
+from prunebench.leaderboard.figures import Material, gallery, with_standing
 from prunebench.leaderboard.figures import style as style_module
 from prunebench.leaderboard.figures.looks import chunks, looks
 from prunebench.leaderboard.figures.names import panel_floor, spread
@@ -157,3 +157,28 @@ def test_without_matplotlib_only_a_request_fails(
 def test_every_figure_has_one_entry() -> None:
     assert len(FIGURES) == 14
     assert all(name == name.lower() for name in FIGURES)
+
+
+def test_drawing_anew_from_records_keeps_the_figures_of_artifacts() -> None:
+    board = build(kinded(grid(("full", "random", "infobatch"))))
+    drawn = gallery(Material(board), ["wins", "detection", "class-kept-share"], ["svg"]).files
+    assert b"`detection-digits-0.5`" in drawn["figures/figures.md"]
+    old = (b"# Figures\n\n## digits: wins\n\n![wins](wins-digits.svg)\n\nOld words.\n\n"
+           b"## digits: finding wrong labels\n\n![detection](detection-digits-0.5.svg)\n\n"
+           b"Kept words.\n\n## Left out\n\n- `pairs-digits`: no pair\n")  # fmt: skip
+    standing = {
+        "figures/figures.md": old,
+        "figures/detection-digits-0.5.svg": b"<svg>kept</svg>",
+        "figures/wins-digits.svg": b"<svg>old</svg>",
+        "figures/other.svg": b"x",
+    }
+    files = with_standing(drawn, standing)
+    assert files["figures/detection-digits-0.5.svg"] == b"<svg>kept</svg>"
+    assert files["figures/wins-digits.svg"] == drawn["figures/wins-digits.svg"]
+    assert "figures/other.svg" not in files
+    index = files["figures/figures.md"].decode()
+    assert "Kept words." in index
+    assert "Old words." not in index
+    assert "`detection-digits-0.5`" not in index
+    assert "`class-kept-share-digits-0.5`: classes.csv of no run is at hand" in index
+    assert with_standing(drawn, {}) == drawn
