@@ -9,6 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -17,9 +21,12 @@ from typing import NoReturn
 import click
 
 from prunebench.bench.cli.common import results_folder
+from prunebench.bench.tracking.database import check_database
 from prunebench.errors import InputError
 
 _GRACE_S = 5.0
+#: Signs of a failed server's output that are shown.
+_TOLD = 2000
 
 
 @click.command()
@@ -54,6 +61,7 @@ def ui(ctx: click.Context, results: str, host: str, port: int, allow_remote: boo
     if importlib.util.find_spec("mlflow") is None:
         raise InputError("MLflow is not installed", where="ui", accepted="`pip install mlflow`")
     address = _address(host)
+    check_database(database)
     if not ipaddress.ip_address(address).is_loopback:
         if not allow_remote:
             raise InputError(
@@ -65,8 +73,25 @@ def ui(ctx: click.Context, results: str, host: str, port: int, allow_remote: boo
     if port not in (0, free):
         print(f"port {port} is taken", file=sys.stderr)
     shown = f"[{address}]" if ":" in address else address
-    print(f"http://{shown}:{free}  shows {folder}; Ctrl-C ends it", flush=True)
-    ctx.exit(_serve(_command(folder, address, free)))
+    page = f"http://{shown}:{free}{_page(folder)}"
+    ctx.exit(_serve(_command(folder, address, free), f"{page}  shows {folder}; Ctrl-C ends it"))
+
+
+def _page(folder: Path) -> str:
+    """Where the table of runs is; its columns are set first."""
+    from prunebench.bench.tracking import view
+    from prunebench.bench.tracking.database import default_uri
+    from prunebench.bench.tracking.mirror import one_line, quiet_client, writer_lock
+    from prunebench.bench.tracking.sync import default_experiment
+
+    try:
+        with writer_lock(folder):
+            return view.table_page(quiet_client(default_uri(folder)), default_experiment(folder))
+    except Exception as error:
+        raise InputError(
+            f"cannot be shown ({one_line(error)})", where=str(folder / "mlflow.db"),
+            accepted="a mirror; deleted, `prunebench sync` makes it anew",
+        ) from None  # fmt: skip
 
 
 def _address(host: str) -> str:
@@ -104,29 +129,63 @@ def _command(folder: Path, address: str, port: int) -> list[str]:
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", default_uri(folder),
         "--default-artifact-root", (folder.resolve() / "mlartifacts").as_uri(),
         "--no-serve-artifacts", "--host", address, "--port", str(port), "--workers", "1",
+        "--uvicorn-opts", "--log-level warning --no-access-log",
     ]  # fmt: skip
 
 
-def _serve(words: list[str]) -> int:
-    """Runs MLflow until it ends or is told to; none of its processes stays behind."""
+def _serve(words: list[str], line: str) -> int:
+    """Runs MLflow until it ends or is told to; none of its processes stays behind.
+
+    What it prints is shown only where it fails.
+
+    Args:
+        words: The command.
+        line: Printed once the server answers.
+    """
     environment = {
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_ENABLE_REMOTE_ASSISTANT": "false",  # it runs commands on this machine
     }
 
     def stop(signum: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
-    child = subprocess.Popen(words, env=environment, start_new_session=True)
-    try:
-        return 1 if child.wait() else 0
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        _end(child)
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(
+            words, env=environment, start_new_session=True, stdout=said, stderr=said
+        )
+        try:
+            _wait_ready(child, line.partition("#")[0])
+            if child.poll() is None:
+                print(line, flush=True)
+            if not child.wait():
+                return 0
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            _end(child)
+        said.seek(0)
+        text = said.read().decode(errors="replace").strip()
+    print(f"prunebench: MLflow's server ended:\n{text[-_TOLD:]}", file=sys.stderr)
+    return 1
+
+
+def _wait_ready(child: subprocess.Popen[bytes], url: str) -> None:
+    """Waits until the server answers, or has ended."""
+    # A proxy of the environment would be asked for this machine, too.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while child.poll() is None:
+        try:
+            with opener.open(f"{url}health", timeout=_GRACE_S):
+                return
+        except urllib.error.HTTPError:
+            return  # any answer will do
+        except OSError:
+            time.sleep(0.2)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

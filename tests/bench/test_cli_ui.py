@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,12 @@ import pytest
 
 from prunebench.bench.store import Store
 from prunebench.bench.tracking import sync
+from prunebench.bench.tracking.database import default_uri
+from prunebench.bench.tracking.view import experiment_tags
 from prunebench.leaderboard.bundle import unpack
-from support.command import command, prunebench
+from support.browser import browser, why_no_browser
+from support.command import command, prunebench, refused
+from support.mirrored import client, fresh_database
 
 _BUNDLE = Path(__file__).parents[2] / "docs/leaderboards/digits-all-methods/records.jsonl.gz"
 
@@ -29,6 +35,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with a mirror of one record."""
     root = tmp_path_factory.mktemp("ui") / "r"
     store = Store.open(root)
+    fresh_database(root / "mlflow.db")
     record = store.save(unpack(_BUNDLE)[0])
     sync(root, [record], None, None)
     return root
@@ -71,12 +78,12 @@ def served(results: Path) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
         taken = other.getsockname()[1]
         child = subprocess.Popen(
             command("ui", results, "--port", str(taken)),
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
         assert child.stdout is not None
         line = child.stdout.readline()
-        match = re.match(r"http://127\.0\.0\.1:(\d+) ", line)
+        match = re.match(r"http://127\.0\.0\.1:(\d+)/#/experiments/\d+/runs\?\S+  shows ", line)
         assert match, line
         port = int(match[1])
         assert port != taken
@@ -97,19 +104,41 @@ def _get(url: str, patience_s: float = 90.0) -> tuple[int, bytes]:
             time.sleep(0.3)
 
 
+@pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser())
+def test_the_address_shows_the_table_of_runs(
+    served: tuple[subprocess.Popen[str], str, int], tmp_path: Path
+) -> None:
+    """In a real browser: the experiment's runs, and ours among the columns."""
+    _, line, _ = served
+    with browser(tmp_path) as page:
+        page.cdp("Emulation.setDeviceMetricsOverride", width=1400, height=900,
+                 deviceScaleFactor=1, mobile=False)  # fmt: skip
+        page.driver.get(line.split()[0])
+        end = time.monotonic() + 60
+        wanted = ("final/test_acc", "method", "noise", "ratio")
+        shown: list[str] = []
+        while time.monotonic() < end and not set(wanted) <= set(shown):
+            time.sleep(0.5)
+            shown = page.driver.execute_script("return document.body.innerText").splitlines()
+    assert set(wanted) <= set(shown)
+    assert unpack(_BUNDLE)[0].spec["method"]["name"] in shown
+
+
 def test_it_answers_on_loopback_alone_and_leaves_no_process(
     served: tuple[subprocess.Popen[str], str, int], results: Path
 ) -> None:
     child, line, port = served
     assert str(results) in line
-    status, page = _get(f"http://127.0.0.1:{port}/")
+    status, page = _get(f"http://127.0.0.1:{port}/", 0)  # the line comes once it answers
     assert status == 200
     assert b"MLflow" in page
     assert {address for address, p in _listening() if p == port} == {"127.0.0.1"}
     (server,) = _children(child.pid)
     assert _session(server)
     child.send_signal(signal.SIGTERM)
-    assert child.wait(30) == 0
+    out, err = child.communicate(timeout=30)
+    assert (child.returncode, out) == (0, "")
+    assert re.fullmatch(r"port \d+ is taken\n", err)  # no logs of requests
     end = time.monotonic() + 10
     while _session(server) and time.monotonic() < end:
         time.sleep(0.1)
@@ -130,7 +159,7 @@ def test_other_hosts_need_a_word(results: Path, monkeypatch: Any) -> None:
     from prunebench.bench.cli import ui
 
     started: list[list[str]] = []
-    monkeypatch.setattr(ui, "_serve", lambda words: started.append(words) or 0)
+    monkeypatch.setattr(ui, "_serve", lambda words, line: started.append(words) or 0)
     said = prunebench("ui", results, "--host", "0.0.0.0", "--port", "0", "--allow-remote")
     assert said.code == 0
     assert said.err.startswith("warning: ")
@@ -154,8 +183,10 @@ def test_hosts_that_are_none(results: Path, host: str) -> None:
 def test_a_child_that_fails_is_no_success(results: Path, monkeypatch: Any) -> None:
     from prunebench.bench.cli import ui
 
-    monkeypatch.setattr(ui, "_command", lambda *_: ["false"])
-    assert prunebench("ui", results, "--port", "0").code == 1
+    monkeypatch.setattr(ui, "_command", lambda *_: ["sh", "-c", "echo no luck; false"])
+    said = prunebench("ui", results, "--port", "0")
+    assert (said.code, said.out) == (1, "")
+    assert said.err == "prunebench: MLflow's server ended:\nno luck\n"
 
 
 def test_what_is_missing_is_named(results: Path, tmp_path: Path, monkeypatch: Any) -> None:
@@ -169,3 +200,52 @@ def test_what_is_missing_is_named(results: Path, tmp_path: Path, monkeypatch: An
     said = prunebench("ui", results)
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert "MLflow is not installed" in said.err
+
+
+def _garbage(database: Path) -> None:
+    database.write_bytes(b"torn" * 5000)
+
+
+def _cut(database: Path) -> None:
+    os.truncate(database, 4096 * 3)
+
+
+def _endless(database: Path) -> None:
+    with sqlite3.connect(database) as changed:
+        changed.execute("DROP TABLE experiment_tags")
+        changed.execute(
+            "CREATE VIEW experiment_tags AS WITH RECURSIVE n(i) AS "
+            "(SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
+        )
+
+
+@pytest.mark.parametrize("spoil", [_garbage, _cut, _endless])
+def test_a_hostile_database_is_one_line(
+    results: Path, tmp_path: Path, monkeypatch: Any, spoil: Callable[[Path], None]
+) -> None:
+    from prunebench.bench.cli import ui
+
+    monkeypatch.setattr(ui, "_serve", lambda *_: pytest.fail("a server was started"))
+    Store.open(tmp_path / "r")
+    spoil(Path(shutil.copyfile(results / "mlflow.db", tmp_path / "r/mlflow.db")))
+    refused(prunebench("ui", tmp_path / "r", "--port", "0"), "mlflow.db", "`prunebench sync`")
+
+
+def test_folders_of_earlier_versions_and_other_names_show_their_runs(
+    results: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """The view is added where it lacks; a renamed folder shows the experiment it has."""
+    from prunebench.bench.cli import ui
+
+    lines: list[str] = []
+    monkeypatch.setattr(ui, "_serve", lambda _, line: lines.append(line) or 0)
+    renamed = shutil.copytree(results, tmp_path / "renamed")
+    with sqlite3.connect(renamed / "mlflow.db") as changed:
+        changed.execute("DELETE FROM experiment_tags")
+    assert prunebench("ui", renamed, "--port", "0").code == 0
+    assert "/#/experiments/1/runs?" in lines[0]
+    (experiment,) = [
+        one for one in client(default_uri(renamed)).search_experiments() if one.name != "Default"
+    ]
+    assert experiment.tags.items() >= experiment_tags().items()
+    assert all(len(value) <= 5000 for value in experiment_tags().values())

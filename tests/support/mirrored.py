@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ def client(uri: str) -> Any:
 def _schema() -> Path:
     """A database with MLflow's tables and nothing in them; making one takes seconds."""
     path = Path(mkdtemp(prefix="prunebench-mlflow-")) / NAME
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
     client(sqlite_uri(path)).search_experiments()
     return path
 
