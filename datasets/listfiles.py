@@ -67,7 +67,7 @@ def safe_name(name: str, where: str) -> str:
 def _lines(path: Path, where: str) -> Iterator[tuple[int, str]]:
     """Numbered lines without their ends; blank ones are passed over."""
     try:
-        with require(path, where).open(encoding="utf-8", errors="surrogateescape") as file:
+        with require(path, where).open(encoding="utf-8-sig", errors="surrogateescape") as file:
             for number, line in enumerate(file, 1):
                 text = line.strip()
                 if text:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.errors import InputError, visible
+from prunebench.files import read_at_most
 from prunebench.untrusted import user_path
 
 #: Hundreds of times a large grid file; what a parser makes of it stays below 100 MB.
@@ -58,8 +59,7 @@ def user_text(path: str | Path, where: str = "", most: int = MOST_TABLE) -> str:
     """
     where = where or str(path)
     try:
-        with user_path(path).open("rb") as file:
-            data = file.read(most + 1)
+        data = read_at_most(user_path(path), most)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=where) from None
     if len(data) > most:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from prunebench.bench.grid import expand, read_grid
+from prunebench.datasets.listfiles import read_pairs
 from prunebench.errors import InputError
 from prunebench.leaderboard.settings import read_settings
 from prunebench.methods.scores import read_scores
@@ -71,6 +72,13 @@ def test_what_is_no_such_table_is_named(tmp_path: Path, content: bytes, parts: l
     for part in ("s.csv", *parts):
         assert part in str(caught.value)
     assert "Error" not in str(caught.value)
+
+
+def test_lists_of_images_with_a_mark(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes("a/b.png 1\r\nc d.png\t0\r\n".encode("utf-8-sig"))
+    found = read_pairs(path, 2, "set")
+    assert (found.names, found.labels.tolist()) == (["a/b.png", "c d.png"], [1, 0])
 
 
 def test_other_columns_and_their_order_do_not_matter(tmp_path: Path) -> None:
