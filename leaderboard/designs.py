@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -85,9 +86,15 @@ def designs(runs: Iterable[Run]) -> tuple[Design, ...]:
     found: dict[str, list[Run]] = defaultdict(list)
     contents: dict[str, dict[str, Any]] = {}
     carried: list[tuple[Run, dict[str, Any], str]] = []
+    seen: dict[str, tuple[dict[str, Any], str]] = {}
     for run in runs:
-        content = content_of(run.record.spec)
-        name = canonical(content)
+        spec = run.record.spec
+        # Far quicker than the canonical form, which equal records would make again and again.
+        text = json.dumps([spec.get(part) for part in FIELDS])
+        if text not in seen:
+            made = content_of(spec)
+            seen[text] = made, canonical(made)
+        content, name = seen[text]
         if run.carried:
             carried.append((run, content, name))
         else:
@@ -105,11 +112,11 @@ def designs(runs: Iterable[Run]) -> tuple[Design, ...]:
         for home in homes[slot]:
             found[home].append(run)
     labels = label_designs(contents)
-    made = [
+    found_designs = [
         Design(labels[name], base_of(content), content, tuple(found[name]))
         for name, content in contents.items()
     ]
-    return tuple(sorted(made, key=lambda d: (d.base, _natural(d.label))))
+    return tuple(sorted(found_designs, key=lambda d: (d.base, _natural(d.label))))
 
 
 def _homes(

@@ -10,6 +10,7 @@ from factory import grid, only, record
 from prunebench.bench.boards import texts
 from prunebench.errors import InputError
 from prunebench.leaderboard.build import build
+from prunebench.leaderboard.figures import Material, gallery
 from prunebench.leaderboard.filters import Filters
 from prunebench.leaderboard.settings import Settings
 
@@ -129,6 +130,9 @@ def test_recipes_are_joined_where_their_tables_hold_the_same_cells() -> None:
     assert json.loads(texts(board)["leaderboard.json"])["joined"][0]["designs"] == [
         "digits, cnn", "digits, mlp",
     ]  # fmt: skip
+    pytest.importorskip("matplotlib")
+    drawn = gallery(Material(board), only=["wins"], forms=["svg"])
+    assert {f"figures/wins-digits-{n}.svg" for n in ("cnn", "mlp")} <= set(drawn.files)
     fewer = [r for r in second if r.spec["noise"]["name"] != "clean"]
     assert build([*first, *fewer]).joined == ()
     assert build(first).joined == ()

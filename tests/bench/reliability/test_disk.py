@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from prunebench.bench.grid import expand, read_grid
+from prunebench.bench.planned import note_plan, of_cells
+from prunebench.bench.store import Store
 from prunebench.errors import FolderError
 from support.command import command
 from support.faults import (
@@ -47,10 +50,14 @@ def stopped(said, *parts):
 
 
 def test_files_that_cannot_grow_stop_the_run_and_it_goes_on_with_more_room(calm, tmp_path):
-    """Every size fails at another file: a claim, a record, evidence, a checkpoint."""
+    """Every size fails at another file: the plan, a claim, a record, evidence, a checkpoint."""
     toml, undisturbed = calm
     root, refused = tmp_path / "full", set()
     alone = tiny_grid(tmp_path / "alone.toml", METHODS[:1])
+    stopped(grid(toml, root, before=file_limit(60)), f"{root}/planned/")
+    for file in (toml, alone):
+        loaded, where = read_grid(file)
+        note_plan(Store.open(root), loaded.name, of_cells(expand(loaded, where)))
     for size, every, what in (
         (60, "0", toml), (400, "1e9", alone), (1000, "0", toml), (1000, "1e9", toml),
     ):  # fmt: skip
