@@ -132,6 +132,10 @@ def shown(value: object, most: int = 200) -> str:
 def nearest(name: str, names: Iterable[str], limit: int = 12) -> str:
     """Returns the accepted names for the end of an error line: the near ones, or the first."""
     known = sorted(set(names))
+    form = unicodedata.normalize("NFC", name)
+    alike = next((n for n in known if unicodedata.normalize("NFC", n) == form), None)
+    if alike is not None:
+        return f"{alike} (looks the same, in another Unicode form: {alike!a})"
     close = difflib.get_close_matches(name, known, n=3, cutoff=_NEAR)
     if close and len(known) <= _FEW:
         return ", ".join(dict.fromkeys([*close, *known]))

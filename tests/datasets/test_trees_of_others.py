@@ -18,7 +18,7 @@ from prunebench.datasets.imagefiles import ImageFiles, PathList
 from prunebench.datasets.packed import Packed
 from prunebench.datasets.packfile import write_packed
 from prunebench.datasets.task import RawData
-from prunebench.errors import InputError
+from prunebench.errors import InputError, nearest
 from support.command import prunebench
 from support.trees import write_tree
 
@@ -60,6 +60,13 @@ def test_classes_match_by_their_normal_form(tmp_path: Path) -> None:
 
     for split in ("train", "test"):
         assert by_class(got, split, True) == by_class(whole, split, False)
+
+
+def test_unknown_names_that_look_like_a_known_one_say_so() -> None:
+    composed, apart = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    assert "another Unicode form: 'caf\\xe9'" in nearest(apart, ["tea", composed])
+    assert "'cafe\\u0301'" in nearest(composed, ["tea", apart])
+    assert "form" not in nearest("tee", ["tea", composed])
 
 
 def test_one_name_in_two_forms_is_refused(tmp_path: Path) -> None:

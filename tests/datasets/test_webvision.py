@@ -1,5 +1,6 @@
 """WebVision mini: lists, both validation folders, the reference, damage, cells to the end."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -131,7 +132,10 @@ DAMAGE = {
     "range": (TRAIN, 4, "google/q0000/1.jpg 1000", "line 4: label 1000", "0 to 999"),
     "huge": (TRAIN, 4, "google/q0000/1.jpg " + "9" * 5000, "line 4: label 999", "0 to 999"),
     "upwards": (TRAIN, 1, "google/../../1.jpg 0", "line 1", "leaves the folder"),
+    "backwards": (TRAIN, 1, "google\\..\\..\\1.jpg 0", "line 1", "leaves the folder"),
     "absolute": (VAL, 2, "/etc/passwd 0", "line 2", "a relative path"),
+    "a drive": (VAL, 2, "c:/1.jpg 0", "line 2", "a relative path"),
+    "a sign that ends names": (VAL, 2, "1\0.jpg 0", "line 2", "a relative path"),
     "absent": (VAL, 1, "val123456.jpg 0", "line 1: no such file", "val123456.jpg"),
 }
 
@@ -144,6 +148,20 @@ def test_damaged_lists(root: Path, damage: str) -> None:
     if damage != "absent":
         with pytest.raises(InputError):
             small(root).load()
+
+
+def test_a_listed_pipe_or_device_is_not_opened(root: Path) -> None:
+    image = root / "val_images" / "val000000.jpg"
+    image.unlink()
+    os.mkfifo(image)
+    refused(small(root), "an empty file", image.name)
+    with pytest.raises(InputError, match=r"val000000\.jpg: no regular file"):
+        small(root).load()
+    image.unlink()
+    image.symlink_to("/dev/zero")
+    refused(small(root), "an empty file", image.name)
+    with pytest.raises(InputError, match=r"val000000\.jpg: no regular file"):
+        small(root).load()
 
 
 def test_missing_files_and_folders(root: Path, tmp_path: Path) -> None:
