@@ -201,7 +201,8 @@ def _long(array: NDArray[Any], other: NDArray[Any], where: str) -> NDArray[Any]:
 def _guarded(data: bytes, where: str) -> str:
     """A table of text whose cells no spreadsheet takes for formulas; numbers stay."""
     try:
-        rows = list(csv.reader(io.StringIO(data.decode()), strict=True))
+        plain = data.decode().replace("\r\n", "\n").replace("\r", "\\r")
+        rows = list(csv.reader(io.StringIO(plain), strict=True))
     except (UnicodeDecodeError, csv.Error):
         raise InputError("is no table", where=where,
                          accepted="the artifact as a run wrote it") from None  # fmt: skip

@@ -127,7 +127,7 @@ def test_every_type_of_error_has_a_line() -> None:
 )  # fmt: skip
 def test_lines_of_grids(tmp_path: Path, change: str, line: str) -> None:
     path = tmp_path / "g.toml"
-    needed = {"name": '"g"', "dataset": '"digits"', "method": '["random"]'}
+    needed = {"ratio": "0.5", "name": '"g"', "dataset": '"digits"', "method": '["random"]'}
     head = [f"{n} = {v}" for n, v in needed.items() if not change.startswith(n)]
     path.write_text("\n".join([*head, change]))
     with pytest.raises(InputError) as caught:

@@ -146,7 +146,7 @@ def test_bad_questions_about_results_are_refused(copied, words, parts):
     assert files(copied) == before
 
 
-def test_an_edited_record_is_reported_and_never_ranked(copied):
+def test_an_edited_record_is_reported_and_never_ranked(copied, tmp_path):
     path = edit(copied)
     before = files(copied)
     shown = prunebench("status", copied, "--json")
@@ -156,7 +156,10 @@ def test_an_edited_record_is_reported_and_never_ranked(copied):
     table = prunebench("status", copied)
     assert table.code == 1
     assert f"{path.name}: digest mismatch" in table.out
-    refused(prunebench("leaderboard", copied), path.name, "digest mismatch")
+    board = prunebench("leaderboard", copied, "--out", tmp_path / "board")
+    assert board.code == 1
+    assert f"left out: {path}: digest mismatch" in board.err
+    assert "random (1/2 cells)" in board.out
     refused(prunebench("rerun", path.stem, copied), path.name, "digest mismatch")
     refused(prunebench("export", path.stem, copied), path.name, "digest mismatch")
     assert files(copied) == before
