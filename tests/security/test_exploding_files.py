@@ -170,7 +170,7 @@ def test_headers_of_safetensors(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["s.npz", "s.npy"])
 def test_scores(name: str, tmp_path: Path) -> None:
     path, array = tmp_path / name, io.BytesIO()
-    count = 40 * MIB
+    count = 20 * MIB
     header: dict[str, Any] = {"descr": "<f8", "fortran_order": False, "shape": (count,)}
     np.lib.format.write_array_header_1_0(array, header)
     if name == "s.npy":
