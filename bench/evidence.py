@@ -222,6 +222,62 @@ def verify(folder: Path, manifest: Mapping[str, Any]) -> None:
             raise Damaged(f"{path}: missing or changed since it was recorded")
 
 
+def check_content(folder: Path, manifest: Mapping[str, Any], task: Task) -> None:
+    """Checks that the arrays of a folder have the types and shapes that their readers count on; of
+    each no more than the header is read, but for the ids.
+
+    Raises:
+        Damaged: One has not, or the ids are those of another training split; the file is named.
+    """
+    n = len(task.train)
+    shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {"ids": ("int64", (n,))}
+    need = from_json(manifest["needs"])
+    for name in need.signals:
+        wide = (n + 7) // 8 if name == "correct" else n
+        shapes[name] = ("uint8" if name == "correct" else "float32", (None, wide))
+    for epoch in need.snapshots:
+        shapes[f"snapshot-{epoch}-logits"] = ("float32", (n, task.raw.num_classes))
+        shapes[f"snapshot-{epoch}-features"] = ("float32", (n, None))
+    for epoch in need.strong:
+        shapes[f"strong-{epoch}-confidence"] = ("float32", (n,))
+        shapes[f"strong-{epoch}-features"] = ("float32", (n, None))
+    found = {name: read_array(folder / f"{name}.npy", *want) for name, want in shapes.items()}
+    if len({len(found[name]) for name in need.signals}) > 1:
+        raise Damaged(f"{folder}: signals of different numbers of epochs")
+    # Earlier versions wrote rows of the limited split; both name the same samples here.
+    mine = (task.raw.train_ids(task.train.rows), task.train.rows)
+    if not any(np.array_equal(found["ids"], ids) for ids in mine):
+        raise Damaged(f"{folder / 'ids.npy'}: recorded for another training split")
+    if type(manifest.get("trained_per_epoch")) is not int or manifest["trained_per_epoch"] < 0:
+        raise Damaged(f"{folder / MANIFEST}: no number of samples trained")
+
+
+def read_array(path: Path, kind: str, shape: tuple[int | None, ...]) -> np.ndarray[Any, Any]:
+    """An array of a file, mapped into memory; nothing of it is read yet.
+
+    Args:
+        path: The file.
+        kind: Its type.
+        shape: Its shape; None stands for any length from 1.
+
+    Raises:
+        Damaged: It is no such array; the file is named.
+    """
+    try:
+        array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        fits = len(array.shape) == len(shape) and all(
+            size >= 1 if want is None else size == want
+            for size, want in zip(array.shape, shape, strict=True)
+        )
+        kinds = str(array.dtype)
+    except Exception as error:  # damaged headers raise half a dozen types
+        raise Damaged(f"{path}: no readable array ({type(error).__name__})") from None
+    if kinds != kind or not fits:
+        wanted = " x ".join("?" if size is None else str(size) for size in shape)
+        raise Damaged(f"{path}: {kinds} of shape {array.shape}, where {kind} {wanted} belongs")
+    return array
+
+
 class RecordedEvidence:
     """Evidence as a static method reads it; see ``methods.base.Evidence``.
 

@@ -16,7 +16,7 @@ from prunebench.bench.store import Store
 from prunebench.errors import InputError
 from prunebench.leaderboard.shape import check_shape
 from prunebench.record import Record
-from prunebench.untrusted import check_zip_bytes, spreadsheet
+from prunebench.untrusted import spreadsheet, unpack_npz
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -170,14 +170,7 @@ def _artifact(store: Store, record: Record, name: str) -> bytes:
 
 
 def _load(store: Store, record: Record, name: str) -> Arrays:
-    data, where = _artifact(store, record, name), f"{record.key}: {name}"
-    check_zip_bytes(data, where)
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except Exception:  # damaged archives raise half a dozen types
-        raise InputError("is no archive of arrays", where=where,
-                         accepted="the artifact as a run wrote it") from None  # fmt: skip
+    return unpack_npz(_artifact(store, record, name), f"{record.key}: {name}")
 
 
 def _vector(arrays: Arrays, name: str, where: str, whole: bool = False) -> NDArray[Any]:

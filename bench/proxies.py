@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from prunebench.bench.evidence import (
     Damaged,
     RecordedEvidence,
+    check_content,
     covers,
     from_json,
     merge,
@@ -71,14 +72,23 @@ def proxy_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
     return proxies
 
 
-def standing(store: Store, key: str, need: EvidenceSpec) -> Path | None:
-    """A verified evidence folder that covers a need, or None; damaged ones are set aside."""
+def standing(store: Store, key: str, need: EvidenceSpec, task: Task | None = None) -> Path | None:
+    """A verified evidence folder that covers a need, or None; damaged ones are set aside.
+
+    Args:
+        store: The results folder.
+        key: Of the run that was recorded.
+        need: What is needed.
+        task: What it must have been recorded on; None leaves the arrays unread.
+    """
     folder = store.evidence_path(key)
     try:
         manifest = read_manifest(folder)
         if manifest is None or not covers(from_json(manifest["needs"]), need):
             return None
         verify(folder, manifest)
+        if task is not None:
+            check_content(folder, manifest, task)
     except Damaged as error:
         store.set_aside(folder, str(error))
         return None
@@ -117,7 +127,7 @@ def gather_evidence(
     folders: list[Path] = []
     trained = scored = 0
     for proxy in proxy_specs(pruner, spec):
-        folder = standing(store, proxy.key, need)
+        folder = standing(store, proxy.key, need, task)
         if folder is None:
             old = _recorded(store, proxy.key)
             wanted = replace(merge([need, old]), repeats=1, ssl=False)
@@ -126,7 +136,7 @@ def gather_evidence(
                 label="",
             )  # fmt: skip
             record, _ = run_cell(proxy, store, options)
-            folder = standing(store, proxy.key, need)
+            folder = standing(store, proxy.key, need, task)
             if folder is None:
                 raise RuntimeError(f"the scoring run {proxy.key} {record.status}: {record.reason}")
         manifest = read_manifest(folder)

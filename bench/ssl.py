@@ -17,7 +17,13 @@ from torch import Tensor, nn
 
 from prunebench.bench.claims import Claims
 from prunebench.bench.evaluate import forward_all
-from prunebench.bench.evidence import Damaged, read_manifest, verify, write_manifest
+from prunebench.bench.evidence import (
+    Damaged,
+    read_array,
+    read_manifest,
+    verify,
+    write_manifest,
+)
 from prunebench.bench.models import build_model
 from prunebench.bench.normalise import with_statistics
 from prunebench.bench.optim import one_cycle
@@ -212,7 +218,8 @@ def ssl_features(cell: _Cell, task: Task) -> tuple[Tensor, int]:
         raise SkipCell("self-supervised features need images")
     store, key = cell.store, encoder_key(cell)
     folder = store.evidence_path(key)
-    found = _read(store, folder)
+    rows = len(task.raw.train_x)
+    found = _read(store, folder, rows)
     if found is not None:
         return found
     with storing(store.claims):
@@ -220,7 +227,7 @@ def ssl_features(cell: _Cell, task: Task) -> tuple[Tensor, int]:
     if claim is None:
         raise Busy(f"the self-supervised encoder {key} is being trained elsewhere")
     with claim:
-        found = _read(store, folder)
+        found = _read(store, folder, rows)
         if found is not None:
             return found
         data = cell.spec.dataset
@@ -240,12 +247,15 @@ def ssl_features(cell: _Cell, task: Task) -> tuple[Tensor, int]:
         return features, trained
 
 
-def _read(store: Store, folder: Path) -> tuple[Tensor, int] | None:
+def _read(store: Store, folder: Path, rows: int) -> tuple[Tensor, int] | None:
     try:
         manifest = read_manifest(folder)
         if manifest is None:
             return None
         verify(folder, manifest)
+        read_array(folder / "features.npy", "float32", (rows, None))
+        if type(manifest.get("trained")) is not int or manifest["trained"] < 0:
+            raise Damaged(f"{folder}: no number of samples trained")
     except Damaged as error:
         store.set_aside(folder, str(error))
         return None

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from prunebench.bench.machine import alive, here
 from prunebench.errors import InputError
+from prunebench.files import is_private, private_folder
 
 T = TypeVar("T")
 _FOLDER = "pbray-"
@@ -232,9 +233,6 @@ def _private_folder() -> Path:
     for old in place.glob(f"{ours}*"):
         pid, _, rest = old.name.removeprefix(ours).partition("-")
         with suppress(OSError):
-            mine = old.stat().st_uid == os.getuid()
-            if mine and pid.isdecimal() and not alive(int(pid), rest.partition("-")[0]):
+            if is_private(old) and pid.isdecimal() and not alive(int(pid), rest.partition("-")[0]):
                 shutil.rmtree(old, ignore_errors=True)
-    folder = place / f"{ours}{me.pid}-{me.start}-{secrets.token_hex(2)}"
-    folder.mkdir(mode=0o700)
-    return folder
+    return private_folder(place / f"{ours}{me.pid}-{me.start}-{secrets.token_hex(2)}")

@@ -26,7 +26,7 @@ from prunebench.bench.executors.process import Launch
 from prunebench.bench.executors.slot import Slot, stop
 from prunebench.bench.machine import here
 from prunebench.bench.sources import source_digest
-from prunebench.files import write_atomic
+from prunebench.files import is_private, private_folder, write_atomic
 from prunebench.record import file_digest
 
 _FOLDER = "prunebench-node-"
@@ -197,12 +197,10 @@ def _node_folder(run: str) -> Path:
     place = Path(tempfile.gettempdir())
     for old in place.glob(f"{_FOLDER}*"):
         with suppress(OSError):
-            age = time.time() - max(one.stat().st_mtime for one in (old, *old.glob("*/*")))
-            if age > _ABANDONED_S and old.stat().st_uid == os.getuid():
+            age = time.time() - max(one.lstat().st_mtime for one in (old, *old.glob("*/*")))
+            if age > _ABANDONED_S and is_private(old):
                 shutil.rmtree(old, ignore_errors=True)
-    folder = place / f"{_FOLDER}{run}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    return private_folder(place / f"{_FOLDER}{run}", shared=True)
 
 
 def _fetch(reference: Any) -> Files:

@@ -67,8 +67,9 @@ def run_finals(study: optuna.Study, design: Design, run: RunCells) -> list[Final
     found: list[tuple[int, Point, float]] = []
     for slot, trial in candidates(study, design):
         point = decode(trial.params, design.space)
-        assert point is not None
-        assert trial.values is not None
+        if point is None or trial.values is None:
+            raise InputError(f"trial {trial.number} is none of this study", where=study.study_name,
+                             accepted="a journal as it was written")  # fmt: skip
         found.append((slot, point, trial.values[0]))
     outcomes = evaluate(design, [point for _, point, _ in found], design.fresh, run)
     return [Finalist(*each, outcome) for each, outcome in zip(found, outcomes, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +14,12 @@ import optuna
 from filelock import Timeout
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import TrialState
 
 from prunebench.bench.scratch import lock_file
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
-from prunebench.record import canonical
+from prunebench.record import any_wide, canonical
 
 _SETTINGS = "design"
 _ACCEPTED = "a journal as it was written, or a storage URL of Optuna"
@@ -65,6 +66,76 @@ def open_study(
         ) from None
 
 
+def _is_entry(log: Any) -> bool:
+    """Whether a value is an entry as Optuna writes it: fields of its kinds, numbers that fit."""
+    return (
+        isinstance(log, dict)
+        and type(log.get("op_code")) is int
+        and log["op_code"] in _ENTRIES
+        and isinstance(log.get("worker_id"), str)
+        and all(check(log.get(name)) for name, check in _ENTRIES[log["op_code"]].items())
+        and not (log["op_code"] == 6 and log["state"] == TrialState.COMPLETE and not log["values"])
+        and not any_wide(log)
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_state(value: Any) -> bool:
+    return _is_count(value) and value < len(TrialState)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_values(value: Any) -> bool:
+    some = isinstance(value, list) and value != []
+    return value is None or (some and all(map(_is_number, value)))
+
+
+def _is_trial(value: Any) -> bool:
+    """Attributes of a new trial, which has its slot from the start."""
+    return isinstance(value, dict) and _is_count(value.get("slot"))
+
+
+def _is_begun(value: Any) -> bool:
+    return _is_count(value) and value in (TrialState.RUNNING, TrialState.WAITING)
+
+
+def _is_change(value: Any) -> bool:
+    return isinstance(value, dict) and _is_count(value.get("slot", 0))
+
+
+def _is_directions(value: Any) -> bool:
+    return isinstance(value, list) and value in ([1], [2], [1, 2], [2, 1])
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+#: Fields by Optuna's number of the change; none deletes a study.
+_ENTRIES: dict[int, dict[str, Callable[[Any], bool]]] = {
+    0: {"study_name": _is_text, "directions": _is_directions},
+    2: {"study_id": _is_count, "user_attr": _is_table},
+    3: {"study_id": _is_count, "system_attr": _is_table},
+    4: {"study_id": _is_count, "user_attrs": _is_trial, "state": _is_begun},
+    5: {"trial_id": _is_count, "param_name": _is_text, "param_value_internal": _is_number,
+        "distribution": _is_text},
+    6: {"trial_id": _is_count, "state": _is_state, "values": _is_values},
+    7: {"trial_id": _is_count, "step": _is_count, "intermediate_value": _is_number},
+    8: {"trial_id": _is_count, "user_attr": _is_change},
+    9: {"trial_id": _is_count, "system_attr": _is_table},
+}  # fmt: skip
+
+
 class Journal(BaseJournalBackend):
     """Optuna's journal in a file that is held open: a line of JSON per change, as Optuna's own
     back end writes it.
@@ -103,12 +174,14 @@ class Journal(BaseJournalBackend):
     def _parsed(self, line: bytes | str) -> dict[str, Any]:
         try:
             log = json.loads(line)
+            fits = _is_entry(log)
+            canonical(log)  # no NaN
         except (ValueError, RecursionError):
-            log = None
-        if not isinstance(log, dict):
+            fits = False
+        if not fits:
             what = f"the study cannot be opened (line {len(self._logs) + 1} is no journal entry)"
             raise InputError(what, where=self.where, accepted=_ACCEPTED)
-        return log
+        return dict(log)
 
     def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
         """Entries from a number on."""

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from prunebench.errors import InputError
+from prunebench.files import read_at_most
 from prunebench.leaderboard.aggregate import Run
 from prunebench.leaderboard.inference.series import Cell, Series
 from prunebench.leaderboard.tables import Board, Row, Summary, Table
-from prunebench.untrusted import check_zip_bytes
+from prunebench.untrusted import unpack_npz
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -61,12 +61,7 @@ class Material:
         if data is None:
             return None
         where = f"artifact {name} of {run.record.key}"
-        check_zip_bytes(data, where)
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-                return {key: stored[key] for key in stored.files}
-        except Exception as error:  # damaged archives raise half a dozen types
-            raise InputError(f"unreadable ({error})", where=where) from None
+        return unpack_npz(data, where)
 
 
 def artifact_reader(roots: Sequence[Path]) -> Callable[[Run, str], bytes | None]:
@@ -84,10 +79,7 @@ def artifact_reader(roots: Sequence[Path]) -> Callable[[Run, str], bytes | None]
         for root in roots:
             path = root / "artifacts" / run.record.key / name
             try:
-                if not path.is_file():  # a device or a fifo would never end or never begin
-                    continue
-                with path.open("rb") as file:
-                    data = file.read(max(0, entry["bytes"]) + 1)
+                data = read_at_most(path, entry["bytes"])
             except OSError:
                 continue
             if hashlib.sha256(data).hexdigest() == entry["sha256"]:

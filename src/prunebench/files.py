@@ -45,7 +45,8 @@ def read_at_most(path: str | Path, size: int) -> bytes:
         OSError: It cannot be read, or is a pipe or a device.
     """
     with os.fdopen(open_regular(path), "rb") as file:
-        return file.read(max(0, size) + 1) or b""
+        there = os.fstat(file.fileno()).st_size  # a record may claim any number
+        return file.read(min(max(0, size), there) + 1)
 
 
 def _need_regular(found: os.stat_result, path: str | Path) -> None:
@@ -111,6 +112,37 @@ def _replacing(name: str, folder: int, staging: int, temporary: str) -> Iterator
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=staging)
         raise
+
+
+def is_private(folder: Path) -> bool:
+    """Whether a path is a folder, no link, that belongs to this user and to nobody else."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    return mine and not stat.S_IMODE(found.st_mode) & 0o077
+
+
+def private_folder(folder: Path, shared: bool = False) -> Path:
+    """Makes a folder for this user alone, in a place where everybody may write.
+
+    Args:
+        folder: The folder.
+        shared: Whether another process of this user may have made it already.
+
+    Raises:
+        InputError: Somebody else has put something there.
+    """
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not (shared and is_private(folder)):
+            raise InputError(
+                "is there already, and not a folder of this user alone", where=str(folder),
+                accepted="nothing of that name; TMPDIR chooses another place",
+            ) from None  # fmt: skip
+    return folder
 
 
 class OwnFolder:

@@ -135,10 +135,10 @@ def _wide(values: Iterable[Any]) -> bool:
 _MANY_DIGITS = re.compile(r"\d{19}")
 
 
-def _any_wide(value: Any) -> bool:
+def any_wide(value: Any) -> bool:
     """Whether an integer anywhere takes more than 64 bits."""
     if isinstance(value, dict | list):
-        return any(map(_any_wide, value.values() if isinstance(value, dict) else value))
+        return any(map(any_wide, value.values() if isinstance(value, dict) else value))
     return _wide((value,))
 
 
@@ -235,7 +235,7 @@ def parse(data: bytes | str, where: str = "record") -> Record:
         text = canonical(record.body())
         if text.count("[") + text.count("{") > _DEEPEST and not _depth(body):
             raise RecordError(f"nested deeper than {_DEEPEST} levels", where=where)
-        if _MANY_DIGITS.search(text) and _any_wide(body):
+        if _MANY_DIGITS.search(text) and any_wide(body):
             raise RecordError("holds a number of more than 64 bits", where=where)
         digest, key = _digest(text), content_key(record.spec)
     except RecordError:

@@ -118,6 +118,24 @@ def read_npz(path: Path, names: Collection[str]) -> dict[str, NDArray[Any]]:
         ) from None  # fmt: skip
 
 
+def unpack_npz(data: bytes, where: str) -> dict[str, NDArray[Any]]:
+    """Every array of an npz archive in memory; as ``read_npz``.
+
+    Raises:
+        InputError: As of ``read_npz``.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            check_archive(archive, len(data), where)
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            return {name: _member(archive, name, f"{where}: {name}") for name in names}
+    except InputError:
+        raise
+    except Exception:  # a damaged directory raises half a dozen types
+        raise InputError("is no archive of arrays", where=where,
+                         accepted="the artifact as a run wrote it") from None  # fmt: skip
+
+
 def _member(archive: zipfile.ZipFile, name: str, where: str) -> NDArray[Any]:
     try:
         info = archive.getinfo(f"{name}.npy")

@@ -123,7 +123,7 @@ def test_who_was_trained_is_read_off_changed_losses() -> None:
         ({"wrong": None}, "does not say which labels are wrong"),
         ({"wrong": np.zeros(200, bool)}, "no label is known to be wrong"),
         ({"epoch": np.array([1, 2])}, "their shapes do not fit"),
-        ({"loss": np.array([[{}] * 200] * 4, dtype=object)}, "unreadable"),
+        ({"loss": np.array([[{}] * 200] * 4, dtype=object)}, "holds Python objects"),
     ],
 )
 def test_losses_that_cannot_be_drawn(tmp_path: Path, arrays: dict[str, Any], reason: str) -> None:
