@@ -15,7 +15,7 @@ from prunebench.record import Record, parse
 #: Tag that holds the whole record.
 RECORD_TAG = "record_json"
 #: Seconds for a whole store. A database or server that takes a call may never answer it.
-PATIENCE_S = 50.0
+PATIENCE_S = 45.0
 _WITHDRAWN = ("superseded_by", "orphaned")
 _ACCEPTED = "a results folder, an mlflow.db or an MLflow tracking URI"
 

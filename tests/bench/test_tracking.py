@@ -77,10 +77,11 @@ def current(uri: str, experiment: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder whose schema was created by a live writer; tests differ by experiment."""
-    results = tmp_path_factory.mktemp("results")
+    results = tmp_path_factory.mktemp("results") / "new? %41"
     with Tracking(None, results, "first") as tracking:
         assert tracking.wait_ready(60)
     assert (results / "mlflow.db").is_file()
+    assert [path.name for path in results.parent.iterdir()] == [results.name]
     return results
 
 
@@ -251,13 +252,6 @@ def test_the_database_lies_in_its_folder_whatever_the_name(
     assert {path.name for path in results.iterdir()} == {"mlflow.db", "mlflow.json", "mlflow.lock"}
     read_only = sqlite_uri(results / "mlflow.db", read_only=True)
     assert list(current(read_only, default_experiment(results)).values()) == [make_record().digest]
-
-
-def test_a_new_database_makes_no_folder_beside_an_odd_one(tmp_path: Path) -> None:
-    results = tmp_path / "new? %41"
-    assert sync(results, [make_record()]).created == 1
-    assert [path.name for path in tmp_path.iterdir()] == [results.name]
-    assert (results / "mlflow.db").is_file()
 
 
 def _shared(store: Path, tmp_path: Path) -> tuple[Path, Path, str]:

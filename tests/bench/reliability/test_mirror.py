@@ -98,7 +98,7 @@ def test_a_server_that_is_down_costs_one_line(calm, tmp_path):
     said = run(toml, tmp_path / "r", free_port(), 60.0,
                MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")  # fmt: skip
     assert said.code == 0
-    line = said.err.strip().splitlines()[-1]
+    (line,) = said.err.strip().splitlines()
     assert line.startswith("warning: MLflow: 2 runs not mirrored (")
     assert line.endswith("`prunebench sync` writes them")
     assert "Traceback" not in said.err
