@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from prunebench.bench.claims import Claims
 from prunebench.bench.machine import Process, alive, here, start_time
 from prunebench.errors import InputError
+from prunebench.files import OwnFolder
 
 KEY = "0123456789abcdef"
 HOLD = """
@@ -266,3 +268,27 @@ def test_never_two_at_once_over_many_turns(tmp_path: Path) -> None:
     for player in players:
         player.communicate(timeout=60)
     assert [player.returncode for player in players] == [0, 0, 0, 0]
+
+
+def test_who_may_not_write_sees_claims_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of somebody else: no clock file can be made there."""
+    claim = Claims(folder).acquire(KEY)
+    assert claim is not None
+    real = OwnFolder.open
+
+    def refuse(self: OwnFolder, path: Path, flags: int) -> int:
+        if flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(self, path, flags)
+
+    monkeypatch.setattr(OwnFolder, "open", refuse)
+    holder = Claims(folder).holder(KEY)
+    assert holder is not None
+    assert holder.live
+    monkeypatch.undo()
+    claim.release()
+    (folder / f"{KEY}.json").mkdir()
+    with pytest.raises(InputError, match="cannot be read"):
+        Claims(folder).holder(KEY)
