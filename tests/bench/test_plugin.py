@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from prunebench.bench.store import Store
+from prunebench.registry import REGISTRIES
 from support.command import Said, command, process, prunebench
+from support.faults import Child
 
 SOURCE = Path(__file__).parents[1] / "plugin"
 NAME = "drop-highest"
@@ -61,12 +63,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def call(site: Path) -> Callable[..., Said]:
-    """Runs ``prunebench`` in a process of its own that finds the installed package."""
+    """Runs ``prunebench`` in a fork that finds the installed package."""
 
-    def run(*words: str | Path) -> Said:
-        return process(command(*words), PYTHONPATH=str(site), OMP_NUM_THREADS="1")
+    def installed() -> None:
+        sys.path.insert(0, str(site))
+        for registry in REGISTRIES:
+            registry._loaded = False
 
-    return run
+    return lambda *words: Child(*words, before=installed).wait()
 
 
 def test_the_method_takes_at_most_thirty_lines():
@@ -74,13 +78,15 @@ def test_the_method_takes_at_most_thirty_lines():
     assert len(lines) <= 30
 
 
-def test_an_installed_method_is_listed_checked_run_and_ranked(call, tmp_path):
-    """One test, as one user would go about it; without the package the name is unknown."""
+def test_an_installed_method_is_listed_checked_run_and_ranked(call, site, tmp_path):
+    """One test, as one user would go about it; without the package the name is unknown. The grid
+    runs as real processes, driver and worker."""
     assert prunebench("methods", NAME).code == 2
 
-    listed = {card["name"]: card for card in call("methods", "--json").json}
-    assert listed[NAME]["options"]["r"]["default"] == 0.2
-    assert listed[f"{NAME}+align"]["clean_data"] == "reference set"
+    (card,) = call("methods", NAME, "--json").json
+    assert card["options"]["r"]["default"] == 0.2
+    (card,) = call("methods", f"{NAME}+align", "--json").json
+    assert card["clean_data"] == "reference set"
 
     checked = call("check", NAME, "--json")
     assert checked.code == 0, checked.out
@@ -89,7 +95,8 @@ def test_an_installed_method_is_listed_checked_run_and_ranked(call, tmp_path):
     grid = tmp_path / "grid.toml"
     grid.write_text(GRID)
     out = tmp_path / "results"
-    ran = call("grid", grid, "--out", out, "--workers", "1", "--no-mlflow", "--json")
+    words = command("grid", grid, "--out", out, "--workers", "1", "--no-mlflow", "--json")
+    ran = process(words, PYTHONPATH=str(site), OMP_NUM_THREADS="1")
     assert ran.code == 0, ran.err
     assert ran.json["done"] == 4 * 2
 
