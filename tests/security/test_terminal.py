@@ -98,7 +98,6 @@ VERBS: list[Callable[[Path], tuple[Any, ...]]] = [
     lambda root: ("compare", "full", "random", root),
     lambda root: ("reproduce", root),
     lambda root: ("export", RECORD.key, root, "--what", "epochs"),
-    lambda root: ("sync", root, "--mlflow-uri", "sqlite:////nowhere/x.db"),
     lambda root: ("tune", "--report", "s\x1b", "--out", root),
     lambda root: ("status", root / EVIL),
     lambda root: ("grid", root / EVIL),
