@@ -44,13 +44,15 @@ def test_a_missing_cell_alone_is_run_again(whole, copied):
     assert figures(copied) == figures(whole[1])
 
 
-def test_dry_runs_change_nothing(whole, tmp_path):
+def test_dry_runs_change_nothing(whole, tmp_path, monkeypatch):
+    monkeypatch.delenv("PRUNEBENCH_INLINE")  # what a dry run times has a limit, so a process
     toml, out, _ = whole
-    fresh = prunebench("grid", toml, "--out", "fresh", "--dry-run", "--json").json
+    fresh = prunebench("grid", toml, "--out", "fresh", "--dry-run", "--json", "-w", "1").json
     assert (fresh["cells"], fresh["recorded already"], fresh["to run"]) == (6, 0, 6)
     assert fresh["of these shared scoring runs"] == 2
     assert not (tmp_path / "fresh").exists()
-    assert prunebench("grid", toml, "--out", out, "--dry-run", "--json").json["to run"] == 0
+    words = ("grid", toml, "--out", out, "--dry-run", "--json", "-w", "1")
+    assert prunebench(*words).json["to run"] == 0
 
 
 def test_two_shards_make_the_whole(whole):
@@ -63,13 +65,13 @@ def test_two_shards_make_the_whole(whole):
     assert figures(Path("shards")) == figures(out)
 
 
-def test_four_workers_give_what_one_gives(whole, plugin):
+def test_two_workers_give_what_one_gives(whole, plugin):
     """The plug-in's methods run in the worker processes; the one that fails stops no other."""
     toml, out, _ = whole
     names = '"small-loss", "first-half", "broken-promise"]'
     toml = Path("plugin.toml")
     toml.write_text(GRID.replace('"small-loss"]', names))
-    said = prunebench("--plugin", plugin, "grid", toml, "--out", "many", "-w", "4", "--no-mlflow")
+    said = prunebench("--plugin", plugin, "grid", toml, "--out", "many", "-w", "2", "--no-mlflow")
     assert said.code == 1
     assert "no plan today" in said.err
     assert "Traceback" not in said.err
