@@ -25,7 +25,7 @@ from prunebench.userfiles import read_toml
 
 #: More cells than this are not made from one file.
 MOST_CELLS = 200_000
-_SEEDS = 'a whole number, a list of them, or a range such as "0..4"'
+_SEEDS = 'a whole number from 0, a list of them, or a range such as "0..4"'
 PRESETS = Path(__file__).parent / "grids"
 
 

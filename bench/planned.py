@@ -174,12 +174,13 @@ class Mixture:
     foreign: bool
 
 
-def mixture(store: Store, wanted: Sequence[Record]) -> Mixture | None:
-    """What a grid would add to a folder beside other runs of the same data set.
+def mixture(store: Store, wanted: Sequence[Record], verb: str = "grid") -> Mixture | None:
+    """What a grid or run would add to a folder beside other runs of the same data set.
 
     Args:
         store: The results folder; it need not exist.
-        wanted: Cells of the grid.
+        wanted: Its cells.
+        verb: What brings them, for the line.
 
     Returns:
         None where the folder holds nothing, or nothing else, of these data sets and criteria.
@@ -193,7 +194,7 @@ def mixture(store: Store, wanted: Sequence[Record]) -> Mixture | None:
         same = [c for c in there.values() if base_of(c) == base_of(content)]
         foreign = [c for name, c in there.items() if name not in asked and c in same]
         if same:
-            return Mixture(*_lines(store, content, (foreign or same)[0]), bool(foreign))
+            return Mixture(*_lines(store, content, (foreign or same)[0], verb), bool(foreign))
     return None
 
 
@@ -212,7 +213,9 @@ def _standing(store: Store, wanted: Sequence[Record]) -> Iterator[Mapping[str, A
             yield record.spec
 
 
-def _lines(store: Store, new: Mapping[str, Any], old: Mapping[str, Any]) -> tuple[str, str]:
+def _lines(
+    store: Store, new: Mapping[str, Any], old: Mapping[str, Any], verb: str
+) -> tuple[str, str]:
     ours, theirs = dict(leaves(new)), dict(leaves(old))
     differing = [path for path in sorted(ours.keys() | theirs.keys(), key=order_of)
                  if ours.get(path) != theirs.get(path)]  # fmt: skip
@@ -221,6 +224,6 @@ def _lines(store: Store, new: Mapping[str, Any], old: Mapping[str, Any]) -> tupl
     first = f"{differing[0]}={shown(theirs.get(differing[0]))}"
     more = f" and {len(differing) - _SAID} more fields" if len(differing) > _SAID else ""
     return (
-        f"{store.root} holds other runs of {base_of(new)}: this grid has {', '.join(said)}{more}",
+        f"{store.root} holds other runs of {base_of(new)}: this {verb} has {', '.join(said)}{more}",
         f"prunebench drop {shlex.quote(str(store.root))} --where {shlex.quote(first)}",
     )

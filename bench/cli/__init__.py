@@ -121,7 +121,9 @@ def main() -> None:
         print(error.format_message(), file=sys.stderr)  # help, which is more than a line
         code = 2
     except click.ClickException as error:
-        code = _say(error.format_message(), 2)
+        from prunebench.bench.cli.usage import usage_line
+
+        code = _say(usage_line(error), 2)
     except (Interrupted, KeyboardInterrupt):
         code = _say("stopped; finished cells are recorded, the same command goes on", 1)
     except BrokenPipeError:

@@ -248,7 +248,7 @@ def _beside(source: Path) -> Path:
     return (source if source.is_dir() else source.parent) / "leaderboard"
 
 
-@leaderboard.command("merge")
+@leaderboard.command("merge", short_help="Copy several folders into one.")
 @click.argument("results", nargs=-1, required=True)
 @click.option("--out", required=True, help="Results folder that receives the records.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")

@@ -291,24 +291,25 @@ def tell_edited(store: Store) -> None:
         print(f"warning: {line}", file=sys.stderr)
 
 
-def tell_mixture(store: Store, cells: Sequence[Cell], add: bool) -> None:
-    """Says before anything trains that a grid brings another recipe, budget or version of a data
-    set into a folder that has runs of it.
+def tell_mixture(store: Store, cells: Sequence[Cell], add: bool, verb: str = "grid") -> None:
+    """Says before anything trains that a grid or run brings another recipe, budget or version of
+    a data set into a folder that has runs of it.
 
     Args:
         store: The results folder.
-        cells: The grid's.
+        cells: What is to run.
         add: Whether that is wanted.
+        verb: What brings them.
 
     Raises:
         InputError: It is not, and the folder holds runs that the grid does not name.
     """
     from prunebench.bench.planned import mixture, of_cells
 
-    found = mixture(store, of_cells(cells))
+    found = mixture(store, of_cells(cells), verb)
     if found and found.foreign and not add:
         raise InputError(
-            found.line, where="grid",
+            found.line, where=verb,
             accepted="another --out; --add to keep both, each in tables of its own; or "
             f"`{found.drop}`, which moves the others aside",
         )  # fmt: skip

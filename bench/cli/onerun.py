@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,8 +88,9 @@ def _label(record: Record) -> str:
 
 def _words(words: tuple[str, ...], out: str | None) -> tuple[str, str]:
     if out is not None:
-        print(f"warning: --out names the folder that is read; from the next version on it is "
-              f"written without --out: [KEY] {out}", file=sys.stderr)  # fmt: skip
+        print("warning: --out names the folder that is read, in this version only; accepted: "
+              f"the folder as an argument: {' '.join([*words, shlex.quote(out)])}",
+              file=sys.stderr)  # fmt: skip
     if len(words) + (out is not None) > 2:
         raise InputError(f"{' '.join(words)!r}", where="which run", accepted=_USAGE)
     if len(words) == 2:

@@ -14,11 +14,10 @@ from prunebench.bench.cli.filters import filter_options, filters, told
 from prunebench.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from prunebench.leaderboard.filters import Filters
     from prunebench.record import Record
-
-#: Wide enough for any table where no terminal cuts it.
-_WIDE = 500
 
 
 def pick_options(function: Any) -> Any:
@@ -183,6 +182,7 @@ def _rows(records: Sequence[Record], everything: Sequence[Record]) -> list[dict[
 
     names = {record.key: canonical(content_of(record.spec)) for record in everything}
     labels = label_designs({names[r.key]: content_of(r.spec) for r in everything})
+    shown = _row_names(everything)
     rows = []
     for record in records:
         spec, recipe = record.spec, record.spec.get("recipe") or {}
@@ -191,6 +191,7 @@ def _rows(records: Sequence[Record], everything: Sequence[Record]) -> list[dict[
             "key": record.key,
             "board": labels[names[record.key]],
             "method": spec["method"]["name"],
+            "row": shown.get(record.key),
             "noise": spec["noise"]["name"],
             "ratio": spec["ratio"],
             "seed": spec["seed"],
@@ -205,30 +206,65 @@ def _rows(records: Sequence[Record], everything: Sequence[Record]) -> list[dict[
                                        noise_order(r["noise"]), r["seed"], r["key"]))  # fmt: skip
 
 
+def _row_names(records: Sequence[Record]) -> dict[str, str]:
+    """Names of rows on boards by key, with what tells variants of a method apart."""
+    from prunebench.leaderboard.aggregate import collect
+    from prunebench.leaderboard.labels import row_id, row_labels
+
+    try:
+        runs = collect(records).runs
+    except InputError:  # no board can be made of these records; they are listed all the same
+        return {}
+    labels = row_labels(runs)
+    return {run.record.key: labels[row_id(run)] for run in runs}
+
+
 def _show(rows: Sequence[dict[str, Any]]) -> None:
+    """A table; where it is wider than the terminal, columns of one value stand beneath it."""
+    from prunebench.bench.cli.fitted import console
+
+    names = ["key", "board", "method", "noise", "ratio", "seed", "recipe", "status", "accuracy"]
+    names += ["role"] * any(row["role"] != "eval" for row in rows)
+    texts = [{name: _text(row, name) for name in names} for row in rows]
+    screen = console()
+    table = _table(names, texts)
+    beneath: dict[str, str] = {}
+    if table.__rich_measure__(screen, screen.options.update(width=10_000)).maximum > screen.width:
+        for name in set(names) - {"key", "method", "accuracy"}:
+            values = {text[name] for text in texts}
+            if len(values) == 1:
+                beneath[name] = values.pop()
+    screen.print(_table([name for name in names if name not in beneath], texts))
+    if beneath:
+        alike = ", ".join(f"{name} {beneath[name]}" for name in names if name in beneath)
+        print(f"all: {alike}")
+    print(f"{len(rows)} runs", file=sys.stderr)
+
+
+def _text(row: dict[str, Any], name: str) -> str:
+    from prunebench.errors import visible
+
+    value = row[name]
+    if name == "method" and row["row"] not in (None, value):
+        shown, named = str(row["row"]), str(value)
+        value = shown if shown.startswith(named) else f"{named}: {shown}"
+    elif name == "accuracy" and value is not None:
+        value = f"{100 * value:.2f}"
+    elif name == "ratio":
+        value = f"{value:g}"
+    return "-" if value is None else visible(str(value))
+
+
+def _table(names: Sequence[str], texts: Sequence[dict[str, str]]) -> Table:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from prunebench.errors import visible
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDE)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    names = ["key", "board", "method", "noise", "ratio", "seed", "recipe", "status", "accuracy"]
-    names += ["label"] * any(row["label"] for row in rows)
-    names += ["role"] * any(row["role"] != "eval" for row in rows)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in names:
         right = name in ("ratio", "seed", "accuracy")
-        table.add_column(name, justify="right" if right else "left", no_wrap=name == "key",
-                         overflow="fold")  # fmt: skip
-    for row in rows:
-        shown = {**row, "ratio": f"{row['ratio']:g}"}
-        value = row["accuracy"]
-        shown["accuracy"] = "-" if value is None else f"{100 * value:.2f}"
-        texts = ("-" if shown[name] is None else visible(str(shown[name])) for name in names)
-        table.add_row(*map(Text, texts))
-    console.print(table)
-    print(f"{len(rows)} runs", file=sys.stderr)
+        table.add_column(name, justify="right" if right else "left", overflow="fold",
+                         no_wrap=right or name in ("key", "status"))  # fmt: skip
+    for text in texts:
+        table.add_row(*(Text(text[name]) for name in names))
+    return table

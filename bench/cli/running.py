@@ -26,7 +26,6 @@ from prunebench.bench.cli.common import (
 )
 from prunebench.bench.cli.onerun import one_run, one_run_options
 from prunebench.errors import InputError, spelled
-from prunebench.terminal import terminal
 
 #: Ratios above this may leave nothing to train; the data tell.
 _NEARLY_ALL = 0.9
@@ -120,6 +119,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
     if cell.spec.ratio > _NEARLY_ALL and not (store.records / f"{cell.spec.key}.json").exists():
         check_left(cell)
     tell_edited(store)
+    tell_mixture(store, [cell], add=True, verb="run")
     report = run_cells([cell], store, settings, losses)
     code = tell(report)
     record = store.get(cell.spec.key)
@@ -145,9 +145,10 @@ def _epochs(text: str | None) -> list[int] | None:
 
 
 def _show_record(record: Any, store: Any) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from prunebench.bench.cli.fitted import console
 
     title = spelled(f"{record.key}  {record.status} {record.reason}".strip())
     table = Table(title=Text(title), show_header=False)
@@ -156,7 +157,7 @@ def _show_record(record: Any, store: Any) -> None:
     for name in ("trained", "target", "steps", "epochs"):
         table.add_row(name, str(record.ledger.get(name, "-")))
     table.add_row("record", Text(spelled(str(store.records / f"{record.key}.json"))))
-    Console(file=terminal(sys.stdout)).print(table)
+    console().print(table)
 
 
 @click.command()
@@ -247,6 +248,7 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
     tell_mixture(Store(Path(out)), [] if absent else whole, values.pop("add") or dry)
     values["quiet"] = values["quiet"] or as_json
     settings = running(ctx, values, os.cpu_count() or 1, inline=False)
+    tell_edited(Store(Path(out)))
     if dry:
         from prunebench.bench.cli.estimating import lines
         from prunebench.bench.estimate import summarise
@@ -256,7 +258,6 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
         print(json.dumps(summary, indent=2) if as_json else lines(summary))
         return
     store = Store(Path(out))
-    tell_edited(store)
     report = run_cells(cells, store, settings, loaded.losses, grid=loaded.name)
     code = tell(report)
     counts = {s: report.count(s) for s in ("done", "diverged", "skipped", "failed", "killed")}

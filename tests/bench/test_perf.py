@@ -139,8 +139,8 @@ def test_command_prints_json_and_lists():
     (("--only", "epochs"), "accepted: epoch (nearest of"),
     (("--device", "cuda:7"), "no device 'cuda:7' here"),
     (("--device", "tpu"), "unknown device 'tpu'"),
-    (("--repeats", "0"), "0 is not in the range"),
-    (("--n", "5"), "5 is not in the range"),
+    (("--repeats", "0"), "0 is not accepted; accepted: a whole number from 1 to 1000"),
+    (("--n", "5"), "5 is not accepted; accepted: a whole number from 100 to"),
 ])  # fmt: skip
 def test_bad_words_are_refused_in_one_line(words, line):
     said = prunebench("perf", *words)

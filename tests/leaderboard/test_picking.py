@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
+import re
 from pathlib import Path
 
 import pytest
 from factory import RECIPE, grid, record
 
+from prunebench.bench.cli import fitted
+from prunebench.bench.cli.picking import _show
 from prunebench.bench.planned import note_plan, plan_files, planned, planned_record
 from prunebench.bench.store import Store
 from prunebench.errors import InputError
-from prunebench.record import Record
+from prunebench.record import Record, content_key
+from prunebench.terminal import SafeStream
 from support.command import files, prunebench
 
 SHORT = {"recipe": RECIPE | {"epochs": 5}}
@@ -50,6 +56,29 @@ def test_a_list_shows_what_tells_runs_apart(store: Store) -> None:
     for words in (("--method", "randon"), ("--key", "0" * 16), ("--status", "fine")):
         refused = prunebench("list", store.root, *words)
         assert (refused.code, refused.err.count("\n")) == (2, 1)
+
+
+def test_a_list_follows_the_terminal_and_tells_options_apart(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    spec = {**ALL[0].spec, "method": {**ALL[0].spec["method"], "params": {"k": 2}}}
+    store.save(dataclasses.replace(ALL[0], key=content_key(spec), spec=spec), None)
+    rows = prunebench("list", store.root, "--json").json
+    assert {row["row"] for row in rows if row["method"] == spec["method"]["name"]} > {
+        f"{spec['method']['name']} (k=2)"
+    }
+    monkeypatch.setenv("TERM", "xterm")
+    for width in (80, 140):
+        monkeypatch.setenv("COLUMNS", str(width))
+        screen = Terminal()
+        monkeypatch.setattr(fitted.sys, "stdout", SafeStream(screen))
+        _show(rows)
+        assert max(map(len, re.sub("\x1b\\[[0-9;]*m", "", screen.getvalue()).split("\n"))) <= width
+    assert "(k=2)" in screen.getvalue()
 
 
 def test_dropped_runs_lie_in_quarantine_with_all_that_is_theirs(store: Store) -> None:

@@ -147,6 +147,18 @@ def test_what_a_grid_brings_beside_other_runs(whole, tmp_path, old, new, said):
         assert not named.foreign  # a grid that names all that stands there means it
 
 
+def test_a_run_beside_other_runs_says_so_in_one_line(copied):
+    words = ("run", "--noise", "symmetric:0.4", "--out", copied, "-q", "--no-mlflow")
+    first = prunebench(*words, "--recipe-param", "epochs=1")
+    assert first.code == 0
+    assert first.err == (
+        f"note: {copied} holds other runs of digits: this run has recipe.epochs 1 (there: 4); "
+        "each gets tables of its own\n"
+    )
+    assert prunebench(*words, "--recipe-param", "epochs=1").err == ""  # it stands there by now
+    assert prunebench(*words, "--recipe-param", "epochs=4").err == ""
+
+
 def test_every_cell_of_the_grid_is_expected(whole, copied):
     assert prunebench("audit", copied).out.endswith("nothing to report\n")
     store = Store(copied)

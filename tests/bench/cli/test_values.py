@@ -110,3 +110,35 @@ def test_counts_of_a_resumed_grid_agree(whole, copied):
     for key in ("a", "b"):
         tally(Event("finished", key, 0, outcome=Outcome(key, "done")))
     assert tally.line() == "1/1 cells"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("run --ratio half", "--ratio: 'half' is not accepted; accepted: a number"),
+        ("run --seed 1.5", "--seed: '1.5' is not accepted; accepted: a whole number"),
+        ("run --threads a",
+         "--threads: 'a' is not accepted; accepted: a whole number from 1 to 256"),
+        ("run -w 0", "--workers: 0 is not accepted; accepted: a whole number from 1 to 1024"),
+        ("run --checkpoint-s -1",
+         "--checkpoint-s: -1.0 is not accepted; accepted: a number, 0 or more"),
+        ("run --time-limit 0", "--time-limit: 0.0 is not accepted; accepted: a number above 0"),
+        ("run --budget sample",
+         "--budget: 'sample' is not accepted; accepted: samples, paper, epochs"),
+        ("run --rato 0.5", "run: unknown option '--rato'; accepted: --ratio"),
+        ("export --outt x", "export: unknown option '--outt'; accepted: --budget, "),
+        ("run extra", "run: 'extra' is too much; accepted: [OPTIONS]"),
+        ("compare a", "compare: B is missing; accepted: [OPTIONS] A B RESULTS..."),
+        ("leaderboard merge x",
+         "leaderboard merge: --out is missing; accepted: [OPTIONS] RESULTS..."),
+        ("data verfy", "data: unknown command 'verfy'; accepted: verify, pack, prepare"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_told_as_other_wrong_input(words, line):
+    refused(prunebench(*words.split()), f"prunebench: {line}")
+
+
+def test_help_of_leaderboard_names_merge_in_full():
+    assert prunebench("leaderboard", "--help").out.endswith(
+        "merge  Copy several folders into one.\n"
+    )
