@@ -8,49 +8,25 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import pytest
 import rendered
 
-CORES = {  # OpenBLAS core types and the flags they need; others crash
-    "Prescott": {"pni"},
-    "Nehalem": {"sse4_2"},
-    "Sandybridge": {"avx"},
-    "Haswell": {"avx2", "fma"},
-    "SkylakeX": {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"},
-}
+from support.vector_units import numpy_groups, openblas_cores
+
 #: Leaves the C library its functions without fused multiply-add.
 PLAIN_LIBM = "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F"
 
 
-def groups() -> list[str]:
-    """Groups of instructions that numpy can be told to leave alone here, lowest first."""
-    try:
-        from numpy._core import _multiarray_umath as numpy_core
-    except ImportError:
-        from numpy.core import _multiarray_umath as numpy_core
-    return [g for g in numpy_core.__cpu_dispatch__ if numpy_core.__cpu_features__.get(g)]
-
-
 def disabled() -> list[str]:
     """Sets of groups to switch off: the highest one, the highest two, ... all of them."""
-    own = groups()
+    own = numpy_groups()
     return [" ".join(own[place:]) for place in range(len(own) - 1, -1, -1)]
-
-
-def cores() -> list[str]:
-    """Core types of OpenBLAS that this processor supports."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return []
-    return [core for core, needed in CORES.items() if needed <= flags]
 
 
 def settings() -> list[dict[str, str]]:
     """Environments that between them hold every set of groups and every core type once."""
-    off, types = disabled() or [""], cores()
+    off, types = disabled() or [""], openblas_cores()
     others = [
         {"LC_ALL": "de_DE.UTF-8", "TZ": "Pacific/Auckland", "PYTHONHASHSEED": "1",
          "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GLIBC_TUNABLES": PLAIN_LIBM},

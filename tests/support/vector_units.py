@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 
 #: For every library that torch calls: as little as it can be told to use.
 _LEAST = {
@@ -33,31 +34,45 @@ def numpy_groups() -> list[str]:
     return [name for name in dispatched if found.get(name)]
 
 
-def openblas_cores() -> list[str]:
-    """Processors that OpenBLAS may take this one for; another one would end the process."""
+#: Core types of OpenBLAS, the least first, and what they need of a processor, as numpy names it.
+_CORES = {
+    "Prescott": ("SSE3",),
+    "Nehalem": ("SSE42",),
+    "Sandybridge": ("AVX",),
+    "Haswell": ("AVX2", "FMA3"),
+    "Zen": ("AVX2", "FMA3"),
+    "SkylakeX": ("AVX512_SKX",),
+}
+#: What numpy 2.5.5 dies of as Haswell on a processor with AVX-512 (OpenBLAS 0.3.34).
+_PRODUCT = "import numpy; x = numpy.ones((500, 512)); x[:100] @ x.T"
+
+
+@cache
+def openblas_cores() -> tuple[str, ...]:
+    """Core types that this OpenBLAS may be told to take the processor for; others end it."""
     if platform.machine() not in ("x86_64", "AMD64"):
-        return []
+        return ()
     found = _features()[1]
-    cores = ["Nehalem"]  # SSE4.2, without which numpy does not start
-    if found.get("AVX2") and found.get("FMA3"):
-        cores += ["Haswell", "Zen"]
-    if found.get("AVX512_SKX"):
-        cores += ["SkylakeX"]
-    return cores
+    tried = {
+        core: subprocess.Popen(
+            [sys.executable, "-c", _PRODUCT], env=os.environ | {"OPENBLAS_CORETYPE": core}
+        )
+        for core, needed in _CORES.items()
+        if all(found.get(name) for name in needed)
+    }
+    return tuple(core for core, process in tried.items() if process.wait() == 0)
 
 
 def vector_unit_settings() -> dict[str, dict[str, str]]:
     """Environment variables by setting: ``least``, and ``avx2`` where the processor has it."""
     groups, cores = numpy_groups(), openblas_cores()
     found = {"least": _LEAST | {"NPY_DISABLE_CPU_FEATURES": " ".join(groups)}}
-    if cores:
-        found["least"]["OPENBLAS_CORETYPE"] = cores[0]
-    if "Haswell" in cores:
+    if _features()[1].get("AVX2"):
         wide = [name for name in groups if "512" in name or name == "X86_V4"]
-        found["avx2"] = _AVX2 | {
-            "NPY_DISABLE_CPU_FEATURES": " ".join(wide),
-            "OPENBLAS_CORETYPE": "Haswell",
-        }
+        found["avx2"] = _AVX2 | {"NPY_DISABLE_CPU_FEATURES": " ".join(wide)}
+    for name, core in (("least", "Nehalem"), ("avx2", "Haswell")):
+        if name in found and core in cores:
+            found[name]["OPENBLAS_CORETYPE"] = core
     return found
 
 
