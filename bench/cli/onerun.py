@@ -64,26 +64,30 @@ def _by_fields(store: Store, found: Any) -> Record:
     from prunebench.bench.cli.picking import picked
     from prunebench.leaderboard.aggregate import PLANNED
 
-    runs = [r for r in picked(str(store.root), found, (), ())[0] if r.status != PLANNED]
+    passed, everything = picked(str(store.root), found, (), ())
+    runs = [record for record in passed if record.status != PLANNED]
     if len(runs) == 1:
         return runs[0]
     if not runs:
         raise InputError(f"no run has {told(found)}", where=str(store.root),
                          accepted="fields that `prunebench list` shows")  # fmt: skip
-    shown = ", ".join(f"{r.key} ({_label(r)})" for r in runs[:3])
     raise InputError(
-        f"{len(runs)} runs have {told(found)}: {shown}{', ...' if len(runs) > 3 else ''}",
+        f"{len(runs)} runs have {told(found)}: {_told_apart(runs, everything)}",
         where=str(store.root), accepted="a KEY, or further fields that leave one run",
     )  # fmt: skip
 
 
-def _label(record: Record) -> str:
-    spec = record.spec
-    recipe = (spec.get("recipe") or {}).get("name")
-    return (
-        f"{spec['dataset']['name']} {spec['noise']['name']} {spec['method']['name']} "
-        f"{spec['ratio']:g} seed {spec['seed']} {recipe}"
-    )
+def _told_apart(runs: list[Record], everything: list[Record]) -> str:
+    """Keys with what `list` shows of them, the board that tells recipes apart first."""
+    from prunebench.bench.cli.picking import rows_of
+    from prunebench.errors import visible
+
+    shown = [
+        f"{row['key']} ({row['board']}: {row['row'] or row['method']}, {row['noise']}, "
+        f"ratio {row['ratio']:g}, seed {row['seed']})"
+        for row in rows_of(runs, everything)[:3]
+    ]
+    return visible("; ".join([*shown, "..."] if len(runs) > 3 else shown))
 
 
 def _words(words: tuple[str, ...], out: str | None) -> tuple[str, str]:

@@ -37,7 +37,7 @@ def list_records(results: str, as_json: bool, **chosen: Any) -> None:
 
     Example: prunebench list results/demo --method random --seed 0..2
     """
-    rows = _rows(*picked(results, **_taken(chosen)))
+    rows = rows_of(*picked(results, **_taken(chosen)))
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
@@ -72,7 +72,7 @@ def drop(ctx: click.Context, /, results: str, yes: bool, as_json: bool, **chosen
         raise InputError(f"no run has {words}", where=results, accepted="see `prunebench list`")
     _refuse_running(store, found)
     if not as_json:
-        _show(_rows(found, everything))
+        _show(rows_of(found, everything))
     recorded = [record.key for record in found if record.status != PLANNED]
     if not yes:
         if as_json or not sys.stdin.isatty():
@@ -174,7 +174,7 @@ def _records(results: str) -> list[Record]:
     return [*scan.records, *(cell for cell in planned(folder) if cell.key not in have)]
 
 
-def _rows(records: Sequence[Record], everything: Sequence[Record]) -> list[dict[str, Any]]:
+def rows_of(records: Sequence[Record], everything: Sequence[Record]) -> list[dict[str, Any]]:
     """A line per run; ``board`` tells the designs of a data set in the whole folder apart."""
     from prunebench.leaderboard.designs import content_of, label_designs
     from prunebench.leaderboard.labels import noise_order

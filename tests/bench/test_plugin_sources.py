@@ -76,6 +76,11 @@ def test_an_edited_plugin_is_told_by_grid_status_audit_and_board(plugin: Path) -
     assert ADVICE not in (root / "leaderboard/leaderboard.md").read_text()
 
     plugin.write_text(SOURCE.replace("stable=True", "stable=True, descending=True"))
+    unload(plugin)
+    dry = prunebench(
+        "--plugin", plugin, "grid", plugin.parent / "g.toml", "--out", root, "--dry-run"
+    )
+    assert dry.err.count(ADVICE) == 1
     again = grid(plugin, "0..0")
     assert again.json["stood"] == 3
     assert again.err.count(ADVICE) == 1

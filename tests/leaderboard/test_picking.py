@@ -18,7 +18,7 @@ from prunebench.bench.store import Store
 from prunebench.errors import InputError
 from prunebench.record import Record, content_key
 from prunebench.terminal import SafeStream
-from support.command import files, prunebench
+from support.command import files, prunebench, refused
 
 SHORT = {"recipe": RECIPE | {"epochs": 5}}
 ALL = [*grid(("full", "random"), noises=("clean",), seeds=(0, 1)),
@@ -79,6 +79,12 @@ def test_a_list_follows_the_terminal_and_tells_options_apart(
         _show(rows)
         assert max(map(len, re.sub("\x1b\\[[0-9;]*m", "", screen.getvalue()).split("\n"))) <= width
     assert "(k=2)" in screen.getvalue()
+
+
+def test_several_runs_are_named_by_what_tells_them_apart(store: Store) -> None:
+    said = prunebench("export", store.root, "--method", "random", "--seed", "0")
+    refused(said, "2 runs have --method random --seed 0", "digits, 5 epochs", "a KEY, or further")
+    assert len(set(re.findall(r"\((.*?)\)", said.err))) == 2
 
 
 def test_dropped_runs_lie_in_quarantine_with_all_that_is_theirs(store: Store) -> None:

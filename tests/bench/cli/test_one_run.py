@@ -51,6 +51,7 @@ def test_out_still_names_the_folder_read_and_says_so(whole):
         assert said.code == 0
         assert said.out == prunebench(verb[0], key, out, *verb[2:]).out
         assert said.err.startswith("warning: --out names the folder that is read")
+        assert f"accepted: the folder as an argument: {key} {out}" in said.err
         assert said.err.count("\n") == 1
         assert "--out" not in prunebench(verb[0], "--help").out.replace("--out-", "")
 
