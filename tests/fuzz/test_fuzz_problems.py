@@ -114,7 +114,7 @@ def test_every_type_of_error_has_a_line() -> None:
         ("reference = 5", "reference: 5 is not accepted; accepted: a table with size, mode"),
         ("[reference]\nsizes = 5", "reference: unknown field 'sizes'; accepted: size, mode"),
         ("[[block]]\nratos = 5", "block.0: unknown field 'ratos'; accepted: ratio (nearest"),
-        ("seed = 1.5", "seed: 1.5 is not accepted; accepted: a whole number from 0, a list of them"),
+        ("seed = 1.5", "seed: 1.5 is not accepted; accepted: a whole number from 0, a list of"),
         ("[params.random]\nr = {}", "params.random.r: this is not accepted; accepted: text, a "
          "number, true or false, none, or a list of such values"),
         ("[recipe_params]\nlearning_rate = 1", "recipe_params: unknown field 'learning_rate'"),
