@@ -77,6 +77,9 @@ def check_shape(record: Record) -> None:
     for name, value in record.metrics.items():
         _need(record, f"metrics.{name}", value is None or abs(value) <= _LARGEST, value,
               f"a number up to {_LARGEST:g}")  # fmt: skip
+    accuracy = record.metrics.get("test_accuracy")
+    share = accuracy is None or _between(accuracy, 0, 1)
+    _need(record, "metrics.test_accuracy", share, accuracy, "a share in [0, 1]")
     for name, number in record.ledger.items():
         _need(record, f"ledger.{name}", number >= 0, number, "0 or more")
 
