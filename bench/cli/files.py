@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import click
 from prunebench.bench.cli.common import dataset_options, load_plugins, parse_params, results_folder
 from prunebench.bench.cli.onerun import one_run, one_run_options
 from prunebench.errors import InputError
+from prunebench.files import OwnFolder
 
 
 @click.command()
@@ -62,8 +64,11 @@ def export(
         sys.stdout.write(text)
         return
     try:
-        Path(to).parent.mkdir(parents=True, exist_ok=True)
-        Path(to).write_text(text, encoding="utf-8", newline="")
+        if (target := Path(os.path.abspath(to))).is_relative_to(root := store.root.absolute()):
+            OwnFolder(root).write(target, text.encode())
+        else:
+            Path(to).parent.mkdir(parents=True, exist_ok=True)
+            Path(to).write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=to) from None
     print(f"wrote {to}", file=sys.stderr)

@@ -156,6 +156,20 @@ def test_boards_are_not_written_through_links(place: str, tmp_path: Path, decoy:
     assert tree(decoy) == before
 
 
+@pytest.mark.parametrize("place", ["leaderboard", "leaderboard/x.csv"])
+def test_exports_into_a_results_folder_follow_no_links(
+    place: str, tmp_path: Path, decoy: Path
+) -> None:
+    root = tmp_path / "r"
+    record = Store.open(root).save(RECORD, {"epochs.csv": b"epoch\n1\n"})
+    words = ("export", record.key, root, "--what", "epochs", "--to")
+    assert prunebench(*words, root / "leaderboard/fine.csv").code == 0
+    link = plant(root, place, decoy)
+    before = tree(decoy)
+    refused(prunebench(*words, root / "leaderboard/x.csv"), str(link), "is a link")
+    assert tree(decoy) == before
+
+
 def test_status_moves_no_links_and_writes_through_none(tmp_path: Path, decoy: Path) -> None:
     root = tmp_path / "r"
     Store.open(root)
