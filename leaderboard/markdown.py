@@ -54,7 +54,7 @@ _CAPTION = (
     f"factor of {UNSTEADY:g}: measured on a busy machine."
 )
 #: Addresses that GitHub makes links of by itself, with a scheme or without, and of mail.
-_SCHEME, _WWW = re.compile(r"(?<=[A-Za-z]):(?=//)"), re.compile(r"(?i)\b(www)\.")
+_SCHEME, _WWW = re.compile(r"(?<=[A-Za-z]):(?=//)"), re.compile(r"(?i)(www)\.")
 _MAIL = re.compile(r"(?<=[\w.+-])@(?=[\w-]+\.)")
 
 
@@ -96,7 +96,7 @@ def _safe(line: str) -> str:
     """Names in running text, without tags, links and pictures from elsewhere; bars are harmless
     outside tables."""
     text = re.sub(r"[\\*]", r"\\\g<0>", " ".join(line.split()))
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")
+    text = re.sub(r"\](?=[(:])", r"]\\", text.replace("&", "&amp;").replace("<", "&lt;"))
     return _MAIL.sub("<!-- -->@", _WWW.sub(r"\1\\.", _SCHEME.sub(r"\\:", text)))
 
 

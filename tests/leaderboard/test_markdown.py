@@ -195,6 +195,8 @@ def test_backslashes_bars_and_signs_of_markdown_are_shown_as_they_are() -> None:
         ("x https://a.example/b", "x https\\://a.example/b"),
         ("ftp://a.example", "ftp\\://a.example"),
         ("see www.a.example", "see www\\.a.example"),
+        ("_www.a.example", "\\_www\\.a.example"),
+        ("[full]: //a.example", "[full]\\: //a.example"),
         ("WWW.a.example", "WWW\\.a.example"),
         ("me@a.example", "me<!-- -->@a.example"),
         ("mailto:me@a.example", "mailto:me<!-- -->@a.example"),
