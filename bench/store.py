@@ -34,6 +34,8 @@ _WRITTEN = {
     "mlflow.lock": 0, "mlflow.json": 0,
     **{f"mlflow.db{more}": 0 for more in ("", "-journal", "-wal", "-shm")},
 }  # fmt: skip
+#: Optuna's lock is a link by design; a killed study of an earlier version may have left one.
+_UNUSED = ".journal.lock"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Store:
             InputError: There is one; the line names it.
         """
         for name, levels in _WRITTEN.items():
-            self.own.check(self.root / name, levels)
+            self.own.check(self.root / name, levels, _UNUSED)
 
     def check_artifacts(self, keys: Iterable[str]) -> None:
         """As ``check``, of the artifacts of cells that are to be run."""

@@ -160,12 +160,13 @@ class OwnFolder:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
-    def check(self, path: Path, levels: int = 0) -> None:
+    def check(self, path: Path, levels: int = 0, unused: str | None = None) -> None:
         """Looks for links, pipes and devices before anything is written.
 
         Args:
             path: What is looked at; it may be missing.
             levels: How many levels of folders below it are looked at too.
+            unused: Ending of names that nothing opens, whatever they are.
 
         Raises:
             InputError: There is one; the line names it.
@@ -175,20 +176,22 @@ class OwnFolder:
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise _refusal(path, stat.S_ISLNK(mode))
             if levels and stat.S_ISDIR(mode):
-                self._check_entries(path, levels)
+                self._check_entries(path, levels, unused)
 
-    def _check_entries(self, path: Path, levels: int) -> None:
+    def _check_entries(self, path: Path, levels: int, unused: str | None) -> None:
         inner: list[str] = []
         with self._within(path / "x") as (folder, _), os.scandir(folder) as entries:
             for entry in entries:  # a look at each name, no system call
                 below = entry.is_dir(follow_symlinks=False)
                 if not below and not entry.is_file(follow_symlinks=False):
+                    if unused and entry.name.endswith(unused):
+                        continue
                     raise _refusal(path / entry.name, entry.is_symlink())
                 if below and levels > 1:
                     inner.append(entry.name)
         for name in inner:
             with suppress(FileNotFoundError):
-                self._check_entries(path / name, levels - 1)
+                self._check_entries(path / name, levels - 1, unused)
 
     def make(self, path: Path) -> None:
         """Makes a folder and those above it where they are missing."""

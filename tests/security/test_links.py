@@ -16,6 +16,7 @@ from prunebench.bench.checkpoint import FILE
 from prunebench.bench.executors.process import Launch, WorkerProcess
 from prunebench.bench.store import _WRITTEN, Store
 from prunebench.bench.tracking.mirror import writer_lock
+from prunebench.bench.tuning.storage import open_study
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder, open_regular, write_atomic
 from prunebench.leaderboard.bundle import unpack
@@ -110,6 +111,19 @@ def test_verbs_that_train_refuse_before_they_train(place: str, tmp_path: Path, d
         refused(prunebench(*words, "--out", root), str(link), "is a link")
     assert tree(decoy) == before
     assert tree(root) == mine
+
+
+def test_a_stale_lock_of_optuna_stops_no_study(tmp_path: Path, decoy: Path) -> None:
+    """Optuna's lock is a link; studies of earlier versions left it behind when they were killed."""
+    root = tmp_path / "r"
+    Store.open(root)
+    lock = plant(root, "tuning/s.journal.lock", decoy)
+    before = tree(decoy)
+    Store.open(root).check()
+    with open_study(root / "tuning", "s", None, ["maximize"]) as study:
+        assert not study.trials
+    assert lock.is_symlink()
+    assert tree(decoy) == before
 
 
 def test_every_entry_that_a_run_leaves_is_known(tmp_path: Path) -> None:
