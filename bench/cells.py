@@ -15,7 +15,7 @@ from prunebench.bench.spec import Named, NoiseSetting, RunSpec
 from prunebench.bench.weights import weights_digest
 from prunebench.datasets.noise import parse_noise, real_rule
 from prunebench.datasets.rules import ALIASES
-from prunebench.datasets.task import DataSource
+from prunebench.datasets.task import DataSource, identity_of
 from prunebench.errors import InputError, nearest
 from prunebench.leaderboard.shape import LABEL_WORDS, is_label
 from prunebench.methods.compose import MethodInfo, resolve_method
@@ -177,7 +177,7 @@ def build_cell(
     argument = info.target.argument
     paths = {name: options.pop(name) for name in (argument,) if name in options}
     digest, weights = weights_digest(chosen, recipe_params or {}, where)
-    options_of_data, identity = content or (source.portable(), source.identity())
+    options_of_data, identity = content or (source.portable(), identity_of(source))
     losses = resolve(loss.target.options, criterion_params or {}, f"{where}: {criterion}")
     if ratio is None:
         ratio = _ratio_left_out(info, str(fields.get("budget", "samples")), where)

@@ -17,6 +17,7 @@ from prunebench.bench.recipe import NEEDED, Scalar
 from prunebench.bench.recipes import get_recipe
 from prunebench.bench.spec import SEEDS, HeldOut
 from prunebench.bench.tuning.rows import admit, tuned_rows
+from prunebench.datasets.task import identity_of
 from prunebench.errors import InputError, nearest
 from prunebench.methods.compose import resolve_method
 from prunebench.problems import FILE_NAME, FILE_NAME_WORDS, first_problem
@@ -288,7 +289,7 @@ def _content(
     """Options and content identity of a data set, read once for all its cells."""
     source = open_source(dataset, params)
     try:
-        return source.portable(), source.identity()
+        return source.portable(), identity_of(source)
     except InputError as error:
         if absent is None:
             raise

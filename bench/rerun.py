@@ -15,7 +15,7 @@ from prunebench.bench.plugins import plugin_files
 from prunebench.bench.recipe import Recipe
 from prunebench.bench.recipes import get_recipe
 from prunebench.bench.spec import RunSpec, Validation
-from prunebench.datasets.task import DataSource
+from prunebench.datasets.task import DataSource, identity_of
 from prunebench.errors import InputError
 from prunebench.leaderboard.plugins import FIELD
 from prunebench.methods.compose import resolve_method
@@ -79,7 +79,7 @@ def recorded_source(record: Record, data: Mapping[str, Any]) -> tuple[RunSpec, D
             accepted=f"{source_class.argument}=...",
         )
     source = source_class(**{**spec.dataset.params, **data})
-    if source.identity() != spec.dataset.identity:
+    if identity_of(source) != spec.dataset.identity:
         raise InputError("these are other data than the record's", where=spec.dataset.name)
     return spec, source
 

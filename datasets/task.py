@@ -220,6 +220,19 @@ class DataSource(ABC):
         return {k: v for k, v in self.params.items() if k != self.argument}
 
 
+def identity_of(source: DataSource) -> str:
+    """Content identity of a data set.
+
+    Raises:
+        InputError: Its files cannot be read; the line names the one.
+    """
+    try:
+        return source.identity()
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror or error})"
+        raise InputError(reason, where=str(error.filename or source.name)) from None
+
+
 def register_dataset(name: str, *, version: int = 1) -> Callable[[S], S]:
     """Class decorator: registers a data set under a name."""
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from prunebench.leaderboard.markdown import escape
+
 
 def render(report: Mapping[str, Any]) -> str:
     """The report of ``build_report`` as one page."""
@@ -24,8 +26,8 @@ def _head(report: Mapping[str, Any]) -> str:
     lines = [
         f"# Study {report['study']}",
         "",
-        f"- Method: {report['method']['name']}, version {report['method']['version']}",
-        f"- Chosen: {chosen} ({params})",
+        f"- Method: {escape(report['method']['name'])}, version {report['method']['version']}",
+        f"- Chosen: {chosen} ({escape(params)})",
         f"- Trials: {ended}",
         f"- Budget: {budget['total']:g} full trainings in {budget['cells']} cells "
         f"({budget['trials']:g} for trials, {budget['finals']:g} for finalists)",
@@ -107,7 +109,8 @@ def _history(report: Mapping[str, Any]) -> str:
 
 
 def _table(rows: list[list[Any]], heads: list[str]) -> str:
-    return tabulate(rows, heads, tablefmt="pipe", disable_numparse=True)
+    cells = [[escape(str(value)) for value in row] for row in rows]
+    return tabulate(cells, heads, tablefmt="pipe", disable_numparse=True)
 
 
 def show(value: Any) -> str:

@@ -19,6 +19,7 @@ from prunebench.bench.store import Store
 from prunebench.datasets.digits import Digits
 from prunebench.datasets.synthetic import Synthetic
 from prunebench.datasets.task import RawData, register_dataset
+from prunebench.errors import InputError
 from prunebench.record import Record
 from prunebench.registry import DATASETS
 from prunebench.rng import Streams
@@ -44,9 +45,17 @@ class Leaking(Apart):
     leaks = True
 
 
+class Missing(Synthetic):
+    """Reads a file that is not there."""
+
+    def identity(self) -> str:
+        return Path("/no/such/file").read_text()
+
+
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
     register_dataset("apart")(Apart)
+    register_dataset("missing")(Missing)
     register_dataset("leaking")(Leaking)
     yield
     DATASETS.forget(__name__)
@@ -113,3 +122,8 @@ def test_what_the_clean_labels_are_may_be_unknown(
     assert plain.metrics["kept_noise_rate"] is None
     oracle, _ = run_cell(small_cell("oracle-clean").spec, store, CellOptions())
     assert (oracle.status, oracle.reason) == ("skipped", "the clean labels of digits are not known")
+
+
+def test_an_identity_that_cannot_be_read_is_one_line() -> None:
+    with pytest.raises(InputError, match=r"/no/such/file: cannot be read \(No such file"):
+        build_cell(dataset="missing", noise="clean", method="full", recipe="digits")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from prunebench.bench.store import Store
+from prunebench.bench.tuning.render import render
 from prunebench.registry import METHODS
 from support.command import command, figures, prunebench
 
@@ -63,6 +64,10 @@ def test_a_study_ends_in_a_pinned_file_a_report_and_a_tuned_row(tmp_path: Path) 
     mean = sum(100 * (r.metrics["test_accuracy"] or 0) for r in found) / len(found)
     assert test["tuned"]["mean"] == pytest.approx(mean)
     assert test["drop"] == pytest.approx(said.json["comparison"]["chosen"]["mean"] - mean)
+    bad = {"state": "failed", "reason": "a|b [x](//e.com)"}
+    page = render({**said.json, "history": [{**row, **bad} for row in said.json["history"]]})
+    assert "a\\|b" in page
+    assert "](//" not in page
     text = Path("r/tuning/s.report.md").read_text()
     assert text == prunebench("tune", "--report", "s", "--out", "r").out
     assert f"Test accuracy, tuned: {mean:.2f} %" in text
