@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import socket
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +19,7 @@ from prunebench.leaderboard.bundle import unpack
 from prunebench.record import Record
 from support.command import files, prunebench, refused
 from support.mirrored import client, fresh_database
-from support.processes import free_port
+from support.processes import free_port, silent_server
 
 _BUNDLE = Path(__file__).parents[2] / "docs/leaderboards/digits-all-methods/records.jsonl.gz"
 
@@ -214,21 +212,8 @@ def test_a_store_that_cannot_be_read_is_one_line(
 @pytest.fixture
 def silent() -> Iterator[int]:
     """The port of a server that takes connections and never says a word."""
-    held: list[socket.socket] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def accept() -> None:
-            while True:
-                try:
-                    held.append(server.accept()[0])
-                except OSError:
-                    return
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield server.getsockname()[1]
-        assert held
-    for connection in held:
-        connection.close()
+    with silent_server() as port:
+        yield port
 
 
 def test_a_server_that_never_answers_is_one_line(

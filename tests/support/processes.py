@@ -1,4 +1,5 @@
-"""Several processes of one run, forked from the test: no second import of torch."""
+"""Several processes of one run, forked from the test (no second import of torch); ports and servers
+that do not answer."""
 
 from __future__ import annotations
 
@@ -6,8 +7,10 @@ import multiprocessing
 import os
 import pickle
 import socket
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,6 +25,29 @@ def free_port() -> int:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
         return port
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """Takes connections and never says a word."""
+    server = socket.create_server(("127.0.0.1", 0))
+    held: list[socket.socket] = []
+
+    def accept() -> None:
+        while True:
+            try:
+                held.append(server.accept()[0])
+            except OSError:
+                return
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield server.getsockname()[1]
+        assert held, "nobody called"
+    finally:
+        server.close()
+        for connection in held:
+            connection.close()
 
 
 def together(function: Callable[[World], Any], size: int = 2, timeout_s: float = 60.0) -> list[Any]:

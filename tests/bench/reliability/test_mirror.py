@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,32 +14,9 @@ from prunebench.bench.tracking.database import default_uri
 from prunebench.bench.tracking.sync import default_experiment
 from support.command import figures, prunebench
 from support.faults import Child, one_line, tiny_grid
-from support.processes import free_port
+from support.processes import free_port, silent_server
 
 METHODS = ["random", "full"]
-
-
-@contextmanager
-def silent_server() -> Iterator[int]:
-    """Takes connections and never says a word."""
-    server = socket.create_server(("127.0.0.1", 0))
-    held: list[socket.socket] = []
-
-    def accept() -> None:
-        while True:
-            try:
-                held.append(server.accept()[0])
-            except OSError:
-                return
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield server.getsockname()[1]
-        assert held, "nobody called"
-    finally:
-        server.close()
-        for connection in held:
-            connection.close()
 
 
 def mirrored(root: Path) -> dict[str, str]:
