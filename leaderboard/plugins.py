@@ -99,7 +99,7 @@ def edited_lines(records: Iterable[Record], now: Mapping[Part, str]) -> list[str
     return [
         f"{part}: "
         + ", ".join(f"{n} runs by {spelled(source)}" for source, n in sorted(by.items()))
-        + f" stand, the plug-in is {now[part]} now: {part.advice}"
+        + f" are recorded, the plug-in is {now[part]} now: {part.advice}"
         for part, by in sorted(found.items())
     ]
 
