@@ -18,16 +18,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Option, kind of its values and what it picks.
 _OPTIONS: tuple[tuple[str, type, str], ...] = (
-    ("method", str, "Name of the method; full training stays beside it on boards."),
-    ("noise", str, "clean, symmetric:0.4, ..."),
-    ("ratio", float, "Share of training saved."),
-    ("seed", str, "Seed, or a range such as 0..4."),
-    ("dataset", str, "Name of the data set."),
-    ("criterion", str, "ce, sop, ..."),
-    ("recipe", str, "Name of the recipe."),
-    ("model", str, "Name of the network."),
-    ("budget", str, "samples, paper or epochs."),
-    ("where", str, "Any field of a record by its path: recipe.epochs=5, dataset.limit=5000, "
+    ("method", str, "Only this method; boards keep full training beside it."),
+    ("noise", str, "Only this noise: clean, symmetric:0.4, ..."),
+    ("ratio", float, "Only this share of training saved."),
+    ("seed", str, "Only this seed, or a range such as 0..4."),
+    ("dataset", str, "Only this data set."),
+    ("criterion", str, "Only this criterion: ce, sop, ..."),
+    ("recipe", str, "Only this recipe."),
+    ("model", str, "Only this network."),
+    ("budget", str, "Only this budget: samples, paper or epochs."),
+    ("where", str, "Only this value of a field of the record: recipe.epochs=5, dataset.limit=5000, "
                    "method.version=2, environment.code=..."),
 )  # fmt: skip
 
@@ -36,7 +36,7 @@ def filter_options(function: F) -> F:
     """Adds a repeatable option per filter; one of the values given for it has to fit."""
     for name, kind, about in reversed(_OPTIONS):
         function = click.option(
-            f"--{name}", multiple=True, type=kind, help=f"Only: {about}",
+            f"--{name}", multiple=True, type=kind, help=about,
             metavar="FIELD=VALUE" if name == "where" else None,
         )(function)  # fmt: skip
     return function
