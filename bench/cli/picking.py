@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def pick_options(function: Any) -> Any:
     """Filters of fields, and those of keys and states."""
     function = click.option("--status", "statuses", multiple=True,
-                            help="Only this status: done, diverged, failed, killed, skipped or planned."
-                            )(filter_options(function))  # fmt: skip
+                            help="Only this status: done, diverged, failed, killed, "
+                                 "skipped or planned.")(filter_options(function))  # fmt: skip
     return click.option("--key", "keys", multiple=True, help="Only this key.")(function)
 
 
