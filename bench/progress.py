@@ -158,7 +158,7 @@ class Progress:
             self._print(self.tally.line())
 
     def __call__(self, event: Event) -> None:
-        """Takes in one event; a failure is told at once, anything else when it is time."""
+        """Takes in one event; a failure is printed at once, anything else when it is time."""
         self.tally(event)
         if self.mode == "quiet":
             return
@@ -166,6 +166,8 @@ class Progress:
         if event.kind == "notice":
             self._print(event.text)
         elif outcome is not None and outcome.status in ("failed", "killed"):
+            if event.kind == "finished" and self.tally.total == 1:
+                return  # the verb's last line says it
             word = "is started again" if event.kind == "requeued" else outcome.status
             first = outcome.reason.partition("\n")[0]
             self._print(f"{self.tally.label(event.key)} {word}: {first}")

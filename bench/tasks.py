@@ -90,10 +90,10 @@ def clock_of(spec: RunSpec, pruner: Pruner, num_samples: int) -> Clock:
 
 
 def check_left(cell: Cell) -> None:
-    """Refuses a run that has nothing to train, before anything is made of it.
+    """Refuses a run that has nothing to train, before its results folder is made.
 
     Raises:
-        InputError: Its ratio and epochs leave no sample.
+        InputError: Its ratio and epochs leave no sample, or its held-out samples do not.
     """
     spec = cell.spec
     info = resolve_method(spec.method.name)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from prunebench.leaderboard.filters import Filters
     from prunebench.record import Record
 
+#: Signs of a name that a terminal shows; elsewhere names are whole.
+_LONGEST = 60
+
 
 def pick_options(function: Any) -> Any:
     """Filters of fields, and those of keys and states."""
@@ -220,13 +223,14 @@ def _row_names(records: Sequence[Record]) -> dict[str, str]:
 
 
 def _show(rows: Sequence[dict[str, Any]]) -> None:
-    """A table; where it is wider than the terminal, columns of one value stand beneath it."""
+    """A table; where it is wider than the terminal, what all runs share is a line beneath it."""
     from prunebench.bench.cli.fitted import console
 
     names = ["key", "board", "method", "noise", "ratio", "seed", "recipe", "status", "accuracy"]
     names += ["role"] * any(row["role"] != "eval" for row in rows)
-    texts = [{name: _text(row, name) for name in names} for row in rows]
     screen = console()
+    most = _LONGEST if screen.file.isatty() else None
+    texts = [{name: _text(row, name, most) for name in names} for row in rows]
     table = _table(names, texts)
     beneath: dict[str, str] = {}
     if table.__rich_measure__(screen, screen.options.update(width=10_000)).maximum > screen.width:
@@ -238,10 +242,10 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
     if beneath:
         alike = ", ".join(f"{name} {beneath[name]}" for name in names if name in beneath)
         print(f"all: {alike}")
-    print(f"{len(rows)} runs", file=sys.stderr)
+    print(f"{len(rows)} run{'s' * (len(rows) != 1)}", file=sys.stderr)
 
 
-def _text(row: dict[str, Any], name: str) -> str:
+def _text(row: dict[str, Any], name: str, most: int | None) -> str:
     from prunebench.errors import visible
 
     value = row[name]
@@ -252,7 +256,8 @@ def _text(row: dict[str, Any], name: str) -> str:
         value = f"{100 * value:.2f}"
     elif name == "ratio":
         value = f"{value:g}"
-    return "-" if value is None else visible(str(value))
+    text = "-" if value is None else visible(str(value))
+    return text if most is None or len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _table(names: Sequence[str], texts: Sequence[dict[str, str]]) -> Table:

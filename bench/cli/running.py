@@ -27,7 +27,7 @@ from prunebench.bench.cli.common import (
 from prunebench.bench.cli.onerun import one_run, one_run_options
 from prunebench.errors import InputError, spelled
 
-#: Ratios above this may leave nothing to train; the data tell.
+#: Ratios above this may leave nothing to train; it depends on the data.
 _NEARLY_ALL = 0.9
 
 
@@ -116,7 +116,8 @@ def run(ctx: click.Context, /, **values: Any) -> None:
     cell = build_cell(where="run", **values)
     store = Store(Path(out))
     # At lower ratios, sets of four samples at most: recorded as skipped once they are read.
-    if cell.spec.ratio > _NEARLY_ALL and not (store.records / f"{cell.spec.key}.json").exists():
+    doubtful = size is not None or cell.spec.ratio > _NEARLY_ALL
+    if doubtful and not (store.records / f"{cell.spec.key}.json").exists():
         check_left(cell)
     tell_edited(store)
     tell_mixture(store, [cell], add=True, verb="run")

@@ -25,7 +25,7 @@ from prunebench.errors import InputError
 @click.option("--dataset", default="digits", show_default=True, help="digits, packed:PATH, ...")
 @click.option("--noise", default="clean", show_default=True, help="clean, symmetric:0.4, ...")
 @click.option("--method", default=None, help="See `prunebench methods`.")
-@click.option("--ratio", type=float, default=0.5, show_default=True, help="As in `run`.")
+@click.option("--ratio", type=float, default=None, help="As in `run` (default: 0.5).")
 @click.option("--recipe", default=None, help="Training recipe (default: the data set's own).")
 @click.option("--criterion", default="ce", show_default=True, help="ce, sop or sop+.")
 @click.option(
@@ -171,6 +171,7 @@ def _tune(ctx: click.Context, store: Any, url: str | None, values: dict[str, Any
     from prunebench.bench.spec import HeldOut
     from prunebench.bench.tuning.design import make_design
     from prunebench.bench.tuning.study import standing_round, study_name, tune
+    from prunebench.methods.compose import resolve_method
 
     if values["method"] is None:
         raise InputError("no method", where="--method", accepted="see `prunebench methods`")
@@ -182,6 +183,8 @@ def _tune(ctx: click.Context, store: Any, url: str | None, values: dict[str, Any
     report_seeds = _numbers(values.pop("report_seeds"), "--report-seeds")
     values["seeds"] = _numbers(values["seeds"], "--seeds") if values["seeds"] else None
     values["fidelities"] = _shares(values["fidelities"])
+    if values["ratio"] is None:
+        values["ratio"] = 0.0 if resolve_method(values["method"]).ratios == "zero" else 0.5
     parse_all_params(values)
     if size is not None:
         values["reference"] = HeldOut(size=size)

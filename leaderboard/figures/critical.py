@@ -122,7 +122,7 @@ def _figure(
     for axes, strip, level, height in zip(grid, found, levels, heights, strict=True):
         _draw_strip(axes, strip, level, height, styles, alpha if material.nemenyi else None)
     family = summary.ranking and summary.ranking.groups
-    size = family.pairwise.family.size if family else 0
+    size, left = family.pairwise.family.size if family else 0, len(summary.incomplete)
     caption = (
         "Mean ranks, 1 is best, of rows complete in every table: per noise setting over seeds "
         "(ratios averaged), at the end over noise settings. A bar joins rows that are not "
@@ -131,8 +131,7 @@ def _figure(
         "of ranks, rows share a letter instead."
         + (" Nemenyi's distance is drawn for comparison: it rests on the ranks alone and on who "
            "else is entered." if material.nemenyi else "")
-        + (f" Left out as incomplete: {len(summary.incomplete)} rows." if summary.incomplete
-           else "")
+        + (f" Left out as incomplete: {left} row{'s' * (left > 1)}." if left else "")
     )  # fmt: skip
     return finish(figure, stem, f"{summary.dataset}: mean ranks and rank groups", caption)
 

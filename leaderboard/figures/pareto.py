@@ -123,8 +123,8 @@ def _figure(
         "scoring runs not in it"
         + (f"; measured on {'; '.join(sorted(machines))}." if machines
            else "; no two runs on one kind of machine.")
-        + (f" Epoch times of {len(busy)} rows vary by more than a factor of {UNSTEADY:g} (hollow "
-           "grey rings): the machine was busy." if busy else "")
+        + (f" Epoch times of {len(busy)} row{'s' * (len(busy) > 1)} vary by more than a factor of "
+           f"{UNSTEADY:g} (hollow grey rings): the machine was busy." if busy else "")
     )  # fmt: skip
     drawn = finish(figure, stem, f"{dataset}: accuracy against cost", caption)
     for (left, _, _), (table, costs) in zip(grid, usable, strict=True):

@@ -41,6 +41,9 @@ _TOKENS = re.compile(
     r"|[\[\]{}.=,\n]",
     re.DOTALL,
 )
+#: Of tomllib's messages.
+_PLACE = re.compile(r"\(at (?:line (\d+), column \d+|end of document)\)$")
+_TWICE = re.compile("overwrite|twice|[Mm]utate|[Nn]amespace|[Dd]uplicate")
 _DELIMITERS = (",", ";", "\t")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 
@@ -89,8 +92,23 @@ def read_toml(path: str | Path, where: str = "") -> dict[str, Any]:
     _check_toml(text, where)
     try:
         return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # numbers and nesting have limits of their own
-        raise InputError(f"malformed TOML: {error}", where=where) from None
+    except (ValueError, RecursionError) as error:
+        raise _malformed(text, str(error), where) from None
+
+
+def _malformed(text: str, said: str, where: str) -> InputError:
+    """What tomllib refused, in our words: of its own, the place and whether a name came twice."""
+    found = _PLACE.search(said)
+    if not found:
+        return InputError("a number is too long, or values too deep", where=where)
+    lines = text.rstrip("\n").split("\n")
+    number = int(found[1] or len(lines))
+    twice = ": a name or table is given twice" if _TWICE.search(said) else ""
+    return InputError(
+        f"malformed TOML{twice}: {lines[min(number, len(lines)) - 1].strip()[:80]!r}",
+        where=f"{where}: line {number}", accepted='lines such as name = "text", ratio = [0.3, 0.5] '
+        "or [params.infobatch], each name once",
+    )  # fmt: skip
 
 
 def _check_toml(text: str, where: str) -> None:

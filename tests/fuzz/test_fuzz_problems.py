@@ -23,6 +23,7 @@ from prunebench.errors import InputError
 from prunebench.leaderboard.settings import Settings
 from prunebench.problems import first_problem
 from prunebench.registry import METHODS, NameCollision, load_plugin
+from prunebench.userfiles import read_toml
 from support.cells import small_cell
 from support.command import prunebench, refused
 
@@ -134,6 +135,29 @@ def test_lines_of_grids(tmp_path: Path, change: str, line: str) -> None:
         expand(*read_grid(path))
     assert line in str(caught.value)
     assert not LEAK.search(str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('name = "g"\nseed = [\nx', "FILE: line 3: malformed TOML: 'x'; accepted: lines such as"),
+        ("name = g\n", "FILE: line 1: malformed TOML: 'name = g'"),
+        ("name = 1\nname = 2", "FILE: line 2: malformed TOML: a name or table is given twice"),
+        ("a = 1\n[a]\nb = 1\n[a]", "FILE: line 2: malformed TOML: a name or table is given twice"),
+        ("[a]\n\n[a]\n", "FILE: line 3: malformed TOML: a name or table is given twice: '[a]'"),
+        ("a = {b = 1, b = 2}\n", "FILE: line 1: malformed TOML: a name or table is given twice"),
+        ("a = {b = 1}\n[a.c]\n", "FILE: line 2: malformed TOML: a name or table is given twice"),
+        ("a = 1979-13-01\n", "FILE: line 1: malformed TOML: 'a = 1979-13-01'"),
+        ("a = [1", "FILE: line 1: malformed TOML: 'a = [1'"),
+        ("a = " + "9" * 5000, "FILE: a number is too long"),
+    ],
+)  # fmt: skip
+def test_malformed_toml_is_said_in_our_words(tmp_path: Path, text: str, line: str) -> None:
+    (tmp_path / "g.toml").write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_toml(tmp_path / "g.toml", "FILE")
+    assert str(caught.value).startswith(line)
+    assert not re.search("[Cc]annot|Invalid|Expected|column|Exceeds", str(caught.value))
 
 
 def test_nothing_far_off_is_suggested() -> None:

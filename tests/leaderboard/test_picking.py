@@ -79,6 +79,14 @@ def test_a_list_follows_the_terminal_and_tells_options_apart(
         _show(rows)
         assert max(map(len, re.sub("\x1b\\[[0-9;]*m", "", screen.getvalue()).split("\n"))) <= width
     assert "(k=2)" in screen.getvalue()
+    long = [{**rows[0], "noise": "n" * 300}]
+    _show(long)
+    assert "n" * 57 + "..." in screen.getvalue()
+    assert "n" * 58 not in screen.getvalue()
+    piped = io.StringIO()
+    monkeypatch.setattr(fitted.sys, "stdout", piped)
+    _show(long)
+    assert "n" * 300 in piped.getvalue()
 
 
 def test_several_runs_are_named_by_what_tells_them_apart(store: Store) -> None:

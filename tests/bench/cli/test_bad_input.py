@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from prunebench.bench.store import Store
 from prunebench.datasets.packfile import write_packed
 from support.command import command, files, process, prunebench, refused
 from support.small_grid import GRID, key_of
@@ -165,10 +164,23 @@ def test_an_edited_record_is_reported_and_never_ranked(copied, tmp_path):
     assert files(copied) == before
 
 
-def test_what_only_the_data_can_refute_leaves_no_record():
-    said = prunebench(*CELL, "--reference-size", "100000")
-    refused(said, "reference_size", "100000", "below 1347")
-    assert not Store(Path("made")).keys()
+def test_what_only_the_data_can_refute_leaves_nothing():
+    words = ["run", "--out", "made", "--no-mlflow"]
+    refused(prunebench(*words, "--reference-size", "100000"), "100000", "below 1347")
+    assert not Path("made").exists()
+
+
+def test_a_failed_run_says_why_once(plugin):
+    words = ("run", "--method", "broken-promise", "--ratio", "0.5", "--recipe-param", "epochs=1")
+    said = prunebench("--plugin", plugin, *words, "--out", "made", "--no-mlflow")
+    assert said.code == 1
+    assert said.err.count("no plan today") == 1
+
+
+def test_a_method_without_options_is_refused_by_what_was_given():
+    refused(prunebench("tune", "--method", "full", "--out", "made"), "no option", "infobatch")
+    refused(prunebench("tune", "--method", "full", "--ratio", "0.4", "--out", "made"),
+            "ratio of full: 0.4")  # fmt: skip
 
 
 def test_bad_input_of_a_real_process():
