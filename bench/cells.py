@@ -17,6 +17,7 @@ from prunebench.datasets.noise import parse_noise, real_rule
 from prunebench.datasets.rules import ALIASES
 from prunebench.datasets.task import DataSource, identity_of
 from prunebench.errors import InputError, nearest
+from prunebench.leaderboard.aggregate import FULL
 from prunebench.leaderboard.shape import LABEL_WORDS, is_label
 from prunebench.methods.compose import MethodInfo, resolve_method
 from prunebench.options import resolve
@@ -92,10 +93,14 @@ def check_label(label: str, method: str, where: str) -> str:
     """A name for the rows of a method.
 
     Raises:
-        InputError: It cannot be shown, holds ``@``, or is another method's name.
+        InputError: It cannot be shown, holds ``@``, is another method's name, or is given to full
+            training, which boards look for by its name.
     """
     if not is_label(label):
         raise InputError(f"{label!r}", where=f"{where}: label", accepted=LABEL_WORDS)
+    if method == FULL and label != FULL:
+        raise InputError(f"{label!r} for full training", where=f"{where}: label",
+                         accepted=f"no label: boards find it by the name {FULL!r}")  # fmt: skip
     try:
         other = resolve_method(label.partition(":")[0]).name
     except InputError:

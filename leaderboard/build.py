@@ -118,8 +118,7 @@ def _table(
     noises = tuple(sorted({noise for noise, _ in asked}, key=noise_order))
     labels = row_labels(shown)
     baseline = next((slots for (name, _), slots in sorted(by_row.items()) if name == FULL), {})
-    full = next((labels[identity] for identity in by_row if identity[0] == FULL), FULL)
-    fulls = {labels[identity] for identity in by_row if identity[0] == FULL}
+    fulls = [labels[identity] for identity in by_row if identity[0] == FULL]
     slots_of = {labels[identity]: slots for identity, slots in sorted(by_row.items())}
     usual = settings.reference == FULL
     reference = slots_of.get(settings.reference, baseline if usual else {})
@@ -149,7 +148,7 @@ def _table(
             [series[row.label] for row in complete if row.kind != "oracle"],
             [series[row.label] for row in incomplete if row.kind != "oracle"],
             noises,
-            full,
+            next(iter(fulls), FULL),
             settings,
             f"{protocol.board}, ratio {ratio:g}",
         ),
@@ -157,7 +156,7 @@ def _table(
         + diverged_as_chance(complete, slots_of)
         + tuple(f"⚠ {line}" for line in mixed_lines(run.record for run in shown)),
         runs=slots_of,
-        reference=settings.reference_words,
+        reference=settings.reference,
     )
 
 

@@ -55,9 +55,9 @@ class Design:
         return any(run.accuracy is not None and not run.carried for run in self.runs)
 
     @property
-    def frame(self) -> str:
+    def frame(self) -> dict[str, Any]:
         """The content but for the recipe: what designs share that differ in recipe or network."""
-        return canonical(_without(self.content, ("recipe",)))
+        return _without(self.content, ("recipe",))
 
 
 def content_of(spec: Mapping[str, Any]) -> dict[str, Any]:

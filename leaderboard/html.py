@@ -27,7 +27,7 @@ from prunebench.leaderboard.html_tips import Tips
 from prunebench.leaderboard.labels import decimals, noise_order
 from prunebench.leaderboard.markdown import header_lines
 from prunebench.leaderboard.tables import Board, Summary, Table
-from prunebench.leaderboard.text import span
+from prunebench.leaderboard.text import reference_words, span
 from prunebench.leaderboard.timing import UNSTEADY
 
 
@@ -86,6 +86,7 @@ def render_html(board: Board) -> str:
         tips=tips.content,
         about_copied=ABOUT,
         unsteady=UNSTEADY,
+        reference=reference_words(board.settings.reference),
         kinds={row.kind for t in board.tables for row in (*t.rows, *t.incomplete)}
         | {"incomplete" for t in board.tables if t.incomplete},
         style=Markup(style),
@@ -116,7 +117,7 @@ def _table(board: Board, table: Table, anchor: str, noises: Sequence[str], tips:
         id=f"{anchor}-r{table.ratio:g}",
         title=f"{table.dataset}, ratio {table.ratio:g}",
         caption=f"Accuracy at the last epoch in percent, mean of n = {span(low, high)} seeds; "
-        f"raised: paired difference to {table.reference}; {spread}",
+        f"raised: paired difference to {reference_words(table.reference)}; {spread}",
         ratio=f"{table.ratio:g}",
         about=tuple(header_lines(table)),
         grid=table_grid(table, board.settings, noises, tips),

@@ -19,6 +19,7 @@ from prunebench.leaderboard.text import (
     number,
     p_text,
     record_of,
+    reference_words,
     share,
     span,
 )
@@ -116,7 +117,7 @@ class TableFacts:
             return []
         half = d.half_width
         low, high = (None, None) if half is None else (d.mean - half, d.mean + half)
-        name = f"difference to {self.table.reference}"
+        name = f"difference to {reference_words(self.table.reference)}"
         return [(name, f"{interval(d.mean, low, high, 2)} (n = {d.n})")]
 
     def _test(self, label: str, noise: str) -> list[Fact]:

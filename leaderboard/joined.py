@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from prunebench.leaderboard.designs import Design, label_designs
 from prunebench.leaderboard.inference.series import Series
@@ -13,6 +12,7 @@ from prunebench.leaderboard.inference.summary import modules, ranking
 from prunebench.leaderboard.labels import noise_order
 from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.tables import Summary, Table
+from prunebench.record import canonical
 
 
 def summary(tables: Sequence[Table], settings: Settings) -> Summary:
@@ -28,20 +28,16 @@ def joined(
     Recipes count as further cells of a noise setting, as ratios do: they share its labels and
     its seeds, so that (noise, seed) stays the unit of all tests.
     """
-    frames = label_designs({d.frame: _framed(d) for d in designs})
+    frames = label_designs({canonical(d.frame): d.frame for d in designs})
     found: dict[str, Summary] = {}
     for own in _alike(designs, tables):
-        name = first = f"{frames[own[0].frame]}, {len(own)} recipes"
+        name = first = f"{frames[canonical(own[0].frame)]}, {len(own)} recipes"
         number = 1
         while name in found:
             number += 1
             name = f"{first} ({number})"
         found[name] = _over(name, own, tables, settings)
     return tuple(found.values())
-
-
-def _framed(design: Design) -> dict[str, Any]:
-    return {name: value for name, value in design.content.items() if name != "recipe"}
 
 
 def _alike(
@@ -52,7 +48,7 @@ def _alike(
         own = tables[design.label]
         cells = {(t.ratio, slot) for t in own for row in t.rows for slot in t.runs[row.label]}
         methods = {(r.method, r.record.spec["method"].get("version")) for r in design.runs}
-        groups[design.frame, frozenset(cells), frozenset(methods)].append(design)
+        groups[canonical(design.frame), frozenset(cells), frozenset(methods)].append(design)
     for found in groups.values():
         if len(found) > 1 and all(t.rows for d in found for t in tables[d.label]):
             yield found

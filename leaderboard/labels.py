@@ -34,8 +34,11 @@ def row_id(run: Run) -> RowId:
 
 
 def given_label(run: Run) -> str:
-    """The name that its grid or command gave the run's row; empty for none."""
-    return str(run.record.info.get("label") or "")
+    """The name that its grid or command gave the run's row; empty for none.
+
+    Full training keeps its name, by which the usual reference row is found.
+    """
+    return "" if run.method == FULL else str(run.record.info.get("label") or "")
 
 
 def row_labels(runs: Iterable[Run]) -> dict[RowId, str]:

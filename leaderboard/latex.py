@@ -7,6 +7,7 @@ from prunebench.leaderboard.labels import decimals
 from prunebench.leaderboard.tables import Board, Row, Table
 from prunebench.leaderboard.text import (
     bold,
+    difference_head,
     flags,
     interval,
     lettered,
@@ -46,9 +47,7 @@ def render_latex(board: Board) -> str:
 def _table(table: Table) -> list[str]:
     everyone = (*table.rows, *table.incomplete)
     grouped, timed = lettered(table), any(row.time for row in everyone)
-    usual = table.reference == "full training"
-    difference = "mean difference" if usual else f"difference to {table.reference}"
-    head = ["method", *table.noises, f"{difference} [95 %]", *["group"] * grouped, "ratio",
+    head = ["method", *table.noises, difference_head(table), *["group"] * grouped, "ratio",
             *["time"] * timed, "rank"]  # fmt: skip
     align = f"l{'r' * len(table.noises)}r{'l' * grouped}r{'r' * timed}r"
     lines = [

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
+from prunebench.leaderboard.aggregate import FULL
 from prunebench.leaderboard.copied import ABOUT
 from prunebench.leaderboard.footers import (
     board_lines,
@@ -21,6 +22,7 @@ from prunebench.leaderboard.stats import Member
 from prunebench.leaderboard.tables import Board, Cell, Row, Summary, Table
 from prunebench.leaderboard.text import (
     bold,
+    difference_head,
     epoch_heads,
     epochs,
     flags,
@@ -36,6 +38,7 @@ from prunebench.leaderboard.text import (
     rank,
     realised,
     record_of,
+    reference_words,
     signs,
     span,
     time,
@@ -65,7 +68,7 @@ def escape(text: str) -> str:
 
 def render_markdown(board: Board) -> str:
     """The board: one table per data set and ratio, then summaries and module effects."""
-    caption = _CAPTION.format(reference=board.settings.reference_words)
+    caption = _CAPTION.format(reference=reference_words(board.settings.reference))
     lines = ["# Leaderboard", "", *_bullets([*board_lines(board), caption])]
     for table in board.tables:
         lines += ["", f"## {escape(table.dataset)}, ratio {table.ratio:g}", ""]
@@ -120,7 +123,7 @@ def header_lines(table: Table) -> list[str]:
         f"v{criterion.get('version')}{shown}; reference {reference} "
         f"({protocol.reference.get('mode', 'held_out')})",
     ]
-    usual = table.reference == "full training"
+    usual = table.reference == FULL
     if not any(row.kind == "full" if usual else row.label == table.reference for row in table.rows):
         row = "Full training" if usual else f"Reference row {table.reference}"
         lines.append(f"{row} is missing or incomplete: no mean differences")
@@ -168,9 +171,7 @@ def _grid(table: Table, rows: Sequence[Row]) -> str:
     lacking = any(row.missing for row in rows)
     ranking = table.tests.ranking
     grouped = lettered(table)
-    usual = table.reference == "full training"
-    difference = "mean difference" if usual else f"difference to {table.reference}"
-    head = ["method", *table.noises, f"{difference} [95 %]", "W/T/L"]
+    head = ["method", *table.noises, difference_head(table), "W/T/L"]
     ranked = bool(ranking and ranking.mean_ranks)
     head += (
         ["group"] * grouped

@@ -12,8 +12,8 @@ from prunebench.problems import FILE_NAME, FILE_NAME_WORDS, first_problem
 from prunebench.record import content_key
 from prunebench.userfiles import read_toml
 
-#: Filters that came later: left out of the content where they are not used, so that the digests
-#: of earlier protocols stand.
+#: Filters of later versions: left out of the content where they are not used, so that earlier
+#: protocols keep their digests.
 _LATER = ("dataset", "criterion", "recipe", "model", "budget", "where")
 
 
@@ -61,11 +61,6 @@ class Settings(Filters):
             for name, value in self.model_dump(mode="json").items()
             if value is not None or name not in _LATER
         }
-
-    @property
-    def reference_words(self) -> str:
-        """The reference row in running text."""
-        return "full training" if self.reference == "full" else self.reference
 
     @property
     def digest(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from prunebench.leaderboard.aggregate import Run
+from prunebench.leaderboard.aggregate import FULL, Run
 from prunebench.leaderboard.copied import Copied
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.inference.summary import Modules, Ranking
@@ -96,8 +96,8 @@ class Table:
     """One (design, ratio): rows in order of display, incomplete ones apart.
 
     ``series`` holds the accuracies by row label, ``tests`` what was tested on them, ``notes``
-    lines for the reader, ``reference`` the row that differences refer to in words, and ``runs``
-    the runs behind each row by (noise, seed).
+    lines for the reader, ``reference`` the label of the row that differences refer to, and
+    ``runs`` the runs behind each row by (noise, seed).
     """
 
     dataset: str
@@ -111,7 +111,7 @@ class Table:
     notes: tuple[str, ...] = ()
     copied: tuple[Copied, ...] = ()
     runs: Mapping[str, Mapping[tuple[str, int], Run]] = field(default_factory=dict)
-    reference: str = "full training"
+    reference: str = FULL
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,17 @@ def realised(row: Row) -> str:
     return "≈" * off_ratio(row) + number(row.realised, 2)
 
 
+def reference_words(reference: str) -> str:
+    """The label of the reference row in running text."""
+    return "full training" if reference == "full" else reference
+
+
+def difference_head(table: Table) -> str:
+    """Head of the column of mean differences."""
+    name = "mean difference" if table.reference == "full" else f"difference to {table.reference}"
+    return f"{name} [95 %]"
+
+
 def flags(row: Row) -> tuple[str, ...]:
     """What stands beside a row's name: § clean labels of the test split, oracle, missing cells."""
     cells = f"{row.present}/{row.expected} cells"

@@ -92,7 +92,7 @@ def _panel(axes: Axes, found: Clouds, ratios: Sequence[float]) -> None:
     values = [v for rows in found.values() for v in rows.values()]
     if not values:
         return
-    low = panel_floor([*values, 0.0]) - 1e-9
+    low = panel_floor([*values, 0.0])
     below = [sorted((v, label, kind) for (kind, ratio), rows in found.items() if ratio == own
                     for label, v in rows.items() if v < low) for own in ratios]  # fmt: skip
     fit_panel(axes, [*values, 0.0], above=len(KINDS), below=max(map(len, below)))

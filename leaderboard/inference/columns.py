@@ -52,8 +52,7 @@ def column(labels: Sequence[str], y: Sequence[Vector], alpha: float) -> Column:
     same: set[tuple[int, int]] = set()
     if exact(floor_of(seeds)) * len(pairs) <= exact(alpha):
         test = "sign-flip"
-        found = shares(rows, np.arange(seeds), np.zeros(seeds, np.int64))
-        p = flip_p(found.sums, np.random.default_rng(0), pairs=True).tolist()
+        p = flip_p(shares(rows).sums, np.random.default_rng(0), pairs=True).tolist()
     else:
         test, p = "t", []
         for i, j in pairs:

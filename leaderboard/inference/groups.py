@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from prunebench.leaderboard.inference.series import Series, matrix
 from prunebench.leaderboard.settings import Settings
 from prunebench.leaderboard.stats import Pairwise, pairwise
+from prunebench.leaderboard.stats.exact import at_most
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Groups:
     @property
     def underpowered(self) -> bool:
         """Whether no pair could have been separated whatever the accuracies."""
-        return self.smallest_p > self.needed_p
+        return not at_most(self.smallest_p, self.needed_p)
 
     def letters_of(self, label: str) -> str:
         """A row's letters; empty where nothing can be separated."""
@@ -62,6 +63,6 @@ def rank_groups(rows: Sequence[Series], settings: Settings, name: str) -> Groups
     needed = settings.alpha / found.family.size
     separated = {f"{first} - {other}" for other in found.order[1:]} & found.family.rejected
     best = tuple(r for r in found.order if f"{first} - {r}" not in separated)
-    if test.smallest_p > needed:
+    if not at_most(test.smallest_p, needed):
         best = ()
     return Groups(found, best, test.units, test.smallest_p, needed)

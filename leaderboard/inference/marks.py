@@ -65,8 +65,7 @@ def cell_tests(cells: Sequence[Sequence[float]], level: float) -> list[CellTest]
         floor = floor_of(n)
         p: list[float | None] = [None] * len(places)
         if n >= MIN_T and at_most(floor, level):
-            unit, cell = np.arange(n), np.zeros(n, np.int64)
-            p = flip_p(shares(rows, unit, cell).sums, np.random.default_rng(0)).tolist()
+            p = flip_p(shares(rows).sums, np.random.default_rng(0)).tolist()
         for place, row, value in zip(places, rows, p, strict=True):
             centre = float(mean(row))
             t = paired_t(row).p if value is None and n >= MIN_T else None

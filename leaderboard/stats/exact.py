@@ -20,19 +20,19 @@ from numpy.typing import ArrayLike
 Number: TypeAlias = float | Fraction
 Vector: TypeAlias = ArrayLike | Sequence[Number]
 
-#: Largest denominator that a float is taken to stand for: test samples times seeds and cells.
+#: Largest denominator of the fraction that a float is read as: test samples times seeds and cells.
 LARGEST = 10**6
-#: What percentages and their differences lose as floats, with room to spare. Fractions with
-#: denominators up to a million are further apart.
+#: What percentages and their differences lose as floats, with room to spare. Two fractions with
+#: denominators up to a million are ten times as far apart.
 _LOST = 1e-13
 
 
 def exact(value: Number) -> Fraction:
-    """The fraction that a number stands for.
+    """The fraction that a number is read as.
 
-    A float stands for the fraction with a denominator of at most a million that lies within
-    1e-13 of it (relative above 1), where there is one, and else for itself: 66.66666666666667
-    for 200/3, and 71.5 - 71.0 for the same as 70.9 - 70.4.
+    A float is read as the fraction with a denominator of at most a million that lies within
+    1e-13 of it, where there is one, and else as its own binary fraction: 66.66666666666667 as
+    200/3, and 71.5 - 71.0 as the same number as 70.9 - 70.4.
 
     Raises:
         ValueError: Not a finite number.
@@ -51,14 +51,15 @@ def _exact(value: float) -> Fraction:
         raise ValueError("values must be finite")
     itself = Fraction(value)
     near = itself.limit_denominator(LARGEST)
-    return near if abs(near - itself) <= _LOST * max(1.0, abs(value)) else itself
+    return near if abs(near - itself) <= _LOST else itself
 
 
 def numbers(values: Vector) -> list[Fraction]:
-    """A vector as fractions; where one of its floats stands for itself alone, all of them do.
+    """A vector as fractions; where one of its floats is near no short fraction, each of them is
+    taken as its own binary fraction.
 
-    Measurements that are no shares then keep powers of two for denominators, and sums of them
-    stay short.
+    Measurements that are no shares then keep powers of two for denominators, so that sums of
+    them stay short.
 
     Raises:
         ValueError: Not a vector of finite numbers.

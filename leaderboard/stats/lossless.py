@@ -14,7 +14,7 @@ from prunebench.leaderboard.stats.exact import Vector, at_most, exact, numbers
 from prunebench.leaderboard.stats.intervals import MIN_FOR_INTERVAL, unframed
 from prunebench.leaderboard.stats.paired import paired_t
 from prunebench.leaderboard.stats.pooled import ByCell, flatten, moments
-from prunebench.leaderboard.stats.signflip import codes, flip_p, floor_of, shares
+from prunebench.leaderboard.stats.signflip import flip_p, floor_of, shares
 from prunebench.leaderboard.stats.special import t_below, t_quantile
 
 
@@ -89,9 +89,7 @@ def _by_signs(
     cells: ArrayLike | None = None,
 ) -> NonInferior:
     x = [value + exact(margin) for value in numbers(d)]
-    unit = np.arange(len(x)) if units is None else codes(units, len(x))
-    cell = np.zeros(len(x), np.int64) if cells is None else codes(cells, len(x))
-    sums = shares([x], unit, cell).sums
+    sums = shares([x], units, cells).sums
     floor = floor_of(sums.shape[1], True)
     if len(x) < MIN_FOR_INTERVAL:
         return NonInferior(mean, None, margin, None, None, floor, False)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from prunebench.leaderboard.stats.exact import Vector, numbers
 from prunebench.leaderboard.stats.families import Family, family
 from prunebench.leaderboard.stats.letters import Letters, compact_letters
-from prunebench.leaderboard.stats.signflip import SignFlip, codes, flip_p, shares, sign_flip_of
+from prunebench.leaderboard.stats.signflip import SignFlip, flip_p, shares, sign_flip_of
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,7 @@ def pairwise(
     sizes = {len(row) for row in runs.values()}
     if len(sizes) != 1 or not max(sizes):
         raise ValueError(f"methods need the same runs, got {sorted(sizes) or 'no methods'}")
-    n = sizes.pop()
-    unit = np.arange(n) if units is None else codes(units, n)
-    cell = np.zeros(n, np.int64) if cells is None else codes(cells, n)
-    found = shares(list(runs.values()), unit, cell)
+    found = shares(list(runs.values()), units, cells)
     totals = dict(zip(runs, found.totals, strict=True))
     sign = -1 if higher_is_better else 1
     order = sorted(runs, key=lambda method: (sign * totals[method], method))

@@ -16,7 +16,7 @@ from prunebench.leaderboard.stats.exact import Vector, numbers, whole
 MAX_EXACT_UNITS = 16
 DRAWS = 99_999
 #: Patterns at a time: small enough for a processor's cache, and the same however many problems
-#: share them, so that a p-value does not depend on the company it was computed in.
+#: share them, so that a p-value does not depend on the others it is computed with.
 _STEP = 4096
 #: Sums of floats that have no common denominator tie within this, relative above 1.
 _TIE = 1e-12
@@ -66,9 +66,7 @@ def sign_flip(
     x = numbers(d)
     if not x:
         raise ValueError("no differences")
-    unit = np.arange(len(x)) if units is None else codes(units, len(x))
-    cell = np.zeros(len(x), np.int64) if cells is None else codes(cells, len(x))
-    found = shares([x], unit, cell)
+    found = shares([x], units, cells)
     p = float(flip_p(found.sums, np.random.default_rng(seed))[0])
     return sign_flip_of(found.totals[0], p, found.sums.shape[1])
 
@@ -109,16 +107,23 @@ class Shares:
 
 
 def shares(
-    d: Sequence[Sequence[Fraction]], unit: NDArray[np.int64], cell: NDArray[np.int64]
+    d: Sequence[Sequence[Fraction]],
+    units: ArrayLike | None = None,
+    cells: ArrayLike | None = None,
 ) -> Shares:
     """Share of each unit in the mean of the cell means, exactly.
 
     Args:
         d: Per problem its differences [n].
-        unit: Unit of each difference [n], integers from 0.
-        cell: Cell of each difference [n], integers from 0.
+        units: Unit of each difference [n]; each its own if None.
+        cells: Cell of each difference [n]; all in one if None.
+
+    Raises:
+        ValueError: Not as many units or cells as differences.
     """
     n = len(d[0])
+    unit = np.arange(n) if units is None else codes(units, n)
+    cell = np.zeros(n, np.int64) if cells is None else codes(cells, n)
     counts, scale = whole([value for row in d for value in row])
     sizes = np.bincount(cell).tolist()
     common = math.lcm(*sizes)

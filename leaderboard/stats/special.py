@@ -1,7 +1,8 @@
 """Distribution functions of scipy, rounded to what is the same on every machine.
 
 They rest on ``exp``, ``log`` and ``pow`` of the C library, which has other variants, one unit in
-the last place apart, for other processors. All uses of them in the statistics pass through here.
+the last place apart, for other processors. All uses of them in the statistics pass through here,
+but for the power integral and the studentized range, which are rounded where they are computed.
 """
 
 from __future__ import annotations

@@ -186,6 +186,7 @@ def test_given_names_stand_for_the_method_and_stay_apart() -> None:
     assert labels(("seta", "s", {"k": 1}), ("seta", "", {"k": 2})) == {"s", "seta"}
     both = labels(("random", "", {}), ("infobatch", "random", {}))
     assert both == {"random", "random (method=infobatch)"}
+    assert labels(("full", "base", {}), ("random", "dice", {})) == {"full", "dice"}
     odd = labels(("seta", "s", {"k": 1}), ("seta", "s", {"k": 2}), ("random", "s (k=1)", {}))
     assert len(odd) == 3
     for bad in ("a@b", " x", "x\n", "", 5, "x" * 61):

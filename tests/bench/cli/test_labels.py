@@ -92,6 +92,7 @@ def test_one_name_serves_a_block_with_one_method_that_prunes(scores):
         ('label = { random = " x" }', "label: ' x'"),
         ('label = { random = "a\\u001bb" }', "label: "),
         ('label = { random = "full" }', "'full' is another method's name"),
+        ('label = { full = "base" }', "'base' for full training"),
         ('label = { forgetting = "x" }', "a label for 'forgetting', which is not in 'method'"),
         ('label = "x"', "'x' for 3 methods; accepted: a table by method"),
         ('label = { random = "x" }\n[[block]]\n[[block]]\nlabel = { random = "y" }',
