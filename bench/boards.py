@@ -130,7 +130,7 @@ def make_board(
     """Builds a board; no records are an error.
 
     Raises:
-        InputError: Nothing to show, or records that cannot stand in one table.
+        InputError: Nothing to show, or records that do not fit into one table.
     """
     if not records:
         raise InputError("no records", where="leaderboard", accepted="a folder with finished runs")
@@ -191,7 +191,7 @@ def write_board(sources: Sequence[Path], out: Path, settings: Settings | None = 
     """Renders every form from records.
 
     Raises:
-        InputError: No records, damaged ones, records that cannot stand in one table, or a folder
+        InputError: No records, damaged ones, records that do not fit into one table, or a folder
             that cannot be written.
     """
     faults: list[InputError] = []
@@ -221,7 +221,7 @@ def merge(sources: Sequence[Path], out: Path, notes: list[str] | None = None) ->
         notes: As in ``unite``.
 
     Returns:
-        (records copied, records that stood there already).
+        (records copied, records that were there already).
 
     Raises:
         InputError: Records of one key whose results differ, damaged ones, or a folder that cannot

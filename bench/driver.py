@@ -84,10 +84,10 @@ class Report:
 
     Attributes:
         outcomes: Of the cells that were run now.
-        standing: Keys whose records stood already.
+        standing: Keys that were recorded before.
         planned: The plan.
         warnings: Lines for the user.
-        failed_before: Cells whose failed records stand.
+        failed_before: Cells that are recorded as failed and were not run again.
     """
 
     planned: Planned
@@ -109,7 +109,7 @@ def run_cells(
     executor: Executor | None = None,
     grid: str = "",
 ) -> Report:
-    """Runs every cell whose record does not stand yet.
+    """Runs every cell that is not recorded yet.
 
     A scoring run is repeated, its record kept, only where a cell still to be run needs evidence
     that is not there. The results folder is made once the data sets have been looked at.
@@ -150,7 +150,8 @@ def run_cells(
     renamed = rename(store, [cell for cell in cells if cell.spec.key in settled])
     if renamed:
         report.warnings.append(
-            f"{renamed} recorded runs carry the label given now; `prunebench sync` tells the mirror"
+            f"{renamed} recorded runs carry the label given now; `prunebench sync` puts it into "
+            "the mirror"
         )
     if not jobs:
         return report
@@ -176,7 +177,7 @@ def run_cells(
                 mirror(event.key)
 
         outcomes = executor.run(jobs, on_event)
-        # Standing scoring runs go along in case their evidence is gone; they are no news.
+        # Scoring runs recorded before are jobs too, in case their evidence is gone.
         report.outcomes = [outcome for outcome in outcomes if outcome.key in open_keys]
     sweep(store)
     return report
@@ -241,7 +242,7 @@ def make_executor(store: Store, running: Running, keep: bool = False) -> Executo
 
 
 def sweep(store: Store) -> None:
-    """Clears claims of dead processes, and checkpoints of cells whose record stands.
+    """Clears claims of dead processes, and checkpoints of cells that are recorded.
 
     A worker that is killed between its record and its last line leaves both behind; a run that
     is repeated for its evidence leaves a checkpoint.

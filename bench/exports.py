@@ -130,8 +130,8 @@ def _samples(store: Store, record: Record) -> Arrays:
 
 
 def _training(record: Record, samples: Arrays, data: Mapping[str, Any]) -> Arrays:
-    """The splits of the run's task, made anew from its specification; the digest of its labels
-    tells whether they are the same."""
+    """The splits of the run's task, made anew from its specification, with the digest of its labels
+    compared."""
     from prunebench.bench.rerun import recorded_source
     from prunebench.bench.tasks import load_task, with_reference_in_training
 

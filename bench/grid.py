@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from prunebench.bench.cells import Cell, build_cell, check_label, open_source
+from prunebench.bench.planned import MOST_CELLS
 from prunebench.bench.recipe import NEEDED, Scalar
 from prunebench.bench.recipes import get_recipe
 from prunebench.bench.spec import SEEDS, HeldOut
@@ -24,8 +25,6 @@ from prunebench.problems import FILE_NAME, FILE_NAME_WORDS, first_problem
 from prunebench.untrusted import user_path
 from prunebench.userfiles import read_toml
 
-#: More cells than this are not made from one file.
-MOST_CELLS = 200_000
 _SEEDS = 'a whole number from 0, a list of them, or a range such as "0..4"'
 PRESETS = Path(__file__).parent / "grids"
 

@@ -24,15 +24,15 @@ from prunebench.leaderboard.filters import leaves, shown
 from prunebench.record import Record, RecordError, canonical, content_key
 from prunebench.untrusted import PLENTY, TIMES, gunzip
 
-if TYPE_CHECKING:  # torch comes with it; readers of records must not wait for it
+if TYPE_CHECKING:  # it imports torch; readers of records must not wait for it
     from prunebench.bench.cells import Cell
 
 FOLDER = "planned"
 _SUFFIX = ".jsonl.gz"
 #: A plan of the largest grid packs to a few MiB.
 _MOST_BYTES = 1 << 25
-#: As many as a grid may ask for.
-_MOST_CELLS = 200_000
+#: Cells that one grid may ask for.
+MOST_CELLS = 200_000
 #: Fields of a difference that are said in one line.
 _SAID = 3
 
@@ -112,8 +112,8 @@ def read_plan(path: Path) -> tuple[str, list[Record]]:
             texts = isinstance(grid, str) and isinstance(label, str)
             if not (texts and isinstance(spec, dict) and len(seeds) < 1 << 20):
                 raise TypeError
-            if len(found) + len(seeds) > _MOST_CELLS:
-                raise InputError(f"names more than {_MOST_CELLS} cells", where=where)
+            if len(found) + len(seeds) > MOST_CELLS:
+                raise InputError(f"names more than {MOST_CELLS} cells", where=where)
             found += [planned_record({**spec, "seed": seed}, label) for seed in seeds]
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as e:
         if isinstance(e, InputError):
@@ -199,8 +199,8 @@ def mixture(store: Store, wanted: Sequence[Record], verb: str = "grid") -> Mixtu
 
 
 def _standing(store: Store, wanted: Sequence[Record]) -> Iterator[Mapping[str, Any]]:
-    """Specifications of what a folder holds or was asked for; records that cannot be read are
-    told by others."""
+    """Specifications of what a folder holds or was asked for; records that cannot be read are left
+    out: other verbs report them."""
     if not store.records.is_dir():
         return
     known = {record.key: record for record in (*_sound(store.root), *wanted)}

@@ -1,4 +1,4 @@
-"""Plug-ins that a run uses, and standing records that another source of them made."""
+"""Plug-ins that a run uses, and records that an earlier source of them made."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ class Tally:
         jobs: All jobs of the run.
         slots: Workers in use.
         clock: Monotonic seconds.
-        standing: Keys of scoring runs that stand and go along in case their evidence is gone; no
-            count holds them.
+        standing: Keys of scoring runs that are recorded, and are jobs in case their evidence is
+            gone; they are not counted.
     """
 
     def __init__(

@@ -153,7 +153,7 @@ _PLAIN = {"±": "+-", "≥": ">=", "≤": "<=", "≈": "~", "†": "+", "‡": "
 
 def _speak() -> None:
     """Keeps every verb from failing over a sign that the output's encoding lacks, and from sending
-    a terminal what a file tells it to do."""
+    a terminal control codes out of a file."""
     from prunebench.terminal import guard_output, terminal
 
     codecs.register_error("prunebench", _spell)

@@ -19,9 +19,7 @@ from prunebench.files import OwnFolder
 _PUBLISHED = ("README.md", "records.jsonl.gz", "protocol.toml", "model-index.md")
 _FIGURES = (".svg", ".png", ".md")
 _LARGEST_FIGURE = 1 << 26
-
-
-#: Notes told in full.
+#: Notes that are printed; of more, the number.
 _NOTES = 5
 
 
@@ -265,7 +263,7 @@ def merge_folders(results: tuple[str, ...], out: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"copied": copied, "stood": stood}))
     else:
-        print(f"{copied} records copied to {out}, {stood} stood there")
+        print(f"{copied} records copied to {out}, {stood} were there already")
 
 
 @click.command()

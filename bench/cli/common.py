@@ -15,7 +15,7 @@ from prunebench.errors import InputError
 from prunebench.options import Option
 from prunebench.registry import DATASETS, REGISTRIES, load_plugin
 
-if TYPE_CHECKING:  # torch comes with these; a verb's help must not wait for it
+if TYPE_CHECKING:  # these import torch; a verb's help must not wait for it
     from prunebench.bench.cells import Cell
     from prunebench.bench.driver import Report, Running
     from prunebench.bench.store import Store

@@ -15,7 +15,7 @@ from prunebench.bench.cli.common import dataset_options, load_plugins, parse_par
 from prunebench.terminal import terminal
 from prunebench.untrusted import user_path
 
-if TYPE_CHECKING:  # torch comes with these
+if TYPE_CHECKING:  # these import torch
     from prunebench.datasets.task import DataSource
     from prunebench.datasets.verify import Finding
 
@@ -130,8 +130,8 @@ def pack(
 ) -> None:
     """Write an image data set as packed files, which packed:DIR reads.
 
-    Human labels, class names, super-classes, mean and standard deviation go along. JPEG and PNG
-    files keep their bytes; anything else is stored lossless.
+    Human labels, class names, super-classes, mean and standard deviation are packed too. JPEG and
+    PNG files keep their bytes; anything else is stored lossless.
 
     Example: prunebench data pack cifar10n --out packed/cifar10n
     """

@@ -64,7 +64,8 @@ def export(
         sys.stdout.write(text)
         return
     try:
-        if (target := Path(os.path.abspath(to))).is_relative_to(root := store.root.absolute()):
+        target, root = Path(os.path.abspath(to)), store.root.absolute()
+        if target.is_relative_to(root):
             OwnFolder(root).write(target, text.encode())
         else:
             Path(to).parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import click
 
 from prunebench.errors import InputError
 
-if TYPE_CHECKING:  # pydantic comes with these; a verb's help must not wait for it
+if TYPE_CHECKING:  # this imports pydantic; a verb's help must not wait for it
     from prunebench.leaderboard.filters import Filters
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -76,7 +76,7 @@ def flags(found: Filters) -> list[str]:
     return words
 
 
-def told(found: Filters) -> str:
+def typed(found: Filters) -> str:
     """The filters as one would type them; for messages."""
     return shlex.join(flags(found))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -11,17 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from prunebench.bench.cli.filters import filter_options, filters, told
-from prunebench.errors import InputError
+from prunebench.bench.cli.common import results_folder
+from prunebench.bench.cli.filters import filter_options, filters, typed
+from prunebench.bench.names import is_key
+from prunebench.errors import InputError, visible
 
 if TYPE_CHECKING:
     from prunebench.bench.store import Store
+    from prunebench.leaderboard.filters import Filters
     from prunebench.record import Record
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _DEFAULT = "results/run"
-_KEY = re.compile(r"[0-9a-f]{16}")
 _USAGE = "KEY RESULTS, or RESULTS with --method, --noise, --ratio, --seed, ..."
 
 
@@ -43,11 +44,9 @@ def one_run(values: dict[str, Any]) -> tuple[Store, Record]:
     key, folder = _words(values.pop("words"), values.pop("out"))
     found = filters(values)
     if key and found.given:
-        raise InputError(f"a key and {told(found)}", where="which run", accepted="one of the two")
+        raise InputError(f"a key and {typed(found)}", where="which run", accepted="one of the two")
     if not key and not found.given:
         raise InputError("no KEY and no field", where="which run", accepted=_USAGE)
-    from prunebench.bench.cli.common import results_folder
-
     store = Store(results_folder(folder))
     return store, _by_key(store, key) if key else _by_fields(store, found)
 
@@ -60,7 +59,7 @@ def _by_key(store: Store, key: str) -> Record:
     return record
 
 
-def _by_fields(store: Store, found: Any) -> Record:
+def _by_fields(store: Store, found: Filters) -> Record:
     from prunebench.bench.cli.picking import picked
     from prunebench.leaderboard.aggregate import PLANNED
 
@@ -69,18 +68,17 @@ def _by_fields(store: Store, found: Any) -> Record:
     if len(runs) == 1:
         return runs[0]
     if not runs:
-        raise InputError(f"no run has {told(found)}", where=str(store.root),
+        raise InputError(f"no run has {typed(found)}", where=str(store.root),
                          accepted="fields that `prunebench list` shows")  # fmt: skip
     raise InputError(
-        f"{len(runs)} runs have {told(found)}: {_told_apart(runs, everything)}",
+        f"{len(runs)} runs have {typed(found)}: {_described(runs, everything)}",
         where=str(store.root), accepted="a KEY, or further fields that leave one run",
     )  # fmt: skip
 
 
-def _told_apart(runs: list[Record], everything: list[Record]) -> str:
-    """Keys with what `list` shows of them, the board that tells recipes apart first."""
+def _described(runs: list[Record], everything: list[Record]) -> str:
+    """Keys with what `list` shows of them, the board first: it names what differs in recipes."""
     from prunebench.bench.cli.picking import rows_of
-    from prunebench.errors import visible
 
     shown = [
         f"{row['key']} ({row['board']}: {row['row'] or row['method']}, {row['noise']}, "
@@ -101,7 +99,7 @@ def _words(words: tuple[str, ...], out: str | None) -> tuple[str, str]:
         return words[0], words[1]
     if not words:
         return "", out or _DEFAULT
-    if out is not None or _KEY.fullmatch(words[0]):
+    if out is not None or is_key(words[0]):
         return words[0], out or _DEFAULT
     if not Path(words[0]).is_dir():
         raise InputError(f"{words[0]!r} is neither a key nor a results folder", where="which run",

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prunebench.bench.cli.filters import filter_options, filters, told
-from prunebench.errors import InputError
+from prunebench.bench.cli.common import results_folder
+from prunebench.bench.cli.filters import filter_options, filters, typed
+from prunebench.errors import InputError, spelled
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,7 +61,6 @@ def drop(ctx: click.Context, /, results: str, yes: bool, as_json: bool, **chosen
 
     Example: prunebench drop results/mine --where recipe.epochs=5
     """
-    from prunebench.bench.cli.common import results_folder
     from prunebench.bench.store import Store
     from prunebench.leaderboard.aggregate import PLANNED
 
@@ -124,7 +124,7 @@ def _taken(chosen: dict[str, Any]) -> dict[str, Any]:
 
 def _words(found: Filters, statuses: Sequence[str], keys: Sequence[str]) -> str:
     further = [f"--status {status}" for status in statuses] + [f"--key {key}" for key in keys]
-    return " ".join([*([told(found)] if found.given else []), *further])
+    return " ".join([*([typed(found)] if found.given else []), *further])
 
 
 def picked(
@@ -162,7 +162,6 @@ def picked(
 
 
 def _records(results: str) -> list[Record]:
-    from prunebench.bench.cli.common import results_folder
     from prunebench.bench.planned import planned
     from prunebench.bench.store import Store
     from prunebench.leaderboard.bundle import is_bundle, unpack
@@ -178,7 +177,7 @@ def _records(results: str) -> list[Record]:
 
 
 def rows_of(records: Sequence[Record], everything: Sequence[Record]) -> list[dict[str, Any]]:
-    """A line per run; ``board`` tells the designs of a data set in the whole folder apart."""
+    """A line per run; ``board`` names what differs between the designs of the whole folder."""
     from prunebench.leaderboard.designs import content_of, label_designs
     from prunebench.leaderboard.labels import noise_order
     from prunebench.record import canonical
@@ -210,7 +209,7 @@ def rows_of(records: Sequence[Record], everything: Sequence[Record]) -> list[dic
 
 
 def _row_names(records: Sequence[Record]) -> dict[str, str]:
-    """Names of rows on boards by key, with what tells variants of a method apart."""
+    """Names of rows on boards by key, with the options in which variants of a method differ."""
     from prunebench.leaderboard.aggregate import collect
     from prunebench.leaderboard.labels import row_id, row_labels
 
@@ -246,8 +245,6 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _text(row: dict[str, Any], name: str, most: int | None) -> str:
-    from prunebench.errors import visible
-
     value = row[name]
     if name == "method" and row["row"] not in (None, value):
         shown, named = str(row["row"]), str(value)
@@ -256,7 +253,7 @@ def _text(row: dict[str, Any], name: str, most: int | None) -> str:
         value = f"{100 * value:.2f}"
     elif name == "ratio":
         value = f"{value:g}"
-    text = "-" if value is None else visible(str(value))
+    text = "-" if value is None else spelled(str(value))
     return text if most is None or len(text) <= most else f"{text[: most - 3]}..."
 
 

@@ -276,8 +276,9 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
 
 
 def _lines(summary: dict[str, Any]) -> str:
-    width = max(len(name) for name in summary)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in summary.items())
+    named = {{"stood": "recorded before"}.get(name, name): value for name, value in summary.items()}
+    width = max(map(len, named))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in named.items())
 
 
 def _shard(cells: list[Any], text: str | None) -> list[Any]:

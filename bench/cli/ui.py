@@ -134,7 +134,7 @@ def _command(folder: Path, address: str, port: int) -> list[str]:
 
 
 def _serve(words: list[str], line: str) -> int:
-    """Runs MLflow until it ends or is told to; none of its processes stays behind.
+    """Runs MLflow until it ends or is asked to end; none of its processes is left.
 
     What it prints is shown only where it fails.
 

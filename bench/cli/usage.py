@@ -1,4 +1,4 @@
-"""Wrong words on the command line, told as other wrong input is: what, where, accepted."""
+"""What click refuses, in the form of other error lines: what, where, accepted."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class InputError(ValueError):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         text = f"{text}; accepted: {self.accepted}" if self.accepted else text
-        text = " ".join(visible(" ".join(text.split())).split())
+        text = visible(" ".join(text.split()))
         return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 500]} ... {text[-490:]}"
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -97,7 +97,7 @@ class FolderError(Exception):
 
     @classmethod
     def told(cls, reason: str) -> FolderError | None:
-        """The error that a cell's reason tells of, if it does."""
+        """The error that a cell's reason holds, if it holds one."""
         _, start, rest = reason.partition(cls.START)
         return cls(start + rest.partition("\n")[0]) if start else None
 
@@ -111,7 +111,7 @@ class SkipCell(Exception):
 
 
 def told(error: BaseException) -> str:
-    """An exception on one line: ours as it stands, others with the name of their type."""
+    """An exception on one line: ours unchanged, others with the name of their type."""
     text = " ".join(str(error).split())
     if isinstance(error, InputError):
         return text

@@ -21,7 +21,7 @@ FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,80}$"
 FILE_NAME_WORDS = "1 to 81 letters, digits, '.', '_' and '-', a letter or digit first"
 
 #: What would be accepted instead, by type of error; ``{...}`` are values of its context. Types
-#: that stand nowhere here or in ``_SPECIAL`` need a kind of field that no model has.
+#: that are neither here nor in ``_SPECIAL`` need a kind of field that no model has.
 ACCEPTED = {
     "greater_than": "more than {gt}",
     "greater_than_equal": "{ge} or more",

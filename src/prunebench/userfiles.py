@@ -25,7 +25,7 @@ MOST_TOML = 1 << 18
 #: Levels of brackets, and parts of a dotted name. tomllib keeps every beginning of a name: its
 #: memory grows with the square of the parts.
 DEEPEST = 32
-#: A table of 100 million rows is no text file any more.
+#: Room for a table of some 50 million rows.
 MOST_TABLE = 1 << 30
 
 _MARKS = (
@@ -74,7 +74,7 @@ def user_text(path: str | Path, where: str = "", most: int = MOST_TABLE) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"is no text in UTF-8 (byte {error.start}, line {line})", where=where,
+            f"is not text in UTF-8 (byte {error.start}, line {line})", where=where,
             accepted="a text file saved as UTF-8",
         ) from None  # fmt: skip
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -142,7 +142,7 @@ def read_table(path: str | Path, columns: Sequence[str], where: str = "") -> dic
 
     Args:
         path: The file.
-        columns: Names that the header has to hold, in lower case; others may stand beside them.
+        columns: Names that the header has to hold, in lower case; it may hold others too.
         where: Its name in messages, where not the path itself.
 
     Returns:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ def test_idx_files(place: Path, data: st.DataObject) -> None:
         return
     assert found.dtype == np.uint8
     assert found.ndim == len(found.shape) >= 1
-    if packed and len(path.read_bytes()) >= len(content):  # gzip's own checksum stands behind it
+    if packed and len(path.read_bytes()) >= len(content):  # gzip has a checksum of its own
         assert _idx(found)[-found.size :] == found.tobytes()
 
 
@@ -156,17 +155,17 @@ def _npy(array: Any) -> bytes:
     return out.getvalue()
 
 
-_SCORES: list[tuple[str, bytes, Callable[[], bytes] | None]] = [
-    (".npy", _npy(RNG.random(9)), None),
-    (".npz", _npz(ids=np.arange(9), scores=RNG.random(9)), None),
-    (".csv", b"id,score\n" + b"".join(b"%d,0.%d\n" % (n, n) for n in range(9)), None),
+_SCORES = [
+    (".npy", _npy(RNG.random(9))),
+    (".npz", _npz(ids=np.arange(9), scores=RNG.random(9))),
+    (".csv", b"id,score\n" + b"".join(b"%d,0.%d\n" % (n, n) for n in range(9))),
 ]
 
 
 @fuzz(200)
 @given(data=st.data())
 def test_score_files(place: Path, data: st.DataObject) -> None:
-    suffix, good, _ = data.draw(st.sampled_from(_SCORES))
+    suffix, good = data.draw(st.sampled_from(_SCORES))
     path = place / f"s{suffix}"
     path.write_bytes(data.draw(damaged(good, range(min(90, len(good))))))
     found, _ = answer(lambda: read_scores(path, 9))

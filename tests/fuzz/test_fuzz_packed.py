@@ -71,10 +71,6 @@ def test_damaged_files(folder: Path, data: st.DataObject) -> None:
     assert torch.equal(decode_images(pack, np.arange(N), 1), IMAGES)
 
 
-def _member(name: str, content: bytes) -> tuple[str, bytes]:
-    return f"{name}.npy", content
-
-
 def _npy(array: Any) -> bytes:
     out = io.BytesIO()
     np.lib.format.write_array(out, np.asarray(array), allow_pickle=False)

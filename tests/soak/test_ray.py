@@ -55,7 +55,7 @@ def test_a_cluster_of_its_own_is_private_and_leaves_nothing(tmp_path: Path) -> N
         time.sleep(1.0)
     said = (tmp_path / "driver.log").read_text()
     assert driver.returncode == 0, said
-    assert said.split() == f"out {tmp_path / 'ray'} cells 12 stood 0 done 12".split()
+    assert said.split() == f"out {tmp_path / 'ray'} cells 12 recorded before 0 done 12".split()
     assert any("gcs_server" in words for words in seen.values())
     assert sum("ray::Host" in words for words in seen.values()) == 2
     assert hosts

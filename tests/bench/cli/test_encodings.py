@@ -12,7 +12,7 @@ from prunebench.bench.cli import main
 from support.small_grid import key_of
 
 
-def told(encoding: str, *words: str | Path) -> tuple[int, str]:
+def printed(encoding: str, *words: str | Path) -> tuple[int, str]:
     """Exit code and standard output of the entry point, read in the encoding it was written in."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding, errors="strict") for _ in range(2))
     with pytest.MonkeyPatch.context() as patch:
@@ -32,7 +32,7 @@ def told(encoding: str, *words: str | Path) -> tuple[int, str]:
 def test_no_sign_ends_a_verb(whole, copied, encoding, tmp_path):
     toml, out = whole[0], copied
     board = ("--out", tmp_path / "board")
-    code, text = told(encoding, "leaderboard", out, *board)
+    code, text = printed(encoding, "leaderboard", out, *board)
     assert code == 0
     assert ("+-" in text) is (encoding == "ascii"), text
     assert ("≥" in text or "≈" in text) is (encoding == "utf-8")
@@ -41,7 +41,7 @@ def test_no_sign_ends_a_verb(whole, copied, encoding, tmp_path):
              ("methods", "dual"), ("export", key_of(out, "small-loss"), out), ("--help",),
              ("grid", toml, "--out", out, "--board", "-q", "--no-mlflow")]  # fmt: skip
     for words in calls:
-        code, text = told(encoding, *words)
+        code, text = printed(encoding, *words)
         assert code == 0, words
         assert text.strip()
 
@@ -51,6 +51,6 @@ def test_names_that_are_no_unicode_end_no_verb(copied):
     odd = copied.parent / "r\udce9sultats"
     copied.rename(odd)
     for encoding in ("ascii", "utf-8"):
-        code, text = told(encoding, "status", odd)
+        code, text = printed(encoding, "status", odd)
         assert code == 0
         assert "\\udce9" in text

@@ -144,7 +144,7 @@ def test_what_a_grid_brings_beside_other_runs(whole, tmp_path, old, new, said):
         both = of_cells([*expand(*read_grid(other)), *expand(*read_grid(whole[0]))])
         named = mixture(Store(whole[1]), both)
         assert named is not None
-        assert not named.foreign  # a grid that names all that stands there means it
+        assert not named.foreign  # a grid that names all that is there means it
 
 
 def test_a_run_beside_other_runs_says_so_in_one_line(copied):
@@ -155,7 +155,7 @@ def test_a_run_beside_other_runs_says_so_in_one_line(copied):
         f"note: {copied} holds other runs of digits: this run has recipe.epochs 1 (there: 4); "
         "each gets tables of its own\n"
     )
-    assert prunebench(*words, "--recipe-param", "epochs=1").err == ""  # it stands there by now
+    assert prunebench(*words, "--recipe-param", "epochs=1").err == ""  # it is there by now
     assert prunebench(*words, "--recipe-param", "epochs=4").err == ""
 
 
