@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.datasets.packfile import Pack
-from prunebench.datasets.pixels import MOST_PIXELS, USUAL, Reading, rgb
+from prunebench.datasets.pixels import MOST_PIXELS, USUAL, Reading, opened, rgb
 from prunebench.errors import InputError
 from prunebench.untrusted import TIMES
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"IEND\xaeB`\x82"
+_FORMATS = ("JPEG", "PNG")
 #: What a JPEG file that may have to be turned holds; the others need no Pillow.
 _NOTES = (b"Exif\0\0", b"http://ns.adobe.com/xap")
+#: Second bytes of JPEG markers: those of frames, which hold the size, and those of the segments
+#: that may come before.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEGMENTS = frozenset((0xC4, 0xCC, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE))
 _CHUNK = 256
 #: Bytes that all images together may decode to, and ``TIMES`` the file's bytes beyond.
 _PLENTY = 1 << 29
@@ -31,45 +35,43 @@ def default_workers() -> int:
     return min(16, len(usable(0)) if usable else os.cpu_count() or 1)
 
 
-def check_headers(pack: Pack, rows: NDArray[np.int64] | None = None) -> None:
+def check_headers(pack: Pack, rows: NDArray[np.int64]) -> tuple[int, int]:
     """Looks at what the images of a packed file claim to be, without decoding them.
 
     Args:
         pack: The file.
-        rows: int64 [n], which images; None for all.
+        rows: int64 [n], n >= 1, which images.
+
+    Returns:
+        Height and width of the first, as its header says.
 
     Raises:
-        InputError: An image is neither JPEG nor PNG, claims too many pixels or is of another size
-            than the first, or all together take far more memory than the file; the line names it.
+        InputError: An image is neither JPEG nor PNG, has a damaged header, claims no pixels or too
+            many, or is of another size than the first, or all together take far more memory than
+            the file; the line names it.
     """
-    chosen = range(len(pack)) if rows is None else rows.tolist()
     first: tuple[int, int] | None = None
-    for index in chosen:
-        begin, end = int(pack.offset[index]), int(pack.offset[index + 1])
-        head = pack.jpeg[begin : begin + 32].tobytes()
-        if not head.startswith(_JPEG) and not head.startswith(_PNG):
-            raise _refused(pack, index, "unknown image format", "JPEG or PNG")
-        encoded = head if head.startswith(_PNG) else pack.jpeg[begin:end].tobytes()
-        height, width = _size(encoded)
-        if height * width > MOST_PIXELS:
+    for index in rows.tolist():
+        height, width = _claimed(pack, index)
+        if not 0 < height * width <= MOST_PIXELS:
             raise _refused(
-                pack, index, f"claims {height}x{width} pixels", f"at most {MOST_PIXELS:,} pixels"
+                pack, index, f"claims {height}x{width} pixels", f"1 to {MOST_PIXELS:,} pixels"
             )
-        if not height * width:
-            continue  # damaged: decoding tells
         if first is None:
-            first, total = (height, width), 3 * height * width * len(chosen)
+            first, total = (height, width), 3 * height * width * len(rows)
             most = _PLENTY + TIMES * len(pack.jpeg)
             if total > most:
                 raise InputError(
-                    f"{len(chosen)} images of {height}x{width} pixels in {len(pack.jpeg)} bytes "
+                    f"{len(rows)} images of {height}x{width} pixels in {len(pack.jpeg)} bytes "
                     f"take {total / 2**30:.1f} GiB",
                     where=str(pack.path),
                     accepted=f"at most {most / 2**30:.1f} GiB: limit=N reads fewer, and folder:PATH"
                     " reads image files at a smaller size",
                 )
         if sorted(first) != sorted((height, width)):  # which may yet be turned
-            raise _other_size(pack, index, (height, width), first, int(chosen[0]))
+            raise _other_size(pack, index, (height, width), first, int(rows[0]))
+    assert first is not None
+    return first
 
 
 def _other_size(
@@ -78,7 +80,7 @@ def _other_size(
     return _refused(
         pack, index, f"{found[0]}x{found[1]} pixels",
         f"{first[0]}x{first[1]}, the size of image {start}; folder:PATH reads image files of any "
-        "size and brings them to one (size=N)",
+        "size and resizes them to one (size=N)",
     )  # fmt: skip
 
 
@@ -103,9 +105,10 @@ def decode_images(
         InputError: As ``check_headers`` and ``pixels.rgb``; the line names the image's index in
             the file. Or the decoded images do not fit into memory.
     """
-    check_headers(pack, rows)
-    data = torch.from_numpy(pack.jpeg)
-    first = _decode(pack, data, int(rows[0]), reading)
+    claimed = check_headers(pack, rows)
+    first = _decode(pack, int(rows[0]), reading)
+    if sorted(first.shape[1:]) != sorted(claimed):  # a file with two headers
+        raise _other_size(pack, int(rows[0]), first.shape[1:], claimed, int(rows[0]))
     try:
         images = torch.empty(len(rows), *first.shape, dtype=torch.uint8)
     except RuntimeError:
@@ -118,7 +121,7 @@ def decode_images(
 
     def fill(begin: int) -> None:
         for place in range(begin, min(begin + _CHUNK, len(rows))):
-            image = _decode(pack, data, int(rows[place]), reading)
+            image = _decode(pack, int(rows[place]), reading)
             if image.shape != first.shape:
                 found, wanted = image.shape[1:], first.shape[1:]
                 raise _other_size(pack, int(rows[place]), found, wanted, int(rows[0]))
@@ -138,38 +141,53 @@ def _refused(pack: Pack, index: int, what: str, accepted: str) -> InputError:
     return InputError(what, where=f"{pack.path}: image {index}", accepted=accepted)
 
 
-def _size(data: bytes) -> tuple[int, int]:
-    """Height and width that a header claims; (0, 0) where it is damaged, which decoding tells."""
-    if data.startswith(_PNG):
-        return int.from_bytes(data[20:24]), int.from_bytes(data[16:20])
+def _claimed(pack: Pack, index: int) -> tuple[int, int]:
+    """Height and width that the header of an image claims."""
+    begin, end = int(pack.offset[index]), int(pack.offset[index + 1])
+    head = pack.jpeg[begin : begin + 32].tobytes()
+    if head.startswith(_PNG) and head[12:16] == b"IHDR":
+        return int.from_bytes(head[20:24]), int.from_bytes(head[16:20])
+    if not head.startswith((_JPEG, _PNG)):
+        raise _refused(pack, index, "unknown image format", "JPEG or PNG")
+    encoded = pack.jpeg[begin:end].tobytes()
+    found = _jpeg_size(encoded) if head.startswith(_JPEG) else None
+    if found is not None:
+        return found
+    width, height = opened(encoded, f"{pack.path}: image {index}", _FORMATS).size
+    return height, width
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width that a JPEG header claims; None unless it is laid out plainly, so that every
+    decoder finds this size and no other."""
     at = 2
     while at + 9 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == 0xFF:
             at += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        elif marker in _FRAMES:
             return int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 7 : at + 9])
-        elif 0xD0 <= marker <= 0xD8 or marker == 0x01:
-            at += 2
-        else:
+        elif marker in _SEGMENTS:
             at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4]))
-    return 0, 0
+        else:
+            return None
+    return None
 
 
-def _decode(pack: Pack, data: Tensor, index: int, reading: Reading) -> Tensor:
-    begin, end = int(pack.offset[index]), int(pack.offset[index + 1])
-    encoded = pack.jpeg[begin:end].tobytes()
-    if encoded.startswith(_PNG) and not encoded.endswith(_PNG_END):
-        raise _refused(pack, index, "truncated", "a whole PNG file")
-    if encoded.startswith(_JPEG) and not (reading.upright and any(n in encoded for n in _NOTES)):
+def _decode(pack: Pack, index: int, reading: Reading) -> Tensor:
+    data = pack.jpeg[int(pack.offset[index]) : int(pack.offset[index + 1])]
+    encoded = data.tobytes()
+    turned = reading.upright and any(note in encoded for note in _NOTES)
+    # torchvision knows no limit of pixels, and its PNG decoder ends the process on some damaged
+    # files; JPEG files whose size is known it reads three times as fast, to the same pixels.
+    if encoded.startswith(_JPEG) and not turned and _jpeg_size(encoded) is not None:
         from torchvision.io import ImageReadMode, decode_image
 
-        try:  # three times as fast for small images, and the same pixels
-            image: Tensor = decode_image(data[begin:end], ImageReadMode.RGB)
+        try:
+            image: Tensor = decode_image(torch.from_numpy(data), ImageReadMode.RGB)
         except Exception as error:  # whatever damaged bytes provoke
             reason = (str(error) or type(error).__name__).splitlines()[0].rpartition(", ")[2]
             raise _refused(pack, index, f"damaged image ({reason})", "a whole file") from None
         return image
-    # PNG goes through Pillow: torchvision's decoder takes the process down on some damaged files.
-    pixels = np.array(rgb(encoded, f"{pack.path}: image {index}", reading, ("JPEG", "PNG")))
+    pixels = np.array(rgb(encoded, f"{pack.path}: image {index}", reading, _FORMATS))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()

@@ -8,8 +8,8 @@ import torch
 
 from prunebench.datasets.decode import default_workers
 from prunebench.datasets.files import limited_rows
-from prunebench.datasets.imagefiles import ImageFiles, PathList, Resize, measure, resident
-from prunebench.datasets.pixels import Reading, reading_options
+from prunebench.datasets.imagefiles import ImageFiles, PathList, measure, resident
+from prunebench.datasets.pixels import Reading, Resize, reading_options
 from prunebench.datasets.rules import RULES
 from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
 from prunebench.datasets.tree import (

@@ -20,21 +20,21 @@ from torch import Tensor
 
 from prunebench.datasets.content import channel_stats
 from prunebench.datasets.packfile import Pack
-from prunebench.datasets.pixels import MOST_PIXELS, USUAL, Reading, decode
-from prunebench.datasets.pixels import Resize as Resize
+from prunebench.datasets.pixels import MOST_PIXELS, USUAL, Reading, Resize, decode
 from prunebench.errors import InputError
 
 Rows = Tensor | NDArray[np.int64] | Sequence[int]
 
 #: File name endings that count as images (any case).
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
-#: Sets whose pixels take at most so many bytes are decoded once and kept, unless told otherwise.
+#: Sets whose pixels take at most so many bytes are decoded once and kept, unless an option says
+#: otherwise.
 RESIDENT_BYTES = 2 << 30
 _CHUNK = 64
 _MEASURED = 1_000
 
 
-#: The largest image that is read, with 64 bits a pixel, as it stands.
+#: The largest image that is read, with 64 bits a pixel and not compressed.
 _MOST_BYTES = 8 * MOST_PIXELS
 
 

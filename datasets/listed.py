@@ -45,12 +45,10 @@ IMAGES: Mapping[str, Option] = {
                       optional=True),
     "look": Option("sample", "which files are looked for before training",
                    choices=("sample", "all")),
-    **reading_options(upright="no"),  # as in the published results
+    **reading_options(upright="no"),  # published results turn none
 }  # fmt: skip
 #: Options that change neither pixels nor labels, or whose outcome is in the key.
 _LOCAL = ("path", "stream", "workers", "look", "view")
-
-_READING = ("ground", "upright")
 
 
 class PixelView(NamedTuple):
@@ -211,7 +209,7 @@ class LargeImages(DataSource):
     def portable(self) -> dict[str, Value]:
         """Options that enter the key: what changes pixels or labels, the defaults resolved."""
         kept = {k: v for k, v in self.params.items() if k not in _LOCAL}
-        for name in _READING:  # later than the first results
+        for name in ("ground", "upright"):  # earlier versions have no such option
             if kept[name] == self.options[name].default:
                 del kept[name]
         return {**kept, **self.pixel_view()._asdict()}

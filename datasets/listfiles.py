@@ -133,7 +133,7 @@ def read_keys(path: Path, table: Path, classes: int, where: str) -> Listing:
         if name not in labels:
             raise InputError(
                 f"{name[:80]!r} has no label", where=f"{path}: line {number}",
-                accepted=f"paths that stand in {table.name}",
+                accepted=f"paths that are in {table.name}",
             )  # fmt: skip
         names.append(safe_name(name, f"{path}: line {number}"))
         found.append(labels[name])

@@ -46,8 +46,8 @@ def pack(raw: RawData, name: str, folder: Path) -> Packed:
 
     Resident images are stored lossless as PNG; JPEG and PNG files keep their bytes unless they
     are transparent or to be turned, and then become PNG like other formats, as they are read here.
-    Labels, class names, super-classes, mean, standard deviation and human labels
-    go along; reference samples of the set's own do not.
+    Labels, class names, super-classes, mean, standard deviation and human labels are written too;
+    reference samples of the set's own are not.
 
     Args:
         raw: The data set.
@@ -79,12 +79,13 @@ def pack(raw: RawData, name: str, folder: Path) -> Packed:
         every = torch.arange(len(raw.test_y))
         write(targets[1], _images(raw.test_x, every, sizes), raw.test_y)
         (folder / ORIGIN).write_text(
-            f"{name}, content {raw.fingerprint}\n{raw.licence or 'licence unknown'}\n"
+            f"{name}, content {raw.fingerprint}\n{raw.licence or 'licence unknown'}\n",
+            encoding="utf-8",
         )
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=str(folder)) from None
     except InputError:
-        targets[0].unlink(missing_ok=True)  # half a set would stand in the way of the next try
+        targets[0].unlink(missing_ok=True)  # half a set would be in the way of the next try
         raise
     size = sum(path.stat().st_size for path in targets)
     return Packed(folder, len(rows), len(raw.test_y), size, tuple(_notes(raw)))

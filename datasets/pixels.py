@@ -1,7 +1,7 @@
 """One encoded image to pixels: the rule of every reader and writer of images.
 
-Where an image is opaque and lies as its header says, pixels are those of torchvision's ``Resize``
-and ``CenterCrop`` on a PIL image.
+Of an opaque image without an orientation the pixels are those of torchvision's ``Resize`` and
+``CenterCrop`` on a PIL image.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Resize = Literal["exact", "short"]
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 #: Where Pillow begins to warn; a header may claim any size, and room is made before decoding.
 MOST_PIXELS = 89_478_485
-#: Modes that Pillow brings to RGB; a channel has 8 bits, or the upper 8 of 16 in colour images.
+#: Modes that Pillow turns into RGB; a channel has 8 bits, or the upper 8 of 16 in colour images.
 _OPAQUE = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 _TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 _MODES = "8 bits a channel: black and white, grey, palette, RGB, CMYK, YCbCr, transparency"
@@ -39,7 +39,7 @@ class Reading:
     """How an image becomes RGB.
 
     Attributes:
-        ground: Grey level, 0 to 255, that lies under transparent pixels.
+        ground: Grey level, 0 to 255, behind transparent pixels.
         upright: Whether images are turned as their EXIF header says.
     """
 
@@ -62,7 +62,7 @@ def reading_options(upright: str) -> Mapping[str, Option]:
         upright: Default of the latter, ``yes`` or ``no``.
     """
     return {
-        "ground": Option("white", "what lies under transparent pixels", choices=tuple(_GROUNDS)),
+        "ground": Option("white", "the colour behind transparent pixels", choices=tuple(_GROUNDS)),
         "upright": Option(
             upright, "whether images are turned as their EXIF header says", choices=("yes", "no")
         ),
@@ -97,7 +97,12 @@ def opened(data: bytes, where: str, formats: Sequence[str] = FORMATS) -> Any:
         ) from None
     except Exception as error:  # PIL raises half a dozen types for damaged files
         raise _damaged(error, where) from None
-    _check_size(*image.size, where)
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise InputError(
+            f"claims {height}x{width} pixels", where=where,
+            accepted=f"at most {MOST_PIXELS:,} pixels",
+        )  # fmt: skip
     if image.mode not in (*_OPAQUE, *_TRANSPARENT):
         raise InputError(f"pixels of mode {image.mode}", where=where, accepted=_MODES)
     return image
@@ -109,14 +114,6 @@ def _quieten() -> None:
     from PIL import Image
 
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
-
-def _check_size(width: int, height: int, where: str) -> None:
-    if width * height > MOST_PIXELS:
-        raise InputError(
-            f"claims {height}x{width} pixels", where=where,
-            accepted=f"at most {MOST_PIXELS:,} pixels",
-        )  # fmt: skip
 
 
 def _damaged(error: Exception, where: str) -> InputError:
@@ -147,7 +144,7 @@ def turn_of(image: Any) -> Any:
 def rgb(
     data: bytes,
     where: str,
-    reading: Reading = Reading(),
+    reading: Reading = USUAL,
     formats: Sequence[str] = FORMATS,
 ) -> Any:
     """The first frame of an encoded image as an RGB image of Pillow's.
@@ -177,7 +174,7 @@ def decode(
     size: int,
     resize: Resize,
     where: str,
-    reading: Reading = Reading(),
+    reading: Reading = USUAL,
 ) -> NDArray[np.uint8]:
     """One encoded image as RGB pixels of one size, see ``rgb``.
 

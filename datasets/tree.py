@@ -24,9 +24,9 @@ CONTENT_BYTES = 64 << 20
 #: Larger listings are believed as long as no folder of theirs has changed.
 _LOOK_AGAIN = 20_000
 
-#: Files that systems leave in folders, which nobody takes for images.
+#: Files that systems put into folders.
 _LITTER = ("thumbs.db", "desktop.ini")
-#: Endings that a line on left-out files names.
+#: How many endings a line on left-out files names.
 _ENDINGS = 4
 
 _LAYOUT = "PATH/train/<class>/<image> and PATH/test/<class>/<image> (or val for test)"
@@ -185,9 +185,13 @@ def left_out_line(tree: Tree) -> str:
     most = sorted(tree.left_out.items(), key=lambda item: (-item[1], item[0]))
     shown = ", ".join(f"{n} {ending}" for ending, n in most[:_ENDINGS])
     more = len(most) - _ENDINGS
-    shown += f" and {more} more endings" if more > 0 else ""
+    shown += f" and {more} more ending{'s' * (more > 1)}" if more > 0 else ""
     what = "1 file is" if count == 1 else f"{count} files are"
     return f"{tree.root}: {what} left out ({shown}); read are {', '.join(SUFFIXES)}"
+
+
+def _form(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def match_classes(train: Tree, test: Tree) -> Tree:
@@ -200,7 +204,7 @@ def match_classes(train: Tree, test: Tree) -> Tree:
     """
     forms = {}
     for tree in (train, test):
-        forms[tree.root] = {unicodedata.normalize("NFC", name): name for name in tree.classes}
+        forms[tree.root] = {_form(name): name for name in tree.classes}
         if len(forms[tree.root]) < len(tree.classes):
             odd = next(n for n in tree.classes if n not in forms[tree.root].values())
             raise InputError(
@@ -220,9 +224,7 @@ def match_classes(train: Tree, test: Tree) -> Tree:
         raise InputError("a single class", where=str(train.root), accepted="two or more")
     if train.classes == test.classes:
         return test
-    place = {form: train.classes.index(name) for form, name in one.items()}
-    labels = np.array([place[form] for form in (unicodedata.normalize("NFC", n)
-                                                for n in test.classes)])  # fmt: skip
+    labels = np.array([train.classes.index(one[_form(name)]) for name in test.classes])
     return replace(test, classes=train.classes, labels=labels[test.labels])
 
 

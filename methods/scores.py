@@ -25,14 +25,14 @@ _FORMATS = (
 _ARRAYS = ("ids", "scores")
 
 
-def read_scores(path: str | Path, original: int | None = None) -> tuple[Tensor, Tensor]:
+def read_scores(path: str | Path, original: int) -> tuple[Tensor, Tensor]:
     """Reads scores by original sample id; nothing in the file is executed.
 
     Args:
         path: ``.npy`` with one score per row of the original training split; ``.npz`` with arrays
             ``ids`` and ``scores``; ``.csv`` with a header and columns ``id`` and ``score``, read
             as ``userfiles.read_table`` does.
-        original: Rows of the original training split, limited or not; None: not compared.
+        original: Rows of the original training split, limited or not.
 
     Returns:
         ids int64 [M], ascending, and scores float64 [M].
@@ -57,7 +57,7 @@ def read_scores(path: str | Path, original: int | None = None) -> tuple[Tensor, 
         shapes = scores.shape if ids is None else f"{ids.shape} and {scores.shape}"
         raise InputError(f"shapes {shapes}", where=where, accepted=_FORMATS)
     if ids is None:
-        if original is not None and len(scores) != original:
+        if len(scores) != original:
             raise InputError(
                 f"{len(scores)} scores", where=where,
                 accepted=f"{original}, one for each row of the original training split",
@@ -65,7 +65,7 @@ def read_scores(path: str | Path, original: int | None = None) -> tuple[Tensor, 
         ids = np.arange(len(scores))
     if len(ids) and (ids.min() < 0 or len(np.unique(ids)) != len(ids)):
         raise InputError("ids are negative or not unique", where=where, accepted=_FORMATS)
-    if len(ids) and original is not None and ids.max() >= original:
+    if len(ids) and ids.max() >= original:
         raise InputError(
             f"id {ids.max()}", where=where,
             accepted=f"0 to {original - 1}, rows of the original training split",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from prunebench.bench.cli.common import dataset_options, load_plugins, parse_params
+from prunebench.errors import visible
 from prunebench.terminal import terminal
 from prunebench.untrusted import user_path
 
@@ -131,7 +132,8 @@ def pack(
     """Write an image data set as packed files, which packed:DIR reads.
 
     Human labels, class names, super-classes, mean and standard deviation are packed too. JPEG and
-    PNG files keep their bytes; anything else is stored lossless.
+    PNG files keep their bytes unless they are transparent or to be turned; these and anything else
+    are stored lossless.
 
     Example: prunebench data pack cifar10n --out packed/cifar10n
     """
@@ -139,6 +141,8 @@ def pack(
     from prunebench.datasets.packing import summary
 
     source = _open(ctx, name, root, params)
+    for note in source.notes():
+        print(f"note: {visible(note)}", file=sys.stderr)
     packed = write(source.load(), source.name, user_path(out, "--out"))
     if as_json:
         print(json.dumps(summary(packed), indent=2))

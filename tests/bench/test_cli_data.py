@@ -225,10 +225,12 @@ def jpeg_tree(folder: Path, side: int = 20) -> dict[str, bytes]:
 
 def test_files_keep_their_bytes(root: Path, tmp_path: Path) -> None:
     files = jpeg_tree(tmp_path / "tree")
+    (tmp_path / "tree/train/a/more.gif").write_bytes(b"GIF89a")
     words = ("data", "pack", f"folder:{tmp_path / 'tree'}", "--json")
     said = prunebench(*words, "--dataset-param", "stream=yes", "--dataset-param", "size=20",
                       "--out", tmp_path / "out")  # fmt: skip
     assert said.code == 0, said.err
+    assert "train: 1 file is left out (1 .gif)" in said.err
     packed = read_pack(tmp_path / "out/train.npz")
     stored = [
         packed.jpeg[a:b].tobytes()

@@ -1,4 +1,4 @@
-"""An edited plug-in is told wherever its old results are used, shown or mixed with new ones."""
+"""An edited plug-in is named wherever its old results are used, shown or mixed with new ones."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_grids_and_protocols_of_any_editor(tmp_path: Path, encoding: str, end: s
 def test_tables_of_any_spreadsheet(tmp_path: Path, encoding: str, text: str) -> None:
     path = tmp_path / "s.csv"
     path.write_bytes(text.encode(encoding))
-    ids, scores = read_scores(path)
+    ids, scores = read_scores(path, 2)
     assert (ids.tolist(), scores.tolist()) == ([0, 1], [0.5, 1.5])
 
 
@@ -68,7 +68,7 @@ def test_what_is_no_such_table_is_named(tmp_path: Path, content: bytes, parts: l
     path = tmp_path / "s.csv"
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
-        read_scores(path)
+        read_scores(path, 2)
     for part in ("s.csv", *parts):
         assert part in str(caught.value)
     assert "Error" not in str(caught.value)

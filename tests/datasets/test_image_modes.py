@@ -137,7 +137,7 @@ def test_the_table_names_every_mode() -> None:
 def test_each_mode_is_what_the_table_says_everywhere(mode: str, tmp_path: Path) -> None:
     where, result = table()[mode]
     encoded = files_of(mode, 1)
-    assert bool(encoded) == (where != "none is read in this mode"), encoded.keys()
+    assert bool(encoded) == (where != "no file is read in this mode"), encoded.keys()
     for name, data in encoded.items():
         assert name.lower() in where.lower() or where == "all", f"{mode} in {name}"
         place = tmp_path / name
@@ -219,6 +219,16 @@ def test_of_sixteen_bits_in_colour_the_upper_eight_are_read(tmp_path: Path) -> N
     for reader, pixels in found.items():
         assert not isinstance(pixels, str), f"{reader}: {pixels}"
         assert np.array_equal(pixels, (values >> 8).astype(np.uint8)), reader
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_bytes_behind_an_image_are_passed_over(kind: str, tmp_path: Path) -> None:
+    out = io.BytesIO()
+    example("RGB", 1).save(out, kind)
+    wanted = np.asarray(Image.open(out))
+    data = out.getvalue() + b"more"
+    for reader, pixels in readers(tree(tmp_path / "tree", data, kind.lower()), tmp_path).items():
+        assert np.array_equal(pixels, wanted), f"{reader}: {pixels}"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])

@@ -180,13 +180,52 @@ def _jpeg(width: int, height: int) -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("image", [_png(60_000, 60_000), _png(2**31 - 1, 2), _jpeg(65_000, 65_000)])
-def test_images_that_claim_to_be_huge(folder: Path, image: bytes) -> None:
+_HUGE = _jpeg(20_000, 20_000)
+_FRAME = _HUGE.index(b"\xff\xc0")
+_COMMENT = b"\xff\xfe\0\2"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        _png(60_000, 60_000),
+        _png(2**31 - 1, 2),
+        _jpeg(65_000, 65_000),
+        _HUGE[:_FRAME] + b"\0" + _HUGE[_FRAME:],  # decoders pass over what is no marker
+        # An escaped byte is no marker either, though the next bytes look like a length.
+        _HUGE[:2] + b"\xff\0" + struct.pack(">H", _FRAME + 17) + _HUGE[2 : _FRAME + 19]
+        + _COMMENT + _HUGE[_FRAME + 19 :],
+    ],
+    ids=["png", "wide png", "jpeg", "padded jpeg", "jpeg behind an escaped byte"],
+)  # fmt: skip
+def test_images_that_claim_to_be_huge(
+    folder: Path, image: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prunebench.datasets.decode._decode", lambda *_: pytest.fail("decoded"))
     path = folder / "huge.npz"
     write_packed(path, [image], [0])
     images, line = answer(lambda: decode_images(read_pack(path), np.arange(1), 1))
     assert images is None
     assert "pixels" in line
+
+
+@pytest.mark.parametrize("image", [_png(0, 4), _jpeg(4, 0)], ids=["png", "jpeg"])
+def test_an_image_without_pixels_is_named_itself(folder: Path, image: bytes) -> None:
+    path = folder / "none.npz"
+    write_packed(path, [image, _png(4, 4)], [0, 0])
+    images, line = answer(lambda: decode_images(read_pack(path), np.arange(2), 1))
+    assert images is None
+    assert "image 0: claims " in line
+
+
+def test_two_headers_hide_no_size(folder: Path) -> None:
+    """The first says little, a second one what is decoded."""
+    small, large = _png(1, 1), _png(900, 900)
+    path = folder / "two.npz"
+    write_packed(path, [small[:33] + large[8:]] * 3, [0] * 3)
+    images, line = answer(lambda: decode_images(read_pack(path), np.arange(3), 1))
+    assert images is None
+    assert "image 0: " in line
 
 
 def test_a_decompression_bomb(folder: Path) -> None:
