@@ -75,7 +75,7 @@ def labelled(info: Mapping[str, Any], label: str) -> dict[str, Any]:
 def run_cell(
     spec: RunSpec, store: Store, options: CellOptions, context: WorkerContext | None = None
 ) -> tuple[Record, bool]:
-    """Runs a cell unless its record stands.
+    """Runs a cell unless it is recorded.
 
     Returns:
         The record, and whether this call made it.
@@ -110,7 +110,7 @@ def cell_turns(
 
 
 def _suffices(record: Record, store: Store, need: EvidenceSpec) -> bool:
-    """Whether a record stands with the evidence that its run is wanted for."""
+    """Whether a record has the evidence that its run is wanted for."""
     return need.empty or record.status != "done" or evidence_stands(store, record.key, need)
 
 
@@ -136,7 +136,7 @@ class _Cell:
         """Trains and stores; every failure becomes a record.
 
         Args:
-            keep: A standing record whose run is repeated only to take evidence.
+            keep: The record of a run that is repeated only to take evidence.
 
         Raises:
             Stopped: This process was asked to end; the run is saved, or recorded if it was over.

@@ -122,7 +122,7 @@ def save(trainer: Trainer, folder: Path, key: str) -> None:
 
     Raises:
         FolderError: It cannot be written.
-        InputError: A link stands in the way.
+        InputError: A link is in the way.
     """
     with storing(folder):
         OwnFolder(folder.parents[1]).write(folder / FILE, dump(trainer, key))

@@ -36,7 +36,7 @@ class Holder:
 
     Attributes:
         process: The holder; None where its file is torn.
-        token: Random text that tells this claim from any other.
+        token: Random text that differs for every claim.
         age_s: Seconds since the last heartbeat.
         live: Whether the claim still counts.
     """

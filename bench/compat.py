@@ -58,7 +58,7 @@ def head_classes(recipe: Recipe, num_classes: int) -> int:
 def schedule_point(
     recipe: Recipe, step: int, steps: int, started: int, trained: int, num_samples: int
 ) -> tuple[float, int]:
-    """Where in its schedule a step stands.
+    """Where in its schedule a step is.
 
     Args:
         recipe: Its ``compat`` decides.

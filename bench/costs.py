@@ -38,8 +38,8 @@ class Cost:
         evidence_forward: Passes that take evidence for others from this run.
         ssl_trained: Views on which a self-supervised encoder is trained.
         epochs: Epochs begun.
-        exact: Whether ``trained`` is exact. How many epochs a score-based method needs hangs on
-            its scores, and with it the passes that come once per epoch.
+        exact: Whether ``trained`` is exact. How many epochs a score-based method needs
+            depends on its scores, and with it the passes that come once per epoch.
     """
 
     trained: int = 0
@@ -59,7 +59,7 @@ class Cost:
 
     @property
     def forward(self) -> int:
-        """Samples that pass in eval mode only; those of batch-level selection stand apart."""
+        """Samples that pass in eval mode only; those of batch-level selection are listed apart."""
         return (
             self.forward_only + self.reference_forward + self.eval_forward + self.evidence_forward
         )

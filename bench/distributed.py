@@ -215,7 +215,7 @@ def start() -> World:
 
 
 def announce(job: Mapping[str, Any] | None) -> None:
-    """Process 0 tells the others to train with it; None sends them home.
+    """Process 0 asks the others to train with it; None ends them.
 
     Raises:
         Lost: An earlier run broke off, so the others no longer listen.

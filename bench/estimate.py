@@ -68,7 +68,7 @@ def summarise(
         ledgers will name, each reader's whole; ``seconds`` on these workers, ``seconds of work``
         on one, and ``if not shared``, samples and seconds of work were every cell to train its own
         scoring run. Data sets of which neither files nor sizes are
-        known stand in ``not counted``, recipes too slow here to be timed in ``not timed``.
+        known are in ``not counted``, recipes too slow here to be timed in ``not timed``.
     """
     planned = plan_jobs(cells)
     open_keys = _open(planned, Store(out), running.retry_failed)
@@ -127,7 +127,7 @@ def summarise(
 
 
 def _open(planned: Planned, store: Store, retry_failed: bool) -> set[str]:
-    """Cells to run; a standing scoring run joins where a cell needs evidence that is gone."""
+    """Cells to run; a recorded scoring run is one where a cell needs evidence that is gone."""
     found = {
         job.key
         for job in planned.jobs

@@ -75,7 +75,7 @@ def _cuda() -> str:
 
 
 def _threads() -> str:
-    return f"{os.cpu_count()} cores; cells use one intra-op thread each unless told otherwise"
+    return f"{os.cpu_count()} cores; cells use one intra-op thread each by default"
 
 
 def _package(name: str) -> str:

@@ -51,7 +51,7 @@ class Ledger:
     @property
     def compute_ratio(self) -> float:
         """Share of a full run's compute that was saved; a forward-only pass is a third of a
-        trained sample. Scoring runs stand apart, for they are shared."""
+        trained sample. Scoring runs are listed apart, for they are shared."""
         passes = self.forward_only + self.scoring_forward + self.reference_forward
         spent = self.trained + self.strong + passes / 3.0
         return 1.0 - spent / (self.num_samples * self.full_epochs)

@@ -20,7 +20,7 @@ from prunebench.registry import RECIPES
 Scalar = bool | int | float | str | None
 
 #: Fields that came after the first release: at their defaults they are left out of the content,
-#: so that the keys of older runs stand.
+#: so that the keys of older runs stay the same.
 _LATER = ("tail_momentum", "lr_warmup", "drop_last", "normalise", "compat", "weights")
 
 #: Quirks of official loops that can be switched on (``compat``); see ``bench.compat``.

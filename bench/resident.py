@@ -13,7 +13,7 @@ from prunebench.datasets.task import RawData
 
 #: Training and test split of two data sets.
 KEPT = 4
-# The host's array goes along, so that its address stays its own.
+# The host's array is kept too, so that no other array gets its address.
 _kept: OrderedDict[tuple[Any, ...], tuple[Inputs, Tensor]] = OrderedDict()
 
 

@@ -58,7 +58,7 @@ class Scratch:
         self.folder, self._own = root / ".tmp", OwnFolder(root)
 
     def path(self, prefix: str) -> Path:
-        """A fresh name that tells its maker, so that others know when it is abandoned."""
+        """A fresh name that holds its maker, so that others know when it is abandoned."""
         me = here()
         name = f"{prefix}~{me.machine}~{me.pid}~{me.start}~{secrets.token_hex(6)}"
         return self.folder / name

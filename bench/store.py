@@ -1,4 +1,4 @@
-"""The results folder: records are the truth, everything else hangs on their keys.
+"""The results folder: records are the truth, everything else is found by their keys.
 
 Every file becomes visible whole, by a rename on one file system, so that readers need no lock
 and a killed writer leaves at most a temporary file behind.
@@ -297,8 +297,8 @@ class Store:
 
         Args:
             tmp: A folder from ``scratch``.
-            final: Its place inside the results folder. What stood there is replaced; for the
-                length of one rename nothing stands there, never a mixture.
+            final: Its place inside the results folder. What was there is replaced; for the
+                length of one rename nothing is there, never a mixture.
 
         Raises:
             InputError: ``final`` lies outside the results folder.

@@ -40,7 +40,7 @@ class Trainer(RunState):
         after_epoch: Callable[[Trainer], None] = lambda _: None,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Trains to the end of the budget, from wherever the state stands.
+        """Trains to the end of the budget, from wherever the state is.
 
         Args:
             after_epoch: Called after every epoch (checkpoints, progress).

@@ -276,9 +276,9 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
 
 
 def _lines(summary: dict[str, Any]) -> str:
-    named = {{"stood": "recorded before"}.get(name, name): value for name, value in summary.items()}
-    width = max(map(len, named))
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in named.items())
+    rows = [("recorded before" if k == "stood" else k, value) for k, value in summary.items()]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
 def _shard(cells: list[Any], text: str | None) -> list[Any]:

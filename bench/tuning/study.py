@@ -49,7 +49,7 @@ def _directions(pareto: bool) -> list[Direction]:
 
 
 def standing_round(design: Design, store: Store, name: str, url: str | None) -> int | None:
-    """The size of a standing study's rounds, which a call without one goes on with."""
+    """The size of the rounds of a study that is there; a call without one keeps it."""
     store.check()
     if url is None and not journal_path(folder_of(store), name).is_file():
         return None

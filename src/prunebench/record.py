@@ -206,7 +206,7 @@ def parse(data: bytes | str, where: str = "record") -> Record:
     Raises:
         NewerRecord: It is whole, in a format of the future.
         RecordError: Not JSON, fields missing or foreign, values of a wrong type, key or digest that
-            does not match, or a text that is not the record's canonical one (a name that stands
+            does not match, or a text that is not the record's canonical one (a name that occurs
             twice, say).
     """
     try:

@@ -58,7 +58,7 @@ class Shots:
             )
 
     def look(self) -> None:
-        """Checks that the records are whole and that none that stood was lost or made anew."""
+        """Checks that the records are whole and that none was lost or made anew."""
         scan = Store(self.root).scan()
         assert not scan.problems, scan.problems
         found = {record.key: record.digest for record in scan.records if record.status in FINAL}

@@ -116,7 +116,7 @@ class Soak:
         time.sleep(self.shots.dice.random())
 
     def _full(self) -> None:
-        """No room for a record: the command stops with a line, and what stood stands."""
+        """No room for a record: the command stops with a line; earlier records are kept."""
         log = self.shots.root.with_name("driver.log")
         with self._no_room():
             before = log.stat().st_size if log.exists() else 0
