@@ -28,12 +28,12 @@ class Run:
     Attributes:
         record: The record behind it.
         dataset, criterion, noise, method: Names.
-        params: Options of the method that tell variants apart.
+        params: Options of the method, in which its variants differ.
         ratio: Nominal share of training saved.
         seed: Seed of the run, the unit of pairing.
         accuracy: Test accuracy of the last epoch in percent; None where the run has none.
         diverged: Whether it counts although it diverged.
-        chance: Accuracy of guessing in percent; None where the record does not tell.
+        chance: Accuracy of guessing in percent; None where the record does not say it.
         missing: Why ``accuracy`` is None; empty otherwise.
     """
 
@@ -52,7 +52,7 @@ class Run:
 
     @property
     def carried(self) -> bool:
-        """Whether it stands in the tables of every ratio: full training, at ratio 0."""
+        """Whether it is a row in the tables of every ratio: full training, at ratio 0."""
         return self.ratio == 0 and self.method in (FULL, WITH_REFERENCE)
 
     def metric(self, name: str) -> float | None:

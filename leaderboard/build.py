@@ -35,7 +35,7 @@ def build(
     where their tables hold the same cells.
 
     The (noise, seed) cells of a table are those of its methods at that ratio; full training and
-    ``full+reference``, which run at ratio 0, stand in every table with their runs of those
+    ``full+reference``, which run at ratio 0, are rows of every table with their runs of those
     cells. Rows with all cells are ranked by mean accuracy over noise settings, which orders as
     the mean paired difference to full training does.
 

@@ -44,7 +44,7 @@ def unpack(path: Path, faults: list[RecordError] | None = None) -> list[Record]:
             the first one is raised.
 
     Raises:
-        InputError: The file cannot be read, a record stands there twice, or the file unpacks to far
+        InputError: The file cannot be read, a record is there twice, or the file unpacks to far
             more than records do.
         RecordError: See ``faults``.
     """

@@ -44,7 +44,7 @@ def copied_rows(
     Args:
         printed: All printed numbers.
         dataset, criterion: Names of the table's.
-        ratio: Its ratio; full training is printed at 0 and stands in every table.
+        ratio: Its ratio; full training is printed at 0 and is a row of every table.
         noises: Its columns.
     """
     relabel = "" if criterion == "ce" else criterion

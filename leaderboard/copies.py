@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prunebench.errors import InputError
 from prunebench.record import FINAL, Record
 
-#: Facts that a result hangs on; others say how and under which name it was made.
+#: Facts that a result depends on; others say how and under which name it was made.
 _FACTS = ("label_digest", "data")
 
 
@@ -36,13 +36,13 @@ def difference(a: Record, b: Record) -> str:
 
 
 def chosen(records: Iterable[Record]) -> Record:
-    """The one that stands for records of one run: labelled, with the most artifacts, in an order
-    that does not hang on where they came from."""
+    """The record that is used of several of one run: a labelled one, then the one with the most
+    artifacts, whatever order they came in."""
     return min(records, key=lambda r: (not r.info.get("label"), -len(r.artifacts), r.digest))
 
 
 def one_run(old: Record, new: Record, places: str = "") -> Record:
-    """The record that stands for two of one key.
+    """The record that is used of two of one key.
 
     Args:
         old, new: The records.

@@ -1,4 +1,4 @@
-"""Designs: what all runs of one table share, told apart by words where a data set has several."""
+"""Designs: what all runs of one table share, named by what differs where a data set has several."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prunebench.record import canonical, content_key
 FIELDS = ("dataset", "criterion", "recipe", "budget", "budget_share", "reference", "validation")
 _EMPTY: tuple[Any, ...] = (None, {}, "")
 _BUDGET = ("budget", "budget_share")
-#: What tells designs apart, in the order in which it is said; further options in between.
+#: What designs differ in, in the order in which labels say it; further options in between.
 _ORDER = ("dataset.params", "dataset.version", "dataset.identity", "criterion", "recipe.name",
           "recipe.model", "recipe.model_params", "recipe.epochs", "recipe.batch_size", "recipe.lr",
           "recipe", "budget", "budget_share", "reference", "validation")  # fmt: skip
@@ -34,11 +34,11 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Design:
-    """Runs that may stand in one table.
+    """Runs that may share a table.
 
     Attributes:
-        label: Data set, the criterion where it is not cross-entropy, and whatever tells this
-            design from the others of both.
+        label: Data set, the criterion where it is not cross-entropy, and what this design
+            differs in from the others of both.
         base: The label without these words.
         content: Fields of the specification that the runs share; nulls are left out.
         runs: The runs, full training among them.
@@ -74,14 +74,14 @@ def _full(value: Any) -> Any:
 def designs(runs: Iterable[Run]) -> tuple[Design, ...]:
     """Sorts runs by design.
 
-    Full training at ratio 0 stands in the design of every budget, for at that ratio all budgets
+    Full training at ratio 0 is in the design of every budget, for at that ratio all budgets
     agree; ``full+reference``, which trains on the reference, in that of every reference where
     none is its own. Runs of full training that serve no other row (scoring runs, say) make
     designs of their own only where nothing else is there.
 
     Returns:
-        The designs in order of label; their labels are the words of today's tables where a data
-        set and criterion has one design.
+        The designs in order of label; a label is the data set's name alone, with the criterion
+        where it is not cross-entropy, where these have one design.
     """
     found: dict[str, list[Run]] = defaultdict(list)
     contents: dict[str, dict[str, Any]] = {}
@@ -137,12 +137,12 @@ def _without(content: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]
 def spec_designs(
     specs: Iterable[Mapping[str, Any]], beside: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """The designs of evaluation runs by their canonical content; full training counts where it
-    stands beside no other row.
+    """The designs of evaluation runs by their canonical content; full training counts where its
+    design has no other row.
 
     Args:
         specs: Specifications.
-        beside: Further designs whose rows full training may stand beside.
+        beside: Further designs that full training may belong to.
     """
     found: dict[str, dict[str, Any]] = {}
     carried: list[tuple[str, dict[str, Any]]] = []
@@ -195,7 +195,7 @@ def label_designs(contents: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def telling(flat: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Paths that tell designs apart, as few as can be, network and recipe first."""
+    """Paths in which designs differ, as few as needed to name them, network and recipe first."""
     paths = {path for own in flat for path in own}
     differing = [path for path in paths if len({canonical(own.get(path)) for own in flat}) > 1]
     chosen = [path for path in _ALWAYS if path in differing]

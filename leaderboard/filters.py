@@ -17,7 +17,7 @@ _BESIDE = ("info", "environment")
 #: Fields in which a part of the specification keeps its options; they need not be named.
 _OPTIONS = ("params", "model_params")
 _NAMED = ("method", "noise", "ratio", "seed", "dataset", "criterion", "recipe", "model", "budget")
-#: Parts in which full training differs from the rows it stands beside.
+#: Parts in which full training differs from the other rows of its table.
 _VARIED = ("method", "ratio", "budget", "budget_share", "proxy", "tuned")
 _MISSING = object()
 _LONG_HEX = re.compile(r"[0-9a-f]{32,}")
@@ -78,8 +78,8 @@ class Filters(BaseModel):
 
         Args:
             record: One whose shape was checked.
-            whole: It is full training, which stands in every table: filters of method, ratio and
-                budget let it pass.
+            whole: It is full training, which is a row of every table: filters of method, ratio
+                and budget let it pass.
         """
         named = [(name, getattr(self, name)) for name in _NAMED]
         return all(

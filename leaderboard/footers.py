@@ -1,4 +1,4 @@
-"""What stands under a table: families, corrections, what the design could have seen."""
+"""Lines under a table: families, corrections, what the design could have seen."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from prunebench.leaderboard.timing import UNSTEADY
 
 @dataclass(frozen=True)
 class Section:
-    """One table with what stands above and below it.
+    """One table with the text above and below it.
 
     Attributes:
         id: Anchor.
@@ -62,7 +62,7 @@ class Section:
 def render_html(board: Board) -> str:
     """The whole page: tables by data set and ratio, summaries, module effects, protocol.
 
-    Style, script and the figures behind the cells stand inside the page, whose own policy
+    Style, script and the figures behind the cells are inside the page, whose own policy
     forbids every request. All names pass through the template's escaping.
     """
     noises = sorted({n for t in board.tables for n in t.noises}, key=noise_order)

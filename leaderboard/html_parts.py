@@ -15,7 +15,7 @@ class Entry:
     """One cell: ``lead text^raised spread signs``.
 
     ``value`` is what it sorts by, if anything; of the parts after the text None takes no room and
-    an empty one keeps its room, so that the numbers of a column stand below one another.
+    an empty one keeps its room, so that the numbers of a column are aligned.
     """
 
     text: str

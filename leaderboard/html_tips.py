@@ -1,4 +1,4 @@
-"""What stands behind a cell of the page: the figures and tests its tooltip shows."""
+"""Tooltips of the page: the figures and tests behind a cell."""
 
 from __future__ import annotations
 

@@ -44,9 +44,9 @@ def given_label(run: Run) -> str:
 def row_labels(runs: Iterable[Run]) -> dict[RowId, str]:
     """Label of each row: its given one or the method, and what its variants here differ in.
 
-    Default and tuned options stand apart; of several studies each is named. Files are told apart
-    by the first digits of their content's digest. A row whose runs were given several labels
-    carries them all.
+    Default and tuned options make separate rows; of several studies each is named. Files are
+    named by the first digits of their content's digest. A row whose runs were given several
+    labels shows them all.
     """
     rows: dict[RowId, Run] = {}
     given: dict[RowId, set[str]] = defaultdict(set)
@@ -81,7 +81,7 @@ def row_labels(runs: Iterable[Run]) -> dict[RowId, str]:
 
 
 def _options(run: Run, name: str) -> dict[tuple[int, str], str]:
-    """What may tell rows of one name apart, by place and name: the method where it is not the
+    """What rows of one name may differ in, by place and name: the method where it is not the
     name, its options, its file."""
     found = {(0, "method"): run.method} if run.method != name else {}
     for option, value in run.params.items():

@@ -1,4 +1,4 @@
-"""Which source of a plug-in made a run, and where runs that stand together were made by several."""
+"""Which source of a plug-in made a run, and which parts have runs by several sources."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def parts_of(spec: Mapping[str, Any]) -> dict[str, Part]:
 
 def sources(record: Record) -> dict[Part, str]:
     """The source of each part, as the record names it; empty text where it names none."""
-    told = _mapping(record.environment.get(FIELD))
-    texts = {kind: text[:_LONGEST] for kind, text in told.items() if isinstance(text, str)}
+    named = _mapping(record.environment.get(FIELD))
+    texts = {kind: text[:_LONGEST] for kind, text in named.items() if isinstance(text, str)}
     return {part: texts.get(kind, "") for kind, part in parts_of(record.spec).items()}
 
 
 def mixed(records: Iterable[Record]) -> list[tuple[Part, dict[str, int]]]:
-    """Parts of plug-ins that several sources stand for: number of records by source.
+    """Parts of plug-ins whose runs were made by several sources: number of records by source.
 
     Records of earlier versions name no source; they count under an empty text, and make no
     mixture with one source alone.

@@ -1,4 +1,4 @@
-"""What may stand in one leaderboard: mixed protocols are refused by name."""
+"""What runs of one table have in common: mixed protocols are refused by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Protocol:
         schema: Version of the specification.
         budget: ``samples``, ``paper`` or ``epochs``.
         recipe, criterion, reference, validation: As in the specification.
-        test_size: Test samples; None where no record tells.
+        test_size: Test samples; None where no record says it.
     """
 
     board: str
@@ -54,8 +54,8 @@ def check_design(design: Design) -> Protocol:
     ``full+reference`` may carry other labels, for it trains on the reference.
 
     Raises:
-        InputError: Two values where there must be one, both named, with the filters that tell
-            them apart.
+        InputError: Two values where there must be one, both named, with a filter that
+            keeps one of them.
     """
     runs, label = design.runs, design.label
     _one(runs, label, "spec schema", "schema", lambda r: {}, lambda r: r.record.spec.get("schema"))

@@ -67,7 +67,7 @@ def reproduce(runs: Sequence[Run], printed: Iterable[Printed]) -> list[Reproduce
         printed: The paper's numbers.
 
     Raises:
-        InputError: None of the printed numbers has runs of ours, or two runs stand for one cell.
+        InputError: None of the printed numbers has runs of ours, or a cell has two runs.
     """
     cells: dict[tuple[str, str, str, str], dict[float, dict[int, Run]]] = defaultdict(
         lambda: defaultdict(dict)

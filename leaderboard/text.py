@@ -74,7 +74,7 @@ def difference_head(table: Table) -> str:
 
 
 def flags(row: Row) -> tuple[str, ...]:
-    """What stands beside a row's name: § clean labels of the test split, oracle, missing cells."""
+    """Flags beside a row's name: § clean labels of the test split, oracle, missing cells."""
     cells = f"{row.present}/{row.expected} cells"
     return (*["§"] * row.leaks, *["oracle"] * (row.kind == "oracle"), *[cells] * (not row.complete))
 

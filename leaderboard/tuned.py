@@ -33,7 +33,7 @@ def refuse_leaks(runs: Iterable[Run]) -> None:
 
     Raises:
         InputError: A study that maximised another metric than validation accuracy, that does not
-            tell its seeds, or that saw the seed of an evaluation run of the same data set.
+            name its seeds, or that saw the seed of an evaluation run of the same data set.
     """
     runs = tuple(runs)
     reported: dict[str, set[int]] = defaultdict(set)
@@ -56,7 +56,7 @@ def refuse_leaks(runs: Iterable[Run]) -> None:
             raise InputError(
                 f"its options come from a study that saw evaluation seed {clash[0]}"
                 if clash
-                else "its options come from a study that does not tell its seeds",
+                else "its options come from a study that does not name its seeds",
                 where=where,
                 accepted="studies on seeds that no evaluation run of the data set has",
             )

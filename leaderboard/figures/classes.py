@@ -73,7 +73,7 @@ def class_shares(
 
 def share_column(frames: Iterable[pd.DataFrame]) -> str:
     """The kept share that all files hold: those of the first set of metrics count an epoch that
-    the budget cut as a whole one, and the two never stand in one figure."""
+    the budget cut as a whole one, and no figure holds both."""
     return "kept_per_epoch" if all("kept_per_epoch" in f for f in frames) else "kept_share"
 
 

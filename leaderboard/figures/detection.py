@@ -104,7 +104,7 @@ def _panel(
     curves = {label: found for label, read in own.items() if (found := curve(read, measure))}
     for number, (label, (x, mean, half)) in enumerate(curves.items()):
         look, step = styles[label], max(1, len(x) // MARKS)
-        first = number * step // len(curves)  # marks of different lines stand apart
+        first = number * step // len(curves)  # marks of different lines do not meet
         axes.plot(x, mean, color=look.colour, ls=look.line, label=label, **look.points,
                   markevery=(first, step), ms=3.5)  # fmt: skip
         low, high = (mean - half)[first::step], (mean + half)[first::step]

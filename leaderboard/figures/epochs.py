@@ -35,10 +35,10 @@ def without_stub(frame: pd.DataFrame, budget: str) -> pd.DataFrame:
     """
     if budget != "samples" or len(frame) < 2 or "trained" not in frame:
         return frame
-    trained = pd.to_numeric(frame["trained"], errors="coerce").to_numpy(np.float64)
-    planned = pd.to_numeric(frame["planned"], errors="coerce").to_numpy(np.float64)[-1] if (
-        "planned" in frame) else trained[-2]  # fmt: skip
-    return frame.iloc[:-1] if trained[-1] < planned / 2 else frame
+    trained = pd.to_numeric(frame["trained"], errors="coerce")
+    planned = pd.to_numeric(frame["planned"], errors="coerce") if "planned" in frame else (
+        trained.shift())  # fmt: skip
+    return frame.iloc[:-1] if trained.iloc[-1] < planned.iloc[-1] / 2 else frame
 
 
 def curve(

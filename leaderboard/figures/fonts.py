@@ -37,7 +37,7 @@ def fit_fonts(figure: Figure) -> frozenset[str]:
     for text in texts:
         if _lacking(text.get_text()):
             text.set_fontfamily([HOUSE, *families])
-    for axes in figure.axes:  # ticks are made anew when they are drawn
+    for axes in figure.axes:  # drawing makes new tick labels
         for axis in (axes.xaxis, axes.yaxis):
             if any(_lacking(label.get_text()) for label in axis.get_ticklabels()):
                 axis.set_tick_params(labelfontfamily=[HOUSE, *families])

@@ -78,7 +78,8 @@ def _figure(stem: str, summary: Summary, tables: Sequence[Table], reference: str
     longest = max(map(len, summary.noises))
     room = (width - 2.4) / len(summary.noises)  # inches for one noise setting
     turned = 0.07 * longest > room
-    figure = new(1.35 + 0.2 * len(labels) + turned * 0.05 * longest, width)
+    high = 0.2 * max(4, len(labels))  # few rows: room for axis, colour bar and caption
+    figure = new(1.35 + high + turned * 0.05 * longest, width)
     axes = figure.subplots()
     image = axes.imshow(np.ma.masked_invalid(values), cmap="RdBu", norm=Normalize(-limit, limit),
                         aspect="auto", interpolation="nearest")  # fmt: skip
@@ -112,8 +113,10 @@ def _figure(stem: str, summary: Summary, tables: Sequence[Table], reference: str
     for spine in axes.spines.values():
         spine.set_visible(False)
     extend = "both" if known.size and known.max() > limit else "neither"
-    bar = figure.colorbar(image, ax=axes, pad=0.01, fraction=0.025, aspect=30, extend=extend)
-    bar.set_label(f"points against {reference}")
+    bar = figure.colorbar(image, ax=axes, pad=0.01, fraction=0.025, extend=extend,
+                          aspect=min(30, 8 * len(labels)))  # fmt: skip
+    unit = f"points against {reference}"
+    bar.set_label(unit if 0.06 * len(unit) < high + 0.5 else "points")  # the title names it too
     bar.outline.set_visible(False)
     caption = (
         f"Mean difference of test accuracy to {reference}, paired by seed (n = "

@@ -104,7 +104,7 @@ def rows_of(tables: Sequence[Table]) -> dict[str, Row]:
 
 def method_kind(table: Table, label: str) -> str:
     """``static``, ``dynamic`` (batch-level selection with it), ``full``, ``control``,
-    ``oracle`` or, where the records do not tell, ``method``."""
+    ``oracle`` or, where the records do not say, ``method``."""
     row = next(r for r in (*table.rows, *table.incomplete) if r.label == label)
     if row.kind != "method":
         return row.kind

@@ -59,10 +59,10 @@ def panel_floor(values: Sequence[float]) -> float:
 
     Returns:
         The smallest value that lies no further below the best than six times the distance
-        from the best to the median, or four points.
+        from the best to the (lower) median, or four points.
     """
     ordered = sorted(values)
-    top, middle = ordered[-1], ordered[len(ordered) // 2]
+    top, middle = ordered[-1], ordered[(len(ordered) - 1) // 2]
     edge = top - max(6.0 * (top - middle), 4.0)
     return min(v for v in ordered if v >= edge)
 
@@ -115,7 +115,7 @@ def edge_lines(
 def whiskers(
     axes: Axes, x: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str
 ) -> None:
-    """Intervals as thin upright lines, which can be told apart where bands would cover others."""
+    """Intervals as thin upright lines, which stay distinct where bands would overlap."""
     axes.vlines(x, low, high, color=colour, lw=0.8, alpha=0.45, zorder=2)
 
 

@@ -66,7 +66,7 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
 def sweeps(table: Table) -> list[Sweep]:
     """Every sweep of a table: two rows of one method or more, apart in one option.
 
-    Where several options vary together and one of them tells all rows apart, the others follow
+    Where several options vary together and one of them differs between all rows, the others follow
     it (a window and its least number of observations, say); else every option is swept once per
     combination of the others.
     """

@@ -100,7 +100,7 @@ def gallery(
     notes: tuple[str, ...] = ()
     if unseen:
         shown = visible("".join(sorted(unseen)[:20]))
-        notes = (f"no font of this machine has {shown!r}: boxes stand in their place; install one "
+        notes = (f"no font of this machine has {shown!r}: boxes are drawn instead; install one "
                  "that has them, such as Noto Sans CJK",)  # fmt: skip
     return Gallery(files, tuple(omitted), notes)
 
@@ -129,7 +129,7 @@ def with_standing(files: Mapping[str, bytes], standing: Mapping[str, bytes]) -> 
 
     Args:
         files: As drawn, with their index.
-        standing: Those of the publication, with theirs.
+        standing: Those of the publication, with its index.
     """
     index = "figures/figures.md"
     kept = {name: data for name, data in standing.items()

@@ -58,9 +58,10 @@ def house() -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
-        # What a font lacks is told in a line of our own (Gallery.notes); the library would name
-        # places in this code, once per sign and file.
-        warnings.simplefilter("ignore", UserWarning)
+        # Gallery.notes says in one line what a font lacks; the library would name places in
+        # this code, once per sign and file.
+        for words in ("Glyph .* missing from font", "Matplotlib currently does not support"):
+            warnings.filterwarnings("ignore", words, UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_RC)
         yield
@@ -143,7 +144,7 @@ def finish(figure: Figure, stem: str, title: str, caption: str, right: float = 0
     rect = (0.006, bottom, 0.988 - right / width, 1 - top - bottom)
     engine.set(rect=rect, w_pad=0.04, h_pad=0.04)  # type: ignore[call-arg]
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # positions stand: saving does not lay out again
+    figure.set_layout_engine("none")  # positions are final: saving does not lay out again
     for axes in figure.axes:  # the solver's last digits depend on addresses in memory
         place = axes.get_position(original=True).bounds
         axes.set_position((round(place[0], 5), round(place[1], 5),

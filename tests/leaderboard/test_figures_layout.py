@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from factory import grid, record
 
 pytest.importorskip("matplotlib")
 
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 from prunebench.leaderboard.build import build
 from prunebench.leaderboard.figures import Material, fonts, gallery
@@ -60,7 +61,8 @@ def outliers() -> list[Record]:
 def boxes(drawn: Drawn, texts: list[Any]) -> list[Any]:
     renderer = drawn.figure.canvas.get_renderer()  # type: ignore[attr-defined]
     for text in texts:
-        text.update_positions(renderer)
+        if isinstance(text, Annotation):
+            text.update_positions(renderer)
     return [Text.get_window_extent(text, renderer) for text in texts]  # leaders left out
 
 
@@ -134,15 +136,51 @@ def test_a_name_beside_a_panel_has_its_room() -> None:
 
 
 def test_few_panels_make_a_small_picture() -> None:
-    board = build(kinded(grid(("full", "random", "infobatch", "infobatch+align"),
-                              noises=("clean",))))  # fmt: skip
+    made = grid(("full", "random", "infobatch", "infobatch+align"), noises=("clean",))
+    records = [
+        replace(r, metrics={**r.metrics, "worst_class_accuracy": 0.3}).sealed() for r in made
+    ]
+    board = build(kinded(records))
     for name in ("pairs", "differences", "static-against-dynamic", "worst-class"):
-        if name == "worst-class":
-            continue
         drawn = one(name, Material(board))
         shown = panels(drawn)
         assert drawn.figure.get_figwidth() < 0.7 * WIDTH
         assert max(axes.get_position().x1 for axes in shown) > 0.6
+
+
+def test_a_board_of_one_method_has_room_in_every_figure() -> None:
+    records = kinded(
+        grid(("full", "infobatch+align"), noises=("clean", "symmetric:0.4"), ratios=(0.5,))
+    )
+    with warnings.catch_warnings(record=True) as raw:
+        warnings.simplefilter("always")
+        assert gallery(Material(build(records)), forms=["svg"]).notes == ()
+        drawn = [agg(one("differences", Material(build(records, Settings(reference=name)))))
+                 for name in ("full", "infobatch+align")]  # fmt: skip
+    assert [str(warning.message) for warning in raw] == []
+    for picture, row in zip(drawn, ("infobatch+align", "full"), strict=True):
+        figure = picture.figure
+        axes, bar = figure.axes
+        low, high = bar.get_ylim()
+        undrawn = [text for y, text in zip(bar.get_yticks(), bar.get_yticklabels(), strict=True)
+                   if not low <= y <= high]  # fmt: skip
+        words = [text for text in figure.findobj(Text)
+                 if text.get_text() and text.get_visible() and text not in undrawn]  # fmt: skip
+        assert {"clean", "symmetric:0.4", row, "ratio"} <= {text.get_text() for text in words}
+        found = boxes(picture, words)
+        assert apart(found)
+        assert min(b.x0 for b in found) >= 0 <= min(b.y0 for b in found)
+        assert max(b.x1 for b in found) <= figure.bbox.x1
+        assert max(b.y1 for b in found) <= figure.bbox.y1
+        assert axes.get_window_extent().height > 0.3 * figure.dpi
+
+
+def test_two_rows_far_apart_are_both_inside_the_panel() -> None:
+    records = [record(method, seed=seed, accuracy=level) for seed in (0, 1, 2)
+               for method, level in (("full", 0.924), ("infobatch", 0.85))]  # fmt: skip
+    left = panels(one("accuracy-by-cost", Material(build(kinded(records)))))[0]
+    assert left.get_ylim()[0] < 85.0
+    assert {text.get_text() for text in left.texts} == {"full", "infobatch"}
 
 
 def test_many_noise_settings_are_spread_over_figures() -> None:
@@ -212,7 +250,7 @@ def test_signs_that_no_font_has_are_told_in_one_line() -> None:
     assert raw == []
     if fonts._others(frozenset("\U00012000"))[1]:
         assert len(found.notes) == 1
-        assert "boxes stand in their place" in found.notes[0]
+        assert "boxes are drawn instead" in found.notes[0]
 
 
 def test_the_house_font_alone_is_asked_where_it_suffices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,8 +51,11 @@ def of_json(text: str) -> Found:
                 unsteady=bool(row["time"] and row["time"]["unsteady"]),
                 group=row["group"],
                 cells={
-                    cell["noise"]: (cell["bold"], cell["mark"] + "‡" * bool(cell["diverged"]),
-                                    cell["difference"] is not None)
+                    cell["noise"]: (
+                        cell["bold"],
+                        cell["mark"] + "?" * cell["underpowered"] + "‡" * bool(cell["diverged"]),
+                        cell["difference"] is not None,
+                    )
                     for cell in row["cells"] if cell
                 },
             )  # fmt: skip
@@ -91,7 +94,7 @@ def of_lines(lines: list[list[str]], heads: list[str], bold: str, raised: str) -
         )
         for noise, text in zip(heads[1:start], line[1:start], strict=True):
             if text != "-":
-                signs = "".join(re.findall(r"[*†‡]", text.replace("**", "")))
+                signs = "".join(re.findall(r"[*†?‡]", text.replace("**", "")))
                 own.cells[noise] = (bold in text, signs, raised in text)
         found[name] = own
     return found
@@ -196,6 +199,21 @@ def test_all_forms_carry_every_mark() -> None:
     cells = [cell for marks in found for cell in marks.cells.values()]
     assert {bold for bold, _, _ in cells} == {raised for _, _, raised in cells} == {True, False}
     assert {"*", "†", "‡"} <= {sign for _, signs, _ in cells for sign in signs}
+
+
+def test_an_underpowered_row_is_marked_and_plain_in_every_form() -> None:
+    six = [24, 23, 24, 22, 24, 23]
+    hits = {"full": six, "infobatch": six, "random": [h - 8 for h in six]}
+    found = check([
+        record(method, noise, seed, accuracy=h / 24, info={"test_size": 24})
+        for method, own in hits.items()
+        for noise in ("clean", "symmetric:0.2")
+        for seed, h in enumerate(own)
+    ])  # fmt: skip
+    cells = {method: [(bold, "?" in signs) for bold, signs, _ in marks.cells.values()]
+             for (_, _, method), marks in found.items()}  # fmt: skip
+    plain = [(True, False)] * 2
+    assert cells == {"full": plain, "infobatch": plain, "random": [(False, True)] * 2}
 
 
 def test_shared_ranks_are_marked_everywhere() -> None:

@@ -219,7 +219,7 @@ def test_a_board_keeps_default_and_tuned_rows_apart(tmp_path: Path, pinned: Pinn
         ({"seeds": [1, 1_000_000]}, "saw evaluation seed 1"),
         ({"metric": "test_accuracy"}, "maximised 'test_accuracy'"),
         ({"metric": None}, "maximised None"),
-        ({"seeds": []}, "does not tell its seeds"),
+        ({"seeds": []}, "does not name its seeds"),
     ],
 )
 def test_a_board_refuses_options_from_a_study_that_saw_too_much(
