@@ -41,10 +41,13 @@ from prunebench.bench.trainer import Trainer, guarded
 from prunebench.bench.training import Diverged, Observer, Setup
 from prunebench.bench.tuning.mark import clean_labels
 from prunebench.datasets.task import Split, Task
-from prunebench.errors import FolderError, InputError, SkipCell
+from prunebench.errors import FolderError, InputError, SkipCell, told
 from prunebench.methods.base import EvidenceSpec, StaticPruner, Subset, kept_count
 from prunebench.methods.compose import MethodInfo, resolve_method
 from prunebench.record import FINAL, NewerRecord, Record, RecordError
+
+#: Reason of a run that was trained to its end and is no better than chance.
+_AT_CHANCE = "final accuracy is at the level of chance"
 
 
 def final_record(store: Store, key: str, retry_failed: bool = False) -> Record | None:
@@ -110,8 +113,10 @@ def cell_turns(
 
 
 def _suffices(record: Record, store: Store, need: EvidenceSpec) -> bool:
-    """Whether a record has the evidence that its run is wanted for."""
-    return need.empty or record.status != "done" or evidence_stands(store, record.key, need)
+    """Whether a record has the evidence that its run is wanted for; a run that ended early has
+    none."""
+    ended = record.status == "done" or record.reason == _AT_CHANCE
+    return need.empty or not ended or evidence_stands(store, record.key, need)
 
 
 class _Cell:
@@ -129,6 +134,7 @@ class _Cell:
         self.subset: Subset | None = None
         self.info: dict[str, Any] = {}
         self.trainer: Trainer | None = None
+        self.resumed = False
         self.start = time.perf_counter()
         self.proxy_trained = self.proxy_scoring = 0
 
@@ -145,7 +151,7 @@ class _Cell:
             return (yield from self._run(keep))
 
     def _run(self, keep: Record | None) -> Turns[Record]:
-        status, reason, trace = "done", "", ""
+        status, reason, trace, again = "done", "", "", ""
         try:
             status, reason = yield from self._train()
         except (Busy, InputError, FolderError):
@@ -156,11 +162,18 @@ class _Cell:
         except (Exception, SystemExit) as error:
             if self.context is not None and self.context.spare and out_of_memory(error):
                 raise  # it is run again with fewer cells beside it
+            if self.resumed and distributed.current().alone and not out_of_memory(error):
+                # A changed state can fail anywhere; what fails for another reason fails once more.
+                again = f"did not go on from its checkpoint ({told(error)})"
             status, reason = "failed", reason_of(error, self.spec.method.name)
             trace = traceback.format_exc()
         finally:
             if self.trainer is not None:
                 self.trainer.close()
+        if again:
+            self.store.set_aside(self.store.checkpoint_path(self.spec.key), again)
+            fresh = _Cell(self.spec, self.store, self.options, self.context, self.claim)
+            return (yield from fresh.run(keep))
         if keep is not None:
             return keep
         return self._store(status, reason, trace)
@@ -180,7 +193,7 @@ class _Cell:
         lead(setup, spec, options, folder, name)
         self.trainer = trainer = Trainer(setup)
         try:
-            checkpoint.restore(trainer, folder, name)
+            self.resumed = checkpoint.restore(trainer, folder, name)
         except checkpoint.DamagedCheckpoint as error:
             self.store.set_aside(folder, str(error))
             trainer.close()
@@ -212,7 +225,7 @@ class _Cell:
             )
         accuracy = float(self.metrics[accuracy_name(trainer)] or 0.0)
         if status == "done" and diverged(accuracy, task.raw.num_classes):
-            status, reason = "diverged", "final accuracy is at the level of chance"
+            status, reason = "diverged", _AT_CHANCE
         if recorder is not None:
             self._publish(recorder, trainer)
         return status, reason

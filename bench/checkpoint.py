@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from prunebench.bench import stopping
 from prunebench.bench.ledger import Ledger
+from prunebench.bench.plans import check_plan
 from prunebench.bench.scratch import storing
 from prunebench.bench.stopping import Stopped
 from prunebench.bench.trainer import Trainer
@@ -63,12 +65,19 @@ def _pack(now: Epoch) -> dict[str, Any]:
     return scalars | {name: value for name, value in tensors.items() if value is not None}
 
 
-def _unpack(parts: Mapping[str, Any], device: torch.device) -> Epoch:
+def _unpack(parts: Mapping[str, Any], device: torch.device, size: int) -> Epoch:
     plan = Plan(**{name: parts[name].to(device) for name in _PLAN if name in parts})
-    now = Epoch(plan, **{name: parts[name] for name in _EPOCH})
+    check_plan(plan, size, "checkpoint")
+    numbers = [parts[name] for name in _EPOCH]
+    if not all(type(n) in (int, float) and 0 <= n < math.inf for n in numbers):
+        raise ValueError("numbers that no epoch has")
+    now = Epoch(plan, **dict(zip(_EPOCH, numbers, strict=True)))
     for name in ("visited", "trained"):
         if name in parts:
-            setattr(now, name, [parts[name].to(device)])
+            chosen = parts[name]
+            if not bool(((chosen >= 0) & (chosen < size)).all()):
+                raise ValueError("positions that no sample has")
+            setattr(now, name, [chosen.to(device)])
     prefix = "generator."
     now.generators = {
         name.removeprefix(prefix): state for name, state in parts.items() if name.startswith(prefix)
@@ -159,8 +168,25 @@ def restore(trainer: Trainer, folder: Path, key: str) -> bool:
     return True
 
 
+def _is_sound(meta: Mapping[str, Any], most: int) -> bool:
+    """Whether counts, times and the per-epoch table are of the kinds that a run writes."""
+    rows = meta["table"]
+    values = [value for row in rows for value in row.values()]
+    counts = [meta["epoch"], *meta["ledger"].values()]
+    counts += [row.get(name, 0) for row in rows for name in ("epoch", "trained", "planned")]
+    return (
+        all(type(n) is int and 0 <= n < 2**63 for n in counts)
+        and len(rows) == meta["epoch"] <= most
+        and all("train_loss" in row and "trained" in row for row in rows)
+        and all(value is None or type(value) in (int, float) for value in values)
+        and all(type(s) in (int, float) and 0 <= s < math.inf for s in meta["seconds"])
+    )
+
+
 def _load(trainer: Trainer, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     device = trainer.setup.device
+    if not _is_sound(meta, trainer.setup.clock.max_epochs):
+        raise ValueError("counts that no run has")
 
     def part(name: str) -> dict[str, Any]:
         prefix = f"{name}/"
@@ -173,24 +199,25 @@ def _load(trainer: Trainer, tensors: Mapping[str, Tensor], meta: Mapping[str, An
     trainer.setup.pruner.load_state_dict(
         {k: v.to(device) if isinstance(v, Tensor) else v for k, v in part("pruner").items()}
     )
-    trainer.kept_visits.copy_(part("run")["kept_visits"])
+    trainer.kept_visits.copy_(part("run")["kept_visits"].view_as(trainer.kept_visits))
     for number, observer in enumerate(trainer.setup.observers):
-        observer.load_state_dict(part(f"observer{number}"))
+        observer.load_state_dict(part(f"observer{number}"), meta["epoch"])
     state = trainer.optimizer.state_dict()
-    count = sum(len(group["params"]) for group in state["param_groups"])
-    state["state"] = {n: found for n in range(count) if (found := part(f"optimizer{n}"))}
+    params = [p for group in trainer.optimizer.param_groups for p in group["params"]]
+    state["state"] = {n: found for n in range(len(params)) if (found := part(f"optimizer{n}"))}
+    for number, moments in state["state"].items():
+        for name, value in moments.items():
+            # A fused step reads and writes as much memory as the parameter has, whatever is there.
+            if value.shape != (() if name == "step" else params[number].shape):
+                raise ValueError(f"{name} of another shape than its parameter")
     trainer.optimizer.load_state_dict(state)
-    counts = (meta["epoch"], *meta["ledger"].values())
-    most = trainer.setup.clock.max_epochs
-    if not all(type(n) is int and n >= 0 for n in counts) or meta["epoch"] > most:
-        raise ValueError("counts that no run has")
     trainer.epoch = meta["epoch"]
     trainer.ledger = Ledger(**meta["ledger"])
     trainer.table = list(meta["table"])
     trainer.seconds = list(meta["seconds"])
     now, last = part("now"), part("last")
     if now:
-        trainer.now = _unpack(now, device)
+        trainer.now = _unpack(now, device, len(trainer.rows))
         scores = trainer.tables.state_dict()[last["table"]] if "table" in last else None
         trainer.setup.pruner.last_scores = last["scores"].to(device) if "scores" in last else scores
 

@@ -237,7 +237,7 @@ def _parse(data: bytes) -> tuple[Process | None, str]:
             str(body["host"]), str(body["machine"]), int(body["pid"]), str(body["start"])
         )
         return process, str(body["token"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None, ""
 
 

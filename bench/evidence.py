@@ -132,16 +132,30 @@ class Recorder:
             state |= {f"view.{view}.{part}": value for part, value in parts.items()}
         return state | {"scoring": torch.tensor(self.scoring)}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restores them."""
+    def load_state_dict(self, state: Mapping[str, Tensor], epoch: int) -> None:
+        """Restores them. A name becomes that of a file, and a run that was begun for another need
+        lacks some of the rows, so that they must be those of this need."""
+        rows = {f"row.{name}" for name in self.rows if epoch}
+        views = {
+            f"view.{kind}-{number}.{part}"
+            for kind, numbers, first in (
+                ("snapshot", self.need.snapshots, "logits"),
+                ("strong", self.need.strong, "confidence"),
+            )
+            for number in numbers
+            if number <= epoch
+            for part in (first, "features")
+        }
+        if state.keys() != rows | views | {"scoring"}:
+            raise ValueError("evidence that is not what this run takes")
         self.scoring = int(state["scoring"])
-        for name, value in state.items():
-            kind, _, rest = name.partition(".")
-            if kind == "row":
-                self.rows[rest] = list(value)
-            elif kind == "view":
-                view, _, part = rest.rpartition(".")
-                self.views.setdefault(view, {})[part] = value
+        for name in rows:
+            if len(state[name]) != epoch:
+                raise ValueError("evidence of another number of epochs")
+            self.rows[name.removeprefix("row.")] = list(state[name])
+        for name in views:
+            view, _, part = name.removeprefix("view.").rpartition(".")
+            self.views.setdefault(view, {})[part] = state[name]
 
     def write(self, folder: Path, trainer: Trainer, facts: Mapping[str, Any]) -> None:
         """Writes arrays and a manifest with their digests into an empty folder."""

@@ -30,9 +30,11 @@ class LossRecorder:
         """Rows so far."""
         return {str(epoch): row for epoch, row in self.rows.items()}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor], epoch: int) -> None:
         """Restores them."""
-        self.rows = {int(epoch): row for epoch, row in state.items()}
+        self.rows = {int(number): row for number, row in state.items()}
+        if not all(0 < number <= epoch for number in self.rows):
+            raise ValueError("losses of epochs that were not done")
 
     def dump(self, ids: Tensor, flipped: Tensor) -> bytes:
         """npz of ``id`` [N], ``epoch`` [n], ``loss`` float32 [n, N] (NaN before a first visit)

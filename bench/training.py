@@ -31,8 +31,16 @@ class Observer(Protocol):
     def state_dict(self) -> dict[str, Tensor]:
         """What must survive a restart."""
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restores it."""
+    def load_state_dict(self, state: Mapping[str, Tensor], epoch: int) -> None:
+        """Restores it.
+
+        Args:
+            state: What ``state_dict`` gave.
+            epoch: Epochs that were done then.
+
+        Raises:
+            ValueError: It is not what this observer would hold by then.
+        """
 
 
 @dataclass(frozen=True)

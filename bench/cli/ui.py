@@ -61,7 +61,7 @@ def ui(ctx: click.Context, results: str, host: str, port: int, allow_remote: boo
     if importlib.util.find_spec("mlflow") is None:
         raise InputError("MLflow is not installed", where="ui", accepted="`pip install mlflow`")
     address = _address(host)
-    check_database(database)
+    check_database(database, writing=True)
     if not ipaddress.ip_address(address).is_loopback:
         if not allow_remote:
             raise InputError(

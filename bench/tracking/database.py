@@ -10,10 +10,16 @@ from pathlib import Path
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
 from prunebench.errors import InputError, spelled
+from prunebench.files import open_regular
 
 NAME = "mlflow.db"
+#: Seconds that a reader waits for a writer; SQLite locks the whole file.
+_BUSY_S = 30.0
 _MAGIC = b"SQLite format 3\0"
-#: What a search for runs reads. A view in the place of one could compute without end.
+#: End of a rollback journal that names another file: SQLite removes that file after it rolled back.
+_NAMES_ANOTHER = bytes.fromhex("d9d505f920a163d7")
+#: What a search for runs reads and a mirror writes. A view in the place of one could compute
+#: without end, and so could a trigger.
 _READ = (
     "experiments", "experiment_tags", "runs", "tags", "params", "metrics", "latest_metrics",
     "datasets", "inputs", "input_tags",
@@ -57,8 +63,37 @@ def _path_of(uri: str) -> str:
     return make_url(uri).database or ""
 
 
-def check_database(path: Path) -> None:
+def check_journal(path: Path) -> None:
+    """Refuses the rollback journal of an SQLite file that would remove a file of another name.
+
+    SQLite reads ``<path>-journal`` whenever it opens the file for writing. No single database
+    leaves such a journal behind; somebody else may.
+
+    Raises:
+        InputError: There is one.
+        OSError: It cannot be read.
+    """
+    journal = Path(f"{path}-journal")
+    try:
+        handle = open_regular(journal)
+    except FileNotFoundError:
+        return
+    with os.fdopen(handle, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - len(_NAMES_ANOTHER)))
+        if file.read() == _NAMES_ANOTHER:
+            raise InputError(
+                "is a journal that removes another file", where=str(journal),
+                accepted="a database that MLflow wrote; deleted, `prunebench sync` makes it anew",
+            )  # fmt: skip
+
+
+def check_database(path: Path, writing: bool = False, partly: bool = False) -> None:
     """Checks that a file is a whole database of MLflow with nothing hidden in it.
+
+    Args:
+        path: The file.
+        writing: Whether it may be written: what a killed writer left half done is rolled back.
+        partly: Whether tables may be missing, as where MLflow was killed while it made them.
 
     Raises:
         InputError: It is missing, no regular file, damaged, or of another kind.
@@ -68,11 +103,14 @@ def check_database(path: Path) -> None:
         if not stat.S_ISREG(path.stat().st_mode):
             raise InputError("is no file", where=where, accepted=accepted)
         with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                raise InputError("is no SQLite database", where=where, accepted=accepted)
-        address = f"file:{quote_from_bytes(os.fsencode(path.absolute()))}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True)) as database:
-            fault = _fault(database)
+            start = file.read(len(_MAGIC))
+        if start != _MAGIC and not (partly and start == b""):
+            raise InputError("is no SQLite database", where=where, accepted=accepted)
+        check_journal(path)
+        mode = "rw" if writing else "ro"
+        address = f"file:{quote_from_bytes(os.fsencode(path.absolute()))}?mode={mode}"
+        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S)) as database:
+            fault = _fault(database, partly)
     except FileNotFoundError:
         raise InputError("no such file", where=where, accepted=accepted) from None
     except OSError as error:
@@ -85,18 +123,21 @@ def check_database(path: Path) -> None:
         raise InputError(spelled(fault), where=where, accepted=accepted)
 
 
-def _fault(database: sqlite3.Connection) -> str:
+def _fault(database: sqlite3.Connection, partly: bool) -> str:
     database.execute("PRAGMA trusted_schema = OFF")
-    found = {
-        name: (kind, " ".join(str(sql).split()).upper())
-        for kind, name, sql in database.execute(
-            "SELECT type, lower(name), sql FROM sqlite_master WHERE type IN ('table', 'view')"
-        )
-    }
+    schema = database.execute("SELECT type, lower(name), lower(tbl_name), sql FROM sqlite_master")
+    found: dict[str, tuple[str, str]] = {}
+    for kind, name, table, sql in schema.fetchall():
+        if kind == "trigger" and table in _READ:
+            return f"table {table!r} has a trigger"
+        if kind in ("table", "view"):
+            found[name] = (kind, " ".join(str(sql).split()).upper())
     for name in _READ:
-        kind, sql = found.get(name, ("", ""))
-        if not kind:
+        if name not in found:
+            if partly:
+                continue
             return f"is no database of MLflow (no table {name!r})"
+        kind, sql = found[name]
         if kind != "table" or not sql.startswith("CREATE TABLE"):
             return f"{name!r} is no plain table"
         hidden = "SELECT count(*) FROM pragma_table_xinfo(?) WHERE hidden != 0"

@@ -14,9 +14,10 @@ from filelock import FileLock
 
 from prunebench.bench.scratch import lock_file
 from prunebench.bench.tracking import view
-from prunebench.bench.tracking.database import NAME, sqlite_path
+from prunebench.bench.tracking.database import NAME, check_database, sqlite_path
 from prunebench.bench.tracking.identity import identity
 from prunebench.bench.tracking.payload import Payload, Point
+from prunebench.errors import told
 from prunebench.files import OwnFolder
 
 METRICS_PER_BATCH, ENTRIES_PER_BATCH, PAGE = 1000, 100, 1000
@@ -64,9 +65,8 @@ def without_password(text: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Type and start of an error's message, on one line."""
-    text = without_password(" ".join(str(error).split()))
-    return f"{type(error).__name__}: {text}"[:300].rstrip(": ")
+    """The start of an error's message, on one line."""
+    return without_password(told(error))[:300]
 
 
 def quiet_client(uri: str) -> Any:
@@ -97,13 +97,16 @@ class Mirror:
         experiment: Name of the experiment.
 
     Raises:
+        InputError: The store is an SQLite file that MLflow did not write.
         Exception: Whatever MLflow raises where the store cannot be reached.
     """
 
     def __init__(self, uri: str, results: Path, experiment: str) -> None:
+        file = sqlite_path(uri)
+        if file is not None and file.is_file():
+            check_database(file, writing=True, partly=True)
         self._client = quiet_client(uri)
         self._identity = identity(results)
-        file = sqlite_path(uri)
         self._private = file is not None and file.resolve() == results.resolve() / NAME
         self._artifacts = (results.resolve() / "mlartifacts").as_uri()
         self._names = {"eval": experiment, "tune": f"{experiment}/tuning"}

@@ -10,6 +10,7 @@ from pathlib import Path
 from prunebench.bench.tracking.database import default_uri
 from prunebench.bench.tracking.mirror import Mirror, RunRef, TrackingError, one_line, writer_lock
 from prunebench.bench.tracking.payload import build_payload
+from prunebench.errors import InputError
 from prunebench.record import Record
 
 
@@ -51,6 +52,7 @@ def sync(
         experiment: Name of the experiment; by default that of the results folder.
 
     Raises:
+        InputError: The store is an SQLite file that MLflow did not write.
         TrackingError: The store cannot be used; what was written until then stays.
     """
     current = {record.key: record for record in records}
@@ -58,6 +60,8 @@ def sync(
     try:
         with writer_lock(results):
             return _sync(Mirror(uri or default_uri(results), results, name), results, current)
+    except InputError:
+        raise
     except Exception as error:
         raise TrackingError(f"MLflow sync stopped: {one_line(error)}") from error
 

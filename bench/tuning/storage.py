@@ -17,6 +17,7 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import TrialState
 
 from prunebench.bench.scratch import lock_file
+from prunebench.bench.tracking.database import check_journal
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
 from prunebench.record import any_wide, canonical
@@ -222,12 +223,13 @@ def _not_mlflow(url: str) -> None:
     """Two programs that migrate one database break each other.
 
     Raises:
-        InputError: The database holds MLflow's tables.
+        InputError: The database holds MLflow's tables, or has a journal that removes other files.
     """
     scheme, _, rest = url.partition("///")
     path = Path(rest)
     if not scheme.startswith("sqlite") or not path.is_file():
         return
+    check_journal(path)
     with closing(sqlite3.connect(path)) as connection, suppress(sqlite3.DatabaseError):
         rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         if {"experiments", "runs"} <= {name for (name,) in rows}:

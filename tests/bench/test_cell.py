@@ -112,6 +112,16 @@ def test_damaged_evidence_is_set_aside_and_redone(run):
     assert array.read_bytes() != bytes(data)
 
 
+def test_damaged_evidence_of_a_run_at_chance_is_redone_too(run, monkeypatch):
+    monkeypatch.setattr(cell_module, "diverged", lambda *_: True)
+    _, store = run("small-loss")
+    folder = next(store.root.joinpath("evidence").iterdir())
+    assert store.get(folder.name).status == "diverged"
+    (folder / "ids.npy").write_bytes(b"")
+    other, _ = run("small-loss", ratio=0.3)
+    assert other.status == "diverged", other.reason  # not failed for want of evidence
+
+
 def test_interrupted_cells_go_on_from_their_checkpoint(run, tmp_path, monkeypatch):
     clean, _ = run("infobatch+align", "a")
     steps = []

@@ -169,7 +169,11 @@ def test_another_machine_loses_by_silence_only(folder: Path, age: float, live: b
     assert take(claims) is not live
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', '{"pid": "x"}', "\x00" * 9000])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"host": 1}', '{"pid": "x"}', "\x00" * 9000, "[" * 4000,
+     '{"host": "", "machine": "", "pid": 1e999, "start": "", "token": ""}'],
+)  # fmt: skip
 def test_torn_claims_expire(folder: Path, text: str) -> None:
     path = plant(folder)
     path.write_text(text)

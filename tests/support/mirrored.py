@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
+import struct
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -32,6 +34,17 @@ def fresh_database(path: Path) -> Path:
     """Puts a database without runs at a path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copyfile(_schema(), path))
+
+
+def journal_that_removes(database: Path, victim: Path) -> None:
+    """Puts a rollback journal beside an SQLite file that has SQLite remove another file, once it
+    has rolled back (https://sqlite.org/fileformat2.html, super-journal)."""
+    magic, page = bytes.fromhex("d9d505f920a163d7"), 4096
+    name = os.fsencode(victim)
+    head = magic + struct.pack(">5I", 0, 0, database.stat().st_size // page, 512, page)
+    end = struct.pack(">I", (1 << 30) // page + 1) + name
+    end += struct.pack(">2I", len(name), sum(name)) + magic
+    Path(f"{database}-journal").write_bytes(head.ljust(512, b"\0") + end)
 
 
 def all_tags(uri: str) -> list[dict[str, str]]:
