@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 import click
@@ -199,14 +200,14 @@ def _standing(folder: Path) -> dict[str, bytes]:
         InputError: One is a link, or is larger than any figure.
     """
     own, found = OwnFolder(folder), {}
-    for name, stat in own.entries(folder / "figures"):
-        if name.endswith(_FIGURES):
+    for name, there in own.entries(folder / "figures"):
+        if name.endswith(_FIGURES) and S_ISREG(there.st_mode):
             path = folder / "figures" / name
-            if stat.st_size > _LARGEST_FIGURE:
-                raise InputError(f"{stat.st_size} bytes", where=str(path),
+            if there.st_size > _LARGEST_FIGURE:
+                raise InputError(f"{there.st_size} bytes", where=str(path),
                                  accepted=f"figures up to {_LARGEST_FIGURE >> 20} MiB")  # fmt: skip
             with os.fdopen(own.open(path, os.O_RDONLY), "rb") as file:
-                found[f"figures/{name}"] = file.read(stat.st_size)
+                found[f"figures/{name}"] = file.read(there.st_size)
     return found
 
 
@@ -215,13 +216,15 @@ def _check_publication(folder: Path) -> None:
     what a link leads to must not become a part of it.
 
     Raises:
-        InputError: There is one; the line names it.
+        InputError: There is one, or a folder in the place of a file; the line names it.
     """
     own = OwnFolder(folder)
-    own.check(folder / "figures", levels=1)
-    for name, _ in own.entries(folder, links=True):
-        if name in _PUBLISHED or name.startswith("leaderboard."):
-            own.check(folder / name)
+    for name, there in own.entries(folder, links=True):
+        if name == "figures" or name in _PUBLISHED or name.startswith("leaderboard."):
+            own.check(folder / name, levels=1)
+            if S_ISDIR(there.st_mode) != (name == "figures"):
+                accepted = "a folder" if name == "figures" else "a file"
+                raise InputError("is in the way", where=str(folder / name), accepted=accepted)
 
 
 def _figures(

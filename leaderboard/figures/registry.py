@@ -90,9 +90,10 @@ def gallery(
                 omitted.append(found)
                 continue
             unseen |= fit_fonts(found.figure)
+            stem = _unused(found.stem, files)
             for form in forms:
-                files[f"figures/{found.stem}.{form}"] = picture(found, form)
-            lines += [f"## {found.title}", "", f"![{name}]({found.stem}.{_shown(forms)})", "",
+                files[f"figures/{stem}.{form}"] = picture(found, form)
+            lines += [f"## {found.title}", "", f"![{name}]({stem}.{_shown(forms)})", "",
                       found.caption, ""]  # fmt: skip
     if omitted:
         lines += ["## Left out", "", *(f"- `{o.stem}`: {o.reason}" for o in omitted), ""]
@@ -117,6 +118,13 @@ def drawings(
                 yield name, found
         except InputError as error:  # a damaged artifact costs one figure, not the board
             yield name, Omitted(name, str(error))
+
+
+def _unused(stem: str, files: Collection[str]) -> str:
+    """A stem that no figure has yet: different names can be alike as parts of file names."""
+    taken = {name.removeprefix("figures/").rpartition(".")[0] for name in files}
+    tries = (stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 2)))
+    return next(one for one in tries if one not in taken)
 
 
 def _shown(forms: Collection[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import io
 import re
@@ -24,6 +25,8 @@ HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8822
 GREY, PALE, INK = "#767676", "#D9D9D9", "#222222"
 WIDTH = 10.0  # inches
 DPI = 120  # 1200 pixels
+#: Most signs of a name in that of a file; file systems take 255 bytes in all.
+_LONGEST_PART = 80
 
 _RC: Any = {
     "font.family": HOUSE, "font.size": 8.5, "axes.titlesize": 9, "axes.labelsize": 8.5,
@@ -97,8 +100,11 @@ def width_for(columns: int) -> float:
 
 
 def slug(text: str) -> str:
-    """Text as part of a file name."""
-    return re.sub(r"[^A-Za-z0-9.+]+", "-", text).strip("-")
+    """Text as part of a file name; a long one ends in a digest of the whole."""
+    found = re.sub(r"[^A-Za-z0-9.+]+", "-", text).strip("-")
+    if len(found) <= _LONGEST_PART:
+        return found
+    return f"{found[:_LONGEST_PART]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def new(height: float, width: float = WIDTH) -> Figure:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawing import METHODS, kinded
-from factory import grid
+from factory import grid, record
 
 from support.command import prunebench
 
@@ -50,6 +50,23 @@ def test_what_the_data_cannot_give_is_named_with_its_reason() -> None:
     assert drawn
     assert all(f"]({name})" in index for name in drawn)
     assert set(reasons).isdisjoint(name.removesuffix(".svg") for name in drawn)
+
+
+def test_names_of_any_length_and_kind_have_a_figure_each() -> None:
+    names = ("a/b", "a:b", "x" * 300, "x" * 299 + "y")
+    records = [
+        record(one, seed=seed, accuracy=accuracy + seed / 450, spec={"dataset": dataset})
+        for dataset in ({"name": n, "version": "1", "params": {}, "identity": ""} for n in names)
+        for one, accuracy in (("full", 0.8), ("infobatch", 0.75), ("random", 0.7))
+        for seed in range(2)
+    ]
+    found = gallery(Material(build(records)), ["differences"], forms=("svg",))
+    drawn = {name.split("/")[1]: data for name, data in found.files.items() if name.endswith("svg")}
+    assert len(set(drawn.values())) == len(drawn) == len(names)
+    assert {"differences-a-b.svg", "differences-a-b-2.svg"} <= drawn.keys()
+    assert max(map(len, drawn)) < 150
+    index = found.files["figures/figures.md"].decode()
+    assert all(f"]({name})" in index for name in drawn)
 
 
 def test_same_records_same_bytes(records: list[Record]) -> None:

@@ -338,9 +338,24 @@ def test_figures_of_a_publication_are_kept_and_nothing_else(tmp_path: Path) -> N
     for name in ("wins.svg", "wins.png", "figures.md", "key.pem"):
         (folder / "figures" / name).write_text(name)
     (folder / "figures" / "x.svg").mkdir()
-    shutil.rmtree(folder / "figures" / "x.svg")
     (folder / "unrelated").symlink_to(tmp_path)
     said = prunebench("leaderboard", _BUNDLE, "--no-figures", "--publish", folder, "--json")
     assert said.code == 0, said.err
     figures = [path for path in said.json if "/figures/" in path]
     assert [Path(path).name for path in figures] == ["figures.md", "wins.png", "wins.svg"]
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "records.jsonl.gz", "protocol.toml", "leaderboard.md", "figures"]
+)
+def test_a_folder_in_the_place_of_a_published_file_is_one_line(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "publication"
+    folder.mkdir()
+    if name == "figures":
+        (folder / name).write_text("no folder")
+    else:
+        (folder / name).mkdir()
+    before = tree(folder)
+    words = ["leaderboard", _BUNDLE, "--no-figures", "--publish", folder]
+    refused(prunebench(*words), name, "is in the way")
+    assert tree(folder) == before
