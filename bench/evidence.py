@@ -26,6 +26,10 @@ from prunebench.record import content_key, file_digest
 
 MANIFEST = "manifest.json"
 _LONGEST = 1 << 24
+#: Values of an array that are looked at together.
+_AT_ONCE = 1 << 20
+#: By so much a sum of float32 may lie above 1.
+_ROUNDING = 1e-5
 SIGNAL_NAMES = ("p_target", "correct")
 _UNSEALED: tuple[set[str], ...] = (
     {"key", "spec", "needs", "epochs", "trained_per_epoch", "scoring", "files"},
@@ -236,9 +240,15 @@ def verify(folder: Path, manifest: Mapping[str, Any]) -> None:
             raise Damaged(f"{path}: missing or changed since it was recorded")
 
 
-def check_content(folder: Path, manifest: Mapping[str, Any], task: Task) -> None:
-    """Checks that the arrays of a folder have the types and shapes that their readers count on; of
-    each no more than the header is read, but for the ids.
+def check_content(folder: Path, manifest: Mapping[str, Any], task: Task, epochs: int) -> None:
+    """Checks that the arrays of a folder have the types, shapes and kinds of numbers that their
+    readers count on; headers first.
+
+    Args:
+        folder: The folder.
+        manifest: Its manifest.
+        task: What it must have been recorded on.
+        epochs: How many epochs of signals are needed.
 
     Raises:
         Damaged: One has not, or the ids are those of another training split; the file is named.
@@ -256,14 +266,42 @@ def check_content(folder: Path, manifest: Mapping[str, Any], task: Task) -> None
         shapes[f"strong-{epoch}-confidence"] = ("float32", (n,))
         shapes[f"strong-{epoch}-features"] = ("float32", (n, None))
     found = {name: read_array(folder / f"{name}.npy", *want) for name, want in shapes.items()}
-    if len({len(found[name]) for name in need.signals}) > 1:
-        raise Damaged(f"{folder}: signals of different numbers of epochs")
+    for name in need.signals:
+        if len(found[name]) != manifest.get("epochs") or len(found[name]) < epochs:
+            raise Damaged(f"{folder / name}.npy: {len(found[name])} epochs, {epochs} are needed")
     # Earlier versions wrote rows of the limited split; both name the same samples here.
     mine = (task.raw.train_ids(task.train.rows), task.train.rows)
     if not any(np.array_equal(found["ids"], ids) for ids in mine):
         raise Damaged(f"{folder / 'ids.npy'}: recorded for another training split")
     if type(manifest.get("trained_per_epoch")) is not int or manifest["trained_per_epoch"] < 0:
         raise Damaged(f"{folder / MANIFEST}: no number of samples trained")
+    for name, array in found.items():
+        if array.dtype == np.float32:
+            share = name == "p_target" or name.endswith("-confidence")
+            check_numbers(folder / f"{name}.npy", array, share)
+    # A sample has no probability before the first epoch that visits it.
+    if (
+        "p_target" in need.signals
+        and epochs
+        and not np.isfinite(found["p_target"][epochs - 1]).all()
+    ):
+        raise Damaged(f"{folder / 'p_target.npy'}: values that are not finite")
+
+
+def check_numbers(path: Path, array: np.ndarray[Any, Any], share: bool = False) -> None:
+    """Checks that numbers are finite, or shares within 0 and 1, which may lack in a table by epoch.
+
+    Raises:
+        Damaged: Some are not.
+    """
+    step = max(1, _AT_ONCE // max(1, array[:1].size))
+    for start in range(0, len(array), step):
+        part = array[start : start + step]
+        fits = (part >= 0) & (part <= 1 + _ROUNDING) if share else np.isfinite(part)
+        if share and part.ndim == 2:
+            fits |= np.isnan(part)
+        if not fits.all():
+            raise Damaged(f"{path}: values that are {'no shares' if share else 'not finite'}")
 
 
 def read_array(path: Path, kind: str, shape: tuple[int | None, ...]) -> np.ndarray[Any, Any]:

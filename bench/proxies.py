@@ -72,7 +72,9 @@ def proxy_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
     return proxies
 
 
-def standing(store: Store, key: str, need: EvidenceSpec, task: Task | None = None) -> Path | None:
+def standing(
+    store: Store, key: str, need: EvidenceSpec, task: Task | None = None, epochs: int = 0
+) -> Path | None:
     """A verified evidence folder that covers a need, or None; damaged ones are set aside.
 
     Args:
@@ -80,6 +82,7 @@ def standing(store: Store, key: str, need: EvidenceSpec, task: Task | None = Non
         key: Of the run that was recorded.
         need: What is needed.
         task: What it must have been recorded on; None leaves the arrays unread.
+        epochs: How many epochs of signals are needed; looked at with ``task`` only.
     """
     folder = store.evidence_path(key)
     try:
@@ -88,7 +91,7 @@ def standing(store: Store, key: str, need: EvidenceSpec, task: Task | None = Non
             return None
         verify(folder, manifest)
         if task is not None:
-            check_content(folder, manifest, task)
+            check_content(folder, manifest, task, epochs)
     except Damaged as error:
         store.set_aside(folder, str(error))
         return None
@@ -126,8 +129,9 @@ def gather_evidence(
     need = evidence_needs(pruner, spec)
     folders: list[Path] = []
     trained = scored = 0
+    read = charge(need, spec.recipe.epochs)
     for proxy in proxy_specs(pruner, spec):
-        folder = standing(store, proxy.key, need, task)
+        folder = standing(store, proxy.key, need, task, read)
         if folder is None:
             old = _recorded(store, proxy.key)
             wanted = replace(merge([need, old]), repeats=1, ssl=False)
@@ -136,13 +140,13 @@ def gather_evidence(
                 label="",
             )  # fmt: skip
             record, _ = run_cell(proxy, store, options)
-            folder = standing(store, proxy.key, need, task)
+            folder = standing(store, proxy.key, need, task, read)
             if folder is None:
                 raise RuntimeError(f"the scoring run {proxy.key} {record.status}: {record.reason}")
         manifest = read_manifest(folder)
         assert manifest is not None
         folders.append(folder)
-        trained += charge(need, spec.recipe.epochs) * int(manifest["trained_per_epoch"])
+        trained += read * int(manifest["trained_per_epoch"])
         scored += len(task.train) * (len(need.snapshots) + len(need.strong))
     features = None
     if need.ssl:

@@ -19,6 +19,7 @@ from prunebench.bench.claims import Claims
 from prunebench.bench.evaluate import forward_all
 from prunebench.bench.evidence import (
     Damaged,
+    check_numbers,
     read_array,
     read_manifest,
     verify,
@@ -253,7 +254,8 @@ def _read(store: Store, folder: Path, rows: int) -> tuple[Tensor, int] | None:
         if manifest is None:
             return None
         verify(folder, manifest)
-        read_array(folder / "features.npy", "float32", (rows, None))
+        path = folder / "features.npy"
+        check_numbers(path, read_array(path, "float32", (rows, None)))
         if type(manifest.get("trained")) is not int or manifest["trained"] < 0:
             raise Damaged(f"{folder}: no number of samples trained")
     except Damaged as error:

@@ -16,12 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prunebench.bench import ssl
+from prunebench.bench.cell import CellOptions, run_cell
 from prunebench.bench.evidence import MANIFEST, write_manifest
 from prunebench.bench.store import Store
 from prunebench.errors import InputError
 from prunebench.files import is_private, private_folder, read_at_most
 from prunebench.leaderboard.bundle import unpack
 from prunebench.record import Record, _seal, file_digest
+from support.cells import small_cell
 from support.command import Said, figures, prunebench, refused
 from support.faults import tiny_grid
 from support.fuzzing import bounded
@@ -122,6 +125,7 @@ EVIDENCE = [
     _npy(LOGITS, np.float32(0)), _raw(LOGITS, b""), _raw(LOGITS, b"\x93NUMPY of others"),
     _raw(LOGITS, b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f4', 'fortran_order': False, "
          b"'shape': (1000000000, 4)}\n"),
+    *(_npy(LOGITS, np.full((180, 4), value, np.float32)) for value in (np.nan, -np.inf)),
 ]  # fmt: skip
 
 
@@ -152,6 +156,67 @@ def test_evidence_with_other_content_is_named_set_aside_and_made_anew(
     (note,) = (root / "quarantine").glob("*/reason.json")
     assert path.name in json.loads(note.read_text())["reason"]
     assert figures(root) == wanted
+
+
+def _one_row(array: Any) -> Any:
+    return array[:1]
+
+
+def _not_finite(array: Any) -> Any:
+    return np.full_like(array, np.nan)
+
+
+def _negative(array: Any) -> Any:
+    return -array - 1
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "change"),
+    [
+        ("dual", "p_target", _one_row), ("dual", "p_target", _not_finite),
+        ("dual", "p_target", _negative), ("forgetting", "correct", _one_row),
+        ("prune4rel", "strong-*-confidence", _negative),
+        ("prune4rel", "strong-*-features", _not_finite),
+    ],
+)  # fmt: skip
+def test_evidence_with_numbers_that_no_run_leaves_is_made_anew(
+    method: str, name: str, change: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    root = tmp_path / "r"
+    cell = small_cell(method, recipe_params={"epochs": 3})
+
+    def go() -> Record:
+        options = CellOptions(data=cell.data, method_params=cell.method_params)
+        return run_cell(cell.spec, Store.open(root), options)[0]
+
+    wanted = go()
+    (path,) = root.glob(f"evidence/*/{name}.npy")
+    manifest = json.loads((path.parent / MANIFEST).read_text())
+    del manifest["digest"]
+    np.save(path, change(np.load(path)))
+    files = {**manifest["files"], path.name: file_digest(path)}
+    write_manifest(path.parent, {**manifest, "files": files})
+    (root / "records" / f"{wanted.key}.json").unlink()
+    record = go()
+    assert (record.status, record.metrics) == ("done", wanted.metrics), record.reason
+    (note,) = (root / "quarantine").glob("*/reason.json")
+    assert path.name in json.loads(note.read_text())["reason"]
+
+
+def test_features_of_an_encoder_are_finite(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "r")
+    folder = store.evidence_path("0" * 16)
+    folder.mkdir(parents=True)
+    for value in (np.nan, 1.0):
+        folder.mkdir(exist_ok=True)
+        np.save(folder / "features.npy", np.full((3, 2), value, np.float32))
+        files = {"features.npy": file_digest(folder / "features.npy")}
+        needs: dict[str, list[str]] = {"signals": [], "snapshots": [], "strong": []}
+        write_manifest(folder, {"key": folder.name, "needs": needs, "trained": 9, "files": files})
+        found = ssl._read(store, folder, 3)
+        assert (found is None) == bool(np.isnan(value))
+    (note,) = (store.root / "quarantine").glob("*/reason.json")
+    assert "features.npy: values that are not finite" in json.loads(note.read_text())["reason"]
 
 
 @pytest.fixture(scope="module")
