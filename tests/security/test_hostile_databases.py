@@ -63,11 +63,19 @@ def _view(folder: Path) -> None:
     _execute(folder, "DROP TABLE tags", f"CREATE VIEW tags AS {_ENDLESS}")
 
 
+def _index(folder: Path) -> None:
+    """A gigabyte for the first tag that is written."""
+    _execute(
+        folder,
+        "CREATE INDEX i ON experiment_tags (length(\"Hex\" (zeroblob(500000000)))) WHERE key = 'x'",
+    )
+
+
 def _noise(folder: Path) -> None:
     (folder / "mlflow.db").write_bytes(os.urandom(5000))
 
 
-HOSTILE = [_trigger, _removing, _view, _noise]
+HOSTILE = [_trigger, _removing, _view, _index, _noise]
 
 
 @pytest.mark.parametrize("verb", ["sync", "ui", "leaderboard"])
