@@ -50,28 +50,29 @@ def check_words(words: list[str]) -> list[str]:
 
 def main() -> int:
     """Entry point; exit codes as of the command line."""
-    from prunebench.bench import distributed
+    from prunebench.bench.train.distributed import world
 
     words = sys.argv[1:]
     os.environ["PRUNEBENCH_INLINE"] = "1"
     rank = os.environ.get("RANK", "0")
     try:
         plugins = check_words(words)
-        world = distributed.start()
+        world = world.start()
         if world.rank == 0:
             return _lead(words)
         return _follow(plugins)
     except InputError as error:
         # Each process has checked the same words; one line is enough for all.
-        if rank == "0" or isinstance(error, distributed.Lost) or distributed.current().rank:
+        if rank == "0" or isinstance(error, world.Lost) or world.current().rank:
             print(f"prunebench: process {rank}: {error}", file=sys.stderr)
         return 2
 
 
 def _lead(words: list[str]) -> int:
-    from prunebench.bench import cli, distributed
+    from prunebench.bench import cli
+    from prunebench.bench.train.distributed import world
 
-    if not distributed.current().alone:
+    if not world.current().alone:
         words = [*words, "--workers", "1"]
     sys.argv = ["prunebench", *words]
     code = 1
@@ -79,11 +80,11 @@ def _lead(words: list[str]) -> int:
         cli.main()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
-    if distributed.current().alone:
+    if world.current().alone:
         return code
-    if not distributed.abandoned():
-        distributed.announce(None)
-        distributed.finish()
+    if not world.abandoned():
+        world.announce(None)
+        world.finish()
         return code
     # The others may wait inside a step for ever: torchrun ends them when this one fails.
     return _leave(code or 1)
@@ -97,8 +98,8 @@ def _leave(code: int) -> NoReturn:
 
 
 def _follow(plugins: list[str]) -> int:
-    from prunebench.bench import distributed
-    from prunebench.bench.followers import follow
+    from prunebench.bench.runs.followers import follow
+    from prunebench.bench.train.distributed import world
     from prunebench.registry import load_plugin
 
     for path in plugins:
@@ -107,7 +108,7 @@ def _follow(plugins: list[str]) -> int:
         follow()
     except KeyboardInterrupt:
         _leave(1)
-    distributed.finish()
+    world.finish()
     return 0
 
 

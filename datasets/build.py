@@ -7,8 +7,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from prunebench.datasets.content import label_digest
-from prunebench.datasets.noise import NoiseSpec, inject, resolve_rule
+from prunebench.datasets.digests import label_digest
+from prunebench.datasets.noise.inject import NoiseSpec, inject, resolve_rule
 from prunebench.datasets.task import RawData, Split, Task
 from prunebench.errors import InputError
 from prunebench.rng import Streams

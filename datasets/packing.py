@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from prunebench.datasets.imagefiles import ImageFiles
-from prunebench.datasets.packfile import write_packed
-from prunebench.datasets.pixels import Reading, is_transparent, opened, rgb, turn_of
-from prunebench.datasets.rules import default_asymmetric
+from prunebench.datasets.images.lazy import ImageFiles
+from prunebench.datasets.images.packed_format import write_packed
+from prunebench.datasets.images.pixels import Reading, is_transparent, opened, rgb, turn_of
+from prunebench.datasets.noise.rules import default_asymmetric
 from prunebench.datasets.task import RawData
 from prunebench.errors import InputError
 

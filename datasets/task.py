@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunebench.datasets.files import DataFile
-from prunebench.datasets.imagefiles import ImageFiles
+from prunebench.datasets.images.lazy import ImageFiles
+from prunebench.datasets.locate import DataFile
 from prunebench.datasets.outline import Outline
 from prunebench.errors import InputError, is_text
 from prunebench.options import Option, Value, resolve

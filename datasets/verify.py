@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from prunebench.datasets.files import DataFile, checksum, unpacked_checksum
+from prunebench.datasets.locate import DataFile, checksum, unpacked_checksum
 from prunebench.datasets.task import DataSource
 from prunebench.errors import InputError
 

@@ -8,17 +8,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from prunebench.errors import InputError
-from prunebench.leaderboard.aggregate import FULL, PLANNED, Run, collect
-from prunebench.leaderboard.copies import chosen, difference
-from prunebench.leaderboard.designs import designs
+from prunebench.leaderboard.board.collect import FULL, PLANNED, Run, collect
+from prunebench.leaderboard.board.copies import chosen, difference
+from prunebench.leaderboard.board.designs import designs
+from prunebench.leaderboard.board.labels import RowId, kind_of, noise_order, row_id, row_labels
+from prunebench.leaderboard.board.plugin_sources import mixed_lines
+from prunebench.leaderboard.board.rows import Slot
+from prunebench.leaderboard.board.shared_protocol import check_design
+from prunebench.leaderboard.board.tuned import refuse_leaks
 from prunebench.leaderboard.filters import FilterError
-from prunebench.leaderboard.labels import RowId, kind_of, noise_order, row_id, row_labels
-from prunebench.leaderboard.plugins import mixed_lines
-from prunebench.leaderboard.protocol import check_design
-from prunebench.leaderboard.rows import Slot
-from prunebench.leaderboard.settings import Settings
-from prunebench.leaderboard.text import OFF_RATIO
-from prunebench.leaderboard.tuned import refuse_leaks
+from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.render.row_text import OFF_RATIO
 from prunebench.record import Record
 
 #: An accuracy this many median deviations from those of its cell is worth a look.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.bundle import pack
-from prunebench.leaderboard.tables import Board
 from prunebench.record import Record
 
 RECORDS = "records.jsonl.gz"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.errors import InputError
-from prunebench.leaderboard.aggregate import Run
-from prunebench.leaderboard.published_numbers import Printed
+from prunebench.leaderboard.board.collect import Run
+from prunebench.leaderboard.published.numbers import Printed
 from prunebench.leaderboard.stats import mean_interval, paired_difference
 
 SETUP = Path(__file__).parent / "published" / "setup.toml"

@@ -5,16 +5,7 @@ test set, and draws randomness only from the stream it is handed.
 """
 
 from prunebench.methods.criterion import Criterion, register_criterion
-from prunebench.methods.pruner import (
-    BatchPruner,
-    Card,
-    DynamicPruner,
-    Pruner,
-    StaticPruner,
-    register_method,
-)
-from prunebench.methods.scored import LastLoss, ScoreBasedPruner, Scorer
-from prunebench.methods.views import (
+from prunebench.methods.interfaces import (
     Batch,
     Evidence,
     EvidenceSpec,
@@ -28,6 +19,15 @@ from prunebench.methods.views import (
     kept_count,
     pruning_epochs,
 )
+from prunebench.methods.pruner import (
+    BatchPruner,
+    Card,
+    DynamicPruner,
+    Pruner,
+    StaticPruner,
+    register_method,
+)
+from prunebench.methods.score_based import LastLoss, ScoreBasedPruner, Scorer
 
 __all__ = [
     "Batch",

@@ -13,7 +13,7 @@ from prunebench.methods.base import (
     Tables,
     register_method,
 )
-from prunebench.methods.selection import take
+from prunebench.methods.keep_k import take
 from prunebench.rng import Stream
 
 

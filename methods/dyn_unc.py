@@ -13,7 +13,7 @@ from prunebench.methods.base import (
     Subset,
     register_method,
 )
-from prunebench.methods.selection import DUAL_PROXY, real, take
+from prunebench.methods.keep_k import DUAL_PROXY, real, take
 from prunebench.methods.windows import check_window, window_length, window_moments
 from prunebench.options import Option
 from prunebench.rng import Stream

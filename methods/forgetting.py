@@ -13,7 +13,7 @@ from prunebench.methods.base import (
     Subset,
     register_method,
 )
-from prunebench.methods.selection import PRUNE4REL_PROXY, take, take_balanced
+from prunebench.methods.keep_k import PRUNE4REL_PROXY, take, take_balanced
 from prunebench.options import Option
 from prunebench.rng import Stream
 

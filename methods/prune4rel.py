@@ -20,6 +20,7 @@ from prunebench.methods.base import (
     Subset,
     register_method,
 )
+from prunebench.methods.keep_k import PRUNE4REL_PROXY, check_count
 from prunebench.methods.prune4rel_graph import (
     Bools,
     Floats,
@@ -28,7 +29,6 @@ from prunebench.methods.prune4rel_graph import (
     neighbourhoods,
     unit_rows,
 )
-from prunebench.methods.selection import PRUNE4REL_PROXY, check_count
 from prunebench.options import Option
 from prunebench.rng import Stream
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from prunebench.methods.views import (
+from prunebench.methods.interfaces import (
     Batch,
     Evidence,
     EvidenceSpec,

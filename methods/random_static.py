@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prunebench.methods.base import Card, Evidence, StaticPruner, Subset, register_method
-from prunebench.methods.selection import check_count
+from prunebench.methods.keep_k import check_count
 from prunebench.rng import Stream
 
 

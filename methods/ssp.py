@@ -17,7 +17,7 @@ from prunebench.methods.base import (
     Subset,
     register_method,
 )
-from prunebench.methods.selection import real, take
+from prunebench.methods.keep_k import real, take
 from prunebench.options import Option
 from prunebench.rng import Stream
 

@@ -14,7 +14,7 @@ from prunebench.bench.checks.guard import Notes, global_state, sealed_generators
 from prunebench.bench.checks.report import Breach, NotApplicable
 from prunebench.bench.checks.simulate import choose, keep, replay
 from prunebench.bench.checks.subject import Subject
-from prunebench.bench.plans import PlanError, check_plan
+from prunebench.bench.train.plan_checks import PlanError, check_plan
 from prunebench.methods.base import Plan, ScoreBasedPruner, kept_count
 
 ODD = 97

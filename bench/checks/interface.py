@@ -10,8 +10,8 @@ import torch
 from prunebench.bench.checks.choice import warmup_of
 from prunebench.bench.checks.report import Breach, NotApplicable
 from prunebench.bench.checks.subject import Subject
-from prunebench.bench.evidence import SIGNAL_NAMES
-from prunebench.bench.tables import SIGNALS
+from prunebench.bench.runs.evidence import SIGNAL_NAMES
+from prunebench.bench.train.sample_tables import SIGNALS
 from prunebench.errors import InputError, SkipCell
 from prunebench.methods.base import EvidenceSpec, TrainView
 from prunebench.options import Option

@@ -11,7 +11,7 @@ from typing import Any
 from prunebench.bench.checks import contract, interface, scored, training
 from prunebench.bench.checks.report import Breach, NotApplicable, Report, Result, Status
 from prunebench.bench.checks.subject import Subject, Target, find
-from prunebench.bench.plans import PlanError
+from prunebench.bench.train.plan_checks import PlanError
 
 Check = Callable[[Subject], str | None]
 

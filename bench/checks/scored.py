@@ -7,13 +7,13 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from prunebench.bench.budget import Clock
 from prunebench.bench.checks.fakes import Population, simulate_population
 from prunebench.bench.checks.guard import sealed_generators
 from prunebench.bench.checks.report import Breach, NotApplicable
 from prunebench.bench.checks.subject import Subject
-from prunebench.bench.plans import check_indices
-from prunebench.bench.tables import SampleTables
+from prunebench.bench.train.budget import Clock
+from prunebench.bench.train.plan_checks import check_indices
+from prunebench.bench.train.sample_tables import SampleTables
 from prunebench.methods.base import (
     Plan,
     Progress,

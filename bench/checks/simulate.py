@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prunebench.bench.budget import Clock
 from prunebench.bench.checks.choice import (
     SHARES,
     Choice,
@@ -21,8 +20,9 @@ from prunebench.bench.checks.fakes import FakeEvidence, Population
 from prunebench.bench.checks.guard import Guard
 from prunebench.bench.checks.state import through_storage
 from prunebench.bench.checks.subject import Subject
-from prunebench.bench.plans import PlanError, check_indices
-from prunebench.bench.tables import SIGNALS, SampleTables
+from prunebench.bench.train.budget import Clock
+from prunebench.bench.train.plan_checks import PlanError, check_indices
+from prunebench.bench.train.sample_tables import SIGNALS, SampleTables
 from prunebench.methods.base import (
     Batch,
     BatchPruner,

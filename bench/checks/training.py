@@ -7,21 +7,21 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from prunebench.bench.budget import Clock
 from prunebench.bench.checks.choice import SHARES, warmup_of
 from prunebench.bench.checks.fakes import FakeEvidence, simulate_population
 from prunebench.bench.checks.guard import sealed_generators
 from prunebench.bench.checks.report import Breach, NotApplicable
 from prunebench.bench.checks.simulate import keep
 from prunebench.bench.checks.subject import Subject
-from prunebench.bench.plans import ConstantPlan
-from prunebench.bench.recipe import Recipe
-from prunebench.bench.reference import resolve_reference
-from prunebench.bench.tasks import load_raw
-from prunebench.bench.trainer import Trainer
-from prunebench.bench.training import Setup
+from prunebench.bench.runs.reference_set import resolve_reference
+from prunebench.bench.spec.recipe import Recipe
+from prunebench.bench.train.budget import Clock
+from prunebench.bench.train.plan_checks import ConstantPlan
+from prunebench.bench.train.setup import Setup
+from prunebench.bench.train.task import load_raw
+from prunebench.bench.train.trainer import Trainer
 from prunebench.datasets.build import make_task
-from prunebench.datasets.noise import parse_noise
+from prunebench.datasets.noise.inject import parse_noise
 from prunebench.errors import SkipCell
 from prunebench.methods.base import Pruner, StaticPruner, kept_count
 from prunebench.methods.compose import resolve_method

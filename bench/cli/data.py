@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from prunebench.bench.cli.common import dataset_options, load_plugins, parse_params
+from prunebench.bench.cli.options import dataset_options, load_plugins, parse_params
 from prunebench.errors import visible
 from prunebench.terminal import terminal
 from prunebench.untrusted import user_path
@@ -46,8 +46,8 @@ def _common(function: F) -> F:
 
 
 def _open(ctx: click.Context, name: str, root: str | None, params: tuple[str, ...]) -> DataSource:
-    from prunebench.bench.cells import open_source
-    from prunebench.datasets.files import ROOT_VARIABLE
+    from prunebench.bench.runs.resolve import open_source
+    from prunebench.datasets.locate import ROOT_VARIABLE
 
     load_plugins(ctx)
     if root is not None:

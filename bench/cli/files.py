@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from prunebench.bench.cli.common import dataset_options, load_plugins, parse_params, results_folder
 from prunebench.bench.cli.onerun import one_run, one_run_options
+from prunebench.bench.cli.options import dataset_options, load_plugins, parse_params, results_folder
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
 
@@ -47,7 +47,7 @@ def export(
     Example: prunebench export results/demo --method small-loss --noise clean --ratio 0.5 --seed 0
     --what kept --to kept.csv
     """
-    from prunebench.bench.exports import WHATS, export_csv, holdings
+    from prunebench.bench.runs.export import WHATS, export_csv, holdings
 
     store, record = one_run(chosen)
     if listing:
@@ -87,7 +87,7 @@ def sync(ctx: click.Context, results: str, mlflow_uri: str | None, experiment: s
 
     Example: prunebench sync results/demo
     """
-    from prunebench.bench.store import Store
+    from prunebench.bench.results.store import Store
     from prunebench.bench.tracking import TrackingError
     from prunebench.bench.tracking import sync as rebuild
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from prunebench.bench.cli.common import results_folder
 from prunebench.bench.cli.filters import filter_options, filters, typed
-from prunebench.bench.names import is_key
+from prunebench.bench.cli.options import results_folder
+from prunebench.bench.results.names import is_key
 from prunebench.errors import InputError, visible
 
 if TYPE_CHECKING:
-    from prunebench.bench.store import Store
+    from prunebench.bench.results.store import Store
     from prunebench.leaderboard.filters import Filters
     from prunebench.record import Record
 
@@ -39,7 +39,7 @@ def one_run(values: dict[str, Any]) -> tuple[Store, Record]:
     Raises:
         InputError: No such folder or run, several runs, or a damaged record.
     """
-    from prunebench.bench.store import Store
+    from prunebench.bench.results.store import Store
 
     key, folder = _words(values.pop("words"), values.pop("out"))
     found = filters(values)
@@ -61,7 +61,7 @@ def _by_key(store: Store, key: str) -> Record:
 
 def _by_fields(store: Store, found: Filters) -> Record:
     from prunebench.bench.cli.picking import picked
-    from prunebench.leaderboard.aggregate import PLANNED
+    from prunebench.leaderboard.board.collect import PLANNED
 
     passed, everything = picked(str(store.root), found, (), ())
     runs = [record for record in passed if record.status != PLANNED]

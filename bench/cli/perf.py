@@ -81,7 +81,7 @@ def perf(ctx: click.Context, only: tuple[str, ...], listed: bool, repeats: int, 
         return
     names = chosen(only)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    from prunebench.bench.cli.common import check_devices
+    from prunebench.bench.cli.options import check_devices
 
     check_devices((device,))
     if device.startswith("cuda"):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prunebench.bench.cli.common import results_folder
 from prunebench.bench.cli.filters import filter_options, filters, typed
+from prunebench.bench.cli.options import results_folder
 from prunebench.errors import InputError, spelled
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def drop(ctx: click.Context, /, results: str, yes: bool, as_json: bool, **chosen
 
     Example: prunebench drop results/mine --where recipe.epochs=5
     """
-    from prunebench.bench.store import Store
-    from prunebench.leaderboard.aggregate import PLANNED
+    from prunebench.bench.results.store import Store
+    from prunebench.leaderboard.board.collect import PLANNED
 
     taken = _taken(chosen)
     words = _words(**taken)
@@ -96,7 +96,7 @@ def drop(ctx: click.Context, /, results: str, yes: bool, as_json: bool, **chosen
 
 def _move(store: Any, keys: Sequence[str], recorded: Sequence[str], reason: str) -> None:
     """Plans first, then run by run with the record last: broken off, the same call goes on."""
-    from prunebench.bench.planned import forget
+    from prunebench.bench.results.planned import forget
 
     store = type(store).open(store.root)
     forget(store, set(keys))
@@ -107,7 +107,7 @@ def _move(store: Any, keys: Sequence[str], recorded: Sequence[str], reason: str)
 
 
 def _refuse_running(store: Any, found: Sequence[Record]) -> None:
-    from prunebench.bench.claims import Claims
+    from prunebench.bench.results.claims import Claims
 
     claims = Claims(store.claims)
     for record in found:
@@ -131,8 +131,8 @@ def picked(
     results: str, found: Filters, statuses: Sequence[str], keys: Sequence[str]
 ) -> tuple[list[Record], list[Record]]:
     """Records and planned cells without a record: those that pass, and all."""
-    from prunebench.leaderboard.aggregate import PLANNED
-    from prunebench.leaderboard.shape import check_shape
+    from prunebench.leaderboard.board.check_record import check_shape
+    from prunebench.leaderboard.board.collect import PLANNED
     from prunebench.record import STATUSES
 
     for status in statuses:
@@ -162,8 +162,8 @@ def picked(
 
 
 def _records(results: str) -> list[Record]:
-    from prunebench.bench.planned import planned
-    from prunebench.bench.store import Store
+    from prunebench.bench.results.planned import planned
+    from prunebench.bench.results.store import Store
     from prunebench.leaderboard.bundle import is_bundle, unpack
 
     if is_bundle(Path(results)) and Path(results).is_file():
@@ -178,8 +178,8 @@ def _records(results: str) -> list[Record]:
 
 def rows_of(records: Sequence[Record], everything: Sequence[Record]) -> list[dict[str, Any]]:
     """A line per run; ``board`` names what differs between the designs of the whole folder."""
-    from prunebench.leaderboard.designs import content_of, label_designs
-    from prunebench.leaderboard.labels import noise_order
+    from prunebench.leaderboard.board.designs import content_of, label_designs
+    from prunebench.leaderboard.board.labels import noise_order
     from prunebench.record import canonical
 
     names = {record.key: canonical(content_of(record.spec)) for record in everything}
@@ -210,8 +210,8 @@ def rows_of(records: Sequence[Record], everything: Sequence[Record]) -> list[dic
 
 def _row_names(records: Sequence[Record]) -> dict[str, str]:
     """Names of rows on boards by key, with the options in which variants of a method differ."""
-    from prunebench.leaderboard.aggregate import collect
-    from prunebench.leaderboard.labels import row_id, row_labels
+    from prunebench.leaderboard.board.collect import collect
+    from prunebench.leaderboard.board.labels import row_id, row_labels
 
     try:
         runs = collect(records).runs

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import click
 
-from prunebench.bench.cli.common import results_folder
+from prunebench.bench.cli.options import results_folder
 from prunebench.bench.tracking.database import check_database
 from prunebench.errors import InputError
 
@@ -50,7 +50,7 @@ def ui(ctx: click.Context, results: str, host: str, port: int, allow_remote: boo
 
     Example: prunebench ui results/demo
     """
-    from prunebench.bench.store import Store
+    from prunebench.bench.results.store import Store
 
     folder = results_folder(results)
     Store(folder).check()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-from prunebench.bench.stopping import Stopped, ask
+from prunebench.bench.train.stopping import Stopped, ask
 
 
 class Interrupt:

@@ -10,7 +10,7 @@ import torch
 from prunebench.bench.perf.result import Goal, Result, figure, made
 from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn, paired
-from prunebench.bench.tables import SampleTables
+from prunebench.bench.train.sample_tables import SampleTables
 from prunebench.methods.base import DynamicPruner, Progress, TrainView
 from prunebench.methods.compose import resolve_method
 

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 import torch
 
-from prunebench.bench.budget import Clock
-from prunebench.bench.lanes import Lanes
-from prunebench.bench.recipe import Recipe
-from prunebench.bench.step import Turns, drain
-from prunebench.bench.trainer import Trainer
-from prunebench.bench.training import Execution, Setup
+from prunebench.bench.spec.recipe import Recipe
+from prunebench.bench.train.budget import Clock
+from prunebench.bench.train.lanes import Lanes
+from prunebench.bench.train.setup import Execution, Setup
+from prunebench.bench.train.step import Turns, drain
+from prunebench.bench.train.trainer import Trainer
 from prunebench.datasets.build import make_task
-from prunebench.datasets.noise import parse_noise
+from prunebench.datasets.noise.inject import parse_noise
 from prunebench.datasets.task import RawData, Task
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA

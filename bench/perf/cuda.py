@@ -21,12 +21,12 @@ from typing import Any, Literal
 
 import torch
 
-from prunebench.bench.models import build_model
+from prunebench.bench.networks.build import build_model
 from prunebench.bench.perf.contenders import Laned, Solo, Workload, streams, whole_run
 from prunebench.bench.perf.plain import PlainLoop
 from prunebench.bench.perf.report import markdown, verdicts
-from prunebench.bench.tasks import load_raw
-from prunebench.bench.training import Execution
+from prunebench.bench.train.setup import Execution
+from prunebench.bench.train.task import load_raw
 from prunebench.errors import InputError
 
 ALL = ("plain", "eager", "graph", "compiled", "deterministic", "autotuned", "batch-512",

@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from prunebench.bench.images import Inputs
-from prunebench.bench.models import build_model
-from prunebench.bench.optim import LARS, make_optimizer
+from prunebench.bench.inputs.view import Inputs
+from prunebench.bench.networks.build import build_model
 from prunebench.bench.perf.contenders import Solo, Workload, streams
 from prunebench.bench.perf.literal import LiteralLARS
 from prunebench.bench.perf.official import OfficialLoop
@@ -22,8 +21,9 @@ from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
 from prunebench.bench.perf.settings import Settings, tensor, threads
 from prunebench.bench.perf.surroundings import bf16_units, cores
 from prunebench.bench.perf.timing import in_turn
-from prunebench.bench.tasks import load_raw
-from prunebench.bench.training import Execution
+from prunebench.bench.train.optimizers import LARS, make_optimizer
+from prunebench.bench.train.setup import Execution
+from prunebench.bench.train.task import load_raw
 
 Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 

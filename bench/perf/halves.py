@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.cells import build_cell
 from prunebench.bench.perf.result import Goal, Result, figure, made
 from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.resolve import build_cell
 
 METHODS = ("random", "random-dynamic", "infobatch", "seta", "infobatch+align")
 #: A network so small that everything beside it weighs as much as it can.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from prunebench.bench.network import FeatureNet
+from prunebench.bench.networks.base import FeatureNet
 from prunebench.bench.perf.books import filled
 from prunebench.bench.perf.contenders import Solo
 from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
 from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn, paired
-from prunebench.bench.trainer import Trainer
-from prunebench.bench.training import Execution
+from prunebench.bench.train.setup import Execution
+from prunebench.bench.train.trainer import Trainer
 
 _DONE = 30
 

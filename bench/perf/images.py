@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.utils.data import DataLoader
 
-from prunebench.bench.images import Inputs
+from prunebench.bench.inputs.view import Inputs
 from prunebench.bench.perf.plain import Pictures
 from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
 from prunebench.bench.perf.settings import Settings, tensor

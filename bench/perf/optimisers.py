@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from prunebench.bench.models import build_model
-from prunebench.bench.optim import LARS
+from prunebench.bench.networks.build import build_model
 from prunebench.bench.perf.contenders import streams
 from prunebench.bench.perf.literal import LiteralLARS
 from prunebench.bench.perf.result import Goal, Result, figure, made
 from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn, paired
-from prunebench.bench.recipes import get_recipe
+from prunebench.bench.spec.recipes import get_recipe
+from prunebench.bench.train.optimizers import LARS
 
 
 def full_network(s: Settings) -> nn.Module:

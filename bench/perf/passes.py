@@ -8,10 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from prunebench.bench.evaluate import forward_all
 from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
 from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn, paired
+from prunebench.bench.train.evaluate import forward_all
 from prunebench.methods.dual import dual_scores
 from prunebench.methods.grand import el2n_scores, grand_scores
 from prunebench.methods.small_loss import loss_scores

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from prunebench.bench.perf.contenders import Solo, Workload, streams
-from prunebench.bench.tasks import load_raw
-from prunebench.bench.training import Execution
+from prunebench.bench.train.setup import Execution
+from prunebench.bench.train.task import load_raw
 from prunebench.datasets.task import RawData
 from prunebench.rng import Stream
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from prunebench.bench.environment import environment
+from prunebench.bench.results.environment import environment
 
 _PACKAGES = ("torchvision", "pillow", "scikit-learn", "numpy")
 #: Units that compute in bfloat16, as Linux names them.

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from prunebench.bench.scratch import lock_file
+from prunebench.bench.results.atomic import lock_file
 from prunebench.bench.tracking import view
 from prunebench.bench.tracking.database import NAME, check_database, sqlite_path
 from prunebench.bench.tracking.identity import identity

@@ -8,12 +8,12 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
-from prunebench.bench.cells import Cell, build_cell
-from prunebench.bench.grid import parse_seeds
-from prunebench.bench.spec import Validation
-from prunebench.bench.store import Store
-from prunebench.bench.tasks import load_raw, load_task
-from prunebench.bench.tuning.mark import FIRST_TUNING_SEED
+from prunebench.bench.grids.grid_file import parse_seeds
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.resolve import Cell, build_cell
+from prunebench.bench.spec.origin import FIRST_TUNING_SEED
+from prunebench.bench.spec.run_spec import Validation
+from prunebench.bench.train.task import load_raw, load_task
 from prunebench.bench.tuning.space import Space, shortened, size, space_of
 from prunebench.errors import InputError
 from prunebench.methods.compose import MethodInfo, resolve_method

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from prunebench.bench.cell import final_record
-from prunebench.bench.cells import Cell
-from prunebench.bench.driver import Running, make_executor, run_cells
-from prunebench.bench.planning import plan_jobs
-from prunebench.bench.store import Store
+from prunebench.bench.grids.driver import Running, make_executor, run_cells
+from prunebench.bench.grids.plan import plan_jobs
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.execute import final_record
+from prunebench.bench.runs.resolve import Cell
 from prunebench.bench.tuning.design import Design
 from prunebench.options import Value
 from prunebench.record import Record

@@ -9,10 +9,10 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from prunebench.bench.store import Store
+from prunebench.bench.grids.pinned import SCHEMA
+from prunebench.bench.results.store import Store
 from prunebench.bench.tuning.design import FINALISTS, Design
 from prunebench.bench.tuning.evaluate import METRIC, Outcome, Point, RunCells, evaluate, spent
-from prunebench.bench.tuning.pinned import SCHEMA
 from prunebench.bench.tuning.space import decode
 from prunebench.bench.tuning.trials import settled
 from prunebench.errors import InputError

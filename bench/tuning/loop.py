@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from prunebench.bench.planning import plan_jobs
+from prunebench.bench.grids.plan import plan_jobs
 from prunebench.bench.tuning.design import Design
 from prunebench.bench.tuning.evaluate import Outcome, RunCells, evaluate
 from prunebench.bench.tuning.trials import Left, Point, Slots, settled

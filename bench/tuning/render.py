@@ -7,7 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from prunebench.leaderboard.markdown import escape
+from prunebench.leaderboard.render.markdown import escape
 
 
 def render(report: Mapping[str, Any]) -> str:

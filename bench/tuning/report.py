@@ -12,8 +12,8 @@ import optuna
 from optuna.trial import TrialState
 from scipy import stats
 
+from prunebench.bench.grids.pinned import Pinned
 from prunebench.bench.tuning.final import front_slots
-from prunebench.bench.tuning.pinned import Pinned
 from prunebench.bench.tuning.space import decode, space_from
 from prunebench.bench.tuning.trials import settled
 from prunebench.leaderboard.stats import mean_interval, paired_difference

@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import TrialState
 
-from prunebench.bench.scratch import lock_file
+from prunebench.bench.results.atomic import lock_file
 from prunebench.bench.tracking.database import check_journal
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder

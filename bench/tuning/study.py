@@ -9,15 +9,15 @@ from typing import Any
 
 import optuna
 
-from prunebench.bench.claims import Claims
-from prunebench.bench.driver import Running
-from prunebench.bench.names import check_name
-from prunebench.bench.store import Store
+from prunebench.bench.grids.driver import Running
+from prunebench.bench.grids.pinned import Pinned, read_pinned, write_pinned
+from prunebench.bench.results.claims import Claims
+from prunebench.bench.results.names import check_name
+from prunebench.bench.results.store import Store
 from prunebench.bench.tuning.design import Design, check_seeds
 from prunebench.bench.tuning.evaluate import CellRunner, RunCells
 from prunebench.bench.tuning.final import charges, pinned_body, planned_budget, run_finals
 from prunebench.bench.tuning.loop import Tell, run_trials
-from prunebench.bench.tuning.pinned import Pinned, read_pinned, write_pinned
 from prunebench.bench.tuning.render import render
 from prunebench.bench.tuning.report import build_report
 from prunebench.bench.tuning.storage import (

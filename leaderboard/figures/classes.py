@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from prunebench.leaderboard.figures.looks import looks
+from prunebench.leaderboard.board.model import Table
 from prunebench.leaderboard.figures.material import Material, kinds_of
+from prunebench.leaderboard.figures.row_styles import looks
 from prunebench.leaderboard.figures.style import (
     GREY,
     INK,
@@ -21,9 +22,8 @@ from prunebench.leaderboard.figures.style import (
     slug,
     width_for,
 )
+from prunebench.leaderboard.render.row_text import span
 from prunebench.leaderboard.stats import MeanInterval, mean_interval
-from prunebench.leaderboard.tables import Table
-from prunebench.leaderboard.text import span
 
 #: More classes than this are shown as sorted shares instead of one column each.
 NAMED_CLASSES = 20

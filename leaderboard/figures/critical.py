@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prunebench.leaderboard.figures.looks import Look, looks
+from prunebench.leaderboard.board.model import Summary
 from prunebench.leaderboard.figures.material import Material, kinds_of
+from prunebench.leaderboard.figures.row_styles import Look, looks
 from prunebench.leaderboard.figures.style import GREY, INK, Drawn, Omitted, finish, new, slug
 from prunebench.leaderboard.inference.groups import Groups, rank_groups
 from prunebench.leaderboard.inference.series import Series, matrix
-from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.render.row_text import p_text
 from prunebench.leaderboard.stats import compact_letters, nemenyi_cd
 from prunebench.leaderboard.stats.ranks import block_ranks
-from prunebench.leaderboard.tables import Summary
-from prunebench.leaderboard.text import p_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

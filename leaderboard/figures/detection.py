@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from prunebench.leaderboard.board.model import Table
 from prunebench.leaderboard.figures.epochs import curve, tables_of
-from prunebench.leaderboard.figures.looks import Look, looks
 from prunebench.leaderboard.figures.material import Material, kinds_of, method_kind
 from prunebench.leaderboard.figures.names import room_for, side_names, whiskers
 from prunebench.leaderboard.figures.ratio import parts
+from prunebench.leaderboard.figures.row_styles import Look, looks
 from prunebench.leaderboard.figures.style import GREY, Drawn, Omitted, finish, new, slug
-from prunebench.leaderboard.tables import Table
-from prunebench.leaderboard.text import span
+from prunebench.leaderboard.render.row_text import span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

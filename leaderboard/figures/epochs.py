@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from prunebench.leaderboard.aggregate import Run
+from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.stats import mean_interval
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from prunebench.leaderboard.board.model import Summary, Table
 from prunebench.leaderboard.figures.material import Material, kinds_of
 from prunebench.leaderboard.figures.style import (
     GREY,
@@ -20,8 +21,7 @@ from prunebench.leaderboard.figures.style import (
     slug,
 )
 from prunebench.leaderboard.inference.series import Cell, differences
-from prunebench.leaderboard.tables import Summary, Table
-from prunebench.leaderboard.text import number, span
+from prunebench.leaderboard.render.row_text import number, span
 
 _ORDER = ("control", "method", "oracle")
 

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from prunebench.leaderboard.figures.looks import darker
+from prunebench.leaderboard.board.model import Summary
 from prunebench.leaderboard.figures.material import Material, kinds_of
 from prunebench.leaderboard.figures.names import before_layout, edge_lines, fit_panel, panel_floor
+from prunebench.leaderboard.figures.row_styles import darker
 from prunebench.leaderboard.figures.style import (
     GREY,
     HUES,
@@ -20,7 +21,6 @@ from prunebench.leaderboard.figures.style import (
     width_for,
 )
 from prunebench.leaderboard.inference.series import differences
-from prunebench.leaderboard.tables import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

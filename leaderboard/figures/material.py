@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from prunebench.errors import InputError
 from prunebench.files import read_at_most
-from prunebench.leaderboard.aggregate import Run
+from prunebench.leaderboard.board.collect import Run
+from prunebench.leaderboard.board.model import Board, Row, Summary, Table
 from prunebench.leaderboard.inference.series import Cell, Series
-from prunebench.leaderboard.tables import Board, Row, Summary, Table
 from prunebench.untrusted import unpack_npz
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from prunebench.leaderboard.figures.looks import MARKERS
+from prunebench.leaderboard.board.model import Summary
 from prunebench.leaderboard.figures.material import Material
+from prunebench.leaderboard.figures.row_styles import MARKERS
 from prunebench.leaderboard.figures.style import (
     GREY,
     HUES,
@@ -19,8 +20,7 @@ from prunebench.leaderboard.figures.style import (
 )
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.series import Series
-from prunebench.leaderboard.tables import Summary
-from prunebench.leaderboard.text import interval
+from prunebench.leaderboard.render.row_text import interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from prunebench.leaderboard.figures.looks import Look
+from prunebench.leaderboard.figures.row_styles import Look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prunebench.leaderboard.figures.looks import MARKERS, SUFFIX, darker
+from prunebench.leaderboard.board.model import Table
 from prunebench.leaderboard.figures.material import Material, filled, kinds_of
+from prunebench.leaderboard.figures.row_styles import MARKERS, SUFFIX, darker
 from prunebench.leaderboard.figures.style import (
     HUES,
     INK,
@@ -22,9 +23,8 @@ from prunebench.leaderboard.figures.style import (
     plain_numbers,
     slug,
 )
+from prunebench.leaderboard.render.row_text import span
 from prunebench.leaderboard.stats import mean_interval
-from prunebench.leaderboard.tables import Table
-from prunebench.leaderboard.text import span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

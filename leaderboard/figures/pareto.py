@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prunebench.leaderboard.aggregate import Run
-from prunebench.leaderboard.figures.looks import Look, looks
+from prunebench.leaderboard.board.collect import Run
+from prunebench.leaderboard.board.model import Row, Table
+from prunebench.leaderboard.board.timing import UNSTEADY
 from prunebench.leaderboard.figures.material import Material, kinds_of
 from prunebench.leaderboard.figures.names import fit_panel, room_for, side_names
+from prunebench.leaderboard.figures.row_styles import Look, looks
 from prunebench.leaderboard.figures.style import (
     GREY,
     PALE,
@@ -22,8 +24,6 @@ from prunebench.leaderboard.figures.style import (
     plain_numbers,
     slug,
 )
-from prunebench.leaderboard.tables import Row, Table
-from prunebench.leaderboard.timing import UNSTEADY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from prunebench.leaderboard.figures.looks import looks
+from prunebench.leaderboard.board.model import Summary, Table
 from prunebench.leaderboard.figures.material import Material, kinds_of
+from prunebench.leaderboard.figures.row_styles import looks
 from prunebench.leaderboard.figures.style import (
     GREY,
     INK,
@@ -21,10 +22,9 @@ from prunebench.leaderboard.figures.style import (
 )
 from prunebench.leaderboard.inference.compare import POWER
 from prunebench.leaderboard.inference.series import Series, differences
-from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.protocol_file import Settings
 from prunebench.leaderboard.stats import SeedsNeeded, seeds_needed
 from prunebench.leaderboard.stats.exact import numbers, squares
-from prunebench.leaderboard.tables import Summary, Table
 
 #: Points worth seeing.
 EFFECT = 0.5

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from prunebench.leaderboard.figures.looks import Chunk, Look, chunks, looks
+from prunebench.leaderboard.board.model import Summary
 from prunebench.leaderboard.figures.material import Material, filled, kinds_of, lacking
 from prunebench.leaderboard.figures.names import (
     edge_lines,
@@ -17,10 +17,10 @@ from prunebench.leaderboard.figures.names import (
     side_names,
     whiskers,
 )
+from prunebench.leaderboard.figures.row_styles import Chunk, Look, chunks, looks
 from prunebench.leaderboard.figures.style import PALE, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.render.row_text import span
 from prunebench.leaderboard.stats import MeanInterval, mean_interval
-from prunebench.leaderboard.tables import Summary
-from prunebench.leaderboard.text import span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.errors import InputError
-from prunebench.leaderboard.aggregate import Run
+from prunebench.leaderboard.board.collect import Run
+from prunebench.leaderboard.board.model import Table
 from prunebench.leaderboard.figures.material import Material
-from prunebench.leaderboard.tables import Table
 
 FILE = "losses.npz"
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prunebench.leaderboard.board.model import Summary
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.style import INK, Drawn, Omitted, finish, new, slug
 from prunebench.leaderboard.inference.compare import improvement
 from prunebench.leaderboard.inference.series import Series, differences
 from prunebench.leaderboard.stats import Outcomes, win_tie_loss
 from prunebench.leaderboard.stats.exact import mean, numbers
-from prunebench.leaderboard.tables import Summary
 
 
 @dataclass(frozen=True)

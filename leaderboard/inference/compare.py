@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from prunebench.leaderboard.inference.series import Cell, Series, clusters, differences
-from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.protocol_file import Settings
 from prunebench.leaderboard.stats import (
     ClusterT,
     PooledCells,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prunebench.leaderboard.inference.series import Series, matrix
-from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.protocol_file import Settings
 from prunebench.leaderboard.stats import Pairwise, pairwise
 from prunebench.leaderboard.stats.exact import at_most
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prunebench.leaderboard.inference.series import Cell, Series, clusters, differences
-from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.protocol_file import Settings
 from prunebench.leaderboard.stats import (
     Family,
     NonInferior,

@@ -10,7 +10,7 @@ import numpy as np
 from prunebench.leaderboard.inference.compare import Comparison, compare
 from prunebench.leaderboard.inference.groups import Groups, rank_groups
 from prunebench.leaderboard.inference.series import Matrix, Series, matrix
-from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.protocol_file import Settings
 from prunebench.leaderboard.stats import (
     BayesSignedRank,
     Family,

@@ -9,7 +9,7 @@ from prunebench.leaderboard.inference.columns import Column, column
 from prunebench.leaderboard.inference.marks import Lossless, Marks, cell_marks, lossless
 from prunebench.leaderboard.inference.series import Series, matrix
 from prunebench.leaderboard.inference.summary import Ranking, ranking
-from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.protocol_file import Settings
 
 
 @dataclass(frozen=True)

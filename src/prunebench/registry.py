@@ -151,8 +151,8 @@ def _home(module: str) -> str:
 
 METHODS: Registry[Any] = Registry("method", "prunebench.methods")
 DATASETS: Registry[Any] = Registry("dataset", "prunebench.datasets")
-MODELS: Registry[Any] = Registry("model", "prunebench.bench.models")
-RECIPES: Registry[Any] = Registry("recipe", "prunebench.bench.recipes")
+MODELS: Registry[Any] = Registry("model", "prunebench.bench.networks.build")
+RECIPES: Registry[Any] = Registry("recipe", "prunebench.bench.spec.recipes")
 CRITERIA: Registry[Any] = Registry("criterion", "prunebench.methods")
 REGISTRIES: tuple[Registry[Any], ...] = (METHODS, DATASETS, MODELS, RECIPES, CRITERIA)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.execute import CellOptions, run_cell
 from prunebench.record import Record
 from support.cells import small_cell
 

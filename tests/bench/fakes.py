@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from prunebench.bench.claims import Claims
 from prunebench.bench.executors.base import Job, Outcome, WorkerContext
-from prunebench.bench.store import Store
+from prunebench.bench.results.claims import Claims
+from prunebench.bench.results.store import Store
 from prunebench.record import Record, content_key
 
 HERE = str(Path(__file__).parent)
@@ -108,7 +108,7 @@ def cell(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
 
 
 def drive(root: str, cells: int, slots: int, nap: float) -> list[Outcome]:
-    from prunebench.bench.executors.local import LocalExecutor  # workers need no torch
+    from prunebench.bench.executors.local.executor import LocalExecutor  # workers need no torch
 
     Claims(Store.open(root).claims).sweep()
     executor = LocalExecutor("fakes:cell", slots=slots, settings={"root": root})

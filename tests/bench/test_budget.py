@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunebench.bench.budget import Clock, batch_bounds, selected_counts
+from prunebench.bench.train.budget import Clock, batch_bounds, selected_counts
 from prunebench.errors import SkipCell
 from prunebench.methods.base import kept_count, pruning_epochs
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.cells import build_spec
-from prunebench.bench.grid import expand, read_grid
-from prunebench.bench.models import build_model
-from prunebench.bench.recipes import get_recipe
-from prunebench.bench.store import Store
+from prunebench.bench.grids.grid_file import expand, read_grid
+from prunebench.bench.networks.build import build_model
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.resolve import build_spec
+from prunebench.bench.spec.recipes import get_recipe
 from prunebench.errors import InputError
 from prunebench.rng import Streams
 from support.command import prunebench, refused
@@ -116,9 +116,9 @@ def test_a_network_beyond_any_machine_takes_no_memory(model: str, params: dict[s
 def test_counting_draws_nothing() -> None:
     """The same initial weights as before networks were counted first."""
     recipe, stream = get_recipe("digits"), Streams(0, "d", "n").get("init")
-    from prunebench.bench import models
+    from prunebench.bench.networks import build
 
     first = build_model(recipe, (1, 8, 8), 10, stream).state_dict()
-    models._sized.clear()
+    build._sized.clear()
     again = build_model(recipe, (1, 8, 8), 10, stream).state_dict()
     assert all(bool((first[name] == again[name]).all()) for name in first)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.claims import Claims
-from prunebench.bench.machine import Process, alive, here, start_time
+from prunebench.bench.results.claims import Claims
+from prunebench.bench.results.process import Process, alive, here, start_time
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
 
@@ -22,7 +22,7 @@ KEY = "0123456789abcdef"
 HOLD = """
 import sys, time
 from pathlib import Path
-from prunebench.bench.claims import Claims
+from prunebench.bench.results.claims import Claims
 claim = Claims(Path(sys.argv[1]), heartbeat_s=0.05, expire_s=60.0).acquire(sys.argv[2])
 print("won" if claim else "lost", flush=True)
 time.sleep(60)
@@ -30,7 +30,7 @@ time.sleep(60)
 RACE = """
 import sys, time
 from pathlib import Path
-from prunebench.bench.claims import Claims
+from prunebench.bench.results.claims import Claims
 folder, won, rounds, begin = Path(sys.argv[1]), [], int(sys.argv[2]), float(sys.argv[3])
 claims = Claims(folder)
 time.sleep(max(0.0, begin - time.time()))
@@ -41,7 +41,7 @@ sys.stdin.readline()
 TURNS = """
 import os, sys, time
 from pathlib import Path
-from prunebench.bench.claims import Claims
+from prunebench.bench.results.claims import Claims
 folder, turns = Path(sys.argv[1]), int(sys.argv[2])
 claims, inside, done = Claims(folder / "claims"), folder / "inside", 0
 while done < turns:
@@ -203,7 +203,7 @@ def test_the_heartbeat_keeps_claims_alive_and_one_thread_serves_them_all(folder:
 def test_a_holder_that_fell_silent_finds_out_and_leaves_its_successor_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prunebench.bench.claims._HEART.add", lambda claim, interval: None)
+    monkeypatch.setattr("prunebench.bench.results.claims._HEART.add", lambda claim, interval: None)
     silent = Claims(folder)
     lost = silent.acquire(KEY)
     assert lost is not None

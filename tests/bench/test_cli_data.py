@@ -14,10 +14,10 @@ from PIL import Image
 from torchvision import datasets as torchvision_sets
 from torchvision.datasets import utils as torchvision_utils
 
-from prunebench.bench.cells import build_spec
-from prunebench.datasets import cifar, human
-from prunebench.datasets.packfile import read_pack, write_packed
+from prunebench.bench.runs.resolve import build_spec
+from prunebench.datasets.images.packed_format import read_pack, write_packed
 from prunebench.datasets.packing import pack
+from prunebench.datasets.sources.cifar import cifar, human
 from prunebench.datasets.task import RawData
 from prunebench.errors import InputError
 from prunebench.registry import DATASETS

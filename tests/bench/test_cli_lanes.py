@@ -2,11 +2,11 @@
 
 import pytest
 
-from prunebench.bench.cli.common import check_lanes
-from prunebench.bench.driver import Running, make_executor
-from prunebench.bench.executors.lanes import LaneSlot
-from prunebench.bench.executors.local import LocalExecutor
-from prunebench.bench.store import Store
+from prunebench.bench.cli.options import check_lanes
+from prunebench.bench.executors.local.executor import LocalExecutor
+from prunebench.bench.executors.local.lanes import LaneSlot
+from prunebench.bench.grids.driver import Running, make_executor
+from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
 from support.command import prunebench
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from prunebench.bench.tracking import sync
 from prunebench.bench.tracking.database import default_uri
 from prunebench.bench.tracking.view import experiment_tags

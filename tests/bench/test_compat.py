@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-import prunebench.bench.trainer as loop
-from prunebench.bench.budget import Clock
-from prunebench.bench.compat import SWITCHES, SplitBatchNorm, schedule_point, split_batch_norm
-from prunebench.bench.models import build_model
-from prunebench.bench.optim import schedule
-from prunebench.bench.recipe import Recipe, Switch
-from prunebench.bench.recipes import get_recipe
-from prunebench.bench.tasks import load_task, streams_of
-from prunebench.bench.training import Setup
+import prunebench.bench.train.trainer as loop
+from prunebench.bench.networks.build import build_model
+from prunebench.bench.spec.compat import SWITCHES, SplitBatchNorm, schedule_point, split_batch_norm
+from prunebench.bench.spec.recipe import Recipe, Switch
+from prunebench.bench.spec.recipes import get_recipe
+from prunebench.bench.train.budget import Clock
+from prunebench.bench.train.optimizers import schedule
+from prunebench.bench.train.setup import Setup
+from prunebench.bench.train.task import load_task, streams_of
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA

@@ -3,15 +3,16 @@
 import pytest
 import torch
 
-from prunebench.bench import captures, checkpoint
-from prunebench.bench.budget import Clock
-from prunebench.bench.captures import Captures
-from prunebench.bench.images import Inputs, draw_crop_flip
-from prunebench.bench.lanes import run_all
-from prunebench.bench.stopping import Stopped
-from prunebench.bench.tasks import load_task, streams_of
-from prunebench.bench.trainer import Trainer
-from prunebench.bench.training import Epoch, Setup
+from prunebench.bench.inputs.view import Inputs, draw_crop_flip
+from prunebench.bench.runs import checkpoint
+from prunebench.bench.train.budget import Clock
+from prunebench.bench.train.capture import pool
+from prunebench.bench.train.capture.pool import Captures
+from prunebench.bench.train.lanes import run_all
+from prunebench.bench.train.setup import Epoch, Setup
+from prunebench.bench.train.stopping import Stopped
+from prunebench.bench.train.task import load_task, streams_of
+from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.base import Plan
 from prunebench.methods.compose import resolve_method
 from prunebench.methods.divbs import select_diverse
@@ -111,9 +112,9 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 @pytest.fixture(autouse=True)
 def own_captures():
-    before = captures.use(Captures())
-    yield captures.current()
-    captures.use(before)
+    before = pool.use(Captures())
+    yield pool.current()
+    pool.use(before)
 
 
 @pytest.mark.parametrize("method", ["full", "infobatch", "seta", "ies", "divbs", "infobatch+align"])
@@ -163,7 +164,7 @@ def test_a_step_that_was_handed_on_gives_the_bits_of_a_fresh_one(criterion, own_
     second = run("random-dynamic", noise="symmetric:0.2", **fields)
     handed = finished(second)
     assert (own_captures.recorded, own_captures.reused) == (1, 1)
-    captures.use(Captures())
+    pool.use(Captures())
     assert equal(handed, finished(run("random-dynamic", noise="symmetric:0.2", **fields)))
 
 

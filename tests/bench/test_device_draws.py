@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from prunebench.bench.keys import ParentStream, signed_keys
+from prunebench.bench.train.capture.keyed_streams import ParentStream, signed_keys
 from prunebench.methods.divbs import gradient_gram, pick_on_device, select_diverse
 from prunebench.rng import Stream
 

@@ -4,9 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from prunebench.bench.device_optim import make_device_optimizer
-from prunebench.bench.optim import make_optimizer, one_cycle, one_cycle_momentum, set_schedule
-from prunebench.bench.recipe import Recipe
+from prunebench.bench.spec.recipe import Recipe
+from prunebench.bench.train.device_optimizers import make_device_optimizer
+from prunebench.bench.train.optimizers import (
+    make_optimizer,
+    one_cycle,
+    one_cycle_momentum,
+    set_schedule,
+)
 
 STEPS = 20
 

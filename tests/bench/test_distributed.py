@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from prunebench.bench import checkpoint
-from prunebench.bench.budget import Clock
-from prunebench.bench.distributed import World
-from prunebench.bench.gradients import Reducer
-from prunebench.bench.tasks import load_task, streams_of
-from prunebench.bench.trainer import Trainer
-from prunebench.bench.training import Setup
+from prunebench.bench.runs import checkpoint
+from prunebench.bench.train.budget import Clock
+from prunebench.bench.train.distributed.gradients import Reducer
+from prunebench.bench.train.distributed.world import World
+from prunebench.bench.train.setup import Setup
+from prunebench.bench.train.task import load_task, streams_of
+from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.base import DynamicPruner, Plan
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from prunebench.bench import ddp
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
 from support.command import prunebench
 from support.processes import free_port, together
@@ -79,7 +79,7 @@ def test_two_processes_give_the_curves_of_one_on_a_streamed_tree(tree, tmp_path,
 
 
 def test_a_process_that_stops_leaves_no_record(tree, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("prunebench.datasets.imagefiles._MEASURED", 2)  # found in training only
+    monkeypatch.setattr("prunebench.datasets.images.lazy._MEASURED", 2)  # found in training only
     bad = tmp_path / "bad"
     shutil.copytree(tree, bad)
     with (bad / "train" / "class_1" / "0003.jpg").open("r+b") as file:
@@ -92,7 +92,7 @@ def test_a_process_that_stops_leaves_no_record(tree, tmp_path, monkeypatch, capf
         sys.argv = ["ddp", *words, "--out", str(tmp_path / "out")]
         ddp._leave = sys.exit
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("prunebench.bench.distributed.start", lambda: world)
+            patch.setattr("prunebench.bench.train.distributed.world.start", lambda: world)
             try:
                 return ddp.main()
             except SystemExit as stop:

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from prunebench.bench.calibrate import Kind, calibrate, kind_of
-from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.cli.estimating import lines
-from prunebench.bench.costs import cell_cost, split_sizes
-from prunebench.bench.driver import Running
-from prunebench.bench.estimate import makespan, summarise
+from prunebench.bench.cli.estimate import lines
+from prunebench.bench.estimates.calibrate import Kind, calibrate, kind_of
+from prunebench.bench.estimates.costs import cell_cost, split_sizes
+from prunebench.bench.estimates.probe import Rates, measure
+from prunebench.bench.estimates.summary import makespan, summarise
 from prunebench.bench.executors.base import Job
-from prunebench.bench.grid import expand, read_grid
-from prunebench.bench.probe import Rates, measure
-from prunebench.bench.recipes import get_recipe
-from prunebench.bench.ssl import encoder_seconds
-from prunebench.bench.store import Store
-from prunebench.bench.tasks import load_raw
+from prunebench.bench.grids.driver import Running
+from prunebench.bench.grids.grid_file import expand, read_grid
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.self_supervised import encoder_seconds
+from prunebench.bench.spec.recipes import get_recipe
+from prunebench.bench.train.task import load_raw
 from prunebench.datasets.outline import Outline
 from prunebench.errors import InputError
 from support.cells import small_cell
@@ -173,7 +173,7 @@ def test_absent_data_are_counted_by_their_declared_sizes(tmp_path, monkeypatch):
 
 
 def test_a_data_set_of_unknown_size_is_named(tmp_path, monkeypatch):
-    from prunebench.datasets.idx import Mnist
+    from prunebench.datasets.sources.idx import Mnist
 
     monkeypatch.setattr(Mnist, "outline", lambda self: None)
     monkeypatch.setenv("PRUNEBENCH_DATA", str(tmp_path / "nothing"))
@@ -200,7 +200,7 @@ def test_what_is_too_slow_to_be_timed_is_named(tmp_path):
 
 
 def test_a_measurement_that_takes_too_long_is_given_up(monkeypatch):
-    monkeypatch.setattr("prunebench.bench.calibrate.LONGEST_S", 0.01)
+    monkeypatch.setattr("prunebench.bench.estimates.calibrate.LONGEST_S", 0.01)
     cell = small_cell("full")
     kinds = {"slow": Kind(cell.spec, cell.data, DIGITS, True)}
     assert calibrate(kinds, Running(), 1)[0] == {}
@@ -229,7 +229,7 @@ def test_rates_are_measured_with_the_real_trainer(present):
 
 
 def test_a_step_that_is_too_slow_is_judged_by_smaller_ones(monkeypatch):
-    from prunebench.bench import probe
+    from prunebench.bench.estimates import probe
 
     monkeypatch.setattr(probe, "_SLOWEST_S", 0.0)
     cell = small_cell("full")

@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
-from prunebench.bench.driver import Running, run_cells
-from prunebench.bench.planning import plan_jobs
-from prunebench.bench.spec import HeldOut
-from prunebench.bench.store import Store
+from prunebench.bench.grids.driver import Running, run_cells
+from prunebench.bench.grids.plan import plan_jobs
+from prunebench.bench.results.store import Store
+from prunebench.bench.spec.run_spec import HeldOut
 from prunebench.errors import InputError
 from support.cells import small_cell
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from prunebench.bench.executors.base import Event, Job, Outcome
-from prunebench.bench.executors.local import LocalExecutor
-from prunebench.bench.planning import plan_jobs
-from prunebench.bench.store import Store
+from prunebench.bench.executors.local.executor import LocalExecutor
+from prunebench.bench.grids.plan import plan_jobs
+from prunebench.bench.results.store import Store
 from support.cells import small_cell
 
 HERE = Path(__file__).parent
@@ -111,7 +111,7 @@ def test_real_cells_in_lanes_leave_the_records_of_real_cells(tmp_path: Path) -> 
     for name, run_path, lanes in (("alone", "run_payload", 1), ("lanes", "payload_turns", 3)):
         store = Store.open(tmp_path / name)
         executor = LocalExecutor(
-            f"prunebench.bench.payload:{run_path}", slots=lanes, lanes=lanes,
+            f"prunebench.bench.runs.job:{run_path}", slots=lanes, lanes=lanes,
             settings={"root": str(store.root)}, inline=lanes == 1,
         )  # fmt: skip
         outcomes = executor.run(planned.jobs, lambda event: None)
@@ -123,14 +123,14 @@ def test_real_cells_in_lanes_leave_the_records_of_real_cells(tmp_path: Path) -> 
 
 DRIVER = """
 import sys
-from prunebench.bench.executors.local import LocalExecutor
-from prunebench.bench.planning import plan_jobs
-from prunebench.bench.store import Store
+from prunebench.bench.executors.local.executor import LocalExecutor
+from prunebench.bench.grids.plan import plan_jobs
+from prunebench.bench.results.store import Store
 from support.cells import small_cell
 store = Store.open(sys.argv[1])
 cells = [small_cell(m, recipe_params={"epochs": 2000}) for m in ("infobatch", "divbs")]
 executor = LocalExecutor(
-    "prunebench.bench.payload:payload_turns", slots=2, lanes=2, grace_s=30.0,
+    "prunebench.bench.runs.job:payload_turns", slots=2, lanes=2, grace_s=30.0,
     settings={"root": str(store.root), "checkpoint_s": 10000.0},
 )
 executor.run(plan_jobs(cells).jobs, lambda event: print(event.kind, event.key, flush=True))

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from prunebench.bench.executors.base import Event, Job, Outcome, WorkerContext
-from prunebench.bench.executors.local import LocalExecutor
-from prunebench.bench.executors.process import cause, environment
-from prunebench.bench.store import Store
+from prunebench.bench.executors.local.executor import LocalExecutor
+from prunebench.bench.executors.local.process import cause, environment
+from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
 from support.jobs import Heard, gone, jobs, pids
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.claims import Claims
-from prunebench.bench.driver import Running, make_executor, run_cells
 from prunebench.bench.executors.base import Event, Job, Outcome
-from prunebench.bench.executors.local import LocalExecutor
+from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.executors.queue import JobQueue
-from prunebench.bench.executors.ray import RayExecutor
-from prunebench.bench.grid import expand, read_grid
-from prunebench.bench.store import Store
+from prunebench.bench.executors.ray.executor import RayExecutor
+from prunebench.bench.grids.driver import Running, make_executor, run_cells
+from prunebench.bench.grids.grid_file import expand, read_grid
+from prunebench.bench.results.claims import Claims
+from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
 from support.command import prunebench
 from support.jobs import Heard, gone, jobs, pids

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.executors.local import LocalExecutor
+from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.errors import InputError
 from support.jobs import Heard, jobs
 

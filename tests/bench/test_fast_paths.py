@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from prunebench.bench import captures
-from prunebench.bench.captures import Captures
-from prunebench.bench.cell import CellOptions
-from prunebench.bench.outputs import artifacts
-from prunebench.bench.training import Execution
+from prunebench.bench.runs.artifacts import artifacts
+from prunebench.bench.runs.execute import CellOptions
+from prunebench.bench.train.capture import pool
+from prunebench.bench.train.capture.pool import Captures
+from prunebench.bench.train.setup import Execution
 from support.runs import make, same
 
 METHODS = ["full", "infobatch", "seta", "divbs", "infobatch+align"]
@@ -15,9 +15,9 @@ METHODS = ["full", "infobatch", "seta", "divbs", "infobatch+align"]
 
 @pytest.fixture(autouse=True)
 def _own_captures():
-    before = captures.use(Captures())
+    before = pool.use(Captures())
     yield
-    captures.use(before)
+    pool.use(before)
 
 
 def trained(method, **fields):

@@ -7,12 +7,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from prunebench.bench import captures, checkpoint
-from prunebench.bench.capture import Rehearsal
-from prunebench.bench.captures import Captures, why_eager
-from prunebench.bench.stopping import Stopped
-from prunebench.bench.trainer import Trainer
-from prunebench.bench.training import Epoch
+from prunebench.bench.runs import checkpoint
+from prunebench.bench.train.capture import pool
+from prunebench.bench.train.capture.graph import Rehearsal
+from prunebench.bench.train.capture.pool import Captures, why_eager
+from prunebench.bench.train.setup import Epoch
+from prunebench.bench.train.stopping import Stopped
+from prunebench.bench.train.trainer import Trainer
 from prunebench.methods import divbs
 from prunebench.methods.base import Plan
 from prunebench.methods.divbs import gradient_gram, pick_on_device
@@ -25,9 +26,9 @@ READS = {"_local_scalar_dense", "item", "nonzero", "_unique2", "masked_select", 
 
 @pytest.fixture(autouse=True)
 def own_captures():
-    before = captures.use(Captures())
-    yield captures.current()
-    captures.use(before)
+    before = pool.use(Captures())
+    yield pool.current()
+    pool.use(before)
 
 
 class Ops(TorchDispatchMode):
@@ -110,7 +111,7 @@ class Reach(TorchDispatchMode):
 def armed(method="full", **fields) -> Trainer:
     """A run at its first epoch's first step, the epoch in its buffers."""
     run = make(method, **fields)
-    run.graph, reason = captures.arm(run)
+    run.graph, reason = pool.arm(run)
     assert reason == ""
     plan = Plan(torch.arange(len(run.rows)), torch.ones(len(run.rows)))
     run.model.train()
@@ -173,7 +174,7 @@ def test_the_watch_finds_what_it_watches_for():
 def test_recording_leaves_no_trace():
     run = make("infobatch", criterion="sop")
     before = {k: v.clone() for k, v in everything(run).items()}
-    run.graph, _ = captures.arm(run)
+    run.graph, _ = pool.arm(run)
     after = everything(run)
     assert all(torch.equal(before[k].nan_to_num(-7), after[k].nan_to_num(-7)) for k in before)
     assert not any(bool(v.any()) for s in run.optimizer.state.values() for v in s.values())
@@ -190,7 +191,7 @@ def test_a_later_run_takes_over_the_captured_step_and_gets_its_own_bits(criterio
     second.fit()
     assert second.graph is step
     assert (own_captures.recorded, own_captures.reused) == (1, 1)
-    captures.use(Captures())
+    pool.use(Captures())
     fresh = make("random-dynamic", criterion=criterion, noise="symmetric:0.2")
     fresh.fit()
     assert fresh.graph is not step
@@ -204,11 +205,11 @@ def test_a_later_run_takes_over_the_captured_step_and_gets_its_own_bits(criterio
 ])  # fmt: skip
 def test_another_shape_is_captured_anew(change, own_captures):
     first = make("full")
-    captures.arm(first)
+    pool.arm(first)
     other = make("full", recipe_params=change)
-    captures.arm(other)
+    pool.arm(other)
     assert own_captures.recorded == 2
-    assert captures.capture_key(first) != captures.capture_key(other)
+    assert pool.capture_key(first) != pool.capture_key(other)
 
 
 def test_a_closed_run_gives_its_step_back_and_few_are_kept(own_captures):
@@ -285,7 +286,7 @@ class Refusing(Rehearsal):
 
 
 def test_a_step_that_cannot_be_captured_is_launched_and_its_record_says_so(monkeypatch):
-    monkeypatch.setattr(captures, "Rehearsal", lambda: Refusing(RuntimeError))
+    monkeypatch.setattr(pool, "Rehearsal", lambda: Refusing(RuntimeError))
     refused, eager = make("infobatch"), launched("infobatch")
     refused.fit()
     eager.fit()
@@ -295,6 +296,6 @@ def test_a_step_that_cannot_be_captured_is_launched_and_its_record_says_so(monke
 
 
 def test_a_lack_of_memory_while_recording_is_no_reason_to_launch(monkeypatch):
-    monkeypatch.setattr(captures, "Rehearsal", lambda: Refusing(torch.OutOfMemoryError))
+    monkeypatch.setattr(pool, "Rehearsal", lambda: Refusing(torch.OutOfMemoryError))
     with pytest.raises(torch.OutOfMemoryError):
         make("infobatch").fit()

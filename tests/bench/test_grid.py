@@ -2,9 +2,9 @@
 
 import pytest
 
-from prunebench.bench.cells import build_spec
-from prunebench.bench.grid import expand, parse_seeds, read_grid
-from prunebench.bench.spec import RunSpec
+from prunebench.bench.grids.grid_file import expand, parse_seeds, read_grid
+from prunebench.bench.runs.resolve import build_spec
+from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.errors import InputError
 from support.cells import small_cell
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.costs import cell_cost, split_sizes
-from prunebench.bench.grid import PRESETS, expand, read_grid
-from prunebench.bench.planning import plan_jobs
+from prunebench.bench.estimates.costs import cell_cost, split_sizes
+from prunebench.bench.grids.grid_file import PRESETS, expand, read_grid
+from prunebench.bench.grids.plan import plan_jobs
 from prunebench.datasets.outline import Outline
-from prunebench.leaderboard.published_numbers import read_published
+from prunebench.leaderboard.published.numbers import read_published
 from prunebench.registry import DATASETS
 
 ALL, SIX = 17, 6

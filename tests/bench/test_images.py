@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as TF
 
-from prunebench.bench.images import Inputs, draw_crop_flip
-from prunebench.bench.strong import strong_view
+from prunebench.bench.inputs.strong import strong_view
+from prunebench.bench.inputs.view import Inputs, draw_crop_flip
 from prunebench.datasets.task import RawData
 from prunebench.errors import SkipCell
 from prunebench.rng import Stream

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from prunebench.bench.budget import Clock
-from prunebench.bench.evidence import RecordedEvidence, Recorder, merge
-from prunebench.bench.tasks import load_task, streams_of
-from prunebench.bench.trainer import Trainer
-from prunebench.bench.training import Setup
-from prunebench.datasets.packfile import write_packed
+from prunebench.bench.runs.evidence import RecordedEvidence, Recorder, merge
+from prunebench.bench.train.budget import Clock
+from prunebench.bench.train.setup import Setup
+from prunebench.bench.train.task import load_task, streams_of
+from prunebench.bench.train.trainer import Trainer
+from prunebench.datasets.images.packed_format import write_packed
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA
 from support.cells import small_cell

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from prunebench.bench.lanes import Finished, Lanes, run_all
-from prunebench.bench.models import register_model
-from prunebench.bench.network import FeatureNet, flat_size
+from prunebench.bench.networks.base import FeatureNet, flat_size
+from prunebench.bench.networks.build import register_model
+from prunebench.bench.train.lanes import Finished, Lanes, run_all
 from prunebench.registry import MODELS
 from support.runs import everything, make
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from prunebench.bench.optim import LARS, one_cycle, one_cycle_momentum
+from prunebench.bench.train.optimizers import LARS, one_cycle, one_cycle_momentum
 
 STEPS, PEAK, DECAY = 30, 5.2, 5e-4
 

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from prunebench.bench.cell import CellOptions, run_cell
 from prunebench.bench.executors.base import Event, WorkerContext
-from prunebench.bench.executors.local import LocalExecutor
+from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.executors.memory import (
     MemoryGuard,
     Reading,
@@ -21,7 +20,8 @@ from prunebench.bench.executors.memory import (
     read_memory,
     used_memory,
 )
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.execute import CellOptions, run_cell
 from support.cells import small_cell
 from support.jobs import Heard, jobs
 
@@ -232,7 +232,7 @@ def test_a_further_cell_is_expected_to_grow_like_the_largest() -> None:
 def test_a_real_cell_gives_its_claim_back_and_leaves_no_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spare: bool
 ) -> None:
-    from prunebench.bench import cell as module
+    from prunebench.bench.runs import execute as module
 
     def refuse(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from prunebench.bench.models import (
+from prunebench.bench.networks.base import GROUP_CHANNELS
+from prunebench.bench.networks.build import (
     FeatureNet,
     build_model,
     check_model,
     register_model,
 )
-from prunebench.bench.network import GROUP_CHANNELS
-from prunebench.bench.recipe import Recipe
+from prunebench.bench.spec.recipe import Recipe
 from prunebench.errors import InputError
 from prunebench.registry import MODELS
 from prunebench.rng import Streams

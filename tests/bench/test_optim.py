@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from prunebench.bench.optim import (
+from prunebench.bench.spec.recipe import Recipe
+from prunebench.bench.train.optimizers import (
     linear_tail,
     make_optimizer,
     multi_step,
@@ -16,7 +17,6 @@ from prunebench.bench.optim import (
     set_schedule,
     warm_cosine,
 )
-from prunebench.bench.recipe import Recipe
 
 
 def test_one_cycle_equals_torch():

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.cells import build_cell
-from prunebench.bench.evidence import RecordedEvidence
-from prunebench.bench.exports import export_csv
-from prunebench.bench.rerun import compare_records
-from prunebench.bench.spec import HeldOut
-from prunebench.bench.store import Store
-from prunebench.bench.tasks import load_task
-from prunebench.datasets.files import limited_rows
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.evidence import RecordedEvidence
+from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.export import export_csv
+from prunebench.bench.runs.rerun import compare_records
+from prunebench.bench.runs.resolve import build_cell
+from prunebench.bench.spec.run_spec import HeldOut
+from prunebench.bench.train.task import load_task
+from prunebench.datasets.locate import limited_rows
 from prunebench.errors import InputError
 from prunebench.methods.base import EvidenceSpec
 from prunebench.record import Record

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import torch
 
-from prunebench.bench import ssl, tasks
-from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.cells import build_cell
-from prunebench.bench.ssl import train_encoder
-from prunebench.bench.store import Store
-from prunebench.datasets.digits import Digits
-from prunebench.datasets.synthetic import Synthetic
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs import self_supervised
+from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.resolve import build_cell
+from prunebench.bench.runs.self_supervised import train_encoder
+from prunebench.bench.train import task
+from prunebench.datasets.sources.digits import Digits
+from prunebench.datasets.sources.synthetic import Synthetic
 from prunebench.datasets.task import RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.record import Record
@@ -95,13 +96,13 @@ def test_a_reference_from_the_test_split_is_recorded(tmp_path) -> None:
 def test_the_encoder_never_trains_on_reference_samples(monkeypatch) -> None:
     raw = Apart(n=240, test=60, classes=4, superclasses=2, size=8).load()
     seen: set[int] = set()
-    view = ssl.strong_view
+    view = self_supervised.strong_view
 
     def spy(inputs: Any, rows: torch.Tensor, stream: Any, *rest: Any) -> Any:
         seen.update(rows.tolist())
         return view(inputs, rows, stream, *rest)
 
-    monkeypatch.setattr(ssl, "strong_view", spy)
+    monkeypatch.setattr(self_supervised, "strong_view", spy)
     recipe = build_cell(dataset="digits", recipe_params={"epochs": 2}).spec.recipe
     features, trained = train_encoder(raw, recipe, Streams(0, "d", "n"), torch.device("cpu"))
     assert len(features) == 240
@@ -114,7 +115,7 @@ def test_what_the_clean_labels_are_may_be_unknown(
 ) -> None:
     load = Digits.load
     monkeypatch.setattr(Digits, "load", lambda self: replace(load(self), clean_known=False))
-    monkeypatch.setattr(tasks, "_raw", OrderedDict())
+    monkeypatch.setattr(task, "_raw", OrderedDict())
     store = Store.open(tmp_path / "r")
     plain, _ = run_cell(small_cell("random-dynamic").spec, store, CellOptions())
     assert plain.status == "done"

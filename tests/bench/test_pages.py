@@ -6,18 +6,18 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from prunebench.bench import pages
+from prunebench.bench.reports import method_pages
 from prunebench.errors import InputError
 from prunebench.methods.base import StaticPruner
 from prunebench.methods.compose import list_methods
 from prunebench.registry import CRITERIA, METHODS, Entry
 
-TEXTS = {path.name: path.read_text(encoding="utf-8") for path in pages.FOLDER.iterdir()}
-CARDS = pages.pages()
+TEXTS = {path.name: path.read_text(encoding="utf-8") for path in method_pages.FOLDER.iterdir()}
+CARDS = method_pages.pages()
 
 
 def block(name):
-    text = TEXTS[pages.INDEX]
+    text = TEXTS[method_pages.INDEX]
     return text.split(f"<!-- generated: {name} -->")[1].split("<!-- /generated -->")[0]
 
 
@@ -28,11 +28,11 @@ def prose(text):
 
 @pytest.fixture
 def copy(tmp_path):
-    return shutil.copytree(pages.FOLDER, tmp_path / "methods")
+    return shutil.copytree(method_pages.FOLDER, tmp_path / "methods")
 
 
 def run(*arguments):
-    return CliRunner().invoke(pages.main, [str(a) for a in arguments])
+    return CliRunner().invoke(method_pages.main, [str(a) for a in arguments])
 
 
 def test_every_method_and_criterion_has_a_page_and_every_page_one_of_them():
@@ -44,7 +44,7 @@ def test_every_method_and_criterion_has_a_page_and_every_page_one_of_them():
     }
     assert len(methods) >= 25
     assert len(criteria) >= 3
-    assert set(TEXTS) == methods | criteria | {pages.INDEX}
+    assert set(TEXTS) == methods | criteria | {method_pages.INDEX}
 
 
 def test_generated_blocks_are_up_to_date():
@@ -58,7 +58,7 @@ def test_the_index_lists_each_once():
 
 
 def test_the_glance_table_names_every_method_once():
-    section = TEXTS[pages.INDEX].split("## Which side is kept")[1].split("\n## ")[0]
+    section = TEXTS[method_pages.INDEX].split("## Which side is kept")[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| ")][2:]
     named = [name for row in rows for name in row.split("|")[1].strip().split(", ")]
     assert sorted(named) == sorted(c["name"] for c in CARDS.values() if c["kind"] != "criterion")
@@ -68,7 +68,7 @@ def test_the_glance_table_names_every_method_once():
 def test_relative_links_resolve(page):
     for target in re.findall(r"\]\(([^)]+)\)", prose(TEXTS[page])):
         name, _, anchor = target.partition("#")
-        path = pages.FOLDER / (name or page)
+        path = method_pages.FOLDER / (name or page)
         assert path.is_file(), target
         headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
         slugs = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
@@ -115,27 +115,29 @@ def test_a_changed_block_is_named_and_rewritten_and_nothing_else(copy):
     assert result.exit_code == 1
     assert result.output.split() == ["stale:", str(page)]
     assert "`0.8`" in page.read_text(encoding="utf-8")
-    assert pages.refresh(copy) == [page]
+    assert method_pages.refresh(copy) == [page]
     assert page.read_text(encoding="utf-8") == good
     assert other.read_text(encoding="utf-8").endswith("\nMy own words.\n")
-    assert pages.refresh(copy) == []
+    assert method_pages.refresh(copy) == []
     assert run(copy, "--check").exit_code == 0
 
 
 def test_a_change_in_the_registry_makes_page_and_index_stale(copy, monkeypatch):
     target = METHODS.get("margin").target
     monkeypatch.setattr(target, "clean_data", "a | b")
-    assert {path.name for path in pages.stale(copy)} == {"margin.md", pages.INDEX}
-    pages.refresh(copy)
+    assert {path.name for path in method_pages.stale(copy)} == {"margin.md", method_pages.INDEX}
+    method_pages.refresh(copy)
     assert "| clean labels | a \\| b |" in (copy / "margin.md").read_text(encoding="utf-8")
 
 
 def test_missing_pages_and_markers_are_errors_and_nothing_is_written(copy):
     (copy / "full.md").write_text("# full\n", encoding="utf-8")
-    (copy / pages.INDEX).write_text("<!-- generated: index -->\n<!-- /generated -->\n")
+    (copy / method_pages.INDEX).write_text("<!-- generated: index -->\n<!-- /generated -->\n")
     with pytest.raises(InputError, match=r"full\.md: no single block 'card'"):
-        pages.refresh(copy)
-    assert (copy / pages.INDEX).read_text() == "<!-- generated: index -->\n<!-- /generated -->\n"
+        method_pages.refresh(copy)
+    assert (
+        copy / method_pages.INDEX
+    ).read_text() == "<!-- generated: index -->\n<!-- /generated -->\n"
     (copy / "full.md").unlink()
     result = run(copy)
     assert result.exit_code == 2
@@ -144,11 +146,11 @@ def test_missing_pages_and_markers_are_errors_and_nothing_is_written(copy):
 
 def test_a_marker_that_comes_twice_is_an_error():
     text = "<!-- generated: card -->\n<!-- /generated -->\n"
-    assert pages.fill(text, "card", "x", "p") == (
+    assert method_pages.fill(text, "card", "x", "p") == (
         "<!-- generated: card -->\n\nx\n\n<!-- /generated -->\n"
     )
     with pytest.raises(InputError, match="no single block"):
-        pages.fill(text * 2, "card", "x", "p")
+        method_pages.fill(text * 2, "card", "x", "p")
 
 
 def test_plug_ins_need_no_page(monkeypatch):
@@ -157,7 +159,7 @@ def test_plug_ins_need_no_page(monkeypatch):
             raise AssertionError
 
     monkeypatch.setitem(METHODS._entries, "mine", Entry("mine", Mine, 1, "my_package"))
-    assert pages.pages() == CARDS
+    assert method_pages.pages() == CARDS
 
 
 def test_cells_escape_what_a_table_would_read_as_markup():
@@ -165,7 +167,7 @@ def test_cells_escape_what_a_table_would_read_as_markup():
               "search": [1e-5, 0.1], "log": True}  # fmt: skip
     card = {"name": "x", "kind": "static", "signals": ["p", "q"], "side": "",
             "options": {"a|b": option}}  # fmt: skip
-    text = pages.render_card(card)
+    text = method_pages.render_card(card)
     assert "| keeps | none |" in text
     assert "| signals | p, q |" in text
     assert text.splitlines()[-1] == (

@@ -4,16 +4,16 @@ import json
 
 import pytest
 
-from prunebench.bench import captures
 from prunebench.bench.perf.cuda import ALL, main
 from prunebench.bench.perf.report import verdicts
+from prunebench.bench.train.capture import pool
 
 
 @pytest.fixture(autouse=True)
 def own_captures():
-    before = captures.use(captures.Captures())
+    before = pool.use(pool.Captures())
     yield
-    captures.use(before)
+    pool.use(before)
 
 
 TINY = ["--device", "cpu", "--images", "160", "--side", "8", "--width", "2", "--batch", "32",

@@ -2,8 +2,8 @@
 
 import torch
 
-from prunebench.bench.optim import LARS
 from prunebench.bench.perf import literal
+from prunebench.bench.train.optimizers import LARS
 from prunebench.methods.base import Progress, TrainView
 from prunebench.methods.ies import mastered
 from prunebench.methods.seta import SeTa

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from prunebench.registry import REGISTRIES
 from support.command import Said, command, process, prunebench
 from support.faults import Child

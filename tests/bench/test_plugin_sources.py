@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from prunebench import origins
-from prunebench.bench.rerun import command_of
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.rerun import command_of
+from prunebench.leaderboard.board.plugin_sources import Part, mixed, mixed_lines
 from prunebench.leaderboard.bundle import unpack
-from prunebench.leaderboard.plugins import Part, mixed, mixed_lines
 from prunebench.record import Record
 from prunebench.registry import REGISTRIES, load_plugin, plugin_module
 from support.command import Said, prunebench

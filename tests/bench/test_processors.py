@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.driver import Running, run_cells
-from prunebench.bench.exports import export_csv
-from prunebench.bench.grid import expand, read_grid
-from prunebench.bench.store import Store
+from prunebench.bench.grids.driver import Running, run_cells
+from prunebench.bench.grids.grid_file import expand, read_grid
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.export import export_csv
 from prunebench.record import Record
 from support.command import figures, process
 from support.faults import tiny_grid

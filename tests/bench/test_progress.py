@@ -7,7 +7,7 @@ import io
 import pytest
 
 from prunebench.bench.executors.base import Event, Job, Outcome, Status
-from prunebench.bench.progress import Mode, Progress, Tally, clock_text
+from prunebench.bench.grids.progress import Mode, Progress, Tally, clock_text
 
 JOBS = [Job(f"k{number}", {}, label=f"cell {number}", cost=1.0 + number) for number in range(4)]
 

@@ -8,19 +8,19 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-import prunebench.bench.trainer as loop
-from prunebench.bench.budget import Clock, whole_batches
-from prunebench.bench.cells import build_spec
-from prunebench.bench.compat import SWITCHES
-from prunebench.bench.models import build_model, check_model
-from prunebench.bench.normalise import STATISTICS, with_statistics
-from prunebench.bench.optim import schedule
-from prunebench.bench.recipe import _LATER, NEEDED, Recipe
-from prunebench.bench.recipes import get_recipe
-from prunebench.bench.rerun import _changed
-from prunebench.bench.step import Stepper
-from prunebench.bench.tasks import load_task, streams_of
-from prunebench.bench.training import Setup
+import prunebench.bench.train.trainer as loop
+from prunebench.bench.inputs.statistics import STATISTICS, with_statistics
+from prunebench.bench.networks.build import build_model, check_model
+from prunebench.bench.runs.rerun import _changed
+from prunebench.bench.runs.resolve import build_spec
+from prunebench.bench.spec.compat import SWITCHES
+from prunebench.bench.spec.recipe import _LATER, NEEDED, Recipe
+from prunebench.bench.spec.recipes import get_recipe
+from prunebench.bench.train.budget import Clock, whole_batches
+from prunebench.bench.train.optimizers import schedule
+from prunebench.bench.train.setup import Setup
+from prunebench.bench.train.step import Stepper
+from prunebench.bench.train.task import load_task, streams_of
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA, DATASETS, MODELS, RECIPES

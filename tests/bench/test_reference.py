@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from prunebench.bench.planning import plan_jobs
-from prunebench.bench.reference import resolve_reference
-from prunebench.bench.tasks import load_task, streams_of
+from prunebench.bench.grids.plan import plan_jobs
+from prunebench.bench.runs.reference_set import resolve_reference
+from prunebench.bench.train.task import load_task, streams_of
 from prunebench.errors import InputError
 from support.cells import small_cell
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from prunebench.bench.captures import Captures, use
-from prunebench.bench.plans import ConstantPlan
+from prunebench.bench.train.capture.pool import Captures, use
+from prunebench.bench.train.plan_checks import ConstantPlan
 from prunebench.methods.base import StaticPruner
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import METHODS

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.machine import here, start_time
-from prunebench.bench.scratch import Scratch
-from prunebench.bench.store import Store
+from prunebench.bench.results.atomic import Scratch
+from prunebench.bench.results.process import here, start_time
+from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
 from prunebench.record import Record, RecordError, content_key
 
@@ -216,7 +216,7 @@ def test_abandoned_temporaries_are_cleaned_and_live_ones_kept(store: Store) -> N
 
 def test_records_survive_a_writer_that_is_killed_while_writing(store: Store) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom prunebench.bench.store import Store\n"
+        "import sys\nfrom pathlib import Path\nfrom prunebench.bench.results.store import Store\n"
         "from prunebench.record import Record, content_key\n"
         "store, n = Store.open(sys.argv[1]), 0\n"
         "while True:\n"

@@ -9,17 +9,17 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as TF
 from torchvision.transforms.v2 import functional as TF2
 
-from prunebench.bench.crops import (
+from prunebench.bench.inputs.crops import (
     centre_crop,
     crops_at_once,
     draw_crop_flip,
     draw_resized_crop,
     resized_crop,
 )
-from prunebench.bench.images import Inputs
-from prunebench.bench.streaming import AHEAD, CHUNK, StreamedInputs, open_inputs
-from prunebench.bench.strong import strong_batches, strong_view
-from prunebench.datasets.imagefiles import ImageFiles, PathList
+from prunebench.bench.inputs.streaming import AHEAD, CHUNK, StreamedInputs, open_inputs
+from prunebench.bench.inputs.strong import strong_batches, strong_view
+from prunebench.bench.inputs.view import Inputs
+from prunebench.datasets.images.lazy import ImageFiles, PathList
 from prunebench.datasets.task import RawData
 from prunebench.errors import InputError
 from prunebench.rng import Stream
@@ -73,7 +73,7 @@ def test_batches_equal_resident_ones_bit_for_bit(tree, augment, crop):
 
 
 def test_worker_processes_give_the_same_in_order_epoch_after_epoch(tree, monkeypatch):
-    monkeypatch.setattr("prunebench.bench.streaming.CHUNK", 5)
+    monkeypatch.setattr("prunebench.bench.inputs.streaming.CHUNK", 5)
     resident, streamed = both(tree, 2, augment="crop_flip")
     state = torch.random.get_rng_state()
     for epoch in range(3):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from prunebench.bench.tracking import read, sync
 from prunebench.bench.tracking.database import default_uri, sqlite_uri
 from prunebench.leaderboard.bundle import unpack

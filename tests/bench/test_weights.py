@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from prunebench.bench.cells import build_cell
-from prunebench.bench.models import build_model
-from prunebench.bench.recipe import Recipe
-from prunebench.bench.weights import fit_weights, read_weights, start_from
+from prunebench.bench.networks.build import build_model
+from prunebench.bench.networks.weights import fit_weights, read_weights, start_from
+from prunebench.bench.runs.resolve import build_cell
+from prunebench.bench.spec.recipe import Recipe
 from prunebench.errors import InputError
 from prunebench.record import file_digest
 from prunebench.rng import Streams

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.grid import expand, read_grid
-from prunebench.datasets.listfiles import read_pairs
+from prunebench.bench.grids.grid_file import expand, read_grid
+from prunebench.datasets.sources.listfiles import read_pairs
 from prunebench.errors import InputError
-from prunebench.leaderboard.settings import read_settings
-from prunebench.methods.scores import read_scores
+from prunebench.leaderboard.protocol_file import read_settings
+from prunebench.methods.precomputed import read_scores
 from prunebench.userfiles import read_table, read_toml
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from prunebench.datasets.build import default_reference_size, make_task
-from prunebench.datasets.noise import inject, parse_noise
+from prunebench.datasets.noise.inject import inject, parse_noise
 from prunebench.datasets.task import RawData, Split, Task
 from prunebench.errors import InputError
 from prunebench.rng import Streams

@@ -9,9 +9,9 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from prunebench.datasets.folder import Folder
-from prunebench.datasets.imagefiles import ImageFiles, PackedImages, PathList, resident
-from prunebench.datasets.packfile import read_pack, write_packed
+from prunebench.datasets.images.lazy import ImageFiles, PackedImages, PathList, resident
+from prunebench.datasets.images.packed_format import read_pack, write_packed
+from prunebench.datasets.sources.folder import Folder
 from prunebench.errors import InputError
 from support.origins import check_ids
 from support.trees import write_tree
@@ -68,7 +68,7 @@ def test_resident_and_streamed_hold_the_same(tree):
 def test_auto_streams_only_what_is_large(tree, monkeypatch):
     auto = Folder(path=str(tree), size=12).load()
     assert isinstance(auto.train_x, torch.Tensor)
-    monkeypatch.setattr("prunebench.datasets.imagefiles.RESIDENT_BYTES", 48 * 3 * 12 * 12)
+    monkeypatch.setattr("prunebench.datasets.images.lazy.RESIDENT_BYTES", 48 * 3 * 12 * 12)
     assert isinstance(Folder(path=str(tree), size=12).load().train_x, ImageFiles)
     files = Folder(path=str(tree), size=12, stream="yes").load().train_x
     assert isinstance(resident([files], "auto", 1)[0], torch.Tensor)
@@ -108,20 +108,24 @@ def test_identity_follows_names_sizes_and_content(tmp_path):
 
 
 def test_large_trees_are_identified_by_their_listing_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr("prunebench.datasets.tree.CONTENT_BYTES", 100)
+    monkeypatch.setattr("prunebench.datasets.images.tree.CONTENT_BYTES", 100)
     a = write_tree(tmp_path / "a", 3, 2)
-    monkeypatch.setattr("prunebench.datasets.tree.file_digest", lambda path: pytest.fail("read"))
+    monkeypatch.setattr(
+        "prunebench.datasets.images.tree.file_digest", lambda path: pytest.fail("read")
+    )
     first = Folder(path=str(a)).identity()
     (a / "train" / "class_0" / "0000.png").unlink()
     assert Folder(path=str(a)).identity() != first
 
 
 def test_large_listings_are_kept_until_a_folder_changes(tmp_path, monkeypatch):
-    monkeypatch.setattr("prunebench.datasets.tree._LOOK_AGAIN", 1)
+    monkeypatch.setattr("prunebench.datasets.images.tree._LOOK_AGAIN", 1)
     a = write_tree(tmp_path / "a", 3, 2)
     Folder(path=str(a)).identity()
     with monkeypatch.context() as patch:
-        patch.setattr("prunebench.datasets.tree._list", lambda root: pytest.fail("listed again"))
+        patch.setattr(
+            "prunebench.datasets.images.tree._list", lambda root: pytest.fail("listed again")
+        )
         first = Folder(path=str(a)).identity()
     (a / "test" / "class_2" / "0001.jpg").unlink()
     assert Folder(path=str(a)).identity() != first
@@ -176,7 +180,7 @@ def spoil(root, how):
 def test_wrong_trees_are_refused_before_anything_is_decoded(tmp_path, how, said, monkeypatch):
     root = write_tree(tmp_path / "t", 2, 2)
     spoil(root, how)
-    monkeypatch.setattr("prunebench.datasets.imagefiles.decode", lambda *a: pytest.fail("decoded"))
+    monkeypatch.setattr("prunebench.datasets.images.lazy.decode", lambda *a: pytest.fail("decoded"))
     with pytest.raises(InputError, match=said) as caught:
         Folder(path=str(root)).check()
     assert "\n" not in str(caught.value)

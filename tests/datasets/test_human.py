@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from prunebench.datasets import human
-from prunebench.datasets.cifar_tables import CIFAR10, CIFAR100
-from prunebench.datasets.human import (
+from prunebench.datasets.noise.inject import inject, transition_counts
+from prunebench.datasets.noise.rules import RULES
+from prunebench.datasets.sources.cifar import human
+from prunebench.datasets.sources.cifar.human import (
     CLEAN,
     LABEL_FILES,
     fetch_labels,
     find_labels,
     read_labels,
 )
-from prunebench.datasets.noise import inject, transition_counts
-from prunebench.datasets.rules import RULES
+from prunebench.datasets.sources.cifar.tables import CIFAR10, CIFAR100
 from prunebench.errors import InputError
 from support.published import human_file, save_pt, served
 

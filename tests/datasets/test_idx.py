@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.cells import build_cell
-from prunebench.bench.store import Store
-from prunebench.datasets.files import limited_rows
-from prunebench.datasets.idx import FashionMnist, Idx, Mnist, read_idx
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.resolve import build_cell
+from prunebench.datasets.locate import limited_rows
+from prunebench.datasets.sources.idx import FashionMnist, Idx, Mnist, read_idx
 from prunebench.datasets.verify import verify
 from prunebench.errors import InputError
 from support.origins import check_ids

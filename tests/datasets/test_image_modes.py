@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from prunebench.datasets.decode import decode_images
-from prunebench.datasets.folder import Folder
-from prunebench.datasets.packed import Packed
-from prunebench.datasets.packfile import read_pack, write_packed
+from prunebench.datasets.images.decode import decode_images
+from prunebench.datasets.images.packed_format import read_pack, write_packed
+from prunebench.datasets.images.pixels import FORMATS, MOST_PIXELS
 from prunebench.datasets.packing import pack
-from prunebench.datasets.pixels import FORMATS, MOST_PIXELS
-from prunebench.datasets.webvision import WebVision
+from prunebench.datasets.sources.folder import Folder
+from prunebench.datasets.sources.packed import Packed
+from prunebench.datasets.sources.webvision import WebVision
 from prunebench.errors import InputError
 from support.lists import SMALL, write_pairs
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torchvision.datasets import ImageFolder
 
-from prunebench.datasets.imagefiles import ImageFiles
-from prunebench.datasets.imagenet import ImageNet
-from prunebench.datasets.listed import PixelView
+from prunebench.datasets.images.lazy import ImageFiles
+from prunebench.datasets.sources.imagenet import ImageNet
+from prunebench.datasets.sources.listed import PixelView
 from prunebench.errors import InputError
 from prunebench.registry import RECIPES
 from support.lists import SMALL, refused, run_small, write_images

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from prunebench.datasets.noise import COUNTS, Noise, inject, transition_counts
-from prunebench.datasets.rules import RULES
+from prunebench.datasets.noise.inject import COUNTS, Noise, inject, transition_counts
+from prunebench.datasets.noise.rules import RULES
 from prunebench.errors import InputError
 
 # Ids of CIFAR-100's super-classes are scattered over the fine ids; so are these.

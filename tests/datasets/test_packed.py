@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torchvision.io import encode_jpeg, encode_png
 
-from prunebench.datasets.packed import Packed
-from prunebench.datasets.packfile import read_pack, write_packed
+from prunebench.datasets.images.packed_format import read_pack, write_packed
+from prunebench.datasets.sources.packed import Packed
 from prunebench.errors import InputError
 from support.origins import check_ids
 

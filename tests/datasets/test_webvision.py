@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from prunebench.datasets import listfiles
-from prunebench.datasets.imagefiles import ImageFiles
-from prunebench.datasets.listed import PixelView, half_of_each_class
-from prunebench.datasets.webvision import TRAIN, VAL, WebVision
+from prunebench.datasets.images.lazy import ImageFiles
+from prunebench.datasets.sources import listfiles
+from prunebench.datasets.sources.listed import PixelView, half_of_each_class
+from prunebench.datasets.sources.webvision import TRAIN, VAL, WebVision
 from prunebench.errors import InputError
 from prunebench.registry import RECIPES
 from support.lists import SMALL, change_line, refused, run_small, write_images, write_pairs

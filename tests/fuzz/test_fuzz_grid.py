@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunebench.bench.grid import PRESETS, expand, read_grid
-from prunebench.bench.spec import RunSpec
+from prunebench.bench.grids.grid_file import PRESETS, expand, read_grid
+from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.record import canonical, content_key
 from support.fuzzing import EDGES, HOSTILE, answer, damaged, fuzz
 

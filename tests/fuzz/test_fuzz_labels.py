@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunebench.datasets import idx
 from prunebench.datasets.cache import read_arrays as read_cached
-from prunebench.datasets.idx import Mnist, read_idx
-from prunebench.datasets.listfiles import read_keys, read_pairs
-from prunebench.datasets.news_files import read_posts
-from prunebench.methods.scores import read_scores
+from prunebench.datasets.sources import idx
+from prunebench.datasets.sources.idx import Mnist, read_idx
+from prunebench.datasets.sources.listfiles import read_keys, read_pairs
+from prunebench.datasets.sources.news.files import read_posts
+from prunebench.methods.precomputed import read_scores
 from prunebench.untrusted import gunzip
 from support.fuzzing import HOSTILE, answer, bounded, damaged, fuzz
 

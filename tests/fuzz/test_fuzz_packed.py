@@ -15,9 +15,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunebench.datasets.decode import decode_images
-from prunebench.datasets.packed import Packed
-from prunebench.datasets.packfile import read_pack, write_packed
+from prunebench.datasets.images.decode import decode_images
+from prunebench.datasets.images.packed_format import read_pack, write_packed
+from prunebench.datasets.sources.packed import Packed
 from support.fuzzing import EDGES, HOSTILE, answer, damaged, fuzz
 
 N, SIDE = 6, 4
@@ -201,7 +201,9 @@ _COMMENT = b"\xff\xfe\0\2"
 def test_images_that_claim_to_be_huge(
     folder: Path, image: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prunebench.datasets.decode._decode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(
+        "prunebench.datasets.images.decode._decode", lambda *_: pytest.fail("decoded")
+    )
     path = folder / "huge.npz"
     write_packed(path, [image], [0])
     images, line = answer(lambda: decode_images(read_pack(path), np.arange(1), 1))

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save as save_tensors
 
-from prunebench.bench.weights import fit_weights, read_weights
-from prunebench.datasets.human import _read_published, read_labels
-from prunebench.datasets.safe_pickle import read_arrays
+from prunebench.bench.networks.weights import fit_weights, read_weights
+from prunebench.datasets.restricted_pickle import read_arrays
+from prunebench.datasets.sources.cifar.human import _read_published, read_labels
 from prunebench.record import file_digest
 from support.fuzzing import answer, damaged, fuzz
 

@@ -14,13 +14,13 @@ from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 from pydantic_core import PydanticKnownError
 from pydantic_core import _pydantic_core as core
 
-from prunebench.bench.grid import Block, Grid, expand, read_grid
-from prunebench.bench.recipe import Recipe
-from prunebench.bench.recipes import get_recipe
-from prunebench.bench.spec import HeldOut, Named, NoiseSetting, RunSpec, Validation
-from prunebench.bench.tuning.mark import Tuned
+from prunebench.bench.grids.grid_file import Block, Grid, expand, read_grid
+from prunebench.bench.spec.origin import Tuned
+from prunebench.bench.spec.recipe import Recipe
+from prunebench.bench.spec.recipes import get_recipe
+from prunebench.bench.spec.run_spec import HeldOut, Named, NoiseSetting, RunSpec, Validation
 from prunebench.errors import InputError
-from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.protocol_file import Settings
 from prunebench.problems import first_problem
 from prunebench.registry import METHODS, NameCollision, load_plugin
 from prunebench.userfiles import read_toml

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunebench.bench.grid import expand, read_grid
-from prunebench.bench.spec import RunSpec
-from prunebench.bench.tuning.pinned import read_pinned
-from prunebench.leaderboard.build import build
+from prunebench.bench.grids.grid_file import expand, read_grid
+from prunebench.bench.grids.pinned import read_pinned
+from prunebench.bench.spec.run_spec import RunSpec
+from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.bundle import unpack
-from prunebench.leaderboard.settings import Settings, read_settings
+from prunebench.leaderboard.protocol_file import Settings, read_settings
 from prunebench.record import canonical, content_key
 from support.cells import small_cell
 from support.fuzzing import EDGES, HOSTILE, answer, changed, damaged, fuzz

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunebench.bench.boards import make_board, texts
-from prunebench.bench.rerun import recorded_cell
+from prunebench.bench.reports.boards import make_board, texts
+from prunebench.bench.runs.rerun import recorded_cell
 from prunebench.bench.tracking.payload import build_payload
 from prunebench.leaderboard.audit import audit
 from prunebench.leaderboard.bundle import unpack
-from prunebench.leaderboard.model_index import render_model_index
+from prunebench.leaderboard.render.model_index import render_model_index
 from prunebench.record import Record, canonical, content_key, parse
 from support.fuzzing import answer, changed, damaged, fuzz
 

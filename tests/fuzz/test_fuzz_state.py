@@ -14,9 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunebench.bench import checkpoint
-from prunebench.bench.budget import Clock
-from prunebench.bench.evidence import (
+from prunebench.bench.runs import checkpoint
+from prunebench.bench.runs.evidence import (
     MANIFEST,
     Damaged,
     covers,
@@ -25,9 +24,10 @@ from prunebench.bench.evidence import (
     verify,
     write_manifest,
 )
-from prunebench.bench.tasks import load_task, streams_of
-from prunebench.bench.trainer import Trainer
-from prunebench.bench.training import Setup
+from prunebench.bench.train.budget import Clock
+from prunebench.bench.train.setup import Setup
+from prunebench.bench.train.task import load_task, streams_of
+from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.base import EvidenceSpec
 from prunebench.methods.compose import resolve_method
 from prunebench.record import file_digest

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from prunebench.leaderboard.tables import Board, Table
+from prunebench.leaderboard.board.model import Board, Table
 from prunebench.record import Record, content_key
 
 RECIPE = {"name": "digits-mlp", "version": "1", "model": "mlp", "epochs": 10, "batch_size": 64}

@@ -18,11 +18,11 @@ from unittest import mock
 
 import numpy as np
 
-from prunebench.bench.boards import gather, make_board, texts
+from prunebench.bench.reports.boards import gather, make_board, texts
+from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.figures import Material
-from prunebench.leaderboard.published_numbers import read_published
-from prunebench.leaderboard.settings import Settings, read_settings
-from prunebench.leaderboard.tables import Board
+from prunebench.leaderboard.protocol_file import Settings, read_settings
+from prunebench.leaderboard.published.numbers import read_published
 
 BOARDS = sorted(Path(__file__).parents[2].glob("docs/leaderboards/*/records.jsonl.gz"))
 NAMES = tuple(path.parent.name for path in BOARDS)

@@ -14,11 +14,11 @@ import pytest
 from factory import grid, only, record
 from scipy import stats as scipy_stats
 
-from prunebench.bench.boards import texts
+from prunebench.bench.reports.boards import texts
 from prunebench.errors import InputError
-from prunebench.leaderboard.build import build
-from prunebench.leaderboard.settings import Settings
-from prunebench.leaderboard.tables import Row, Table
+from prunebench.leaderboard.board.build import build
+from prunebench.leaderboard.board.model import Row, Table
+from prunebench.leaderboard.protocol_file import Settings
 from prunebench.record import Record
 
 
@@ -246,7 +246,7 @@ def test_the_board_does_not_depend_on_the_order() -> None:
 
 def test_no_torch_is_imported() -> None:
     code = (
-        "import sys, prunebench.leaderboard.build, prunebench.leaderboard.markdown;"
+        "import sys, prunebench.leaderboard.board.build, prunebench.leaderboard.render.markdown;"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,12 +7,12 @@ import json
 import pytest
 from factory import grid, only, record
 
-from prunebench.bench.boards import texts
+from prunebench.bench.reports.boards import texts
 from prunebench.errors import InputError
-from prunebench.leaderboard.build import build
+from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material, gallery
 from prunebench.leaderboard.filters import Filters
-from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.protocol_file import Settings
 
 DATA = {"name": "digits", "version": "1", "params": {}, "identity": ""}
 NOISE = {"name": "clean", "rule": "clean", "count": "exact_per_class", "seed": None}

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from factory import grid, record
 
-from prunebench.bench.boards import gather, make_board, merge, texts, write_board
-from prunebench.bench.store import Store
+from prunebench.bench.reports.boards import gather, make_board, merge, texts, write_board
+from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
 from prunebench.leaderboard.audit import audit
-from prunebench.leaderboard.build import build
+from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.bundle import pack, unpack
 from prunebench.record import Record
 from support.command import files, prunebench

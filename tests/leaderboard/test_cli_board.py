@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from factory import grid, record
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from prunebench.bench.tracking import Tracking
 from support.command import files, prunebench
 

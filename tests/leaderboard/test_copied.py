@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from factory import record
 
-from prunebench.bench.boards import make_board, texts
-from prunebench.leaderboard.copied import copied_rows
-from prunebench.leaderboard.export import board_json
-from prunebench.leaderboard.published_numbers import read_published
+from prunebench.bench.reports.boards import make_board, texts
+from prunebench.leaderboard.published.numbers import read_published
+from prunebench.leaderboard.published.rows import copied_rows
+from prunebench.leaderboard.render.json_export import board_json
 
 DATA = {"dataset": {"name": "cifar10n", "version": "1", "params": {}, "identity": ""}}
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from factory import only, record
 
-from prunebench.bench.boards import texts
-from prunebench.leaderboard.build import build
-from prunebench.leaderboard.export import board_json
+from prunebench.bench.reports.boards import texts
+from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.inference.columns import column
 from prunebench.leaderboard.inference.compare import compare
 from prunebench.leaderboard.inference.marks import cell_test
 from prunebench.leaderboard.inference.series import Series
-from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.render.json_export import board_json
 from prunebench.leaderboard.stats import (
     cluster_t,
     family,

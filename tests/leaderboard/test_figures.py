@@ -13,7 +13,7 @@ from factory import grid, record
 
 pytest.importorskip("matplotlib")
 
-from prunebench.leaderboard.build import build
+from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material, Omitted
 from prunebench.leaderboard.figures.heat import grid_of
 from prunebench.leaderboard.figures.params import sweeps
@@ -21,7 +21,7 @@ from prunebench.leaderboard.figures.pareto import cost_of, front
 from prunebench.leaderboard.figures.power import need
 from prunebench.leaderboard.figures.style import house
 from prunebench.leaderboard.inference.series import Series
-from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.protocol_file import Settings
 from prunebench.leaderboard.stats import mean_interval
 from prunebench.record import Record
 

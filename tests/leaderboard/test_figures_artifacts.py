@@ -16,7 +16,7 @@ from factory import grid
 
 pytest.importorskip("matplotlib")
 
-from prunebench.leaderboard.build import build
+from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material, Omitted, artifact_reader, gallery
 from prunebench.leaderboard.figures.classes import class_shares
 from prunebench.leaderboard.figures.losses import trained_share

@@ -16,12 +16,12 @@ from support.command import prunebench
 pytest.importorskip("matplotlib")
 
 from prunebench.errors import InputError
-from prunebench.leaderboard.build import build
+from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material, gallery, with_standing
 from prunebench.leaderboard.figures import style as style_module
-from prunebench.leaderboard.figures.looks import chunks, looks
 from prunebench.leaderboard.figures.names import panel_floor, spread
 from prunebench.leaderboard.figures.registry import FIGURES
+from prunebench.leaderboard.figures.row_styles import chunks, looks
 from prunebench.record import Record
 
 

@@ -18,14 +18,14 @@ pytest.importorskip("matplotlib")
 
 from matplotlib.text import Annotation, Text
 
-from prunebench.leaderboard.build import build
+from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material, fonts, gallery
 from prunebench.leaderboard.figures.classes import share_column
 from prunebench.leaderboard.figures.epochs import without_stub
 from prunebench.leaderboard.figures.kinds import swarm
 from prunebench.leaderboard.figures.ratio import parts
 from prunebench.leaderboard.figures.style import WIDTH, Drawn, house
-from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.protocol_file import Settings
 from prunebench.record import Record
 
 LONG = "a-method-with-a-long-name (alpha=0.9, r=0.1)"

@@ -12,13 +12,13 @@ from factory import grid, record
 
 pytest.importorskip("matplotlib")
 
-from prunebench.leaderboard.build import build
+from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material
 from prunebench.leaderboard.figures.critical import strip_of, strips
 from prunebench.leaderboard.figures.style import house
 from prunebench.leaderboard.figures.wins import duel
 from prunebench.leaderboard.inference.series import Series
-from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.protocol_file import Settings
 
 
 @pytest.fixture(scope="module")

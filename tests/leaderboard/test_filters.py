@@ -9,7 +9,7 @@ import pytest
 from factory import RECIPE, grid, record
 
 from prunebench.bench.cli.filters import filters, flags
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from prunebench.leaderboard.filters import Filters
 from support.command import files, prunebench
 

@@ -13,10 +13,10 @@ import pytest
 from factory import grid, record
 from pages import EVIL, Page, contest
 
-from prunebench.leaderboard.build import build
-from prunebench.leaderboard.html import render_html
-from prunebench.leaderboard.settings import Settings
-from prunebench.leaderboard.tables import Board
+from prunebench.leaderboard.board.build import build
+from prunebench.leaderboard.board.model import Board
+from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.render.html.page import render_html
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pages import COLUMN, CONTRAST, EVIL, METHODS, two_boards
 
-from prunebench.bench.boards import gather
-from prunebench.leaderboard.build import build
-from prunebench.leaderboard.html import render_html
+from prunebench.bench.reports.boards import gather
+from prunebench.leaderboard.board.build import build
+from prunebench.leaderboard.render.html.page import render_html
 from support.browser import Page, browser, why_no_browser
 
 pytestmark = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "-")

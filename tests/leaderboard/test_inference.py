@@ -9,13 +9,13 @@ import pytest
 from factory import grid, record
 
 from prunebench.errors import InputError
-from prunebench.leaderboard.build import build
-from prunebench.leaderboard.export import board_json, dumps
+from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.inference.columns import column
 from prunebench.leaderboard.inference.compare import compare
 from prunebench.leaderboard.inference.marks import cell_test
 from prunebench.leaderboard.inference.series import Series, matrix
-from prunebench.leaderboard.settings import Settings
+from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.render.json_export import board_json, dumps
 from prunebench.leaderboard.stats import paired_t, sign_flip
 from prunebench.record import Record
 
@@ -196,7 +196,7 @@ def test_json_holds_every_number_and_no_nan() -> None:
 
 
 def test_protocol_files(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from prunebench.leaderboard.settings import read_settings
+    from prunebench.leaderboard.protocol_file import read_settings
 
     path = tmp_path / "p.toml"
     path.write_text('name = "paper"\nalpha = 0.01\nplanned = [["a", "b"]]\n')

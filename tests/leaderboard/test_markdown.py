@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from factory import grid, record
 
-from prunebench.leaderboard.build import build
-from prunebench.leaderboard.labels import decimals, noise_order
-from prunebench.leaderboard.markdown import escape, render_markdown
-from prunebench.leaderboard.tabular import render_csv
-from prunebench.leaderboard.text import number, p_text
+from prunebench.leaderboard.board.build import build
+from prunebench.leaderboard.board.labels import decimals, noise_order
+from prunebench.leaderboard.render.csv_table import render_csv
+from prunebench.leaderboard.render.markdown import escape, render_markdown
+from prunebench.leaderboard.render.row_text import number, p_text
 from prunebench.record import Record
 
 

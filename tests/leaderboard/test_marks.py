@@ -13,7 +13,7 @@ import pytest
 from factory import grid, record
 from pages import Page, contest
 
-from prunebench.bench.boards import gather, make_board, texts
+from prunebench.bench.reports.boards import gather, make_board, texts
 from prunebench.record import Record
 
 BOARDS = sorted(Path(__file__).parents[2].glob("docs/leaderboards/*/records.jsonl.gz"))

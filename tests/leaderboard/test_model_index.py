@@ -6,8 +6,8 @@ import json
 
 from factory import grid
 
-from prunebench.leaderboard.build import build
-from prunebench.leaderboard.model_index import render_model_index
+from prunebench.leaderboard.board.build import build
+from prunebench.leaderboard.render.model_index import render_model_index
 
 
 def test_every_cell_has_its_value_and_interval_and_nothing_is_verified() -> None:

@@ -13,8 +13,8 @@ from factory import RECIPE, grid, record
 
 from prunebench.bench.cli import fitted
 from prunebench.bench.cli.picking import _show
-from prunebench.bench.planned import note_plan, plan_files, planned, planned_record
-from prunebench.bench.store import Store
+from prunebench.bench.results.planned import note_plan, plan_files, planned, planned_record
+from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
 from prunebench.record import Record, content_key
 from prunebench.terminal import SafeStream

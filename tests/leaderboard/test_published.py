@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from prunebench.errors import InputError
-from prunebench.leaderboard.published_numbers import (
+from prunebench.leaderboard.published.numbers import (
     FILE,
     TOLERANCE,
     disagreements,

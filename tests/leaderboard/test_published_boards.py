@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.boards import gather, make_board, texts
+from prunebench.bench.reports.boards import gather, make_board, texts
 from prunebench.leaderboard.audit import audit
-from prunebench.leaderboard.published_numbers import read_published
-from prunebench.leaderboard.settings import Settings, read_settings
+from prunebench.leaderboard.protocol_file import Settings, read_settings
+from prunebench.leaderboard.published.numbers import read_published
 
 BOARDS = sorted(Path(__file__).parents[2].glob("docs/leaderboards/*/records.jsonl.gz"))
 

@@ -8,8 +8,8 @@ import pytest
 from factory import record
 
 from prunebench.errors import InputError
-from prunebench.leaderboard.aggregate import Run, collect
-from prunebench.leaderboard.published_numbers import read_published
+from prunebench.leaderboard.board.collect import Run, collect
+from prunebench.leaderboard.published.numbers import read_published
 from prunebench.leaderboard.reproduce import reproduce, setup_differences
 
 PAPER: dict[str, Any] = {

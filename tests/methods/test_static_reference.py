@@ -15,11 +15,11 @@ from prunebench.methods.dual import beta_weights, dual_scores
 from prunebench.methods.dyn_unc import dyn_unc_scores
 from prunebench.methods.forgetting import forgetting_counts
 from prunebench.methods.grand import el2n_scores, grand_scores
+from prunebench.methods.keep_k import take
 from prunebench.methods.margin import margin_scores
 from prunebench.methods.moderate import moderate_distances, moderate_window
 from prunebench.methods.prune4rel import prune4rel_order
 from prunebench.methods.prune4rel_graph import similarity, unit_rows
-from prunebench.methods.selection import take
 from prunebench.methods.small_loss import loss_scores
 from prunebench.methods.ssp import prototype_distances
 from prunebench.rng import Stream

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from prunebench.errors import InputError
+from prunebench.methods.keep_k import quotas, take, take_balanced
 from prunebench.methods.moderate import moderate_window
-from prunebench.methods.selection import quotas, take, take_balanced
 from prunebench.rng import Stream
 
 SIDES = st.sampled_from(["low", "high", "window"])

@@ -16,8 +16,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "leaderboard"))
 from factory import record
 
-from prunebench.bench.boards import gather, make_board, texts
-from prunebench.bench.store import Store
+from prunebench.bench.reports.boards import gather, make_board, texts
+from prunebench.bench.results.store import Store
 from prunebench.record import Record, load
 
 pytestmark = pytest.mark.perf

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from prunebench.bench.executors.base import Executor, Job
-from prunebench.bench.executors.local import LocalExecutor
-from prunebench.bench.executors.ray import RayExecutor
-from prunebench.bench.store import Store
+from prunebench.bench.executors.local.executor import LocalExecutor
+from prunebench.bench.executors.ray.executor import RayExecutor
+from prunebench.bench.results.store import Store
 from prunebench.record import content_key
 from support.rays import cluster
 from support.timing import machine

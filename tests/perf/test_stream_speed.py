@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from prunebench.bench.streaming import StreamedInputs
-from prunebench.datasets.folder import Folder
+from prunebench.bench.inputs.streaming import StreamedInputs
+from prunebench.datasets.sources.folder import Folder
 from prunebench.rng import Stream
 from support.timing import machine
 

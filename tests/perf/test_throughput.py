@@ -12,9 +12,9 @@ from statistics import median
 import pytest
 from mlflow import MlflowClient
 
-from prunebench.bench.cells import Cell
-from prunebench.bench.grid import expand, read_grid
-from prunebench.bench.store import Store
+from prunebench.bench.grids.grid_file import expand, read_grid
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.resolve import Cell
 from prunebench.bench.tracking.database import default_uri
 from prunebench.bench.tracking.sync import sync
 from prunebench.record import Record

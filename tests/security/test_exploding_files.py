@@ -18,11 +18,11 @@ import pytest
 import torch
 from safetensors.torch import save as save_tensors
 
-from prunebench.bench.weights import read_weights
-from prunebench.datasets.news_files import JSONL, read_posts
+from prunebench.bench.networks.weights import read_weights
+from prunebench.datasets.sources.news.files import JSONL, read_posts
 from prunebench.errors import InputError
 from prunebench.leaderboard.bundle import pack, unpack
-from prunebench.methods.scores import read_scores
+from prunebench.methods.precomputed import read_scores
 from prunebench.record import Record, content_key, file_digest
 from support.newsgroups import posts
 

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from prunebench.bench import stopping
-from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.checkpoint import FILE
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.checkpoint import FILE
+from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.train import stopping
 from prunebench.methods.base import EvidenceSpec
 from prunebench.record import Record
 from support.cells import small_cell
@@ -32,7 +32,7 @@ def _run(
     root: Path, method: str = "infobatch+align", options: CellOptions = PLAIN, stop: int = 0
 ) -> Record | None:
     """Runs a cell in a results folder; ``stop`` is the step at which it is asked to end."""
-    cell, steps = small_cell(method, recipe_params={"epochs": 4}), 0
+    execute, steps = small_cell(method, recipe_params={"epochs": 4}), 0
 
     def asked() -> bool:
         nonlocal steps
@@ -42,7 +42,7 @@ def _run(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stopping, "asked", asked)
         try:
-            return run_cell(cell.spec, Store.open(root), options)[0]
+            return run_cell(execute.spec, Store.open(root), options)[0]
         except stopping.Stopped:
             return None
 
@@ -133,7 +133,7 @@ def test_one_that_was_not_changed_is_gone_on_from(
 def test_what_fails_for_another_reason_is_recorded_once(
     half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prunebench.bench import cell
+    from prunebench.bench.runs import execute
 
     tried = []
 
@@ -142,7 +142,7 @@ def test_what_fails_for_another_reason_is_recorded_once(
         raise RuntimeError("no luck")
 
     root = Path(shutil.copytree(half, tmp_path / "r"))
-    monkeypatch.setattr(cell, "artifacts", fail)
+    monkeypatch.setattr(execute, "artifacts", fail)
     record = _run(root)
     assert record is not None
     assert (record.status, "no luck" in record.reason, len(tried)) == ("failed", True, 2)

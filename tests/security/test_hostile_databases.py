@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from prunebench.bench.tracking import Tracking, sync
 from prunebench.bench.tracking.database import check_database
 from prunebench.errors import InputError

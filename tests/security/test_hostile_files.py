@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prunebench.bench import ssl
-from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.evidence import MANIFEST, write_manifest
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs import self_supervised
+from prunebench.bench.runs.evidence import MANIFEST, write_manifest
+from prunebench.bench.runs.execute import CellOptions, run_cell
 from prunebench.errors import InputError
 from prunebench.files import is_private, private_folder, read_at_most
 from prunebench.leaderboard.bundle import unpack
@@ -213,7 +213,7 @@ def test_features_of_an_encoder_are_finite(tmp_path: Path) -> None:
         files = {"features.npy": file_digest(folder / "features.npy")}
         needs: dict[str, list[str]] = {"signals": [], "snapshots": [], "strong": []}
         write_manifest(folder, {"key": folder.name, "needs": needs, "trained": 9, "files": files})
-        found = ssl._read(store, folder, 3)
+        found = self_supervised._read(store, folder, 3)
         assert (found is None) == bool(np.isnan(value))
     (note,) = (store.root / "quarantine").glob("*/reason.json")
     assert "features.npy: values that are not finite" in json.loads(note.read_text())["reason"]
@@ -305,7 +305,7 @@ def test_a_folder_of_somebody_else_is_not_private(tmp_path: Path) -> None:
 def test_nodes_take_no_folder_that_somebody_else_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ray_host = pytest.importorskip("prunebench.bench.executors.ray_host")
+    ray_host = pytest.importorskip("prunebench.bench.executors.ray.actor")
     monkeypatch.setattr(ray_host.tempfile, "gettempdir", lambda: str(tmp_path))
     folder = ray_host._node_folder("run")
     assert ray_host._node_folder("run") == folder

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.boards import gather, load_records, make_board, texts
-from prunebench.bench.store import Store
+from prunebench.bench.reports.boards import gather, load_records, make_board, texts
+from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
 from prunebench.leaderboard.audit import audit
+from prunebench.leaderboard.board.check_record import check_shape
 from prunebench.leaderboard.bundle import pack, unpack
-from prunebench.leaderboard.shape import check_shape
 from prunebench.record import Record, RecordError, _seal, content_key, parse
 from support.command import prunebench
 from support.fuzzing import bounded

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.checkpoint import FILE
-from prunebench.bench.executors.process import Launch, WorkerProcess
-from prunebench.bench.store import _WRITTEN, Store
+from prunebench.bench.executors.local.process import Launch, WorkerProcess
+from prunebench.bench.results.store import _WRITTEN, Store
+from prunebench.bench.runs.checkpoint import FILE
 from prunebench.bench.tracking.mirror import writer_lock
 from prunebench.bench.tuning.storage import open_study
 from prunebench.errors import InputError

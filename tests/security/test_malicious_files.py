@@ -17,19 +17,19 @@ import numpy as np
 import pytest
 import torch
 
-from prunebench.bench import checkpoint
-from prunebench.bench.evidence import Damaged, read_manifest
-from prunebench.bench.exports import export_csv
-from prunebench.bench.store import Store
-from prunebench.bench.weights import read_weights
-from prunebench.datasets import cifar_files, human
+from prunebench.bench.networks.weights import read_weights
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs import checkpoint
+from prunebench.bench.runs.evidence import Damaged, read_manifest
+from prunebench.bench.runs.export import export_csv
 from prunebench.datasets.cache import read_arrays as read_cached
-from prunebench.datasets.cifar_tables import CIFAR10
-from prunebench.datasets.packfile import read_pack
-from prunebench.datasets.safe_pickle import read_arrays
+from prunebench.datasets.images.packed_format import read_pack
+from prunebench.datasets.restricted_pickle import read_arrays
+from prunebench.datasets.sources.cifar import files, human
+from prunebench.datasets.sources.cifar.tables import CIFAR10
 from prunebench.errors import InputError
 from prunebench.leaderboard.bundle import unpack
-from prunebench.methods.scores import read_scores
+from prunebench.methods.precomputed import read_scores
 from prunebench.record import Record, file_digest
 from support.command import prunebench as cli
 
@@ -104,11 +104,11 @@ def test_a_cifar_batch(tmp_path: Path, mark: Path, monkeypatch: Any) -> None:
     family = CIFAR10
     for file in family.python:
         (tmp_path / file.path).write_bytes(pickle.dumps({"data": Evil(mark)}))
-    where = cifar_files.Images("python", tmp_path)
-    line = _refused(lambda: cifar_files.read_split(family, where, True, None, "cifar10"), mark)
+    where = files.Images("python", tmp_path)
+    line = _refused(lambda: files.read_split(family, where, True, None, "cifar10"), mark)
     assert "published file" in line  # the checksum stands first
-    monkeypatch.setattr(cifar_files, "require", lambda path, *_: path)
-    _refused(lambda: cifar_files.read_split(family, where, True, None, "cifar10"), mark)
+    monkeypatch.setattr(files, "require", lambda path, *_: path)
+    _refused(lambda: files.read_split(family, where, True, None, "cifar10"), mark)
 
 
 def test_human_labels(tmp_path: Path, mark: Path, monkeypatch: Any) -> None:
@@ -182,7 +182,7 @@ def test_checkpoints(tmp_path: Path, mark: Path) -> None:
 
 
 def test_evidence(tmp_path: Path, mark: Path) -> None:
-    from prunebench.bench.evidence import RecordedEvidence
+    from prunebench.bench.runs.evidence import RecordedEvidence
 
     folder = tmp_path / "0123456789abcdef"
     folder.mkdir()
@@ -211,7 +211,7 @@ def test_records_and_bundles(tmp_path: Path, mark: Path) -> None:
 
 def test_a_record_names_no_code(tmp_path: Path) -> None:
     """A spec can name what is registered, nothing else."""
-    from prunebench.bench.rerun import recorded_cell
+    from prunebench.bench.runs.rerun import recorded_cell
 
     body = json.loads(unpack(_BUNDLE)[0].dumps())
     for place, name in (("method", "os.system"), ("dataset", "builtins.eval"),
@@ -223,8 +223,8 @@ def test_a_record_names_no_code(tmp_path: Path) -> None:
             spec[place]["name"] = name
         forged = Record(**{**body, "spec": spec, "digest": ""})
         if place == "recipe":
-            from prunebench.bench.models import check_model
-            from prunebench.bench.spec import RunSpec
+            from prunebench.bench.networks.build import check_model
+            from prunebench.bench.spec.run_spec import RunSpec
 
             with pytest.raises(InputError):
                 check_model(RunSpec.model_validate(spec).recipe)

@@ -16,10 +16,10 @@ FOLDERS = ("bench", "datasets", "methods", "leaderboard", "src/prunebench")
 
 #: (file, what) -> why it may stand there.
 ALLOWED = {
-    ("datasets/safe_pickle.py", "pickle"): "its unpickler finds five names, all stand-ins",
-    ("bench/followers.py", "pickle"): "what process 0 of a run sends the others of the same run",
-    ("bench/torchzip.py", "pickle"): "raises its exception; the unpickler is safe_pickle's",
-    ("bench/weights.py", "pickle"): "names the exception of the unpickler",
+    ("datasets/restricted_pickle.py", "pickle"): "its unpickler finds five names, all stand-ins",
+    ("bench/runs/followers.py", "pickle"): "what process 0 of a run sends the others of the same run",
+    ("bench/networks/torchzip.py", "pickle"): "raises its exception; the unpickler is safe_pickle's",
+    ("bench/networks/weights.py", "pickle"): "names the exception of the unpickler",
 }  # fmt: skip
 
 _MODULES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal",
@@ -112,7 +112,8 @@ def test_nothing_runs_what_a_file_holds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "count"), [("prunebench.datasets.safe_pickle", 5), ("prunebench.bench.torchzip", 13)]
+    ("module", "count"),
+    [("prunebench.datasets.restricted_pickle", 5), ("prunebench.bench.networks.torchzip", 13)],
 )
 def test_the_one_unpickler_finds_stand_ins_only(module: str, count: int) -> None:
     known = importlib.import_module(module).ALLOWED

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.boards import merge
-from prunebench.bench.grid import expand, read_grid
-from prunebench.bench.store import Store
-from prunebench.datasets.listfiles import safe_name
+from prunebench.bench.grids.grid_file import expand, read_grid
+from prunebench.bench.reports.boards import merge
+from prunebench.bench.results.store import Store
+from prunebench.datasets.sources.listfiles import safe_name
 from prunebench.errors import InputError
 from prunebench.leaderboard.bundle import pack, unpack
 from prunebench.leaderboard.figures.material import artifact_reader

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.boards import make_board, texts
+from prunebench.bench.reports.boards import make_board, texts
 from prunebench.errors import InputError, visible
 from prunebench.leaderboard.audit import audit
-from prunebench.leaderboard.model_index import render_model_index
-from prunebench.leaderboard.tables import Board
+from prunebench.leaderboard.board.model import Board
+from prunebench.leaderboard.render.model_index import render_model_index
 from prunebench.record import Record, content_key, parse
 from prunebench.untrusted import spreadsheet
 

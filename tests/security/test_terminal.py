@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.progress import Progress
-from prunebench.bench.store import Store
+from prunebench.bench.grids.progress import Progress
+from prunebench.bench.results.store import Store
 from prunebench.errors import spelled
 from prunebench.leaderboard.bundle import unpack
 from prunebench.record import Record

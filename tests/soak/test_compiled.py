@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from support.command import command, process
 
 pytestmark = pytest.mark.soak

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from prunebench.bench.tracking.sync import default_experiment
 from prunebench.record import FINAL
 from support.command import command, figures, prunebench

@@ -8,7 +8,7 @@ from statistics import median
 
 import pytest
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from support.command import prunebench
 from support.killing import GRID, Shots, agrees, needs_proc
 from support.mirrored import mirrored

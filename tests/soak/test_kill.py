@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.machine import alive
-from prunebench.bench.store import Store
+from prunebench.bench.results.process import alive
+from prunebench.bench.results.store import Store
 from prunebench.record import content_key
 
 FAKES = Path(__file__).parents[1] / "bench" / "fakes.py"
@@ -22,7 +22,7 @@ SLOTS, NAP = 2, 0.1
 
 ORPHAN = """
 import os, sys, time
-from prunebench.bench.executors import worker
+from prunebench.bench.executors.local import worker
 if os.fork() == 0:
     os.setpgid(0, 0)
     sys.platform = "elsewhere"

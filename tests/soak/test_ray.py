@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.grid import PRESETS
-from prunebench.bench.store import Store
+from prunebench.bench.grids.grid_file import PRESETS
+from prunebench.bench.results.store import Store
 from support.command import command, prunebench
 from support.jobs import gone
 from support.killing import GRID, agrees, needs_proc

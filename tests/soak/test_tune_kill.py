@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from support.command import command, prunebench
 from support.jobs import gone
 from support.killing import children, needs_proc

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from prunebench.bench.cells import Cell, build_cell
+from prunebench.bench.runs.resolve import Cell, build_cell
 
 torch.set_num_threads(1)
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.cells import build_cell
-from prunebench.bench.store import Store
-from prunebench.datasets import cifar, human
-from prunebench.datasets.cifar_tables import CIFAR10
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.resolve import build_cell
+from prunebench.datasets.sources.cifar import cifar, human
+from prunebench.datasets.sources.cifar.tables import CIFAR10
 from prunebench.datasets.task import DataSource, RawData
 from prunebench.errors import InputError
 from prunebench.record import Record

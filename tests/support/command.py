@@ -15,7 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 from prunebench.bench.cli import main
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 
 
 @dataclass(frozen=True)

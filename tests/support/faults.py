@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from prunebench.bench.cli import main
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from support.command import Said, figures, prunebench
 
 NOBODY = 65534
@@ -140,7 +140,7 @@ def grid(toml: Path, out: Path, *words: object, before: Callable[[], Any] = lamb
 
 def at_step(number: int, action: Callable[[], Any]) -> None:
     """Has this process do something in the middle of its n-th optimiser step, counted from 1."""
-    from prunebench.bench.step import Stepper
+    from prunebench.bench.train.step import Stepper
 
     real, count = Stepper.train, 0
 
@@ -156,7 +156,7 @@ def at_step(number: int, action: Callable[[], Any]) -> None:
 
 def count_steps(path: Path) -> None:
     """Has this process write one byte per optimiser step."""
-    from prunebench.bench.step import Stepper
+    from prunebench.bench.train.step import Stepper
 
     real = Stepper.train
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.bench.executors.base import Event, Job
-from prunebench.bench.machine import alive
+from prunebench.bench.results.process import alive
 
 
 class Heard(list[Event]):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.claims import Claims
-from prunebench.bench.store import Store
+from prunebench.bench.results.claims import Claims
+from prunebench.bench.results.store import Store
 from prunebench.record import FINAL
 from support.command import command, figures
 from support.jobs import gone

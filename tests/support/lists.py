@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.cells import build_cell
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.resolve import build_cell
 from prunebench.datasets.task import DataSource
 from prunebench.errors import InputError
 from prunebench.record import Record

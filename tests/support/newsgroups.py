@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prunebench.datasets.news_files import GROUPS
+from prunebench.datasets.sources.news.files import GROUPS
 
 PER_GROUP = {"train": 4, "test": 2}
 

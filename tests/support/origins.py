@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prunebench.datasets.imagefiles import ImageFiles
+from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.task import RawData
 
 

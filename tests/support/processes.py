@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from prunebench.bench import distributed
-from prunebench.bench.distributed import World
+from prunebench.bench.train.distributed import world
+from prunebench.bench.train.distributed.world import World
 
 
 def free_port() -> int:
@@ -73,7 +73,7 @@ def together(function: Callable[[World], Any], size: int = 2, timeout_s: float =
             LOCAL_WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
         )  # fmt: skip
         try:
-            value = function(distributed.start())
+            value = function(world.start())
         except Exception as error:
             if not isinstance(error, ValueError):
                 traceback.print_exc()

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunebench.datasets.cifar_files import Family
-from prunebench.datasets.cifar_tables import CIFAR10, CIFAR100
-from prunebench.datasets.files import DataFile
-from prunebench.datasets.human import LABEL_FILES, LabelFile
-from prunebench.datasets.packfile import write_packed
+from prunebench.datasets.images.packed_format import write_packed
+from prunebench.datasets.locate import DataFile
+from prunebench.datasets.sources.cifar.files import Family
+from prunebench.datasets.sources.cifar.human import LABEL_FILES, LabelFile
+from prunebench.datasets.sources.cifar.tables import CIFAR10, CIFAR100
 
 Labels = NDArray[np.int64]
 

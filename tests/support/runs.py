@@ -2,10 +2,10 @@
 
 import torch
 
-from prunebench.bench.budget import Clock
-from prunebench.bench.tasks import load_task, streams_of
-from prunebench.bench.trainer import Trainer
-from prunebench.bench.training import Execution, Setup
+from prunebench.bench.train.budget import Clock
+from prunebench.bench.train.setup import Execution, Setup
+from prunebench.bench.train.task import load_task, streams_of
+from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA
 from support.cells import small_cell

@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 
 GRID = """
 name = "small"

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import click
 
-from prunebench.bench.grid import expand, read_grid
-from prunebench.bench.store import Store
+from prunebench.bench.grids.grid_file import expand, read_grid
+from prunebench.bench.results.store import Store
 from support.command import figures, prunebench
 from support.jobs import gone
 from support.killing import Shots, agrees, children

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prunebench.bench.cells import Cell
-from prunebench.bench.driver import Running
-from prunebench.bench.store import Store
+from prunebench.bench.grids.driver import Running
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.resolve import Cell
 from prunebench.bench.tuning.design import Design, make_design
 from prunebench.bench.tuning.storage import open_study
 from prunebench.bench.tuning.study import tune

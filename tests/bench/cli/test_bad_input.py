@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from prunebench.datasets.packfile import write_packed
+from prunebench.datasets.images.packed_format import write_packed
 from support.command import command, files, process, prunebench, refused
 from support.small_grid import GRID, key_of
 

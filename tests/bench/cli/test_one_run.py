@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prunebench.bench.exports import WHATS, export_csv
-from prunebench.bench.outputs import npz_bytes
-from prunebench.bench.rerun import recorded_source
-from prunebench.bench.store import Store
-from prunebench.bench.tasks import load_task
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.artifacts import npz_bytes
+from prunebench.bench.runs.export import WHATS, export_csv
+from prunebench.bench.runs.rerun import recorded_source
+from prunebench.bench.train.task import load_task
 from prunebench.errors import InputError
 from prunebench.record import Record
 from support.command import prunebench, refused

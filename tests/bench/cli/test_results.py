@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from prunebench.record import load
 from support.command import prunebench, refused
 from support.small_grid import SHORT, key_of

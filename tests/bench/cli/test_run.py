@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from prunebench.bench.cli import VERBS
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from support.command import command, figures, process, prunebench
 from support.small_grid import BLOCKER, ISSUE, SHORT
 

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from prunebench.bench import estimate
-from prunebench.bench.cells import build_spec
-from prunebench.bench.cli.common import parse_all_params
+from prunebench.bench.cli.options import parse_all_params
+from prunebench.bench.estimates import summary
 from prunebench.bench.executors.base import Event, Job, Outcome
-from prunebench.bench.progress import Tally
+from prunebench.bench.grids.progress import Tally
+from prunebench.bench.runs.resolve import build_spec
 from prunebench.methods.compose import list_methods
 from support.command import prunebench, refused
 from support.small_grid import key_of
@@ -96,7 +96,7 @@ def test_few_classes_have_super_classes_of_their_own():
 def test_a_dry_run_names_no_method_that_is_not_there():
     """What is counted for every batch-level method is not called after one of them."""
     names = {info.name for info in list_methods()}
-    words = {word for text in estimate._PURPOSES.values() for word in re.findall(r"[\w-]+", text)}
+    words = {word for text in summary._PURPOSES.values() for word in re.findall(r"[\w-]+", text)}
     assert "divbs" in names
     assert len(words) > 10
     assert not names & words

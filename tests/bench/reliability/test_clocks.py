@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.claims import Claims
-from prunebench.bench.machine import here
-from prunebench.bench.store import Store
+from prunebench.bench.results.claims import Claims
+from prunebench.bench.results.process import here
+from prunebench.bench.results.store import Store
 
 KEY = "0123456789abcdef"
 #: A holder on another machine, whose clock and whose time stamps can be wrong.
@@ -25,7 +25,7 @@ real_time, real_utime = time.time, os.utime
 time.time = lambda: real_time() + skew
 if stamps:  # a file system that takes the time from its client
     os.utime = lambda path, times=None, **more: real_utime(path, (time.time(), time.time()))
-from prunebench.bench import claims
+from prunebench.bench.results import claims
 me = claims.here()
 claims.here = lambda: dataclasses.replace(me, host="far", machine="0" * 12)
 claim = claims.Claims(Path(sys.argv[1]), heartbeat_s=0.05, expire_s=60.0).acquire(sys.argv[4])
@@ -95,7 +95,7 @@ def test_temporaries_that_others_write_now_survive_a_clock_that_runs_ahead(tmp_p
     os.utime(abandoned, (time.time() - 2 * HOURS, time.time() - 2 * HOURS))
     code = (
         "import sys, time; real = time.time; time.time = lambda: real() + 7200\n"
-        "from prunebench.bench.store import Store; Store.open(sys.argv[1])"
+        "from prunebench.bench.results.store import Store; Store.open(sys.argv[1])"
     )
     subprocess.run([sys.executable, "-c", code, store.root], check=True)
     assert theirs.exists()

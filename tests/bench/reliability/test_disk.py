@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.grid import expand, read_grid
-from prunebench.bench.planned import note_plan, of_cells
-from prunebench.bench.store import Store
+from prunebench.bench.grids.grid_file import expand, read_grid
+from prunebench.bench.results.planned import note_plan, of_cells
+from prunebench.bench.results.store import Store
 from prunebench.errors import FolderError
 from support.command import command
 from support.faults import (

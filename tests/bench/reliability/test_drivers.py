@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from support.command import figures
 from support.faults import Child, at_step, grid, same_results, tiny_grid
 

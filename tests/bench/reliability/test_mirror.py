@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from prunebench.bench.tracking import Tracking
 from prunebench.bench.tracking.database import default_uri
 from prunebench.bench.tracking.sync import default_experiment

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from support.command import figures, prunebench
 from support.faults import Child, grid, one_line, tiny_grid, whole
 

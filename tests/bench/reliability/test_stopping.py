@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.checkpoint import FILE
-from prunebench.bench.claims import Claims
-from prunebench.bench.store import Store
+from prunebench.bench.results.claims import Claims
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.checkpoint import FILE
 from support.command import command, figures
 from support.faults import Child, at_step, count_steps, same_results, tiny_grid, whole
 from support.killing import agrees, children, needs_proc

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.store import Store
+from prunebench.bench.results.store import Store
 from prunebench.bench.tuning.render import render
 from prunebench.registry import METHODS
 from support.command import command, figures, prunebench

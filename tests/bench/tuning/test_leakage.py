@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.driver import Running
-from prunebench.bench.grid import expand, read_grid
-from prunebench.bench.spec import Validation
-from prunebench.bench.store import Store
-from prunebench.bench.tasks import load_task
-from prunebench.bench.tuning.pinned import Pinned, read_pinned, write_pinned
+from prunebench.bench.grids.driver import Running
+from prunebench.bench.grids.grid_file import expand, read_grid
+from prunebench.bench.grids.pinned import Pinned, read_pinned, write_pinned
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.spec.run_spec import Validation
+from prunebench.bench.train.task import load_task
 from prunebench.bench.tuning.study import tune
 from prunebench.errors import InputError
-from prunebench.leaderboard.build import build
+from prunebench.leaderboard.board.build import build
 from prunebench.record import Record
 from support.cells import small_cell
 from support.tuning import Fake, tiny

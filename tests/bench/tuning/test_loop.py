@@ -10,8 +10,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from prunebench.bench.driver import Running
-from prunebench.bench.store import Store
+from prunebench.bench.grids.driver import Running
+from prunebench.bench.results.store import Store
 from prunebench.bench.tuning import trials
 from prunebench.bench.tuning.design import check_seeds
 from prunebench.bench.tuning.evaluate import evaluate, spent

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.claims import Claims
-from prunebench.bench.store import Store
+from prunebench.bench.results.claims import Claims
+from prunebench.bench.results.store import Store
 from prunebench.bench.tuning.storage import Journal, declare
 from prunebench.bench.tuning.trials import RETRIES, Left, Slots, settled
 from prunebench.record import Record

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from prunebench.bench.executors.base import Job
-from prunebench.bench.executors.local import LocalExecutor
-from prunebench.bench.machine import alive
+from prunebench.bench.executors.local.executor import LocalExecutor
+from prunebench.bench.results.process import alive
 from support.jobs import gone, pids
 
 

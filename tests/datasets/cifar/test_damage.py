@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from prunebench.datasets.cifar_tables import CIFAR100
-from prunebench.datasets.packfile import write_packed
+from prunebench.datasets.images.packed_format import write_packed
+from prunebench.datasets.sources.cifar.tables import CIFAR100
 from prunebench.errors import InputError
 from support.cifar import load, make, publish, refusal, source
 from support.published import Cifar, images, python2_pickle

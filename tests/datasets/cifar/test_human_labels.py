@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from prunebench.bench.cells import build_cell
-from prunebench.datasets.content import label_digest
-from prunebench.datasets.files import limited_rows
+from prunebench.bench.runs.resolve import build_cell
+from prunebench.datasets.digests import label_digest
+from prunebench.datasets.locate import limited_rows
 from prunebench.errors import InputError
 from support.cifar import LAYOUTS, load, make, refusal, run, source, with_labels
 

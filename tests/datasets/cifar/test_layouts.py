@@ -12,10 +12,10 @@ import torch
 from torchvision import datasets as torchvision_sets
 from torchvision.io import encode_jpeg
 
-from prunebench.datasets import human
-from prunebench.datasets.cifar_tables import CIFAR10, CIFAR100
-from prunebench.datasets.files import DataFile, limited_rows
-from prunebench.datasets.packfile import write_packed
+from prunebench.datasets.images.packed_format import write_packed
+from prunebench.datasets.locate import DataFile, limited_rows
+from prunebench.datasets.sources.cifar import human
+from prunebench.datasets.sources.cifar.tables import CIFAR10, CIFAR100
 from prunebench.errors import InputError
 from support.cifar import LAYOUTS, load, make, publish, refusal, source, with_labels
 from support.origins import check_ids

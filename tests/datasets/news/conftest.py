@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from prunebench.datasets.cache import CACHE_VARIABLE
-from prunebench.datasets.news_files import FOLDERS, JSONL
+from prunebench.datasets.sources.news.files import FOLDERS, JSONL
 from support.newsgroups import posts, write_jsonl
 
 

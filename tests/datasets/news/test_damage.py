@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.datasets.news import News
-from prunebench.datasets.news_files import FOLDERS, JSONL
+from prunebench.datasets.sources.news.files import FOLDERS, JSONL
+from prunebench.datasets.sources.news.news import News
 from prunebench.errors import InputError
 from support.newsgroups import posts
 

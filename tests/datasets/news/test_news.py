@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch.nn.functional import adaptive_avg_pool1d
 
-from prunebench.bench.cell import CellOptions, run_cell
-from prunebench.bench.cells import build_cell
-from prunebench.bench.store import Store
-from prunebench.datasets import news as module
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.resolve import build_cell
 from prunebench.datasets.cache import CACHE_VARIABLE
-from prunebench.datasets.news import CLASS_OF, CLASSES, News
-from prunebench.datasets.news_files import FOLDERS, GROUPS, JSONL
-from prunebench.datasets.news_text import (
+from prunebench.datasets.sources.news import news as module
+from prunebench.datasets.sources.news.files import FOLDERS, GROUPS, JSONL
+from prunebench.datasets.sources.news.news import CLASS_OF, CLASSES, News
+from prunebench.datasets.sources.news.text import (
     encode,
     file_vectors,
     lsa_vectors,

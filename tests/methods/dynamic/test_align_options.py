@@ -2,7 +2,7 @@
 
 import torch
 
-from prunebench.bench.tables import SampleTables
+from prunebench.bench.train.sample_tables import SampleTables
 from prunebench.methods.base import Progress, TrainView
 from prunebench.methods.compose import resolve_method
 from prunebench.rng import Stream

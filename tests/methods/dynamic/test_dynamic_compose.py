@@ -12,7 +12,7 @@ import torch
 from prunebench.errors import InputError
 from prunebench.methods.base import Plan, ScoreBasedPruner, register_method
 from prunebench.methods.compose import list_methods, resolve_method
-from prunebench.methods.scores import Scores, read_scores
+from prunebench.methods.precomputed import Scores, read_scores
 from prunebench.registry import METHODS, Registry, UnknownName
 
 

@@ -12,7 +12,7 @@ from prunebench.methods.base import (
     StaticPruner,
     Subset,
 )
-from prunebench.methods.selection import take
+from prunebench.methods.keep_k import take
 from prunebench.methods.small_loss import loss_scores
 from prunebench.options import Option
 

@@ -1,0 +1,367 @@
+"""Verbs that read records and say what they support: leaderboard, compare, audit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import Any
+
+import click
+
+from prunebench.bench.cli.filters import filter_options, filters, flags
+from prunebench.errors import InputError, spelled
+from prunebench.files import OwnFolder
+
+#: Files of a publication, beside ``leaderboard.*``; and what of ``figures/`` is kept.
+_PUBLISHED = ("README.md", "records.jsonl.gz", "protocol.toml", "model-index.md")
+_FIGURES = (".svg", ".png", ".md")
+_LARGEST_FIGURE = 1 << 26
+#: Notes that are printed; of more, the number.
+_NOTES = 5
+
+
+class _Default(click.Group):
+    """Runs ``render`` where the first word names no other subcommand."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Inserts the default subcommand."""
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["render", *args]
+        return super().parse_args(ctx, args)
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Help of the default subcommand, then the names of the others."""
+        render = self.commands["render"]
+        own = render.context_class(render, info_name=ctx.info_name, parent=ctx.parent)
+        formatter = ctx.make_formatter()
+        others = [(name, command.get_short_help_str()) for name, command in self.commands.items()
+                  if command is not render]  # fmt: skip
+        with formatter.section(f"Further commands ({ctx.command_path} NAME --help)"):
+            formatter.write_dl(others)
+        return f"{render.get_help(own)}\n\n{formatter.getvalue().rstrip()}"
+
+
+def sources(texts: tuple[str, ...]) -> list[Path]:
+    """Existing results folders and bundles.
+
+    Raises:
+        InputError: Something else.
+    """
+    from prunebench.bench.cli.options import results_folder
+    from prunebench.leaderboard.bundle import is_bundle
+
+    return [
+        Path(text) if is_bundle(Path(text)) and Path(text).is_file() else results_folder(text)
+        for text in texts
+    ]
+
+
+def tell_notes(notes: list[str]) -> None:
+    """Says what was found beside the results, a few lines of it."""
+    for line in notes[:_NOTES]:
+        print(f"note: {line}", file=sys.stderr)
+    if len(notes) > _NOTES:
+        print(f"note: ... and {len(notes) - _NOTES} more", file=sys.stderr)
+
+
+def _settings(protocol: str | None, given: Any) -> Any:
+    """The protocol of a file or the default one, with the filters of the command."""
+    from prunebench.leaderboard.protocol_file import Settings, read_settings
+
+    settings = read_settings(Path(protocol)) if protocol else Settings()
+    return settings.narrowed(given)
+
+
+@click.group(cls=_Default, invoke_without_command=False)
+def leaderboard() -> None:
+    """Render the tables of results folders: `leaderboard RESULTS...`, or merge folders.
+
+    Example: prunebench leaderboard results/demo
+    """
+
+
+@leaderboard.command("render")
+@click.argument("results", nargs=-1)
+@click.option("--out", default=None, help="Folder (default: RESULTS/leaderboard).")
+@click.option("--protocol", default=None, metavar="FILE", help="Protocol file (TOML).")
+@click.option(
+    "--publish",
+    default=None,
+    metavar="DIR",
+    help="Write a folder ready for a repository or page: tables, page, data, command.",
+)
+@click.option(
+    "--from-mlflow",
+    "uri",
+    default=None,
+    metavar="STORE",
+    help="Read the records of an MLflow tracking store (its URI, or a path) instead of folders.",
+)
+@click.option(
+    "--figures/--no-figures",
+    "figures",
+    default=None,
+    help="Draw figures/*.svg and .png (default: with --publish only; needs prunebench[plots]).",
+)
+@click.option(
+    "--copy-from-paper",
+    "paper",
+    type=click.Choice(["alignprune"]),
+    default=None,
+    help="Show a paper's printed numbers beside ours: unpaired, not ranked.",
+)
+@click.option(
+    "--model-index",
+    is_flag=True,
+    help="Also write model-index.md, metadata for Hugging Face model cards.",
+)
+@click.option("--nemenyi", is_flag=True, help="Nemenyi's distance in critical-difference figures.")
+@click.option("--json", "as_json", is_flag=True, help="Print the written paths as JSON.")
+@filter_options
+@click.pass_context
+def render(
+    ctx: click.Context, /, results: tuple[str, ...], out: str | None, protocol: str | None,
+    publish: str | None, uri: str | None, figures: bool | None, paper: str | None,
+    model_index: bool, nemenyi: bool, as_json: bool, **chosen: Any,
+) -> None:  # fmt: skip
+    """Render leaderboard.md, .html, .json, .csv and .tex from records.
+
+    RESULTS are results folders or bundles of records (records.jsonl.gz).
+
+    Records that cannot be read are named and left out; the exit code is 1 then.
+
+    Example: prunebench leaderboard results/demo --publish docs/leaderboards/demo
+    """
+    from prunebench.bench.cli.fitted import show
+    from prunebench.bench.cli.options import tell_faults
+    from prunebench.bench.reports.boards import gather, make_board, texts, unite, write_files
+    from prunebench.leaderboard.publish import publication
+    from prunebench.leaderboard.published.numbers import read_published
+    from prunebench.leaderboard.render.model_index import render_model_index
+
+    if publish:
+        _check_publication(Path(publish))
+    given = filters(chosen)
+    settings = _settings(protocol, given)
+    if (uri is None) == (not results):
+        raise InputError("records come from RESULTS or from --from-mlflow", where="leaderboard",
+                         accepted="one of the two")  # fmt: skip
+    folders = sources(results)
+    notes: list[str] = []
+    faults: list[InputError] = []
+    if uri is None:
+        records = gather(folders, notes, faults)
+    else:
+        from prunebench.bench.tracking.read import mirrored_records
+
+        records = unite(mirrored_records(uri), notes)
+    tell_notes(notes)
+    printed = read_published() if paper else []
+    board = make_board(records, settings, printed)
+    files = {name: text.encode() for name, text in texts(board).items()}
+    if model_index:
+        files["model-index.md"] = render_model_index(board).encode()
+    files |= _figures(board, folders, figures, bool(publish), nemenyi)
+    if publish:
+        command = shlex.join(["prunebench", "leaderboard", "records.jsonl.gz",
+                              *(["--protocol", "protocol.toml"] if protocol else []),
+                              *(["--copy-from-paper", paper] if paper else []), *flags(given),
+                              "--no-figures", "--publish", "."])  # fmt: skip
+        standing = _standing(Path(publish))
+        if figures is False:
+            files |= standing
+        elif standing and "figures/figures.md" in files:
+            from prunebench.leaderboard.figures import with_standing
+
+            files = with_standing(files, standing)
+        extra = {"protocol.toml": Path(protocol).read_bytes()} if protocol else {}
+        paths = write_files(Path(publish), publication(board, files, records, command, extra))
+    else:
+        if out is None and not folders:
+            raise InputError("no folder to write to", where="--out", accepted="a folder")
+        place = Path(out) if out else _beside(folders[0])
+        paths = write_files(place, files)
+    if as_json:
+        print(json.dumps([str(path) for path in paths]))
+    else:
+        show(files["leaderboard.md"].decode())
+        print("\n".join(f"wrote {path}" for path in paths), file=sys.stderr)
+    ctx.exit(tell_faults(faults))
+
+
+def _standing(folder: Path) -> dict[str, bytes]:
+    """Figures that a publication has already; those of artifacts cannot be drawn from records.
+
+    Raises:
+        InputError: One is a link, or is larger than any figure.
+    """
+    own, found = OwnFolder(folder), {}
+    for name, there in own.entries(folder / "figures"):
+        if name.endswith(_FIGURES) and S_ISREG(there.st_mode):
+            path = folder / "figures" / name
+            if there.st_size > _LARGEST_FIGURE:
+                raise InputError(f"{there.st_size} bytes", where=str(path),
+                                 accepted=f"figures up to {_LARGEST_FIGURE >> 20} MiB")  # fmt: skip
+            with os.fdopen(own.open(path, os.O_RDONLY), "rb") as file:
+                found[f"figures/{name}"] = file.read(there.st_size)
+    return found
+
+
+def _check_publication(folder: Path) -> None:
+    """Refuses links in a publication before anything is read: it may come from a stranger, and
+    what a link leads to must not become a part of it.
+
+    Raises:
+        InputError: There is one, or a folder in the place of a file; the line names it.
+    """
+    own = OwnFolder(folder)
+    for name, there in own.entries(folder, links=True):
+        if name == "figures" or name in _PUBLISHED or name.startswith("leaderboard."):
+            own.check(folder / name, levels=1)
+            if S_ISDIR(there.st_mode) != (name == "figures"):
+                accepted = "a folder" if name == "figures" else "a file"
+                raise InputError("is in the way", where=str(folder / name), accepted=accepted)
+
+
+def _figures(
+    board: Any, folders: list[Path], wanted: bool | None, publish: bool, nemenyi: bool
+) -> dict[str, bytes]:
+    """Figures where they are asked for; a publication goes without where matplotlib lacks."""
+    from prunebench.bench.reports.boards import figure_files
+    from prunebench.leaderboard.figures import available
+
+    if wanted is False or not (wanted or nemenyi or publish):
+        return {}
+    if not (wanted or nemenyi or available()):
+        print("no figures: matplotlib is not installed (prunebench[plots])", file=sys.stderr)
+        return {}
+    files, left_out = figure_files(board, folders, nemenyi)
+    for line in left_out:
+        print(line, file=sys.stderr)
+    return files
+
+
+def _beside(source: Path) -> Path:
+    return (source if source.is_dir() else source.parent) / "leaderboard"
+
+
+@leaderboard.command("merge", short_help="Copy several folders into one.")
+@click.argument("results", nargs=-1, required=True)
+@click.option("--out", required=True, help="Results folder that receives the records.")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+def merge_folders(results: tuple[str, ...], out: str, as_json: bool) -> None:
+    """Copy the records and artifacts of several folders into one; conflicts are errors.
+
+    Example: prunebench leaderboard merge machine-a machine-b --out results/all
+    """
+    from prunebench.bench.reports.boards import merge
+
+    notes: list[str] = []
+    copied, stood = merge(sources(results), Path(out), notes)
+    tell_notes(notes)
+    if as_json:
+        print(json.dumps({"copied": copied, "stood": stood}))
+    else:
+        print(f"{copied} records copied to {out}, {stood} were there already")
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.argument("results", nargs=-1, required=True)
+@click.option("--protocol", default=None, metavar="FILE", help="Protocol file (TOML).")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@filter_options
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    /,
+    a: str,
+    b: str,
+    results: tuple[str, ...],
+    protocol: str | None,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
+    """Compare two rows: size, interval, tests, cell by cell.
+
+    Example: prunebench compare infobatch+align infobatch results/demo
+    """
+    from prunebench.bench.cli.options import tell_faults
+    from prunebench.bench.reports.boards import gather, make_board
+    from prunebench.leaderboard.compare_rows import compare_rows
+    from prunebench.leaderboard.render.json_export import finite
+
+    settings = _settings(protocol, filters(chosen))
+    notes: list[str] = []
+    faults: list[InputError] = []
+    records = gather(sources(results), notes, faults)
+    tell_notes(notes)
+    found = compare_rows(make_board(records, settings), a, b)
+    if as_json:
+        plain = [{n: v for n, v in item.items() if n != "text"} for item in found]
+        print(json.dumps(finite({"comparisons": plain}), sort_keys=True, indent=1))
+    else:
+        print("\n".join(item["text"] for item in found), end="")
+    ctx.exit(tell_faults(faults))
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True)
+@click.option("--strict", is_flag=True, help="Warnings fail too.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option(
+    "--grid",
+    default=None,
+    metavar="GRID",
+    help="Also expect every cell of this grid (those of grids run into the folder are known).",
+)
+@filter_options
+@click.pass_context
+def audit(
+    ctx: click.Context, /, results: tuple[str, ...], strict: bool, as_json: bool,
+    grid: str | None, **chosen: Any,
+) -> None:  # fmt: skip
+    """Look for missing, doubled, mixed and suspicious records; exit 1 where there are errors.
+
+    Example: prunebench audit results/demo
+    """
+    from dataclasses import asdict
+
+    from prunebench.bench.cli.fitted import show
+    from prunebench.bench.reports.boards import load_records
+    from prunebench.bench.results.planned import planned
+    from prunebench.leaderboard.audit import Finding
+    from prunebench.leaderboard.audit import audit as find
+    from prunebench.leaderboard.render.markdown import escape, pipe
+
+    folders = sources(results)
+    faults: list[InputError] = []
+    records = [record for source in folders for record in load_records(source, faults)]
+    wanted = _grid_cells(ctx, grid) if grid else []
+    wanted += [cell for folder in folders if folder.is_dir() for cell in planned(folder)]
+    found = [Finding("error", "unreadable", f.where, f.what) for f in faults]
+    found += find(records, _settings(None, filters(chosen)), wanted)
+    if as_json:
+        print(json.dumps([asdict(f) for f in found], indent=1))
+    elif found:
+        rows = [[f.level, f.what, *(escape(spelled(t)) for t in (f.where, f.detail))]
+                for f in found]  # fmt: skip
+        show(pipe(["level", "what", "where", "detail"], rows, text_columns=3))
+    else:
+        print(f"{len(records)} records, nothing to report")
+    bad = {"error", "warning"} if strict else {"error"}
+    ctx.exit(1 if any(f.level in bad for f in found) else 0)
+
+
+def _grid_cells(ctx: click.Context, source: str) -> list[Any]:
+    from prunebench.bench.cli.options import load_plugins
+    from prunebench.bench.grids.grid_file import expand, read_grid
+    from prunebench.bench.results.planned import of_cells
+
+    load_plugins(ctx)
+    return of_cells(expand(*read_grid(source)))

@@ -1,0 +1,83 @@
+"""The verb that sets ours beside a paper's printed numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from prunebench.bench.cli.filters import filter_options, filters
+from prunebench.errors import InputError
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True)
+@click.option(
+    "--published",
+    type=click.Choice(["alignprune"]),
+    default="alignprune",
+    show_default=True,
+    help="Whose printed numbers.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@filter_options
+@click.pass_context
+def reproduce(
+    ctx: click.Context, /, results: tuple[str, ...], published: str, as_json: bool, **chosen: Any
+) -> None:
+    """Set our numbers beside a paper's: difference, interval, verdict, differences of set-up.
+
+    Example: prunebench reproduce results/table-h
+    """
+    from dataclasses import asdict
+
+    from prunebench.bench.cli.fitted import show
+    from prunebench.bench.cli.leaderboard import sources, tell_notes
+    from prunebench.bench.cli.options import tell_faults
+    from prunebench.bench.reports.boards import gather
+    from prunebench.leaderboard.board.collect import collect
+    from prunebench.leaderboard.protocol_file import Settings
+    from prunebench.leaderboard.published.numbers import read_published
+    from prunebench.leaderboard.render.json_export import dumps, finite
+    from prunebench.leaderboard.render.markdown import escape, pipe
+    from prunebench.leaderboard.render.row_text import number
+    from prunebench.leaderboard.reproduce import reproduce as find
+    from prunebench.leaderboard.reproduce import setup_differences
+
+    settings = Settings().narrowed(filters(chosen))
+    notes: list[str] = []
+    faults: list[InputError] = []
+    runs = collect(gather(sources(results), notes, faults), settings).runs
+    tell_notes(notes)
+    code = tell_faults(faults)
+    lines = find(runs, read_published())
+    differences = setup_differences(runs)
+    if as_json:
+        content = {"published": published, "cells": [asdict(line) for line in lines],
+                   "set_up": differences}  # fmt: skip
+        print(dumps(finite(content)), end="")
+        ctx.exit(code)
+    body = [
+        [
+            line.tables, line.dataset, escape(line.noise), line.method, f"{line.ratio:g}",
+            line.unit, number(line.printed, 1), _with(line.ours, line.half_width), str(line.n),
+            number(line.ours - line.printed, 1, signed=True), line.verdict,
+            number(line.printed_gap, 1, signed=True), _with(line.gap, line.gap_half_width, True),
+            line.gap_verdict or "-",
+        ]
+        for line in lines
+    ]  # fmt: skip
+    head = ["table", "data set", "noise", "method", "ratio", "unit", "printed", "ours ± 95 %", "n",
+            "difference", "verdict", "printed gap", "our gap ± 95 %", "gap verdict"]  # fmt: skip
+    show(pipe(head, body))
+    for dataset, found in differences.items():
+        print(f"\n{dataset}: differences of set-up")
+        print("\n".join(f"- {line}" for line in found) or "- none of what the paper states")
+    ctx.exit(code)
+
+
+def _with(value: float | None, half: float | None, signed: bool = False) -> str:
+    from prunebench.leaderboard.render.row_text import number
+
+    text = number(value, 1, signed)
+    return text if half is None else f"{text} ± {number(half, 1)}"

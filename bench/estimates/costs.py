@@ -1,0 +1,191 @@
+"""What a cell costs in samples, by the rules of the ledger, before it runs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from prunebench.bench.grids.plan import Planned
+from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.runs.scoring_runs import charge, evidence_needs, proxy_specs
+from prunebench.bench.runs.self_supervised import BATCH as SSL_BATCH
+from prunebench.bench.runs.self_supervised import encoder_key
+from prunebench.bench.spec.run_spec import RunSpec
+from prunebench.bench.train.budget import Clock, batch_bounds, selected_counts
+from prunebench.datasets.build import default_reference_size
+from prunebench.datasets.outline import Outline
+from prunebench.methods.base import (
+    BatchPruner,
+    DynamicPruner,
+    EvidenceSpec,
+    Pruner,
+    ScoreBasedPruner,
+    StaticPruner,
+    kept_count,
+)
+from prunebench.methods.compose import resolve_method
+from prunebench.methods.ies import IES
+from prunebench.registry import CRITERIA
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Samples by purpose, as in ``bench.ledger.Ledger``, and what the figures rest on.
+
+    Attributes:
+        trained, strong, forward_only, scoring_forward, reference_forward, eval_forward: As in
+            the ledger.
+        evidence_forward: Passes that take evidence for others from this run.
+        ssl_trained: Views on which a self-supervised encoder is trained.
+        epochs: Epochs begun.
+        exact: Whether ``trained`` is exact. How many epochs a score-based method needs
+            depends on its scores, and with it the passes that come once per epoch.
+    """
+
+    trained: int = 0
+    strong: int = 0
+    forward_only: int = 0
+    scoring_forward: int = 0
+    reference_forward: int = 0
+    eval_forward: int = 0
+    evidence_forward: int = 0
+    ssl_trained: int = 0
+    epochs: int = 0
+    exact: bool = True
+
+    def __add__(self, other: Cost) -> Cost:
+        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        return Cost(**{**sums, "exact": self.exact and other.exact})
+
+    @property
+    def forward(self) -> int:
+        """Samples that pass in eval mode only; those of batch-level selection are listed apart."""
+        return (
+            self.forward_only + self.reference_forward + self.eval_forward + self.evidence_forward
+        )
+
+
+def split_sizes(spec: RunSpec, outline: Outline) -> tuple[int, int]:
+    """(N, reference samples) of a cell's task; see ``datasets.build.make_task``."""
+    wanted = spec.reference.size
+    if wanted is None:
+        wanted = outline.reference or default_reference_size(outline.train)
+    own = outline.reference > 0 or spec.reference.mode == "overlap"
+    return outline.train - spec.validation.size - (0 if own else wanted), wanted
+
+
+def build_pruner(cell: Cell) -> Pruner:
+    """The cell's pruner."""
+    info = resolve_method(cell.spec.method.name)
+    return info.build({**cell.spec.method.params, **cell.method_params})
+
+
+def cell_cost(cell: Cell, outline: Outline, evidence: EvidenceSpec | None = None) -> Cost:
+    """What one cell costs, scoring runs left out.
+
+    Args:
+        cell: The cell.
+        outline: Its data set.
+        evidence: What the run records for others.
+    """
+    spec, pruner = cell.spec, build_pruner(cell)
+    n, held_out = split_sizes(spec, outline)
+    share = spec.budget_share
+    share = float(pruner.pruned_share(spec.ratio)) if share is None else share
+    clock = Clock(n, spec.recipe.epochs, spec.ratio, spec.budget, share)
+    rows = n
+    if spec.method.name == "full+reference" and spec.reference.mode == "held_out":
+        rows += held_out
+    trained, scored, epochs, exact = _training(pruner, clock, rows, share, spec)
+    views = CRITERIA.get(spec.criterion.name).target(**dict(spec.criterion.params)).views
+    tests = 1 + ((epochs - 1) // spec.recipe.eval_every if spec.recipe.eval_every else 0)
+    taken = 0 if evidence is None else len(evidence.snapshots) + len(evidence.strong)
+    return Cost(
+        trained=trained,
+        strong=trained * (views - 1),
+        forward_only=max(0, epochs * rows - trained) if isinstance(pruner, IES) else 0,
+        scoring_forward=scored,
+        reference_forward=epochs * _tracked(pruner, n, held_out),
+        eval_forward=tests * outline.test,
+        evidence_forward=taken * rows,
+        epochs=epochs,
+        exact=exact,
+    )
+
+
+def _training(
+    pruner: Pruner, clock: Clock, rows: int, share: float, spec: RunSpec
+) -> tuple[int, int, int, bool]:
+    """(trained, scored batch by batch, epochs, whether that is exact)."""
+    target, fixed = clock.target, clock.epochs
+    if isinstance(pruner, BatchPruner) and spec.ratio > 0:
+        return _by_batch(clock, rows, spec.recipe.batch_size)
+    if isinstance(pruner, StaticPruner):
+        share = spec.ratio
+    per_epoch = float(max(1, kept_count(rows, round(share, 12))))
+    exact = not isinstance(pruner, ScoreBasedPruner) or share == 0.0
+    if fixed is not None:
+        return round(fixed * per_epoch), 0, fixed, exact
+    return target, 0, max(1, math.ceil(target / per_epoch)), True
+
+
+def _by_batch(clock: Clock, rows: int, batch: int) -> tuple[int, int, int, bool]:
+    bounds, trained, scored, epochs = batch_bounds(rows, batch), 0, 0, 0
+    whole = selected_counts(bounds, clock.ratio, None)
+    kept, seen = sum(k for *_, k in whole), sum(stop - start for start, stop, _ in whole)
+    last = clock.epochs if clock.epochs is not None else clock.target // kept
+    trained, scored, epochs = last * kept, last * seen, last
+    room = clock.room(trained)
+    if room:
+        rest = selected_counts(bounds, clock.ratio, room)
+        trained += sum(k for *_, k in rest)
+        scored += sum(stop - start for start, stop, _ in rest)
+        epochs += 1
+    return trained, scored, epochs, True
+
+
+def _tracked(pruner: Pruner, n: int, held_out: int) -> int:
+    """Samples of the reference set that a pruner has measured each epoch."""
+    if not (isinstance(pruner, DynamicPruner) and pruner.reference):
+        return 0
+    size = pruner.params.get("align.reference_size")
+    if size is not None:
+        return int(size)
+    return held_out or (n if pruner.params.get("align.reference") == "train" else 0)
+
+
+def encoder_cost(cell: Cell, outline: Outline) -> Cost:
+    """Training the self-supervised encoder of a data set and embedding its training split."""
+    batch = min(SSL_BATCH, outline.train)
+    views = 2 * cell.spec.recipe.epochs * (outline.train // batch) * batch
+    return Cost(ssl_trained=views, evidence_forward=outline.train + outline.reference)
+
+
+def own_evidence(cell: Cell, outline: Outline) -> tuple[Cost, int]:
+    """What a cell would pay if it shared no evidence: its own scoring run, to the end.
+
+    Returns:
+        The cost, and the trained samples of it that the method reads and is charged for.
+    """
+    pruner = build_pruner(cell)
+    need = evidence_needs(pruner, cell.spec)
+    n = split_sizes(cell.spec, outline)[0]
+    total, charged = Cost(), 0
+    for proxy in proxy_specs(pruner, cell.spec):
+        total += cell_cost(Cell(proxy, cell.data, {}), outline, need)
+        views = CRITERIA.get(proxy.criterion.name).target(**dict(proxy.criterion.params)).views
+        charged += charge(need, proxy.recipe.epochs) * n * views
+    if need.ssl:
+        encoder = encoder_cost(cell, outline)
+        total, charged = total + encoder, charged + encoder.ssl_trained
+    return total, charged
+
+
+def encoders(planned: Planned) -> dict[str, list[str]]:
+    """Keys of self-supervised encoders, each with the keys of the cells that read it."""
+    found: dict[str, list[str]] = {}
+    for job in planned.jobs:
+        cell = planned.cells[job.key]
+        if evidence_needs(build_pruner(cell), cell.spec).ssl:
+            found.setdefault(encoder_key(cell), []).append(job.key)  # type: ignore[arg-type]
+    return found

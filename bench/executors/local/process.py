@@ -1,0 +1,179 @@
+"""A worker process as its driver sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from prunebench.bench.executors.local.messages import receive, send
+from prunebench.errors import InputError
+from prunebench.files import OwnFolder
+
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What every worker of a run starts with; see ``LocalExecutor`` for the fields."""
+
+    run: str
+    threads: int = 1
+    plugins: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    log_dir: Path | None = None
+
+
+def environment(
+    device: str, threads: int, base: Mapping[str, str] = os.environ
+) -> tuple[dict[str, str], str]:
+    """The environment of a slot, and the device's name inside it.
+
+    A worker on ``cuda:1`` sees that card only and calls it ``cuda``: nothing it imports can open
+    a context on another one.
+
+    Raises:
+        InputError: CUDA_VISIBLE_DEVICES is set and has no such entry.
+    """
+    env = {**base, **dict.fromkeys(_THREADS, str(threads))}
+    env["PYTHONPATH"] = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    match = re.fullmatch(r"cuda:(\d+)", device)
+    if not match:
+        return env, device
+    index, visible = int(match[1]), base.get("CUDA_VISIBLE_DEVICES")
+    cards = None if visible is None else [card.strip() for card in visible.split(",")]
+    if cards is not None and index >= len(cards):
+        raise InputError(
+            f"no device {device}", where=f"CUDA_VISIBLE_DEVICES={visible}", accepted="fewer devices"
+        )
+    env["CUDA_VISIBLE_DEVICES"] = str(index) if cards is None else cards[index]
+    return env, "cuda"
+
+
+def cause(code: int) -> str:
+    """An exit code in words; negative ones are signals."""
+    if code >= 0:
+        return f"the worker exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = " (out of memory, or killed by hand)" if -code == signal.SIGKILL else ""
+    return f"the worker died of {name}{hint}"
+
+
+class WorkerProcess:
+    """One worker: a socket to talk, a process to watch, a process group to end.
+
+    The kernel ends it with the thread that made it (PR_SET_PDEATHSIG): that thread must live on.
+
+    Args:
+        slot: Number of the slot, for the log's name.
+        device: Device of the slot.
+        launch: What it starts with.
+    """
+
+    def __init__(self, slot: int, device: str, launch: Launch) -> None:
+        env, inside = environment(device, launch.threads)
+        ours, theirs = socket.socketpair()
+        with theirs, contextlib.ExitStack() as stack:
+            out: Any = sys.__stderr__.fileno() if sys.__stderr__ is not None else subprocess.DEVNULL
+            if launch.log_dir is not None:
+                log = launch.log_dir / f"slot-{slot}.log"
+                how = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+                out = OwnFolder(launch.log_dir.parent).open(log, how)
+                stack.callback(os.close, out)
+            module = "prunebench.bench.executors.local.worker"
+            handle = theirs.fileno()
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, str(handle), str(os.getpid())],
+                pass_fds=[handle],
+                process_group=0,  # Ctrl-C goes to the driver alone
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=env,
+            )
+        self.pid = self._process.pid
+        self._connection: Connection[Any, Any] | None = Connection(ours.detach())
+        self._pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
+        self.tell(
+            run=launch.run, plugins=launch.plugins, settings=launch.settings, device=inside
+        )  # fmt: skip
+
+    def tell(self, **message: Any) -> None:
+        """Sends a message; a worker that is gone shows so by its death."""
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                send(self._connection, message)
+
+    def waitables(self) -> list[Any]:
+        """What becomes readable when there is news of this worker."""
+        handles: list[Any] = [] if self._connection is None else [self._connection]
+        return [*handles, self._pidfd] if self._pidfd >= 0 else handles
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Every message that has arrived."""
+        found: list[dict[str, Any]] = []
+        try:
+            while self._connection is not None and self._connection.poll():
+                found.append(receive(self._connection))
+        except (EOFError, OSError):
+            self.hang_up()
+        return found
+
+    @property
+    def connected(self) -> bool:
+        """Whether it has not hung up."""
+        return self._connection is not None
+
+    @property
+    def watched(self) -> bool:
+        """Whether its death wakes the driver."""
+        return self._pidfd >= 0
+
+    def exit_code(self) -> int | None:
+        """Its exit code once it is dead."""
+        return self._process.poll()
+
+    def hang_up(self) -> None:
+        """Closes the line; an idle worker then ends by itself."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def terminate(self) -> None:
+        """Asks the worker to end; its cell's ``finally`` blocks run."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """Ends the worker and whatever it has started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self, wait_s: float = 0.0) -> int:
+        """Waits for its end, kills what is left of its group and frees the handles."""
+        self.hang_up()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(wait_s)
+        self.kill()
+        code = self._process.wait()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+        return code

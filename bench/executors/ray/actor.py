@@ -1,0 +1,210 @@
+"""The far side of a Ray slot: an actor that runs one worker process on its node.
+
+The worker is that of the local executor, with its environment, its time limit and its death; the
+actor only relays. It dies with its node, with the driver's connection, or by ``ray.kill``, and the
+kernel ends the worker with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import prunebench
+from prunebench.bench.executors.local.process import Launch
+from prunebench.bench.executors.local.slot import Slot, stop
+from prunebench.bench.executors.memory import read_memory
+from prunebench.bench.executors.ray.transfer import Files, Spool
+from prunebench.bench.results.process import here
+from prunebench.bench.results.sources import source_digest
+from prunebench.files import is_private, private_folder, write_atomic
+from prunebench.record import file_digest
+
+_FOLDER = "prunebench-node-"
+_ABANDONED_S = 86400.0
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plug-in file with its content: a node may not see the path."""
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an actor starts with; see ``RayExecutor`` for most fields.
+
+    Attributes:
+        number: The slot.
+        device: Its device, inside: ``cpu`` or ``cuda``; Ray says which card.
+        launch: What the worker starts with, its plug-ins aside.
+        plugins: Files that every worker loads first.
+        run: Random name of the run, for folders that its actors share on a node.
+        folder: Working folder of the driver; taken where it exists.
+        path: Import path of the driver; what exists of it is added.
+        probe: File in the results folder and its content; None where there is no results folder.
+        share: Whether the node sees the results folder; None probes.
+    """
+
+    number: int
+    device: str
+    launch: Launch
+    plugins: tuple[Plugin, ...]
+    run: str
+    folder: str
+    path: tuple[str, ...]
+    probe: tuple[str, str] | None
+    share: bool | None
+    time_limit_s: float | None
+    grace_s: float
+
+
+class Host:
+    """The actor. Its calls run one after the other in one thread, which must live on: the
+    kernel ends the worker with the thread that has started it."""
+
+    def __init__(self, order: Order) -> None:
+        with suppress(OSError):
+            os.chdir(order.folder)
+        sys.path.extend(p for p in order.path if p not in sys.path and os.path.exists(p))
+        self._order, self._key = order, ""
+        self._after: list[str] = []
+        self._spool: Spool | None = None
+        shared = order.probe is None or _sees(order.probe) if order.share is None else order.share
+        self._folder = _node_folder(order.run) if order.plugins or not shared else None
+        launch = replace(order.launch, plugins=tuple(map(self._plugin, order.plugins)))
+        if not shared:
+            assert self._folder is not None
+            root = self._folder / "results"
+            self._spool = Spool(root)
+            settings = {**launch.settings, "root": str(root)}
+            launch = replace(launch, settings=settings, log_dir=root / "logs")
+        self._slot = Slot(order.number, order.device, launch, order.time_limit_s, order.grace_s)
+
+    def greet(self) -> dict[str, Any]:
+        """Starts the worker and says where this is."""
+        self._slot.start()
+        return {
+            "shared": self._spool is None,
+            "machine": here().machine,
+            "host": here().host,
+            "pid": os.getpid(),
+            "code": source_digest(),
+            "version": prunebench.__version__,
+        }
+
+    def give(
+        self, payload: dict[str, Any], spare: bool, key: str, after: list[str], parcels: Any
+    ) -> None:
+        """Hands the worker a cell.
+
+        Args:
+            payload: Of the job.
+            spare: As in ``WorkerContext``.
+            key: Of the job.
+            after: Its scoring runs.
+            parcels: ``Courier.parcels``, or None where the results folder is seen.
+        """
+        self._key, self._after = key, after
+        if self._spool is not None and parcels is not None:
+            for one, (mark, references) in parcels["evidence"].items():
+                if not self._spool.has(one, mark):
+                    self._spool.take_in(one, _fetch(references[0]))
+            if parcels["checkpoint"]:
+                self._spool.resume(key, parcels["checkpoint"])
+        self._slot.give(payload, spare)
+
+    def news(self, wait_s: float) -> dict[str, Any]:
+        """Waits until the worker has something to say, or it is time.
+
+        Returns:
+            ``messages`` as of ``Slot.news``, results with a ``parcel``; ``memory`` of the node
+            and ``used`` by the worker, in bytes; a new ``checkpoint`` of the cell, or None.
+        """
+        end = time.monotonic() + wait_s
+        messages: list[dict[str, Any]] = []
+        while not messages and self._slot.worker is not None:
+            until = min(end, self._slot.until())
+            worker = self._slot.worker
+            handles = worker.waitables()
+            left = until - time.monotonic()
+            wait(handles, max(0.0, left if worker.watched else min(left, 0.2)))
+            messages = self._slot.news()
+            if time.monotonic() >= end:
+                break
+        return self._report(messages)
+
+    def stop(self) -> dict[str, Any]:
+        """Ends the worker, which saves its cell first where it can, and clears up."""
+        messages = self._slot.news()
+        stop([self._slot], self._order.grace_s)
+        return self._report([*messages, *self._slot.news()])
+
+    def clear(self) -> None:
+        """Removes what the actors of this run share on this node; the last one calls it."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _report(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
+        checkpoint: Files | None = None
+        if self._spool is not None:
+            for message in messages:
+                if message["kind"] == "result":
+                    message["parcel"] = self._spool.hand_out([self._key, *self._after])
+            if self._key:
+                checkpoint = self._spool.checkpoint(self._key)
+        memory = read_memory()
+        return {
+            "messages": messages,
+            "memory": None if memory is None else asdict(memory),
+            "used": self._slot.used(),
+            "checkpoint": checkpoint,
+        }
+
+    def _plugin(self, plugin: Plugin) -> str:
+        """The user's own file where it is here, unchanged: it may read others beside it."""
+        own, digest = Path(plugin.path), hashlib.sha256(plugin.content).hexdigest()
+        with suppress(OSError):
+            if file_digest(str(own)) == digest:
+                return str(own)
+        assert self._folder is not None
+        copy = self._folder / "plugins" / digest[:16] / own.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(copy, plugin.content)
+        return str(copy)
+
+
+def _sees(probe: tuple[str, str]) -> bool:
+    try:
+        return Path(probe[0]).read_text() == probe[1]
+    except OSError:
+        return False
+
+
+def _node_folder(run: str) -> Path:
+    """A private folder for this run on this node; those of runs long gone are removed."""
+    place = Path(tempfile.gettempdir())
+    for old in place.glob(f"{_FOLDER}*"):
+        with suppress(OSError):
+            age = time.time() - max(one.lstat().st_mtime for one in (old, *old.glob("*/*")))
+            if age > _ABANDONED_S and is_private(old):
+                shutil.rmtree(old, ignore_errors=True)
+    return private_folder(place / f"{_FOLDER}{run}", shared=True)
+
+
+def _fetch(reference: Any) -> Files:
+    import ray
+
+    files: Files = ray.get(reference)
+    return files

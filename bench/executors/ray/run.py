@@ -1,0 +1,283 @@
+"""One run on a cluster: starts actors, hands out jobs, listens, replaces what is lost."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import prunebench
+from prunebench.bench.executors.base import Event, Job, Outcome
+from prunebench.bench.executors.interrupt import Interrupt
+from prunebench.bench.executors.local.process import cause
+from prunebench.bench.executors.local.worker import describe
+from prunebench.bench.executors.memory import HOST, MemoryGuard, Reading
+from prunebench.bench.executors.outcomes import Book
+from prunebench.bench.executors.ray.actor import Host
+from prunebench.bench.executors.ray.cluster import Cluster
+from prunebench.bench.executors.ray.slot import WAIT_S, Node, RaySeat, end
+from prunebench.bench.executors.tracker import Desk
+from prunebench.bench.results.sources import source_digest
+from prunebench.errors import InputError
+
+if TYPE_CHECKING:
+    from prunebench.bench.executors.ray.executor import RayExecutor
+
+_POLL_S = 0.25
+_PATIENCE_S = 10.0
+_LOST = "its Ray actor or its node was lost"
+_STARTS, _START_DELAY_LIMIT_S = 5, 10.0
+
+
+class RayRun:
+    """See the module.
+
+    Args:
+        executor: Whose run.
+        cluster: Where.
+        book: Of the run.
+        waiting: Seats of an earlier run, their actors alive.
+    """
+
+    def __init__(
+        self, executor: RayExecutor, cluster: Cluster, book: Book, waiting: list[RaySeat]
+    ) -> None:
+        self.executor, self.cluster, self.book = executor, cluster, book
+        self.ray, self.courier = cluster.ray, executor.courier
+        device = executor.device
+        self.seats = waiting or [RaySeat(n, device) for n in range(executor.slots)]
+        self.desk = Desk(book, executor.attempts, executor.time_limit_s)
+        self.nodes: dict[str, Node] = {}
+        self.failed_starts, self.begin = 0, time.monotonic()
+        self.told = self.mixed = False
+
+    def loop(self) -> list[Outcome]:
+        """Runs every job to its end."""
+        with Interrupt() as interrupt:
+            ended = False
+            try:
+                while self.book.queue.open:
+                    now = time.monotonic()
+                    self._start(now)
+                    self._hand_out(now)
+                    self._listen()
+                    if interrupt.pending:
+                        raise KeyboardInterrupt
+                ended = True
+            finally:
+                if not (ended and self.executor.keep):
+                    end(self.ray, self.seats, self.courier, self.executor.grace_s)
+        return self.book.outcomes()
+
+    def _start(self, now: float) -> None:
+        coming = sum(seat.actor is not None and not seat.ready for seat in self.seats)
+        for seat in self.seats:
+            if seat.actor is None and seat.start_at <= now and self.book.queue.ready(now) > coming:
+                executor = self.executor
+                actor = self.ray.remote(Host).options(
+                    num_cpus=executor.launch.threads, num_gpus=executor.share, max_restarts=0
+                )
+                seat.actor, seat.since = actor.remote(executor.order(seat.number)), now
+                seat.call, seat.greeting = seat.actor.greet.remote(), True
+                coming += 1
+        if any(seat.facts for seat in self.seats) or not coming:
+            self.begin = now
+            return
+        waited = now - self.begin
+        if waited > self.executor.start_s:
+            raise InputError(f"no Ray actor came up in {waited:.0f} s: {self._resources()}")
+        if waited > _PATIENCE_S and not self.told and not self._room():
+            self.told = True
+            text = f"waiting for room on the Ray cluster: {self._resources()}"
+            self.book.on_event(Event("notice", self.book.jobs[0].key, -1, text=text))
+
+    def _room(self) -> int:
+        return self.cluster.rooms(self.executor.launch.threads, self.executor.share)
+
+    def _resources(self) -> str:
+        has = self.ray.cluster_resources()
+        each = {"CPU": self.executor.launch.threads, "GPU": self.executor.share}
+        wants = ", ".join(f"{count:g} {name}" for name, count in each.items() if count)
+        found = ", ".join(f"{has.get(name, 0):g} {name}" for name, count in each.items() if count)
+        return f"a slot takes {wants}, the cluster has {found} in all"
+
+    def _hand_out(self, now: float) -> None:
+        for seat in self.seats:
+            if seat.ready and seat.call is None and seat.job is None:
+                guard = self._guard(seat)
+                if not self.book.queue.ready(now):
+                    return
+                busy = self._busy(seat.node)
+                if not guard.room(seat.number, seat.device, busy):
+                    if guard.waiting:
+                        self.desk.short(self.book.jobs[0].key, guard)
+                    if len(self._on(seat.node)) > guard.limits[HOST]:
+                        self._dismiss(seat)
+                    continue
+                job = self.book.queue.take(seat.number, now)
+                if job is not None:
+                    self._give(seat, job, guard, now)
+
+    def _give(self, seat: RaySeat, job: Job, guard: MemoryGuard, now: float) -> None:
+        parcels = None
+        if self.courier is not None and not seat.facts["shared"]:
+            found = self.courier.begin(job)
+            if found is not None:
+                self.book.started(job, seat.number)
+                self.book.answered(job, seat.number, found, False, 0.0, now)
+                return
+            parcels = self.courier.parcels(job)
+        spare = not guard.lonely(seat.device)
+        seat.job, seat.begun, seat.since = job, False, now
+        seat.call = seat.actor.give.remote(job.payload, spare, job.key, list(job.after), parcels)
+
+    def _listen(self) -> None:
+        calls = {seat.call: seat for seat in self.seats if seat.call is not None}
+        if not calls:
+            time.sleep(0.05)
+            return
+        wanted = self.book.queue.next_time()
+        wait_s = _POLL_S if wanted is None else min(_POLL_S, max(0.0, wanted - time.monotonic()))
+        done, _ = self.ray.wait(list(calls), num_returns=len(calls), timeout=0)
+        if not done:
+            done, _ = self.ray.wait(list(calls), num_returns=1, timeout=wait_s)
+        for call in done:
+            self._attend(calls[call])
+
+    def _attend(self, seat: RaySeat) -> None:
+        call, seat.call = seat.call, None
+        try:
+            said = self.ray.get(call)
+        except self.ray.exceptions.RayTaskError as error:
+            raise getattr(error, "cause", error) from error  # what our own code on the node raised
+        except self.ray.exceptions.RayError as error:
+            self._bury(seat, error)
+            return
+        if seat.greeting:
+            seat.greeting = False
+            self._welcome(seat, said)
+        elif seat.job is not None and not seat.begun:
+            seat.begun = True
+            self.book.started(seat.job, seat.number)
+        else:
+            self._hear(seat, said)
+        if seat.call is None and (seat.job is not None or not seat.ready):
+            seat.call = seat.actor.news.remote(WAIT_S)
+
+    def _welcome(self, seat: RaySeat, facts: dict[str, Any]) -> None:
+        version, code = prunebench.__version__, source_digest()
+        if facts["version"] != version:
+            raise InputError(
+                f"node {facts['host']} has prunebench {facts['version']}, this one {version}",
+                where="--executor ray",
+                accepted="the same version on every node",
+            )
+        if facts["code"] != code and not self.mixed:
+            self.mixed = True
+            text = (
+                f"warning: the source on node {facts['host']} ({facts['code']}) differs from this "
+                f"one's ({code}); records name theirs"
+            )
+            self.book.on_event(Event("notice", self.book.jobs[0].key, seat.number, text=text))
+        seat.facts = facts
+
+    def _hear(self, seat: RaySeat, said: dict[str, Any]) -> None:
+        node, seat.used = self._node(seat), int(said["used"])
+        node.reading = None if said["memory"] is None else Reading(**said["memory"])
+        node.guard.look({one.number: one.used for one in self._on(seat.node)})
+        busy = list(self._busy(seat.node).values())
+        if said["checkpoint"] and seat.job is not None and self.courier is not None:
+            self.courier.checkpoint(seat.job.key, said["checkpoint"])
+        for message in said["messages"]:
+            if message["kind"] == "ready":
+                seat.ready, self.failed_starts = True, 0
+            elif message["kind"] == "result":
+                seat.ready = not message["recycle"]
+                self._collect(seat, message)
+            elif message["kind"] == "died":
+                seat.ready = False
+                self._lost_worker(seat, message)
+            self.desk.hear(seat, message, node.guard, busy, time.monotonic())
+
+    def _collect(self, seat: RaySeat, message: dict[str, Any]) -> None:
+        """Stores what came back; what cannot be stored makes the cell fail."""
+        if self.courier is None or seat.job is None or "parcel" not in message:
+            return
+        try:
+            found = self.courier.finish(seat.job, message["parcel"])
+        except (InputError, OSError) as error:
+            message["result"] = {"status": "failed", "reason": describe(error)}
+            message["escaped"] = True
+        else:
+            message["result"] = found or message["result"]
+
+    def _lost_worker(self, seat: RaySeat, message: dict[str, Any]) -> None:
+        """Its worker process is gone; the actor starts another one."""
+        if seat.job is not None and self.courier is not None:
+            self.courier.drop(seat.job.key)
+        if not message["greeted"]:
+            self._count_failed_start(seat, f"workers do not start: {cause(message['code'])}")
+        seat.call, seat.greeting = seat.actor.greet.remote(), True
+
+    def _bury(self, seat: RaySeat, error: Exception) -> None:
+        """Its actor is gone, perhaps with its node."""
+        guard, busy = self._guard(seat), list(self._busy(seat.node).values())
+        job, begun, up = seat.job, seat.begun, bool(seat.facts)
+        seconds, attempts = time.monotonic() - seat.since, self.executor.attempts
+        self._forget(seat)
+        if job is None:
+            if not up:
+                self._count_failed_start(seat, f"Ray actors do not start: {_short(str(error))}")
+            return
+        if self.courier is not None:
+            self.courier.drop(job.key)
+        by_ray = isinstance(error, self.ray.exceptions.OutOfMemoryError)
+        if not begun:
+            self.book.queue.put_back(job)
+        elif by_ray or guard.starved(-signal.SIGKILL):
+            reason, note = "its Ray actor ran out of memory", guard.lower(HOST, busy)
+            if note:
+                self.book.starved(job, seat.number, f"{reason}; {note}", seconds)
+            else:
+                self.book.died(job, seat.number, reason, seconds, attempts)
+        else:
+            self.book.died(job, seat.number, _LOST, seconds, attempts)
+
+    def _forget(self, seat: RaySeat) -> None:
+        with suppress(Exception):  # it may be gone for good
+            self.ray.kill(seat.actor, no_restart=True)
+        seat.actor = seat.call = seat.job = None
+        seat.facts, seat.used = {}, 0
+        seat.ready = seat.begun = seat.greeting = False
+
+    def _dismiss(self, seat: RaySeat) -> None:
+        """Ends an idle actor whose place is not to be used any more, for the memory it holds."""
+        self._forget(seat)
+        seat.start_at = float("inf")
+
+    def _count_failed_start(self, seat: RaySeat, reason: str) -> None:
+        self.failed_starts += 1
+        delay = min(_START_DELAY_LIMIT_S, 0.1 * 2**self.failed_starts)
+        seat.start_at = time.monotonic() + delay
+        if self.failed_starts >= _STARTS and not any(other.job for other in self.seats):
+            raise InputError(reason, where=self.executor.launch.run)
+
+    def _on(self, node: str) -> list[RaySeat]:
+        return [seat for seat in self.seats if seat.facts and seat.node == node]
+
+    def _busy(self, node: str) -> dict[int, str]:
+        return {seat.number: seat.device for seat in self._on(node) if seat.job is not None}
+
+    def _node(self, seat: RaySeat) -> Node:
+        if seat.node not in self.nodes:
+            self.nodes[seat.node] = Node(self.executor.free_memory, len(self.seats))
+        return self.nodes[seat.node]
+
+    def _guard(self, seat: RaySeat) -> MemoryGuard:
+        return self._node(seat).guard
+
+
+def _short(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines[:2])[:300]

@@ -1,0 +1,1 @@
+"""Grid files, to jobs, to records."""

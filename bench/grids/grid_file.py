@@ -1,0 +1,303 @@
+"""Grid files: TOML in, run specifications out. An error names file, field and accepted values."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+
+from prunebench.bench.grids.tuned_rows import admit, tuned_rows
+from prunebench.bench.results.planned import MOST_CELLS
+from prunebench.bench.runs.resolve import Cell, build_cell, check_label, open_source
+from prunebench.bench.spec.recipe import NEEDED, Scalar
+from prunebench.bench.spec.recipes import get_recipe
+from prunebench.bench.spec.run_spec import SEEDS, HeldOut
+from prunebench.datasets.task import identity_of
+from prunebench.errors import InputError, nearest
+from prunebench.methods.compose import resolve_method
+from prunebench.problems import FILE_NAME, FILE_NAME_WORDS, first_problem
+from prunebench.untrusted import user_path
+from prunebench.userfiles import read_toml
+
+_SEEDS = 'a whole number from 0, a list of them, or a range such as "0..4"'
+PRESETS = Path(__file__).parent / "grids"
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def parse_seeds(value: Any) -> Sequence[int]:
+    """``3``, ``[0, 1]`` or ``"0..4"`` (both ends included) as seeds; a range stays one, so that a
+    file of ranges takes no more memory than its text."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d{1,19})(?:\.\.(\d{1,19}))?", value.strip(), re.ASCII)
+        if not match:
+            raise ValueError(_SEEDS)
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last - first > MOST_CELLS // 2 or last >= SEEDS:
+            raise ValueError(f"a range of 1 to {MOST_CELLS // 2:,} seeds, first to last")
+        return range(first, last + 1)
+    seeds: list[int] = _as_list(value)
+    if not seeds or not all(type(s) is int and 0 <= s < SEEDS for s in seeds):
+        raise ValueError(_SEEDS)
+    return seeds
+
+
+Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+Ratios = Annotated[
+    list[Annotated[float, Field(ge=0, lt=1, strict=True)]],
+    BeforeValidator(_as_list),
+    Field(min_length=1),
+]
+Seeds = Annotated[Sequence[int], PlainValidator(parse_seeds)]
+Axis = Scalar | list[Scalar]
+
+
+class Block(BaseModel):
+    """One product of axes; in a file's ``[[block]]`` it overrides the top level.
+
+    ``params`` holds options by method name; a list of values is an axis of its own. ``tuned`` lists
+    pinned files of ``prunebench tune``, each of which gives its method a further row;
+    ``transfer`` lets them serve what they were not tuned on. ``label`` names the rows of a method
+    on boards: a table by method, or one name where a block has one method that prunes.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    dataset: Names | None = None
+    noise: Names | None = None
+    method: Names | None = None
+    ratio: Ratios | None = None
+    seed: Seeds | None = None
+    recipe: str | None = None
+    criterion: Names | None = None
+    budget: Literal["samples", "paper", "epochs"] | None = None
+    budget_share: float | None = Field(None, ge=0, lt=1, strict=True)
+    params: dict[str, dict[str, Axis]] | None = None
+    dataset_params: dict[str, Scalar] | None = None
+    recipe_params: dict[str, Any] | None = None
+    criterion_params: dict[str, dict[str, Scalar]] | None = None
+    noise_params: dict[str, Scalar] | None = None
+    reference: HeldOut | None = None
+    proxy: Literal["shared", "own"] | None = None
+    tuned: Names | None = None
+    transfer: bool | None = Field(None, strict=True)
+    label: str | dict[str, str] | None = None
+
+
+class Grid(Block):
+    """A grid file.
+
+    ``name`` becomes the results folder's name; ``losses`` lists epochs whose per-sample losses
+    are stored (``[]`` for all).
+    """
+
+    name: str = Field(pattern=FILE_NAME, description=FILE_NAME_WORDS)
+    about: str = ""
+    losses: list[Annotated[int, Field(ge=1, strict=True)]] | None = None
+    block: list[Block] = Field(default_factory=list)
+
+
+def read_grid(source: str | Path) -> tuple[Grid, str]:
+    """Reads a grid from a TOML file or the name of a built-in one.
+
+    Returns:
+        The grid and the file's path, for messages.
+
+    Raises:
+        InputError: No such file, malformed TOML, or a field that is not accepted.
+    """
+    path = user_path(source, "grid")
+    if not path.suffix and not path.exists():
+        path = PRESETS / f"{source}.toml"
+        if not path.is_file():
+            known = sorted(p.stem for p in PRESETS.glob("*.toml"))
+            raise InputError(
+                f"no grid file and no built-in grid {str(source)!r}",
+                accepted=f"a .toml file or {nearest(str(source), known)}",
+            )
+    content = read_toml(path)
+    try:
+        return Grid.model_validate(content), str(path)
+    except ValidationError as error:
+        raise first_problem(error, str(path), {"": Grid}) from None
+
+
+def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list[Cell]:
+    """All cells of a grid, each once, in a fixed order.
+
+    Methods that train on everything (``full``) appear once whatever the ratios.
+
+    Args:
+        grid: The grid.
+        where: Its file, for messages.
+        absent: Where given, data sets whose files are not here are noted in it with what is
+            missing, and their cells get keys that hold on no machine: good for counting only.
+
+    Raises:
+        InputError: A name, option or value that is not accepted, with the file's name.
+    """
+    cells: dict[str, Cell] = {}
+    blocks = [_merge(grid, block) for block in grid.block or [Block()]]
+    for merged in blocks:
+        _check_params(merged, where)
+    if sum(map(_size, blocks)) > MOST_CELLS:
+        raise InputError(
+            "the product of the axes is too large", where=where,
+            accepted=f"at most {MOST_CELLS:,} cells in a file",
+        )  # fmt: skip
+    for merged in blocks:
+        for cell in _product(merged, where, absent):
+            old = cells.setdefault(cell.spec.key, cell)
+            if cell.label and old.label not in ("", cell.label):
+                raise InputError(
+                    f"{old.label!r} and {cell.label!r} name one run ({cell.spec.label})",
+                    where=f"{where}: label", accepted="one label per run",
+                )  # fmt: skip
+            if cell.label:
+                cells[cell.spec.key] = replace(old, label=cell.label)
+    return list(cells.values())
+
+
+def _size(block: Block) -> int:
+    """Cells of a block at most, counted before any is made."""
+    ratios = len(block.ratio or [0.0])
+    options = len(block.tuned or []) + sum(
+        math.prod(
+            len(v) for v in (block.params or {}).get(name, {}).values() if isinstance(v, list)
+        )
+        for name in block.method or []
+    )
+    axes = (block.dataset, block.criterion, block.noise, block.seed)
+    return ratios * options * math.prod(len(axis) for axis in axes if axis)
+
+
+def _merge(grid: Grid, block: Block) -> Block:
+    values: dict[str, Any] = {}
+    for name in Block.model_fields:
+        own, top = getattr(block, name), getattr(grid, name)
+        both = isinstance(own, dict) and isinstance(top, dict)
+        values[name] = {**top, **own} if both else (top if own is None else own)
+    return Block.model_construct(**values)
+
+
+def _labels(block: Block, where: str) -> dict[str, str]:
+    """Names of rows by method."""
+    named = block.label or {}
+    if isinstance(named, str):
+        pruning = [name for name in block.method or [] if resolve_method(name).ratios != "zero"]
+        if len(pruning) != 1:
+            raise InputError(
+                f"{named!r} for {len(pruning)} methods", where=f"{where}: label",
+                accepted="a table by method: label = { METHOD = NAME }",
+            )  # fmt: skip
+        named = {pruning[0]: named}
+    for name in named:
+        if name not in (block.method or []):
+            raise InputError(
+                f"a label for {name!r}, which is not in 'method'",
+                where=f"{where}: label", accepted=", ".join(block.method or []),
+            )  # fmt: skip
+    return {name: check_label(label, name, where) for name, label in named.items()}
+
+
+def _check_params(block: Block, where: str) -> None:
+    for name in block.params or {}:
+        if name not in (block.method or []):
+            raise InputError(
+                f"options for {name!r}, which is not in 'method'",
+                where=f"{where}: params", accepted=", ".join(block.method or []),
+            )  # fmt: skip
+    for name, options in (block.params or {}).items():
+        for option, value in options.items():
+            if value == []:
+                raise InputError(
+                    "an empty list gives no cell", where=f"{where}: params.{name}.{option}",
+                    accepted="a value, or a list of values",
+                )  # fmt: skip
+
+
+def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterator[Cell]:
+    for name in ("dataset", "method"):
+        if not getattr(block, name):
+            raise InputError(f"field {name!r} is missing", where=where)
+    axes = itertools.product(
+        block.dataset or [], block.criterion or ["ce"], block.noise or ["clean"],
+        block.seed or [0], block.method or [],
+    )  # fmt: skip
+    common: dict[str, Any] = {"budget": block.budget or "samples"}
+    for name in ("budget_share", "reference", "proxy"):
+        if getattr(block, name) is not None:
+            common[name] = getattr(block, name)
+    recipe_params = _weights(block, absent)
+    contents = {
+        name: _content(name, block.dataset_params or {}, absent) for name in block.dataset or []
+    }
+    labels = _labels(block, where)
+    transfer = bool(block.transfer)
+    tuned = tuned_rows(block.tuned or [], block.method or [], transfer, where)
+    first: dict[tuple[Any, ...], Cell] = {}
+    for dataset, criterion, noise, seed, method in axes:
+        whole = resolve_method(method).ratios == "zero"
+        for ratio in [None] if whole or not block.ratio else block.ratio:
+            plain = [(params, None) for params in _options((block.params or {}).get(method, {}))]
+            rows = [*plain, *((p.params, p) for p in tuned.get(method, []))]
+            for number, (params, pinned) in enumerate(rows):
+                slot = (dataset, criterion, noise, method, ratio, number)
+                if pinned is None and slot in first:
+                    cell = first[slot]
+                    yield replace(cell, spec=cell.spec.with_seed(seed))
+                    continue
+                extra = dict(common)
+                if whole:
+                    extra["budget"], extra["budget_share"] = "samples", None
+                cell = build_cell(
+                    dataset=dataset, noise=noise, method=method, ratio=ratio, seed=seed,
+                    recipe=block.recipe, criterion=criterion, params=params,
+                    dataset_params=block.dataset_params, recipe_params=recipe_params,
+                    criterion_params=(block.criterion_params or {}).get(criterion),
+                    noise_params=block.noise_params, content=contents[dataset],
+                    label=labels.get(method), where=where,
+                    **extra,
+                )  # fmt: skip
+                first.setdefault(slot, cell)
+                yield admit(cell, pinned, transfer, where) if pinned is not None else cell
+
+
+def _weights(block: Block, absent: dict[str, str] | None) -> dict[str, Any] | None:
+    """The recipe's fields; for counting, a recipe that starts from a file starts without it."""
+    given = block.recipe_params
+    if absent is None or block.recipe is None or (given or {}).get("weights"):
+        return given
+    if get_recipe(block.recipe).weights != NEEDED:
+        return given
+    absent[f"recipe {block.recipe}"] = "recipe_params: weights = FILE, its initial weights"
+    return {**(given or {}), "weights": None}
+
+
+def _content(
+    dataset: str, params: dict[str, Scalar], absent: dict[str, str] | None
+) -> tuple[dict[str, Any], str]:
+    """Options and content identity of a data set, read once for all its cells."""
+    source = open_source(dataset, params)
+    try:
+        return source.portable(), identity_of(source)
+    except InputError as error:
+        if absent is None:
+            raise
+        absent[dataset] = str(error)
+        return {k: v for k, v in source.params.items() if k != source.argument}, "absent"
+
+
+def _options(table: dict[str, Axis]) -> Iterator[dict[str, Scalar]]:
+    names = list(table)
+    values = [v if isinstance(v, list) else [v] for v in table.values()]
+    for chosen in itertools.product(*values):
+        yield dict(zip(names, chosen, strict=True))

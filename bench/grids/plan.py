@@ -1,0 +1,135 @@
+"""From cells to jobs: shared scoring runs first, everything else after what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prunebench.bench.executors.base import Job
+from prunebench.bench.runs.evidence import merge, to_json
+from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.runs.scoring_runs import evidence_needs, proxy_specs
+from prunebench.bench.spec.run_spec import RunSpec
+from prunebench.errors import InputError
+from prunebench.methods.base import EvidenceSpec
+from prunebench.methods.compose import resolve_method
+from prunebench.record import canonical
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A grid ready to run.
+
+    Attributes:
+        jobs: Dependencies first.
+        cells: The cell of every job, the added scoring runs included.
+        shared: Keys of the scoring runs that static methods share.
+        added: Keys of scoring runs that the grid itself did not ask for.
+    """
+
+    jobs: list[Job]
+    cells: dict[str, Cell]
+    shared: list[str]
+    added: list[str]
+
+
+def plan_jobs(cells: Sequence[Cell], losses: Sequence[int] | None = None) -> Planned:
+    """Plans jobs for cells.
+
+    Args:
+        cells: What is wanted; doubles are dropped.
+        losses: Epochs whose per-sample losses every cell stores; ``[]`` for all, None for none.
+    """
+    wanted = {cell.spec.key: cell for cell in cells}
+    known = dict(wanted)
+    needs: dict[str, list[EvidenceSpec]] = {}
+    after: dict[str, tuple[str, ...]] = {}
+    scoring = _Scoring()
+    for cell in wanted.values():
+        need, proxies = scoring.of(cell)
+        after[cell.spec.key] = tuple(proxy.key for proxy in proxies)
+        for proxy in proxies:
+            needs.setdefault(proxy.key, []).append(need)
+            known.setdefault(proxy.key, Cell(proxy, cell.data, {}, cell.weights))
+    first = list(needs)
+    groups = _Groups()
+    order = first + [key for key in wanted if key not in needs]
+    jobs = [
+        Job(
+            key=key,
+            payload=_payload(known[key], merge(needs[key]) if key in needs else None, losses),
+            after=after.get(key, ()),
+            label=known[key].spec.label,
+            group=groups(known[key]),
+            cost=_cost(known[key]),
+        )
+        for key in order
+    ]
+    return Planned(jobs, known, first, [key for key in first if key not in wanted])
+
+
+class _Scoring:
+    """What cells need recorded and by which runs; asked once for all seeds of a setting."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[EvidenceSpec, list[RunSpec]]] = {}
+        self._runs: dict[tuple[str, int], RunSpec] = {}
+
+    def of(self, cell: Cell) -> tuple[EvidenceSpec, list[RunSpec]]:
+        spec = cell.spec
+        if spec.kin not in self._found:
+            self._found[spec.kin] = _needs(cell)
+        need, proxies = self._found[spec.kin]
+        return need, [self._run(proxy, spec.seed) for proxy in proxies]
+
+    def _run(self, proxy: RunSpec, seed: int) -> RunSpec:
+        slot = proxy.kin, seed
+        if slot not in self._runs:
+            self._runs[slot] = proxy if proxy.seed == seed else proxy.with_seed(seed)
+        return self._runs[slot]
+
+
+class _Groups:
+    """The data of a cell as text, written once per mapping."""
+
+    def __init__(self) -> None:
+        self._texts: dict[tuple[str, int], str] = {}
+
+    def __call__(self, cell: Cell) -> str:
+        slot = cell.spec.dataset.name, id(cell.data)
+        if slot not in self._texts:
+            self._texts[slot] = canonical([cell.spec.dataset.name, dict(cell.data)])
+        return self._texts[slot]
+
+
+def _needs(cell: Cell) -> tuple[EvidenceSpec, list[RunSpec]]:
+    """What a cell must wait for. A method that raises here raises again as its cell is run, which
+    is then recorded; the others go on."""
+    try:
+        info = resolve_method(cell.spec.method.name)
+        pruner = info.build({**cell.spec.method.params, **cell.method_params})
+        return evidence_needs(pruner, cell.spec), proxy_specs(pruner, cell.spec)
+    except InputError:
+        raise
+    except Exception:
+        return EvidenceSpec(), []
+
+
+def _payload(
+    cell: Cell, evidence: EvidenceSpec | None, losses: Sequence[int] | None
+) -> dict[str, Any]:
+    return {
+        "spec": cell.spec.content,
+        "data": dict(cell.data),
+        "method_params": dict(cell.method_params),
+        "weights": cell.weights,
+        "evidence": to_json(evidence) if evidence is not None else None,
+        "losses": None if losses is None else list(losses),
+        "label": cell.label,
+    }
+
+
+def _cost(cell: Cell) -> float:
+    """Expected duration in epochs of full training."""
+    return cell.spec.recipe.epochs * max(0.05, 1.0 - cell.spec.ratio)

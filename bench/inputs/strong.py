@@ -1,0 +1,93 @@
+"""One strongly augmented view, batched on the device: flip, a random affine map, brightness,
+contrast, saturation, solarisation, and a cut-out square of half the side.
+
+The published loops draw one AutoAugment policy per image with PIL; drawn per sample from hashes,
+this view costs a few tensor operations per batch and is the same on every device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from prunebench.bench.inputs.crops import draw_crop_flip
+from prunebench.bench.inputs.streaming import Source
+from prunebench.bench.inputs.view import View
+from prunebench.errors import SkipCell
+from prunebench.rng import Stream
+
+#: Children of its stream that a strong view draws from.
+DRAWS = ("flip", "angle", "shear", "dx", "dy", "brightness", "contrast", "saturation", "solarise",
+         "cy", "cx")  # fmt: skip
+
+
+def strong_batches(inputs: Source, rows: Tensor, stream: Stream) -> Callable[[int, int], Tensor]:
+    """Strong views of rows in order, batch by batch: a function of (start, stop)."""
+    _need_images(inputs)
+    stored = inputs.plain(rows).pixels
+    return lambda start, stop: strong_view(inputs, rows[start:stop], stream, stored(start, stop))
+
+
+def _need_images(inputs: View) -> None:
+    if not inputs.image:
+        raise SkipCell("no strong view for data that are no images")
+
+
+def strong_view(
+    inputs: Source, rows: Tensor, stream: Stream, stored: Tensor | None = None
+) -> Tensor:
+    """Network input of a strong view.
+
+    Args:
+        inputs: The images.
+        rows: int64 [B], original sample ids.
+        stream: Stream of this epoch.
+        stored: uint8 [B, channels, H, W], these samples as stored, where they are at hand.
+
+    Returns:
+        float [B, channels, H, W] of the central crop, normalised.
+
+    Raises:
+        SkipCell: The data are no images.
+    """
+    _need_images(inputs)
+
+    def draw(name: str, low: float, high: float) -> Tensor:
+        u = stream.child(name).uniform_at(rows).float()
+        return (low + (high - low) * u).view(-1, 1, 1, 1)
+
+    x = (inputs.pixels(rows) if stored is None else stored).float() / 255.0
+    channels, height, width = inputs.shape
+    if inputs.augment != "none":
+        flip = draw_crop_flip(stream.child("flip"), rows, inputs.pad).flip
+        x = torch.where(flip.view(-1, 1, 1, 1), x.flip(-1), x)
+    angle = draw("angle", -math.pi / 9, math.pi / 9).flatten()
+    shear = draw("shear", -0.2, 0.2).flatten()
+    matrix = torch.stack(
+        [angle.cos(), shear - angle.sin(), draw("dx", -0.25, 0.25).flatten(),
+         angle.sin(), angle.cos(), draw("dy", -0.25, 0.25).flatten()], dim=1,
+    ).view(-1, 2, 3)  # fmt: skip
+    if inputs.shape != inputs.stored:
+        across, down = width / inputs.stored[2], height / inputs.stored[1]
+        matrix = torch.cat(
+            [matrix[..., :1] * across, matrix[..., 1:2] * down, matrix[..., 2:]], dim=2
+        )
+    grid = F.affine_grid(matrix, [len(x), channels, height, width], align_corners=False)
+    x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    x = x * draw("brightness", 0.6, 1.4)
+    mean = x.mean(dim=(1, 2, 3), keepdim=True)
+    x = mean + (x - mean) * draw("contrast", 0.6, 1.4)
+    if channels == 3:
+        grey = x.mean(dim=1, keepdim=True)
+        x = grey + (x - grey) * draw("saturation", 0.4, 1.6)
+    x = x.clamp(0.0, 1.0)
+    x = torch.where((draw("solarise", 0, 1) < 0.1) & (x > 0.5), 1.0 - x, x)
+    half_y, half_x = max(1, height // 4), max(1, width // 4)
+    away_y = (torch.arange(height, device=x.device).view(1, 1, -1, 1) - draw("cy", 0, height)).abs()
+    away_x = (torch.arange(width, device=x.device).view(1, 1, 1, -1) - draw("cx", 0, width)).abs()
+    x = x.masked_fill((away_y < half_y) & (away_x < half_x), 0.5)
+    return inputs.normalise(x * 255.0)

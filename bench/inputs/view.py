@@ -1,0 +1,235 @@
+"""Resident inputs: gather, crop, flip and normalise as batched tensor operations."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from prunebench.bench.inputs.crops import (
+    Boxes,
+    Draws,
+    centre_crop,
+    draw_crop_flip,
+    draw_resized_crop,
+    reflection,
+    resized_crop,
+)
+from prunebench.datasets.task import RawData
+from prunebench.errors import InputError
+from prunebench.rng import Stream
+
+#: Below this many bytes the whole epoch is gathered at once; batches are then views.
+_WHOLE_EPOCH = 64 << 20
+#: Pixels of one eval-mode batch, and samples of it at most.
+_EVAL_PIXELS, _EVAL_BATCH = 2048 * 64 * 64, 2048
+
+
+class Batches(Protocol):
+    """Rows in a fixed order; positions are asked for from the first to the last."""
+
+    def batch(self, start: int, stop: int) -> Tensor:
+        """Network input for positions start..stop."""
+
+    def pixels(self, start: int, stop: int) -> Tensor:
+        """The same as stored: uint8 [B, channels, H, W], or vectors."""
+
+
+class View:
+    """How stored samples become network input: crop, flip, normalisation.
+
+    Args:
+        stored: Shape of one stored sample.
+        image: Whether samples are uint8 images.
+        raw: The data set, for crop, mean and standard deviation.
+        augment: ``none``, ``crop_flip`` or ``resized_crop``.
+        pad: Reflection for the crop.
+        device: Where batches are made.
+        dtype: Of the network's input.
+        channels_last: Memory format of image batches.
+
+    Raises:
+        InputError: The crop is larger than the images.
+    """
+
+    def __init__(
+        self,
+        stored: tuple[int, ...],
+        image: bool,
+        raw: RawData,
+        *,
+        augment: str = "none",
+        pad: int = 4,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        channels_last: bool = False,
+    ) -> None:
+        self.image, self.stored = image, stored
+        self.augment = augment if image else "none"
+        self.device = torch.device(device)
+        self.dtype, self.channels_last = dtype, channels_last
+        self.pad = min(pad, *(side - 1 for side in stored[1:])) if image else 0
+        crop = getattr(raw, "crop", None) if image else None
+        self.shape = stored if crop is None else (stored[0], crop, crop)
+        if crop is not None and crop > min(stored[1:]):
+            raise InputError(
+                f"a crop of {crop} pixels", where="crop", accepted=f"at most {min(stored[1:])}"
+            )
+        if not image:
+            return
+        std = torch.tensor(raw.std, dtype=torch.float32, device=device) * 255.0
+        mean = torch.tensor(raw.mean, dtype=torch.float32, device=device) * 255.0
+        self.scale = (1.0 / std).view(1, -1, 1, 1)
+        self.shift = (-mean / std).view(1, -1, 1, 1)
+        height, width = stored[1:]
+        self.mirror_y = reflection(height, self.pad, self.device) * width
+        self.mirror_x = reflection(width, self.pad, self.device)
+        self.y = torch.arange(self.shape[1], device=device)
+        self.xs = torch.arange(self.shape[2], device=device)
+
+    @property
+    def eval_batch(self) -> int:
+        """Samples of one eval-mode batch."""
+        if not self.image:
+            return _EVAL_BATCH
+        return max(1, min(_EVAL_BATCH, _EVAL_PIXELS // math.prod(self.shape[1:])))
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """Pixels to zero mean and unit variance per channel; vectors pass."""
+        if not self.image:
+            return x.to(self.dtype)
+        y = torch.empty(x.shape, dtype=torch.float32, device=x.device).copy_(x)
+        y.mul_(self.scale).add_(self.shift)
+        if self.channels_last:
+            y = y.contiguous(memory_format=torch.channels_last)
+        return y.to(self.dtype)
+
+    def centre(self, x: Tensor) -> Tensor:
+        """The un-augmented view of stored samples: the central crop, normalised."""
+        if self.shape != self.stored:
+            x = centre_crop(x, *self.shape[1:])
+        return self.normalise(x)
+
+    def draw(self, stream: Stream, ids: Tensor) -> Draws | Boxes | None:
+        """Augmentation of samples under the view's kind; None where there is none.
+
+        Args:
+            stream: The augmentation stream of one epoch.
+            ids: int64 [n], original sample ids.
+        """
+        height, width = self.stored[1:] if self.image else (0, 0)
+        if self.augment == "crop_flip":
+            room = (height - self.shape[1], width - self.shape[2])
+            return draw_crop_flip(stream, ids, self.pad, room)
+        if self.augment == "resized_crop":
+            return draw_resized_crop(stream, ids, height, width)
+        return None
+
+    def packed(self, x: Tensor) -> Tensor:
+        """Images [N, channels, H, W] as one vector of pixels, for ``cropped``."""
+        flat = x.permute(0, 2, 3, 1)
+        if self.stored[0] == 3:
+            # One int32 per pixel: a gather of 32 bits costs about what one of 8 bits does.
+            flat = torch.cat([flat, torch.zeros_like(flat[..., :1])], dim=3)
+            return flat.contiguous().view(torch.int32).reshape(-1)
+        return flat.reshape(-1, self.stored[0]).squeeze(1).contiguous()
+
+    def cropped(self, pixels: Tensor, rows: Tensor, draws: Draws) -> Tensor:
+        """Random crop with reflection and horizontal flip, then normalisation.
+
+        Args:
+            pixels: From ``packed``.
+            rows: int64 [B], which of its images.
+            draws: Of these B samples.
+        """
+        channels, height, width = self.stored
+        lines, across = self.shape[1:]
+        columns = torch.where(draws.flip[:, None], across - 1 - self.xs, self.xs)
+        columns = self.mirror_x[draws.left[:, None] + columns] + (rows * (height * width))[:, None]
+        starts = self.mirror_y[draws.top[:, None] + self.y]
+        index = (starts[:, :, None] + columns[:, None, :]).view(-1)
+        picked = pixels.index_select(0, index)
+        shape = (len(rows), lines, across, 4 if channels == 3 else channels)
+        values = (picked.view(torch.uint8) if channels == 3 else picked).view(shape)
+        return self.normalise(values[..., :channels].permute(0, 3, 1, 2))
+
+    def boxed(self, x: Tensor, boxes: Boxes) -> Tensor:
+        """Random resized crop and flip of stored images, then normalisation."""
+        return self.normalise(resized_crop(x, boxes, *self.shape[1:]))
+
+
+class Inputs(View):
+    """One resident array and how a batch of it becomes network input; see ``View``.
+
+    Args:
+        x: uint8 [N, channels, H, W] images or float32 [N, D] vectors.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        raw: RawData,
+        *,
+        augment: str = "none",
+        pad: int = 4,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        channels_last: bool = False,
+    ) -> None:
+        super().__init__(
+            tuple(x.shape[1:]), x.dtype == torch.uint8, raw,
+            augment=augment, pad=pad, device=device, dtype=dtype, channels_last=channels_last,
+        )  # fmt: skip
+        self.x = x.to(device)
+        if self.augment == "crop_flip":
+            self._pixels = self.packed(self.x)
+
+    def pixels(self, rows: Tensor) -> Tensor:
+        """Samples as stored."""
+        return self.x[rows]
+
+    def clean(self, rows: Tensor) -> Tensor:
+        """The un-augmented view of rows."""
+        return self.centre(self.x[rows])
+
+    def augmented(self, rows: Tensor, draws: Draws | Boxes) -> Tensor:
+        """The training view of rows."""
+        if isinstance(draws, Boxes):
+            return self.boxed(self.x[rows], draws)
+        return self.cropped(self._pixels, rows, draws)
+
+    def epoch(self, rows: Tensor, stream: Stream) -> EpochInputs:
+        """The training view of one epoch's rows in order."""
+        return EpochInputs(self, rows, self.draw(stream, rows))
+
+    def plain(self, rows: Tensor) -> EpochInputs:
+        """The un-augmented view of rows in order."""
+        return EpochInputs(self, rows, None)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class EpochInputs:
+    """Batches of one epoch; draws for all its samples are made at once."""
+
+    def __init__(self, inputs: Inputs, rows: Tensor, draws: Draws | Boxes | None) -> None:
+        self.inputs, self.rows, self.draws = inputs, rows, draws
+        self.whole: Tensor | None = None
+        if draws is None and len(rows) * math.prod(inputs.shape) * 4 <= _WHOLE_EPOCH:
+            self.whole = inputs.clean(rows)
+
+    def batch(self, start: int, stop: int) -> Tensor:
+        """Network input for positions start..stop of the epoch's order."""
+        if self.whole is not None:
+            return self.whole[start:stop]
+        part = slice(start, stop)
+        if self.draws is None:
+            return self.inputs.clean(self.rows[part])
+        return self.inputs.augmented(self.rows[part], self.draws[part])
+
+    def pixels(self, start: int, stop: int) -> Tensor:
+        """The same samples as stored."""
+        return self.inputs.pixels(self.rows[start:stop])

@@ -1,0 +1,1 @@
+"""Models: built-in ones, registration, initial weights."""

@@ -1,0 +1,1 @@
+"""Boards and method pages made from records and the registry."""

@@ -1,0 +1,70 @@
+"""Plug-ins that a run uses, and records that an earlier source of them made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prunebench.leaderboard.board.plugin_sources import Part, edited_lines, parts_of, sources
+from prunebench.origins import origin
+from prunebench.record import Record
+from prunebench.registry import (
+    CRITERIA,
+    DATASETS,
+    METHODS,
+    MODELS,
+    Entry,
+    UnknownName,
+    plugin_module,
+)
+
+_REGISTRIES = {"method": METHODS, "dataset": DATASETS, "criterion": CRITERIA, "model": MODELS}
+
+
+def _entries(spec: Mapping[str, Any]) -> dict[str, Entry[Any]]:
+    """Registered objects of others that a specification uses, by kind."""
+    found = {}
+    for kind, part in parts_of(spec).items():
+        try:
+            entry = _REGISTRIES[kind].get(part.name)
+        except UnknownName:
+            continue
+        if origin(entry.module):
+            found[kind] = entry
+    return found
+
+
+def plugin_sources(spec: Mapping[str, Any]) -> dict[str, str]:
+    """File or package, and digest, of every plug-in that a run uses, by kind; for its record."""
+    return {kind: origin(entry.module) for kind, entry in _entries(spec).items()}
+
+
+def plugin_files(spec: Mapping[str, Any], given: Sequence[str | Path]) -> list[str]:
+    """Those of some ``--plugin`` files that a run uses.
+
+    Args:
+        spec: Of the run.
+        given: Files that are loaded.
+    """
+    modules = {entry.module for entry in _entries(spec).values()}
+    return [str(path) for path in given if plugin_module(path) in modules]
+
+
+def is_any_loaded() -> bool:
+    """Whether anything registered comes from others."""
+    return any(origin(entry.module) for one in _REGISTRIES.values() for entry in one)
+
+
+def edited(records: Iterable[Record]) -> list[str]:
+    """One line for each loaded plug-in whose source is not the one that made records.
+
+    Registries are only asked where a record names a plug-in at all.
+    """
+    named = [record for record in records if any(sources(record).values())]
+    now: dict[Part, str] = {}
+    for record in named:
+        current = plugin_sources(record.spec)
+        now |= {part: current[kind] for kind, part in parts_of(record.spec).items()
+                if kind in current}  # fmt: skip
+    return edited_lines(named, now)

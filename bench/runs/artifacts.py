@@ -1,0 +1,153 @@
+"""A finished run's artifacts and figures; nothing here holds a time or a path, so that two runs
+of one spec leave the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from prunebench.bench.train.metrics import (
+    auroc,
+    class_accuracy,
+    class_shares,
+    end_loss,
+    whole_epochs,
+)
+from prunebench.bench.train.trainer import Trainer
+from prunebench.datasets.task import Task
+from prunebench.methods.base import Subset
+from prunebench.untrusted import spreadsheet
+
+#: Number of the set of metrics in ``info.metrics`` of a record. Records without one hold set 1,
+#: whose averages over epochs count an epoch that the budget cut to a few samples as a whole one.
+METRICS = 2
+#: Accuracy at or below chance + this share of the rest counts as diverged.
+DIVERGED_MARGIN = 0.05
+
+
+def diverged(accuracy: float, num_classes: int) -> bool:
+    """Whether a final accuracy is no better than chance + 0.05 (1 - chance)."""
+    chance = 1.0 / num_classes
+    return accuracy <= chance + DIVERGED_MARGIN * (1.0 - chance)
+
+
+def accuracy_name(trainer: Trainer) -> str:
+    """``test_accuracy``, or ``validation_accuracy`` where a tuning run has no test split."""
+    return "validation_accuracy" if trainer.setup.task.tuning else "test_accuracy"
+
+
+def npz_bytes(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n", float_format="%.17g").encode()
+
+
+def epoch_csv(trainer: Trainer) -> bytes:
+    """The per-epoch table with the reference loss beside it."""
+    frame = pd.DataFrame(trainer.table).rename(columns={"test_accuracy": accuracy_name(trainer)})
+    reference = trainer.tables.reference_loss[: len(frame)].cpu().numpy()
+    if np.isfinite(reference).any():
+        frame["reference_loss"] = reference
+    return _csv(frame)
+
+
+def artifacts(
+    trainer: Trainer, predicted: Tensor, subset: Subset | None
+) -> tuple[dict[str, bytes], dict[str, float | None]]:
+    """Files and metrics of a finished run.
+
+    Args:
+        trainer: The finished run.
+        predicted: int64 [M], classes predicted on the test split (tuning: validation split).
+        subset: A static method's verdict, or None.
+
+    Returns:
+        Artifact name -> bytes, metric name -> value.
+    """
+    task = trainer.setup.task
+    for row in trainer.table:  # a checkpoint of an earlier version; only last epochs are cut
+        row.setdefault("planned", row["trained"])
+    whole = whole_epochs(trainer.table)
+    classes = task.raw.num_classes
+    labels = task.test.labels
+    predicted = predicted.cpu()
+    narrow = np.uint8 if classes <= 256 else np.int32
+    ids = task.raw.train_ids(task.train.rows).numpy()
+    scores = subset.scores if subset is not None else trainer.setup.pruner.last_scores
+    samples: dict[str, np.ndarray[Any, Any]] = {
+        "id": ids,
+        "visits": trainer.kept_visits.cpu().numpy().astype(np.int32),
+    }
+    if subset is not None:
+        samples["kept"] = ids[subset.indices.cpu().numpy()]
+    if scores is not None:
+        samples["score"] = scores.cpu().numpy()
+    right = class_accuracy(predicted, labels, classes)
+    visits = trainer.kept_visits.cpu()
+    begun, share = (
+        class_shares(visits, task.train.labels, classes, epochs)
+        for epochs in (float(max(1, trainer.ledger.epochs)), float(whole) or 1.0)
+    )
+    frame = pd.DataFrame(
+        {
+            "class": range(classes),
+            "name": [spreadsheet(name) for name in task.raw.class_names],
+            "kept_share": begun.numpy(),
+            "kept_per_epoch": share.numpy(),
+            accuracy_name(trainer): right.numpy(),
+        }
+    )
+    files = {
+        "epochs.csv": epoch_csv(trainer),
+        "classes.csv": _csv(frame),
+        "predictions.npz": npz_bytes(
+            {"predicted": predicted.numpy().astype(narrow), **_test_ids(task)}
+        ),
+        "samples.npz": npz_bytes(samples),
+    }
+    metrics = _metrics(trainer, predicted, right, begun, scores)
+    metrics |= {
+        "whole_epochs": float(whole),
+        "kept_per_epoch": float(trainer.ledger.trained / (len(visits) * (whole or 1))),
+        "worst_class_kept_per_epoch": float(share[share.isfinite()].min()),
+        "end_train_loss": end_loss(trainer.table),
+    }
+    return files, metrics
+
+
+def _test_ids(task: Task) -> dict[str, np.ndarray[Any, Any]]:
+    """Original rows of the test split where an option limits it; else place i is row i."""
+    if task.tuning or task.raw.test_origin is None:
+        return {}
+    return {"id": task.raw.test_ids(task.test.rows).numpy()}
+
+
+def _metrics(
+    trainer: Trainer, predicted: Tensor, right: Tensor, share: Tensor, scores: Tensor | None
+) -> dict[str, float | None]:
+    """The metrics of set 1."""
+    task, ledger = trainer.setup.task, trainer.ledger
+    visits = trainer.kept_visits.cpu().double()
+    flipped = task.flipped
+    noisy = bool(flipped.any())
+    present = share[share.isfinite()]
+    return {
+        accuracy_name(trainer): float((predicted == task.test.labels).double().mean()),
+        "worst_class_accuracy": float(right[right.isfinite()].min()),
+        "realised_ratio": ledger.realised_ratio,
+        "compute_ratio": ledger.compute_ratio,
+        "final_train_loss": trainer.table[-1]["train_loss"],
+        "kept_fraction": float(visits.sum() / (len(visits) * max(1, ledger.epochs))),
+        "kept_noise_rate": float(visits[flipped].sum() / visits.sum()) if noisy else None,
+        "worst_class_kept_share": float(present.min()),
+        "score_auroc": auroc(scores.cpu(), flipped) if scores is not None and noisy else None,
+    }

@@ -1,0 +1,106 @@
+"""One cell in several processes: process 0 runs it as always and tells the others what to train.
+
+The others hold no claim and write nothing. They build the same task, pruner and network, load the
+same checkpoint, and step along until the run ends.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from prunebench.bench.runs import checkpoint
+from prunebench.bench.runs.evidence import Recorder
+from prunebench.bench.runs.losses import LossRecorder
+from prunebench.bench.spec.run_spec import RunSpec
+from prunebench.bench.train.distributed import world
+from prunebench.bench.train.setup import Diverged, Observer, Setup
+from prunebench.bench.train.task import load_task, with_reference_in_training
+from prunebench.bench.train.trainer import Trainer
+from prunebench.errors import SkipCell
+from prunebench.methods.base import EvidenceSpec
+
+if TYPE_CHECKING:
+    from prunebench.bench.runs.execute import CellOptions
+
+
+def lead(setup: Setup, spec: RunSpec, options: CellOptions, folder: Path, name: str) -> None:
+    """Has the other processes train along; nothing where there are none.
+
+    Args:
+        setup: The run, its pruner not yet begun.
+        spec: Its specification.
+        options: How the cell is run.
+        folder: Where its checkpoints lie.
+        name: Their key.
+    """
+    if world.current().alone:
+        return
+    # From one process of a run to another of it: nothing foreign is unpickled.
+    made = pickle.dumps(
+        (setup.pruner, setup.criterion, setup.clock, setup.streams, setup.reference)
+    )
+    world.announce(
+        {
+            "spec": spec.content,
+            "data": dict(options.data),
+            "weights": setup.weights,
+            "replica": setup.replica,
+            "made": made,
+            "evidence": None if options.evidence.empty else asdict(options.evidence),
+            "losses": options.losses,
+            "device": setup.device.type,
+            "threads": torch.get_num_threads(),
+            "folder": str(folder.resolve()),
+            "name": name,
+        }
+    )
+
+
+def follow() -> int:
+    """Trains along with process 0 until it says that it is done; returns how many runs."""
+    runs = 0
+    while (job := world.listen()) is not None:
+        _train(job)
+        runs += 1
+    return runs
+
+
+def _train(job: dict[str, Any]) -> None:
+    torch.set_num_threads(job["threads"])
+    trainer = Trainer(_setup(job))
+    try:
+        try:
+            checkpoint.restore(trainer, Path(job["folder"]), job["name"])
+        except checkpoint.DamagedCheckpoint:
+            trainer = Trainer(_setup(job))  # as process 0 does
+        try:
+            trainer.fit()
+        except Diverged:
+            pass  # process 0 sees the same, and evaluates what there is
+        except SkipCell:
+            return
+        trainer.test_logits()
+    finally:
+        trainer.close()
+
+
+def _setup(job: dict[str, Any]) -> Setup:
+    spec = RunSpec.model_validate(job["spec"])
+    task = load_task(spec, job["data"])
+    if spec.method.name == "full+reference":
+        task = with_reference_in_training(task)
+    pruner, criterion, clock, streams, reference = pickle.loads(job["made"])
+    observers: list[Observer] = []
+    if job["evidence"] is not None:
+        observers.append(Recorder(EvidenceSpec(**job["evidence"])))
+    if job["losses"] is not None:
+        observers.append(LossRecorder(job["losses"]))
+    return Setup(
+        task, spec.recipe, pruner, criterion, streams, clock, torch.device(job["device"]),
+        replica=job["replica"], observers=observers, reference=reference, weights=job["weights"],
+    )  # fmt: skip

@@ -1,0 +1,71 @@
+"""The worker's function: one job of an executor becomes one cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from prunebench.bench.executors.base import WorkerContext
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.evidence import from_json
+from prunebench.bench.runs.execute import CellOptions, cell_turns
+from prunebench.bench.runs.scoring_runs import Busy
+from prunebench.bench.spec.run_spec import RunSpec
+from prunebench.bench.train.setup import Execution
+from prunebench.bench.train.step import Turns, drain
+from prunebench.bench.train.trainer import guarded
+from prunebench.errors import FolderError, InputError
+from prunebench.methods.base import EvidenceSpec
+
+#: Starts the reason of a cell that could not even begin; it leaves no record.
+BAD_INPUT = "bad input: "
+
+
+def payload_turns(payload: dict[str, Any], context: WorkerContext) -> Turns[dict[str, Any]]:
+    """Runs one job of an executor, giving way after every step.
+
+    Args:
+        payload: ``spec``, ``data``, ``method_params``, ``weights``, ``evidence``, ``losses``,
+            ``label`` (see ``planning.jobs``).
+        context: Settings of the grid (``root``, ``checkpoint_s``, ``retry_failed``, ``threads``,
+            ``execution``).
+
+    Returns:
+        ``status`` (a record's, or ``busy``/``exists``) and ``reason``, which begins with
+        ``BAD_INPUT`` or ``FolderError.START`` where nothing could be recorded.
+    """
+    settings = context.settings
+    options = CellOptions(
+        data=payload.get("data", {}),
+        method_params=payload.get("method_params", {}),
+        weights=payload.get("weights", ""),
+        evidence=from_json(payload["evidence"]) if payload.get("evidence") else EvidenceSpec(),
+        device=context.device,
+        checkpoint_s=float(settings.get("checkpoint_s", 30.0)),
+        losses=None if payload.get("losses") is None else frozenset(payload["losses"]),
+        retry_failed=bool(settings.get("retry_failed", False)),
+        execution=Execution(**settings.get("execution", {})),
+        label=payload.get("label", ""),
+    )
+    if settings.get("threads"):
+        torch.set_num_threads(int(settings["threads"]))
+    spec = RunSpec.model_validate(payload["spec"])
+    try:
+        store = Store(settings["root"])
+        record, fresh = yield from cell_turns(spec, store, options, context)
+    except Busy as busy:
+        return {"status": "busy", "reason": str(busy)}
+    except FolderError as error:
+        return {"status": "failed", "reason": str(error)}
+    except InputError as error:
+        return {"status": "failed", "reason": f"{BAD_INPUT}{error}"}
+    if fresh:
+        return {"status": record.status, "reason": record.reason}
+    return {"status": "exists", "as": record.status, "reason": record.reason}
+
+
+def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
+    """As ``payload_turns``, at once."""
+    with guarded(torch.device(context.device)):
+        return drain(payload_turns(payload, context))

@@ -1,0 +1,215 @@
+"""Repeating a recorded run and saying what differs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from prunebench.bench.results.plugin_sources import plugin_files
+from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.spec.recipe import Recipe
+from prunebench.bench.spec.recipes import get_recipe
+from prunebench.bench.spec.run_spec import RunSpec, Validation
+from prunebench.datasets.task import DataSource, identity_of
+from prunebench.errors import InputError
+from prunebench.leaderboard.board.plugin_sources import FIELD
+from prunebench.methods.compose import resolve_method
+from prunebench.options import resolve
+from prunebench.problems import first_problem
+from prunebench.record import Record, file_digest
+from prunebench.registry import CRITERIA, DATASETS
+
+_SIZES = {"original_train_size", "original_test_size"}
+#: Fields of a specification that `run` has no flag for, with what it sets them to.
+_UNSAID: dict[str, Any] = {
+    "budget_share": None,
+    "validation": Validation().model_dump(mode="json"),
+    "proxy": "shared",
+    "replica": 0,
+    "role": "eval",
+}
+
+
+def recorded_cell(
+    record: Record, data: Mapping[str, Any], file: str | None = None, weights: str | None = None
+) -> Cell:
+    """The cell of a record, with the data set opened on this machine.
+
+    Args:
+        record: The record.
+        data: Options that the key leaves out (paths).
+        file: The file of a method that reads one (``scores:FILE``).
+        weights: The file of the initial weights, where the recipe names some.
+
+    Raises:
+        InputError: A spec of another version, a path that is missing, or other data.
+    """
+    spec, source = recorded_source(record, data)
+    start = ""
+    if spec.recipe.weights:
+        start = _same_file(weights, spec.recipe.weights, "its initial weights", "--weights")
+    argument = resolve_method(spec.method.name).target.argument
+    if not argument:
+        return Cell(spec, source.params, {}, start)
+    what = f"the {argument} of method {spec.method.name!r}"
+    found = _same_file(file, spec.method.identity, what, "--method-file")
+    return Cell(spec, source.params, {argument: found}, start)
+
+
+def recorded_source(record: Record, data: Mapping[str, Any]) -> tuple[RunSpec, DataSource]:
+    """The specification of a record, and its data set opened on this machine.
+
+    Raises:
+        InputError: A spec of another version, a path that is missing, or other data.
+    """
+    try:
+        spec = RunSpec.model_validate(record.spec)
+    except ValidationError as error:
+        raise first_problem(error, f"record {record.key}", {"": RunSpec}) from None
+    source_class: type[DataSource] = DATASETS.get(spec.dataset.name).target
+    if source_class.argument and source_class.argument not in data:
+        raise InputError(
+            f"data set {spec.dataset.name!r} needs its {source_class.argument}",
+            where="--dataset-param",
+            accepted=f"{source_class.argument}=...",
+        )
+    source = source_class(**{**spec.dataset.params, **data})
+    if identity_of(source) != spec.dataset.identity:
+        raise InputError("these are other data than the record's", where=spec.dataset.name)
+    return spec, source
+
+
+def _same_file(file: str | None, digest: str, what: str, flag: str) -> str:
+    if file is None or not Path(file).is_file():
+        raise InputError(
+            f"the record needs {what}",
+            where=flag,
+            accepted="the file that the record was made with",
+        )
+    if file_digest(file) != digest:
+        raise InputError("not the file that the record was made with", where=file)
+    return file
+
+
+def recorded_losses(record: Record) -> list[int] | None:
+    """Which per-sample losses a repeat must store to leave the same artifacts."""
+    return [] if "losses.npz" in record.artifacts else None
+
+
+def command_of(record: Record, plugins: Sequence[str] = ()) -> str | None:
+    """The command line that gives the record's run, options spelled out.
+
+    Paths are in no record; ``PATH`` or ``FILE`` stands for them.
+
+    Args:
+        record: The record.
+        plugins: ``--plugin`` files that are loaded; those that the run uses are named.
+
+    Returns:
+        None for a run that takes a grid file (a noise seed of its own, say).
+    """
+    spec = record.spec
+    noise, reference, criterion = spec["noise"], spec["reference"], spec["criterion"]
+    plain = resolve(CRITERIA.get(criterion["name"]).target.options, {}, criterion["name"])
+    sayable = (
+        all(spec[name] == value for name, value in _UNSAID.items())
+        and "tuned" not in spec
+        and (noise["count"], noise["seed"]) == ("exact_per_class", None)
+        and reference["mode"] == "held_out"
+        and criterion["params"] == plain
+    )
+    if not sayable:
+        return None
+    flags = [word for path in plugin_files(spec, plugins) for word in ("--plugin", path)]
+    words = ["prunebench", *flags, "run", "--dataset"]
+    words += [_named(spec["dataset"]["name"], DATASETS.get(spec["dataset"]["name"]).target)]
+    words += ["--noise", noise["name"], "--method"]
+    words += [_named(spec["method"]["name"], resolve_method(spec["method"]["name"]).target)]
+    words += ["--ratio", _text(spec["ratio"]), "--seed", _text(spec["seed"])]
+    words += ["--recipe", spec["recipe"]["name"], "--criterion", criterion["name"]]
+    words += ["--budget", spec["budget"]]
+    changed = _changed(spec["recipe"])
+    for flag, values in (
+        ("--param", spec["method"]["params"]),
+        ("--recipe-param", changed),
+        ("--dataset-param", spec["dataset"]["params"]),
+    ):
+        for name, value in sorted(values.items()):
+            words += [flag, f"{name}={_text(value)}"]
+    if reference["size"] is not None:
+        words += ["--reference-size", _text(reference["size"])]
+    if record.info.get("label"):
+        words += ["--label", str(record.info["label"])]
+    return shlex.join(words)
+
+
+def _changed(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a recorded recipe that differ from the recipe of that name."""
+    recipe = Recipe.model_validate(recorded)
+    named = get_recipe(recipe.name)
+    changed = {
+        name: getattr(recipe, name)
+        for name in type(recipe).model_fields
+        if getattr(recipe, name) != getattr(named, name)
+    }
+    if "weights" in changed:
+        changed["weights"] = "FILE" if recipe.weights else None
+    return changed
+
+
+def _named(name: str, target: Any) -> str:
+    return f"{name}:{target.argument.upper()}" if target.argument else name
+
+
+def _text(value: Any) -> str:
+    """A value as the command line reads it back."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    try:
+        json.loads(value)
+    except ValueError:
+        return json.dumps(value) if value.lower() == "none" else value
+    return json.dumps(value)
+
+
+def compare_records(old: Record, new: Record, plugins: Sequence[str] = ()) -> dict[str, Any]:
+    """What differs between two runs of one spec, figures and artifacts; times are left out.
+
+    Args:
+        old: The record that was repeated.
+        new: That of the repeat.
+        plugins: ``--plugin`` files that are loaded.
+    """
+    lines: list[str] = []
+    if old.status != new.status:
+        lines.append(f"status: {old.status} -> {new.status}")
+    one_set = old.info.get("metrics") == new.info.get("metrics")
+    metrics = old.metrics.keys() | new.metrics.keys()
+    for name in sorted(metrics if one_set else old.metrics.keys() & new.metrics.keys()):
+        a, b = old.metrics.get(name), new.metrics.get(name)
+        if a != b:
+            lines.append(f"{name}: {a} -> {b}")
+    for name in sorted(old.ledger.keys() | new.ledger.keys()):
+        if old.ledger.get(name) != new.ledger.get(name):
+            lines.append(f"ledger.{name}: {old.ledger.get(name)} -> {new.ledger.get(name)}")
+    tables = set() if one_set else {"epochs.csv", "classes.csv"}  # their columns are others
+    for name in sorted((old.artifacts.keys() & new.artifacts.keys()) - tables):
+        if name.endswith(".npz") and _SIZES & old.info.keys() != _SIZES & new.info.keys():
+            continue  # the same samples under other ids, see ``facts``
+        if old.artifacts[name]["sha256"] != new.artifacts[name]["sha256"]:
+            lines.append(f"artifact {name} differs")
+    for name in ("device_class", "threads", "torch", "code", FIELD):
+        if lines and old.environment.get(name) != new.environment.get(name):
+            a, b = old.environment.get(name), new.environment.get(name)
+            lines.append(f"environment.{name}: {a} -> {b}")
+    return {
+        "key": old.key,
+        "identical": not lines,
+        "differences": lines,
+        "command": command_of(old, plugins),
+    }

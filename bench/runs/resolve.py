@@ -1,0 +1,240 @@
+"""From names to a run: what a user asks for, resolved into a full specification."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from prunebench.bench.networks.build import check_model
+from prunebench.bench.networks.weights import weights_digest
+from prunebench.bench.spec.recipe import Recipe
+from prunebench.bench.spec.recipes import get_recipe
+from prunebench.bench.spec.run_spec import Named, NoiseSetting, RunSpec
+from prunebench.datasets.noise.inject import parse_noise, real_rule
+from prunebench.datasets.noise.rules import ALIASES
+from prunebench.datasets.task import DataSource, identity_of
+from prunebench.errors import InputError, nearest
+from prunebench.leaderboard.board.check_record import LABEL_WORDS, is_label
+from prunebench.leaderboard.board.collect import FULL
+from prunebench.methods.compose import MethodInfo, resolve_method
+from prunebench.options import resolve
+from prunebench.problems import first_problem
+from prunebench.record import file_digest
+from prunebench.registry import CRITERIA, DATASETS
+from prunebench.untrusted import user_path
+
+#: What a user's fields become, by the names of those fields.
+_MODELS = {"": RunSpec, "recipe_params": Recipe, "noise_params": NoiseSetting, "method": Named}
+#: What of a noise setting its name does not say.
+_NOISE_FIELDS = ("count", "seed")
+
+
+def split_argument(text: str) -> tuple[str, str]:
+    """``name:argument`` -> (name, argument); the argument may be empty."""
+    name, _, argument = text.partition(":")
+    return name, argument
+
+
+def open_source(text: str, params: Mapping[str, Any]) -> DataSource:
+    """Resolves ``digits`` or ``packed:PATH`` with options.
+
+    Raises:
+        InputError: Unknown data set or option, or a missing argument.
+    """
+    name, argument = split_argument(text)
+    source_class: type[DataSource] = DATASETS.get(name).target
+    given = dict(params)
+    if argument:
+        if not source_class.argument:
+            raise InputError(f"data set {name!r} takes no argument", where=f"dataset {text!r}")
+        given[source_class.argument] = argument
+    elif (
+        source_class.argument
+        and not source_class.argument_optional
+        and source_class.argument not in given
+    ):
+        raise InputError(
+            f"data set {name!r} needs an argument",
+            where="dataset",
+            accepted=f"{name}:{source_class.argument.upper()}",
+        )
+    return source_class(**given)
+
+
+def _digest_of(path: Any, where: str) -> str:
+    if not path or not user_path(str(path), where).is_file():
+        raise InputError(f"no such file: {path!r}", where=where, accepted=f"{where}:FILE")
+    return file_digest(str(path))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run and what opens it on this machine: paths stay out of the specification.
+
+    Attributes:
+        spec: The run.
+        data: Options of the data set, paths included.
+        method_params: Options of the method that the key replaces by digests.
+        weights: File of the initial weights, which the key names by its digest; empty for none.
+        label: Name of its row on boards; the key knows nothing of it. Empty for the method's.
+    """
+
+    spec: RunSpec
+    data: Mapping[str, Any]
+    method_params: Mapping[str, Any]
+    weights: str = ""
+    label: str = ""
+
+
+def check_label(label: str, method: str, where: str) -> str:
+    """A name for the rows of a method.
+
+    Raises:
+        InputError: It cannot be shown, holds ``@``, is another method's name, or is given to full
+            training, which boards look for by its name.
+    """
+    if not is_label(label):
+        raise InputError(f"{label!r}", where=f"{where}: label", accepted=LABEL_WORDS)
+    if method == FULL and label != FULL:
+        raise InputError(f"{label!r} for full training", where=f"{where}: label",
+                         accepted=f"no label: boards find it by the name {FULL!r}")  # fmt: skip
+    try:
+        other = resolve_method(label.partition(":")[0]).name
+    except InputError:
+        return label
+    if other != resolve_method(method).name:
+        raise InputError(f"{label!r} is another method's name", where=f"{where}: label",
+                         accepted="a name of its own")  # fmt: skip
+    return label
+
+
+def noise_setting(text: str, source: DataSource, params: Mapping[str, Any]) -> NoiseSetting:
+    """Resolves the user's noise to the rule it means on a data set.
+
+    Raises:
+        InputError: Unknown kind, a rate out of range, or human labels that are not there.
+    """
+    noise = parse_noise(text)
+    rule = ALIASES.get(noise.kind, noise.kind)
+    if noise.kind == "asymmetric":
+        rule = source.asymmetric_rule()
+    elif noise.kind == "real":
+        known = source.variants()
+        rule = noise.name if known is None else real_rule(noise, known)
+    for name in params:
+        if name not in _NOISE_FIELDS:
+            raise InputError(
+                f"unknown field {name!r}", where="noise_params",
+                accepted=nearest(name, _NOISE_FIELDS),
+            )  # fmt: skip
+    # A set's only human labels have one name and one stream, however they are asked for.
+    name = rule if noise.kind == "real" else noise.name
+    return NoiseSetting(name=name, rule=rule, **params)
+
+
+def build_cell(
+    *,
+    dataset: str,
+    noise: str = "clean",
+    method: str = "full",
+    ratio: float | None = 0.0,
+    seed: int = 0,
+    recipe: str | None = None,
+    criterion: str = "ce",
+    params: Mapping[str, Any] | None = None,
+    dataset_params: Mapping[str, Any] | None = None,
+    recipe_params: Mapping[str, Any] | None = None,
+    criterion_params: Mapping[str, Any] | None = None,
+    noise_params: Mapping[str, Any] | None = None,
+    content: tuple[Mapping[str, Any], str] | None = None,
+    label: str | None = None,
+    where: str = "run",
+    **fields: Any,
+) -> Cell:
+    """Resolves names and defaults into a full specification.
+
+    Args:
+        dataset: ``digits``, ``synthetic``, ``packed:PATH``, ...
+        noise: ``clean``, ``symmetric:0.4``, ...
+        method: A registered name, ``base+align`` or ``scores:FILE``.
+        ratio: Share of training to save; None where nobody gave one.
+        seed: Seed of every stream.
+        recipe: Recipe name; the data set's own by default.
+        criterion: ``ce``, ``sop`` or ``sop+``.
+        params: Options of the method; the other ``*_params`` likewise.
+        content: Options and content identity of the data set for the key, where they are known;
+            asked of the data set else.
+        label: Name of the row; None for the method's.
+        where: Prefix of error lines (a file and entry, say).
+        fields: Further fields of ``RunSpec``.
+
+    Raises:
+        InputError: One clear line for whatever is wrong.
+    """
+    source = open_source(dataset, dataset_params or {})
+    chosen = get_recipe(recipe or source.recipe)
+    info = resolve_method(method)
+    loss = CRITERIA.get(criterion)
+    options = resolve(info.options, {**info.fixed, **(params or {})}, f"{where}: {info.name}")
+    argument = info.target.argument
+    paths = {name: options.pop(name) for name in (argument,) if name in options}
+    digest, weights = weights_digest(chosen, recipe_params or {}, where)
+    options_of_data, identity = content or (source.portable(), identity_of(source))
+    losses = resolve(loss.target.options, criterion_params or {}, f"{where}: {criterion}")
+    if ratio is None:
+        ratio = _ratio_left_out(info, str(fields.get("budget", "samples")), where)
+    if info.ratios == "zero" and ratio != 0:
+        raise InputError(
+            f"{ratio:g} is not accepted",
+            where=f"{where}: ratio of {info.name}",
+            accepted="0: it trains on everything",
+        )
+    try:
+        spec = RunSpec(
+            dataset=Named(
+                name=source.name,
+                version=str(source.version),
+                params=options_of_data,
+                identity=identity,
+            ),
+            noise=noise_setting(noise, source, noise_params or {}),
+            method=Named(
+                name=info.name,
+                version=info.version,
+                params=options,
+                identity=_digest_of(paths[argument], info.name) if paths else "",
+            ),
+            criterion=Named(name=criterion, version=str(loss.version), params=losses),
+            recipe=Recipe(**{**chosen.model_dump(), **(recipe_params or {}), "weights": digest}),
+            ratio=ratio,
+            seed=seed,
+            **fields,
+        )
+    except ValidationError as error:
+        raise first_problem(error, where, _MODELS) from None
+    check_model(spec.recipe)
+    named = "" if label is None else check_label(label, method, where)
+    return Cell(spec, source.params, paths, weights, named)
+
+
+def _ratio_left_out(info: MethodInfo, budget: str, where: str) -> float:
+    """0 for a method that needs no ratio: one that trains on everything, or that has a pruned share
+    of its own and epochs as its budget.
+
+    Raises:
+        InputError: How much is trained comes from the ratio, and would be everything.
+    """
+    if info.ratios == "zero" or (budget == "epochs" and not info.zero_is_full):
+        return 0.0
+    raise InputError(
+        f"method {info.name!r} needs a ratio", where=f"{where}: ratio",
+        accepted="a share of training to save, such as 0.5, or 0 to train on everything",
+    )  # fmt: skip
+
+
+def build_spec(**fields: Any) -> RunSpec:
+    """The specification of ``build_cell`` alone."""
+    return build_cell(**fields).spec

@@ -1,0 +1,168 @@
+"""Where a static method's evidence comes from: the shared full-data run, found or made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.evidence import (
+    Damaged,
+    RecordedEvidence,
+    check_content,
+    covers,
+    from_json,
+    merge,
+    read_manifest,
+    verify,
+)
+from prunebench.bench.runs.reference_set import reference_needs
+from prunebench.bench.runs.self_supervised import ssl_features
+from prunebench.bench.spec.recipe import Recipe
+from prunebench.bench.spec.run_spec import Named, RunSpec
+from prunebench.datasets.task import Task
+from prunebench.errors import InputError
+from prunebench.methods.base import DynamicPruner, EvidenceSpec, Pruner, StaticPruner
+from prunebench.registry import CRITERIA
+
+if TYPE_CHECKING:
+    from prunebench.bench.runs.execute import _Cell
+
+
+class Busy(Exception):
+    """Another process holds the cell or makes the evidence; try again later."""
+
+
+def evidence_needs(pruner: Pruner, spec: RunSpec) -> EvidenceSpec:
+    """What a method needs recorded under a recipe; empty for most dynamic methods."""
+    recipe = spec.recipe
+    if isinstance(pruner, StaticPruner):
+        return pruner.needs(recipe.epochs, recipe.scoring_epoch)
+    if isinstance(pruner, DynamicPruner) and pruner.reference:
+        return reference_needs(pruner.params, recipe.scoring_epoch)
+    return EvidenceSpec()
+
+
+def proxy_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
+    """The full-data runs that serve a cell: one, or one per repeat. They train on plain
+    cross-entropy unless the method asks for the cell's own criterion, and under the cell's recipe
+    unless ``proxy = "own"`` asks for the method's.
+
+    Raises:
+        InputError: ``own`` for a method that has no recipe of its own.
+    """
+    own = getattr(pruner, "own_proxy", {})
+    if spec.proxy == "own" and not own:
+        raise InputError(
+            f"{spec.method.name} has no scoring recipe of its own", where="proxy", accepted="shared"
+        )
+    need = evidence_needs(pruner, spec)
+    if not (need.signals or need.snapshots or need.strong):
+        return []
+    criterion = spec.criterion
+    if not (isinstance(pruner, StaticPruner) and pruner.proxy_criterion):
+        plain = CRITERIA.get("ce")
+        options = {name: option.default for name, option in plain.target.options.items()}
+        criterion = Named(name="ce", version=str(plain.version), params=options)
+    proxies = [spec.proxy_spec(replica, criterion) for replica in range(need.repeats)]
+    if spec.proxy == "own":
+        recipe = Recipe(**{**spec.recipe.model_dump(), **own})
+        proxies = [proxy.but(recipe=recipe) for proxy in proxies]
+    return proxies
+
+
+def standing(
+    store: Store, key: str, need: EvidenceSpec, task: Task | None = None, epochs: int = 0
+) -> Path | None:
+    """A verified evidence folder that covers a need, or None; damaged ones are set aside.
+
+    Args:
+        store: The results folder.
+        key: Of the run that was recorded.
+        need: What is needed.
+        task: What it must have been recorded on; None leaves the arrays unread.
+        epochs: How many epochs of signals are needed; looked at with ``task`` only.
+    """
+    folder = store.evidence_path(key)
+    try:
+        manifest = read_manifest(folder)
+        if manifest is None or not covers(from_json(manifest["needs"]), need):
+            return None
+        verify(folder, manifest)
+        if task is not None:
+            check_content(folder, manifest, task, epochs)
+    except Damaged as error:
+        store.set_aside(folder, str(error))
+        return None
+    return folder
+
+
+def evidence_stands(store: Store, key: str, need: EvidenceSpec) -> bool:
+    """Whether recorded evidence of a run covers a need; damaged folders are set aside."""
+    return standing(store, key, need) is not None
+
+
+def charge(need: EvidenceSpec, epochs: int) -> int:
+    """Epochs of a scoring run that a method reads, which is what it is charged for; that the
+    run goes on for others, or for the table's own row, is not its cost."""
+    if need.signals:
+        return epochs if need.until is None else min(epochs, need.until)
+    return max((*need.snapshots, *need.strong), default=0)
+
+
+def gather_evidence(
+    cell: _Cell, task: Task, pruner: Pruner
+) -> tuple[RecordedEvidence, tuple[int, int]]:
+    """Finds or makes what a method needs.
+
+    Returns:
+        The evidence, and the (samples trained, samples scored) that the method is charged.
+
+    Raises:
+        Busy: Another process is making it.
+        SkipCell: The data cannot give it (no strong view for vectors, say).
+    """
+    from prunebench.bench.runs.execute import run_cell
+
+    spec, store = cell.spec, cell.store
+    need = evidence_needs(pruner, spec)
+    folders: list[Path] = []
+    trained = scored = 0
+    read = charge(need, spec.recipe.epochs)
+    for proxy in proxy_specs(pruner, spec):
+        folder = standing(store, proxy.key, need, task, read)
+        if folder is None:
+            old = _recorded(store, proxy.key)
+            wanted = replace(merge([need, old]), repeats=1, ssl=False)
+            options = replace(
+                cell.options, evidence=wanted, losses=None, method_params={}, retry_failed=True,
+                label="",
+            )  # fmt: skip
+            record, _ = run_cell(proxy, store, options)
+            folder = standing(store, proxy.key, need, task, read)
+            if folder is None:
+                raise RuntimeError(f"the scoring run {proxy.key} {record.status}: {record.reason}")
+        manifest = read_manifest(folder)
+        assert manifest is not None
+        folders.append(folder)
+        trained += read * int(manifest["trained_per_epoch"])
+        scored += len(task.train) * (len(need.snapshots) + len(need.strong))
+    features = None
+    if need.ssl:
+        features, cost = ssl_features(cell, task)
+        trained += cost
+        scored += len(task.raw.train_x)
+    evidence = RecordedEvidence(
+        task, spec.recipe.epochs, spec.recipe.scoring_epoch, folders, features, pruner.oracle
+    )
+    return evidence, (trained, scored)
+
+
+def _recorded(store: Store, key: str) -> EvidenceSpec:
+    """What an evidence folder already holds, so that a repeat keeps it."""
+    try:
+        manifest = read_manifest(store.evidence_path(key))
+    except Damaged:
+        return EvidenceSpec()
+    return from_json(manifest["needs"]) if manifest else EvidenceSpec()

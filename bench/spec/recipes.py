@@ -1,0 +1,121 @@
+"""Built-in recipes; a recipe is a function without arguments that returns one."""
+
+from __future__ import annotations
+
+from prunebench.bench.spec import recipes_alignprune as _paper
+from prunebench.bench.spec import recipes_imagenet as _imagenet
+from prunebench.bench.spec.recipe import Recipe, register_recipe
+from prunebench.registry import RECIPES
+
+__all__ = ["get_recipe", "register_recipe"]
+
+_REGISTERED = (_imagenet, _paper)
+
+
+def get_recipe(name: str) -> Recipe:
+    """Looks a recipe up; its name and version come from the registry.
+
+    Raises:
+        UnknownName: No recipe of that name.
+    """
+    entry = RECIPES.get(name)
+    recipe: Recipe = entry.target()
+    return recipe.model_copy(update={"name": entry.name, "version": entry.version})
+
+
+@register_recipe("digits")
+def digits() -> Recipe:
+    """Handwritten digits, 8 x 8: a small convolutional network, seconds per run on one core."""
+    return Recipe(
+        name="digits",
+        model="cnn",
+        model_params={"width": 8, "depth": 2},
+        epochs=40,
+        batch_size=64,
+        lr=0.2,
+        weight_decay=5e-4,
+        schedule="one_cycle",
+        cycle_momentum=False,
+    )
+
+
+@register_recipe("synthetic")
+def synthetic() -> Recipe:
+    """Generated images: a narrow convolutional network and a short schedule."""
+    return Recipe(
+        name="synthetic",
+        model="cnn",
+        model_params={"width": 16, "depth": 3},
+        epochs=10,
+        batch_size=64,
+        lr=0.1,
+        schedule="one_cycle",
+        cycle_momentum=False,
+    )
+
+
+@register_recipe("packed")
+def packed() -> Recipe:
+    """Any packed image file: crop and flip, a convolutional network of moderate width."""
+    return Recipe(
+        name="packed",
+        model="cnn",
+        model_params={"width": 32, "depth": 3},
+        epochs=30,
+        batch_size=128,
+        lr=0.2,
+        schedule="one_cycle",
+        cycle_momentum=False,
+    )
+
+
+@register_recipe("mnist")
+def mnist() -> Recipe:
+    """MNIST and Fashion-MNIST at full size."""
+    return Recipe(
+        name="mnist",
+        model="cnn",
+        model_params={"width": 32, "depth": 3},
+        epochs=30,
+        batch_size=128,
+        lr=0.1,
+        schedule="one_cycle",
+        cycle_momentum=False,
+    )
+
+
+@register_recipe("mnist-small")
+def mnist_small() -> Recipe:
+    """28 x 28 images on one core: a narrow network that halves the image at once, 10 epochs."""
+    return Recipe(
+        name="mnist-small",
+        model="cnn",
+        model_params={"width": 8, "depth": 2, "stride": 2},
+        epochs=10,
+        batch_size=128,
+        lr=0.2,
+        schedule="one_cycle",
+        cycle_momentum=False,
+    )
+
+
+@register_recipe("cifar-small")
+def cifar_small() -> Recipe:
+    """32 x 32 images on one core: a residual network of 10 layers and width 8, 10 epochs."""
+    return Recipe(
+        name="cifar-small",
+        model="resnet18",
+        model_params={"width": 8, "depth": 1},
+        epochs=10,
+        batch_size=128,
+        lr=0.2,
+        schedule="one_cycle",
+        cycle_momentum=False,
+    )
+
+
+@register_recipe("news-small")
+def news_small() -> Recipe:
+    """The NEWS recipe in 10 epochs; the tail starts at the same share of the run."""
+    changes = {"name": "news-small", "epochs": 10, "drop_last": False}
+    return _paper.news().model_copy(update=changes)

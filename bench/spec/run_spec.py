@@ -1,0 +1,148 @@
+"""One run's specification: frozen, validated, and turned into canonical JSON and a key."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from prunebench.bench.spec.origin import Tuned
+from prunebench.bench.spec.recipe import NEEDED, Recipe, Scalar
+from prunebench.methods.compose import resolve_method
+from prunebench.record import canonical, content_key
+
+SPEC_SCHEMA = 1
+#: Seeds are below this, so that every reader of a record can hold them.
+SEEDS = 2**63
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Named(_Frozen):
+    """A registered thing with its version and all its options; where an option holds a path,
+    ``identity`` stands for the content instead."""
+
+    name: str
+    version: str
+    params: dict[str, Scalar] = Field(default_factory=dict)
+    identity: str = ""
+
+
+class NoiseSetting(_Frozen):
+    """Label noise: the user's word, the rule it means here, the counting, and its own seed
+    (None draws a new realisation per run seed)."""
+
+    name: str
+    rule: str
+    count: Literal["exact_per_class", "exact_global", "bernoulli"] = "exact_per_class"
+    seed: int | None = Field(None, ge=0, lt=SEEDS)
+
+
+class HeldOut(_Frozen):
+    """Clean reference set. ``size`` None means min(1000, 7 % of the training split)."""
+
+    size: int | None = Field(None, ge=0)
+    mode: Literal["held_out", "overlap"] = "held_out"
+
+
+class Validation(_Frozen):
+    """Split for tuning, carved from training."""
+
+    size: int = Field(0, ge=0)
+    labels: Literal["noisy", "clean"] = "noisy"
+
+
+class RunSpec(_Frozen):
+    """Everything that decides a run's result, and nothing that does not (device, workers)."""
+
+    spec_schema: Literal[1] = Field(1, alias="schema")
+    dataset: Named
+    noise: NoiseSetting
+    method: Named
+    criterion: Named
+    recipe: Recipe
+    ratio: float = Field(ge=0, lt=1)
+    budget: Literal["samples", "paper", "epochs"] = "samples"
+    budget_share: float | None = Field(None, ge=0, lt=1)
+    reference: HeldOut = HeldOut()
+    validation: Validation = Validation()
+    proxy: Literal["shared", "own"] = "shared"
+    replica: int = Field(0, ge=0)
+    seed: int = Field(ge=0, lt=SEEDS)
+    role: Literal["eval", "tune"] = "eval"
+    tuned: Tuned | None = None
+
+    @model_validator(mode="after")
+    def _shares(self) -> RunSpec:
+        if self.budget_share is not None and self.budget != "paper":
+            raise ValueError("budget_share belongs to budget 'paper'")
+        if self.recipe.weights == NEEDED:
+            raise ValueError("the recipe names no weights to start from")
+        if self.role == "tune" and (self.validation.size == 0 or self.tuned is not None):
+            raise ValueError("a tuning run has a validation split and no tuned options")
+        if self.tuned is not None and self.seed in self.tuned.seeds:
+            raise ValueError(f"seed {self.seed} was seen by the study that tuned the options")
+        return self
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """The canonical content as JSON values; ``tuned`` is left out where there is none."""
+        left_out = {"tuned"} if self.tuned is None else None
+        return self.model_dump(mode="json", by_alias=True, exclude=left_out)
+
+    @cached_property
+    def key(self) -> str:
+        """First 16 hex digits of the SHA-256 of the canonical JSON."""
+        return content_key(self.content)
+
+    @cached_property
+    def kin(self) -> str:
+        """Key of what this run shares with its repeats under other seeds."""
+        return content_key({**self.content, "seed": None})
+
+    def with_seed(self, seed: int) -> RunSpec:
+        """The same run under another seed. What was validated is not validated again: in large
+        grids most cells differ by their seeds alone."""
+        if self.tuned is not None or type(seed) is not int or seed < 0:
+            return self.but(seed=seed)
+        made = self.model_copy(update={"seed": seed})
+        made.__dict__.pop("key", None)
+        made.__dict__.update(kin=self.kin, content={**self.content, "seed": seed})
+        return made
+
+    def but(self, **changes: Any) -> RunSpec:
+        """The same run with some fields changed, validated anew (``model_copy`` would keep the
+        cached key)."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        fields["schema"] = fields.pop("spec_schema")
+        return RunSpec(**{**fields, **changes})
+
+    @property
+    def setting(self) -> tuple[str, str]:
+        """(dataset, noise) as the salt of every stream; paths and methods play no part."""
+        data = self.dataset
+        salt = canonical([data.name, data.version, data.params, data.identity])
+        return salt, canonical([self.noise.name, self.noise.count])
+
+    @property
+    def label(self) -> str:
+        """Short name for progress displays."""
+        ratio = "" if self.ratio == 0 else f" {self.ratio:g}"
+        return f"{self.dataset.name} {self.noise.name} {self.method.name}{ratio} s{self.seed}"
+
+    def proxy_spec(self, replica: int = 0, criterion: Named | None = None) -> RunSpec:
+        """The full-data run whose evidence serves this cell."""
+        full = resolve_method("full")
+        return self.but(
+            method=Named(name=full.name, version=full.version),
+            criterion=criterion or self.criterion,
+            ratio=0.0,
+            budget="samples",
+            budget_share=None,
+            proxy="shared",
+            replica=replica,
+            tuned=None,
+        )

@@ -1,0 +1,1 @@
+"""One training. Nothing here knows a results folder."""

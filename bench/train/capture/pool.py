@@ -1,0 +1,168 @@
+"""Which runs are captured, and which captured step serves which run."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+
+from prunebench.bench.inputs.view import Inputs
+from prunebench.bench.networks.build import builder_of
+from prunebench.bench.train.budget import selected_counts
+from prunebench.bench.train.capture.graph import Capture, CudaCapture, Rehearsal
+from prunebench.bench.train.capture.step import GraphedStep
+from prunebench.bench.train.device_optimizers import OnDevice, has_momentum
+from prunebench.methods.base import BatchPruner
+from prunebench.record import canonical
+
+if TYPE_CHECKING:
+    from prunebench.bench.train.trainer import Trainer
+
+_FIELDS = ("model", "model_params", "optimizer", "weight_decay", "nesterov", "batch_size",
+           "precision", "compat")  # fmt: skip
+
+
+class Captures:
+    """Captured steps that wait for the next run of their shape.
+
+    Args:
+        keep: How many; each holds a network, its activations and its optimiser's state.
+    """
+
+    def __init__(self, keep: int = 2) -> None:
+        self.keep = keep
+        self._idle: OrderedDict[str, GraphedStep] = OrderedDict()
+        #: Steps recorded and steps taken over, for reports.
+        self.recorded = self.reused = 0
+
+    def take(self, key: str) -> GraphedStep | None:
+        """A step of this shape, which nobody else then gets; None where there is none."""
+        return self._idle.pop(key, None)
+
+    def give(self, key: str, step: GraphedStep) -> None:
+        """Keeps a step for the next run."""
+        self._idle[key] = step
+        while len(self._idle) > self.keep:
+            self._idle.popitem(last=False)
+
+    def clear(self) -> None:
+        """Frees all that wait."""
+        self._idle.clear()
+
+
+class _State:
+    captures = Captures()
+
+
+def current() -> Captures:
+    """The captured steps of this process, or of the lane whose turn it is."""
+    return _State.captures
+
+
+def use(captures: Captures) -> Captures:
+    """Makes others the current ones; returns those before."""
+    before, _State.captures = _State.captures, captures
+    return before
+
+
+def why_eager(run: Trainer) -> str:
+    """Why a run's steps are launched one operation at a time; empty where they are captured."""
+    setup, recipe = run.setup, run.setup.recipe
+    if setup.execution.graph == "off":
+        return "switched off"
+    if not run.world.alone:
+        return "several processes share the run"
+    if not isinstance(run.inputs, Inputs):
+        return "images are streamed"
+    if len(run.rows) < recipe.batch_size:
+        return "the training split is smaller than a batch"
+    if not isinstance(run.optimizer, OnDevice):
+        return "the optimiser keeps its rates on the host"
+    if run.selecting and (not isinstance(setup.pruner, BatchPruner) or setup.pruner.draws is None):
+        return f"{setup.pruner.name} chooses samples on the host"
+    if not run.criterion.capturable:
+        return f"the criterion {type(run.criterion).__name__} does not declare that it can be"
+    if not getattr(builder_of(recipe.model), "capturable", True):
+        return f"the model {recipe.model} says that it cannot be"
+    return ""
+
+
+def kept_of(run: Trainer) -> int | None:
+    """Samples trained of every whole batch, for batch-level methods."""
+    if not run.selecting:
+        return None
+    size = run.setup.recipe.batch_size
+    return selected_counts([(0, size)], run.setup.clock.ratio, None)[0][2]
+
+
+def capture_key(run: Trainer) -> str:
+    """Everything that a captured step depends on beyond the values in its buffers and state."""
+    setup, recipe, criterion = run.setup, run.setup.recipe, run.criterion
+    kept = kept_of(run)
+    return canonical(
+        {
+            "device": str(setup.device),
+            "inputs": id(run.inputs),  # the step holds them, so the number stays theirs
+            "samples": len(run.rows),
+            "outputs": [list(p.shape) for p in run.model.parameters()][-1],
+            "recipe": {name: recipe.model_dump(mode="json").get(name) for name in _FIELDS},
+            "momentum": has_momentum(recipe),
+            "criterion": [type(criterion).__module__, type(criterion).__qualname__,
+                          criterion.params],
+            "tables": sorted(run.tables.floats()),
+            "method": None if kept is None else [setup.pruner.name, setup.pruner.params, kept],
+            "compiled": setup.execution.compile,
+            "deterministic": setup.execution.deterministic,
+            "rehearsed": setup.execution.graph == "rehearse",
+        }
+    )  # fmt: skip
+
+
+def arm(run: Trainer) -> tuple[GraphedStep | None, str]:
+    """The captured step of a run, from an earlier run of its shape or recorded now.
+
+    Returns:
+        The step, or None with the reason.
+
+    Raises:
+        torch.OutOfMemoryError: There is no room for the capture.
+    """
+    reason = why_eager(run)
+    if reason:
+        return None, reason
+    captures, key = current(), capture_key(run)
+    step = captures.take(key)
+    if step is not None and step.adopt(run):
+        captures.reused += 1
+        return step, ""
+    step, reason = _record(run)
+    if step is not None:
+        captures.recorded += 1
+        made = step
+        made.release = lambda: captures.give(key, made)
+    return step, reason
+
+
+def _record(run: Trainer) -> tuple[GraphedStep | None, str]:
+    execution, reason = run.setup.execution, ""
+    for compiled in (True, False) if execution.compile else (False,):
+        rehearsed = execution.graph == "rehearse"
+        capture: Capture = Rehearsal() if rehearsed else CudaCapture(run.setup.device)
+        network = compile_network(run) if compiled else run.model
+        try:
+            return GraphedStep(run, capture, kept_of(run), network), reason
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            what = "compiled and captured" if compiled else "captured"
+            line = " ".join(str(error).split())[:160]
+            reason = f"could not be {what}: {type(error).__name__}: {line}"
+    return None, reason
+
+
+def compile_network(run: Trainer) -> Callable[[Tensor], Tensor]:
+    """The network's training pass through the compiler, for one batch size."""
+    return cast(Callable[[Tensor], Tensor], torch.compile(run.model, dynamic=False))

@@ -1,0 +1,250 @@
+"""A whole training step recorded once and replayed: gather, augmentation, forward, loss, tables,
+backward and update as one CUDA graph.
+
+A captured step reads an epoch from buffers that stay where they are, finds its batch by a counter
+on the device, and moves the counter on; between two epochs the host copies the next plan into the
+buffers, and in between it only replays. Everything a step writes (weights, statistics, optimiser
+state, tables) lies at fixed addresses too, so a later run of the same shape takes over the captured
+step: its own state is copied in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+
+from prunebench.bench.inputs.crops import Boxes, Draws
+from prunebench.bench.inputs.strong import DRAWS
+from prunebench.bench.inputs.view import EpochInputs, Inputs
+from prunebench.bench.train.capture.graph import Capture
+from prunebench.bench.train.capture.keyed_streams import ParentStream, signed_keys
+from prunebench.bench.train.device_optimizers import OnDevice
+from prunebench.bench.train.step import EpochSteps, StepBatch
+from prunebench.methods.base import BatchPruner
+from prunebench.rng import Stream
+
+if TYPE_CHECKING:
+    from prunebench.bench.train.trainer import Trainer
+
+
+class EpochBuffers:
+    """Where captured steps read their epoch.
+
+    Args:
+        run: Gives sizes and, for the first warm-up, samples.
+        steps: Steps of an epoch at most.
+        keys: Names of the draws of batch-level selection.
+    """
+
+    def __init__(self, run: Trainer, steps: int, keys: tuple[str, ...]) -> None:
+        device, n = run.setup.device, len(run.rows)
+        self.index = torch.arange(n, device=device)
+        self.rows, self.labels = run.rows.clone(), run.labels.clone()
+        self.weights = torch.ones(n, device=device)
+        self.draws = cast(Inputs, run.inputs).draw(Stream(0), self.rows)
+        self.rates = torch.zeros((steps, 2), device=device)
+        self.strong_keys = torch.zeros(len(DRAWS), dtype=torch.int64, device=device)
+        self.select_keys = torch.zeros((steps, len(keys)), dtype=torch.int64, device=device)
+        self.chosen = torch.zeros(n if keys else 0, dtype=torch.int64, device=device)
+        #: First sample of the next step, and its number in the epoch.
+        self.at, self.step = (torch.zeros(1, dtype=torch.int64, device=device) for _ in range(2))
+
+    def rewind(self, at: int = 0, step: int = 0) -> None:
+        """Sets the counters."""
+        self.at.fill_(at)
+        self.step.fill_(step)
+
+    def draws_at(self, place: Tensor) -> Draws | Boxes | None:
+        """Augmentation of the samples at some places of the epoch."""
+        if self.draws is None:
+            return None
+        parts = {f.name: getattr(self.draws, f.name)[place] for f in fields(self.draws)}
+        return type(self.draws)(**parts)
+
+    def fill(self, epoch: EpochSteps) -> None:
+        """Copies an epoch in; its samples already trained keep whatever is there."""
+        n, done, steps = len(epoch.index), epoch.done, len(epoch.rates)
+        for own, new in ((self.index, epoch.index), (self.rows, epoch.rows),
+                         (self.labels, epoch.labels)):  # fmt: skip
+            own[:n].copy_(new)
+        if epoch.weights is None:
+            self.weights.fill_(1.0)
+        else:
+            self.weights[:n].copy_(epoch.weights)
+        if self.draws is not None:
+            drawn = cast(EpochInputs, epoch.inputs).draws
+            for f in fields(self.draws):
+                getattr(self.draws, f.name)[done:n].copy_(getattr(drawn, f.name))
+        _send(torch.tensor(epoch.rates, dtype=torch.float32), self.rates[:steps])
+
+
+def _send(host: Tensor, to: Tensor) -> None:
+    """Copies from the host without waiting for the device."""
+    if to.device.type == "cuda":
+        host = host.pin_memory()
+    to.copy_(host, non_blocking=True)
+
+
+class GraphedStep:
+    """One captured step and the buffers and state it works on.
+
+    Args:
+        run: The run whose network, optimiser, criterion and tables it takes over.
+        capture: How a step is recorded.
+        kept: Samples that are trained of each batch, for batch-level methods; None for all.
+        network: The forward pass of training, compiled or not.
+    """
+
+    def __init__(
+        self,
+        run: Trainer,
+        capture: Capture,
+        kept: int | None,
+        network: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.stepper, self.network = run.stepper, network
+        self.inputs = cast(Inputs, run.inputs)
+        self.size, self.kept, self.capture = run.setup.recipe.batch_size, kept, capture
+        self.pruner = cast(BatchPruner, run.setup.pruner)
+        self.names = (self.pruner.draws or ()) if kept is not None else ()
+        self.buffers = EpochBuffers(run, len(run.rows) // self.size + 1, self.names)
+        device = run.setup.device
+        self.lane = torch.arange(self.size, device=device)
+        self.slots = torch.arange(kept or 0, device=device)
+        #: Called when the run is over; another may then take the step.
+        self.release: Callable[[], None] = lambda: None
+        self._waiting = 0  # steps whose choices have not been handed over
+        self._handed = 0
+        self._record()
+
+    @property
+    def optimizer(self) -> OnDevice:
+        """Of the network, in the form that can be captured."""
+        return cast(OnDevice, self.stepper.optimizer)
+
+    def state(self) -> list[Tensor]:
+        """Everything that a step changes."""
+        stepper = self.stepper
+        tensors = [*stepper.model.state_dict().values(), *stepper.tables.floats().values()]
+        for state in self.optimizer.state.values():
+            tensors += state.values()
+        return [*tensors, *stepper.criterion.state_dict().values()]
+
+    @torch.no_grad()
+    def _record(self) -> None:
+        """Captures the step; the steps of the warm-up leave no trace in the state."""
+        before = [tensor.detach().clone() for tensor in self.state()]
+        self.stepper.model.train()
+        try:
+            with torch.enable_grad():
+                self.capture.record(self.run, self.buffers.rewind)
+        finally:
+            for tensor, value in zip(self.state(), before, strict=True):
+                tensor.detach().copy_(value)
+            # A captured step owns the gradients it writes; eager ones make their own.
+            self.held = [p.grad for p in self.stepper.model.parameters()]
+            self.optimizer.zero_grad(set_to_none=True)
+
+    def run(self) -> None:
+        """One step, from buffers to buffers: what is captured."""
+        e, stepper, inputs = self.buffers, self.stepper, self.inputs
+        optimizer = self.optimizer
+        rates = e.rates.index_select(0, e.step)[0]
+        optimizer.lr.copy_(rates[0])
+        optimizer.momentum.copy_(rates[1])
+        place = self.lane + e.at
+        index, rows, labels, weights = (
+            buffer.index_select(0, place) for buffer in (e.index, e.rows, e.labels, e.weights)
+        )
+        draws = e.draws_at(place)
+        x = inputs.clean(rows) if draws is None else inputs.augmented(rows, draws)
+        k = self.size
+        if self.kept is not None:
+            k = self.kept
+            keys = ParentStream(e.select_keys.index_select(0, e.step)[0], self.names)
+            part = stepper.select(self.pruner, x, index, labels, k, keys)
+            x, index, rows, labels, weights = (
+                value.index_select(0, part) for value in (x, index, rows, labels, weights)
+            )
+            e.chosen.index_copy_(0, self.slots + e.step * k, index)
+        stored = inputs.pixels(rows) if stepper.criterion.views == 2 else None
+        batch = StepBatch(x, index, rows, labels, weights, stored)
+        stepper.train(batch, k, ParentStream(e.strong_keys, DRAWS), self.network)
+        e.at.add_(self.size)
+        e.step.add_(1)
+
+    def load(self, epoch: EpochSteps, run: Trainer, first: int) -> int:
+        """Copies an epoch in.
+
+        Args:
+            epoch: What to train.
+            run: Whose epoch it is.
+            first: The step to begin with.
+
+        Returns:
+            How many steps from ``first`` on may be replayed; the others are for the eager path.
+        """
+        k = self.size if self.kept is None else self.kept
+        whole = [(stop - start, kept) == (self.size, k) for start, stop, kept in epoch.batches]
+        count = (*whole[first:], False).index(False)
+        if epoch.weights is not None and epoch.weights.dtype != torch.float32:
+            count = 0
+        if count == 0:
+            return 0
+        e = self.buffers
+        e.fill(epoch)
+        e.rewind(epoch.done, first)
+        if self.stepper.criterion.views == 2:
+            _send(torch.tensor(signed_keys(run.stream("strong"), DRAWS)), e.strong_keys)
+        if self.names:
+            keys = [
+                signed_keys(run.stream("select", step), self.names)
+                for step in range(first, first + count)
+            ]
+            _send(torch.tensor(keys), e.select_keys[first : first + count])
+        self._handed, self._waiting = first, 0
+        return count
+
+    def step(self) -> None:
+        """Replays one step."""
+        self.capture.replay()
+        self._waiting += 1
+
+    def choices(self) -> Tensor | None:
+        """Positions trained since the last call, of batch-level methods; None where there are
+        none."""
+        if self.kept is None or self._waiting == 0:
+            return None
+        begin, end = self._handed, self._handed + self._waiting
+        self._handed, self._waiting = end, 0
+        return self.buffers.chosen[begin * self.kept : end * self.kept].clone()
+
+    @torch.no_grad()
+    def adopt(self, run: Trainer) -> bool:
+        """Copies a run's state in and gives the run what the captured step works on.
+
+        Returns:
+            False where the criterion's state cannot be copied in place.
+        """
+        own = self.stepper
+        if own is not run.stepper:
+            places = _places(own.criterion.state_dict())
+            own.criterion.load_state_dict(run.criterion.state_dict())
+            if _places(own.criterion.state_dict()) != places:
+                return False
+            states = own.model.state_dict(), run.model.state_dict()
+            for mine, new in zip(*(state.values() for state in states), strict=True):
+                mine.copy_(new)
+            self.optimizer.load_state_dict(run.optimizer.state_dict())
+            run.tables.rebind(own.tables.floats())
+        run.stepper, run.model = own, own.model
+        run.optimizer, run.criterion = own.optimizer, own.criterion
+        return True
+
+
+def _places(state: Mapping[str, Tensor]) -> dict[str, int]:
+    return {name: tensor.data_ptr() for name, tensor in state.items()}

@@ -1,0 +1,219 @@
+"""One optimiser step, and an epoch as a sequence of them.
+
+The same ``Stepper`` runs eagerly on every device and inside a captured graph: it reads the tensors
+it is handed, writes tensors that stay where they are, and reads nothing back to the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from prunebench.bench.inputs.streaming import Source
+from prunebench.bench.inputs.strong import strong_view
+from prunebench.bench.inputs.view import Batches
+from prunebench.bench.train.distributed.gradients import Reducer
+from prunebench.bench.train.distributed.world import World
+from prunebench.bench.train.plan_checks import ordered_choice
+from prunebench.bench.train.sample_tables import SampleTables
+from prunebench.methods.base import Batch, BatchPruner, Criterion
+from prunebench.rng import Stream
+
+T = TypeVar("T")
+
+
+class Wait(Protocol):
+    """Work under way on a device (``torch.cuda.Event``)."""
+
+    def query(self) -> bool:
+        """Whether it has ended."""
+
+    def synchronize(self) -> None:
+        """Waits for its end."""
+
+
+#: What a run gives way with: None after a step, or what it has to wait for.
+Turns = Generator[Wait | None, None, T]
+
+
+def drain(turns: Turns[T]) -> T:
+    """Runs to the end at once."""
+    while True:
+        try:
+            wait = next(turns)
+        except StopIteration as end:
+            return cast(T, end.value)
+        if wait is not None:
+            wait.synchronize()
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """What one step trains on; of a batch's samples this process has those given.
+
+    Attributes:
+        x: Network input [B, ...].
+        index: int64 [B], positions in the training split.
+        rows: int64 [B], original sample ids.
+        labels: int64 [B].
+        weights: float [B], or None for 1.
+        stored: The samples as stored, where the criterion wants a second view.
+    """
+
+    x: Tensor
+    index: Tensor
+    rows: Tensor
+    labels: Tensor
+    weights: Tensor | None = None
+    stored: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class EpochSteps:
+    """One epoch as the step loop sees it.
+
+    Attributes:
+        batches: (start, stop, k) of each batch in ``order``; k of its samples are trained.
+        bounds: (start, stop) of each batch among this process's own samples.
+        order: int64 [n], positions in the training split.
+        index: int64 [m], those of this process; ``rows``, ``labels`` and ``weights`` likewise.
+        rows: Original sample ids.
+        labels: Labels.
+        weights: float [m], or None for 1.
+        inputs: Network input of those from position ``done`` on.
+        done: Own samples that an earlier part of the epoch has trained.
+        rates: (learning rate, momentum) of each step.
+        planned: Samples that the whole epoch would train; the budget may cut the last epoch.
+    """
+
+    batches: list[tuple[int, int, int]]
+    bounds: list[tuple[int, int]]
+    order: Tensor
+    index: Tensor
+    rows: Tensor
+    labels: Tensor
+    weights: Tensor | None
+    inputs: Batches
+    done: int
+    rates: list[tuple[float, float]]
+    planned: int
+
+
+def autocast(half: bool, device: torch.device) -> AbstractContextManager[None]:
+    """bf16 where it is asked for."""
+    return torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
+
+
+class Stepper:
+    """Trains a network on one batch after the other.
+
+    Args:
+        model: With ``features`` and ``head``.
+        optimizer: Of its parameters.
+        criterion: Per-sample loss, begun.
+        tables: What every step writes.
+        inputs: Where second views come from.
+        half: Whether the forward pass is in bf16.
+        world: The processes that share the run.
+        reducer: Sums their gradients.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        criterion: Criterion,
+        tables: SampleTables,
+        inputs: Source,
+        half: bool,
+        world: World,
+        reducer: Reducer | None = None,
+    ) -> None:
+        self.model, self.optimizer, self.criterion = model, optimizer, criterion
+        self.tables, self.inputs, self.half = tables, inputs, half
+        self.world, self.reducer = world, reducer
+
+    def train(
+        self,
+        batch: StepBatch,
+        k: int,
+        strong: Stream,
+        network: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        """One optimiser step.
+
+        Args:
+            batch: This process's share.
+            k: Samples of the whole batch.
+            strong: Draws of the second view.
+            network: The model's forward pass in another form (compiled); None for its own.
+        """
+        if len(batch.x):
+            self._backward(batch, k, strong, self.model if network is None else network)
+        else:
+            self.optimizer.zero_grad(set_to_none=True)
+        if self.reducer is not None:
+            self.reducer.reduce()
+        self.optimizer.step()
+        self.criterion.step()
+
+    def _backward(
+        self, batch: StepBatch, k: int, strong: Stream, network: Callable[[Tensor], Tensor]
+    ) -> None:
+        criterion, x, rows, labels = self.criterion, batch.x, batch.rows, batch.labels
+        if len(x) == 1:
+            self.model.eval()  # one sample has no batch statistics
+        other = None
+        with autocast(self.half, x.device):
+            if criterion.views == 2:
+                second = strong_view(self.inputs, rows, strong, batch.stored)
+                logits, other = torch.split(network(torch.cat([x, second])).float(), len(x))
+            else:
+                logits = network(x).float()
+        losses = criterion.per_sample(logits, labels, rows, other)
+        self.tables.write(batch.index, losses.detach(), logits.detach(), labels)
+        weights = batch.weights
+        loss = losses.mean() if weights is None else (losses * weights).mean()
+        if not self.world.alone:
+            loss = (losses if weights is None else losses * weights).sum() / k
+        extra = criterion.batch_term(logits, labels, rows, other)
+        if extra is not None:
+            loss = loss + extra
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if len(x) == 1:
+            self.model.train()
+
+    @torch.no_grad()
+    def select(
+        self, pruner: BatchPruner, x: Tensor, index: Tensor, labels: Tensor, k: int, rng: Stream
+    ) -> Tensor:
+        """Scores a batch in eval mode and lets a batch-level method choose k of it.
+
+        Args:
+            pruner: The method.
+            x: Inputs of this process's share.
+            index: int64 [B], positions of the whole batch.
+            labels: int64 [B], its labels.
+            k: How many.
+            rng: The method's draws.
+
+        Returns:
+            int64 [k], places in the batch, ascending.
+        """
+        net = cast(Any, self.model)
+        net.eval()
+        with autocast(self.half, x.device):
+            features = net.features(x)
+            logits = net.head(features)
+        net.train()
+        n = len(index)
+        logits, features = (self.world.weave(part.float(), n) for part in (logits, features))
+        chosen = pruner.select(Batch(logits, features, labels, index), k, rng)
+        return ordered_choice(chosen, k, n, pruner.name)

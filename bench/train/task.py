@@ -1,0 +1,158 @@
+"""Tasks of a worker process: arrays are loaded once, noise and splits follow the spec."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.spec.run_spec import RunSpec
+from prunebench.bench.train.budget import Clock
+from prunebench.datasets.build import make_task
+from prunebench.datasets.images.lazy import ImageFiles
+from prunebench.datasets.noise.inject import parse_noise
+from prunebench.datasets.task import RawData, Split, Task
+from prunebench.errors import InputError, SkipCell
+from prunebench.methods.base import Criterion, Pruner, StaticPruner
+from prunebench.methods.compose import resolve_method
+from prunebench.record import canonical
+from prunebench.registry import CRITERIA, DATASETS
+from prunebench.rng import Streams
+
+_KEPT = 2
+_raw: OrderedDict[str, RawData] = OrderedDict()
+
+
+def load_raw(name: str, params: Mapping[str, Any]) -> RawData:
+    """The arrays of a data set; the last two are kept in the process."""
+    slot = canonical([name, dict(params)])
+    if slot not in _raw:
+        while len(_raw) >= _KEPT:
+            _raw.popitem(last=False)
+        _raw[slot] = DATASETS.get(name).target(**params).load()
+    _raw.move_to_end(slot)
+    return _raw[slot]
+
+
+def streams_of(spec: RunSpec) -> Streams:
+    """The streams of a run: salted with data set and noise, equal for all methods and ratios."""
+    dataset, noise = spec.setting
+    return Streams(spec.seed, dataset, noise)
+
+
+def load_task(spec: RunSpec, data: Mapping[str, Any]) -> Task:
+    """The task of a spec.
+
+    Args:
+        spec: The run.
+        data: Options to open the data set on this machine, paths included.
+
+    Raises:
+        InputError: Missing data, or data that differ from what the spec names.
+    """
+    raw = load_raw(spec.dataset.name, data)
+    task = make_task(
+        raw,
+        parse_noise(spec.noise.name),
+        streams_of(spec),
+        noise_seed=spec.noise.seed,
+        count=spec.noise.count,
+        reference_size=spec.reference.size,
+        reference_mode=spec.reference.mode,
+        validation_size=spec.validation.size,
+        validation_labels=spec.validation.labels,
+    )
+    if task.rule != spec.noise.rule:
+        raise InputError(
+            f"noise {spec.noise.name} means {task.rule} here, the spec says {spec.noise.rule}",
+            where=f"dataset {spec.dataset.name}",
+        )
+    return validation_for_test(task) if spec.role == "tune" else task
+
+
+def clock_of(spec: RunSpec, pruner: Pruner, num_samples: int) -> Clock:
+    """The clock of a run over the common training split.
+
+    Raises:
+        SkipCell: Its ratio and epochs leave nothing to train.
+    """
+    share = pruner.pruned_share(spec.ratio) if spec.budget_share is None else spec.budget_share
+    clock = Clock(num_samples, spec.recipe.epochs, spec.ratio, spec.budget, float(share))
+    if reason := clock.nothing_left(isinstance(pruner, StaticPruner)):
+        raise SkipCell(reason)
+    return clock
+
+
+def check_left(cell: Cell) -> None:
+    """Refuses a run that has nothing to train, before its results folder is made.
+
+    Raises:
+        InputError: Its ratio and epochs leave no sample, or its held-out samples do not.
+    """
+    spec = cell.spec
+    info = resolve_method(spec.method.name)
+    pruner = info.build({**spec.method.params, **cell.method_params})
+    try:
+        clock_of(spec, pruner, len(load_task(spec, cell.data).train))
+    except SkipCell as skip:
+        raise InputError(skip.reason, where="ratio", accepted="a smaller ratio") from None
+
+
+def validation_for_test(task: Task) -> Task:
+    """The task of a tuning run: its validation split takes the place of the test split, which no
+    code of the run can then reach.
+
+    Raises:
+        InputError: There is no validation split, or the reference samples are test samples.
+    """
+    raw, validation = task.raw, task.validation
+    if validation is None:
+        raise InputError("0", where="validation.size of a tuning run", accepted="1 or more")
+    if raw.leaks and task.reference is not None:
+        raise InputError(
+            "the reference samples of this data set are its test split",
+            where="tuning",
+            accepted="reference size 0",
+        )
+    rows, x = validation.rows, raw.train_x
+    if isinstance(x, ImageFiles):
+        source = np.arange(len(x)) if x.rows is None else x.rows
+        held: Tensor | ImageFiles = replace(x, rows=source[rows.numpy()])
+    else:
+        held = x[rows]
+    test = Split(torch.arange(len(rows)), validation.labels)
+    raw = replace(raw, test_x=held, test_y=validation.labels)
+    return replace(task, raw=raw, test=test, tuning=True)
+
+
+def with_reference_in_training(task: Task) -> Task:
+    """The control ``full+reference``: the clean reference samples join the training split, in
+    place of their noisy copies where the two overlap.
+
+    Raises:
+        SkipCell: There is no reference set.
+    """
+    if task.reference is None or len(task.reference) == 0:
+        raise SkipCell("no clean reference set: reference size is 0")
+    others = ~torch.isin(task.train.rows, task.reference.rows)
+    rows = torch.cat([task.train.rows[others], task.reference.rows])
+    labels = torch.cat([task.train.labels[others], task.reference.labels])
+    clean = torch.cat([task.clean_labels[others], task.reference.labels])
+    order = rows.argsort()
+    train = Split(rows[order], labels[order])
+    return replace(task, train=train, clean_labels=clean[order])
+
+
+def criterion_of(spec: RunSpec) -> Criterion:
+    """The criterion of a specification; label smoothing comes from the recipe unless it is set."""
+    params = dict(spec.criterion.params)
+    if params.get("smoothing", 0.0) is None:
+        params["smoothing"] = spec.recipe.label_smoothing
+    criterion: Criterion = CRITERIA.get(spec.criterion.name).target(**params)
+    return criterion

@@ -1,0 +1,1 @@
+"""Encoded images: reading, packing, decoding."""

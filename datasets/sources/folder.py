@@ -1,0 +1,136 @@
+"""Any labelled images in class folders, ``PATH/train/<class>`` and ``PATH/test/<class>``."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+from prunebench.datasets.images.decode import default_workers
+from prunebench.datasets.images.lazy import ImageFiles, PathList, measure, resident
+from prunebench.datasets.images.pixels import Reading, Resize, reading_options
+from prunebench.datasets.images.tree import (
+    Tree,
+    find_splits,
+    left_out_line,
+    match_classes,
+    read_tree,
+    tree_identity,
+)
+from prunebench.datasets.locate import limited_rows
+from prunebench.datasets.noise.rules import RULES
+from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
+from prunebench.errors import InputError
+from prunebench.options import Option, Value
+
+
+@register_dataset("folder", version=2)
+class Folder(DataSource):
+    """Images of any size in class folders, resident or decoded as the training goes on."""
+
+    options = {
+        "path": Option("", "folder with train/<class>/ and test/<class>/ (or val/<class>/)"),
+        "size": Option(64, "height and width that images are brought to", 4, 4096),
+        "resize": Option(
+            "exact",
+            "exact: to size x size; short: the short side to size, then the centre",
+            choices=("exact", "short"),
+        ),
+        "crop": Option(
+            None, "side of what the network sees; none: size", 4, kind=int, optional=True
+        ),
+        "augment": Option(
+            "crop_flip", "training view", choices=("none", "crop_flip", "resized_crop")
+        ),
+        "stream": Option(
+            "auto", "auto: resident up to 2 GiB of pixels", choices=("auto", "yes", "no")
+        ),
+        "limit": Option(None, "at most this many training images", 1, kind=int, optional=True),
+        "test_limit": Option(None, "at most this many test images", 1, kind=int, optional=True),
+        "workers": Option(
+            None, "decoding processes; none: all CPUs, 0: none", 0, kind=int, optional=True
+        ),
+        "asymmetric": Option(
+            None, "rule that asymmetric noise means", choices=tuple(RULES), optional=True
+        ),
+        **reading_options(upright="yes"),
+    }
+    argument = "path"
+    recipe = "packed"
+    summary = "your own images in class folders, streamed where they are many: folder:PATH"
+
+    path: str
+    size: int
+    resize: Resize
+    crop: int | None
+    augment: str
+    stream: str
+    limit: int | None
+    test_limit: int | None
+    workers: int | None
+    asymmetric: str | None
+    ground: str
+    upright: str
+
+    def _trees(self) -> tuple[Tree, Tree]:
+        train, test = (read_tree(root) for root in find_splits(self.path, "folder"))
+        return train, match_classes(train, test)
+
+    def check(self) -> None:
+        """Lists both splits; no image is opened."""
+        if self.crop is not None and self.crop > self.size:
+            raise InputError(
+                f"{self.crop}", where="folder.crop", accepted=f"at most {self.size}, the size"
+            )
+        self._trees()
+
+    def notes(self) -> list[str]:
+        """Files that are left out, by split."""
+        return [line for tree in self._trees() if (line := left_out_line(tree))]
+
+    def asymmetric_rule(self) -> str:
+        """The option, else the next class."""
+        return self.asymmetric or "next_class"
+
+    def identity(self) -> str:
+        """SHA-256 over paths, sizes and, for small trees, content."""
+        return tree_identity(*self._trees())
+
+    def portable(self) -> dict[str, Value]:
+        """Options that enter the key: streamed or resident, the pixels are the same."""
+        return {k: v for k, v in self.params.items() if k not in ("path", "workers", "stream")}
+
+    def load(self) -> RawData:
+        self.check()
+        train, test = self._trees()
+        threads = self.workers or default_workers()
+        train_rows = limited_rows(len(train.names), self.limit)
+        test_rows = limited_rows(len(test.names), self.test_limit)
+        reading = Reading.of(self.ground, self.upright)
+        files = [
+            ImageFiles(
+                PathList(tree.root, tree.names), self.size, self.resize, rows, self.workers, reading
+            )
+            for tree, rows in ((train, train_rows), (test, test_rows))
+        ]
+        train_x, test_x = resident(files, self.stream, threads)
+        mean, std = measure(train_x, threads)
+        content = f"{self.identity()} {self.limit} {self.test_limit} {self.size} {self.resize}"
+        content += f" {self.ground} {self.upright}"
+        return RawData(
+            train_x=train_x,
+            train_y=torch.from_numpy(train.labels[train_rows]),
+            test_x=test_x,
+            test_y=torch.from_numpy(test.labels[test_rows]),
+            num_classes=len(train.classes),
+            class_names=train.classes,
+            fingerprint=hashlib.sha256(content.encode()).hexdigest()[:16],
+            asymmetric=self.asymmetric_rule(),
+            mean=mean,
+            std=std,
+            augment=self.augment,
+            crop=self.crop,
+            train_origin=Origin.of(train_rows, len(train.names), self.limit),
+            test_origin=Origin.of(test_rows, len(test.names), self.test_limit),
+            licence="as the origin of the files says",
+        )

@@ -1,0 +1,1 @@
+"""20 Newsgroups in seven classes."""

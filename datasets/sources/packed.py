@@ -1,0 +1,195 @@
+"""Any labelled image set in two packed files, ``train.npz`` and ``test.npz``."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prunebench.datasets.digests import channel_stats
+from prunebench.datasets.images.decode import check_headers, decode_images, default_workers
+from prunebench.datasets.images.packed_format import Pack, read_pack
+from prunebench.datasets.images.pixels import Reading, reading_options
+from prunebench.datasets.locate import files_identity, limited_rows
+from prunebench.datasets.noise.rules import RULES, default_asymmetric
+from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
+from prunebench.errors import InputError
+from prunebench.options import Option, Value
+from prunebench.untrusted import user_path
+
+_WANTED = "a folder with train.npz and test.npz, or a train file with test.npz beside it"
+
+
+def locate(path: str) -> tuple[Path, Path]:
+    """Train and test file of a packed data set.
+
+    Raises:
+        InputError: One of them is missing.
+    """
+    if not path:
+        raise InputError("no path", where="packed", accepted=f"packed:PATH, {_WANTED}")
+    given = user_path(path, "packed")
+    train = given / "train.npz" if given.is_dir() else given
+    test = train.parent / "test.npz"
+    for file in (train, test):
+        if not file.is_file():
+            raise InputError(f"no such file: {file}", where=f"packed:{path}", accepted=_WANTED)
+    if train.samefile(test):
+        raise InputError("train and test are one file", where=f"packed:{path}", accepted=_WANTED)
+    return train, test
+
+
+def _check_labels(train: Pack, test: Pack) -> int:
+    """Number of classes: the names' count, else one more than the largest training label."""
+    classes = len(train.class_names) or int(train.label.max()) + 1
+    if not train.class_names and classes > len(train):
+        raise InputError(
+            f"{classes - 1} at image {int(train.label.argmax())} of {len(train)}",
+            where=f"{train.path}: label",
+            accepted="0 to C-1 without gaps, or class_names for all classes",
+        )
+    if classes < 2:
+        raise InputError("a single class", where=f"{train.path}: label", accepted="two or more")
+    wanted = f"0 to {classes - 1}"
+    for pack in (train, test):
+        bad = np.flatnonzero(pack.label >= classes)
+        if len(bad):
+            raise InputError(
+                f"{pack.label[bad[0]]} at image {bad[0]}",
+                where=f"{pack.path}: label",
+                accepted=f"{wanted}, the classes of {train.path.name}",
+            )
+    for name, human in train.human.items():
+        bad = np.flatnonzero((human < 0) | (human >= classes))
+        if len(bad):
+            raise InputError(
+                f"{human[bad[0]]} at image {bad[0]} of {name!r}",
+                where=f"{train.path}: human",
+                accepted=wanted,
+            )
+    seen = np.zeros(classes, dtype=bool)
+    seen[train.label] = True
+    if not train.class_names and not seen.all():
+        raise InputError(
+            f"class {int(seen.argmin())} has no training image",
+            where=f"{train.path}: label",
+            accepted=f"{wanted} without gaps, or class_names for all classes",
+        )
+    if train.groups and len(train.groups) != classes:
+        raise InputError(
+            f"{len(train.groups)} super-class ids",
+            where=f"{train.path}: groups",
+            accepted=f"{classes}, one for each class",
+        )
+    if test.class_names and test.class_names != train.class_names:
+        raise InputError(
+            "differ from those of the training file", where=f"{test.path}: class_names"
+        )
+    return classes
+
+
+@register_dataset("packed", version=2)
+class Packed(DataSource):
+    """Equal-sized JPEG or PNG images, decoded once to a resident uint8 array."""
+
+    options = {
+        "path": Option("", "folder with train.npz and test.npz, or the train file"),
+        "limit": Option(None, "at most this many training images", 1, kind=int, optional=True),
+        "test_limit": Option(None, "at most this many test images", 1, kind=int, optional=True),
+        "workers": Option(None, "decoding threads; none: all CPUs", 1, kind=int, optional=True),
+        "asymmetric": Option(
+            None, "rule that asymmetric noise means", choices=tuple(RULES), optional=True
+        ),
+        "augment": Option(
+            "auto", "auto: crop_flip from 16 pixels on", choices=("auto", "none", "crop_flip")
+        ),
+        **reading_options(upright="yes"),
+    }
+    argument = "path"
+    recipe = "packed"
+    summary = "your own images in packed files: packed:FOLDER"
+
+    path: str
+    limit: int | None
+    test_limit: int | None
+    workers: int | None
+    asymmetric: str | None
+    augment: str
+    ground: str
+    upright: str
+
+    def check(self) -> None:
+        """Reads both files and checks everything but the pixels."""
+        train, test = (read_pack(path) for path in locate(self.path))
+        _check_labels(train, test)
+        for pack, limit in ((train, self.limit), (test, self.test_limit)):
+            check_headers(pack, limited_rows(len(pack), limit))
+
+    def asymmetric_rule(self) -> str:
+        """The option, else what the file's super-classes suggest."""
+        if self.asymmetric:
+            return self.asymmetric
+        return default_asymmetric(read_pack(locate(self.path)[0]).groups or None)
+
+    def folder(self) -> Path:
+        """The folder with both files."""
+        return locate(self.path)[0].parent
+
+    def variants(self) -> tuple[str, ...]:
+        """Names of the human labels in the training file."""
+        return tuple(read_pack(locate(self.path)[0]).human)
+
+    def load(self) -> RawData:
+        train_path, test_path = locate(self.path)
+        train, test = read_pack(train_path), read_pack(test_path)
+        classes = _check_labels(train, test)
+        rows = limited_rows(len(train), self.limit)
+        test_rows = limited_rows(len(test), self.test_limit)
+        train_x, train_y = self._decode(train, rows)
+        test_x, test_y = self._decode(test, test_rows)
+        if train_x.shape[1:] != test_x.shape[1:]:
+            raise InputError(
+                f"images of {tuple(test_x.shape[2:])} pixels",
+                where=str(test_path),
+                accepted=f"{tuple(train_x.shape[2:])}, as in {train_path.name}",
+            )
+        mean, std = channel_stats(train_x)
+        groups = train.groups or None
+        content = f"{self.identity()} {self.limit} {self.test_limit} {self.ground} {self.upright}"
+        automatic = "crop_flip" if min(train_x.shape[2:]) >= 16 else "none"
+        return RawData(
+            train_x=train_x,
+            train_y=train_y,
+            test_x=test_x,
+            test_y=test_y,
+            num_classes=classes,
+            class_names=train.class_names or tuple(f"class {c}" for c in range(classes)),
+            fingerprint=hashlib.sha256(content.encode()).hexdigest()[:16],
+            groups=groups,
+            asymmetric=self.asymmetric or default_asymmetric(groups),
+            mean=train.mean or mean,
+            std=train.std or std,
+            augment=automatic if self.augment == "auto" else self.augment,
+            human={name: torch.from_numpy(y[rows]) for name, y in train.human.items()},
+            train_origin=Origin.of(rows, len(train), self.limit),
+            test_origin=Origin.of(test_rows, len(test), self.test_limit),
+            licence="as the origin of the files says",
+        )
+
+    def identity(self) -> str:
+        """SHA-256 over the bytes of both files; read again only when a file changed."""
+        return files_identity(locate(self.path))
+
+    def portable(self) -> dict[str, Value]:
+        """Options that enter the key: neither the path nor the number of threads."""
+        return {k: v for k, v in self.params.items() if k not in ("path", "workers")}
+
+    def _decode(self, pack: Pack, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        images = decode_images(
+            pack, rows, self.workers or default_workers(), Reading.of(self.ground, self.upright)
+        )
+        return images, torch.from_numpy(pack.label[rows])

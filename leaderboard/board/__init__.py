@@ -1,0 +1,1 @@
+"""From records to a board: plain data that every renderer reads."""

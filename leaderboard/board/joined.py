@@ -1,0 +1,103 @@
+"""Summaries over several tables: one design at all its ratios, and several recipes together."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from prunebench.leaderboard.board.designs import Design, label_designs
+from prunebench.leaderboard.board.labels import noise_order
+from prunebench.leaderboard.board.model import Summary, Table
+from prunebench.leaderboard.inference.series import Series
+from prunebench.leaderboard.inference.summary import modules, ranking
+from prunebench.leaderboard.protocol_file import Settings
+from prunebench.record import canonical
+
+
+def summary(tables: Sequence[Table], settings: Settings) -> Summary:
+    """Joins the rows of a design's tables by label."""
+    return _joined(tables[0].dataset, tables, [t.series for t in tables], settings)
+
+
+def joined(
+    designs: Sequence[Design], tables: Mapping[str, Sequence[Table]], settings: Settings
+) -> tuple[Summary, ...]:
+    """One summary for designs that differ in recipe or network alone and hold the same cells.
+
+    Recipes count as further cells of a noise setting, as ratios do: they share its labels and
+    its seeds, so that (noise, seed) stays the unit of all tests.
+    """
+    frames = label_designs({canonical(d.frame): d.frame for d in designs})
+    found: dict[str, Summary] = {}
+    for own in _alike(designs, tables):
+        name = first = f"{frames[canonical(own[0].frame)]}, {len(own)} recipes"
+        number = 1
+        while name in found:
+            number += 1
+            name = f"{first} ({number})"
+        found[name] = _over(name, own, tables, settings)
+    return tuple(found.values())
+
+
+def _alike(
+    designs: Sequence[Design], tables: Mapping[str, Sequence[Table]]
+) -> Iterator[list[Design]]:
+    groups: dict[object, list[Design]] = defaultdict(list)
+    for design in designs:
+        own = tables[design.label]
+        cells = {(t.ratio, slot) for t in own for row in t.rows for slot in t.runs[row.label]}
+        methods = {(r.method, r.record.spec["method"].get("version")) for r in design.runs}
+        groups[canonical(design.frame), frozenset(cells), frozenset(methods)].append(design)
+    for found in groups.values():
+        if len(found) > 1 and all(t.rows for d in found for t in tables[d.label]):
+            yield found
+
+
+def _over(
+    name: str, designs: Sequence[Design], tables: Mapping[str, Sequence[Table]], settings: Settings
+) -> Summary:
+    own = [table for design in designs for table in tables[design.label]]
+    series = [
+        {label: _moved(values, number) for label, values in table.series.items()}
+        for number, design in enumerate(designs)
+        for table in tables[design.label]
+    ]
+    made = _joined(name, own, series, settings)
+    ratios = tuple(sorted(set(made.ratios)))
+    return replace(made, ratios=ratios, designs=tuple(design.label for design in designs))
+
+
+def _moved(series: Series, number: int) -> Series:
+    """The same values in cells of their own, so that those of several recipes stay apart: ratios
+    are below 1, and the number of the recipe is added."""
+    values = {(noise, ratio + number): seeds for (noise, ratio), seeds in series.values.items()}
+    return replace(series, values=values)
+
+
+def _joined(
+    name: str,
+    tables: Sequence[Table],
+    parts: Sequence[Mapping[str, Series]],
+    settings: Settings,
+) -> Summary:
+    rows: dict[str, Series] = {}
+    complete: Counter[str] = Counter()
+    for table, part in zip(tables, parts, strict=True):
+        complete.update(row.label for row in table.rows)
+        for label, series in part.items():
+            old = rows.get(label, replace(series, values={}))
+            rows[label] = replace(series, values={**old.values, **series.values})
+    whole = [s for label, s in rows.items()
+             if complete[label] == len(tables) and s.kind != "oracle"]  # fmt: skip
+    reference = next((row for row in whole if row.label == settings.reference), None)
+    return Summary(
+        dataset=name,
+        ratios=tuple(table.ratio for table in tables),
+        noises=tuple(sorted({n for t in tables for n in t.noises}, key=noise_order)),
+        ranking=ranking(whole, reference, settings, f"letters, {name}, all ratios"),
+        incomplete=tuple(sorted(label for label, s in rows.items()
+                                if complete[label] < len(tables) and s.kind != "oracle")),
+        series=rows,
+        modules=modules(rows, settings, f"module effect, {name}"),
+    )  # fmt: skip

@@ -1,0 +1,107 @@
+"""Names and order of rows and columns, and how many decimals a table shows."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from prunebench.leaderboard.board.collect import FULL, WITH_REFERENCE, Run
+from prunebench.leaderboard.board.tuned import origin, study
+from prunebench.record import canonical, content_key
+
+RowId = tuple[str, str]
+KINDS = ("full", "control", "method", "oracle")
+CONTROLS = ("short-full", WITH_REFERENCE)
+_NOISE_ORDER = ("clean", "symmetric", "asymmetric", "pairflip")
+
+
+def kind_of(run: Run) -> str:
+    """One of ``KINDS``; an oracle knows the clean labels of the training set."""
+    if run.record.info.get("oracle") or run.method.startswith("oracle"):
+        return "oracle"
+    if run.method == FULL:
+        return "full"
+    return "control" if run.method in CONTROLS else "method"
+
+
+def row_id(run: Run) -> RowId:
+    """Method, canonical options with the content of its file, and the study they come from: what
+    makes one row."""
+    content = str(run.record.spec["method"].get("identity") or "")
+    return run.method, (canonical(run.params) if run.params else "{}") + content + study(run)
+
+
+def given_label(run: Run) -> str:
+    """The name that its grid or command gave the run's row; empty for none.
+
+    Full training keeps its name, by which the usual reference row is found.
+    """
+    return "" if run.method == FULL else str(run.record.info.get("label") or "")
+
+
+def row_labels(runs: Iterable[Run]) -> dict[RowId, str]:
+    """Label of each row: its given one or the method, and what its variants here differ in.
+
+    Default and tuned options make separate rows; of several studies each is named. Files are
+    named by the first digits of their content's digest. A row whose runs were given several
+    labels shows them all.
+    """
+    rows: dict[RowId, Run] = {}
+    given: dict[RowId, set[str]] = defaultdict(set)
+    for run in runs:
+        identity = row_id(run)
+        rows.setdefault(identity, run)
+        given[identity].add(given_label(run))
+    variants: dict[tuple[str, str], list[RowId]] = defaultdict(list)
+    for identity, run in rows.items():
+        name = " / ".join(sorted(given[identity] - {""})) or run.method
+        variants[name, origin(run)].append(identity)
+    labels: dict[RowId, str] = {}
+    for (name, tuned), found in variants.items():
+        options = {identity: _options(rows[identity], name) for identity in found}
+        names = sorted({option for own in options.values() for option in own})
+        differing = [
+            option for option in names if len({own.get(option, "") for own in options.values()}) > 1
+        ]
+        for identity in found:
+            own = options[identity]
+            shown = [f"{option[1]}={own[option]}" for option in differing if option in own]
+            if tuned:
+                several = len({study(rows[other]) for other in found}) > 1
+                mark = f"study {study(rows[identity])[:8]}"
+                shown = [tuned, mark] if several else [tuned, *shown]
+            labels[identity] = f"{name} ({', '.join(shown)})" if shown else name
+    twice = {label for label, n in Counter(labels.values()).items() if n > 1}
+    return {
+        identity: f"{label} #{content_key({'row': identity})[:8]}" if label in twice else label
+        for identity, label in labels.items()
+    }
+
+
+def _options(run: Run, name: str) -> dict[tuple[int, str], str]:
+    """What rows of one name may differ in, by place and name: the method where it is not the
+    name, its options, its file."""
+    found = {(0, "method"): run.method} if run.method != name else {}
+    for option, value in run.params.items():
+        shown = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        found[1, option] = shown
+    content = str(run.record.spec["method"].get("identity") or "")
+    return {**found, (2, "content"): content[:8]} if content else found
+
+
+def noise_order(name: str) -> tuple[int, str, float, str]:
+    """Sort key: clean, then by kind and rate, other kinds by name."""
+    kind, _, rest = name.partition(":")
+    place = _NOISE_ORDER.index(kind) if kind in _NOISE_ORDER else len(_NOISE_ORDER)
+    try:
+        rate = float(rest)
+    except ValueError:
+        rate = math.inf
+    return place, kind, rate if math.isfinite(rate) else math.inf, name
+
+
+def decimals(test_size: int | None) -> int:
+    """Decimals of a percentage: one up to 99,999 test samples, two from there on."""
+    return 2 if test_size is not None and test_size >= 100_000 else 1

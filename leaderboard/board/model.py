@@ -1,0 +1,168 @@
+"""The board: tables of rows of cells, as plain data that every renderer reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from prunebench.leaderboard.board.collect import FULL, Run
+from prunebench.leaderboard.board.shared_protocol import Protocol
+from prunebench.leaderboard.board.timing import TimeRatio
+from prunebench.leaderboard.inference.series import Series
+from prunebench.leaderboard.inference.summary import Modules, Ranking
+from prunebench.leaderboard.inference.table import Tests
+from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.published.rows import Copied
+from prunebench.leaderboard.stats import MeanInterval, PairedDifference
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method under one noise setting.
+
+    Attributes:
+        accuracy: Percent over the seeds.
+        difference: To the reference row by common seed; None for that row or without it.
+        diverged: Runs that diverged and count with their value.
+        kept_noise: Share of wrong labels among the kept samples, over the seeds; None where it
+            is not known.
+        auroc, worst_class: Means over the seeds that have them; shares.
+    """
+
+    accuracy: MeanInterval
+    difference: PairedDifference | None
+    diverged: int
+    kept_noise: MeanInterval | None
+    auroc: float | None
+    worst_class: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method, or one variant of it.
+
+    Attributes:
+        label: Its name here.
+        kind: ``full``, ``control``, ``method`` or ``oracle``.
+        cells: One per noise setting of the table; None where no run counts.
+        present, expected: (noise, seed) cells that count, and that the table asks for.
+        missing: (reason, count) of the cells that lack.
+        mean: Mean of the noise settings' mean accuracies; None unless complete.
+        difference: Mean of the noise settings' mean differences; None unless complete here
+            and in the reference row.
+        nominal, realised, compute: Saved shares of training: asked for, reached, and with
+            forward-only passes counted.
+        epochs_begun, steps, worst_class: Means over the runs.
+        seeds: Fewest and most seeds in a noise setting.
+        clean_labels: What clean labels it used, if any.
+        leaks: Whether the clean labels it used are those of the test split.
+        whole_epochs: Mean of the epochs, one that the budget cut counted by the share of its plan;
+            None unless all runs hold it (records of the first set of metrics do not).
+        time: Training time over full training's on one device class; None where not comparable.
+        rank: 1 = best; None for reference rows, oracles and incomplete rows.
+        tied: Whether another row has the same rank.
+    """
+
+    label: str
+    kind: str
+    cells: tuple[Cell | None, ...]
+    present: int
+    expected: int
+    missing: tuple[tuple[str, int], ...]
+    mean: float | None
+    difference: float | None
+    nominal: float
+    realised: float | None
+    compute: float | None
+    epochs_begun: float | None
+    steps: float | None
+    worst_class: float | None
+    seeds: tuple[int, int]
+    clean_labels: str
+    leaks: bool = False
+    whole_epochs: float | None = None
+    time: TimeRatio | None = None
+    rank: int | None = None
+    tied: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every (noise, seed) cell of the table counts."""
+        return self.present == self.expected
+
+
+@dataclass(frozen=True)
+class Table:
+    """One (design, ratio): rows in order of display, incomplete ones apart.
+
+    ``series`` holds the accuracies by row label, ``tests`` what was tested on them, ``notes``
+    lines for the reader, ``reference`` the label of the row that differences refer to, and
+    ``runs`` the runs behind each row by (noise, seed).
+    """
+
+    dataset: str
+    ratio: float
+    noises: tuple[str, ...]
+    rows: tuple[Row, ...]
+    incomplete: tuple[Row, ...]
+    protocol: Protocol
+    series: Mapping[str, Series]
+    tests: Tests
+    notes: tuple[str, ...] = ()
+    copied: tuple[Copied, ...] = ()
+    runs: Mapping[str, Mapping[tuple[str, int], Run]] = field(default_factory=dict)
+    reference: str = FULL
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One design over its ratios, or several that differ in recipe alone.
+
+    Attributes:
+        dataset: Label of the design, or name of them all.
+        ratios, noises: What its tables hold.
+        ranking: Rows that are complete in every table, oracles left out.
+        incomplete: Labels of the others.
+        series: Every row over all ratios.
+        modules: Base methods with and without AlignPrune, and planned pairs.
+        designs: Labels of the designs joined; empty for one.
+    """
+
+    dataset: str
+    ratios: tuple[float, ...]
+    noises: tuple[str, ...]
+    ranking: Ranking | None
+    incomplete: tuple[str, ...]
+    series: Mapping[str, Series]
+    modules: Modules | None
+    designs: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> bool:
+        """Whether it says more than a table does."""
+        return len(self.ratios) > 1 or bool(self.designs)
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard.
+
+    Attributes:
+        tables: By design, then ratio.
+        summaries: By design.
+        settings: The protocol.
+        used: Number of records behind the tables' numbers.
+        digest: First 16 hex digits of the SHA-256 over their keys and digests.
+        excluded: (reason, count) of all other records.
+        environments: Device classes, code revisions and thread counts of the used records.
+        joined: Summaries over designs that differ in recipe alone.
+    """
+
+    tables: tuple[Table, ...]
+    summaries: tuple[Summary, ...]
+    settings: Settings
+    used: int
+    digest: str
+    excluded: tuple[tuple[str, int], ...]
+    environments: tuple[tuple[str, tuple[str, ...]], ...]
+    joined: tuple[Summary, ...] = ()

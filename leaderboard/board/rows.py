@@ -1,0 +1,133 @@
+"""Rows and cells of one table out of runs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from prunebench.leaderboard.board.collect import Run
+from prunebench.leaderboard.board.labels import KINDS, kind_of
+from prunebench.leaderboard.board.model import Cell, Row
+from prunebench.leaderboard.board.time_ratio import time_ratio
+from prunebench.leaderboard.stats import mean_interval, paired_difference
+from prunebench.leaderboard.stats.exact import Number, exact, mean_of
+
+Slot = tuple[str, int]
+Slots = dict[Slot, Run]
+
+
+def place(row: Row) -> int:
+    """Full training first, then controls, methods, oracles."""
+    return KINDS.index(row.kind)
+
+
+def make_row(
+    label: str,
+    slots: Slots,
+    reference: Slots,
+    full: Slots,
+    noises: Sequence[str],
+    asked: set[Slot],
+) -> Row:
+    """One row.
+
+    Args:
+        label: Its name.
+        slots: Its runs by (noise, seed).
+        reference: Those of the reference row; empty for that row itself.
+        full: Those of full training, for times.
+        noises: Columns in order.
+        asked: What a complete row has.
+    """
+    first = next(iter(slots.values()))
+    kind = kind_of(first)
+    runs = [run for _, run in sorted(slots.items()) if run.accuracy is not None]
+    cells = tuple(_cell(noise, slots, reference) for noise in noises)
+    lacking = Counter(
+        slots[slot].missing if slot in slots else "no record"
+        for slot in asked
+        if slot not in slots or slots[slot].accuracy is None
+    )
+    complete = not lacking
+    paired = complete and len(values_of(reference)) == len(asked)
+    sizes = [cell.accuracy.n if cell else 0 for cell in cells]
+    used = {str(run.record.info.get("clean_labels_used") or "") for run in slots.values()}
+    whole = [run.metric("whole_epochs") for run in runs]
+    return Row(
+        label=label,
+        kind=kind,
+        cells=cells,
+        present=len(runs),
+        expected=len(asked),
+        missing=tuple(sorted(lacking.items())),
+        mean=mean_over_noises(values_of(slots)) if complete else None,
+        difference=mean_over_noises(_differences(slots, reference)) if paired else None,
+        nominal=first.ratio,
+        realised=_mean([run.metric("realised_ratio") for run in runs]),
+        compute=_mean([run.metric("compute_ratio") for run in runs]),
+        epochs_begun=_mean([run.record.ledger.get("epochs") for run in runs]),
+        steps=_mean([run.record.ledger.get("steps") for run in runs]),
+        worst_class=_mean([run.metric("worst_class_accuracy") for run in runs]),
+        seeds=(min(sizes), max(sizes)),
+        clean_labels=", ".join(sorted(used - {""})),
+        leaks=any(run.record.info.get("reference_leaks") for run in slots.values()),
+        whole_epochs=None if None in whole else _mean(whole),
+        time=time_ratio(slots, full) if kind != "full" else None,
+    )
+
+
+def values_of(slots: Slots) -> dict[Slot, float]:
+    """Accuracy in percent of the runs that have one."""
+    return {slot: run.accuracy for slot, run in slots.items() if run.accuracy is not None}
+
+
+def mean_over_noises(values: Mapping[Slot, Number]) -> float:
+    """Mean of the noise settings' means over seeds: equal means are equal floats."""
+    by_noise: dict[str, list[Number]] = defaultdict(list)
+    for (noise, _), value in values.items():
+        by_noise[noise].append(value)
+    return float(mean_of(by_noise.values()))
+
+
+def _differences(slots: Slots, baseline: Slots) -> dict[Slot, Number]:
+    mine, theirs = values_of(slots), values_of(baseline)
+    return {slot: exact(mine[slot]) - exact(theirs[slot]) for slot in mine.keys() & theirs.keys()}
+
+
+def _cell(noise: str, slots: Slots, baseline: Slots) -> Cell | None:
+    values = {seed: v for (name, seed), v in sorted(values_of(slots).items()) if name == noise}
+    if not values:
+        return None
+    full = {seed: v for (name, seed), v in values_of(baseline).items() if name == noise}
+    difference = paired_difference(values, full)
+    runs = [slots[noise, seed] for seed in values]
+    kept = [run.metric("kept_noise_rate") for run in runs]
+    noise_rates = [rate for rate in kept if rate is not None]
+    return Cell(
+        accuracy=mean_interval(list(values.values())),
+        difference=difference if difference.n else None,
+        diverged=sum(run.diverged for run in runs),
+        kept_noise=mean_interval(noise_rates) if noise_rates else None,
+        auroc=_mean([run.metric("score_auroc") for run in runs]),
+        worst_class=_mean([run.metric("worst_class_accuracy") for run in runs]),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def ranked_rows(rows: Sequence[Row]) -> list[Row]:
+    """Full training, controls, methods by rank, oracles; equal means share a rank."""
+    scores = [row.mean or 0.0 for row in rows if row.kind == "method"]
+    ranked = []
+    for row in rows:
+        if row.kind == "method":
+            score = row.mean or 0.0
+            rank = 1 + sum(other > score for other in scores)
+            row = replace(row, rank=rank, tied=scores.count(score) > 1)
+        ranked.append(row)
+    return sorted(ranked, key=lambda row: (place(row), row.rank or 0, row.label))

@@ -1,0 +1,136 @@
+"""What runs of one table have in common: mixed protocols are refused by name."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prunebench.errors import InputError
+from prunebench.leaderboard.board.collect import WITH_REFERENCE, Run
+from prunebench.leaderboard.board.designs import Design
+from prunebench.leaderboard.filters import shown
+from prunebench.record import canonical, content_key
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What all runs of one design share.
+
+    Attributes:
+        board: Label of the design.
+        dataset_version: Version of the data set.
+        schema: Version of the specification.
+        budget: ``samples``, ``paper`` or ``epochs``.
+        recipe, criterion, reference, validation: As in the specification.
+        test_size: Test samples; None where no record says it.
+    """
+
+    board: str
+    dataset_version: str
+    schema: int
+    budget: str
+    recipe: dict[str, Any]
+    criterion: dict[str, Any]
+    reference: dict[str, Any]
+    validation: dict[str, Any]
+    test_size: int | None
+
+    @property
+    def recipe_text(self) -> str:
+        """Name and version of the recipe, its main fields, and a hash of all of them."""
+        shown = ("model", "epochs", "batch_size")
+        fields = [f"{name} {self.recipe[name]}" for name in shown if name in self.recipe]
+        name = f"{self.recipe.get('name', '?')} v{self.recipe.get('version', '?')}"
+        return f"{name} ({', '.join([*fields, f'hash {content_key(self.recipe)[:8]}'])})"
+
+
+def check_design(design: Design) -> Protocol:
+    """The protocol of a design, once its runs agree in what no table may mix.
+
+    The version of the specification and the test set are one per design, versions one per method,
+    the noise rule one per noise setting, and the noisy labels one per (noise, seed);
+    ``full+reference`` may carry other labels, for it trains on the reference.
+
+    Raises:
+        InputError: Two values where there must be one, both named, with a filter that
+            keeps one of them.
+    """
+    runs, label = design.runs, design.label
+    _one(runs, label, "spec schema", "schema", lambda r: {}, lambda r: r.record.spec.get("schema"))
+    _one(runs, label, "version", "method.version", lambda r: {"method": r.method},
+         lambda r: r.record.spec["method"].get("version"))  # fmt: skip
+    _one(runs, label, "test size", "info.test_size", lambda r: {}, _info("test_size"))
+    _one(runs, label, "noise rule", "noise", lambda r: {"noise": r.noise}, _noise)
+    labelled = [r for r in runs if r.method != WITH_REFERENCE]
+    _one(labelled, label, "label digest", "info.label_digest",
+         lambda r: {"noise": r.noise, "seed": r.seed}, _info("label_digest"))  # fmt: skip
+    own = [run for run in runs if not run.carried] or list(runs)
+    spec = own[0].record.spec
+    sizes = [s for s in map(_info("test_size"), runs) if s is not None]
+    return Protocol(
+        board=label,
+        dataset_version=str(spec["dataset"].get("version", "?")),
+        schema=spec.get("schema", 0),
+        budget=str(spec.get("budget", "samples")),
+        recipe=spec.get("recipe") or {},
+        criterion=spec.get("criterion") or {},
+        reference=spec.get("reference") or {},
+        validation=spec.get("validation") or {},
+        test_size=sizes[0] if sizes else None,
+    )
+
+
+def _one(
+    runs: Iterable[Run],
+    label: str,
+    what: str,
+    field: str,
+    group: Callable[[Run], Mapping[str, Any]],
+    value: Callable[[Run], Any],
+) -> None:
+    """Refuses two values within a group, whose names are those of the filters that pick it."""
+    first: dict[Hashable, tuple[Run, Any]] = {}
+    for run in runs:
+        mine = value(run)
+        if mine is None:
+            continue
+        picked = group(run)
+        other, theirs = first.setdefault(tuple(picked.values()), (run, mine))
+        if mine == theirs:
+            continue
+        path, (a, b) = _difference(theirs, mine)
+        values = " and ".join(sorted((_show(a), _show(b))))
+        scope = ", ".join([label, *(f"{name} {item}" for name, item in picked.items())])
+        flags = [f"--{name} {shlex.quote(str(item))}" for name, item in picked.items()]
+        flags.append(f"--where {shlex.quote(f'{field}{path}={shown(a)}')}")
+        raise InputError(
+            f"{what}{path} {values} mixed in {scope} (records {other.record.key}, "
+            f"{run.record.key})",
+            where="leaderboard",
+            accepted="one value; leave some out with filters (--method, --noise, --seed, --where, "
+            f"...), or move some aside: prunebench drop RESULTS {' '.join(flags)}",
+        )
+
+
+def _difference(a: Any, b: Any) -> tuple[str, tuple[Any, Any]]:
+    """Path and values of the first difference inside nested mappings."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for name in sorted(a.keys() | b.keys()):
+            if a.get(name) != b.get(name):
+                path, values = _difference(a.get(name), b.get(name))
+                return f".{name}{path}", values
+    return "", (a, b)
+
+
+def _show(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else canonical(value)
+
+
+def _noise(run: Run) -> Any:
+    return {name: value for name, value in run.record.spec["noise"].items() if name != "name"}
+
+
+def _info(name: str) -> Callable[[Run], Any]:
+    return lambda run: run.record.info.get(name)

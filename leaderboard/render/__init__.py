@@ -1,0 +1,1 @@
+"""A board as markdown, HTML, LaTeX, CSV and JSON."""

@@ -1,0 +1,213 @@
+"""Lines under a table: families, corrections, what the design could have seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from prunebench.leaderboard.board.model import Board, Summary, Table
+from prunebench.leaderboard.board.timing import UNSTEADY
+from prunebench.leaderboard.filters import shown
+from prunebench.leaderboard.inference.compare import POWER
+from prunebench.leaderboard.inference.groups import Groups
+from prunebench.leaderboard.inference.marks import MIN_T
+from prunebench.leaderboard.inference.summary import Modules, Ranking
+from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.render.row_text import number, p_text, span
+
+
+def protocol_line(settings: Settings) -> str:
+    """Name, version and hash of the protocol, and its levels."""
+    return (
+        f"Protocol `{settings.name}` v{settings.version} (hash `{settings.digest}`): "
+        f"alpha {settings.alpha:g}, non-inferiority margin {settings.margin:g} points, "
+        f"ROPE ±{settings.rope:g} points, diverged runs count "
+        f"{'with their final accuracy' if settings.diverged == 'value' else 'as chance'}, "
+        f"reference row {settings.reference}"
+    )
+
+
+def filter_lines(settings: Settings) -> list[str]:
+    """What the protocol keeps of the records; nothing where it keeps all."""
+    said = []
+    for name, values in settings.given.items():
+        parts = values.items() if name == "where" else [(name, values)]
+        said += [f"{field} {' or '.join(map(shown, kept))}" for field, kept in parts]
+    return [f"Only records with {'; '.join(said)}"] if said else []
+
+
+def groups_line(groups: Groups | None) -> str | None:
+    """The letters' family, or why there are none."""
+    if groups is None:
+        return None
+    family = groups.pairwise.family
+    design = (
+        f"paired sign-flip with {groups.units} (noise, seed) units, smallest p "
+        f"{p_text(groups.smallest_p)}"
+    )
+    if groups.underpowered:
+        return (
+            f"Groups: underpowered: {design} > {p_text(groups.needed_p)} = alpha over "
+            f"{family.size} pairs; no letters, nobody separated"
+        )
+    return (
+        f"Groups: {design}; Holm over m = {family.size} pairs at {family.alpha:g}. Rows that "
+        "share a letter are not separable, which is not the same as equal"
+    )
+
+
+def table_lines(table: Table) -> list[str]:
+    """Every family of one table."""
+    tests = table.tests
+    lines = [groups_line(tests.ranking.groups if tests.ranking else None)]
+    if tests.marks is not None:
+        family = tests.marks.family
+        refused = sum(bool(member.refused) for member in family.members)
+        text = (
+            f"* better, † worse than {tests.marks.reference} in one cell: Benjamini-Hochberg over "
+            f"m = {family.size} cells at {family.alpha:g}, exploratory"
+        )
+        if refused:
+            text += f"; {refused} cells underpowered and not tested"
+            if refused == family.size:
+                text += f" (a cell needs {MIN_T} seeds, and 6 without assuming normality)"
+        if tests.marks.t_only:
+            text += "; paired t, too few seeds for an exact test"
+        lines.append(text)
+    if tests.lossless is not None:
+        family = tests.lossless.family
+        lines.append(
+            f"≥ loses less than {tests.lossless.margin:g} points against full training "
+            f"(non-inferiority): Holm over m = {family.size} rows at {family.alpha:g}"
+        )
+    tested = [(n, c) for n, c in zip(table.noises, tests.columns, strict=True) if c is not None]
+    bold = [c for _, c in tested if c.best]
+    few = [(noise, c) for noise, c in tested if not c.best]
+    if bold:
+        size = max(c.size for c in bold)
+        kinds = " or ".join(sorted({c.test for c in bold}))
+        lines.append(
+            f"Bold: best of its column and every row not separated from it (paired {kinds}, Holm "
+            f"over {size} pairs)"
+        )
+    if few:
+        seeds = span(min(c.seeds for _, c in few), max(c.seeds for _, c in few))
+        where = f" in {', '.join(noise for noise, _ in few)}" if bold else ""
+        lines.append(
+            f"⚠ n = {seeds}{where}: too few seeds to separate rows in one cell; nothing is bold"
+            + " there" * bool(bold)
+        )
+    if any(column.underpowered for _, column in tested):
+        lines.append(
+            "? underpowered: behind the best of its column by the same amount in every seed, with "
+            "too few seeds for the exact test; not separated, not bold and not among the best"
+        )
+    lines.append(detectable_line(tests.ranking))
+    if any(row.time and row.time.unsteady for row in (*table.rows, *table.incomplete)):
+        lines.append(
+            f"⚠ in the time column: epoch times of the row, or of full training, differ by more "
+            f"than a factor of {UNSTEADY:g}; the machine was busy, and the ratio says little"
+        )
+    return [line for line in lines if line] + list(table.notes)
+
+
+def detectable_line(found: Ranking | None) -> str | None:
+    """What the comparisons with the reference could have seen."""
+    if found is None:
+        return None
+    values = sorted(c.detectable for c in found.reference.values() if c.detectable is not None)
+    if not values:
+        return None
+    low, high = number(values[0], 2), number(values[-1], 2)
+    return (
+        f"Differences to the reference that these runs detect with {POWER:.0%} power "
+        f"(uncorrected): {low if low == high else f'{low} to {high}'} points"
+    )
+
+
+def summary_lines(summary: Summary) -> list[str]:
+    """Families and the omnibus tests of a summary."""
+    found = summary.ranking
+    if found is None:
+        return []
+    lines = [recipes_line(summary), groups_line(found.groups), detectable_line(found)]
+    if found.friedman is not None and found.iman_davenport is not None:
+        test, f = found.friedman, found.iman_davenport
+        text = (
+            f"Mean ranks over {test.blocks} noise settings as blocks (ratios averaged): Friedman "
+            f"chi2({test.df}) = {test.statistic:.2f}, p {p_text(test.p)}; Iman-Davenport "
+            f"F({f.df1}, {f.df2}) = "
+            f"{'infinite' if f.statistic == float('inf') else f'{f.statistic:.2f}'}, "
+            f"p {p_text(f.p)}"
+        )
+        if test.p_permutation is not None:
+            text += f"; by permutation p {p_text(test.p_permutation)}"
+        lines.append(text)
+    clusters = {c.cluster.clusters for c in found.reference.values()}
+    if clusters and max(clusters) < 6:
+        lines.append(
+            f"{max(clusters)} noise settings are too few to generalise to another one: claims hold "
+            "for these settings, with new seeds"
+        )
+    if summary.incomplete:
+        lines.append(f"Incomplete, left out: {', '.join(summary.incomplete)}")
+    return [line for line in lines if line]
+
+
+def recipes_line(summary: Summary) -> str | None:
+    """What a summary over several recipes joins, and how they count."""
+    if not summary.designs:
+        return None
+    return (
+        f"Over {'; '.join(summary.designs)}. Recipes count as further cells of a noise setting, as "
+        "ratios do: they share its labels and seeds"
+    )
+
+
+def module_lines(found: Modules, settings: Settings) -> list[str]:
+    """The confirmatory family, and how to read the exploratory columns."""
+    size = found.family.size
+    refused = [m.name for m in found.by_cluster.members if m.refused]
+    lines = [
+        f"p: paired sign-flip over (noise, seed) units on these cells, Holm over m = {size}",
+        "p over settings: sign-flip with noise settings as the sample, Holm over the same pairs"
+        + ("; underpowered for " + ", ".join(refused) if refused else ""),
+        f"better/same/worse: Bayesian signed-rank over cells with a region of ±{settings.rope:g} "
+        "points, exploratory",
+    ]
+    return lines
+
+
+def board_lines(board: Board) -> list[str]:
+    """Records used, records left out and why, environments, protocol."""
+    excluded = ", ".join(f"{count} {reason}" for reason, count in board.excluded)
+    total = sum(count for _, count in board.excluded)
+    return [
+        f"Records: {board.used} used (digest `{board.digest}`), {total} excluded"
+        + (f": {excluded}" if excluded else ""),
+        *(
+            f"{name.replace('_', ' ').capitalize()}: {', '.join(values)}"
+            for name, values in board.environments
+        ),
+        *([line] if (line := metrics_line(board)) else []),
+        protocol_line(board.settings),
+        *filter_lines(board.settings),
+    ]
+
+
+def metrics_line(board: Board) -> str | None:
+    """Which sets of metrics the records hold, where some hold the first, whose epochs are others.
+
+    Nothing is said where every run of the first set has a fixed number of whole epochs.
+    """
+    runs = [run for table in board.tables for slots in table.runs.values()
+            for run in slots.values() if run.accuracy is not None]  # fmt: skip
+    sets = Counter(
+        run.record.info.get("metrics", 1) for run in {run.record.key: run for run in runs}.values()
+    )
+    if not sets[1] or all(t.protocol.budget != "samples" for t in board.tables):
+        return None
+    counts = ", ".join(f"{count} records of set {name}" for name, count in sorted(sets.items()))
+    return (
+        f"Metrics: {counts}. Set 1 knows epochs begun only, the last of which may be cut to a few "
+        "samples; from set 2 on epochs count the last by the share of its plan"
+    )

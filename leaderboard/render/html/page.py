@@ -1,0 +1,184 @@
+"""A board as one HTML page without any request: the same board gives the same bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup, escape
+
+from prunebench.leaderboard.board.labels import decimals, noise_order
+from prunebench.leaderboard.board.model import Board, Summary, Table
+from prunebench.leaderboard.board.timing import UNSTEADY
+from prunebench.leaderboard.published.rows import ABOUT
+from prunebench.leaderboard.render.footers import (
+    board_lines,
+    module_lines,
+    summary_lines,
+    table_lines,
+)
+from prunebench.leaderboard.render.html.parts import Grid
+from prunebench.leaderboard.render.html.summaries import modules_grid, summary_grid
+from prunebench.leaderboard.render.html.tables import diagnostics_grid, table_grid
+from prunebench.leaderboard.render.html.tips import Tips
+from prunebench.leaderboard.render.markdown import header_lines
+from prunebench.leaderboard.render.row_text import reference_words, span
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table with the text above and below it.
+
+    Attributes:
+        id: Anchor.
+        title, caption: Of the table.
+        ratio: As the switch names it; empty for what covers all ratios.
+        about: Lines above the table.
+        grid: The table; None without a row.
+        notes: Lines below it.
+        extra: A further table, folded away.
+        copied: A paper's rows: label and cells.
+        noises: Columns of those.
+    """
+
+    id: str
+    title: str
+    caption: str
+    ratio: str
+    about: tuple[str, ...]
+    grid: Grid | None
+    notes: tuple[str, ...]
+    extra: Grid | None = None
+    copied: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    noises: tuple[str, ...] = ()
+
+
+def render_html(board: Board) -> str:
+    """The whole page: tables by data set and ratio, summaries, module effects, protocol.
+
+    Style, script and the figures behind the cells are inside the page, whose own policy
+    forbids every request. All names pass through the template's escaping.
+    """
+    noises = sorted({n for t in board.tables for n in t.noises}, key=noise_order)
+    tips = Tips()
+    names = list(dict.fromkeys(table.dataset for table in board.tables))
+    sections = [(name, _sections(board, name, place, noises, tips))
+                for place, name in enumerate(names)]  # fmt: skip
+    digits = max(decimals(table.protocol.test_size) for table in board.tables)
+    sections += [(summary.dataset, _summaries(board, summary, f"recipes-{place}", digits, tips))
+                 for place, summary in enumerate(board.joined)]  # fmt: skip
+    hidden = "".join(f".without-n{i} .n{i}{{display:none}}" for i in range(len(noises)))
+    style, script = _asset("board.css") + hidden, _asset("board.js")
+    return _template().render(
+        settings=board.settings,
+        used=board.used,
+        digest=board.digest,
+        lines=board_lines(board),
+        noises=noises,
+        ratios=sorted({table.ratio for table in board.tables}),
+        boards=sections,
+        tips=tips.content,
+        about_copied=ABOUT,
+        unsteady=UNSTEADY,
+        reference=reference_words(board.settings.reference),
+        kinds={row.kind for t in board.tables for row in (*t.rows, *t.incomplete)}
+        | {"incomplete" for t in board.tables if t.incomplete},
+        style=Markup(style),
+        script=Markup(script),
+        policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
+        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'",
+    )
+
+
+def _sections(
+    board: Board, name: str, place: int, noises: Sequence[str], tips: Tips
+) -> list[Section]:
+    anchor = f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-') or 'data'}-{place}"
+    tables = [table for table in board.tables if table.dataset == name]
+    found = [_table(board, table, anchor, noises, tips) for table in tables]
+    digits = max(decimals(table.protocol.test_size) for table in tables)
+    for summary in board.summaries:
+        if summary.dataset == name:
+            found += _summaries(board, summary, anchor, digits, tips)
+    return found
+
+
+def _table(board: Board, table: Table, anchor: str, noises: Sequence[str], tips: Tips) -> Section:
+    sizes = [size for row in table.rows or table.incomplete for size in row.seeds]
+    low, high = min(sizes), max(sizes)
+    spread = "± half the 95 % t interval over seeds" if high >= 3 else "too few for intervals"
+    return Section(
+        id=f"{anchor}-r{table.ratio:g}",
+        title=f"{table.dataset}, ratio {table.ratio:g}",
+        caption=f"Accuracy at the last epoch in percent, mean of n = {span(low, high)} seeds; "
+        f"raised: paired difference to {reference_words(table.reference)}; {spread}",
+        ratio=f"{table.ratio:g}",
+        about=tuple(header_lines(table)),
+        grid=table_grid(table, board.settings, noises, tips),
+        notes=tuple(table_lines(table)),
+        extra=diagnostics_grid(table, noises),
+        copied=tuple((row.label, tuple(row.texts())) for row in table.copied),
+        noises=table.noises,
+    )
+
+
+def _summaries(
+    board: Board, summary: Summary, anchor: str, digits: int, tips: Tips
+) -> list[Section]:
+    found = []
+    if summary.ranking is not None and summary.shown:
+        ratios = ", ".join(f"{ratio:g}" for ratio in summary.ratios)
+        many = "Ratios" if len(summary.ratios) > 1 else "Ratio"
+        found.append(Section(
+            id=f"{anchor}-summary",
+            title=f"{summary.dataset}, all ratios",
+            caption=f"{many} {ratios} together; differences to {board.settings.reference} in "
+            "points with 95 % intervals",
+            ratio="",
+            about=(),
+            grid=summary_grid(summary, board.settings, digits, tips),
+            notes=tuple(summary_lines(summary)),
+        ))  # fmt: skip
+    if summary.modules is not None:
+        found.append(Section(
+            id=f"{anchor}-modules",
+            title=f"{summary.dataset}, module effect",
+            caption="Base method with AlignPrune minus the base method, and planned pairs; "
+            "points, over the cells and seeds both have",
+            ratio="",
+            about=(),
+            grid=modules_grid(summary.modules, board.settings, tips),
+            notes=tuple(module_lines(summary.modules, board.settings)),
+        ))  # fmt: skip
+    return found
+
+
+def _code(line: str) -> Markup:
+    """Running text with its `quoted` parts as code."""
+    parts = str(escape(" ".join(line.split()))).split("`")
+    if len(parts) % 2 == 0:
+        return Markup("`".join(parts))
+    return Markup("".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(parts)))
+
+
+def _asset(name: str) -> str:
+    return (files("prunebench.leaderboard") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    environment.filters["code"] = _code
+    return environment.from_string(_asset("board.html"))

@@ -1,0 +1,100 @@
+"""The shapes that a page is made of: grids of lines of entries."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from prunebench.leaderboard.inference.compare import Comparison
+from prunebench.leaderboard.render.row_text import number, record_of
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell: ``lead text^raised spread signs``.
+
+    ``value`` is what it sorts by, if anything; of the parts after the text None takes no room and
+    an empty one keeps its room, so that the numbers of a column are aligned.
+    """
+
+    text: str
+    value: float | str | None = None
+    bold: bool = False
+    lead: str = ""
+    raised: str | None = None
+    spread: str | None = None
+    signs: str | None = None
+    tone: str = ""
+    tip: int | None = None
+
+    @property
+    def key(self) -> str:
+        """``value`` for the attribute that sorting reads."""
+        return f"{self.value:.10g}" if isinstance(self.value, float) else str(self.value or "")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; ``group`` names what switches it, ``first`` the direction of the first sort."""
+
+    label: str
+    group: str = ""
+    text: bool = False
+    first: str = "ascending"
+    note: str = ""
+    about: str = ""
+    tip: int | None = None
+
+    @cached_property
+    def style(self) -> str:
+        """Classes of its cells."""
+        return " ".join(filter(None, (self.group, "words" * self.text)))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row: its head with flags, and its cells; filters never hide the reference row alone."""
+
+    label: str
+    kind: str
+    flags: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    tip: int | None = None
+    reference: bool = False
+
+    @property
+    def parts(self) -> list[str]:
+        """The label, cut where a line may break."""
+        return re.findall(r"[^+_=,/]*[+_=,/]?", self.label)[:-1]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One table of the page; ``apart`` holds lines that are not ranked with the others."""
+
+    head: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    apart: tuple[Line, ...] = ()
+
+
+NONE = Entry("-", tone="none")
+DOWN = "descending"
+
+
+def figure(value: float | None, digits: int) -> Entry:
+    """A number that sorts by itself."""
+    return NONE if value is None else Entry(number(value, digits), value)
+
+
+def wins(against: Comparison | None) -> list[Entry]:
+    """Wins, ties and losses, and the probability of improvement."""
+    if against is None:
+        return [NONE, NONE]
+    return [record(against), figure(against.improvement, 2)]
+
+
+def record(found: Comparison) -> Entry:
+    """Wins, ties and losses over cells; sorts by their balance."""
+    return Entry(record_of(found), float(found.wins - found.losses))

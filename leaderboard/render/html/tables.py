@@ -1,0 +1,211 @@
+"""The page's main tables: what each cell shows, sorts by and explains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prunebench.leaderboard.board.labels import decimals
+from prunebench.leaderboard.board.model import Row, Table
+from prunebench.leaderboard.inference.compare import Comparison
+from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.render.html.parts import (
+    DOWN,
+    NONE,
+    Column,
+    Entry,
+    Grid,
+    Line,
+    figure,
+    wins,
+)
+from prunebench.leaderboard.render.html.tips import (
+    TableFacts,
+    Tips,
+    column_facts,
+    comparison_facts,
+    group_facts,
+)
+from prunebench.leaderboard.render.row_text import (
+    better_or_worse,
+    bold,
+    epoch_heads,
+    epochs,
+    flags,
+    has_diagnostics,
+    interval,
+    kept,
+    letters,
+    lossless,
+    missing,
+    number,
+    rank,
+    realised,
+    signs,
+    span,
+    time,
+)
+
+COSTS = (
+    Column("ratio", "cost", about="share of training saved, as realised"),
+    Column(
+        "compute", "cost", first=DOWN, about="share saved, a forward-only pass counted as a third"
+    ),
+)
+
+
+def table_grid(table: Table, settings: Settings, noises: Sequence[str], tips: Tips) -> Grid:
+    """The grid of one (data set, ratio).
+
+    Args:
+        table: The table.
+        settings: Its protocol.
+        noises: Noise settings of the whole board, whose place names a column's switch.
+        tips: Receives the tooltips.
+    """
+    return _TableGrid(table, settings, noises, tips).grid()
+
+
+class _TableGrid:
+    def __init__(self, table: Table, settings: Settings, noises: Sequence[str], tips: Tips) -> None:
+        self.table, self.settings, self.tips = table, settings, tips
+        self.group = [f"n{noises.index(noise)}" for noise in table.noises]
+        self.facts = TableFacts(table, settings)
+        self.digits = decimals(table.protocol.test_size)
+        self.ranking = table.tests.ranking
+        self.ranks = self.ranking.mean_ranks if self.ranking else {}
+        groups = self.ranking.groups if self.ranking else None
+        self.groups = None if groups is None or groups.underpowered else groups
+        self.apart = group_facts(self.groups) if self.groups else {}
+        everyone = (*table.rows, *table.incomplete)
+        self.clean = any(row.clean_labels for row in everyone)
+        self.timed = any(row.time for row in everyone)
+        cells = [[row.cells[place] for row in everyone] for place in range(len(table.noises))]
+        self.spread = [any(c and c.accuracy.half_width is not None for c in cs) for cs in cells]
+
+    def grid(self) -> Grid:
+        return Grid(
+            "method",
+            tuple(self._columns()),
+            tuple(self._line(row) for row in self.table.rows),
+            tuple(self._line(row) for row in self.table.incomplete),
+        )
+
+    def _columns(self) -> list[Column]:
+        several, reference = len(self.table.noises) > 1, self.settings.reference
+        columns = [Column("rank", about="by mean accuracy; = where it is shared")]
+        columns += [self._noise(place) for place in range(len(self.table.noises))]
+        columns += [Column("mean", first=DOWN, about="mean over the noise settings")] * several
+        columns += [
+            Column(f"difference to {reference} [95\u00a0%]", first=DOWN,
+                   about="mean paired difference over these cells"),
+            *[Column("mean rank", about="over noise settings")] * bool(self.ranks),
+            Column("W/T/L", first=DOWN, about=f"cells won, tied and lost against {reference}"),
+            Column("P(better)", first=DOWN, about=f"paired runs that beat {reference}'s"),
+        ]  # fmt: skip
+        if self.groups:
+            columns.append(Column("group", text=True, about="a shared letter: not separable"))
+        columns += COSTS
+        columns += [Column("time", "cost", about="over full training's")] * self.timed
+        columns.append(Column("n", first=DOWN, about="seeds per noise setting"))
+        columns += [Column("clean labels", "cost", text=True)] * self.clean
+        return columns + [Column("missing", text=True)] * bool(self.table.incomplete)
+
+    def _noise(self, place: int) -> Column:
+        noise, found = self.table.noises[place], self.table.tests.columns[place]
+        note = f"⚠ n = {found.seeds}" if found is not None and not found.best else ""
+        tip = self.tips.add(noise, column_facts(found))
+        return Column(noise, self.group[place], first=DOWN, note=note, tip=tip)
+
+    def _line(self, row: Row) -> Line:
+        against = self.ranking.reference.get(row.label) if self.ranking else None
+        several, timed, clean = len(self.table.noises) > 1, self.timed, self.clean
+        entries = [NONE if row.rank is None else Entry(rank(row), float(row.rank))]
+        entries += [self._accuracy(row, place) for place in range(len(self.table.noises))]
+        entries += [figure(row.mean, self.digits)] * several
+        entries += [
+            self._difference(row, against),
+            *[figure(self.ranks.get(row.label), 2)] * bool(self.ranks),
+            *wins(against),
+        ]
+        if self.groups:
+            group = letters(self.table, row)
+            tip = self.tips.add(f"{row.label}: {group}", self.apart.get(row.label, []))
+            entries.append(Entry(group, group, tip=tip) if group else NONE)
+        entries += [Entry(realised(row), row.realised), figure(row.compute, 2)]
+        entries += [self._time(row)] * timed + [Entry(span(*row.seeds), float(row.seeds[0]))]
+        entries += [Entry(row.clean_labels + " §" * row.leaks or "none", tone="prose")] * clean
+        if self.table.incomplete:
+            entries.append(Entry(missing(row), tone="prose") if row.missing else NONE)
+        tip = self.tips.add(row.label, self.facts.row(row))
+        reference = row.label == self.settings.reference
+        return Line(row.label, row.kind, _flags(row), tuple(entries), tip, reference)
+
+    def _accuracy(self, row: Row, place: int) -> Entry:
+        cell, table = row.cells[place], self.table
+        noise = table.noises[place]
+        tip = self.tips.add(f"{row.label} · {noise} · ratio {table.ratio:g}",
+                            self.facts.cell(row, place))  # fmt: skip
+        if cell is None:
+            return Entry("-", tone="none", tip=tip)
+        half, raised = cell.accuracy.half_width, cell.difference
+        return Entry(
+            number(cell.accuracy.mean, self.digits),
+            cell.accuracy.mean,
+            bold=bold(table, row, place),
+            raised=number(raised.mean, self.digits, signed=True) if raised else "",
+            spread=("" if half is None else f"±{number(half, self.digits)}")
+            if self.spread[place]
+            else None,
+            signs=signs(table, row, place),
+            tone={"*": "good", "†": "bad"}.get(better_or_worse(table, row, place), ""),
+            tip=tip,
+        )
+
+    def _difference(self, row: Row, against: Comparison | None) -> Entry:
+        if row.label == self.settings.reference:
+            return Entry("reference", tone="none")
+        if against is None:
+            text = number(row.difference, self.digits, signed=True)
+            return Entry(text, row.difference, tone="" if row.difference is not None else "none")
+        pooled = against.pooled
+        facts = comparison_facts(against, self.settings) + self.facts.lossless(row.label)
+        return Entry(
+            interval(pooled.mean, pooled.low, pooled.high, self.digits),
+            pooled.mean,
+            lead=lossless(self.table, row),
+            tip=self.tips.add(f"{against.a} - {against.b}", facts),
+        )
+
+    def _time(self, row: Row) -> Entry:
+        found = row.time
+        if found is None:
+            return NONE
+        ends = "" if found.low is None else (
+            f"{number(found.low, 2)} to {number(found.high, 2)}")  # fmt: skip
+        spread = "" if found.spread is None else number(found.spread, 1) + " ⚠" * found.unsteady
+        tip = self.tips.add(f"{row.label}: training time", [
+            ("over full training's", number(found.ratio, 2)), ("95 % interval", ends),
+            ("pairs", str(found.n)), ("measured on", found.machine),
+            ("longest over shortest epoch", spread)])  # fmt: skip
+        return Entry(time(row), found.ratio, tip=tip)
+
+
+def diagnostics_grid(table: Table, noises: Sequence[str]) -> Grid | None:
+    """Noise among the kept samples, AUROC, worst class, steps; None where nothing is known."""
+    columns = [Column(n, f"n{noises.index(n)}", first="ascending") for n in table.noises]
+    shown = [row for row in (*table.rows, *table.incomplete) if has_diagnostics(row)]
+    heads = epoch_heads(shown)
+    columns += [Column("worst class", first=DOWN), *map(Column, heads), Column("steps")]
+    lines = []
+    for row in shown:
+        worst = None if row.worst_class is None else 100 * row.worst_class
+        entries = [Entry(kept(cell), cell.kept_noise.mean if cell and cell.kept_noise else None)
+                   for cell in row.cells]  # fmt: skip
+        entries += [figure(worst, 1), *(figure(epochs(row, name), 1) for name in heads),
+                    figure(row.steps, 0)]  # fmt: skip
+        lines.append(Line(row.label, row.kind, _flags(row), tuple(entries)))
+    return Grid("method", tuple(columns), tuple(lines)) if lines else None
+
+
+def _flags(row: Row) -> tuple[str, ...]:
+    return (*["control"] * (row.kind == "control"), *flags(row))

@@ -1,0 +1,223 @@
+"""A board as JSON values: every number behind every cell, mark and letter."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from prunebench.leaderboard.board.model import Board, Row, Summary, Table
+from prunebench.leaderboard.inference.compare import Comparison
+from prunebench.leaderboard.inference.groups import Groups
+from prunebench.leaderboard.inference.summary import Modules, Ranking
+from prunebench.leaderboard.render.row_text import (
+    better_or_worse,
+    bold,
+    letters,
+    off_ratio,
+    underpowered,
+)
+from prunebench.leaderboard.stats import Family
+from prunebench.leaderboard.stats.special import rounded
+
+SCHEMA = 1
+#: Significant digits of written numbers.
+DIGITS = 12
+
+
+def board_json(board: Board) -> dict[str, Any]:
+    """The board as JSON values; unknown and undefined numbers are null."""
+    content: dict[str, Any] = {
+        "schema": SCHEMA,
+        "protocol": {**board.settings.content, "digest": board.settings.digest},
+        "records": {
+            "used": board.used,
+            "digest": board.digest,
+            "excluded": [{"reason": reason, "count": n} for reason, n in board.excluded],
+        },
+        "environments": {name: list(values) for name, values in board.environments},
+        "tables": [_table(table) for table in board.tables],
+        "summaries": [_summary(summary) for summary in board.summaries],
+    }
+    if board.joined:
+        content["joined"] = [
+            {**_summary(summary), "designs": list(summary.designs)} for summary in board.joined
+        ]
+    cleaned: dict[str, Any] = finite(content)
+    return cleaned
+
+
+def dumps(content: Mapping[str, Any]) -> str:
+    """JSON with sorted names, one line per top-level item and per table, ends in a line break."""
+    lines = []
+    for name in sorted(content):
+        value = content[name]
+        if isinstance(value, list) and value:
+            items = ",\n".join(map(_compact, value))
+            lines.append(f"{_compact(name)}: [\n{items}\n]")
+        else:
+            lines.append(f"{_compact(name)}: {_compact(value)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
+
+
+def asdict(value: Any) -> dict[str, Any]:
+    """A dataclass as a dict of its own, nested ones too; leaves are shared, not copied."""
+    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, list | tuple | set | frozenset):
+        kept = [_plain(item) for item in value]
+        return kept if isinstance(value, list | tuple) else type(value)(kept)
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return asdict(value) if is_dataclass(value) else value
+
+
+def finite(value: Any) -> Any:
+    """JSON values with NaN and infinities as null, and numbers to 12 significant digits."""
+    if isinstance(value, float):
+        return rounded(value, DIGITS) if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def _table(table: Table) -> dict[str, Any]:
+    tests, protocol = table.tests, table.protocol
+    return {
+        "dataset": table.dataset,
+        "ratio": table.ratio,
+        "noises": list(table.noises),
+        "recipe": protocol.recipe,
+        "recipe_text": protocol.recipe_text,
+        "criterion": protocol.criterion,
+        "reference": protocol.reference,
+        "budget": protocol.budget,
+        "dataset_version": protocol.dataset_version,
+        "test_size": protocol.test_size,
+        "rows": [_row(table, row) for row in (*table.rows, *table.incomplete)],
+        "columns": [None if c is None else {**asdict(c), "best": sorted(c.best),
+                                            "underpowered": sorted(c.underpowered)}
+                    for c in tests.columns],
+        "ranking": _ranking(tests.ranking),
+        "marks": None if tests.marks is None else {
+            "reference": tests.marks.reference, "t_only": tests.marks.t_only,
+            "family": _family(tests.marks.family)},
+        "lossless": None if tests.lossless is None else {
+            "margin": tests.lossless.margin, "family": _family(tests.lossless.family)},
+        "notes": list(table.notes),
+        "copied": [asdict(row) for row in table.copied],
+    }  # fmt: skip
+
+
+def _row(table: Table, row: Row) -> dict[str, Any]:
+    tests = table.tests
+    values = asdict(row)
+    values["missing"] = [{"reason": reason, "count": n} for reason, n in row.missing]
+    values["complete"] = row.complete
+    values["runs"] = {
+        cell[0]: {str(seed): v for seed, v in seeds.items()}
+        for cell, seeds in table.series[row.label].values.items()
+    }
+    values["off_ratio"] = off_ratio(row)
+    values["group"] = letters(table, row)
+    if row.time is not None:
+        values["time"]["unsteady"] = row.time.unsteady
+    for place, (noise, cell) in enumerate(zip(table.noises, values["cells"], strict=True)):
+        if cell is None:
+            continue
+        cell["noise"] = noise
+        cell["bold"] = bold(table, row, place)
+        cell["underpowered"] = bool(underpowered(table, row, place))
+        test = tests.marks.cells.get((row.label, noise)) if tests.marks else None
+        cell["test"] = None if test is None else asdict(test)
+        cell["mark"] = better_or_worse(table, row, place)
+    lossless = tests.lossless.tests.get(row.label) if tests.lossless else None
+    values["lossless"] = None if lossless is None else asdict(lossless)
+    if lossless is not None and tests.lossless is not None:
+        values["lossless"]["shown"] = row.label in tests.lossless.family.rejected
+    return values
+
+
+def _family(family: Family) -> dict[str, Any]:
+    return {**asdict(family), "footer": family.footer}
+
+
+def comparison_json(found: Comparison) -> dict[str, Any]:
+    """One comparison of two rows with all its numbers."""
+    return asdict(found)
+
+
+def _groups(groups: Groups | None) -> dict[str, Any] | None:
+    if groups is None:
+        return None
+    pairs = groups.pairwise
+    members = {member.name: member for member in pairs.family.members}
+    return {
+        "order": list(pairs.order),
+        "letters": {label: groups.letters_of(label) for label in pairs.order},
+        "contiguous": pairs.letters.contiguous,
+        "best": list(groups.best),
+        "underpowered": groups.underpowered,
+        "units": groups.units,
+        "smallest_p": groups.smallest_p,
+        "needed_p": groups.needed_p,
+        "footer": pairs.family.footer,
+        "size": pairs.family.size,
+        "alpha": pairs.family.alpha,
+        "pairs": [
+            {"a": a, "b": b, "difference": test.statistic, "p": test.p,
+             "adjusted": members[f"{a} - {b}"].adjusted,
+             "separated": members[f"{a} - {b}"].rejected}
+            for (a, b), test in pairs.tests.items()
+        ],
+    }  # fmt: skip
+
+
+def _ranking(found: Ranking | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "labels": list(found.labels),
+        "means": dict(found.means),
+        "mean_ranks": dict(found.mean_ranks),
+        "friedman": None if found.friedman is None else asdict(found.friedman),
+        "iman_davenport": None if found.iman_davenport is None else asdict(found.iman_davenport),
+        "groups": _groups(found.groups),
+        "reference": {label: comparison_json(c) for label, c in found.reference.items()},
+    }
+
+
+def _modules(found: Modules | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "pairs": [{**asdict(m.comparison), "bayes": m.bayes and asdict(m.bayes)}
+                  for m in found.pairs],
+        "family": _family(found.family),
+        "by_cluster": _family(found.by_cluster),
+    }  # fmt: skip
+
+
+def _summary(summary: Summary) -> dict[str, Any]:
+    return {
+        "dataset": summary.dataset,
+        "ratios": list(summary.ratios),
+        "noises": list(summary.noises),
+        "ranking": _ranking(summary.ranking),
+        "incomplete": list(summary.incomplete),
+        "modules": _modules(summary.modules),
+    }

@@ -1,0 +1,98 @@
+"""A board as LaTeX tables (booktabs), one per data set and ratio."""
+
+from __future__ import annotations
+
+from prunebench.leaderboard.board.labels import decimals
+from prunebench.leaderboard.board.model import Board, Row, Table
+from prunebench.leaderboard.render.footers import table_lines
+from prunebench.leaderboard.render.row_text import (
+    bold,
+    difference_head,
+    flags,
+    interval,
+    lettered,
+    letters,
+    lossless,
+    number,
+    rank,
+    realised,
+    signs,
+    time,
+)
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    "±": r"$\pm$", "≥": r"$\geq$", "≈": r"$\approx$", "†": r"\dag{}", "‡": r"\ddag{}",
+    "§": r"\S{}", "→": r"$\to$", "⚠": "(!)", "·": r"$\cdot$", "×": r"$\times$",
+}  # fmt: skip
+
+
+def escape(text: str) -> str:
+    """Text without special meaning in LaTeX."""
+    return "".join(_SPECIAL.get(sign, sign) for sign in " ".join(text.split()))
+
+
+def render_latex(board: Board) -> str:
+    """Tables that need ``\\usepackage{booktabs}`` only."""
+    head = [
+        f"% records {board.used}, digest {board.digest}, protocol {board.settings.name} "
+        f"v{board.settings.version} {board.settings.digest}",
+        r"% needs \usepackage{booktabs}",
+    ]
+    return "\n".join([*head, *(line for table in board.tables for line in _table(table))]) + "\n"
+
+
+def _table(table: Table) -> list[str]:
+    everyone = (*table.rows, *table.incomplete)
+    grouped, timed = lettered(table), any(row.time for row in everyone)
+    head = ["method", *table.noises, difference_head(table), *["group"] * grouped, "ratio",
+            *["time"] * timed, "rank"]  # fmt: skip
+    align = f"l{'r' * len(table.noises)}r{'l' * grouped}r{'r' * timed}r"
+    lines = [
+        "",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape(table.dataset)}, ratio {table.ratio:g}. "
+        + " ".join(f"{escape(line)}." for line in table_lines(table))
+        + "}",
+        rf"\begin{{tabular}}{{{align}}}",
+        r"\toprule",
+        " & ".join(map(escape, head)) + r" \\",
+        r"\midrule",
+    ]
+    lines += [_line(table, row, grouped, timed) for row in table.rows]
+    if table.rows and table.incomplete:
+        lines.append(r"\midrule")
+    lines += [_line(table, row, grouped, timed) for row in table.incomplete]
+    return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+
+
+def _line(table: Table, row: Row, grouped: bool, timed: bool) -> str:
+    digits = decimals(table.protocol.test_size)
+    shown = (flag if flag == "§" else f"({flag})" for flag in flags(row))
+    cells = [_cell(table, row, place, digits) for place in range(len(table.noises))]
+    found = table.tests.ranking.reference.get(row.label) if table.tests.ranking else None
+    difference = "-"
+    if found is not None:
+        difference = interval(found.pooled.mean, found.pooled.low, found.pooled.high, digits)
+        difference = " ".join(filter(None, (lossless(table, row), difference)))
+    tail = [difference, *[letters(table, row) or "-"] * grouped, realised(row),
+            *[time(row)] * timed, rank(row)]  # fmt: skip
+    name = escape(" ".join([row.label, *shown]))
+    return " & ".join([name, *cells, *map(escape, tail)]) + r" \\"
+
+
+def _cell(table: Table, row: Row, place: int, digits: int) -> str:
+    cell = row.cells[place]
+    if cell is None:
+        return "-"
+    text = number(cell.accuracy.mean, digits)
+    if bold(table, row, place):
+        text = rf"\textbf{{{text}}}"
+    if cell.difference is not None:
+        text += rf"$^{{{number(cell.difference.mean, digits, signed=True)}}}$"
+    if cell.accuracy.half_width is not None:
+        text += rf" {{\scriptsize$\pm${number(cell.accuracy.half_width, digits)}}}"
+    return text + escape(signs(table, row, place))

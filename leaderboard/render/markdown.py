@@ -1,0 +1,297 @@
+"""A board as GitHub-flavoured markdown; the same board gives the same bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from tabulate import tabulate
+
+from prunebench.leaderboard.board.collect import FULL
+from prunebench.leaderboard.board.labels import decimals
+from prunebench.leaderboard.board.model import Board, Cell, Row, Summary, Table
+from prunebench.leaderboard.board.timing import UNSTEADY
+from prunebench.leaderboard.inference.summary import Modules
+from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.published.rows import ABOUT
+from prunebench.leaderboard.render.footers import (
+    board_lines,
+    module_lines,
+    summary_lines,
+    table_lines,
+)
+from prunebench.leaderboard.render.row_text import (
+    bold,
+    difference_head,
+    epoch_heads,
+    epochs,
+    flags,
+    has_diagnostics,
+    interval,
+    kept,
+    lettered,
+    letters,
+    lossless,
+    missing,
+    number,
+    p_text,
+    rank,
+    realised,
+    record_of,
+    reference_words,
+    signs,
+    span,
+    time,
+)
+from prunebench.leaderboard.stats import Member
+from prunebench.record import canonical
+
+_CAPTION = (
+    "Cells: accuracy at the last epoch in percent, mean over seeds; raised: mean paired difference "
+    "to {reference} over the same seeds; ± half-width of the 95 % t interval over seeds (3 or "
+    "more). ‡ holds diverged runs, counted with their value (chance where they have none); "
+    "≈ realised ratio more than 2 points off the nominal one; - missing; n = seeds per noise "
+    "setting; W/T/L = cells won, tied and lost against the reference row; compute = share of "
+    "training saved when a forward-only pass counts a third; time = training time over full "
+    "training's, ⚠ where the epoch times of the row or of full training vary by more than a "
+    f"factor of {UNSTEADY:g}: measured on a busy machine."
+)
+#: Addresses that GitHub makes links of by itself, with a scheme or without, and of mail.
+_SCHEME, _WWW = re.compile(r"(?<=[A-Za-z]):(?=//)"), re.compile(r"(?i)(www)\.")
+_MAIL = re.compile(r"(?<=[\w.+-])@(?=[\w-]+\.)")
+
+
+def escape(text: str) -> str:
+    """A name that stays inside one markdown cell and is shown as it is."""
+    return re.sub(r"[|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", _safe(text))
+
+
+def render_markdown(board: Board) -> str:
+    """The board: one table per data set and ratio, then summaries and module effects."""
+    caption = _CAPTION.format(reference=reference_words(board.settings.reference))
+    lines = ["# Leaderboard", "", *_bullets([*board_lines(board), caption])]
+    for table in board.tables:
+        lines += ["", f"## {escape(table.dataset)}, ratio {table.ratio:g}", ""]
+        lines += _bullets(header_lines(table))
+        if table.rows:
+            lines += ["", _grid(table, table.rows)]
+        if table.incomplete:
+            lines += ["", "Incomplete rows, not ranked:", "", _grid(table, table.incomplete)]
+        lines += ["", *_bullets(table_lines(table))]
+        if table.copied:
+            body = [[f"*{escape(row.label)}*", *row.texts()] for row in table.copied]
+            lines += ["", f"{ABOUT}.", "", pipe(["printed", *table.noises], body)]
+        diagnostics = _diagnostics(table)
+        if diagnostics:
+            lines += ["", "Diagnostics: noise rate among the kept samples in percent / AUROC of "
+                      "the score against the true noise mask; worst class in percent.",
+                      "", diagnostics]  # fmt: skip
+    for summary in (*board.summaries, *board.joined):
+        lines += _summary(summary, board.settings)
+    return "\n".join(lines) + "\n"
+
+
+def _bullets(lines: Iterable[str]) -> list[str]:
+    return [f"- {_safe(line)}" for line in lines]
+
+
+def _safe(line: str) -> str:
+    """Names in running text, without tags, links and pictures from elsewhere; bars are harmless
+    outside tables."""
+    text = re.sub(r"[\\*]", r"\\\g<0>", " ".join(line.split()))
+    text = re.sub(r"\](?=[(:])", r"]\\", text.replace("&", "&amp;").replace("<", "&lt;"))
+    return _MAIL.sub("<!-- -->@", _WWW.sub(r"\1\\.", _SCHEME.sub(r"\\:", text)))
+
+
+def header_lines(table: Table) -> list[str]:
+    """Seeds, data, recipe and warnings of one table."""
+    protocol = table.protocol
+    sizes = [size for row in table.rows or table.incomplete for size in row.seeds]
+    seeds = f"n = {span(min(sizes), max(sizes))} seeds"
+    if max(sizes) < 3:
+        seeds += " (too few for intervals)"
+    test = f"{protocol.test_size} test samples" if protocol.test_size else "test size not recorded"
+    size = protocol.reference.get("size")
+    reference = f"{size} clean samples" if size is not None else "default size"
+    criterion = protocol.criterion
+    options = criterion.get("params")
+    shown = f" {canonical(options)}" if options else ""
+    lines = [
+        f"{seeds}; {test}; budget `{protocol.budget}`; spec schema {protocol.schema}; "
+        f"data set version {protocol.dataset_version}",
+        f"Recipe {protocol.recipe_text}; criterion {criterion.get('name')} "
+        f"v{criterion.get('version')}{shown}; reference {reference} "
+        f"({protocol.reference.get('mode', 'held_out')})",
+    ]
+    usual = table.reference == FULL
+    if not any(row.kind == "full" if usual else row.label == table.reference for row in table.rows):
+        row = "Full training" if usual else f"Reference row {table.reference}"
+        lines.append(f"{row} is missing or incomplete: no mean differences")
+    if any(row.leaks for row in (*table.rows, *table.incomplete)):
+        lines.append("§ The clean reference is the test split: these rows have seen what they "
+                     "are measured on")  # fmt: skip
+    return lines
+
+
+def label(row: Row) -> str:
+    """Name with its flags."""
+    shown = (flag if flag == "§" else f"({flag})" for flag in flags(row))
+    return " ".join([escape(row.label), *shown])
+
+
+def _accuracy(table: Table, row: Row, place: int, digits: int) -> str:
+    cell: Cell | None = row.cells[place]
+    if cell is None:
+        return "-"
+    text = number(cell.accuracy.mean, digits)
+    if bold(table, row, place):
+        text = f"**{text}**"
+    if cell.difference is not None:
+        text += f"<sup>{number(cell.difference.mean, digits, signed=True)}</sup>"
+    if cell.accuracy.half_width is not None:
+        text += f" ±{number(cell.accuracy.half_width, digits)}"
+    return text + signs(table, row, place).replace("*", "\\*")
+
+
+def _difference(table: Table, row: Row, digits: int) -> str:
+    ranking = table.tests.ranking
+    found = ranking.reference.get(row.label) if ranking else None
+    if found is None:  # the reference itself, or a row that is not complete
+        return "-"
+    mark = lossless(table, row)
+    text = interval(found.pooled.mean, found.pooled.low, found.pooled.high, digits)
+    return f"{mark} {text}" if mark else text
+
+
+def _grid(table: Table, rows: Sequence[Row]) -> str:
+    digits = decimals(table.protocol.test_size)
+    everyone = (*table.rows, *table.incomplete)
+    clean = any(row.clean_labels for row in everyone)
+    timed = any(row.time for row in everyone)
+    lacking = any(row.missing for row in rows)
+    ranking = table.tests.ranking
+    grouped = lettered(table)
+    head = ["method", *table.noises, difference_head(table), "W/T/L"]
+    ranked = bool(ranking and ranking.mean_ranks)
+    head += (
+        ["group"] * grouped
+        + ["mean rank"] * ranked
+        + ["ratio", "compute"]
+        + ["time"] * timed
+        + ["n", "rank"]
+    )
+    head += ["clean labels"] * clean + ["missing"] * lacking
+    body = [
+        [
+            label(row),
+            *(_accuracy(table, row, place, digits) for place in range(len(table.noises))),
+            _difference(table, row, digits),
+            record_of(ranking.reference.get(row.label) if ranking else None),
+            *[letters(table, row) or "-"] * grouped,
+            *[number(ranking.mean_ranks.get(row.label) if ranking else None, 1)] * ranked,
+            realised(row),
+            number(row.compute, 2),
+            *[time(row)] * timed,
+            span(*row.seeds),
+            rank(row),
+            *[escape(row.clean_labels) or "none"] * clean,
+            *[escape(missing(row))] * lacking,
+        ]
+        for row in rows
+    ]
+    return pipe(head, body, text_columns=clean + lacking)
+
+
+def _diagnostics(table: Table) -> str:
+    shown = [row for row in (*table.rows, *table.incomplete) if has_diagnostics(row)]
+    heads = epoch_heads(shown)
+    body = []
+    for row in shown:
+        worst = None if row.worst_class is None else 100 * row.worst_class
+        counts = [number(epochs(row, name), 1) for name in heads]
+        body.append([label(row), *(kept(cell) for cell in row.cells), number(worst, 1), *counts,
+                     number(row.steps, 0)])  # fmt: skip
+    head = ["method", *table.noises, "worst class", *heads, "steps"]
+    return pipe(head, body) if body else ""
+
+
+def _summary(summary: Summary, settings: Settings) -> list[str]:
+    lines: list[str] = []
+    if summary.ranking is not None and summary.shown:
+        ratios = ", ".join(f"{ratio:g}" for ratio in summary.ratios)
+        word = "ratio" if len(summary.ratios) == 1 else "ratios"
+        lines += ["", f"## {escape(summary.dataset)}, {word} {ratios}", "", _ranking(summary), "",
+                  *_bullets(summary_lines(summary))]  # fmt: skip
+    if summary.modules is not None:
+        lines += ["", f"## {escape(summary.dataset)}, module effect", "",
+                  _modules(summary.modules), "",
+                  *_bullets(module_lines(summary.modules, settings))]  # fmt: skip
+    return lines
+
+
+def _ranking(summary: Summary) -> str:
+    found = summary.ranking
+    if found is None:
+        return ""
+    body = []
+    for name in found.labels:
+        against = found.reference.get(name)
+        body.append([
+            escape(name),
+            number(found.means[name], 1),
+            interval(against.pooled.mean, against.pooled.low, against.pooled.high, 1)
+            if against else "-",
+            interval(against.cluster.mean, against.cluster.low, against.cluster.high, 1)
+            if against else "-",
+            number(found.mean_ranks.get(name), 2),
+            (found.groups.letters_of(name) or "-") if found.groups else "-",
+            record_of(against),
+            number(against.improvement, 2) if against else "-",
+        ])  # fmt: skip
+    head = ["method", "mean accuracy", "difference [these cells]", "difference [such settings]",
+            "mean rank", "group", "W/T/L", "P(better)"]  # fmt: skip
+    return pipe(head, body)
+
+
+def _modules(found: Modules) -> str:
+    body = []
+    for module in found.pairs:
+        c, bayes = module.comparison, module.bayes
+        name = f"{c.a} - {c.b}"
+        pooled = next(m for m in found.family.members if m.name == name)
+        cluster = next(m for m in found.by_cluster.members if m.name == name)
+        body.append([
+            escape(name),
+            interval(c.pooled.mean, c.pooled.low, c.pooled.high, 2),
+            _tested(pooled, pooled.p, 0.0),
+            _tested(pooled, pooled.adjusted, c.pooled.mean),
+            _tested(cluster, cluster.adjusted, c.cluster.mean),
+            record_of(c),
+            str(c.equivalent),
+            number(c.improvement, 2),
+            "/".join(f"{x:.2f}" for x in (bayes.better, bayes.equivalent, bayes.worse))
+            if bayes else "-",
+        ])  # fmt: skip
+    head = ["pair", "difference [95 %]", "p", "p, Holm", "p over settings, Holm", "W/T/L",
+            "cells within ROPE", "P(better)", "better/same/worse"]  # fmt: skip
+    return pipe(head, body)
+
+
+def _tested(member: Member, p: float | None, direction: float) -> str:
+    """A p-value with the sign of what it supports, or why there is none."""
+    if member.refused:
+        return member.refused.partition(":")[0]
+    mark = "\\*" if direction > 0 else "†"
+    return p_text(p) + (mark if member.rejected and direction else "")
+
+
+def pipe(head: Sequence[str], body: Sequence[Sequence[str]], text_columns: int = 0) -> str:
+    """A pipe table: first column and the last ``text_columns`` left, the others right."""
+    align = ["left"] + ["right"] * (len(head) - 1 - text_columns) + ["left"] * text_columns
+    return tabulate(
+        body,
+        headers=[escape(name) for name in head],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=align,
+    )

@@ -1,0 +1,179 @@
+"""Numbers, names and marks as text: fixed decimals, no negative zero, no p of 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # tables use this module, and every run does: without scipy it starts sooner
+    from prunebench.leaderboard.board.model import Cell, Row, Table
+    from prunebench.leaderboard.inference.compare import Comparison
+    from prunebench.leaderboard.stats import MeanInterval
+
+#: Realised ratio this far off the nominal one is flagged.
+OFF_RATIO = 0.02
+SMALLEST_SHOWN = 1e-5
+
+
+def number(value: float | None, digits: int, signed: bool = False) -> str:
+    """Fixed decimals without a negative zero; ``-`` for None."""
+    if value is None:
+        return "-"
+    value = round(value, digits) + 0.0
+    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+
+
+def p_text(p: float | None) -> str:
+    """A p-value with two significant digits; ``< 1e-5`` below that, ``-`` for None."""
+    if p is None:
+        return "-"
+    if p < SMALLEST_SHOWN:
+        return "< 1e-5"
+    if p < 1e-3:
+        return f"{p:.1e}".replace("e-0", "e-")
+    return f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+
+
+def span(low: int, high: int) -> str:
+    """``3`` or ``3-5``."""
+    return f"{low}" if low == high else f"{low}-{high}"
+
+
+def interval(mean: float | None, low: float | None, high: float | None, digits: int) -> str:
+    """``+1.2 [+0.3, +2.1]``; without an interval the mean alone."""
+    if mean is None or low is None or high is None:
+        return number(mean, digits, signed=True)
+    ends = f"[{number(low, digits, signed=True)}, {number(high, digits, signed=True)}]"
+    return f"{number(mean, digits, signed=True)} {ends}"
+
+
+def record_of(found: Comparison | None) -> str:
+    """Wins, ties and losses over cells."""
+    return "-" if found is None else f"{found.wins}/{found.ties}/{found.losses}"
+
+
+def rank(row: Row) -> str:
+    """Rank, ``=`` where it is shared."""
+    return "-" if row.rank is None else f"{row.rank}{'=' if row.tied else ''}"
+
+
+def realised(row: Row) -> str:
+    """Realised ratio, ``≈`` where it is off the nominal one."""
+    return "≈" * off_ratio(row) + number(row.realised, 2)
+
+
+def reference_words(reference: str) -> str:
+    """The label of the reference row in running text."""
+    return "full training" if reference == "full" else reference
+
+
+def difference_head(table: Table) -> str:
+    """Head of the column of mean differences."""
+    name = "mean difference" if table.reference == "full" else f"difference to {table.reference}"
+    return f"{name} [95 %]"
+
+
+def flags(row: Row) -> tuple[str, ...]:
+    """Flags beside a row's name: § clean labels of the test split, oracle, missing cells."""
+    cells = f"{row.present}/{row.expected} cells"
+    return (*["§"] * row.leaks, *["oracle"] * (row.kind == "oracle"), *[cells] * (not row.complete))
+
+
+def bold(table: Table, row: Row, place: int) -> bool:
+    """Whether a cell is the best of its column, or not separated from the best."""
+    column = table.tests.columns[place]
+    return row.complete and column is not None and row.label in column.best
+
+
+def better_or_worse(table: Table, row: Row, place: int) -> str:
+    """``*`` or ``†`` against the reference row, empty where a cell is not separated."""
+    marks = table.tests.marks
+    return marks.mark(row.label, table.noises[place]) if marks else ""
+
+
+def underpowered(table: Table, row: Row, place: int) -> str:
+    """``?`` behind the best by the same amount in every seed, with too few seeds to test that."""
+    column = table.tests.columns[place]
+    known = row.complete and column is not None and row.label in column.underpowered
+    return "?" if known else ""
+
+
+def signs(table: Table, row: Row, place: int) -> str:
+    """All signs behind a cell's numbers; ``‡`` for diverged runs."""
+    cell = row.cells[place]
+    marks = better_or_worse(table, row, place) + underpowered(table, row, place)
+    return marks + "‡" * bool(cell and cell.diverged)
+
+
+def lossless(table: Table, row: Row) -> str:
+    """``≥`` where a row is shown to lose less than the margin against full training."""
+    found = table.tests.lossless
+    return "≥" if found is not None and row.label in found.family.rejected else ""
+
+
+def letters(table: Table, row: Row) -> str:
+    """A row's group; empty where nothing could have been separated."""
+    ranking = table.tests.ranking
+    return ranking.groups.letters_of(row.label) if ranking and ranking.groups else ""
+
+
+def lettered(table: Table) -> bool:
+    """Whether a table has groups to show."""
+    groups = table.tests.ranking.groups if table.tests.ranking else None
+    return groups is not None and not groups.underpowered
+
+
+def off_ratio(row: Row) -> bool:
+    """Whether the realised ratio is not the nominal one."""
+    return row.realised is not None and round(abs(row.realised - row.nominal), 9) > OFF_RATIO
+
+
+def missing(row: Row) -> str:
+    """What an incomplete row lacks."""
+    return ", ".join(f"{count} {reason}" for reason, count in row.missing)
+
+
+def time(row: Row, digits: int = 2) -> str:
+    """Time ratio to full training on one machine class, ``⚠`` where epoch times vary much."""
+    return "-" if row.time is None else number(row.time.ratio, digits) + "⚠" * row.time.unsteady
+
+
+def epoch_heads(rows: Iterable[Row]) -> tuple[str, ...]:
+    """The columns of epochs that some rows need: runs of the first set of metrics know only how
+    many epochs were begun."""
+    shown = tuple(rows)
+    heads = {"epochs": any(row.whole_epochs is not None for row in shown),
+             "epochs begun": any(row.whole_epochs is None for row in shown)}  # fmt: skip
+    return tuple(name for name, wanted in heads.items() if wanted)
+
+
+def epochs(row: Row, head: str) -> float | None:
+    """What a row has in a column of ``epoch_heads``; never both counts in one column."""
+    if head == "epochs":
+        return row.whole_epochs
+    return row.epochs_begun if row.whole_epochs is None else None
+
+
+def share(found: MeanInterval | None) -> str:
+    """A share in percent with its half-width."""
+    if found is None:
+        return "-"
+    text = number(100 * found.mean, 1)
+    if found.half_width is not None:
+        text += f" ± {number(100 * found.half_width, 1)}"
+    return text
+
+
+def has_diagnostics(row: Row) -> bool:
+    """Whether anything but accuracy and cost is known of a row."""
+    return row.worst_class is not None or any(
+        cell is not None and (cell.kept_noise is not None or cell.auroc is not None)
+        for cell in row.cells
+    )
+
+
+def kept(cell: Cell | None) -> str:
+    """Noise rate among the kept samples in percent, and AUROC of the score."""
+    if cell is None:
+        return "-"
+    return f"{share(cell.kept_noise)} / {number(cell.auroc, 3)}"
