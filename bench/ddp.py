@@ -57,8 +57,7 @@ def main() -> int:
     rank = os.environ.get("RANK", "0")
     try:
         plugins = check_words(words)
-        world = world.start()
-        if world.rank == 0:
+        if world.start().rank == 0:
             return _lead(words)
         return _follow(plugins)
     except InputError as error:

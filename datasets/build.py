@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from prunebench.datasets.digests import label_digest
-from prunebench.datasets.noise.inject import NoiseSpec, inject, resolve_rule
+from prunebench.datasets.noise.inject import NoiseSpec, inject, real_rule
+from prunebench.datasets.noise.rules import ALIASES, check_rule
 from prunebench.datasets.task import RawData, Split, Task
 from prunebench.errors import InputError
 from prunebench.rng import Streams
@@ -134,3 +135,21 @@ def _noisy_labels(
     noisy = raw.train_y.clone()
     noisy[training] = found
     return noisy
+
+
+def resolve_rule(spec: NoiseSpec, raw: RawData) -> str:
+    """The rule id that a noise setting means on a data set; part of keys and boards.
+
+    Returns:
+        ``clean``, ``real``, ``real:VARIANT`` or an id of ``datasets.rules``.
+
+    Raises:
+        InputError: The rule does not fit the data set, or it has no such human labels.
+    """
+    if spec.kind == "clean":
+        return "clean"
+    if spec.kind == "real":
+        return real_rule(spec, raw.human)
+    rule = raw.asymmetric if spec.kind == "asymmetric" else ALIASES.get(spec.kind, spec.kind)
+    check_rule(rule, raw.num_classes, raw.groups)
+    return rule

@@ -361,7 +361,7 @@ def audit(
 def _grid_cells(ctx: click.Context, source: str) -> list[Any]:
     from prunebench.bench.cli.options import load_plugins
     from prunebench.bench.grids.grid_file import expand, read_grid
-    from prunebench.bench.results.planned import of_cells
+    from prunebench.bench.grids.mixture import of_cells
 
     load_plugins(ctx)
     return of_cells(expand(*read_grid(source)))

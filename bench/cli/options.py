@@ -304,7 +304,7 @@ def tell_mixture(store: Store, cells: Sequence[Cell], add: bool, verb: str = "gr
     Raises:
         InputError: It is not, and the folder holds runs that the grid does not name.
     """
-    from prunebench.bench.results.planned import mixture, of_cells
+    from prunebench.bench.grids.mixture import mixture, of_cells
 
     found = mixture(store, of_cells(cells), verb)
     if found and found.foreign and not add:

@@ -98,9 +98,8 @@ def run(ctx: click.Context, /, **values: Any) -> None:
     load_plugins(ctx)
     from prunebench.bench.grids.driver import run_cells
     from prunebench.bench.results.store import Store
-    from prunebench.bench.runs.resolve import build_cell
+    from prunebench.bench.runs.resolve import build_cell, check_left
     from prunebench.bench.spec.run_spec import HeldOut
-    from prunebench.bench.train.task import check_left
 
     out, as_json = values.pop("out"), values.pop("as_json")
     losses = _epochs(values.pop("record_losses"))

@@ -18,9 +18,10 @@ from typing import Any
 import torch
 
 from prunebench.bench.estimates.probe import Rates, measure
-from prunebench.bench.executors.base import Event, Job, WorkerContext
+from prunebench.bench.executors.base import Event, Job
 from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.grids.driver import Running
+from prunebench.bench.runs.options import WorkerContext
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.datasets.outline import Outline
 from prunebench.errors import InputError

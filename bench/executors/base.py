@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from prunebench.bench.runs.options import WorkerContext
 from prunebench.errors import InputError
 
 Status = Literal["done", "diverged", "failed", "killed", "skipped"]
@@ -76,24 +77,6 @@ class Event:
     fraction: float = 0.0
     outcome: Outcome | None = None
     text: str = ""
-
-
-@dataclass(frozen=True)
-class WorkerContext:
-    """What a worker function knows beside its payload.
-
-    Attributes:
-        settings: As given to the executor; the same for every job.
-        device: Device of this slot, such as ``cpu`` or ``cuda``.
-        report: Tells the share done, 0..1; cheap enough for every step.
-        spare: Whether a lack of memory may escape as an exception: the job is then run again
-            with fewer others beside it.
-    """
-
-    settings: dict[str, Any] = field(default_factory=dict)
-    device: str = "cpu"
-    report: Callable[[float], None] = lambda fraction: None
-    spare: bool = False
 
 
 WorkerFunction = Callable[[dict[str, Any], WorkerContext], dict[str, Any]]

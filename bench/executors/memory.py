@@ -96,13 +96,6 @@ def used_memory(pid: int, proc: Path = Path("/proc")) -> int:
     return used
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory, of the host or of a device, is used up."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
 class MemoryGuard:
     """Decides whether one more cell may run on a machine.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, cast
@@ -118,3 +119,15 @@ class Book:
         self._outcomes[key] = outcome
         self.queue.finish(key)
         self.on_event(Event("finished", key, slot, 1.0, outcome))
+
+
+def cause(code: int) -> str:
+    """An exit code in words; negative ones are signals."""
+    if code >= 0:
+        return f"the worker exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = " (out of memory, or killed by hand)" if -code == signal.SIGKILL else ""
+    return f"the worker died of {name}{hint}"

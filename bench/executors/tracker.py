@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunebench.bench.executors.base import Event, Job
-from prunebench.bench.executors.local.process import cause
 from prunebench.bench.executors.memory import HOST, MemoryGuard
-from prunebench.bench.executors.outcomes import Book
+from prunebench.bench.executors.outcomes import Book, cause
 from prunebench.errors import InputError
 
 

@@ -12,13 +12,14 @@ import torch
 
 from prunebench.bench.executors.base import Event, Executor, Job, Outcome, Status
 from prunebench.bench.executors.local.executor import LocalExecutor
+from prunebench.bench.grids.mixture import of_cells
 from prunebench.bench.grids.plan import Planned, plan_jobs
 from prunebench.bench.grids.progress import Progress
 from prunebench.bench.results.atomic import storing
 from prunebench.bench.results.claims import Claims
 from prunebench.bench.results.environment import environment
 from prunebench.bench.results.names import is_key
-from prunebench.bench.results.planned import note_plan, of_cells
+from prunebench.bench.results.planned import note_plan
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import final_record, labelled
 from prunebench.bench.runs.resolve import Cell

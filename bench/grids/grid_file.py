@@ -26,7 +26,7 @@ from prunebench.untrusted import user_path
 from prunebench.userfiles import read_toml
 
 _SEEDS = 'a whole number from 0, a list of them, or a range such as "0..4"'
-PRESETS = Path(__file__).parent / "grids"
+PRESETS = Path(__file__).parent / "presets"
 
 
 def _as_list(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """Method pages: what docs/methods takes from the registry.
 
-``python -m prunebench.bench.reports.method_pages`` rewrites the blocks between ``<!-- generated: NAME -->`` and
-``<!-- /generated -->``; with ``--check`` it only names the pages whose blocks are stale.
+``python -m prunebench.bench.reports.method_pages`` rewrites the blocks between
+``<!-- generated: NAME -->`` and ``<!-- /generated -->``; with ``--check`` it only names the pages
+whose blocks are stale.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from prunebench.methods.compose import list_methods
 from prunebench.registry import CRITERIA, Entry
 
 #: docs/methods of the checkout that this module lies in.
-FOLDER = Path(__file__).resolve().parents[1] / "docs" / "methods"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "methods"
 INDEX = "README.md"
 _END = "<!-- /generated -->"
 _FACTS = (

@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 
-from prunebench.bench.executors.base import WorkerContext
-from prunebench.bench.executors.memory import out_of_memory
 from prunebench.bench.results.atomic import storing
 from prunebench.bench.results.claims import Claim, Claims
 from prunebench.bench.results.environment import environment
@@ -20,10 +18,11 @@ from prunebench.bench.results.store import Store
 from prunebench.bench.runs import checkpoint
 from prunebench.bench.runs.artifacts import METRICS, accuracy_name, artifacts, diverged
 from prunebench.bench.runs.evidence import Recorder
-from prunebench.bench.runs.failure import reason_of
+from prunebench.bench.runs.failure import out_of_memory, reason_of
 from prunebench.bench.runs.followers import lead
 from prunebench.bench.runs.losses import LossRecorder
 from prunebench.bench.runs.options import CellOptions as CellOptions
+from prunebench.bench.runs.options import WorkerContext
 from prunebench.bench.runs.reference_set import resolve_reference
 from prunebench.bench.runs.run_info import facts
 from prunebench.bench.runs.scoring_runs import Busy, evidence_stands, gather_evidence

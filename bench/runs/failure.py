@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import traceback
 
-from prunebench.bench.executors.memory import out_of_memory
-
 _OURS = ("prunebench.bench", "prunebench.datasets", "prunebench.methods.compose")
-_LIBRARIES = ("torch", "numpy", "scipy", "sklearn", "safetensors")
+_LIBRARIES = (
+    "torch", "torchvision", "timm", "PIL", "numpy", "scipy", "sklearn", "safetensors",
+)  # fmt: skip
 _LIMIT = 300
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory, of the host or of a device, is used up."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def reason_of(error: BaseException, method: str) -> str:

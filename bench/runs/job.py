@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from prunebench.bench.executors.base import WorkerContext
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.evidence import from_json
 from prunebench.bench.runs.execute import CellOptions, cell_turns
+from prunebench.bench.runs.options import WorkerContext
 from prunebench.bench.runs.scoring_runs import Busy
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.setup import Execution

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,3 +37,21 @@ class CellOptions:
     retry_failed: bool = False
     execution: Execution = field(default_factory=Execution)
     label: str = ""
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """What a worker function knows beside its payload.
+
+    Attributes:
+        settings: As given to the executor; the same for every job.
+        device: Device of this slot, such as ``cpu`` or ``cuda``.
+        report: Tells the share done, 0..1; cheap enough for every step.
+        spare: Whether a lack of memory may escape as an exception: the job is then run again
+            with fewer others beside it.
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+    report: Callable[[float], None] = lambda fraction: None
+    spare: bool = False

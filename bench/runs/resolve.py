@@ -13,10 +13,11 @@ from prunebench.bench.networks.weights import weights_digest
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import Named, NoiseSetting, RunSpec
+from prunebench.bench.train.task import clock_of, load_task
 from prunebench.datasets.noise.inject import parse_noise, real_rule
 from prunebench.datasets.noise.rules import ALIASES
 from prunebench.datasets.task import DataSource, identity_of
-from prunebench.errors import InputError, nearest
+from prunebench.errors import InputError, SkipCell, nearest
 from prunebench.leaderboard.board.check_record import LABEL_WORDS, is_label
 from prunebench.leaderboard.board.collect import FULL
 from prunebench.methods.compose import MethodInfo, resolve_method
@@ -238,3 +239,18 @@ def _ratio_left_out(info: MethodInfo, budget: str, where: str) -> float:
 def build_spec(**fields: Any) -> RunSpec:
     """The specification of ``build_cell`` alone."""
     return build_cell(**fields).spec
+
+
+def check_left(cell: Cell) -> None:
+    """Refuses a run that has nothing to train, before its results folder is made.
+
+    Raises:
+        InputError: Its ratio and epochs leave no sample, or its held-out samples do not.
+    """
+    spec = cell.spec
+    info = resolve_method(spec.method.name)
+    pruner = info.build({**spec.method.params, **cell.method_params})
+    try:
+        clock_of(spec, pruner, len(load_task(spec, cell.data).train))
+    except SkipCell as skip:
+        raise InputError(skip.reason, where="ratio", accepted="a smaller ratio") from None

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prunebench.bench.runs.resolve import Cell
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock
 from prunebench.datasets.build import make_task
@@ -20,7 +19,6 @@ from prunebench.datasets.noise.inject import parse_noise
 from prunebench.datasets.task import RawData, Split, Task
 from prunebench.errors import InputError, SkipCell
 from prunebench.methods.base import Criterion, Pruner, StaticPruner
-from prunebench.methods.compose import resolve_method
 from prunebench.record import canonical
 from prunebench.registry import CRITERIA, DATASETS
 from prunebench.rng import Streams
@@ -87,21 +85,6 @@ def clock_of(spec: RunSpec, pruner: Pruner, num_samples: int) -> Clock:
     if reason := clock.nothing_left(isinstance(pruner, StaticPruner)):
         raise SkipCell(reason)
     return clock
-
-
-def check_left(cell: Cell) -> None:
-    """Refuses a run that has nothing to train, before its results folder is made.
-
-    Raises:
-        InputError: Its ratio and epochs leave no sample, or its held-out samples do not.
-    """
-    spec = cell.spec
-    info = resolve_method(spec.method.name)
-    pruner = info.build({**spec.method.params, **cell.method_params})
-    try:
-        clock_of(spec, pruner, len(load_task(spec, cell.data).train))
-    except SkipCell as skip:
-        raise InputError(skip.reason, where="ratio", accepted="a smaller ratio") from None
 
 
 def validation_for_test(task: Task) -> Task:

@@ -1,1 +1,5 @@
-"""Label noise."""
+"""Label noise: exact injection, its rules, and its name on the command line."""
+
+from prunebench.datasets.noise.inject import Noise, NoiseSpec, inject, parse_noise
+
+__all__ = ["Noise", "NoiseSpec", "inject", "parse_noise"]

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.datasets.noise.rules import ALIASES, RULES, Ints, check_rule, default_asymmetric
-from prunebench.datasets.task import RawData
 from prunebench.errors import InputError, nearest
 
 COUNTS = ("exact_per_class", "exact_global", "bernoulli")
@@ -232,24 +231,6 @@ def parse_noise(text: str) -> NoiseSpec:
             accepted=f"a number from 0 to below 1, as in {kind}:0.4",
         ) from None
     return NoiseSpec(kind, rate)
-
-
-def resolve_rule(spec: NoiseSpec, raw: RawData) -> str:
-    """The rule id that a noise setting means on a data set; part of keys and boards.
-
-    Returns:
-        ``clean``, ``real``, ``real:VARIANT`` or an id of ``datasets.rules``.
-
-    Raises:
-        InputError: The rule does not fit the data set, or it has no such human labels.
-    """
-    if spec.kind == "clean":
-        return "clean"
-    if spec.kind == "real":
-        return real_rule(spec, raw.human)
-    rule = raw.asymmetric if spec.kind == "asymmetric" else ALIASES.get(spec.kind, spec.kind)
-    check_rule(rule, raw.num_classes, raw.groups)
-    return rule
 
 
 def real_rule(spec: NoiseSpec, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from statistics import fmean
 
 from prunebench.errors import InputError
 
-FILE = Path(__file__).parent / "published" / "alignprune.csv"
+FILE = Path(__file__).parent / "alignprune.csv"
 COLUMNS = (
     "table", "dataset", "model", "relabel", "method", "align", "noise", "rate", "prune_ratio",
     "mean", "std", "source_note",

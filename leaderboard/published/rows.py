@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from prunebench.leaderboard.published.numbers import Printed
-from prunebench.leaderboard.render.row_text import number
 
 ABOUT = (
     "Copied from the paper: printed means, another set-up, unpaired, not ranked and not tested; "
@@ -27,13 +26,6 @@ class Copied:
 
     label: str
     values: tuple[tuple[float, float | None] | None, ...]
-
-    def texts(self) -> list[str]:
-        """Cells as text: one decimal, as printed."""
-        return [
-            "-" if v is None else number(v[0], 1) + (f" ±{number(v[1], 1)} sd" if v[1] else "")
-            for v in self.values
-        ]
 
 
 def copied_rows(

@@ -22,6 +22,7 @@ from prunebench.leaderboard.render.footers import (
 )
 from prunebench.leaderboard.render.row_text import (
     bold,
+    copied,
     difference_head,
     epoch_heads,
     epochs,
@@ -79,7 +80,7 @@ def render_markdown(board: Board) -> str:
             lines += ["", "Incomplete rows, not ranked:", "", _grid(table, table.incomplete)]
         lines += ["", *_bullets(table_lines(table))]
         if table.copied:
-            body = [[f"*{escape(row.label)}*", *row.texts()] for row in table.copied]
+            body = [[f"*{escape(row.label)}*", *copied(row)] for row in table.copied]
             lines += ["", f"{ABOUT}.", "", pipe(["printed", *table.noises], body)]
         diagnostics = _diagnostics(table)
         if diagnostics:

@@ -104,12 +104,12 @@ def test_a_grid_skips_what_has_nothing_to_train(
 def test_a_network_beyond_any_machine_takes_no_memory(model: str, params: dict[str, int]) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    def build() -> None:
+    def attempt() -> None:
         spec = build_spec(dataset="digits", recipe_params={"model": model, "model_params": params})
         build_model(spec.recipe, (1, 8, 8), 10, Streams(0, "d", "n").get("init"))
 
     with pytest.raises(InputError, match=r"parameters|accepted: 1,?0"):
-        build()
+        attempt()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
 

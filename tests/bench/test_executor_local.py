@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.executors.base import Event, Job, Outcome, WorkerContext
+from prunebench.bench.executors.base import Event, Job, Outcome
 from prunebench.bench.executors.local.executor import LocalExecutor
-from prunebench.bench.executors.local.process import cause, environment
+from prunebench.bench.executors.local.process import environment
+from prunebench.bench.executors.outcomes import cause
 from prunebench.bench.results.store import Store
+from prunebench.bench.runs.options import WorkerContext
 from prunebench.errors import InputError
 from support.jobs import Heard, gone, jobs, pids
 

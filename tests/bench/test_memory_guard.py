@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from prunebench.bench.executors.base import Event, WorkerContext
+from prunebench.bench.executors.base import Event
 from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.executors.memory import (
     MemoryGuard,
@@ -22,6 +22,7 @@ from prunebench.bench.executors.memory import (
 )
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.options import WorkerContext
 from support.cells import small_cell
 from support.jobs import Heard, jobs
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from prunebench.datasets.noise.inject import NoiseSpec, parse_noise, resolve_rule
+from prunebench.datasets.build import resolve_rule
+from prunebench.datasets.noise.inject import NoiseSpec, parse_noise
 from prunebench.datasets.task import RawData
 from prunebench.errors import InputError
 

@@ -163,7 +163,7 @@ def test_a_sparse_file_is_no_image(tmp_path: Path) -> None:
     with (tmp_path / "s.png").open("wb") as file:
         file.truncate(1 << 40)
     files = ImageFiles(PathList(tmp_path, ["s.png"]), 8)
-    assert f"at most {imagefiles._MOST_BYTES:,}" in refusal(lambda: files.read([0]))
+    assert f"at most {lazy._MOST_BYTES:,}" in refusal(lambda: files.read([0]))
 
 
 @pytest.mark.parametrize("limit", [None, 3])

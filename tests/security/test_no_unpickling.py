@@ -17,8 +17,8 @@ FOLDERS = ("bench", "datasets", "methods", "leaderboard", "src/prunebench")
 #: (file, what) -> why it may stand there.
 ALLOWED = {
     ("datasets/restricted_pickle.py", "pickle"): "its unpickler finds five names, all stand-ins",
-    ("bench/runs/followers.py", "pickle"): "what process 0 of a run sends the others of the same run",
-    ("bench/networks/torchzip.py", "pickle"): "raises its exception; the unpickler is safe_pickle's",
+    ("bench/runs/followers.py", "pickle"): "process 0 of a run to its other processes",
+    ("bench/networks/torchzip.py", "pickle"): "raises its exception; restricted_pickle reads",
     ("bench/networks/weights.py", "pickle"): "names the exception of the unpickler",
 }  # fmt: skip
 

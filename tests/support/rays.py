@@ -11,14 +11,14 @@ from unittest.mock import patch
 
 import pytest
 
-from prunebench.bench.executors.ray import cluster
+from prunebench.bench.executors.ray import cluster as own
 from prunebench.bench.executors.ray.cluster import insist
 
 
 @contextmanager
 def cluster(nodes: int = 2) -> Iterator[Any]:
     """A cluster of nodes with one CPU each, that only this process can use; ``address`` of it."""
-    with patch.dict(os.environ, {**cluster.OWN, **cluster.ALWAYS}):
+    with patch.dict(os.environ, {**own.OWN, **own.ALWAYS}):
         pytest.importorskip("ray")
         from ray.cluster_utils import Cluster
 

@@ -15,10 +15,10 @@ from prunebench.bench.executors.base import Executor, Job, OnEvent, OnLost, Outc
 from prunebench.bench.executors.interrupt import Interrupt
 from prunebench.bench.executors.local.inline import InlineExecutor
 from prunebench.bench.executors.local.lanes import Host, LaneSlot
-from prunebench.bench.executors.local.process import Launch, cause
+from prunebench.bench.executors.local.process import Launch
 from prunebench.bench.executors.local.slot import Slot, stop
 from prunebench.bench.executors.memory import MemoryGuard, Reading, read_memory
-from prunebench.bench.executors.outcomes import Book
+from prunebench.bench.executors.outcomes import Book, cause
 from prunebench.bench.executors.tracker import Desk, Seat
 from prunebench.errors import InputError
 

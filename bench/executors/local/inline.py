@@ -14,12 +14,12 @@ from prunebench.bench.executors.base import (
     OnEvent,
     OnLost,
     Outcome,
-    WorkerContext,
     WorkerFunction,
 )
 from prunebench.bench.executors.interrupt import leaving
 from prunebench.bench.executors.local.worker import call, prepare, reporter
 from prunebench.bench.executors.outcomes import Book
+from prunebench.bench.runs.options import WorkerContext
 from prunebench.bench.train.distributed import world
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from prunebench.bench.executors.base import WorkerContext
 from prunebench.bench.executors.local.messages import receive, send
+from prunebench.bench.runs.options import WorkerContext
 from prunebench.bench.train.lanes import Finished, Lanes
 from prunebench.bench.train.step import Turns
 from prunebench.bench.train.stopping import Stopped, ask

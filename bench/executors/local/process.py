@@ -65,18 +65,6 @@ def environment(
     return env, "cuda"
 
 
-def cause(code: int) -> str:
-    """An exit code in words; negative ones are signals."""
-    if code >= 0:
-        return f"the worker exited with code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    hint = " (out of memory, or killed by hand)" if -code == signal.SIGKILL else ""
-    return f"the worker died of {name}{hint}"
-
-
 class WorkerProcess:
     """One worker: a socket to talk, a process to watch, a process group to end.
 

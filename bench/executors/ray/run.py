@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import prunebench
 from prunebench.bench.executors.base import Event, Job, Outcome
 from prunebench.bench.executors.interrupt import Interrupt
-from prunebench.bench.executors.local.process import cause
 from prunebench.bench.executors.local.worker import describe
 from prunebench.bench.executors.memory import HOST, MemoryGuard, Reading
-from prunebench.bench.executors.outcomes import Book
+from prunebench.bench.executors.outcomes import Book, cause
 from prunebench.bench.executors.ray.actor import Host
 from prunebench.bench.executors.ray.cluster import Cluster
 from prunebench.bench.executors.ray.slot import WAIT_S, Node, RaySeat, end

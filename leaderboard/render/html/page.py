@@ -28,7 +28,7 @@ from prunebench.leaderboard.render.html.summaries import modules_grid, summary_g
 from prunebench.leaderboard.render.html.tables import diagnostics_grid, table_grid
 from prunebench.leaderboard.render.html.tips import Tips
 from prunebench.leaderboard.render.markdown import header_lines
-from prunebench.leaderboard.render.row_text import reference_words, span
+from prunebench.leaderboard.render.row_text import copied, reference_words, span
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _table(board: Board, table: Table, anchor: str, noises: Sequence[str], tips:
         grid=table_grid(table, board.settings, noises, tips),
         notes=tuple(table_lines(table)),
         extra=diagnostics_grid(table, noises),
-        copied=tuple((row.label, tuple(row.texts())) for row in table.copied),
+        copied=tuple((row.label, tuple(copied(row))) for row in table.copied),
         noises=table.noises,
     )
 
@@ -168,7 +168,9 @@ def _code(line: str) -> Markup:
 
 
 def _asset(name: str) -> str:
-    return (files("prunebench.leaderboard") / "templates" / name).read_text(encoding="utf-8")
+    return (files("prunebench.leaderboard.render.html") / "templates" / name).read_text(
+        encoding="utf-8"
+    )
 
 
 def _digest(text: str) -> str:

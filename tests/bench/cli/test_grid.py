@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from prunebench.bench.grids.grid_file import expand, read_grid
-from prunebench.bench.results.planned import mixture, of_cells
+from prunebench.bench.grids.mixture import mixture, of_cells
 from prunebench.bench.results.store import Store
 from support.command import figures, files, prunebench
 from support.small_grid import GRID, key_of

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from prunebench.bench.grids.grid_file import expand, read_grid
-from prunebench.bench.results.planned import note_plan, of_cells
+from prunebench.bench.grids.mixture import of_cells
+from prunebench.bench.results.planned import note_plan
 from prunebench.bench.results.store import Store
 from prunebench.errors import FolderError
 from support.command import command
