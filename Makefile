@@ -37,7 +37,7 @@ soak-full: env
 
 processors: env
 	PYTHONPATH=tests $(BIN)/python -m support.vector_units $(BIN)/pytest -q \
-	  tests/bench/test_processors.py tests/leaderboard/test_published_boards.py
+	  tests/bench/runs/test_processors.py tests/leaderboard/test_published_boards.py
 
 fuzz: env
 	PRUNEBENCH_FUZZ=10 $(BIN)/pytest -m 'not soak' tests/fuzz

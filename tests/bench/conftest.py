@@ -16,7 +16,7 @@ from support.cells import small_cell
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets worker processes import the made-up cells of this folder."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "executors"))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from factory import RECIPE, grid, record
+from support.records import RECIPE, grid, record
 
 from prunebench.bench.cli.filters import filters, flags
 from prunebench.bench.results.store import Store

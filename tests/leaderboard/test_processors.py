@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import pytest
-import rendered
+from support import rendered
 
 from support.vector_units import numpy_groups, openblas_cores
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from factory import record
+from support.records import record
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.collect import Run, collect

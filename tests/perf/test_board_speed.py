@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import resource
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "leaderboard"))
-from factory import record
+from support.records import record
 
 from prunebench.bench.reports.boards import gather, make_board, texts
 from prunebench.bench.results.store import Store

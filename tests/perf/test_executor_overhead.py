@@ -22,7 +22,7 @@ from support.timing import machine
 
 pytestmark = pytest.mark.perf
 
-FAKES = Path(__file__).parents[1] / "bench"
+FAKES = Path(__file__).parents[1] / "bench" / "executors"
 REPEATS, TRIVIAL, LONG, LONG_S = 5, 200, 3, 2.0
 
 

@@ -16,7 +16,7 @@ from prunebench.bench.results.process import alive
 from prunebench.bench.results.store import Store
 from prunebench.record import content_key
 
-FAKES = Path(__file__).parents[1] / "bench" / "fakes.py"
+FAKES = Path(__file__).parents[1] / "bench" / "executors" / "fakes.py"
 SLOTS, NAP = 2, 0.1
 
 

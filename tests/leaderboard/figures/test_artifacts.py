@@ -1,0 +1,143 @@
+"""Figures from the artifacts of runs: classes, epochs, losses."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.drawing import draw, kinded, one, panels
+from support.records import grid
+
+pytest.importorskip("matplotlib")
+
+from prunebench.leaderboard.board.build import build
+from prunebench.leaderboard.figures import Material, Omitted, artifact_reader, gallery
+from prunebench.leaderboard.figures.classes import class_shares
+from prunebench.leaderboard.figures.losses import trained_share
+from prunebench.leaderboard.figures.stored import Losses
+from prunebench.leaderboard.figures.style import house
+from prunebench.record import Record
+
+CLASSES = b"class,name,kept_share,test_accuracy\n0,cat,%s,0.9\n1,dog,0.5,0.8\n"
+EPOCHS = (b"epoch,score_auroc,kept_noise_rate\n0,,0.2\n1,%s,0.3\n2,0.7,0.4\n"
+          b"3,0.9,0.5\n")  # fmt: skip
+WRONG = np.arange(200) % 4 == 0
+
+
+@pytest.fixture(autouse=True)
+def look() -> Iterator[None]:
+    with house():
+        yield
+
+
+def with_files(r: Record, files: dict[str, bytes], root: Path) -> Record:
+    folder = root / "artifacts" / r.key
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = {}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+        entries[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    return replace(r, artifacts=entries).sealed()
+
+
+def npz(**arrays: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def losses(**more: Any) -> bytes:
+    start = np.where(WRONG, 2.0, 0.5) + np.arange(200) / 1000
+    rows = np.stack([start, start.copy(), start / 2, start / 4]).astype(np.float32)
+    rows[1, WRONG] = 1.5 + np.arange(50) / 1000  # the second epoch trains wrong labels only
+    arrays = {"id": np.arange(200), "epoch": np.array([1, 2, 3, 4]), "loss": rows, "wrong": WRONG}
+    return npz(**{name: value for name, value in {**arrays, **more}.items() if value is not None})
+
+
+def stored_board(root: Path, **arrays: Any) -> Material:
+    found = []
+    for r in kinded(grid(("full", "infobatch", "infobatch+align"), ("symmetric:0.2",))):
+        seed = r.spec["seed"]
+        files = {"classes.csv": CLASSES % (b"0.%d" % (1 + seed)),
+                 "epochs.csv": EPOCHS % (b"0.%d" % (5 + seed)),
+                 "losses.npz": losses(**arrays)}  # fmt: skip
+        found.append(with_files(r, files, root))
+    return Material(build(found), artifact_reader([root]))
+
+
+def test_artifacts_become_figures(tmp_path: Path) -> None:
+    material = stored_board(tmp_path)
+    table = material.board.tables[0]
+    names, shares = class_shares(material, table)
+    assert names == ["cat", "dog"]
+    assert set(shares) == {("infobatch", "symmetric:0.2"), ("infobatch+align", "symmetric:0.2")}
+    assert shares["infobatch", "symmetric:0.2"].tolist() == pytest.approx([0.2, 0.5])
+    image = panels(one("class-kept-share", material))[0].images[0]
+    assert image.get_array().tolist() == [pytest.approx([0.2, 0.5])] * 2
+
+    upper, lower = panels(one("detection", material))
+    line = next(x for x in upper.lines if x.get_label() == "infobatch")
+    assert line.get_xdata().tolist() == [2, 3, 4]
+    assert line.get_ydata().tolist() == pytest.approx([0.6, 0.7, 0.9])
+    kept = next(x for x in lower.lines if x.get_label() == "infobatch")
+    assert kept.get_ydata().tolist() == pytest.approx([0.2, 0.3, 0.4, 0.5])
+
+    drawn = one("loss-trajectories", material)
+    clean = next(x for x in panels(drawn)[0].lines if x.get_label() == "clean labels")
+    with np.load(io.BytesIO(losses())) as arrays:
+        expected = np.median(arrays["loss"][:, ~WRONG], axis=1)
+    assert clean.get_ydata() == pytest.approx(expected)
+    assert clean.get_xdata().tolist() == [1, 2, 3, 4]
+
+    drawn = one("loss-distribution", material)
+    assert drawn.stem == "loss-distribution-digits-symmetric-0.2-0.5"
+    titles = [axes.get_title(loc="left") for axes in panels(drawn)]
+    assert {"infobatch, epoch 1", "infobatch, epoch 2", "infobatch, epoch 3"} <= set(titles)
+    share = panels(drawn)[3].patches[0].get_data().values  # strip under the first row
+    assert sorted(set(share[np.isfinite(share)].tolist())) == [0.0, 1.0]
+
+
+def test_who_was_trained_is_read_off_changed_losses() -> None:
+    loss = np.array([[0.5, 0.0, np.nan, np.nan, 2.0], [0.5, 0.0, np.nan, 1.0, 1.9]])
+    found = Losses(np.array([3, 4]), loss, np.zeros(5, bool))
+    trained = found.trained_next(0)
+    assert trained is not None
+    assert trained.tolist() == [False, True, False, True, True]
+    assert found.trained_next(1) is None
+    assert Losses(np.array([3, 5]), loss, found.wrong).trained_next(0) is None
+    share = trained_share(np.r_[np.full(20, 0.1), np.full(5, 1.0)], np.arange(25) < 10,
+                          np.array([0.01, 0.5, 2.0]))  # fmt: skip
+    assert share[0] == 0.5
+    assert np.isnan(share[1])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"wrong": None}, "does not say which labels are wrong"),
+        ({"wrong": np.zeros(200, bool)}, "no label is known to be wrong"),
+        ({"epoch": np.array([1, 2])}, "their shapes do not fit"),
+        ({"loss": np.array([[{}] * 200] * 4, dtype=object)}, "holds Python objects"),
+    ],
+)
+def test_losses_that_cannot_be_drawn(tmp_path: Path, arrays: dict[str, Any], reason: str) -> None:
+    (left_out,) = draw("loss-distribution", stored_board(tmp_path, **arrays))
+    assert isinstance(left_out, Omitted)
+    assert reason in left_out.reason
+
+
+def test_a_damaged_artifact_costs_its_figure_alone(tmp_path: Path) -> None:
+    material = stored_board(tmp_path)
+    for path in tmp_path.glob("artifacts/*/classes.csv"):
+        path.write_bytes(b"class,name,kept_share\n0,cat,1\n")
+    found = gallery(material, ("class-kept-share", "wins"), ("svg",))
+    (left_out,) = found.omitted
+    assert "is not the one its record names" in left_out.reason
+    assert "figures/wins-digits.svg" in found.files
+    assert f"`{left_out.stem}`" in found.files["figures/figures.md"].decode()

@@ -1,0 +1,226 @@
+"""Every form of a board carries the same marks, cell by cell and row by row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from support.records import grid, record
+from support.pages import Page, contest
+
+from prunebench.bench.reports.boards import gather, make_board, texts
+from prunebench.record import Record
+
+BOARDS = sorted(Path(__file__).parents[3].glob("docs/leaderboards/*/records.jsonl.gz"))
+TEX = {r"\textbackslash{}": "\\", r"$\geq$": "≥", r"$\approx$": "≈", r"\dag{}": "†",
+       r"\ddag{}": "‡", r"\S{}": "§", "(!)": "⚠", r"\_": "_", r"\%": "%"}  # fmt: skip
+
+
+@dataclass
+class Marks:
+    """The marks of one row; cells by noise: bold, the signs behind, whether a figure is raised."""
+
+    lossless: bool = False
+    off_ratio: bool = False
+    leaks: bool = False
+    oracle: bool = False
+    tied: bool = False
+    unsteady: bool = False
+    group: str = ""
+    cells: dict[str, tuple[bool, str, bool]] = field(default_factory=dict)
+
+
+Found = dict[tuple[str, str, str], Marks]
+
+
+def of_json(text: str) -> Found:
+    found: Found = {}
+    for table in json.loads(text)["tables"]:
+        for row in table["rows"]:
+            found[table["dataset"], f"{table['ratio']:g}", row["label"]] = Marks(
+                lossless=bool(row["lossless"] and row["lossless"]["shown"]),
+                off_ratio=row["off_ratio"],
+                leaks=row["leaks"],
+                oracle=row["kind"] == "oracle",
+                tied=row["tied"],
+                unsteady=bool(row["time"] and row["time"]["unsteady"]),
+                group=row["group"],
+                cells={
+                    cell["noise"]: (
+                        cell["bold"],
+                        cell["mark"] + "?" * cell["underpowered"] + "‡" * bool(cell["diverged"]),
+                        cell["difference"] is not None,
+                    )
+                    for cell in row["cells"] if cell
+                },
+            )  # fmt: skip
+    return found
+
+
+def of_csv(text: str) -> Found:
+    found: Found = {}
+    for row in csv.DictReader(io.StringIO(text)):
+        marks = found.setdefault((row["dataset"], row["ratio"], row["method"]), Marks(
+            row["lossless"] == "1", row["off_ratio"] == "1", row["reference_leaks"] == "1",
+            row["kind"] == "oracle", row["tied"] == "1", row["time_unsteady"] == "1",
+            row["group"],
+        ))  # fmt: skip
+        if row["n"] != "0":
+            signs = row["mark"] + "‡" * (row["diverged"] != "0")
+            marks.cells[row["noise"]] = (row["best"] == "1", signs, row["difference_n"] != "0")
+    return found
+
+
+def of_lines(lines: list[list[str]], heads: list[str], bold: str, raised: str) -> dict[str, Marks]:
+    """Rows of a text table: the first cell is the name with its flags."""
+    found = {}
+    start = next(i for i, head in enumerate(heads) if "[95" in head)
+    for line in lines:
+        name = re.sub(r"( §)?( \(oracle\))?( \(\d+/\d+ cells\))?$", "", line[0])
+        cell = dict(zip(heads, line, strict=True))
+        own = Marks(
+            lossless=cell[heads[start]].startswith("≥"),
+            off_ratio=cell["ratio"].startswith("≈"),
+            leaks=" §" in line[0][len(name) :],
+            oracle=" (oracle)" in line[0][len(name) :],
+            tied=cell["rank"].endswith("="),
+            unsteady=cell.get("time", "").endswith("⚠"),
+            group=cell.get("group", "-").replace("-", ""),
+        )
+        for noise, text in zip(heads[1:start], line[1:start], strict=True):
+            if text != "-":
+                signs = "".join(re.findall(r"[*†?‡]", text.replace("**", "")))
+                own.cells[noise] = (bold in text, signs, raised in text)
+        found[name] = own
+    return found
+
+
+def of_markdown(text: str) -> Found:
+    found: Found = {}
+    for part in text.split("\n## ")[1:]:
+        if not (title := re.match(r"(.*), ratio (\S+)\n", part)):
+            continue
+        part = re.split(r"\nDiagnostics: |\n- ⚠|\n- Groups", part)[0]
+        lines = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+                 for line in part.splitlines() if line.startswith("| ")]  # fmt: skip
+        heads: list[str] = []
+        for line in lines:
+            if line[0] == "method":
+                heads = line
+                continue
+            for name, marks in of_lines([line], heads, "**", "<sup>").items():
+                found[title[1], title[2], name] = marks
+    return found
+
+
+def of_latex(text: str) -> Found:
+    found: Found = {}
+    for part in text.split(r"\begin{table}")[1:]:
+        title = re.search(r"\\caption\{(.*?), ratio ([\d.]+)\. ", part)
+        assert title
+        lines = [line.removesuffix(r" \\").split(" & ") for line in part.splitlines()
+                 if line.endswith(r" \\")]  # fmt: skip
+        for old, new in TEX.items():
+            lines = [[cell.replace(old, new) for cell in line] for line in lines]
+        for name, marks in of_lines(lines[1:], lines[0], r"\textbf", "$^{").items():
+            found[title[1], title[2], name] = marks
+    return found
+
+
+def of_html(text: str, titles: list[tuple[str, str]]) -> Found:
+    tables = [t for t in Page(text).tables if re.fullmatch(r"t-.*-r[\d.]+", t.id)]
+    found: Found = {}
+    for (dataset, ratio), table in zip(titles, tables, strict=True):
+        noises = [h.text for h in table.heads if re.match(r"n\d+$", h.attributes.get("class", ""))]
+        for _, rows in table.bodies:
+            for attributes, cells in rows:
+                if "data-name" not in attributes:
+                    continue
+                name = attributes["data-name"]
+                row = dict(zip([h.text for h in table.heads], cells, strict=True))
+                flags = cells[0].parts.get("small", "")
+                difference = next(c for h, c in row.items() if h.startswith("difference to"))
+                found[dataset, ratio, name] = Marks(
+                    lossless="≥" in difference.parts.get("span", ""),
+                    off_ratio=row["ratio"].text.startswith("≈"),
+                    leaks="§" in flags,
+                    oracle="oracle" in flags,
+                    tied=row["rank"].text.endswith("="),
+                    unsteady="time" in row and row["time"].text.endswith("⚠"),
+                    group=row["group"].text.replace("-", "") if "group" in row else "",
+                    cells={
+                        noise: ("b" in row[noise].parts, row[noise].parts.get("span", ""),
+                                bool(row[noise].parts.get("sup")))
+                        for noise in noises if row[noise].text != "-"
+                    },
+                )  # fmt: skip
+    return found
+
+
+def check(records: list[Record]) -> Found:
+    """Compares all forms; returns the marks."""
+    board = make_board(records)
+    forms = texts(board)
+    expected = of_json(forms["leaderboard.json"])
+    assert expected
+    titles = [(table.dataset, f"{table.ratio:g}") for table in board.tables]
+    for name, found in (
+        ("csv", of_csv(forms["leaderboard.csv"])),
+        ("md", of_markdown(forms["leaderboard.md"])),
+        ("tex", of_latex(forms["leaderboard.tex"])),
+        ("html", of_html(forms["leaderboard.html"], titles)),
+    ):
+        assert found.keys() == expected.keys(), name
+        for row, marks in expected.items():
+            assert found[row] == marks, (name, row)
+    return expected
+
+
+@pytest.mark.parametrize("records", BOARDS, ids=lambda path: path.parent.name)
+def test_all_forms_of_the_published_boards_carry_the_same_marks(records: Path) -> None:
+    check(gather([records]))
+
+
+def test_all_forms_carry_every_mark() -> None:
+    slow = [replace(r, timing={**r.timing, "epoch_s": 1.0 + (r.spec["seed"] == 3)}).sealed()
+            for r in contest()]  # fmt: skip
+    slow = [replace(r, timing={**r.timing, "epoch_s": 2.5}).sealed()
+            if r.spec["method"]["name"] == "dual" and r.spec["seed"] == 2 else r
+            for r in slow]  # fmt: skip
+    found = list(check(slow).values())
+    for name in ("lossless", "off_ratio", "leaks", "oracle", "unsteady", "group"):
+        assert any(getattr(marks, name) for marks in found), name
+    assert [marks.unsteady for marks in found].count(True) == 1
+    cells = [cell for marks in found for cell in marks.cells.values()]
+    assert {bold for bold, _, _ in cells} == {raised for _, _, raised in cells} == {True, False}
+    assert {"*", "†", "‡"} <= {sign for _, signs, _ in cells for sign in signs}
+
+
+def test_an_underpowered_row_is_marked_and_plain_in_every_form() -> None:
+    six = [24, 23, 24, 22, 24, 23]
+    hits = {"full": six, "infobatch": six, "random": [h - 8 for h in six]}
+    found = check([
+        record(method, noise, seed, accuracy=h / 24, info={"test_size": 24})
+        for method, own in hits.items()
+        for noise in ("clean", "symmetric:0.2")
+        for seed, h in enumerate(own)
+    ])  # fmt: skip
+    cells = {method: [(bold, "?" in signs) for bold, signs, _ in marks.cells.values()]
+             for (_, _, method), marks in found.items()}  # fmt: skip
+    plain = [(True, False)] * 2
+    assert cells == {"full": plain, "infobatch": plain, "random": [(False, True)] * 2}
+
+
+def test_shared_ranks_are_marked_everywhere() -> None:
+    records = [record(m, seed=s, accuracy=0.5) for m in ("full", "random", "dual") for s in (0, 1)]
+    assert all(marks.tied for (_, _, m), marks in check(records).items() if m != "full")
+
+
+def test_a_design_too_small_for_groups_has_none_in_any_form() -> None:
+    found = check(grid(seeds=(0, 1), noises=("clean",)))
+    assert not any(marks.group for marks in found.values())
