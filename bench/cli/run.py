@@ -98,7 +98,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
     load_plugins(ctx)
     from prunebench.bench.grids.driver import run_cells
     from prunebench.bench.results.store import Store
-    from prunebench.bench.runs.resolve import build_cell, check_left
+    from prunebench.bench.runs.resolve import check_left, resolve_cell
     from prunebench.bench.spec.run_spec import HeldOut
 
     out, as_json = values.pop("out"), values.pop("as_json")
@@ -112,7 +112,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
             raise InputError(f"{size}", where="--reference-size", accepted="0 or more")
         values["reference"] = HeldOut(size=size)
     parse_all_params(values)
-    cell = build_cell(where="run", **values)
+    cell = resolve_cell(where="run", **values)
     store = Store(Path(out))
     # At lower ratios, sets of four samples at most: recorded as skipped once they are read.
     doubtful = size is not None or cell.spec.ratio > _NEARLY_ALL

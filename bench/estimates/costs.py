@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from prunebench.bench.grids.plan import Planned
 from prunebench.bench.runs.resolve import Cell
-from prunebench.bench.runs.scoring_runs import charge, evidence_needs, proxy_specs
+from prunebench.bench.runs.scoring_runs import charged_epochs, evidence_needs, scoring_specs
 from prunebench.bench.runs.self_supervised import BATCH as SSL_BATCH
 from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.spec.run_spec import RunSpec
@@ -171,10 +171,10 @@ def own_evidence(cell: Cell, outline: Outline) -> tuple[Cost, int]:
     need = evidence_needs(pruner, cell.spec)
     n = split_sizes(cell.spec, outline)[0]
     total, charged = Cost(), 0
-    for proxy in proxy_specs(pruner, cell.spec):
+    for proxy in scoring_specs(pruner, cell.spec):
         total += cell_cost(Cell(proxy, cell.data, {}), outline, need)
         views = CRITERIA.get(proxy.criterion.name).target(**dict(proxy.criterion.params)).views
-        charged += charge(need, proxy.recipe.epochs) * n * views
+        charged += charged_epochs(need, proxy.recipe.epochs) * n * views
     if need.ssl:
         encoder = encoder_cost(cell, outline)
         total, charged = total + encoder, charged + encoder.ssl_trained

@@ -161,7 +161,7 @@ class MemoryGuard:
         here = sum(place == device for place in busy)
         return len(busy) < self.limits[HOST] and here < self.limits.get(device, 1)
 
-    def lonely(self, device: str) -> bool:
+    def single_slot(self, device: str) -> bool:
         """Whether a cell on a device has all of its memory to itself."""
         return min(self.limits.get(device, 1), self.limits[HOST]) <= 1
 
@@ -185,7 +185,7 @@ class MemoryGuard:
         cells = "1 cell" if self.limits[place] == 1 else f"{self.limits[place]} cells"
         return f"at most {cells} at once{where} from now on"
 
-    def starved(self, code: int) -> bool:
+    def killed_by_oom(self, code: int) -> bool:
         """Whether a worker's exit code is the kernel's answer to a lack of memory: SIGKILL while
         memory was short, or while the kernel's count of such kills went up."""
         if code != -signal.SIGKILL:

@@ -13,7 +13,7 @@ from prunebench.errors import InputError
 
 
 @dataclass
-class Seat:
+class SlotState:
     """A slot as its driver sees it.
 
     Attributes:
@@ -44,7 +44,7 @@ class Desk:
 
     def hear(
         self,
-        seat: Seat,
+        seat: SlotState,
         message: dict[str, Any],
         guard: MemoryGuard,
         busy: Collection[str],
@@ -89,7 +89,7 @@ class Desk:
 
     def died(
         self,
-        seat: Seat,
+        seat: SlotState,
         job: Job,
         code: int,
         guard: MemoryGuard,
@@ -97,7 +97,7 @@ class Desk:
         seconds: float,
     ) -> None:
         """A worker died under a cell, of a lack of memory or of anything else."""
-        note = guard.lower(HOST, busy) if guard.starved(code) else ""
+        note = guard.lower(HOST, busy) if guard.killed_by_oom(code) else ""
         if note:
             self.book.starved(job, seat.number, f"out of memory; {note}", seconds)
         else:

@@ -237,7 +237,7 @@ def make_executor(store: Store, running: Running, keep: bool = False) -> Executo
             **shared, address=running.ray_address, store=store, retry_failed=running.retry_failed
         )
     if running.lanes > 1:
-        turns = "prunebench.bench.runs.job:payload_turns"
+        turns = "prunebench.bench.runs.job:payload_steps"
         return LocalExecutor(turns, **shared, lanes=running.lanes)
     return LocalExecutor(**shared, inline=running.inline and running.time_limit_s is None)
 

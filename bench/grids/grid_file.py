@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from prunebench.bench.grids.tuned_rows import admit, tuned_rows
 from prunebench.bench.results.planned import MOST_CELLS
-from prunebench.bench.runs.resolve import Cell, build_cell, check_label, open_source
+from prunebench.bench.runs.resolve import Cell, check_label, open_source, resolve_cell
 from prunebench.bench.spec.recipe import NEEDED, Scalar
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import SEEDS, HeldOut
@@ -258,7 +258,7 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
                 extra = dict(common)
                 if whole:
                     extra["budget"], extra["budget_share"] = "samples", None
-                cell = build_cell(
+                cell = resolve_cell(
                     dataset=dataset, noise=noise, method=method, ratio=ratio, seed=seed,
                     recipe=block.recipe, criterion=criterion, params=params,
                     dataset_params=block.dataset_params, recipe_params=recipe_params,

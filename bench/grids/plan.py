@@ -9,7 +9,7 @@ from typing import Any
 from prunebench.bench.executors.base import Job
 from prunebench.bench.runs.evidence import merge, to_json
 from prunebench.bench.runs.resolve import Cell
-from prunebench.bench.runs.scoring_runs import evidence_needs, proxy_specs
+from prunebench.bench.runs.scoring_runs import evidence_needs, scoring_specs
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.errors import InputError
 from prunebench.methods.base import EvidenceSpec
@@ -78,13 +78,13 @@ class _Scoring:
 
     def of(self, cell: Cell) -> tuple[EvidenceSpec, list[RunSpec]]:
         spec = cell.spec
-        if spec.kin not in self._found:
-            self._found[spec.kin] = _needs(cell)
-        need, proxies = self._found[spec.kin]
+        if spec.key_without_seed not in self._found:
+            self._found[spec.key_without_seed] = _needs(cell)
+        need, proxies = self._found[spec.key_without_seed]
         return need, [self._run(proxy, spec.seed) for proxy in proxies]
 
     def _run(self, proxy: RunSpec, seed: int) -> RunSpec:
-        slot = proxy.kin, seed
+        slot = proxy.key_without_seed, seed
         if slot not in self._runs:
             self._runs[slot] = proxy if proxy.seed == seed else proxy.with_seed(seed)
         return self._runs[slot]
@@ -109,7 +109,7 @@ def _needs(cell: Cell) -> tuple[EvidenceSpec, list[RunSpec]]:
     try:
         info = resolve_method(cell.spec.method.name)
         pruner = info.build({**cell.spec.method.params, **cell.method_params})
-        return evidence_needs(pruner, cell.spec), proxy_specs(pruner, cell.spec)
+        return evidence_needs(pruner, cell.spec), scoring_specs(pruner, cell.spec)
     except InputError:
         raise
     except Exception:

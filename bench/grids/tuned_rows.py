@@ -85,4 +85,4 @@ def admit(cell: Cell, pinned: Pinned, transfer: bool, where: str) -> Cell:
             where=f"{where}: seed",
             accepted="seeds that tuning has not used",
         )
-    return replace(cell, spec=spec.but(tuned=mark))
+    return replace(cell, spec=spec.replace(tuned=mark))

@@ -12,7 +12,7 @@ from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.train.budget import Clock
 from prunebench.bench.train.lanes import Lanes
 from prunebench.bench.train.setup import Execution, Setup
-from prunebench.bench.train.step import Turns, drain
+from prunebench.bench.train.step import StepGenerator, run_to_end
 from prunebench.bench.train.trainer import Trainer
 from prunebench.datasets.build import make_task
 from prunebench.datasets.noise.inject import parse_noise
@@ -100,7 +100,7 @@ def streams(seed: int) -> Streams:
     return Streams(seed, "perf", "symmetric:0.4")
 
 
-def one_epoch(run: Trainer) -> Turns[int]:
+def one_epoch(run: Trainer) -> StepGenerator[int]:
     """One epoch with all that belongs to it; returns the samples trained."""
     before = run.ledger.trained
     yield from run._epoch(run._begin())
@@ -132,14 +132,14 @@ class Solo:
         """One epoch; the first captures the step."""
         if not self._armed:
             self.prepare()
-            self.run.arm()
+            self.run.acquire_captured_step()
             self._armed = True
-        return drain(one_epoch(self.run))
+        return run_to_end(one_epoch(self.run))
 
     @property
     def how(self) -> str:
         """Whether steps are captured, or why not."""
-        return self.run.why_eager or ("captured" if self.run.graph else "launched")
+        return self.run.not_captured_because or ("captured" if self.run.graph else "launched")
 
 
 class Laned:
@@ -156,10 +156,10 @@ class Laned:
         self.lanes = Lanes(work.device, count)
         self.runs: dict[int, Trainer] = {}
 
-    def _turns(self, lane: int) -> Turns[int]:
+    def _turns(self, lane: int) -> StepGenerator[int]:
         if lane not in self.runs:
             self.runs[lane] = self.work.trainer(self.execution, seed=lane)
-            self.runs[lane].arm()
+            self.runs[lane].acquire_captured_step()
         return (yield from one_epoch(self.runs[lane]))
 
     def epoch(self) -> int:
@@ -179,7 +179,7 @@ class Laned:
     def how(self) -> str:
         """Of the first run."""
         run = self.runs[0]
-        return run.why_eager or ("captured" if run.graph else "launched")
+        return run.not_captured_because or ("captured" if run.graph else "launched")
 
 
 def whole_run(work: Workload, method: str, ratio: float, execution: Execution) -> int:

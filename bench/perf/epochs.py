@@ -64,7 +64,7 @@ def _epoch(s: Settings, count: int) -> Result:
         notes += official.notes
     times = in_turn(contenders, s.repeats, s.device)
     if s.compile:
-        how = compiled.run.why_eager or "torch.compile, asked for by --compile"
+        how = compiled.run.not_captured_because or "torch.compile, asked for by --compile"
         notes.append(f"ours, compiled: {how}")
     figures = []
     for slow in ("plain loop", "official InfoBatch"):

@@ -10,7 +10,7 @@ from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import CellOptions, run_cell
-from prunebench.bench.runs.resolve import build_cell
+from prunebench.bench.runs.resolve import resolve_cell
 
 METHODS = ("random", "random-dynamic", "infobatch", "seta", "infobatch+align")
 #: A network so small that everything beside it weighs as much as it can.
@@ -25,7 +25,7 @@ def halves(s: Settings) -> Result:
         number = iter(range(10**9))
 
         def cell(method: str, ratio: float) -> None:
-            made_cell = build_cell(
+            made_cell = resolve_cell(
                 dataset="synthetic", dataset_params=s.data, noise="symmetric:0.4", method=method,
                 ratio=ratio, seed=0, reference={"size": s.reference},
                 recipe_params={**_RECIPE, "epochs": s.epochs},

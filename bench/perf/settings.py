@@ -22,7 +22,7 @@ class Settings:
     """Sizes and repeats.
 
     Attributes:
-        repeats: Turns of every contender that count.
+        repeats: StepGenerator of every contender that count.
         device: Where to compute.
         n: Training images N.
         batch: Batch size B.

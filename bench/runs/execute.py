@@ -24,15 +24,15 @@ from prunebench.bench.runs.losses import LossRecorder
 from prunebench.bench.runs.options import CellOptions as CellOptions
 from prunebench.bench.runs.options import WorkerContext
 from prunebench.bench.runs.reference_set import resolve_reference
-from prunebench.bench.runs.run_info import facts
-from prunebench.bench.runs.scoring_runs import Busy, evidence_stands, gather_evidence
+from prunebench.bench.runs.run_info import run_info
+from prunebench.bench.runs.scoring_runs import Busy, gather_evidence, has_evidence
 from prunebench.bench.spec.origin import clean_labels
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train import stopping
 from prunebench.bench.train.distributed import world
 from prunebench.bench.train.plan_checks import ConstantPlan, check_subset
 from prunebench.bench.train.setup import Diverged, Observer, Setup
-from prunebench.bench.train.step import Turns, drain
+from prunebench.bench.train.step import StepGenerator, run_to_end
 from prunebench.bench.train.task import (
     clock_of,
     criterion_of,
@@ -89,12 +89,12 @@ def run_cell(
         FolderError: The results folder cannot be written; nothing is recorded.
     """
     with guarded(torch.device(options.device)):
-        return drain(cell_turns(spec, store, options, context))
+        return run_to_end(cell_steps(spec, store, options, context))
 
 
-def cell_turns(
+def cell_steps(
     spec: RunSpec, store: Store, options: CellOptions, context: WorkerContext | None = None
-) -> Turns[tuple[Record, bool]]:
+) -> StepGenerator[tuple[Record, bool]]:
     """As ``run_cell``, giving way after every step; the caller guards torch's generators."""
     record = final_record(store, spec.key, options.retry_failed)
     if record is not None and _suffices(record, store, options.evidence):
@@ -109,7 +109,7 @@ def cell_turns(
         record = final_record(store, spec.key, options.retry_failed)
         if record is not None and _suffices(record, store, options.evidence):
             return record, False
-        cell = _Cell(spec, store, options, context, claim)
+        cell = CellRun(spec, store, options, context, claim)
         return (yield from cell.run(keep=record)), record is None
 
 
@@ -117,10 +117,10 @@ def _suffices(record: Record, store: Store, need: EvidenceSpec) -> bool:
     """Whether a record has the evidence that its run is wanted for; a run that ended early has
     none."""
     ended = record.status == "done" or record.reason == _AT_CHANCE
-    return need.empty or not ended or evidence_stands(store, record.key, need)
+    return need.empty or not ended or has_evidence(store, record.key, need)
 
 
-class _Cell:
+class CellRun:
     def __init__(
         self,
         spec: RunSpec,
@@ -139,7 +139,7 @@ class _Cell:
         self.start = time.perf_counter()
         self.proxy_trained = self.proxy_scoring = 0
 
-    def run(self, keep: Record | None) -> Turns[Record]:
+    def run(self, keep: Record | None) -> StepGenerator[Record]:
         """Trains and stores; every failure becomes a record.
 
         Args:
@@ -151,7 +151,7 @@ class _Cell:
         with ExitStack() as self.leaving:
             return (yield from self._run(keep))
 
-    def _run(self, keep: Record | None) -> Turns[Record]:
+    def _run(self, keep: Record | None) -> StepGenerator[Record]:
         status, reason, trace, again = "done", "", "", ""
         try:
             status, reason = yield from self._train()
@@ -161,7 +161,7 @@ class _Cell:
             world.settle()
             status, reason = "skipped", skip.reason
         except (Exception, SystemExit) as error:
-            if self.context is not None and self.context.spare and out_of_memory(error):
+            if self.context is not None and self.context.retry_on_oom and out_of_memory(error):
                 raise  # it is run again with fewer cells beside it
             if self.resumed and world.current().alone and not out_of_memory(error):
                 # A changed state can fail anywhere; what fails for another reason fails once more.
@@ -173,17 +173,17 @@ class _Cell:
                 self.trainer.close()
         if again:
             self.store.set_aside(self.store.checkpoint_path(self.spec.key), again)
-            fresh = _Cell(self.spec, self.store, self.options, self.context, self.claim)
+            fresh = CellRun(self.spec, self.store, self.options, self.context, self.claim)
             return (yield from fresh.run(keep))
         if keep is not None:
             return keep
         return self._store(status, reason, trace)
 
-    def _train(self) -> Turns[tuple[str, str]]:
+    def _train(self) -> StepGenerator[tuple[str, str]]:
         spec, options = self.spec, self.options
         method = resolve_method(spec.method.name)
         task = load_task(spec, options.data)
-        self.info = facts(task, method, spec)
+        self.info = run_info(task, method, spec)
         if method.oracle and not task.raw.clean_known:
             raise SkipCell(f"the clean labels of {spec.dataset.name} are not known")
         recorder, losses = self._observers()
@@ -205,7 +205,7 @@ class _Cell:
             report = None if self.context is None else self.context.report
             after = checkpoint.AfterEpoch(folder, name, options.checkpoint_s, report)
             self.leaving.enter_context(stopping.deferred())
-            yield from trainer.turns(after, stopping.asked)
+            yield from trainer.steps(after, stopping.asked)
         except stopping.Stopped:
             if trainer.now is not None:
                 checkpoint.save(trainer, folder, name)
@@ -213,9 +213,9 @@ class _Cell:
         except Diverged as error:
             status, reason = "diverged", str(error)
         if setup.on_device:
-            self.info["steps"] = trainer.why_eager or "captured"
-        elif trainer.network is not None or trainer.why_eager:
-            self.info["steps"] = trainer.why_eager or "compiled"
+            self.info["steps"] = trainer.not_captured_because or "captured"
+        elif trainer.network is not None or trainer.not_captured_because:
+            self.info["steps"] = trainer.not_captured_because or "compiled"
         predicted = trainer.test_logits().argmax(1)
         world.settle()
         self.files, self.metrics = artifacts(trainer, predicted, self.subset)

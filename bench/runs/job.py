@@ -8,12 +8,12 @@ import torch
 
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.evidence import from_json
-from prunebench.bench.runs.execute import CellOptions, cell_turns
+from prunebench.bench.runs.execute import CellOptions, cell_steps
 from prunebench.bench.runs.options import WorkerContext
 from prunebench.bench.runs.scoring_runs import Busy
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.setup import Execution
-from prunebench.bench.train.step import Turns, drain
+from prunebench.bench.train.step import StepGenerator, run_to_end
 from prunebench.bench.train.trainer import guarded
 from prunebench.errors import FolderError, InputError
 from prunebench.methods.base import EvidenceSpec
@@ -22,7 +22,7 @@ from prunebench.methods.base import EvidenceSpec
 BAD_INPUT = "bad input: "
 
 
-def payload_turns(payload: dict[str, Any], context: WorkerContext) -> Turns[dict[str, Any]]:
+def payload_steps(payload: dict[str, Any], context: WorkerContext) -> StepGenerator[dict[str, Any]]:
     """Runs one job of an executor, giving way after every step.
 
     Args:
@@ -53,7 +53,7 @@ def payload_turns(payload: dict[str, Any], context: WorkerContext) -> Turns[dict
     spec = RunSpec.model_validate(payload["spec"])
     try:
         store = Store(settings["root"])
-        record, fresh = yield from cell_turns(spec, store, options, context)
+        record, fresh = yield from cell_steps(spec, store, options, context)
     except Busy as busy:
         return {"status": "busy", "reason": str(busy)}
     except FolderError as error:
@@ -66,6 +66,6 @@ def payload_turns(payload: dict[str, Any], context: WorkerContext) -> Turns[dict
 
 
 def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
-    """As ``payload_turns``, at once."""
+    """As ``payload_steps``, at once."""
     with guarded(torch.device(context.device)):
-        return drain(payload_turns(payload, context))
+        return run_to_end(payload_steps(payload, context))

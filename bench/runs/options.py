@@ -47,11 +47,11 @@ class WorkerContext:
         settings: As given to the executor; the same for every job.
         device: Device of this slot, such as ``cpu`` or ``cuda``.
         report: Tells the share done, 0..1; cheap enough for every step.
-        spare: Whether a lack of memory may escape as an exception: the job is then run again
+        retry_on_oom: Whether a lack of memory may escape as an exception: the job is then run again
             with fewer others beside it.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
     device: str = "cpu"
     report: Callable[[float], None] = lambda fraction: None
-    spare: bool = False
+    retry_on_oom: bool = False

@@ -136,7 +136,7 @@ def noise_setting(text: str, source: DataSource, params: Mapping[str, Any]) -> N
     return NoiseSetting(name=name, rule=rule, **params)
 
 
-def build_cell(
+def resolve_cell(
     *,
     dataset: str,
     noise: str = "clean",
@@ -237,8 +237,8 @@ def _ratio_left_out(info: MethodInfo, budget: str, where: str) -> float:
 
 
 def build_spec(**fields: Any) -> RunSpec:
-    """The specification of ``build_cell`` alone."""
-    return build_cell(**fields).spec
+    """The specification of ``resolve_cell`` alone."""
+    return resolve_cell(**fields).spec
 
 
 def check_left(cell: Cell) -> None:

@@ -10,7 +10,7 @@ from prunebench.datasets.task import Task
 from prunebench.methods.compose import MethodInfo
 
 
-def facts(task: Task, method: MethodInfo, spec: RunSpec) -> dict[str, Any]:
+def run_info(task: Task, method: MethodInfo, spec: RunSpec) -> dict[str, Any]:
     """Sizes, noise and kind of a run, for ``Record.info``.
 
     ``original_train_size`` and ``original_test_size`` are there where the data set is limited;

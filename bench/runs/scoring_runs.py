@@ -27,7 +27,7 @@ from prunebench.methods.base import DynamicPruner, EvidenceSpec, Pruner, StaticP
 from prunebench.registry import CRITERIA
 
 if TYPE_CHECKING:
-    from prunebench.bench.runs.execute import _Cell
+    from prunebench.bench.runs.execute import CellRun
 
 
 class Busy(Exception):
@@ -44,7 +44,7 @@ def evidence_needs(pruner: Pruner, spec: RunSpec) -> EvidenceSpec:
     return EvidenceSpec()
 
 
-def proxy_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
+def scoring_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
     """The full-data runs that serve a cell: one, or one per repeat. They train on plain
     cross-entropy unless the method asks for the cell's own criterion, and under the cell's recipe
     unless ``proxy = "own"`` asks for the method's.
@@ -68,11 +68,11 @@ def proxy_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
     proxies = [spec.proxy_spec(replica, criterion) for replica in range(need.repeats)]
     if spec.proxy == "own":
         recipe = Recipe(**{**spec.recipe.model_dump(), **own})
-        proxies = [proxy.but(recipe=recipe) for proxy in proxies]
+        proxies = [proxy.replace(recipe=recipe) for proxy in proxies]
     return proxies
 
 
-def standing(
+def find_evidence(
     store: Store, key: str, need: EvidenceSpec, task: Task | None = None, epochs: int = 0
 ) -> Path | None:
     """A verified evidence folder that covers a need, or None; damaged ones are set aside.
@@ -98,12 +98,12 @@ def standing(
     return folder
 
 
-def evidence_stands(store: Store, key: str, need: EvidenceSpec) -> bool:
+def has_evidence(store: Store, key: str, need: EvidenceSpec) -> bool:
     """Whether recorded evidence of a run covers a need; damaged folders are set aside."""
-    return standing(store, key, need) is not None
+    return find_evidence(store, key, need) is not None
 
 
-def charge(need: EvidenceSpec, epochs: int) -> int:
+def charged_epochs(need: EvidenceSpec, epochs: int) -> int:
     """Epochs of a scoring run that a method reads, which is what it is charged for; that the
     run goes on for others, or for the table's own row, is not its cost."""
     if need.signals:
@@ -112,7 +112,7 @@ def charge(need: EvidenceSpec, epochs: int) -> int:
 
 
 def gather_evidence(
-    cell: _Cell, task: Task, pruner: Pruner
+    cell: CellRun, task: Task, pruner: Pruner
 ) -> tuple[RecordedEvidence, tuple[int, int]]:
     """Finds or makes what a method needs.
 
@@ -129,9 +129,9 @@ def gather_evidence(
     need = evidence_needs(pruner, spec)
     folders: list[Path] = []
     trained = scored = 0
-    read = charge(need, spec.recipe.epochs)
-    for proxy in proxy_specs(pruner, spec):
-        folder = standing(store, proxy.key, need, task, read)
+    read = charged_epochs(need, spec.recipe.epochs)
+    for proxy in scoring_specs(pruner, spec):
+        folder = find_evidence(store, proxy.key, need, task, read)
         if folder is None:
             old = _recorded(store, proxy.key)
             wanted = replace(merge([need, old]), repeats=1, ssl=False)
@@ -140,7 +140,7 @@ def gather_evidence(
                 label="",
             )  # fmt: skip
             record, _ = run_cell(proxy, store, options)
-            folder = standing(store, proxy.key, need, task, read)
+            folder = find_evidence(store, proxy.key, need, task, read)
             if folder is None:
                 raise RuntimeError(f"the scoring run {proxy.key} {record.status}: {record.reason}")
         manifest = read_manifest(folder)

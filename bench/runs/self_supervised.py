@@ -39,7 +39,7 @@ from prunebench.record import canonical, content_key, file_digest
 from prunebench.rng import Streams
 
 if TYPE_CHECKING:
-    from prunebench.bench.runs.execute import _Cell
+    from prunebench.bench.runs.execute import CellRun
 
 VERSION = 1
 BATCH = 256
@@ -186,7 +186,7 @@ def encoder_seconds(
     return each
 
 
-def encoder_key(cell: _Cell) -> str:
+def encoder_key(cell: CellRun) -> str:
     """Key of a data set's encoder: content, architecture and schedule, nothing else."""
     recipe = cell.spec.recipe
     return content_key(
@@ -203,7 +203,7 @@ def encoder_key(cell: _Cell) -> str:
     )
 
 
-def ssl_features(cell: _Cell, task: Task) -> tuple[Tensor, int]:
+def ssl_features(cell: CellRun, task: Task) -> tuple[Tensor, int]:
     """Finds or trains the features of a data set.
 
     Returns:

@@ -99,7 +99,7 @@ class RunSpec(_Frozen):
         return content_key(self.content)
 
     @cached_property
-    def kin(self) -> str:
+    def key_without_seed(self) -> str:
         """Key of what this run shares with its repeats under other seeds."""
         return content_key({**self.content, "seed": None})
 
@@ -107,13 +107,13 @@ class RunSpec(_Frozen):
         """The same run under another seed. What was validated is not validated again: in large
         grids most cells differ by their seeds alone."""
         if self.tuned is not None or type(seed) is not int or seed < 0:
-            return self.but(seed=seed)
+            return self.replace(seed=seed)
         made = self.model_copy(update={"seed": seed})
         made.__dict__.pop("key", None)
-        made.__dict__.update(kin=self.kin, content={**self.content, "seed": seed})
+        made.__dict__.update(kin=self.key_without_seed, content={**self.content, "seed": seed})
         return made
 
-    def but(self, **changes: Any) -> RunSpec:
+    def replace(self, **changes: Any) -> RunSpec:
         """The same run with some fields changed, validated anew (``model_copy`` would keep the
         cached key)."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
@@ -136,7 +136,7 @@ class RunSpec(_Frozen):
     def proxy_spec(self, replica: int = 0, criterion: Named | None = None) -> RunSpec:
         """The full-data run whose evidence serves this cell."""
         full = resolve_method("full")
-        return self.but(
+        return self.replace(
             method=Named(name=full.name, version=full.version),
             criterion=criterion or self.criterion,
             ratio=0.0,

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import torch
 
 from prunebench.bench.train.capture import pool
-from prunebench.bench.train.capture.pool import Captures
-from prunebench.bench.train.step import Turns, Wait
+from prunebench.bench.train.capture.pool import CapturedStepPool
+from prunebench.bench.train.step import StepGenerator, Wait
 
 T = TypeVar("T")
 
@@ -45,9 +45,9 @@ class Lane:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.captures = device, Captures()
+        self.device, self.captures = device, CapturedStepPool()
         self.name: Any = None
-        self.turns: Turns[Any] | None = None
+        self.steps: StepGenerator[Any] | None = None
         self.waiting: Wait | None = None
         if device.type == "cuda":
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -77,21 +77,21 @@ class Lane:
 
     def turn(self) -> Finished | None:
         """One step of its run; what became of it, if that was the last."""
-        assert self.turns is not None
+        assert self.steps is not None
         try:
             with self.entered():
-                self.waiting = next(self.turns)
+                self.waiting = next(self.steps)
             return None
         except StopIteration as end:
             finished = Finished(self.name, value=end.value)
         except BaseException as error:
             finished = Finished(self.name, error=error)
-        self.turns = self.waiting = None
+        self.steps = self.waiting = None
         return finished
 
     def drop(self) -> None:
         """Breaks its run off, which lets go of what it holds."""
-        turns, self.turns, self.waiting = self.turns, None, None
+        turns, self.steps, self.waiting = self.steps, None, None
         if turns is not None:
             with self.entered():
                 turns.close()
@@ -112,24 +112,24 @@ class Lanes:
     @property
     def running(self) -> list[Any]:
         """Names of the runs under way."""
-        return [lane.name for lane in self.lanes if lane.turns is not None]
+        return [lane.name for lane in self.lanes if lane.steps is not None]
 
-    def add(self, name: Any, turns: Turns[Any]) -> None:
+    def add(self, name: Any, turns: StepGenerator[Any]) -> None:
         """Starts a run on a free lane.
 
         Raises:
             ValueError: All are taken.
         """
         for lane in self.lanes:
-            if lane.turns is None:
-                lane.name, lane.turns = name, turns
+            if lane.steps is None:
+                lane.name, lane.steps = name, turns
                 return
         raise ValueError(f"all {len(self.lanes)} lanes are taken")
 
     def turn(self) -> list[Finished]:
         """One step of every run that need not wait for the device; where all must, of the first
         that is served."""
-        active = [lane for lane in self.lanes if lane.turns is not None]
+        active = [lane for lane in self.lanes if lane.steps is not None]
         able = [lane for lane in active if lane.waiting is None or lane.waiting.query()]
         if active and not able:
             assert active[0].waiting is not None
@@ -140,13 +140,13 @@ class Lanes:
     def drop(self, name: Any) -> None:
         """Breaks a run off."""
         for lane in self.lanes:
-            if lane.turns is not None and lane.name == name:
+            if lane.steps is not None and lane.name == name:
                 lane.drop()
 
     def free(self) -> None:
         """Lets go of what idle lanes keep for a next run."""
         for lane in self.lanes:
-            if lane.turns is None:
+            if lane.steps is None:
                 lane.captures.clear()
         gc.collect()
         if self.device.type == "cuda":
@@ -160,7 +160,7 @@ class Lanes:
 
 
 def run_all(
-    makers: Sequence[Callable[[], Turns[T]]],
+    makers: Sequence[Callable[[], StepGenerator[T]]],
     device: torch.device,
     count: int,
     note: Callable[[int], None] = lambda limit: None,

@@ -28,7 +28,7 @@ from prunebench.methods.base import BatchPruner, TrainView
 from prunebench.rng import Stream
 
 if TYPE_CHECKING:
-    from prunebench.bench.train.capture.step import GraphedStep
+    from prunebench.bench.train.capture.step import CapturedStep
 
 
 class RunState:
@@ -93,9 +93,9 @@ class RunState:
         self.epoch = 0
         self.now: Epoch | None = None  # set where a run was stopped between two steps
         self.stop: Callable[[], bool] = lambda: False
-        self.graph: GraphedStep | None = None
+        self.graph: CapturedStep | None = None
         #: Why steps are not captured, on a device that could; empty where they are.
-        self.why_eager = ""
+        self.not_captured_because = ""
         self.pending: list[tuple[dict[str, float | int | None], str, Readback]] = []
         self.table: list[dict[str, float | int | None]] = []
         self.kept_visits = torch.zeros(len(self.rows), dtype=torch.int64, device=device)

@@ -39,10 +39,10 @@ class Wait(Protocol):
 
 
 #: What a run gives way with: None after a step, or what it has to wait for.
-Turns = Generator[Wait | None, None, T]
+StepGenerator = Generator[Wait | None, None, T]
 
 
-def drain(turns: Turns[T]) -> T:
+def run_to_end(turns: StepGenerator[T]) -> T:
     """Runs to the end at once."""
     while True:
         try:
@@ -214,6 +214,8 @@ class Stepper:
             logits = net.head(features)
         net.train()
         n = len(index)
-        logits, features = (self.world.weave(part.float(), n) for part in (logits, features))
+        logits, features = (
+            self.world.gather_interleaved(part.float(), n) for part in (logits, features)
+        )
         chosen = pruner.select(Batch(logits, features, labels, index), k, rng)
         return ordered_choice(chosen, k, n, pruner.name)

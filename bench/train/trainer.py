@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from prunebench.bench.spec.compat import schedule_point
 from prunebench.bench.train.budget import batch_bounds, selected_counts, whole_batches
 from prunebench.bench.train.capture.compile import compiled
-from prunebench.bench.train.capture.pool import arm
+from prunebench.bench.train.capture.pool import acquire_captured_step
 from prunebench.bench.train.metrics import epoch_diagnostics
 from prunebench.bench.train.optimizers import schedule, set_schedule
 from prunebench.bench.train.plan_checks import check_plan
 from prunebench.bench.train.setup import Diverged, Epoch
 from prunebench.bench.train.state import RunState
-from prunebench.bench.train.step import EpochSteps, StepBatch, Turns, drain
+from prunebench.bench.train.step import EpochSteps, StepBatch, StepGenerator, run_to_end
 from prunebench.bench.train.stopping import Stopped
 from prunebench.methods.base import BatchPruner, DynamicPruner
 
@@ -52,33 +52,33 @@ class Trainer(RunState):
             Stopped: ``stop`` said so.
         """
         with guarded(self.setup.device):
-            drain(self.turns(after_epoch, stop))
+            run_to_end(self.steps(after_epoch, stop))
 
-    def turns(
+    def steps(
         self,
         after_epoch: Callable[[Trainer], None] = lambda _: None,
         stop: Callable[[], bool] = lambda: False,
-    ) -> Turns[None]:
+    ) -> StepGenerator[None]:
         """As ``fit``, giving way after every step; the caller guards torch's generators."""
         self.stop = stop
         if self.reducer is not None:
             self.reducer.begin(self.epoch)
-        self.arm()
+        self.acquire_captured_step()
         try:
             yield from self._epochs(after_epoch)
         finally:
             self.settle()
 
-    def arm(self) -> None:
+    def acquire_captured_step(self) -> None:
         """Gets the captured step, on a device that can have one."""
         if self.setup.on_device and self.graph is None:
-            self.graph, self.why_eager = arm(self)
+            self.graph, self.not_captured_because = acquire_captured_step(self)
         execution = self.setup.execution
         asked = execution.compile and execution.graph != "off" and not self.setup.on_device
-        if asked and self.network is None and not self.why_eager:
-            self.network, self.why_eager = compiled(self)
+        if asked and self.network is None and not self.not_captured_because:
+            self.network, self.not_captured_because = compiled(self)
 
-    def _epochs(self, after_epoch: Callable[[Trainer], None]) -> Turns[None]:
+    def _epochs(self, after_epoch: Callable[[Trainer], None]) -> StepGenerator[None]:
         clock = self.setup.clock
         while self.now or not clock.finished(self.epoch, self.ledger.trained):
             start = time.perf_counter()
@@ -101,9 +101,9 @@ class Trainer(RunState):
         check_plan(plan, len(self.rows), setup.pruner.name)
         return Epoch(plan, self.ledger.trained)
 
-    def _epoch(self, now: Epoch) -> Turns[None]:
+    def _epoch(self, now: Epoch) -> StepGenerator[None]:
         setup, clock, plan = self.setup, self.setup.clock, now.plan
-        visited, lr = yield from self._step_turns(now)
+        visited, lr = yield from self._steps_of_epoch(now)
         if self.reducer is not None:
             self.reducer.end_epoch()
         self.tables.close_epoch(visited, self.epoch)
@@ -140,9 +140,9 @@ class Trainer(RunState):
 
     def _steps(self, now: Epoch) -> tuple[Tensor, float]:
         """Runs the optimiser over a plan; returns the positions visited and the last lr."""
-        return drain(self._step_turns(now))
+        return run_to_end(self._steps_of_epoch(now))
 
-    def _step_turns(self, now: Epoch) -> Turns[tuple[Tensor, float]]:
+    def _steps_of_epoch(self, now: Epoch) -> StepGenerator[tuple[Tensor, float]]:
         epoch, ledger, world = self._laid_out(now), self.ledger, self.world
         now.planned = epoch.planned
         now.resume(self.setup.device)

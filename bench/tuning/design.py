@@ -10,7 +10,7 @@ from typing import Any
 
 from prunebench.bench.grids.grid_file import parse_seeds
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.resolve import Cell, build_cell
+from prunebench.bench.runs.resolve import Cell, resolve_cell
 from prunebench.bench.spec.origin import FIRST_TUNING_SEED
 from prunebench.bench.spec.run_spec import Validation
 from prunebench.bench.train.task import load_raw, load_task
@@ -32,7 +32,7 @@ class Design:
     """Everything that decides a study's outcome.
 
     Attributes:
-        fields: Arguments of ``build_cell``, without options of the method and seed.
+        fields: Arguments of ``resolve_cell``, without options of the method and seed.
         fixed: Options of the method that are held.
         space: What is searched.
         seeds: Tuning seeds of every trial.
@@ -63,7 +63,7 @@ class Design:
     @cached_property
     def base(self) -> Cell:
         """The cell of the defaults under the first seed."""
-        return build_cell(**self.fields, params=dict(self.fixed), seed=self.seeds[0])
+        return resolve_cell(**self.fields, params=dict(self.fixed), seed=self.seeds[0])
 
     @cached_property
     def content(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Design:
                 short["warmup"] = max(1, round(recipe.warmup * share))
             fields["recipe_params"] = {**(fields.get("recipe_params") or {}), **short}
         values = shortened(point, self.space, self.info.options, share)
-        return build_cell(**fields, params={**self.fixed, **values}, seed=seed)
+        return resolve_cell(**fields, params={**self.fixed, **values}, seed=seed)
 
     def epochs(self, share: float) -> int:
         """Epochs of a complete schedule of a share."""
@@ -146,7 +146,7 @@ def make_design(
         )
     fields["budget"] = budget or ("epochs" if pareto else "samples")
     fields |= {"role": "tune", "validation": Validation(size=validation_size or 1)}
-    whole = build_cell(**fields, params=dict(params), where="tune")
+    whole = resolve_cell(**fields, params=dict(params), where="tune")
     if validation_size is None:
         raw = load_raw(whole.spec.dataset.name, whole.data)
         validation_size = max(1, min(VALIDATION_LIMIT, len(raw.training_rows) // 5))

@@ -6,12 +6,12 @@ import shlex
 from pathlib import Path
 
 import pytest
-from support.records import RECIPE, grid, record
 
 from prunebench.bench.cli.filters import filters, flags
 from prunebench.bench.results.store import Store
 from prunebench.leaderboard.filters import Filters
 from support.command import files, prunebench
+from support.records import RECIPE, grid, record
 
 CNN = {"recipe": RECIPE | {"name": "other", "model": "cnn", "epochs": 5}}
 

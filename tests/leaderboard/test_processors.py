@@ -8,10 +8,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
-from support import rendered
 
+from support import rendered
 from support.vector_units import numpy_groups, openblas_cores
 
 #: Leaves the C library its functions without fused multiply-add.
@@ -50,8 +51,9 @@ def elsewhere(environment: dict[str, str], figures: Sequence[str]) -> dict[str, 
     """The digests as another process finds them."""
     kept = {name: value for name, value in os.environ.items() if name not in _VARIED}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", rendered.__file__, *figures],
-        env={**kept, **environment}, capture_output=True, check=False, timeout=600,
+        [sys.executable, "-W", "ignore", "-m", "support.rendered", *figures],
+        env={**kept, **environment, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
     return json.loads(done.stdout)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.records import record
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.collect import Run, collect
 from prunebench.leaderboard.published.numbers import read_published
 from prunebench.leaderboard.reproduce import reproduce, setup_differences
+from support.records import record
 
 PAPER: dict[str, Any] = {
     "dataset": {"name": "cifar10n", "version": "1", "params": {"limit": None}, "identity": "x"},

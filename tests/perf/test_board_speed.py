@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.records import record
-
 from prunebench.bench.reports.boards import gather, make_board, texts
 from prunebench.bench.results.store import Store
 from prunebench.record import Record, load
+from support.records import record
 
 pytestmark = pytest.mark.perf
 

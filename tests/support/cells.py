@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from prunebench.bench.runs.resolve import Cell, build_cell
+from prunebench.bench.runs.resolve import Cell, resolve_cell
 
 torch.set_num_threads(1)
 
@@ -15,4 +15,4 @@ def small_cell(method: str = "full", **fields: Any) -> Cell:
     defaults = {"dataset": "digits", "noise": "symmetric:0.4", "ratio": 0.5, "seed": 0}
     if method in ("full", "full+reference"):
         defaults["ratio"] = 0.0
-    return build_cell(method=method, recipe_params=recipe, **{**defaults, **fields})
+    return resolve_cell(method=method, recipe_params=recipe, **{**defaults, **fields})

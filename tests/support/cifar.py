@@ -10,7 +10,7 @@ import pytest
 
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import CellOptions, run_cell
-from prunebench.bench.runs.resolve import build_cell
+from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.datasets.sources.cifar import cifar, human
 from prunebench.datasets.sources.cifar.tables import CIFAR10
 from prunebench.datasets.task import DataSource, RawData
@@ -73,6 +73,6 @@ def with_labels(
 
 def run(tmp_path: Path, **fields: Any) -> Record:
     fields.setdefault("recipe_params", {"epochs": 2, "batch_size": 16})
-    cell = build_cell(recipe="digits", **fields)
+    cell = resolve_cell(recipe="digits", **fields)
     store = Store.open(tmp_path / "results")
     return run_cell(cell.spec, store, CellOptions(data=cell.data))[0]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import CellOptions, run_cell
-from prunebench.bench.runs.resolve import build_cell
+from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.datasets.task import DataSource
 from prunebench.errors import InputError
 from prunebench.record import Record
@@ -58,7 +58,7 @@ def refused(source: DataSource, *parts: str) -> None:
 
 def run_small(folder: Path, dataset: str, *, params: dict[str, Any], **fields: Any) -> Record:
     """Two epochs of a tiny network to the record."""
-    cell = build_cell(
+    cell = resolve_cell(
         dataset=dataset,
         dataset_params={**SMALL, **params},
         recipe="packed",

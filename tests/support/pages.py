@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
-from support.records import grid, record
-
 from prunebench.record import Record
+from support.records import grid, record
 
 METHODS = ("full", "short-full", "random", "infobatch", "infobatch+align", "seta", "oracle-clean")
 

@@ -1,6 +1,6 @@
 """Digests of every text of the published boards, and of what their figures draw.
 
-Run as a program it prints them as JSON: ``python tests/leaderboard/rendered.py demo news`` for the
+Run as a program it prints them as JSON: ``python -m support.rendered demo news`` for the
 figures of two boards beside the texts of all.
 """
 
@@ -46,7 +46,7 @@ def digests(figures: Collection[str] = NAMES) -> dict[str, str]:
 
 def with_artifacts() -> list[tuple[str, str]]:
     """Figures of a made-up board whose runs have stored losses, classes and epochs."""
-    from test_figures_artifacts import stored_board
+    from support.drawing import stored_board
 
     loss = (np.random.default_rng(5).random((4, 200)) * 3).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:

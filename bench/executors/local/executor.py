@@ -19,7 +19,7 @@ from prunebench.bench.executors.local.process import Launch
 from prunebench.bench.executors.local.slot import Slot, stop
 from prunebench.bench.executors.memory import MemoryGuard, Reading, read_memory
 from prunebench.bench.executors.outcomes import Book, cause
-from prunebench.bench.executors.tracker import Desk, Seat
+from prunebench.bench.executors.tracker import Desk, SlotState
 from prunebench.errors import InputError
 
 _FIRST_STARTS, _LATER_STARTS = 3, 10
@@ -143,7 +143,7 @@ class _Run:
     def __init__(self, executor: LocalExecutor, book: Book, waiting: list[Slot]) -> None:
         self.executor, self.book = executor, book
         self.slots = waiting or executor.make_slots()
-        self.seats = [Seat(slot.number, slot.device) for slot in self.slots]
+        self.seats = [SlotState(slot.number, slot.device) for slot in self.slots]
         self.desk = Desk(book, executor.attempts, executor.time_limit_s)
         places = Counter(slot.device for slot in self.slots)
         self.guard = MemoryGuard(places, executor.free_memory, executor.read_memory)
@@ -181,7 +181,7 @@ class _Run:
                     break
                 seat.job = job
                 self.book.started(job, slot.number)
-                slot.give(job.payload, spare=not self.guard.lonely(slot.device))
+                slot.give(job.payload, retry_on_oom=not self.guard.single_slot(slot.device))
         starting = sum(slot.worker is not None and not slot.ready for slot in self.slots)
         for slot, seat in zip(self.slots, self.seats, strict=True):
             if slot.worker is not None or seat.start_at > now:
@@ -227,7 +227,7 @@ class _Run:
                     self._count_failed_start(seat, message, now)
                 self.desk.hear(seat, message, self.guard, busy, now)
 
-    def _count_failed_start(self, seat: Seat, message: dict[str, Any], now: float) -> None:
+    def _count_failed_start(self, seat: SlotState, message: dict[str, Any], now: float) -> None:
         if message["greeted"]:
             return
         self.failed_starts += 1

@@ -13,13 +13,13 @@ import torch
 from prunebench.bench.executors.local.messages import receive, send
 from prunebench.bench.runs.options import WorkerContext
 from prunebench.bench.train.lanes import Finished, Lanes
-from prunebench.bench.train.step import Turns
+from prunebench.bench.train.step import StepGenerator
 from prunebench.bench.train.stopping import Stopped, ask
 
 #: Seconds in which lanes that were asked to end may reach the end of their steps.
 _LEAVING_S = 8.0
 
-TurnsFunction = Callable[[dict[str, Any], WorkerContext], Turns[dict[str, Any]]]
+TurnsFunction = Callable[[dict[str, Any], WorkerContext], StepGenerator[dict[str, Any]]]
 Call = Callable[..., tuple[dict[str, Any], bool]]
 Reporter = Callable[[Callable[[float], None]], Callable[[float], None]]
 
@@ -30,9 +30,9 @@ class LaneServer:
     Args:
         connection: To the driver.
         function: Begins a cell.
-        context: Of every cell, but for ``report`` and ``spare``.
+        context: Of every cell, but for ``report`` and ``retry_on_oom``.
         count: Lanes.
-        call: Turns what a function returns or raises into a result.
+        call: StepGenerator what a function returns or raises into a result.
         reporter: Makes a ``report`` that is not too talkative.
     """
 
@@ -83,7 +83,9 @@ class LaneServer:
         def tell(share: float) -> None:
             send(self.connection, {"kind": "progress", "lane": lane, "fraction": share})
 
-        context = replace(self.context, spare=message["spare"], report=self.reporter(tell))
+        context = replace(
+            self.context, retry_on_oom=message["retry_on_oom"], report=self.reporter(tell)
+        )
         self.contexts[lane] = context
         self.lanes.add(lane, self.function(message["payload"], context))
 

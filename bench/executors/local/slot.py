@@ -46,12 +46,12 @@ class Slot:
         self.worker = WorkerProcess(self.number, self.device, self.launch)
         self.ready = self.busy = self.greeted = False
 
-    def give(self, payload: dict[str, Any], spare: bool) -> None:
-        """Hands its idle worker a cell; see ``WorkerContext.spare``."""
+    def give(self, payload: dict[str, Any], retry_on_oom: bool) -> None:
+        """Hands its idle worker a cell; see ``WorkerContext.retry_on_oom``."""
         assert self.worker is not None
         self.begin, self.busy, self.timed_out = time.monotonic(), True, False
         self.deadline = self.begin + (self.time_limit_s or math.inf)
-        self.worker.tell(payload=payload, spare=spare)
+        self.worker.tell(payload=payload, retry_on_oom=retry_on_oom)
 
     def retire(self) -> None:
         """Lets an idle worker end, and with it what it holds."""

@@ -80,7 +80,7 @@ def call(
     except (Stopped, KeyboardInterrupt):
         raise
     except BaseException as error:
-        starved = context.spare and out_of_memory(error)
+        starved = context.retry_on_oom and out_of_memory(error)
         return {"status": "memory" if starved else "failed", "reason": describe(error)}, True
     finally:
         _leave_fork(process)
@@ -124,7 +124,7 @@ def _serve(connection: Connection[Any, Any]) -> None:
     recycle = False
     while not recycle:
         message = receive(connection)
-        spared = replace(context, spare=message["spare"])
+        spared = replace(context, retry_on_oom=message["retry_on_oom"])
         result, escaped = call(function, message["payload"], spared)
         # What nobody expected, and any failure on an accelerator, may spoil the next job.
         recycle = escaped or (result["status"] == "failed" and context.device != "cpu")

@@ -23,7 +23,7 @@ import prunebench
 from prunebench.bench.executors.local.process import Launch
 from prunebench.bench.executors.local.slot import Slot, stop
 from prunebench.bench.executors.memory import read_memory
-from prunebench.bench.executors.ray.transfer import Files, Spool
+from prunebench.bench.executors.ray.transfer import Files, StagingFolder
 from prunebench.bench.results.process import here
 from prunebench.bench.results.sources import source_digest
 from prunebench.files import is_private, private_folder, write_atomic
@@ -80,14 +80,14 @@ class Host:
         sys.path.extend(p for p in order.path if p not in sys.path and os.path.exists(p))
         self._order, self._key = order, ""
         self._after: list[str] = []
-        self._spool: Spool | None = None
+        self._spool: StagingFolder | None = None
         shared = order.probe is None or _sees(order.probe) if order.share is None else order.share
         self._folder = _node_folder(order.run) if order.plugins or not shared else None
         launch = replace(order.launch, plugins=tuple(map(self._plugin, order.plugins)))
         if not shared:
             assert self._folder is not None
             root = self._folder / "results"
-            self._spool = Spool(root)
+            self._spool = StagingFolder(root)
             settings = {**launch.settings, "root": str(root)}
             launch = replace(launch, settings=settings, log_dir=root / "logs")
         self._slot = Slot(order.number, order.device, launch, order.time_limit_s, order.grace_s)
@@ -105,16 +105,16 @@ class Host:
         }
 
     def give(
-        self, payload: dict[str, Any], spare: bool, key: str, after: list[str], parcels: Any
+        self, payload: dict[str, Any], retry_on_oom: bool, key: str, after: list[str], parcels: Any
     ) -> None:
         """Hands the worker a cell.
 
         Args:
             payload: Of the job.
-            spare: As in ``WorkerContext``.
+            retry_on_oom: As in ``WorkerContext``.
             key: Of the job.
             after: Its scoring runs.
-            parcels: ``Courier.parcels``, or None where the results folder is seen.
+            parcels: ``ResultsGateway.parcels``, or None where the results folder is seen.
         """
         self._key, self._after = key, after
         if self._spool is not None and parcels is not None:
@@ -123,7 +123,7 @@ class Host:
                     self._spool.take_in(one, _fetch(references[0]))
             if parcels["checkpoint"]:
                 self._spool.resume(key, parcels["checkpoint"])
-        self._slot.give(payload, spare)
+        self._slot.give(payload, retry_on_oom)
 
     def news(self, wait_s: float) -> dict[str, Any]:
         """Waits until the worker has something to say, or it is time.

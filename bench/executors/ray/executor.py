@@ -18,8 +18,8 @@ from prunebench.bench.executors.ray.cluster import Cluster
 from prunebench.errors import InputError
 
 if TYPE_CHECKING:
-    from prunebench.bench.executors.ray.gateway import Courier
-    from prunebench.bench.executors.ray.slot import RaySeat
+    from prunebench.bench.executors.ray.gateway import ResultsGateway
+    from prunebench.bench.executors.ray.slot import RaySlot
     from prunebench.bench.results.store import Store
 
 _UNITS = 10_000
@@ -108,8 +108,8 @@ class RayExecutor(Executor):
         self.visible, self.start_s = share, start_s
         self.run_name = secrets.token_hex(8)
         self._cluster: Cluster | None = None
-        self._waiting = list["RaySeat"]()
-        self.courier: Courier | None = None
+        self._waiting = list["RaySlot"]()
+        self.gateway: ResultsGateway | None = None
 
     @property
     def slots(self) -> int:
@@ -128,10 +128,10 @@ class RayExecutor(Executor):
         if self._cluster is None:
             self._cluster = Cluster(self.address, self.wanted * self.launch.threads, self.cards)
             if self.store is not None:
-                from prunebench.bench.executors.ray.gateway import Courier
+                from prunebench.bench.executors.ray.gateway import ResultsGateway
 
                 put = self._cluster.ray.put
-                self.courier = Courier(self.store, self.retry_failed, put)
+                self.gateway = ResultsGateway(self.store, self.retry_failed, put)
         return self._cluster
 
     def run(self, jobs: Sequence[Job], on_event: OnEvent) -> list[Outcome]:
@@ -163,7 +163,7 @@ class RayExecutor(Executor):
         cluster, self._cluster = self._cluster, None
         if cluster is not None:
             try:
-                end(cluster.ray, waiting, self.courier, self.grace_s)
+                end(cluster.ray, waiting, self.gateway, self.grace_s)
             finally:
                 cluster.close()
 

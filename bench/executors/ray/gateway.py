@@ -15,7 +15,7 @@ from prunebench.bench.results.store import Store
 from prunebench.bench.runs.evidence import Damaged, from_json, read_manifest, verify
 from prunebench.bench.runs.execute import final_record
 from prunebench.bench.runs.resolve import Cell
-from prunebench.bench.runs.scoring_runs import evidence_needs, standing
+from prunebench.bench.runs.scoring_runs import evidence_needs, find_evidence
 from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.errors import InputError
@@ -26,7 +26,7 @@ from prunebench.record import RecordError, parse
 _KEPT = 8
 
 
-class Courier:
+class ResultsGateway:
     """Stands in for workers at the driver's results folder.
 
     Args:
@@ -128,7 +128,7 @@ class Courier:
         wanted = job.payload.get("evidence")
         need = from_json(wanted) if wanted else EvidenceSpec()
         open_need = not need.empty and record.status == "done"
-        if open_need and standing(self.store, job.key, need) is None:
+        if open_need and find_evidence(self.store, job.key, need) is None:
             return None
         return {"status": "exists", "as": record.status, "reason": record.reason}
 

@@ -15,7 +15,7 @@ from prunebench.bench.executors.memory import HOST, MemoryGuard, Reading
 from prunebench.bench.executors.outcomes import Book, cause
 from prunebench.bench.executors.ray.actor import Host
 from prunebench.bench.executors.ray.cluster import Cluster
-from prunebench.bench.executors.ray.slot import WAIT_S, Node, RaySeat, end
+from prunebench.bench.executors.ray.slot import WAIT_S, Node, RaySlot, end
 from prunebench.bench.executors.tracker import Desk
 from prunebench.bench.results.sources import source_digest
 from prunebench.errors import InputError
@@ -40,12 +40,12 @@ class RayRun:
     """
 
     def __init__(
-        self, executor: RayExecutor, cluster: Cluster, book: Book, waiting: list[RaySeat]
+        self, executor: RayExecutor, cluster: Cluster, book: Book, waiting: list[RaySlot]
     ) -> None:
         self.executor, self.cluster, self.book = executor, cluster, book
-        self.ray, self.courier = cluster.ray, executor.courier
+        self.ray, self.gateway = cluster.ray, executor.gateway
         device = executor.device
-        self.seats = waiting or [RaySeat(n, device) for n in range(executor.slots)]
+        self.seats = waiting or [RaySlot(n, device) for n in range(executor.slots)]
         self.desk = Desk(book, executor.attempts, executor.time_limit_s)
         self.nodes: dict[str, Node] = {}
         self.failed_starts, self.begin = 0, time.monotonic()
@@ -66,7 +66,7 @@ class RayRun:
                 ended = True
             finally:
                 if not (ended and self.executor.keep):
-                    end(self.ray, self.seats, self.courier, self.executor.grace_s)
+                    end(self.ray, self.seats, self.gateway, self.executor.grace_s)
         return self.book.outcomes()
 
     def _start(self, now: float) -> None:
@@ -118,18 +118,20 @@ class RayRun:
                 if job is not None:
                     self._give(seat, job, guard, now)
 
-    def _give(self, seat: RaySeat, job: Job, guard: MemoryGuard, now: float) -> None:
+    def _give(self, seat: RaySlot, job: Job, guard: MemoryGuard, now: float) -> None:
         parcels = None
-        if self.courier is not None and not seat.facts["shared"]:
-            found = self.courier.begin(job)
+        if self.gateway is not None and not seat.facts["shared"]:
+            found = self.gateway.begin(job)
             if found is not None:
                 self.book.started(job, seat.number)
                 self.book.answered(job, seat.number, found, False, 0.0, now)
                 return
-            parcels = self.courier.parcels(job)
-        spare = not guard.lonely(seat.device)
+            parcels = self.gateway.parcels(job)
+        retry_on_oom = not guard.single_slot(seat.device)
         seat.job, seat.begun, seat.since = job, False, now
-        seat.call = seat.actor.give.remote(job.payload, spare, job.key, list(job.after), parcels)
+        seat.call = seat.actor.give.remote(
+            job.payload, retry_on_oom, job.key, list(job.after), parcels
+        )
 
     def _listen(self) -> None:
         calls = {seat.call: seat for seat in self.seats if seat.call is not None}
@@ -144,7 +146,7 @@ class RayRun:
         for call in done:
             self._attend(calls[call])
 
-    def _attend(self, seat: RaySeat) -> None:
+    def _attend(self, seat: RaySlot) -> None:
         call, seat.call = seat.call, None
         try:
             said = self.ray.get(call)
@@ -164,7 +166,7 @@ class RayRun:
         if seat.call is None and (seat.job is not None or not seat.ready):
             seat.call = seat.actor.news.remote(WAIT_S)
 
-    def _welcome(self, seat: RaySeat, facts: dict[str, Any]) -> None:
+    def _welcome(self, seat: RaySlot, facts: dict[str, Any]) -> None:
         version, code = prunebench.__version__, source_digest()
         if facts["version"] != version:
             raise InputError(
@@ -181,13 +183,13 @@ class RayRun:
             self.book.on_event(Event("notice", self.book.jobs[0].key, seat.number, text=text))
         seat.facts = facts
 
-    def _hear(self, seat: RaySeat, said: dict[str, Any]) -> None:
+    def _hear(self, seat: RaySlot, said: dict[str, Any]) -> None:
         node, seat.used = self._node(seat), int(said["used"])
         node.reading = None if said["memory"] is None else Reading(**said["memory"])
         node.guard.look({one.number: one.used for one in self._on(seat.node)})
         busy = list(self._busy(seat.node).values())
-        if said["checkpoint"] and seat.job is not None and self.courier is not None:
-            self.courier.checkpoint(seat.job.key, said["checkpoint"])
+        if said["checkpoint"] and seat.job is not None and self.gateway is not None:
+            self.gateway.checkpoint(seat.job.key, said["checkpoint"])
         for message in said["messages"]:
             if message["kind"] == "ready":
                 seat.ready, self.failed_starts = True, 0
@@ -199,27 +201,27 @@ class RayRun:
                 self._lost_worker(seat, message)
             self.desk.hear(seat, message, node.guard, busy, time.monotonic())
 
-    def _collect(self, seat: RaySeat, message: dict[str, Any]) -> None:
+    def _collect(self, seat: RaySlot, message: dict[str, Any]) -> None:
         """Stores what came back; what cannot be stored makes the cell fail."""
-        if self.courier is None or seat.job is None or "parcel" not in message:
+        if self.gateway is None or seat.job is None or "parcel" not in message:
             return
         try:
-            found = self.courier.finish(seat.job, message["parcel"])
+            found = self.gateway.finish(seat.job, message["parcel"])
         except (InputError, OSError) as error:
             message["result"] = {"status": "failed", "reason": describe(error)}
             message["escaped"] = True
         else:
             message["result"] = found or message["result"]
 
-    def _lost_worker(self, seat: RaySeat, message: dict[str, Any]) -> None:
+    def _lost_worker(self, seat: RaySlot, message: dict[str, Any]) -> None:
         """Its worker process is gone; the actor starts another one."""
-        if seat.job is not None and self.courier is not None:
-            self.courier.drop(seat.job.key)
+        if seat.job is not None and self.gateway is not None:
+            self.gateway.drop(seat.job.key)
         if not message["greeted"]:
             self._count_failed_start(seat, f"workers do not start: {cause(message['code'])}")
         seat.call, seat.greeting = seat.actor.greet.remote(), True
 
-    def _bury(self, seat: RaySeat, error: Exception) -> None:
+    def _bury(self, seat: RaySlot, error: Exception) -> None:
         """Its actor is gone, perhaps with its node."""
         guard, busy = self._guard(seat), list(self._busy(seat.node).values())
         job, begun, up = seat.job, seat.begun, bool(seat.facts)
@@ -229,12 +231,12 @@ class RayRun:
             if not up:
                 self._count_failed_start(seat, f"Ray actors do not start: {_short(str(error))}")
             return
-        if self.courier is not None:
-            self.courier.drop(job.key)
+        if self.gateway is not None:
+            self.gateway.drop(job.key)
         by_ray = isinstance(error, self.ray.exceptions.OutOfMemoryError)
         if not begun:
             self.book.queue.put_back(job)
-        elif by_ray or guard.starved(-signal.SIGKILL):
+        elif by_ray or guard.killed_by_oom(-signal.SIGKILL):
             reason, note = "its Ray actor ran out of memory", guard.lower(HOST, busy)
             if note:
                 self.book.starved(job, seat.number, f"{reason}; {note}", seconds)
@@ -243,37 +245,37 @@ class RayRun:
         else:
             self.book.died(job, seat.number, _LOST, seconds, attempts)
 
-    def _forget(self, seat: RaySeat) -> None:
+    def _forget(self, seat: RaySlot) -> None:
         with suppress(Exception):  # it may be gone for good
             self.ray.kill(seat.actor, no_restart=True)
         seat.actor = seat.call = seat.job = None
         seat.facts, seat.used = {}, 0
         seat.ready = seat.begun = seat.greeting = False
 
-    def _dismiss(self, seat: RaySeat) -> None:
+    def _dismiss(self, seat: RaySlot) -> None:
         """Ends an idle actor whose place is not to be used any more, for the memory it holds."""
         self._forget(seat)
         seat.start_at = float("inf")
 
-    def _count_failed_start(self, seat: RaySeat, reason: str) -> None:
+    def _count_failed_start(self, seat: RaySlot, reason: str) -> None:
         self.failed_starts += 1
         delay = min(_START_DELAY_LIMIT_S, 0.1 * 2**self.failed_starts)
         seat.start_at = time.monotonic() + delay
         if self.failed_starts >= _STARTS and not any(other.job for other in self.seats):
             raise InputError(reason, where=self.executor.launch.run)
 
-    def _on(self, node: str) -> list[RaySeat]:
+    def _on(self, node: str) -> list[RaySlot]:
         return [seat for seat in self.seats if seat.facts and seat.node == node]
 
     def _busy(self, node: str) -> dict[int, str]:
         return {seat.number: seat.device for seat in self._on(node) if seat.job is not None}
 
-    def _node(self, seat: RaySeat) -> Node:
+    def _node(self, seat: RaySlot) -> Node:
         if seat.node not in self.nodes:
             self.nodes[seat.node] = Node(self.executor.free_memory, len(self.seats))
         return self.nodes[seat.node]
 
-    def _guard(self, seat: RaySeat) -> MemoryGuard:
+    def _guard(self, seat: RaySlot) -> MemoryGuard:
         return self._node(seat).guard
 
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prunebench.bench.executors.memory import HOST, MemoryGuard, Reading
-from prunebench.bench.executors.tracker import Seat
+from prunebench.bench.executors.tracker import SlotState
 
 if TYPE_CHECKING:
-    from prunebench.bench.executors.ray.gateway import Courier
+    from prunebench.bench.executors.ray.gateway import ResultsGateway
 
 #: Seconds for which an actor waits for news of its worker before it answers.
 WAIT_S = 1.0
 
 
 @dataclass
-class RaySeat(Seat):
+class RaySlot(SlotState):
     """A slot whose worker an actor runs.
 
     Attributes:
@@ -58,7 +58,7 @@ class Node:
         self.guard.limits[HOST] = slots
 
 
-def end(ray: Any, seats: Sequence[RaySeat], courier: Courier | None, grace_s: float) -> None:
+def end(ray: Any, seats: Sequence[RaySlot], gateway: ResultsGateway | None, grace_s: float) -> None:
     """Ends actors: they are asked first, what they have ready is stored, then they are killed."""
     seats = [seat for seat in seats if seat.actor is not None]
     try:
@@ -70,7 +70,7 @@ def end(ray: Any, seats: Sequence[RaySeat], courier: Courier | None, grace_s: fl
             done, waiting = ray.wait(waiting, num_returns=1, timeout=left)
             for call in done:
                 with suppress(Exception):  # whoever is gone has nothing to tell
-                    _last(ray.get(call), calls[call], courier)
+                    _last(ray.get(call), calls[call], gateway)
         last = {seat.node: seat for seat in seats if seat.facts}
         with suppress(Exception):
             clearing = [seat.actor.clear.remote() for seat in last.values()]
@@ -80,16 +80,16 @@ def end(ray: Any, seats: Sequence[RaySeat], courier: Courier | None, grace_s: fl
             with suppress(Exception):
                 ray.kill(seat.actor, no_restart=True)
             seat.actor = seat.call = None
-        if courier is not None:
-            courier.close()
+        if gateway is not None:
+            gateway.close()
 
 
-def _last(said: Any, seat: RaySeat, courier: Courier | None) -> None:
-    if courier is None or seat.job is None or not isinstance(said, dict):
+def _last(said: Any, seat: RaySlot, gateway: ResultsGateway | None) -> None:
+    if gateway is None or seat.job is None or not isinstance(said, dict):
         return
     for message in said["messages"]:
         if message["kind"] == "result" and "parcel" in message:
-            courier.finish(seat.job, message["parcel"])
+            gateway.finish(seat.job, message["parcel"])
             return
     if said["checkpoint"]:
-        courier.checkpoint(seat.job.key, said["checkpoint"])
+        gateway.checkpoint(seat.job.key, said["checkpoint"])

@@ -49,7 +49,7 @@ def stamp(files: Files) -> str:
     return hashlib.sha256(files.get(MANIFEST, b"")).hexdigest()[:16]
 
 
-class Spool:
+class StagingFolder:
     """The results folder of a node that cannot see the driver's; its workers share it.
 
     Args:

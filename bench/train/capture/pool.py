@@ -13,7 +13,7 @@ from prunebench.bench.inputs.view import Inputs
 from prunebench.bench.networks.build import builder_of
 from prunebench.bench.train.budget import selected_counts
 from prunebench.bench.train.capture.graph import Capture, CudaCapture, Rehearsal
-from prunebench.bench.train.capture.step import GraphedStep
+from prunebench.bench.train.capture.step import CapturedStep
 from prunebench.bench.train.device_optimizers import OnDevice, has_momentum
 from prunebench.methods.base import BatchPruner
 from prunebench.record import canonical
@@ -25,7 +25,7 @@ _FIELDS = ("model", "model_params", "optimizer", "weight_decay", "nesterov", "ba
            "precision", "compat")  # fmt: skip
 
 
-class Captures:
+class CapturedStepPool:
     """Captured steps that wait for the next run of their shape.
 
     Args:
@@ -34,15 +34,15 @@ class Captures:
 
     def __init__(self, keep: int = 2) -> None:
         self.keep = keep
-        self._idle: OrderedDict[str, GraphedStep] = OrderedDict()
+        self._idle: OrderedDict[str, CapturedStep] = OrderedDict()
         #: Steps recorded and steps taken over, for reports.
         self.recorded = self.reused = 0
 
-    def take(self, key: str) -> GraphedStep | None:
+    def take(self, key: str) -> CapturedStep | None:
         """A step of this shape, which nobody else then gets; None where there is none."""
         return self._idle.pop(key, None)
 
-    def give(self, key: str, step: GraphedStep) -> None:
+    def give(self, key: str, step: CapturedStep) -> None:
         """Keeps a step for the next run."""
         self._idle[key] = step
         while len(self._idle) > self.keep:
@@ -54,21 +54,21 @@ class Captures:
 
 
 class _State:
-    captures = Captures()
+    captures = CapturedStepPool()
 
 
-def current() -> Captures:
+def current() -> CapturedStepPool:
     """The captured steps of this process, or of the lane whose turn it is."""
     return _State.captures
 
 
-def use(captures: Captures) -> Captures:
+def use(captures: CapturedStepPool) -> CapturedStepPool:
     """Makes others the current ones; returns those before."""
     before, _State.captures = _State.captures, captures
     return before
 
 
-def why_eager(run: Trainer) -> str:
+def not_captured_because(run: Trainer) -> str:
     """Why a run's steps are launched one operation at a time; empty where they are captured."""
     setup, recipe = run.setup, run.setup.recipe
     if setup.execution.graph == "off":
@@ -121,7 +121,7 @@ def capture_key(run: Trainer) -> str:
     )  # fmt: skip
 
 
-def arm(run: Trainer) -> tuple[GraphedStep | None, str]:
+def acquire_captured_step(run: Trainer) -> tuple[CapturedStep | None, str]:
     """The captured step of a run, from an earlier run of its shape or recorded now.
 
     Returns:
@@ -130,12 +130,12 @@ def arm(run: Trainer) -> tuple[GraphedStep | None, str]:
     Raises:
         torch.OutOfMemoryError: There is no room for the capture.
     """
-    reason = why_eager(run)
+    reason = not_captured_because(run)
     if reason:
         return None, reason
     captures, key = current(), capture_key(run)
     step = captures.take(key)
-    if step is not None and step.adopt(run):
+    if step is not None and step.bind(run):
         captures.reused += 1
         return step, ""
     step, reason = _record(run)
@@ -146,14 +146,14 @@ def arm(run: Trainer) -> tuple[GraphedStep | None, str]:
     return step, reason
 
 
-def _record(run: Trainer) -> tuple[GraphedStep | None, str]:
+def _record(run: Trainer) -> tuple[CapturedStep | None, str]:
     execution, reason = run.setup.execution, ""
     for compiled in (True, False) if execution.compile else (False,):
         rehearsed = execution.graph == "rehearse"
         capture: Capture = Rehearsal() if rehearsed else CudaCapture(run.setup.device)
         network = compile_network(run) if compiled else run.model
         try:
-            return GraphedStep(run, capture, kept_of(run), network), reason
+            return CapturedStep(run, capture, kept_of(run), network), reason
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

@@ -89,7 +89,7 @@ def _send(host: Tensor, to: Tensor) -> None:
     to.copy_(host, non_blocking=True)
 
 
-class GraphedStep:
+class CapturedStep:
     """One captured step and the buffers and state it works on.
 
     Args:
@@ -224,7 +224,7 @@ class GraphedStep:
         return self.buffers.chosen[begin * self.kept : end * self.kept].clone()
 
     @torch.no_grad()
-    def adopt(self, run: Trainer) -> bool:
+    def bind(self, run: Trainer) -> bool:
         """Copies a run's state in and gives the run what the captured step works on.
 
         Returns:

@@ -84,7 +84,7 @@ class World:
             return part
         return torch.cat(self._gather(part, -(-n // self.size)))[:n]
 
-    def weave(self, part: Tensor, n: int) -> Tensor:
+    def gather_interleaved(self, part: Tensor, n: int) -> Tensor:
         """All n rows of a batch from everybody's r::R, the same on all."""
         if self.alone:
             return part

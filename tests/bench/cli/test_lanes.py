@@ -35,7 +35,7 @@ def test_cards_with_lanes_get_one_process_each(tmp_path):
                       compile=True, graph="off")  # fmt: skip
     executor = make_executor(Store(tmp_path), running)
     assert isinstance(executor, LocalExecutor)
-    assert executor.launch.run.endswith(":payload_turns")
+    assert executor.launch.run.endswith(":payload_steps")
     assert executor.launch.settings["lanes"] == 3
     assert executor.launch.settings["execution"] == {
         "graph": "off", "compile": True, "deterministic": False,

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from support.records import grid, record
 
 from prunebench.bench.results.store import Store
 from prunebench.bench.tracking import Tracking
 from support.command import files, prunebench
+from support.records import grid, record
 
 
 @pytest.fixture

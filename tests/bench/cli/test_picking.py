@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 
 import pytest
-from support.records import RECIPE, grid, record
 
 from prunebench.bench.cli import fitted
 from prunebench.bench.cli.picking import _show
@@ -19,6 +18,7 @@ from prunebench.errors import InputError
 from prunebench.record import Record, content_key
 from prunebench.terminal import SafeStream
 from support.command import files, prunebench, refused
+from support.records import RECIPE, grid, record
 
 SHORT = {"recipe": RECIPE | {"epochs": 5}}
 ALL = [*grid(("full", "random"), noises=("clean",), seeds=(0, 1)),

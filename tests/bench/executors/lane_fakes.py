@@ -33,7 +33,7 @@ def act(payload: dict[str, Any], context: Any) -> Any:
         if verb == "kill-once" and not Path(arguments[0]).exists():
             Path(arguments[0]).touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        if verb == "starved" and context.spare:
+        if verb == "starved" and context.retry_on_oom:
             raise torch.OutOfMemoryError("CUDA out of memory")
         if verb == "endless":
             while True:

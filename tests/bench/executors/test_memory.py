@@ -103,10 +103,10 @@ def test_limits_fall_by_one_where_memory_was_used_up() -> None:
     places = {"cuda:0": 3, "cuda:1": 3}
     one = MemoryGuard(places, None, lambda: Reading(8000 * MIB, 8192 * MIB))
     busy = {0: "cuda:0", 1: "cuda:1", 2: "cuda:0"}
-    assert not one.lonely("cuda:0")
+    assert not one.single_slot("cuda:0")
     assert one.lower("cuda:0", busy.values()) == "at most 1 cell at once on cuda:0 from now on"
-    assert one.lonely("cuda:0")
-    assert not one.lonely("cuda:1")
+    assert one.single_slot("cuda:0")
+    assert not one.single_slot("cuda:1")
     assert one.lower("cuda:0", ["cuda:0"]) == ""
     assert not one.room(4, "cuda:0", {0: "cuda:0"})
     assert one.room(5, "cuda:1", {0: "cuda:0"})
@@ -117,16 +117,16 @@ def test_limits_fall_by_one_where_memory_was_used_up() -> None:
 def test_only_sigkill_with_memory_short_or_a_counted_kill_is_a_lack_of_memory() -> None:
     readings = [Reading(4000 * MIB, 8192 * MIB, 7)]
     one = MemoryGuard({"cpu": 2}, None, lambda: readings[-1])
-    assert not one.starved(-signal.SIGKILL)
-    assert not one.starved(-signal.SIGSEGV)
+    assert not one.killed_by_oom(-signal.SIGKILL)
+    assert not one.killed_by_oom(-signal.SIGSEGV)
     readings.append(Reading(4000 * MIB, 8192 * MIB, 8))
-    assert not one.starved(1)
-    assert one.starved(-signal.SIGKILL)
-    assert not one.starved(-signal.SIGKILL)  # that kill has been counted
+    assert not one.killed_by_oom(1)
+    assert one.killed_by_oom(-signal.SIGKILL)
+    assert not one.killed_by_oom(-signal.SIGKILL)  # that kill has been counted
     readings.append(Reading(100 * MIB, 8192 * MIB, 8))
     one.look({})
     readings.append(Reading(6000 * MIB, 8192 * MIB, 8))  # its own memory is free again
-    assert one.starved(-signal.SIGKILL)
+    assert one.killed_by_oom(-signal.SIGKILL)
 
 
 def test_what_says_that_memory_is_used_up() -> None:
@@ -229,9 +229,9 @@ def test_a_further_cell_is_expected_to_grow_like_the_largest() -> None:
     assert order.index(("finished", "j0")) < order.index(("started", "j2"))
 
 
-@pytest.mark.parametrize("spare", [True, False])
+@pytest.mark.parametrize("retry_on_oom", [True, False])
 def test_a_real_cell_gives_its_claim_back_and_leaves_no_record(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spare: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retry_on_oom: bool
 ) -> None:
     from prunebench.bench.runs import execute as module
 
@@ -240,8 +240,8 @@ def test_a_real_cell_gives_its_claim_back_and_leaves_no_record(
 
     monkeypatch.setattr(module, "load_task", refuse)
     cell, store = small_cell("full"), Store.open(tmp_path / "r")
-    context = WorkerContext(spare=spare)
-    if spare:
+    context = WorkerContext(retry_on_oom=retry_on_oom)
+    if retry_on_oom:
         with pytest.raises(torch.OutOfMemoryError):
             run_cell(cell.spec, store, CellOptions(data=cell.data), context)
         assert store.get(cell.spec.key) is None

@@ -15,7 +15,7 @@ def job(key: str, after: str = "", group: str = "") -> Job:
     return Job(key, {}, after=tuple(after), group=group)
 
 
-def drain(queue: JobQueue, slots: int = 1) -> str:
+def run_to_end(queue: JobQueue, slots: int = 1) -> str:
     order, slot = "", 0
     while queue.open:
         taken = queue.take(slot, 0.0)
@@ -27,12 +27,12 @@ def drain(queue: JobQueue, slots: int = 1) -> str:
 
 
 def test_given_order_without_anything_else() -> None:
-    assert drain(JobQueue([job(key) for key in "dacb"])) == "dacb"
+    assert run_to_end(JobQueue([job(key) for key in "dacb"])) == "dacb"
 
 
 def test_jobs_others_wait_for_go_first_and_dependants_wait() -> None:
     jobs = [job("a"), job("b"), job("x", after="p"), job("p"), job("y", after="pa")]
-    assert drain(JobQueue(jobs)) == "apbxy"
+    assert run_to_end(JobQueue(jobs)) == "apbxy"
     queue = JobQueue(jobs)
     for key in "apb":
         assert queue.take(0, 0.0) == next(found for found in jobs if found.key == key)
@@ -45,12 +45,12 @@ def test_jobs_others_wait_for_go_first_and_dependants_wait() -> None:
 
 
 def test_dependencies_outside_the_run_count_as_ended() -> None:
-    assert drain(JobQueue([job("a", after="z")])) == "a"
+    assert run_to_end(JobQueue([job("a", after="z")])) == "a"
 
 
 def test_a_slot_stays_with_its_data() -> None:
     jobs = [job("a", group="1"), job("b", group="2"), job("c", group="1"), job("d", group="2")]
-    assert drain(JobQueue(jobs)) == "acbd"
+    assert run_to_end(JobQueue(jobs)) == "acbd"
     queue = JobQueue(jobs)
     first, second = queue.take(0, 0.0), queue.take(1, 0.0)
     assert (first, second) == (jobs[0], jobs[1])

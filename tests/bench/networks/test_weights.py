@@ -10,7 +10,7 @@ from torch import nn
 
 from prunebench.bench.networks.build import build_model
 from prunebench.bench.networks.weights import fit_weights, read_weights, start_from
-from prunebench.bench.runs.resolve import build_cell
+from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.errors import InputError
 from prunebench.record import file_digest
@@ -203,29 +203,29 @@ def test_the_key_holds_the_content_and_not_the_path(tmp_path):
     path, digest = written(paths[0], tensors)
     paths[1].write_bytes(paths[0].read_bytes())
     cells = [
-        build_cell(dataset="digits", recipe_params={"weights": w})
+        resolve_cell(dataset="digits", recipe_params={"weights": w})
         for w in (path, str(paths[1]), None)
     ]
     assert cells[0].spec.key == cells[1].spec.key != cells[2].spec.key
     assert cells[0].weights == path
     assert digest in json.dumps(cells[0].spec.content)
     assert str(tmp_path) not in json.dumps(cells[0].spec.content)
-    assert cells[2].spec.key == build_cell(dataset="digits").spec.key
+    assert cells[2].spec.key == resolve_cell(dataset="digits").spec.key
     written(paths[0], library_names(net(seed=2)))
-    changed = build_cell(dataset="digits", recipe_params={"weights": path})
+    changed = resolve_cell(dataset="digits", recipe_params={"weights": path})
     assert changed.spec.key != cells[0].spec.key
 
 
 def test_a_recipe_that_needs_weights_says_so():
     with pytest.raises(InputError, match="weights=FILE, or weights=none"):
-        build_cell(dataset="digits", recipe="clothing1m")
-    scratch = build_cell(dataset="digits", recipe="clothing1m", recipe_params={"weights": None})
+        resolve_cell(dataset="digits", recipe="clothing1m")
+    scratch = resolve_cell(dataset="digits", recipe="clothing1m", recipe_params={"weights": None})
     assert scratch.spec.recipe.weights == ""
 
 
 def test_from_the_command_line_and_again(tmp_path):
     """A run from given weights, its proxy included, its repeat, and what stands in the record."""
-    recipe = build_cell(dataset="digits").spec.recipe
+    recipe = resolve_cell(dataset="digits").spec.recipe
     source = build_model(recipe, (1, 8, 8), 10, Streams(5, "x", "y").get("init"))
     path, digest = written(tmp_path / "start.safetensors", source.state_dict())
     out = tmp_path / "r"

@@ -11,7 +11,7 @@ from prunebench.bench.train.capture import pool
 
 @pytest.fixture(autouse=True)
 def own_captures():
-    before = pool.use(pool.Captures())
+    before = pool.use(pool.CapturedStepPool())
     yield
     pool.use(before)
 

@@ -17,7 +17,7 @@ from prunebench.bench.runs.evidence import RecordedEvidence
 from prunebench.bench.runs.execute import CellOptions, run_cell
 from prunebench.bench.runs.export import export_csv
 from prunebench.bench.runs.rerun import compare_records
-from prunebench.bench.runs.resolve import build_cell
+from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.bench.spec.run_spec import HeldOut
 from prunebench.bench.train.task import load_task
 from prunebench.datasets.locate import limited_rows
@@ -36,7 +36,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cell_of(tree: Path, method: str = "full", **fields: Any) -> Any:
-    return build_cell(
+    return resolve_cell(
         dataset=f"folder:{tree}",
         dataset_params={"size": 8, "limit": LIMIT, "test_limit": TEST_LIMIT},
         recipe="packed",

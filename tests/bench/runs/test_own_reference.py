@@ -14,7 +14,7 @@ import torch
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs import self_supervised
 from prunebench.bench.runs.execute import CellOptions, run_cell
-from prunebench.bench.runs.resolve import build_cell
+from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.bench.runs.self_supervised import train_encoder
 from prunebench.bench.train import task
 from prunebench.datasets.sources.digits import Digits
@@ -63,7 +63,7 @@ def registered() -> Iterator[None]:
 
 
 def run(tmp_path: Any, dataset: str, method: str, ratio: float = 0.3, **fields: Any) -> Record:
-    cell = build_cell(
+    cell = resolve_cell(
         dataset=dataset, noise="symmetric:0.4", method=method, ratio=ratio, recipe="digits",
         dataset_params={"n": 240, "test": 60, "classes": 4, "superclasses": 2, "size": 8},
         recipe_params={"epochs": 3, "batch_size": 32}, **fields,
@@ -103,7 +103,7 @@ def test_the_encoder_never_trains_on_reference_samples(monkeypatch) -> None:
         return view(inputs, rows, stream, *rest)
 
     monkeypatch.setattr(self_supervised, "strong_view", spy)
-    recipe = build_cell(dataset="digits", recipe_params={"epochs": 2}).spec.recipe
+    recipe = resolve_cell(dataset="digits", recipe_params={"epochs": 2}).spec.recipe
     features, trained = train_encoder(raw, recipe, Streams(0, "d", "n"), torch.device("cpu"))
     assert len(features) == 240
     assert trained == 2 * 2 * 200
@@ -127,4 +127,4 @@ def test_what_the_clean_labels_are_may_be_unknown(
 
 def test_an_identity_that_cannot_be_read_is_one_line() -> None:
     with pytest.raises(InputError, match=r"/no/such/file: cannot be read \(No such file"):
-        build_cell(dataset="missing", noise="clean", method="full", recipe="digits")
+        resolve_cell(dataset="missing", noise="clean", method="full", recipe="digits")

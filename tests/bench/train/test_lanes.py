@@ -34,9 +34,9 @@ def forgetful():
     MODELS._entries.pop("forgetful", None)
 
 
-def turns(fields, graph, done):
+def steps(fields, graph, done):
     run = make(graph=graph, **fields)
-    yield from run.turns()
+    yield from run.steps()
     done.append(run)
     state = {name: value.clone() for name, value in everything(run).items()}
     run.close()
@@ -51,7 +51,7 @@ def test_runs_in_lanes_equal_runs_alone(graph, count, forgetful):
     runs += [{"method": "infobatch", "model": forgetful, "recipe_params": short, "seed": seed}
              for seed in (0, 1)]  # fmt: skip
     order, alone = [], []
-    together = run_all([lambda f=f: turns(f, graph, order) for f in runs], CPU, count)
+    together = run_all([lambda f=f: steps(f, graph, order) for f in runs], CPU, count)
     for fields in runs:
         run = make(graph=graph, **fields)
         run.fit()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from prunebench.bench.train.capture.pool import Captures, use
+from prunebench.bench.train.capture.pool import CapturedStepPool, use
 from prunebench.bench.train.plan_checks import ConstantPlan
 from prunebench.methods.base import StaticPruner
 from prunebench.methods.compose import resolve_method
@@ -37,13 +37,13 @@ MOVING = [n for n in NAMES if n not in STATIC]
 
 @pytest.fixture(autouse=True)
 def own_captures():
-    before = use(Captures())
+    before = use(CapturedStepPool())
     yield
     use(before)
 
 
 def watched(run):
-    run.arm()
+    run.acquire_captured_step()
     epoch = run._begin()
     with Reads() as reads:
         run._steps(epoch)

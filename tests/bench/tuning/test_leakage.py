@@ -37,7 +37,7 @@ def pinned(tmp_path_factory: pytest.TempPathFactory) -> Pinned:
 def test_a_tuning_run_reads_its_validation_split_and_no_test_sample() -> None:
     cell = small_cell("infobatch", **HELD)
     task = load_task(cell.spec, cell.data)
-    plain = load_task(cell.spec.but(role="eval"), cell.data)
+    plain = load_task(cell.spec.replace(role="eval"), cell.data)
     assert plain.validation is not None
     assert len(plain.test) == 450
     # The same split in both roles; in the tuning role it stands where the test split was.
@@ -90,15 +90,15 @@ def test_keys_without_a_study_stand_and_a_mark_changes_them() -> None:
     spec = small_cell("infobatch").spec
     assert "tuned" not in spec.content
     mark = {"study": "0" * 16, "seeds": [9]}
-    marked = spec.but(tuned=mark)
+    marked = spec.replace(tuned=mark)
     assert marked.content["tuned"]["metric"] == "validation_accuracy"
     assert marked.key != spec.key
-    assert marked.but(tuned=None).key == spec.key
+    assert marked.replace(tuned=None).key == spec.key
     assert marked.proxy_spec().key == spec.proxy_spec().key
     with pytest.raises(ValueError, match="seed 9 was seen"):
-        marked.but(seed=9)
+        marked.replace(seed=9)
     with pytest.raises(ValueError, match="has a validation split"):
-        spec.but(role="tune")
+        spec.replace(role="tune")
 
 
 def grid(tmp_path: Path, pinned: Pinned, text: str = "") -> list[Any]:

@@ -188,7 +188,7 @@ def test_tuning_seeds_keep_away_from_reported_ones(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="seed 22 is to be reported"):  # a fresh one
         check_seeds(design, store, [22])
     cell = design.base
-    evaluated = cell.spec.but(role="eval", seed=23)
+    evaluated = cell.spec.replace(role="eval", seed=23)
     store.save(Record(evaluated.key, evaluated.content, "done"))
     with pytest.raises(InputError, match=f"seed 23 has evaluation runs .*{evaluated.key}"):
         check_seeds(design, store, range(10))

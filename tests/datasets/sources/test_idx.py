@@ -14,7 +14,7 @@ import torch
 
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import CellOptions, run_cell
-from prunebench.bench.runs.resolve import build_cell
+from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.datasets.locate import limited_rows
 from prunebench.datasets.sources.idx import FashionMnist, Idx, Mnist, read_idx
 from prunebench.datasets.verify import verify
@@ -152,7 +152,7 @@ def test_verify_sees_through_the_packing(folder: Path, monkeypatch) -> None:
 
 
 def test_a_run(folder: Path, tmp_path: Path) -> None:
-    cell = build_cell(
+    cell = resolve_cell(
         dataset=f"mnist:{folder}", noise="asymmetric:0.4", method="infobatch", ratio=0.3,
         recipe="digits", recipe_params={"epochs": 2, "batch_size": 16},
     )  # fmt: skip

@@ -11,7 +11,6 @@ import sys
 
 import numpy as np
 import pytest
-from support.records import grid, only, record
 from scipy import stats as scipy_stats
 
 from prunebench.bench.reports.boards import texts
@@ -20,6 +19,7 @@ from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.model import Row, Table
 from prunebench.leaderboard.protocol_file import Settings
 from prunebench.record import Record
+from support.records import grid, only, record
 
 
 def row(table: Table, label: str) -> Row:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.records import grid, record
 
 from prunebench.bench.reports.boards import gather, make_board, merge, texts, write_board
 from prunebench.bench.results.store import Store
@@ -17,6 +16,7 @@ from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.bundle import pack, unpack
 from prunebench.record import Record
 from support.command import files, prunebench
+from support.records import grid, record
 
 METHODS = ("full", "random", "infobatch", "infobatch+align")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.records import grid, only, record
 
 from prunebench.bench.reports.boards import texts
 from prunebench.errors import InputError
@@ -13,6 +12,7 @@ from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material, gallery
 from prunebench.leaderboard.filters import Filters
 from prunebench.leaderboard.protocol_file import Settings
+from support.records import grid, only, record
 
 DATA = {"name": "digits", "version": "1", "params": {}, "identity": ""}
 NOISE = {"name": "clean", "rule": "clean", "count": "exact_per_class", "seed": None}

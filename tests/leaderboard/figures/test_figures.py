@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from support.drawing import METHODS, draw, kinded, one, panels, texts
 from support.records import grid, record
 

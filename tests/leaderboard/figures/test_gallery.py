@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.drawing import METHODS, kinded
-from support.records import grid, record
 
 from support.command import prunebench
+from support.drawing import METHODS, kinded
+from support.records import grid, record
 
 pytest.importorskip("matplotlib")
 

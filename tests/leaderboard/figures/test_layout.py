@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from support.drawing import METHODS, kinded, one, panels
 from support.records import grid, record
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from support.drawing import METHODS, kinded, one, panels, texts
 from support.records import grid, record
 

@@ -6,7 +6,6 @@ import itertools
 
 import numpy as np
 import pytest
-from support.records import grid, record
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.build import build
@@ -18,6 +17,7 @@ from prunebench.leaderboard.protocol_file import Settings
 from prunebench.leaderboard.render.json_export import board_json, dumps
 from prunebench.leaderboard.stats import paired_t, sign_flip
 from prunebench.record import Record
+from support.records import grid, record
 
 NOISES = ("clean", "symmetric:0.2", "symmetric:0.4", "asymmetric:0.2")
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from support.records import record
-
 from prunebench.bench.reports.boards import make_board, texts
 from prunebench.leaderboard.published.numbers import read_published
 from prunebench.leaderboard.published.rows import copied_rows
 from prunebench.leaderboard.render.json_export import board_json
+from support.records import record
 
 DATA = {"dataset": {"name": "cifar10n", "version": "1", "params": {}, "identity": ""}}
 

@@ -10,13 +10,13 @@ import re
 import time
 
 import pytest
-from support.records import grid, record
-from support.pages import EVIL, Page, contest
 
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.protocol_file import Settings
 from prunebench.leaderboard.render.html.page import render_html
+from support.pages import EVIL, Page, contest
+from support.records import grid, record
 
 
 @pytest.fixture(scope="module")

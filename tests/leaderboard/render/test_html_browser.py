@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.pages import COLUMN, CONTRAST, EVIL, METHODS, two_boards
 
 from prunebench.bench.reports.boards import gather
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.render.html.page import render_html
 from support.browser import Page, browser, why_no_browser
+from support.pages import COLUMN, CONTRAST, EVIL, METHODS, two_boards
 
 pytestmark = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "-")
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from support.records import grid, record
 
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.labels import decimals, noise_order
@@ -18,6 +17,7 @@ from prunebench.leaderboard.render.csv_table import render_csv
 from prunebench.leaderboard.render.markdown import escape, render_markdown
 from prunebench.leaderboard.render.row_text import number, p_text
 from prunebench.record import Record
+from support.records import grid, record
 
 
 def cells(line: str) -> list[str]:

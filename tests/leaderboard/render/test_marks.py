@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from support.records import grid, record
-from support.pages import Page, contest
 
 from prunebench.bench.reports.boards import gather, make_board, texts
 from prunebench.record import Record
+from support.pages import Page, contest
+from support.records import grid, record
 
 BOARDS = sorted(Path(__file__).parents[3].glob("docs/leaderboards/*/records.jsonl.gz"))
 TEX = {r"\textbackslash{}": "\\", r"$\geq$": "≥", r"$\approx$": "≈", r"\dag{}": "†",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 
-from support.records import grid
-
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.render.model_index import render_model_index
+from support.records import grid
 
 
 def test_every_cell_has_its_value_and_interval_and_nothing_is_verified() -> None:

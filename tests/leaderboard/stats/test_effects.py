@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-from support.statistics import lines, load
 from scipy import stats as scipy_stats
 
 from prunebench.leaderboard.stats import (
@@ -31,6 +30,8 @@ from prunebench.leaderboard.stats import (
     welch_from_summary,
     win_tie_loss,
 )
+from support.statistics import lines, load
+from support.stats_vectors import lines, load
 
 
 def test_order_effects_count_pairs() -> None:

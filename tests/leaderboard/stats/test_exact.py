@@ -10,7 +10,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from support.records import only, record
 
 from prunebench.bench.reports.boards import texts
 from prunebench.leaderboard.board.build import build
@@ -34,6 +33,7 @@ from prunebench.leaderboard.stats import (
 from prunebench.leaderboard.stats.exact import exact, mean_of, numbers, squares, whole
 from prunebench.leaderboard.stats.special import rounded
 from prunebench.record import Record
+from support.records import only, record
 
 
 def test_a_float_stands_for_the_simplest_fraction_near_it() -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.statistics import load
 
 from prunebench.leaderboard.stats import Letters, compact_letters, pairwise
+from support.statistics import load
+from support.stats_vectors import load
 
 
 def check(names: list[str], separated: set[tuple[str, str]], found: Letters) -> None:

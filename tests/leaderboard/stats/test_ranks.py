@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.statistics import METHODS, demsar, load
 from scipy import stats as scipy_stats
 
 from prunebench.leaderboard.stats import (
@@ -21,6 +20,8 @@ from prunebench.leaderboard.stats import (
     nemenyi_cd,
     wilcoxon,
 )
+from support.statistics import METHODS, demsar, load
+from support.stats_vectors import METHODS, demsar, load
 
 
 @pytest.mark.parametrize(

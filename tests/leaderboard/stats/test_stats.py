@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-from support.statistics import lines, load
 from scipy import stats as scipy_stats
 
 from prunebench.leaderboard.stats import (
@@ -21,6 +20,8 @@ from prunebench.leaderboard.stats import (
     wilson,
 )
 from prunebench.leaderboard.stats.signflip import MAX_EXACT_UNITS, flip_p
+from support.statistics import lines, load
+from support.stats_vectors import lines, load
 
 
 def test_paired_t_reproduces_the_sleep_example() -> None:

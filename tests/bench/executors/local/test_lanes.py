@@ -108,7 +108,7 @@ def test_real_cells_in_lanes_leave_the_records_of_real_cells(tmp_path: Path) -> 
     ]
     planned = plan_jobs(cells)
     records = []
-    for name, run_path, lanes in (("alone", "run_payload", 1), ("lanes", "payload_turns", 3)):
+    for name, run_path, lanes in (("alone", "run_payload", 1), ("lanes", "payload_steps", 3)):
         store = Store.open(tmp_path / name)
         executor = LocalExecutor(
             f"prunebench.bench.runs.job:{run_path}", slots=lanes, lanes=lanes,
@@ -130,7 +130,7 @@ from support.cells import small_cell
 store = Store.open(sys.argv[1])
 cells = [small_cell(m, recipe_params={"epochs": 2000}) for m in ("infobatch", "divbs")]
 executor = LocalExecutor(
-    "prunebench.bench.runs.job:payload_turns", slots=2, lanes=2, grace_s=30.0,
+    "prunebench.bench.runs.job:payload_steps", slots=2, lanes=2, grace_s=30.0,
     settings={"root": str(store.root), "checkpoint_s": 10000.0},
 )
 executor.run(plan_jobs(cells).jobs, lambda event: print(event.kind, event.key, flush=True))

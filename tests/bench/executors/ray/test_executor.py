@@ -241,14 +241,14 @@ def test_a_node_without_the_folder_sends_everything_to_one_writer(
 
     def connect() -> Any:
         found = courier_of()
-        begin = one.courier.begin
+        begin = one.gateway.begin
 
         def spy(job: Job) -> Any:
             answer = begin(job)
             held.extend([job.key] if Claims(far.claims).holder(job.key) else [])
             return answer
 
-        one.courier.begin = spy
+        one.gateway.begin = spy
         return found
 
     one.connect = connect

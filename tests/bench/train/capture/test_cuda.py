@@ -7,7 +7,7 @@ from prunebench.bench.inputs.view import Inputs, draw_crop_flip
 from prunebench.bench.runs import checkpoint
 from prunebench.bench.train.budget import Clock
 from prunebench.bench.train.capture import pool
-from prunebench.bench.train.capture.pool import Captures
+from prunebench.bench.train.capture.pool import CapturedStepPool
 from prunebench.bench.train.lanes import run_all
 from prunebench.bench.train.setup import Epoch, Setup
 from prunebench.bench.train.stopping import Stopped
@@ -112,7 +112,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 @pytest.fixture(autouse=True)
 def own_captures():
-    before = pool.use(Captures())
+    before = pool.use(CapturedStepPool())
     yield pool.current()
     pool.use(before)
 
@@ -125,7 +125,7 @@ def test_graph_follows_the_launched_steps_and_repeats_its_bits(method, optimizer
     fields = {"recipe_params": recipe, "execution": execution}
     graphed = run(method, **fields)
     first = finished(graphed)
-    assert graphed.why_eager == ""
+    assert graphed.not_captured_because == ""
     assert graphed.graph.capture.replays > 0
     assert equal(first, finished(run(method, **fields)))
     eager = run(method, graph="off", **fields)
@@ -142,8 +142,8 @@ def test_graph_follows_the_launched_steps_and_repeats_its_bits(method, optimizer
 @pytest.mark.parametrize("criterion", ["ce", "sop+"])
 def test_no_synchronisation_in_the_replays(method, criterion):
     trainer = run(method, criterion=criterion)
-    trainer.arm()
-    assert trainer.why_eager == ""
+    trainer.acquire_captured_step()
+    assert trainer.not_captured_because == ""
     first = trainer._begin()
     trainer._steps(first)
     again = Epoch(first.plan, trainer.ledger.trained)
@@ -164,7 +164,7 @@ def test_a_step_that_was_handed_on_gives_the_bits_of_a_fresh_one(criterion, own_
     second = run("random-dynamic", noise="symmetric:0.2", **fields)
     handed = finished(second)
     assert (own_captures.recorded, own_captures.reused) == (1, 1)
-    pool.use(Captures())
+    pool.use(CapturedStepPool())
     assert equal(handed, finished(run("random-dynamic", noise="symmetric:0.2", **fields)))
 
 
@@ -180,16 +180,16 @@ def test_lanes_give_the_bits_of_runs_alone(deterministic, count):
         lambda: run("seta", seed=4, execution=execution),
     ]
 
-    def turns(make):
+    def steps(make):
         trainer = make()
-        yield from trainer.turns()
+        yield from trainer.steps()
         state = {name: value.clone() for name, value in everything(trainer).items()}
         state["logits"] = trainer.test_logits()
         trainer.close()
         torch.cuda.current_stream().synchronize()
         return state
 
-    together = run_all([lambda m=m: turns(m) for m in makers], torch.device("cuda"), count)
+    together = run_all([lambda m=m: steps(m) for m in makers], torch.device("cuda"), count)
     for make, state in zip(makers, together, strict=True):
         assert equal(state, finished(make()))
 
@@ -203,7 +203,7 @@ def test_where_memory_runs_out_there_are_fewer_lanes():
             hoard.append(torch.empty(1))
             torch.empty(1 << 50, dtype=torch.uint8, device="cuda")
         trainer = run("full", seed=number, recipe_params={"epochs": 1})
-        yield from trainer.turns()
+        yield from trainer.steps()
         trainer.close()
         return number
 
@@ -230,7 +230,7 @@ def test_compiled_inside_the_capture_learns_the_same():
     compiled = run("full", recipe_params={"epochs": 6}, execution={"compile": True})
     plain.fit()
     compiled.fit()
-    assert compiled.why_eager == ""
+    assert compiled.not_captured_because == ""
     assert abs(compiled.test_accuracy() - plain.test_accuracy()) < 0.1
 
 

@@ -6,7 +6,7 @@ import torch
 from prunebench.bench.runs.artifacts import artifacts
 from prunebench.bench.runs.execute import CellOptions
 from prunebench.bench.train.capture import pool
-from prunebench.bench.train.capture.pool import Captures
+from prunebench.bench.train.capture.pool import CapturedStepPool
 from prunebench.bench.train.setup import Execution
 from support.runs import make, same
 
@@ -15,7 +15,7 @@ METHODS = ["full", "infobatch", "seta", "divbs", "infobatch+align"]
 
 @pytest.fixture(autouse=True)
 def _own_captures():
-    before = pool.use(Captures())
+    before = pool.use(CapturedStepPool())
     yield
     pool.use(before)
 
@@ -60,8 +60,8 @@ def traced(monkeypatch):
 
 def test_a_cpu_takes_the_compiled_network_for_whole_batches(traced):
     through, calls = make("infobatch", graph="auto", execution={"compile": True}), []
-    through.arm()
-    assert through.why_eager == ""
+    through.acquire_captured_step()
+    assert through.not_captured_because == ""
     network = through.network
     through.network = lambda x: calls.append(len(x)) or network(x)
     through.fit()
@@ -81,7 +81,7 @@ def test_a_cpu_takes_the_compiled_network_for_whole_batches(traced):
 def test_what_is_not_compiled_says_why_and_trains(method, fields, reason, traced):
     run = trained(method, graph="auto", execution={"compile": True}, **fields)
     assert run.network is None
-    assert reason in run.why_eager
+    assert reason in run.not_captured_because
     assert run.ledger.trained == run.ledger.target
 
 
@@ -95,7 +95,7 @@ def test_a_compiler_that_fails_is_named_and_leaves_no_trace(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", broken)
     run = trained("full", graph="auto", execution={"compile": True})
-    assert run.why_eager == "could not be compiled: RuntimeError: no C++ compiler found"
+    assert run.not_captured_because == "could not be compiled: RuntimeError: no C++ compiler found"
     monkeypatch.undo()
     assert same(run, trained("full", graph="auto"))
 
@@ -113,5 +113,5 @@ def test_the_record_of_a_compiled_run_says_so(traced, run):
 def test_a_compiled_network_trains_in_the_captured_form(traced):
     through = trained("infobatch", execution={"compile": True})
     assert through.graph is not None
-    assert through.why_eager == ""
+    assert through.not_captured_because == ""
     assert same(through, trained("infobatch"))

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_flatten
 from prunebench.bench.runs import checkpoint
 from prunebench.bench.train.capture import pool
 from prunebench.bench.train.capture.graph import Rehearsal
-from prunebench.bench.train.capture.pool import Captures, why_eager
+from prunebench.bench.train.capture.pool import CapturedStepPool, not_captured_because
 from prunebench.bench.train.setup import Epoch
 from prunebench.bench.train.stopping import Stopped
 from prunebench.bench.train.trainer import Trainer
@@ -26,7 +26,7 @@ READS = {"_local_scalar_dense", "item", "nonzero", "_unique2", "masked_select", 
 
 @pytest.fixture(autouse=True)
 def own_captures():
-    before = pool.use(Captures())
+    before = pool.use(CapturedStepPool())
     yield pool.current()
     pool.use(before)
 
@@ -50,7 +50,7 @@ class Ops(TorchDispatchMode):
 def launched(method="full", **fields) -> Trainer:
     """The same state and optimiser, every operation launched: a method that is never captured."""
     run = make(method, **fields)
-    run.turns = lambda after, stop: run._epochs(after)
+    run.steps = lambda after, stop: run._epochs(after)
     return run
 
 
@@ -60,7 +60,7 @@ def test_captured_form_gives_the_bits_of_the_launched_one(method):
     replayed.fit()
     eager.fit()
     assert replayed.graph is not None
-    assert replayed.why_eager == ""
+    assert replayed.not_captured_because == ""
     assert replayed.graph.capture.replays > 0
     assert same(replayed, eager)
 
@@ -111,7 +111,7 @@ class Reach(TorchDispatchMode):
 def armed(method="full", **fields) -> Trainer:
     """A run at its first epoch's first step, the epoch in its buffers."""
     run = make(method, **fields)
-    run.graph, reason = pool.arm(run)
+    run.graph, reason = pool.acquire_captured_step(run)
     assert reason == ""
     plan = Plan(torch.arange(len(run.rows)), torch.ones(len(run.rows)))
     run.model.train()
@@ -174,7 +174,7 @@ def test_the_watch_finds_what_it_watches_for():
 def test_recording_leaves_no_trace():
     run = make("infobatch", criterion="sop")
     before = {k: v.clone() for k, v in everything(run).items()}
-    run.graph, _ = pool.arm(run)
+    run.graph, _ = pool.acquire_captured_step(run)
     after = everything(run)
     assert all(torch.equal(before[k].nan_to_num(-7), after[k].nan_to_num(-7)) for k in before)
     assert not any(bool(v.any()) for s in run.optimizer.state.values() for v in s.values())
@@ -191,7 +191,7 @@ def test_a_later_run_takes_over_the_captured_step_and_gets_its_own_bits(criterio
     second.fit()
     assert second.graph is step
     assert (own_captures.recorded, own_captures.reused) == (1, 1)
-    pool.use(Captures())
+    pool.use(CapturedStepPool())
     fresh = make("random-dynamic", criterion=criterion, noise="symmetric:0.2")
     fresh.fit()
     assert fresh.graph is not step
@@ -205,9 +205,9 @@ def test_a_later_run_takes_over_the_captured_step_and_gets_its_own_bits(criterio
 ])  # fmt: skip
 def test_another_shape_is_captured_anew(change, own_captures):
     first = make("full")
-    pool.arm(first)
+    pool.acquire_captured_step(first)
     other = make("full", recipe_params=change)
-    pool.arm(other)
+    pool.acquire_captured_step(other)
     assert own_captures.recorded == 2
     assert pool.capture_key(first) != pool.capture_key(other)
 
@@ -255,20 +255,20 @@ def test_only_whole_batches_are_replayed():
 def test_what_is_not_captured_says_why(fields, reason):
     run = make("full", **{"graph": "rehearse", **fields})
     if fields.get("graph") == "off":
-        assert reason in why_eager(run)
+        assert reason in not_captured_because(run)
         return
     run.fit()
     assert run.graph is None
-    assert reason in run.why_eager
+    assert reason in run.not_captured_because
 
 
 def test_a_criterion_or_a_chooser_that_decides_on_the_host_is_launched():
     run = make("full")
     run.criterion.capturable = False
-    assert "does not declare" in why_eager(run)
+    assert "does not declare" in not_captured_because(run)
     run = make("divbs")
     run.setup.pruner.draws = None
-    assert "chooses samples on the host" in why_eager(run)
+    assert "chooses samples on the host" in not_captured_because(run)
     run.fit()
     assert run.ledger.trained == run.ledger.target
 
@@ -291,7 +291,10 @@ def test_a_step_that_cannot_be_captured_is_launched_and_its_record_says_so(monke
     refused.fit()
     eager.fit()
     assert refused.graph is None
-    assert "could not be captured: RuntimeError: operation not permitted" in refused.why_eager
+    assert (
+        "could not be captured: RuntimeError: operation not permitted"
+        in refused.not_captured_because
+    )
     assert same(refused, eager)
 
 

@@ -55,8 +55,8 @@ def test_pieces_come_together_the_same_everywhere():
         return (
             torch.equal(world.join(rows[world.part(7)], 7), rows),
             torch.equal(world.join(few[world.part(1)], 1), few),
-            torch.equal(world.weave(rows[world.rank :: world.size], 7), rows),
-            torch.equal(world.weave(few[world.rank :: world.size], 1), few),
+            torch.equal(world.gather_interleaved(rows[world.rank :: world.size], 7), rows),
+            torch.equal(world.gather_interleaved(few[world.rank :: world.size], 1), few),
             [None if value != value else value for value in table.tolist()],
         )
 

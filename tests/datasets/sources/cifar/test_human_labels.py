@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from prunebench.bench.runs.resolve import build_cell
+from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.datasets.digests import label_digest
 from prunebench.datasets.locate import limited_rows
 from prunebench.errors import InputError
@@ -83,7 +83,7 @@ def test_cifar100n_has_one_set_of_human_labels(monkeypatch, root: Path, tmp_path
     noisy = run(tmp_path, dataset="cifar100n", noise="asymmetric:0.5")
     assert noisy.spec["noise"]["rule"] == "asym_super_uniform"
     with pytest.raises(InputError, match=r"unknown variant 'worst'; accepted: real$"):
-        build_cell(dataset="cifar100n", noise="real:worst", recipe="digits")
+        resolve_cell(dataset="cifar100n", noise="real:worst", recipe="digits")
 
 
 def test_real_needs_a_variant_on_cifar10n(monkeypatch, root: Path) -> None:
@@ -91,7 +91,7 @@ def test_real_needs_a_variant_on_cifar10n(monkeypatch, root: Path) -> None:
     with_labels(monkeypatch, root / "cifar-n/CIFAR-10_human.pt", tree)
     for noise in ("real", "real:best"):
         with pytest.raises(InputError, match=r"real:aggregate, real:random1, .*, real:worst"):
-            build_cell(dataset="cifar10n", noise=noise, recipe="digits")
+            resolve_cell(dataset="cifar10n", noise=noise, recipe="digits")
 
 
 def test_real_images_and_labels(monkeypatch, tmp_path: Path) -> None:

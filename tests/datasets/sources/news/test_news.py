@@ -12,7 +12,7 @@ from torch.nn.functional import adaptive_avg_pool1d
 
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import CellOptions, run_cell
-from prunebench.bench.runs.resolve import build_cell
+from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.datasets.cache import CACHE_VARIABLE
 from prunebench.datasets.sources.news import news as module
 from prunebench.datasets.sources.news.files import FOLDERS, GROUPS, JSONL
@@ -192,7 +192,7 @@ def test_prepare_writes_what_scikit_learn_fetched(
 def test_a_cell_learns_the_classes(jsonl: Path, tmp_path: Path) -> None:
     """Three seeds on two settings of vector units gave 0.475 to 0.575 of 40 posts; the largest
     class is a quarter of them."""
-    cell = build_cell(
+    cell = resolve_cell(
         dataset=f"news:{jsonl}",
         noise="pairflip:0.2",
         method="infobatch",
