@@ -30,7 +30,6 @@ from prunebench.leaderboard.stats import (
     welch_from_summary,
     win_tie_loss,
 )
-from support.statistics import lines, load
 from support.stats_vectors import lines, load
 
 

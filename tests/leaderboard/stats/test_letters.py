@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunebench.leaderboard.stats import Letters, compact_letters, pairwise
-from support.statistics import load
 from support.stats_vectors import load
 
 

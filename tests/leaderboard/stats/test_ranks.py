@@ -20,7 +20,6 @@ from prunebench.leaderboard.stats import (
     nemenyi_cd,
     wilcoxon,
 )
-from support.statistics import METHODS, demsar, load
 from support.stats_vectors import METHODS, demsar, load
 
 

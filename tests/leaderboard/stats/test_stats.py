@@ -20,7 +20,6 @@ from prunebench.leaderboard.stats import (
     wilson,
 )
 from prunebench.leaderboard.stats.signflip import MAX_EXACT_UNITS, flip_p
-from support.statistics import lines, load
 from support.stats_vectors import lines, load
 
 
