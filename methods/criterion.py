@@ -44,12 +44,20 @@ class Criterion(ABC):
 
     @abstractmethod
     def per_sample(
-        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        sample_ids: Tensor,
+        strong_logits: Tensor | None = None,
     ) -> Tensor:
         """float32 [B] from logits [B, C]; weights are applied to it by the trainer."""
 
     def batch_term(
-        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        sample_ids: Tensor,
+        strong_logits: Tensor | None = None,
     ) -> Tensor | None:
         """A scalar added unweighted, or None."""
         return None

@@ -27,7 +27,11 @@ class CrossEntropy(Criterion):
     smoothing: float | None
 
     def per_sample(
-        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        sample_ids: Tensor,
+        strong_logits: Tensor | None = None,
     ) -> Tensor:
         """float32 [B] (float64 for float64 logits)."""
         if not logits.is_floating_point() or logits.element_size() < 4:

@@ -207,6 +207,6 @@ class DivBS(BatchPruner):
 
     def select(self, batch: Batch, k: int, rng: Stream) -> Tensor:
         """int64 [k], see ``select_diverse``."""
-        if k >= len(batch.index):
-            return torch.arange(len(batch.index), device=batch.index.device)
+        if k >= len(batch.positions):
+            return torch.arange(len(batch.positions), device=batch.positions.device)
         return select_diverse(batch.features, batch.logits, batch.labels, k, self.rule, rng)

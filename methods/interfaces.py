@@ -142,13 +142,18 @@ class Batch:
         logits: float32 [B, C].
         features: float32 [B, D], input of the last linear layer.
         labels: int64 [B], noisy.
-        index: int64 [B], positions in the training split.
+        positions: int64 [B], in the training split.
     """
 
     logits: Tensor
     features: Tensor
     labels: Tensor
-    index: Tensor
+    positions: Tensor
+
+    @property
+    def index(self) -> Tensor:
+        """``positions``, under the former name."""
+        return self.positions
 
 
 @dataclass(frozen=True)

@@ -124,18 +124,26 @@ class SOP(Criterion):
         self._batch_term: Tensor | None = None
 
     def per_sample(
-        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        sample_ids: Tensor,
+        strong_logits: Tensor | None = None,
     ) -> Tensor:
         """float32 [B]; without a strong view the consistency term is left out (re-scoring)."""
-        u = self.u[index].requires_grad_()
-        v = self.v[index].requires_grad_()
+        u = self.u[sample_ids].requires_grad_()
+        v = self.v[sample_ids].requires_grad_()
         consistency = 0.0 if strong_logits is None else self.consistency
         losses, term = sop_terms(logits, labels, u, v, strong_logits, consistency, self.balance)
-        self._leaves, self._batch_term = (index, u, v), term
+        self._leaves, self._batch_term = (sample_ids, u, v), term
         return losses
 
     def batch_term(
-        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        sample_ids: Tensor,
+        strong_logits: Tensor | None = None,
     ) -> Tensor | None:
         """The balance term of the batch last given to ``per_sample``."""
         return self._batch_term if self.balance else None
@@ -145,10 +153,10 @@ class SOP(Criterion):
         """One SGD step on the rows of the last batch; equals the dense step."""
         if self._leaves is None:
             return
-        index, *leaves = self._leaves
+        sample_ids, *leaves = self._leaves
         for table, leaf, rate in zip((self.u, self.v), leaves, self._rates, strict=True):
             if leaf.grad is not None:
-                table.index_add_(0, index, leaf.grad, alpha=-rate)
+                table.index_add_(0, sample_ids, leaf.grad, alpha=-rate)
         self._leaves = self._batch_term = None
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -172,33 +172,33 @@ class _Run:
             raise PlanError(f"{who}: the plan is empty")
         return plan
 
-    def batches(self, pruner: BatchPruner, index: Tensor, epoch: int) -> list[Choice]:
+    def batches(self, pruner: BatchPruner, positions: Tensor, epoch: int) -> list[Choice]:
         """Selects in every batch; each holds samples from the whole range of positions."""
-        count = batches_of(len(index))
+        count = batches_of(len(positions))
         now = min(epoch, self.population.epochs - 1)
         choices = []
         for number in range(count):
-            rows = index[number::count]
-            k = kept_count(len(rows), self.clock.ratio)
+            part = positions[number::count]
+            k = kept_count(len(part), self.clock.ratio)
             batch = Batch(
-                self.population.logits[now, rows], self.population.features[now, rows],
-                self.population.labels[rows], rows.clone(),
+                self.population.logits[now, part], self.population.features[now, part],
+                self.population.labels[part], part.clone(),
             )  # fmt: skip
             stream = self.streams.get("select", epoch, number)
             where = f"epoch {epoch}, batch {number}"
             before = {name: value.clone() for name, value in vars(batch).items()}
             chosen = pruner.select(self._guarded(batch, Batch), k, stream)
             note_writes(before, vars(batch), self.setting.touched, f"select({where}): batch")
-            check_indices(chosen, len(rows), f"{self.subject.name}, {where}", "positions")
-            choices.append(Choice(where, rows[chosen.sort().values], rows, wanted=k))
+            check_indices(chosen, len(part), f"{self.subject.name}, {where}", "positions")
+            choices.append(Choice(where, part[chosen.sort().values], part, wanted=k))
         return choices
 
-    def visit(self, index: Tensor, epoch: int) -> None:
+    def visit(self, positions: Tensor, epoch: int) -> None:
         now = min(epoch, self.population.epochs - 1)
-        logits, labels = self.given.logits[now, index], self.given.labels[index]
+        logits, labels = self.given.logits[now, positions], self.given.labels[positions]
         losses = F.cross_entropy(logits, labels, reduction="none")
-        self.tables.write(index, losses, logits, labels)
-        self.tables.close_epoch(index, epoch)
+        self.tables.write(positions, losses, logits, labels)
+        self.tables.close_epoch(positions, epoch)
 
     def _labels(self, where: str) -> None:
         if not torch.equal(self.given.labels, self.population.labels):

@@ -182,7 +182,7 @@ def passes(work: Workload, repeats: int, graph: Graph) -> dict[str, float]:
         return len(run.test_logits())
 
     timed(test, work.device)
-    found[f"test {len(run.test_rows)}"] = median(
+    found[f"test {len(run.test_sample_ids)}"] = median(
         timed(test, work.device)[0] for _ in range(repeats)
     )
     return found

@@ -86,7 +86,7 @@ def step(s: Settings) -> Result:
     run = work.trainer(Execution(graph="off"), "full")
     ours, model = Solo(work, Execution(graph="off"), made=run), network(work).to(s.device)
     optimizer = make_optimizer(run.setup.recipe, model.parameters())
-    images, labels = run.inputs.clean(run.rows), run.labels
+    images, labels = run.inputs.clean(run.sample_ids), run.labels
 
     def barest() -> None:
         model.train()

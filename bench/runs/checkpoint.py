@@ -217,7 +217,7 @@ def _load(trainer: Trainer, tensors: Mapping[str, Tensor], meta: Mapping[str, An
     trainer.seconds = list(meta["seconds"])
     now, last = part("now"), part("last")
     if now:
-        trainer.now = _unpack(now, device, len(trainer.rows))
+        trainer.now = _unpack(now, device, len(trainer.sample_ids))
         scores = trainer.tables.state_dict()[last["table"]] if "table" in last else None
         trainer.setup.pruner.last_scores = last["scores"].to(device) if "scores" in last else scores
 

@@ -106,20 +106,23 @@ class Recorder:
             rows.append((value > 0.5 if name == "correct" else value).cpu().clone())
         if trainer.epoch in self.need.snapshots:
             logits, features = trainer.forward(
-                trainer.inputs, lambda rows: trainer.inputs.plain(rows).batch, trainer.rows, True
+                trainer.inputs,
+                lambda ids: trainer.inputs.plain(ids).batch,
+                trainer.sample_ids,
+                True,
             )
             assert features is not None
             self.views[f"snapshot-{trainer.epoch}"] = {
                 "logits": logits.cpu(),
                 "features": features.cpu(),
             }
-            self.scoring += len(trainer.rows)
+            self.scoring += len(trainer.sample_ids)
         if trainer.epoch in self.need.strong:
             stream = trainer.stream("evidence-strong")
             logits, features = trainer.forward(
                 trainer.inputs,
                 lambda rows: strong_batches(trainer.inputs, rows, stream),
-                trainer.rows,
+                trainer.sample_ids,
                 True,
             )
             assert features is not None
@@ -127,7 +130,7 @@ class Recorder:
                 "confidence": logits.softmax(1).max(1).values.cpu(),
                 "features": features.cpu(),
             }
-            self.scoring += len(trainer.rows)
+            self.scoring += len(trainer.sample_ids)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Rows and views so far."""
@@ -164,7 +167,7 @@ class Recorder:
     def write(self, folder: Path, trainer: Trainer, facts: Mapping[str, Any]) -> None:
         """Writes arrays and a manifest with their digests into an empty folder."""
         arrays: dict[str, np.ndarray[Any, Any]] = {
-            "ids": trainer.setup.task.raw.train_ids(trainer.rows.cpu()).numpy()
+            "ids": trainer.setup.task.raw.train_ids(trainer.sample_ids.cpu()).numpy()
         }
         for name, rows in self.rows.items():
             value = torch.stack(rows).numpy()

@@ -222,7 +222,8 @@ class CellRun:
         self.info["metrics"] = METRICS
         if losses is not None and losses.rows:
             self.files["losses.npz"] = losses.dump(
-                trainer.setup.task.raw.train_ids(trainer.rows.cpu()), trainer.setup.task.flipped
+                trainer.setup.task.raw.train_ids(trainer.sample_ids.cpu()),
+                trainer.setup.task.flipped,
             )
         accuracy = float(self.metrics[accuracy_name(trainer)] or 0.0)
         if status == "done" and diverged(accuracy, task.raw.num_classes):

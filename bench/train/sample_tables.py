@@ -78,19 +78,19 @@ class SampleTables:
         self.history = self.loss if ring_of_loss else self.ce
         self._signals = {name: floats[name] for name in self._signals}
 
-    def write(self, index: Tensor, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
+    def write(self, positions: Tensor, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Stores one batch. Runs inside the step: no value is read back to the host.
 
         Args:
-            index: int64 [B], positions.
+            positions: int64 [B], in the training split.
             losses: float32 [B], unweighted per-sample losses.
             logits: float [B, C].
             labels: int64 [B].
         """
-        self.loss.index_copy_(0, index, losses)
+        self.loss.index_copy_(0, positions, losses)
         if self.ce is not self.loss:
             ce = F.cross_entropy(logits.float(), labels, reduction="none")
-            self.ce.index_copy_(0, index, ce)
+            self.ce.index_copy_(0, positions, ce)
         if not self._signals:
             return
         logits = logits.float()
@@ -102,7 +102,7 @@ class SampleTables:
             else:
                 top = logits.softmax(1).topk(2, dim=1).values
                 value = top[:, 0] - top[:, 1]
-            table.index_copy_(0, index, value)
+            table.index_copy_(0, positions, value)
 
     def close_epoch(self, visited: Tensor, epoch: int) -> None:
         """Books the visits of one epoch: each sample of ``visited`` was written once.

@@ -50,13 +50,13 @@ class RunState:
         self.test_inputs = open_inputs(
             raw.test_x, raw, shared, device=device, channels_last=channels_last
         )
-        self.test_rows, self.test_labels = (
+        self.test_sample_ids, self.test_labels = (
             part.to(device) for part in (task.test.rows, task.test.labels)
         )
-        self.rows = task.train.rows.to(device)
+        self.sample_ids = task.train.rows.to(device)
         self.labels = task.train.labels.to(device)
         if setup.reference is not None:
-            self.reference_rows, self.reference_labels = (
+            self.reference_sample_ids, self.reference_labels = (
                 part.to(device) for part in (setup.reference.rows, setup.reference.labels)
             )
         self.model = self._build_model().to(device)
@@ -70,12 +70,17 @@ class RunState:
         outputs = head_classes(recipe, raw.num_classes)
         self.criterion.begin(len(raw.train_x), outputs, device, init)
         view = TrainView(
-            len(self.rows), raw.num_classes, self.labels, recipe.epochs, setup.clock.ratio, device
+            len(self.sample_ids),
+            raw.num_classes,
+            self.labels,
+            recipe.epochs,
+            setup.clock.ratio,
+            device,
         )
         setup.pruner.begin(view)  # settles which tables are wanted
         wanted = setup.pruner.signals.union(*(o.signals for o in setup.observers))
         self.tables = SampleTables(
-            len(self.rows), setup.clock.max_epochs + 1, window=setup.pruner.window,
+            len(self.sample_ids), setup.clock.max_epochs + 1, window=setup.pruner.window,
             signals=wanted, plain=self.criterion.plain, history=setup.pruner.history,
             device=device,
         )  # fmt: skip
@@ -98,7 +103,7 @@ class RunState:
         self.not_captured_because = ""
         self.pending: list[tuple[dict[str, float | int | None], str, Readback]] = []
         self.table: list[dict[str, float | int | None]] = []
-        self.kept_visits = torch.zeros(len(self.rows), dtype=torch.int64, device=device)
+        self.kept_visits = torch.zeros(len(self.sample_ids), dtype=torch.int64, device=device)
         self.seconds: list[float] = []
 
     def _build_model(self) -> nn.Module:
@@ -122,35 +127,35 @@ class RunState:
 
     def test_logits(self) -> Tensor:
         """float32 [M, C] on the test split, eval mode, clean view."""
-        self.ledger.eval_forward += len(self.test_rows)
+        self.ledger.eval_forward += len(self.test_sample_ids)
         return self.forward(
-            self.test_inputs, lambda r: self.test_inputs.plain(r).batch, self.test_rows
+            self.test_inputs, lambda r: self.test_inputs.plain(r).batch, self.test_sample_ids
         )[0]
 
     def forward(
         self,
         inputs: Source,
         batches: Callable[[Tensor], Callable[[int, int], Tensor]],
-        rows: Tensor,
+        sample_ids: Tensor,
         features: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Logits and features of rows in eval mode, each process computing its part.
+        """Logits and features of samples in eval mode, each process computing its part.
 
         Args:
-            inputs: Where the rows lie.
-            batches: Gives the batches of some rows, as a function of (start, stop).
-            rows: int64 [n].
+            inputs: Where the samples lie.
+            batches: Gives the batches of some samples, as a function of (start, stop).
+            sample_ids: int64 [n].
             features: Whether the features are wanted too.
 
         Returns:
             float32 [n, C], and float32 [n, D] or None.
         """
-        own = rows[self.world.part(len(rows))]
+        own = sample_ids[self.world.part(len(sample_ids))]
         logits, vectors = forward_all(
             self.model, len(own), batches(own), self.autocast(),
             features=features, size=inputs.eval_batch,
         )  # fmt: skip
-        n = len(rows)
+        n = len(sample_ids)
         both = self.world.join(logits, n), None if vectors is None else self.world.join(vectors, n)
         return both
 

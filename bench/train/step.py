@@ -59,16 +59,16 @@ class StepBatch:
 
     Attributes:
         x: Network input [B, ...].
-        index: int64 [B], positions in the training split.
-        rows: int64 [B], original sample ids.
+        positions: int64 [B], in the training split.
+        sample_ids: int64 [B], row of each in ``RawData.train_x``, whatever is held out.
         labels: int64 [B].
         weights: float [B], or None for 1.
         stored: The samples as stored, where the criterion wants a second view.
     """
 
     x: Tensor
-    index: Tensor
-    rows: Tensor
+    positions: Tensor
+    sample_ids: Tensor
     labels: Tensor
     weights: Tensor | None = None
     stored: Tensor | None = None
@@ -82,8 +82,8 @@ class EpochSteps:
         batches: (start, stop, k) of each batch in ``order``; k of its samples are trained.
         bounds: (start, stop) of each batch among this process's own samples.
         order: int64 [n], positions in the training split.
-        index: int64 [m], those of this process; ``rows``, ``labels`` and ``weights`` likewise.
-        rows: Original sample ids.
+        positions: int64 [m], those of this process, as are the next three.
+        sample_ids: int64 [m], rows of ``RawData.train_x``.
         labels: Labels.
         weights: float [m], or None for 1.
         inputs: Network input of those from position ``done`` on.
@@ -95,8 +95,8 @@ class EpochSteps:
     batches: list[tuple[int, int, int]]
     bounds: list[tuple[int, int]]
     order: Tensor
-    index: Tensor
-    rows: Tensor
+    positions: Tensor
+    sample_ids: Tensor
     labels: Tensor
     weights: Tensor | None
     inputs: Batches
@@ -166,23 +166,23 @@ class Stepper:
     def _backward(
         self, batch: StepBatch, k: int, strong: Stream, network: Callable[[Tensor], Tensor]
     ) -> None:
-        criterion, x, rows, labels = self.criterion, batch.x, batch.rows, batch.labels
+        criterion, x, sample_ids, labels = self.criterion, batch.x, batch.sample_ids, batch.labels
         if len(x) == 1:
             self.model.eval()  # one sample has no batch statistics
         other = None
         with autocast(self.half, x.device):
             if criterion.views == 2:
-                second = strong_view(self.inputs, rows, strong, batch.stored)
+                second = strong_view(self.inputs, sample_ids, strong, batch.stored)
                 logits, other = torch.split(network(torch.cat([x, second])).float(), len(x))
             else:
                 logits = network(x).float()
-        losses = criterion.per_sample(logits, labels, rows, other)
-        self.tables.write(batch.index, losses.detach(), logits.detach(), labels)
+        losses = criterion.per_sample(logits, labels, sample_ids, other)
+        self.tables.write(batch.positions, losses.detach(), logits.detach(), labels)
         weights = batch.weights
         loss = losses.mean() if weights is None else (losses * weights).mean()
         if not self.world.alone:
             loss = (losses if weights is None else losses * weights).sum() / k
-        extra = criterion.batch_term(logits, labels, rows, other)
+        extra = criterion.batch_term(logits, labels, sample_ids, other)
         if extra is not None:
             loss = loss + extra
         self.optimizer.zero_grad(set_to_none=True)
@@ -192,14 +192,14 @@ class Stepper:
 
     @torch.no_grad()
     def select(
-        self, pruner: BatchPruner, x: Tensor, index: Tensor, labels: Tensor, k: int, rng: Stream
+        self, pruner: BatchPruner, x: Tensor, positions: Tensor, labels: Tensor, k: int, rng: Stream
     ) -> Tensor:
         """Scores a batch in eval mode and lets a batch-level method choose k of it.
 
         Args:
             pruner: The method.
             x: Inputs of this process's share.
-            index: int64 [B], positions of the whole batch.
+            positions: int64 [B], of the whole batch.
             labels: int64 [B], its labels.
             k: How many.
             rng: The method's draws.
@@ -213,9 +213,9 @@ class Stepper:
             features = net.features(x)
             logits = net.head(features)
         net.train()
-        n = len(index)
+        n = len(positions)
         logits, features = (
             self.world.gather_interleaved(part.float(), n) for part in (logits, features)
         )
-        chosen = pruner.select(Batch(logits, features, labels, index), k, rng)
+        chosen = pruner.select(Batch(logits, features, labels, positions), k, rng)
         return ordered_choice(chosen, k, n, pruner.name)

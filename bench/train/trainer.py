@@ -98,7 +98,7 @@ class Trainer(RunState):
             self._measure_reference()
         progress = setup.clock.progress(self.epoch, self.ledger.trained)
         plan = setup.pruner.plan(progress, self.tables, self.stream("pruner"))
-        check_plan(plan, len(self.rows), setup.pruner.name)
+        check_plan(plan, len(self.sample_ids), setup.pruner.name)
         return Epoch(plan, self.ledger.trained)
 
     def _epoch(self, now: Epoch) -> StepGenerator[None]:
@@ -168,10 +168,10 @@ class Trainer(RunState):
             yield None
         self._collect(now)
         ledger.steps += len(epoch.batches)
-        index = torch.cat(now.visited) if now.visited else epoch.order
-        mine = torch.cat(now.trained) if now.visited else epoch.index
-        world.merge(self.tables.floats(), index, mine)
-        return index, now.lr
+        positions = torch.cat(now.visited) if now.visited else epoch.order
+        mine = torch.cat(now.trained) if now.visited else epoch.positions
+        world.merge(self.tables.floats(), positions, mine)
+        return positions, now.lr
 
     def _eager(self, epoch: EpochSteps, now: Epoch, step: int) -> None:
         """One step, launched operation by operation."""
@@ -182,17 +182,17 @@ class Trainer(RunState):
         stored = epoch.inputs.pixels(a - epoch.done, b - epoch.done) if twice else None
         part: Any = slice(a, b)
         if self.selecting:
-            index = epoch.order[start:stop]
+            positions = epoch.order[start:stop]
             pruner = cast(BatchPruner, self.setup.pruner)
             rng = self.stream("select", step)
-            chosen = self.stepper.select(pruner, x, index, self.labels[index], k, rng)
-            now.visited.append(index[chosen])
+            chosen = self.stepper.select(pruner, x, positions, self.labels[positions], k, rng)
+            now.visited.append(positions[chosen])
             own = self.world.owned(chosen)
             x, stored, part = x[own], None if stored is None else stored[own], own + a
-            now.trained.append(epoch.index[part])
+            now.trained.append(epoch.positions[part])
         weights = None if epoch.weights is None else epoch.weights[part]
         batch = StepBatch(
-            x, epoch.index[part], epoch.rows[part], epoch.labels[part], weights, stored
+            x, epoch.positions[part], epoch.sample_ids[part], epoch.labels[part], weights, stored
         )
         whole = len(batch.x) == self.setup.recipe.batch_size
         self.stepper.train(batch, k, self.stream("strong"), self.network if whole else None)
@@ -208,62 +208,66 @@ class Trainer(RunState):
         """A plan in order, cut to the budget and into batches, with the rate of every step."""
         setup, clock, plan, started = self.setup, self.setup.clock, now.plan, now.started
         recipe, room = setup.recipe, clock.room(started)
-        order = self.stream("order").bits(self.rows[plan.indices]).argsort(stable=True)
+        order = self.stream("order").bits(self.sample_ids[plan.indices]).argsort(stable=True)
         if recipe.drop_last:
             order = order[: whole_batches(len(order), recipe.batch_size)]
-        index = plan.indices[order]
+        positions = plan.indices[order]
         weights = None if plan.weights is None else plan.weights[order]
-        planned = len(index)
+        planned = len(positions)
         if room is not None and not self.selecting:
-            index = index[:room]
+            positions = positions[:room]
             weights = None if weights is None else weights[:room]
-        self.world.agree(f"the plan of epoch {self.epoch}", (index, weights, plan.forward_only))
-        bounds = batch_bounds(len(index), recipe.batch_size)
+        self.world.agree(f"the plan of epoch {self.epoch}", (positions, weights, plan.forward_only))
+        bounds = batch_bounds(len(positions), recipe.batch_size)
         if self.selecting:
             planned = sum(k for _, _, k in selected_counts(bounds, clock.ratio, None))
             batches = selected_counts(bounds, clock.ratio, room)
         else:
             batches = [(start, stop, stop - start) for start, stop in bounds]
         bounds = [(start, stop) for start, stop, _ in batches]
-        local = index[: bounds[-1][1]] if bounds else index
+        local = positions[: bounds[-1][1]] if bounds else positions
         if not self.world.alone:
             mine, bounds = self.world.shares(bounds)
-            mine = mine.to(index.device)
-            local, weights = index[mine], None if weights is None else weights[mine]
+            mine = mine.to(positions.device)
+            local, weights = positions[mine], None if weights is None else weights[mine]
         rate, rates, trained = schedule(recipe), [], started
         for step, (_, _, k) in enumerate(batches):
             point = schedule_point(recipe, step, len(batches), started, trained, clock.num_samples)
             rates.append(rate(clock.fraction(self.epoch, *point)))
             trained += k
-        rows, labels = self.rows[local], self.labels[local]
+        sample_ids, labels = self.sample_ids[local], self.labels[local]
         done = bounds[now.step - 1][1] if now.step else 0
-        inputs = self.inputs.epoch(rows[done:], self.stream("augment"))
+        inputs = self.inputs.epoch(sample_ids[done:], self.stream("augment"))
         return EpochSteps(
-            batches, bounds, index, local, rows, labels, weights, inputs, done, rates, planned
+            batches, bounds, positions, local, sample_ids, labels, weights, inputs, done, rates,
+            planned,
         )  # fmt: skip
 
-    def _rescore(self, index: Tensor) -> None:
+    def _rescore(self, positions: Tensor) -> None:
         """Forward pass in eval mode on the augmented view; losses enter the tables (IES)."""
-        rows, labels = self.rows[index], self.labels[index]
+        sample_ids, labels = self.sample_ids[positions], self.labels[positions]
         stream = self.stream("augment")
-        logits, _ = self.forward(self.inputs, lambda r: self.inputs.epoch(r, stream).batch, rows)
-        losses = self.criterion.per_sample(logits, labels, rows, None).detach()
-        self.tables.write(index, losses, logits, labels)
-        self.tables.close_epoch(index, self.epoch)
-        self.ledger.forward_only += len(index)
+        logits, _ = self.forward(
+            self.inputs, lambda r: self.inputs.epoch(r, stream).batch, sample_ids
+        )
+        losses = self.criterion.per_sample(logits, labels, sample_ids, None).detach()
+        self.tables.write(positions, losses, logits, labels)
+        self.tables.close_epoch(positions, self.epoch)
+        self.ledger.forward_only += len(positions)
 
     def _measure_reference(self) -> None:
         """Mean loss of the reference set in eval mode on the clean view, in float64."""
         if self.setup.reference is None:
             return
-        rows, labels = self.reference_rows, self.reference_labels
-        logits, _ = self.forward(self.inputs, lambda r: self.inputs.plain(r).batch, rows)
-        self.tables.reference_loss[self.epoch] = self._plain_loss(logits, labels).double().mean()
-        self.ledger.reference_forward += len(rows)
+        sample_ids, labels = self.reference_sample_ids, self.reference_labels
+        logits, _ = self.forward(self.inputs, lambda r: self.inputs.plain(r).batch, sample_ids)
+        losses = self._cross_entropy(logits, labels, sample_ids)
+        self.tables.reference_loss[self.epoch] = losses.double().mean()
+        self.ledger.reference_forward += len(sample_ids)
 
-    def _plain_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _cross_entropy(self, logits: Tensor, labels: Tensor, sample_ids: Tensor) -> Tensor:
         if self.criterion.plain:
-            return self.criterion.per_sample(logits, labels, labels)
+            return self.criterion.per_sample(logits, labels, sample_ids)
         return nn.functional.cross_entropy(logits, labels, reduction="none")
 
 

@@ -35,14 +35,14 @@ def compiled(run: Trainer) -> tuple[Forward | None, str]:
         return None, "images are streamed"
     if run.selecting:
         return None, "samples are chosen within batches"
-    if len(run.rows) < size:
+    if len(run.sample_ids) < size:
         return None, "the training split is smaller than a batch"
     model = run.model
     before = [buffer.clone() for buffer in model.buffers()]
     model.train()
     try:
         network = compile_network(run)
-        x = run.inputs.clean(run.rows[:size])
+        x = run.inputs.clean(run.sample_ids[:size])
         with run.autocast():
             total = network(x).float().sum()
         total.backward()  # type: ignore[no-untyped-call]

@@ -77,7 +77,7 @@ def not_captured_because(run: Trainer) -> str:
         return "several processes share the run"
     if not isinstance(run.inputs, Inputs):
         return "images are streamed"
-    if len(run.rows) < recipe.batch_size:
+    if len(run.sample_ids) < recipe.batch_size:
         return "the training split is smaller than a batch"
     if not isinstance(run.optimizer, OnDevice):
         return "the optimiser keeps its rates on the host"
@@ -106,7 +106,7 @@ def capture_key(run: Trainer) -> str:
         {
             "device": str(setup.device),
             "inputs": id(run.inputs),  # the step holds them, so the number stays theirs
-            "samples": len(run.rows),
+            "samples": len(run.sample_ids),
             "outputs": [list(p.shape) for p in run.model.parameters()][-1],
             "recipe": {name: recipe.model_dump(mode="json").get(name) for name in _FIELDS},
             "momentum": has_momentum(recipe),

@@ -41,11 +41,11 @@ class EpochBuffers:
     """
 
     def __init__(self, run: Trainer, steps: int, keys: tuple[str, ...]) -> None:
-        device, n = run.setup.device, len(run.rows)
-        self.index = torch.arange(n, device=device)
-        self.rows, self.labels = run.rows.clone(), run.labels.clone()
+        device, n = run.setup.device, len(run.sample_ids)
+        self.positions = torch.arange(n, device=device)
+        self.sample_ids, self.labels = run.sample_ids.clone(), run.labels.clone()
         self.weights = torch.ones(n, device=device)
-        self.draws = cast(Inputs, run.inputs).draw(Stream(0), self.rows)
+        self.draws = cast(Inputs, run.inputs).draw(Stream(0), self.sample_ids)
         self.rates = torch.zeros((steps, 2), device=device)
         self.strong_keys = torch.zeros(len(DRAWS), dtype=torch.int64, device=device)
         self.select_keys = torch.zeros((steps, len(keys)), dtype=torch.int64, device=device)
@@ -67,8 +67,8 @@ class EpochBuffers:
 
     def fill(self, epoch: EpochSteps) -> None:
         """Copies an epoch in; its samples already trained keep whatever is there."""
-        n, done, steps = len(epoch.index), epoch.done, len(epoch.rates)
-        for own, new in ((self.index, epoch.index), (self.rows, epoch.rows),
+        n, done, steps = len(epoch.positions), epoch.done, len(epoch.rates)
+        for own, new in ((self.positions, epoch.positions), (self.sample_ids, epoch.sample_ids),
                          (self.labels, epoch.labels)):  # fmt: skip
             own[:n].copy_(new)
         if epoch.weights is None:
@@ -111,7 +111,7 @@ class CapturedStep:
         self.size, self.kept, self.capture = run.setup.recipe.batch_size, kept, capture
         self.pruner = cast(BatchPruner, run.setup.pruner)
         self.names = (self.pruner.draws or ()) if kept is not None else ()
-        self.buffers = EpochBuffers(run, len(run.rows) // self.size + 1, self.names)
+        self.buffers = EpochBuffers(run, len(run.sample_ids) // self.size + 1, self.names)
         device = run.setup.device
         self.lane = torch.arange(self.size, device=device)
         self.slots = torch.arange(kept or 0, device=device)
@@ -157,22 +157,23 @@ class CapturedStep:
         optimizer.lr.copy_(rates[0])
         optimizer.momentum.copy_(rates[1])
         place = self.lane + e.at
-        index, rows, labels, weights = (
-            buffer.index_select(0, place) for buffer in (e.index, e.rows, e.labels, e.weights)
+        positions, sample_ids, labels, weights = (
+            buffer.index_select(0, place)
+            for buffer in (e.positions, e.sample_ids, e.labels, e.weights)
         )
         draws = e.draws_at(place)
-        x = inputs.clean(rows) if draws is None else inputs.augmented(rows, draws)
+        x = inputs.clean(sample_ids) if draws is None else inputs.augmented(sample_ids, draws)
         k = self.size
         if self.kept is not None:
             k = self.kept
             keys = ParentStream(e.select_keys.index_select(0, e.step)[0], self.names)
-            part = stepper.select(self.pruner, x, index, labels, k, keys)
-            x, index, rows, labels, weights = (
-                value.index_select(0, part) for value in (x, index, rows, labels, weights)
+            part = stepper.select(self.pruner, x, positions, labels, k, keys)
+            x, positions, sample_ids, labels, weights = (
+                value.index_select(0, part) for value in (x, positions, sample_ids, labels, weights)
             )
-            e.chosen.index_copy_(0, self.slots + e.step * k, index)
-        stored = inputs.pixels(rows) if stepper.criterion.views == 2 else None
-        batch = StepBatch(x, index, rows, labels, weights, stored)
+            e.chosen.index_copy_(0, self.slots + e.step * k, positions)
+        stored = inputs.pixels(sample_ids) if stepper.criterion.views == 2 else None
+        batch = StepBatch(x, positions, sample_ids, labels, weights, stored)
         stepper.train(batch, k, ParentStream(e.strong_keys, DRAWS), self.network)
         e.at.add_(self.size)
         e.step.add_(1)

@@ -183,9 +183,9 @@ def test_the_dropped_tail_is_another_every_epoch():
     run = trainer(recipe_params={"drop_last": True, "epochs": 4}, budget="epochs")
     run.fit()
     visits = run.kept_visits
-    assert visits.sum() == 4 * whole_batches(len(run.rows), 64)
+    assert visits.sum() == 4 * whole_batches(len(run.sample_ids), 64)
     assert visits.min() >= 2
-    assert (visits == 3).sum() > len(run.rows) % 64
+    assert (visits == 3).sum() > len(run.sample_ids) % 64
 
 
 def test_statistics_replace_the_data_sets_own():
@@ -205,7 +205,7 @@ def test_the_trainer_normalises_by_the_recipe():
     fields = {"dataset": "synthetic", "recipe": "synthetic"}
     own = trainer(**fields)
     other = trainer(**fields, recipe_params={"normalise": "imagenet"})
-    row = own.rows[:1]
+    row = own.sample_ids[:1]
     pixels = own.setup.task.raw.train_x[row].float() / 255
     mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in STATISTICS["imagenet"])
     torch.testing.assert_close(other.inputs.clean(row), (pixels - mean) / std, rtol=1e-4, atol=1e-5)

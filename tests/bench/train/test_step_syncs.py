@@ -63,7 +63,7 @@ def test_nor_does_the_subset_of_a_static_method(graph):
     assert len(STATIC) >= 10
     run = make("full", graph=graph, recipe_params={"batch_size": 128})
     # As a cell does for each of them: the subset is chosen before the run begins.
-    subset = ConstantPlan(STATIC[0], torch.arange(0, len(run.rows), 2))
+    subset = ConstantPlan(STATIC[0], torch.arange(0, len(run.sample_ids), 2))
     subset.view = run.setup.pruner.view
     object.__setattr__(run.setup, "pruner", subset)
     reads = watched(run)

@@ -54,7 +54,7 @@ def test_no_host_synchronisation_inside_the_step_loop(method, optimizer):
     trainer = make(method, recipe_params={"optimizer": optimizer})
     trainer.fit(lambda t: None)
     trainer = make(method, recipe_params={"optimizer": optimizer})
-    plan = Plan(torch.arange(len(trainer.rows)), torch.ones(len(trainer.rows)))
+    plan = Plan(torch.arange(len(trainer.sample_ids)), torch.ones(len(trainer.sample_ids)))
     with CountSyncs() as counter:
         trainer._steps(Epoch(plan, trainer.ledger.trained))
     assert counter.seen["convolution"] > 20
@@ -65,7 +65,7 @@ def test_no_host_synchronisation_inside_the_step_loop(method, optimizer):
 def test_pairing_two_methods_share_everything_that_is_not_theirs():
     a, b = make("full"), make("infobatch", ratio=0.5)
     assert torch.equal(a.labels, b.labels)
-    assert torch.equal(a.rows, b.rows)
+    assert torch.equal(a.sample_ids, b.sample_ids)
     assert torch.equal(a.setup.task.reference.rows, b.setup.task.reference.rows)
     assert torch.equal(weights(a), weights(b))
     ids = torch.tensor([3, 77, 500])
@@ -78,7 +78,7 @@ def test_pairing_two_methods_share_everything_that_is_not_theirs():
 def test_pairing_two_noises_of_one_seed_are_independent():
     a, b = make("full", noise="symmetric:0.4"), make("full", noise="symmetric:0.2")
     assert not torch.equal(weights(a), weights(b))
-    assert not torch.equal(a.rows, b.rows)
+    assert not torch.equal(a.sample_ids, b.sample_ids)
     ids = torch.arange(1000)
     one, two = a.stream("order").uniform_at(ids), b.stream("order").uniform_at(ids)
     assert abs(float(torch.corrcoef(torch.stack([one, two]))[0, 1])) < 0.1
@@ -108,7 +108,7 @@ def test_budget_is_met_exactly(method, ratio):
     trainer = make(method, ratio=ratio)
     trainer.fit()
     assert trainer.ledger.trained == trainer.ledger.target
-    assert trainer.ledger.trained == round((1 - ratio) * 6 * len(trainer.rows))
+    assert trainer.ledger.trained == round((1 - ratio) * 6 * len(trainer.sample_ids))
     assert int(trainer.kept_visits.sum()) == trainer.ledger.trained
     assert sum(row["trained"] for row in trainer.table) == trainer.ledger.trained
 
@@ -134,7 +134,7 @@ def test_weights_multiply_the_per_sample_loss_and_the_batch_size_divides():
     index = torch.arange(64)
     w = torch.linspace(0.5, 2.0, 64)
     start = weights(trainer)
-    x = trainer.inputs.clean(trainer.rows[index])
+    x = trainer.inputs.clean(trainer.sample_ids[index])
     losses = torch.nn.functional.cross_entropy(
         trainer.model(x), trainer.labels[index], reduction="none"
     )

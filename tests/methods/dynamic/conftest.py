@@ -37,16 +37,16 @@ class Replay:
     def signal(self, name: str) -> Tensor:
         raise KeyError(name)
 
-    def visit(self, index: Tensor) -> None:
-        """One epoch that visits ``index`` (trained or forward-only), then measures."""
-        value = self.script[self.epoch, index]
-        self.loss[index] = value.float()
+    def visit(self, positions: Tensor) -> None:
+        """One epoch that visits ``positions`` (trained or forward-only), then measures."""
+        value = self.script[self.epoch, positions]
+        self.loss[positions] = value.float()
         if len(self.losses):
-            slot = self.seen[index] % len(self.losses)
-            self.losses[slot, index] = value
-            self.loss_epochs[slot, index] = self.epoch
-        self.seen[index] += 1
-        self.last_seen[index] = self.epoch
+            slot = self.seen[positions] % len(self.losses)
+            self.losses[slot, positions] = value
+            self.loss_epochs[slot, positions] = self.epoch
+        self.seen[positions] += 1
+        self.last_seen[positions] = self.epoch
         if self.curve is not None:
             self.reference_loss[self.epoch] = self.curve[self.epoch]
         self.epoch += 1

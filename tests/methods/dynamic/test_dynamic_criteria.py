@@ -102,18 +102,18 @@ def test_sparse_steps_equal_dense_sgd(kit, kind):
     u, v = criterion.u.clone().requires_grad_(), criterion.v.clone().requires_grad_()
     dense = torch.optim.SGD([{"params": u, "lr": 2.0}, {"params": v, "lr": 5.0}])
     for _ in range(5):
-        index = torch.randperm(n, generator=g)[:8]
+        sample_ids = torch.randperm(n, generator=g)[:8]
         logits = torch.randn(8, classes, generator=g).requires_grad_()
         strong = torch.randn(8, classes, generator=g) if criterion.views == 2 else None
         labels, weights = torch.randint(classes, (8,), generator=g), torch.rand(8, generator=g)
         losses, term = sop_terms(
-            logits, labels, u[index], v[index], strong, criterion.consistency, criterion.balance
+            logits, labels, u[sample_ids], v[sample_ids], strong, criterion.consistency, criterion.balance
         )
         dense.zero_grad()
         ((losses * weights).mean() + term).backward()
         dense.step()
-        ours = (criterion.per_sample(logits, labels, index, strong) * weights).mean()
-        extra = criterion.batch_term(logits, labels, index, strong)
+        ours = (criterion.per_sample(logits, labels, sample_ids, strong) * weights).mean()
+        extra = criterion.batch_term(logits, labels, sample_ids, strong)
         assert (extra is None) == (kind is SOP)
         (ours if extra is None else ours + extra).backward()
         criterion.step()
@@ -127,11 +127,11 @@ def test_pruned_samples_do_not_move_and_state_round_trips(kit):
     assert float(criterion.u.abs().max()) < 1e-7
     assert float(criterion.v.abs().min()) > 0
     start = criterion.u.clone(), criterion.v.clone()
-    index, labels = torch.tensor([2, 7]), torch.tensor([0, 1])
-    criterion.per_sample(torch.zeros(2, 3), labels, index).sum().backward()
+    sample_ids, labels = torch.tensor([2, 7]), torch.tensor([0, 1])
+    criterion.per_sample(torch.zeros(2, 3), labels, sample_ids).sum().backward()
     criterion.step()
     still = torch.ones(10, dtype=torch.bool)
-    still[index] = False
+    still[sample_ids] = False
     assert torch.equal(criterion.u[still], start[0][still])
     assert torch.equal(criterion.v[still], start[1][still])
     again = SOP()

@@ -84,7 +84,7 @@ def test_first_epoch_follows_the_cpu():
 @pytest.mark.parametrize("optimizer", ["sgd", "lars"])
 def test_no_synchronisation_inside_the_step_loop(optimizer):
     trainer = make("full", "cuda", optimizer=optimizer)
-    plan = Plan(torch.arange(len(trainer.rows), device="cuda"))
+    plan = Plan(torch.arange(len(trainer.sample_ids), device="cuda"))
     trainer._steps(Epoch(plan, trainer.ledger.trained))
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -113,7 +113,7 @@ def armed(method="full", **fields) -> Trainer:
     run = make(method, **fields)
     run.graph, reason = pool.acquire_captured_step(run)
     assert reason == ""
-    plan = Plan(torch.arange(len(run.rows)), torch.ones(len(run.rows)))
+    plan = Plan(torch.arange(len(run.sample_ids)), torch.ones(len(run.sample_ids)))
     run.model.train()
     assert run.graph.load(run._laid_out(Epoch(plan, 0)), run, 0) > 3
     return run
@@ -242,7 +242,7 @@ def test_a_run_stopped_between_replays_goes_on_bit_for_bit(method, where, tmp_pa
 def test_only_whole_batches_are_replayed():
     run = make("full", recipe_params={"epochs": 1})
     run.fit()
-    whole, tail = divmod(len(run.rows), 128)
+    whole, tail = divmod(len(run.sample_ids), 128)
     assert tail
     assert run.graph.capture.replays == whole
     assert run.ledger.steps == whole + 1
