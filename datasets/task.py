@@ -246,19 +246,20 @@ def register_dataset(name: str, *, version: int = 1) -> Callable[[S], S]:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a resident array with the labels that training or evaluation uses.
+    """Samples of a data set with the labels that training or evaluation uses.
 
     Attributes:
-        rows: int64 [n], rows of ``RawData.train_x`` (``test_x`` for the test split). Draws are
-            by row; what leaves the program are original ids (``RawData.train_ids``).
+        sample_ids: int64 [n], rows of ``RawData.train_x`` (``test_x`` for the test split).
+            Random draws are by sample id; records, tables and files hold original ids
+            (``RawData.train_ids``), which differ under an option ``limit``.
         labels: int64 [n].
     """
 
-    rows: Tensor
+    sample_ids: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.sample_ids)
 
 
 @dataclass(frozen=True)

@@ -250,7 +250,7 @@ def _random_task(spec: RunSpec, outline: Outline) -> Task:
 
 def _forward_seconds(trainer: Trainer) -> float:
     """Seconds per sample in eval mode, in batches as large as a fifth of a second allows."""
-    rows = trainer.setup.task.test.rows.to(trainer.setup.device)
+    rows = trainer.setup.task.test.sample_ids.to(trainer.setup.device)
 
     def timed(n: int) -> float:
         begin = time.perf_counter()

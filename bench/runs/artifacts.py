@@ -81,7 +81,7 @@ def artifacts(
     labels = task.test.labels
     predicted = predicted.cpu()
     narrow = np.uint8 if classes <= 256 else np.int32
-    ids = task.raw.train_ids(task.train.rows).numpy()
+    ids = task.raw.train_ids(task.train.sample_ids).numpy()
     scores = subset.scores if subset is not None else trainer.setup.pruner.last_scores
     samples: dict[str, np.ndarray[Any, Any]] = {
         "id": ids,
@@ -128,7 +128,7 @@ def _test_ids(task: Task) -> dict[str, np.ndarray[Any, Any]]:
     """Original rows of the test split where an option limits it; else place i is row i."""
     if task.tuning or task.raw.test_origin is None:
         return {}
-    return {"id": task.raw.test_ids(task.test.rows).numpy()}
+    return {"id": task.raw.test_ids(task.test.sample_ids).numpy()}
 
 
 def _metrics(

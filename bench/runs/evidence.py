@@ -273,7 +273,7 @@ def check_content(folder: Path, manifest: Mapping[str, Any], task: Task, epochs:
         if len(found[name]) != manifest.get("epochs") or len(found[name]) < epochs:
             raise Damaged(f"{folder / name}.npy: {len(found[name])} epochs, {epochs} are needed")
     # Earlier versions wrote rows of the limited split; both name the same samples here.
-    mine = (task.raw.train_ids(task.train.rows), task.train.rows)
+    mine = (task.raw.train_ids(task.train.sample_ids), task.train.sample_ids)
     if not any(np.array_equal(found["ids"], ids) for ids in mine):
         raise Damaged(f"{folder / 'ids.npy'}: recorded for another training split")
     if type(manifest.get("trained_per_epoch")) is not int or manifest["trained_per_epoch"] < 0:
@@ -356,13 +356,13 @@ class RecordedEvidence:
         self._task, self.warmup, self.epochs = task, warmup, epochs
         self._folders, self._ssl, self._oracle = folders, ssl, oracle
         self.labels = task.train.labels
-        self.ids = task.raw.train_ids(task.train.rows)
+        self.ids = task.raw.train_ids(task.train.sample_ids)
         self.original_size = task.raw.original_size
         self.num_classes = task.raw.num_classes
         for folder in folders:
             found = self._array(folder, "ids")
             # Earlier versions wrote rows of the limited split; both name the same samples here.
-            if not any(np.array_equal(found, ids) for ids in (self.ids, task.train.rows)):
+            if not any(np.array_equal(found, ids) for ids in (self.ids, task.train.sample_ids)):
                 raise Damaged(f"{folder}: recorded for another training split")
 
     def _array(self, folder: Path, name: str) -> np.ndarray[Any, Any]:
@@ -399,7 +399,7 @@ class RecordedEvidence:
         """float32 [N, D]."""
         if self._ssl is None:
             raise KeyError("ssl features were not declared in needs()")
-        return self._ssl[self._task.train.rows]
+        return self._ssl[self._task.train.sample_ids]
 
     def snapshot(self, epoch: int, repeat: int = 0) -> Snapshot:
         """Eval-mode outputs on the clean view."""

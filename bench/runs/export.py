@@ -146,8 +146,8 @@ def _training(record: Record, samples: Arrays, data: Mapping[str, Any]) -> Array
     splits = [(name, split) for name, split in named if split is not None]
     clean = task.raw.train_y
     label = np.concatenate([split.labels.numpy() for _, split in splits])
-    rows = np.concatenate([split.rows.numpy() for _, split in splits])
-    ids = np.concatenate([task.raw.train_ids(split.rows).numpy() for _, split in splits])
+    rows = np.concatenate([split.sample_ids.numpy() for _, split in splits])
+    ids = np.concatenate([task.raw.train_ids(split.sample_ids).numpy() for _, split in splits])
     splitted = np.repeat([name for name, _ in splits], [len(split) for _, split in splits])
     train = splitted == "train"
     if not np.array_equal(ids[train], samples["id"]):

@@ -61,9 +61,9 @@ def resolve_reference(
                 f"{size} is not accepted", where="align.reference_size",
                 accepted=f"1 to {len(source)} for reference {kind!r}",
             )  # fmt: skip
-        order = streams.get("reference-part").bits(source.rows).argsort(stable=True)
+        order = streams.get("reference-part").bits(source.sample_ids).argsort(stable=True)
         part = order[: int(size)].sort().values
-        source = Split(source.rows[part], source.labels[part])
+        source = Split(source.sample_ids[part], source.labels[part])
     return _impure(source, float(params.get("align.impurity") or 0.0), task, streams)
 
 
@@ -76,7 +76,7 @@ def _pseudo_clean(
     else:
         scores, side = moderate_distances(snapshot.features, evidence.labels), "window"
     kept = take(scores, size, side, streams.get("reference-ties"))[0]
-    return Split(task.train.rows[kept], task.train.labels[kept])
+    return Split(task.train.sample_ids[kept], task.train.labels[kept])
 
 
 def _impure(source: Split, impurity: float, task: Task, streams: Streams) -> Split:
@@ -84,7 +84,7 @@ def _impure(source: Split, impurity: float, task: Task, streams: Streams) -> Spl
         return source
     wrong = streams.get("impurity").sample(len(source), round(impurity * len(source)))
     classes = task.raw.num_classes
-    shift = streams.get("impurity").child("label").bits(source.rows[wrong])
+    shift = streams.get("impurity").child("label").bits(source.sample_ids[wrong])
     labels = source.labels.clone()
     labels[wrong] = (labels[wrong] + 1 + (shift & 0x7FFFFFFF) % (classes - 1)) % classes
-    return Split(source.rows, labels)
+    return Split(source.sample_ids, labels)

@@ -51,13 +51,13 @@ class RunState:
             raw.test_x, raw, shared, device=device, channels_last=channels_last
         )
         self.test_sample_ids, self.test_labels = (
-            part.to(device) for part in (task.test.rows, task.test.labels)
+            part.to(device) for part in (task.test.sample_ids, task.test.labels)
         )
-        self.sample_ids = task.train.rows.to(device)
+        self.sample_ids = task.train.sample_ids.to(device)
         self.labels = task.train.labels.to(device)
         if setup.reference is not None:
             self.reference_sample_ids, self.reference_labels = (
-                part.to(device) for part in (setup.reference.rows, setup.reference.labels)
+                part.to(device) for part in (setup.reference.sample_ids, setup.reference.labels)
             )
         self.model = self._build_model().to(device)
         if channels_last:

@@ -103,13 +103,13 @@ def validation_for_test(task: Task) -> Task:
             where="tuning",
             accepted="reference size 0",
         )
-    rows, x = validation.rows, raw.train_x
+    sample_ids, x = validation.sample_ids, raw.train_x
     if isinstance(x, ImageFiles):
         source = np.arange(len(x)) if x.rows is None else x.rows
-        held: Tensor | ImageFiles = replace(x, rows=source[rows.numpy()])
+        held: Tensor | ImageFiles = replace(x, rows=source[sample_ids.numpy()])
     else:
-        held = x[rows]
-    test = Split(torch.arange(len(rows)), validation.labels)
+        held = x[sample_ids]
+    test = Split(torch.arange(len(sample_ids)), validation.labels)
     raw = replace(raw, test_x=held, test_y=validation.labels)
     return replace(task, raw=raw, test=test, tuning=True)
 
@@ -123,12 +123,12 @@ def with_reference_in_training(task: Task) -> Task:
     """
     if task.reference is None or len(task.reference) == 0:
         raise SkipCell("no clean reference set: reference size is 0")
-    others = ~torch.isin(task.train.rows, task.reference.rows)
-    rows = torch.cat([task.train.rows[others], task.reference.rows])
+    others = ~torch.isin(task.train.sample_ids, task.reference.sample_ids)
+    sample_ids = torch.cat([task.train.sample_ids[others], task.reference.sample_ids])
     labels = torch.cat([task.train.labels[others], task.reference.labels])
     clean = torch.cat([task.clean_labels[others], task.reference.labels])
-    order = rows.argsort()
-    train = Split(rows[order], labels[order])
+    order = sample_ids.argsort()
+    train = Split(sample_ids[order], labels[order])
     return replace(task, train=train, clean_labels=clean[order])
 
 

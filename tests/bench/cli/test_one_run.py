@@ -88,14 +88,14 @@ def test_a_kept_set_can_be_trained_elsewhere_as_the_run_was(whole, monkeypatch):
     train = [row for row in rows if row["split"] == "train"]
     spec, source = recorded_source(record, {})
     task = load_task(spec, source.params)
-    assert [int(row["id"]) for row in train] == task.train.rows.tolist()
+    assert [int(row["id"]) for row in train] == task.train.sample_ids.tolist()
     assert [int(row["label"]) for row in train] == task.train.labels.tolist()
     assert [int(row["flipped"]) for row in train] == task.flipped.int().tolist()
     kept = table(prunebench("export", record.key, out, "--what", "kept").out)
     assert [row["id"] for row in train if row["kept"] == "1"] == [row["id"] for row in kept]
     reference = [row for row in rows if row["split"] == "reference"]
     assert task.reference is not None
-    assert [int(row["id"]) for row in reference] == task.reference.rows.tolist()
+    assert [int(row["id"]) for row in reference] == task.reference.sample_ids.tolist()
     assert {row["flipped"] for row in reference} == {"0"}
     assert all((row["epochs"] == "0") == (row["kept"] == "0") for row in rows)
     other = replace(record, info={**record.info, "label_digest": "0" * 64}).sealed()

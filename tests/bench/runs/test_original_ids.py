@@ -64,7 +64,7 @@ def test_tables_and_artifacts_hold_original_rows(tree: Path, tmp_path: Path) -> 
     assert record.status in ("done", "diverged"), record.reason
     cell = cell_of(tree, "small-loss")
     task = load_task(cell.spec, cell.data)
-    trained = ROWS[task.train.rows.numpy()]
+    trained = ROWS[task.train.sample_ids.numpy()]
     assert trained.max() >= LIMIT
     visits = table(store, record.key, "visits")
     assert visits["id"].tolist() == trained.tolist()
@@ -137,11 +137,11 @@ def test_evidence_holds_original_rows_and_earlier_evidence_is_read(
     run_cell(cell.spec, store, options)
     folder, task = store.evidence_path(cell.spec.key), load_task(cell.spec, cell.data)
     ids = np.load(folder / "ids.npy")
-    assert ids.tolist() == ROWS[task.train.rows.numpy()].tolist()
+    assert ids.tolist() == ROWS[task.train.sample_ids.numpy()].tolist()
     new = RecordedEvidence(task, 3, 1, [folder])
     assert new.ids.tolist() == ids.tolist()
     assert new.original_size == TRAIN
-    np.save(folder / "ids.npy", task.train.rows.numpy())
+    np.save(folder / "ids.npy", task.train.sample_ids.numpy())
     old = RecordedEvidence(task, 3, 1, [folder])
     assert old.ids.tolist() == ids.tolist()
     assert torch.equal(old.p_target, new.p_target)

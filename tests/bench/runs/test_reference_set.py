@@ -19,20 +19,20 @@ def resolved(**params):
 
 def test_clean_reference_is_held_out_and_nested_in_size():
     task, whole = resolved()
-    assert not torch.isin(whole.rows, task.train.rows).any()
-    assert torch.equal(whole.labels, task.raw.train_y[whole.rows])
+    assert not torch.isin(whole.sample_ids, task.train.sample_ids).any()
+    assert torch.equal(whole.labels, task.raw.train_y[whole.sample_ids])
     _, small = resolved(reference_size=10)
     _, larger = resolved(reference_size=30)
     assert len(small) == 10
-    assert torch.isin(small.rows, larger.rows).all()
+    assert torch.isin(small.sample_ids, larger.sample_ids).all()
     with pytest.raises(InputError, match="reference_size"):
         resolved(reference_size=5000)
 
 
 def test_train_reference_carries_noisy_labels():
     task, part = resolved(reference="train", reference_size=400)
-    assert torch.isin(part.rows, task.train.rows).all()
-    wrong = (part.labels != task.raw.train_y[part.rows]).double().mean()
+    assert torch.isin(part.sample_ids, task.train.sample_ids).all()
+    wrong = (part.labels != task.raw.train_y[part.sample_ids]).double().mean()
     assert float(wrong) == pytest.approx(0.4, abs=0.08)
 
 
@@ -40,7 +40,7 @@ def test_train_reference_carries_noisy_labels():
 def test_impurity_is_exact_and_always_wrong(impurity):
     _, pure = resolved()
     _, impure = resolved(impurity=impurity)
-    assert torch.equal(pure.rows, impure.rows)
+    assert torch.equal(pure.sample_ids, impure.sample_ids)
     wrong = int((pure.labels != impure.labels).sum())
     assert wrong == round(impurity * len(pure))
     assert 0 <= int(impure.labels.min()) <= int(impure.labels.max()) < 10

@@ -41,16 +41,18 @@ def test_a_tuning_run_reads_its_validation_split_and_no_test_sample() -> None:
     assert plain.validation is not None
     assert len(plain.test) == 450
     # The same split in both roles; in the tuning role it stands where the test split was.
-    assert torch.equal(task.raw.test_x, plain.raw.train_x[plain.validation.rows])
+    assert torch.equal(task.raw.test_x, plain.raw.train_x[plain.validation.sample_ids])
     assert torch.equal(task.test.labels, plain.validation.labels)
     assert len(task.test) == len(task.raw.test_y) == len(task.raw.test_x) == 150
-    assert not set(plain.validation.rows.tolist()) & set(task.train.rows.tolist())
+    assert not set(plain.validation.sample_ids.tolist()) & set(task.train.sample_ids.tolist())
     assert task.reference is not None
-    assert not set(plain.validation.rows.tolist()) & set(task.reference.rows.tolist())
-    assert (task.test.labels != plain.raw.train_y[plain.validation.rows]).double().mean() > 0.25
+    assert not set(plain.validation.sample_ids.tolist()) & set(task.reference.sample_ids.tolist())
+    assert (
+        task.test.labels != plain.raw.train_y[plain.validation.sample_ids]
+    ).double().mean() > 0.25
     clean = small_cell("infobatch", role="tune", validation=Validation(size=150, labels="clean"))
     labels = load_task(clean.spec, clean.data).test.labels
-    assert torch.equal(labels, plain.raw.train_y[plain.validation.rows])
+    assert torch.equal(labels, plain.raw.train_y[plain.validation.sample_ids])
 
 
 @pytest.mark.parametrize("method", ["infobatch+align", "forgetting"])

@@ -107,7 +107,13 @@ def test_sparse_steps_equal_dense_sgd(kit, kind):
         strong = torch.randn(8, classes, generator=g) if criterion.views == 2 else None
         labels, weights = torch.randint(classes, (8,), generator=g), torch.rand(8, generator=g)
         losses, term = sop_terms(
-            logits, labels, u[sample_ids], v[sample_ids], strong, criterion.consistency, criterion.balance
+            logits,
+            labels,
+            u[sample_ids],
+            v[sample_ids],
+            strong,
+            criterion.consistency,
+            criterion.balance,
         )
         dense.zero_grad()
         ((losses * weights).mean() + term).backward()
