@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+__all__ = ["alignment"]
+
 #: Columns worked on at a time: a float64 window of 25 rows then stays in a core's cache.
 _CHUNK = 4096
 

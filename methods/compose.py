@@ -13,6 +13,8 @@ from prunebench.methods.base import Card, Pruner, ScoreBasedPruner
 from prunebench.options import Option, Value
 from prunebench.registry import METHODS, Entry, UnknownName
 
+__all__ = ["MethodInfo", "list_methods", "resolve_method"]
+
 SUFFIX = "+align"
 
 

@@ -11,6 +11,8 @@ from prunebench.methods.base import Batch, BatchPruner, Card, register_method
 from prunebench.options import Option
 from prunebench.rng import Stream
 
+__all__ = ["select_diverse"]
+
 #: ||residual|| / ||mean gradient|| below which the residual is rounding noise.
 _SPENT = 1e-6
 

@@ -22,6 +22,8 @@ from prunebench.methods.windows import check_window, window_length, window_momen
 from prunebench.options import Option
 from prunebench.rng import Stream
 
+__all__ = ["beta_weights", "dual_scores"]
+
 
 def dual_scores(p_target: Tensor, epochs: int = 30, window: int = 10) -> Tensor:
     """Mean over the T-J+1 windows of 10 std (1 - mean) of p (std with ddof 1).

@@ -18,6 +18,8 @@ from prunebench.methods.windows import check_window, window_length, window_momen
 from prunebench.options import Option
 from prunebench.rng import Stream
 
+__all__ = ["dyn_unc_scores"]
+
 
 def dyn_unc_scores(p_target: Tensor, window: int = 10) -> Tensor:
     """Mean over all E-J+1 windows of 10 times the standard deviation (ddof 1) of p.

@@ -17,6 +17,8 @@ from prunebench.methods.keep_k import PRUNE4REL_PROXY, take, take_balanced
 from prunebench.options import Option
 from prunebench.rng import Stream
 
+__all__ = ["forgetting_counts"]
+
 POLICIES = ("zero", "max")
 
 

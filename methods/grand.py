@@ -19,6 +19,8 @@ from prunebench.methods.keep_k import PRUNE4REL_PROXY, real, take
 from prunebench.options import Option
 from prunebench.rng import Stream
 
+__all__ = ["el2n_scores", "grand_scores"]
+
 _PAPER = (
     "Paul, Ganguli, Dziugaite: Deep Learning on a Data Diet: Finding Important Examples Early in "
     "Training, NeurIPS 2021"

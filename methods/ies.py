@@ -21,6 +21,8 @@ from prunebench.methods.base import (
 from prunebench.options import Option
 from prunebench.rng import Stream
 
+__all__ = ["mastered"]
+
 #: Midpoint of the 10 to 50 % of backward passes that the paper's abstract reports as saved.
 _PUBLISHED_SHARE = 0.3
 

@@ -21,7 +21,7 @@ from prunebench.methods.base import (
 from prunebench.options import Option
 from prunebench.rng import Stream
 
-__all__ = ["InfoBatch", "keep_share", "prunable", "pruning_epochs"]
+__all__ = ["prunable", "pruning_epochs"]
 
 #: Average share of samples skipped over a whole run at r = 0.5, delta = 0.875, annealing
 #: included (AlignPrune, Table F: CIFAR-100N, ResNet-18).

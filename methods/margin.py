@@ -16,6 +16,8 @@ from prunebench.methods.base import (
 from prunebench.methods.keep_k import PRUNE4REL_PROXY, real, take
 from prunebench.rng import Stream
 
+__all__ = ["margin_scores"]
+
 
 def margin_scores(logits: Tensor) -> Tensor:
     """Largest minus second largest softmax probability.

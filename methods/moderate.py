@@ -16,6 +16,8 @@ from prunebench.methods.base import (
 from prunebench.methods.keep_k import PRUNE4REL_PROXY, check_count, real, take, window_start
 from prunebench.rng import Stream
 
+__all__ = ["moderate_distances", "moderate_window"]
+
 
 def _median(x: Tensor) -> Tensor:
     """Coordinate-wise median [D] of [n, D]; an even count averages the two middle values."""

@@ -32,6 +32,8 @@ from prunebench.methods.prune4rel_graph import (
 from prunebench.options import Option
 from prunebench.rng import Stream
 
+__all__ = ["prune4rel_order"]
+
 #: log of half the spacing of float64 at 1; see ``prune4rel_order``.
 _SATURATED = -53 * math.log(2)
 

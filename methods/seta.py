@@ -28,6 +28,8 @@ from prunebench.methods.kmeans1d import lloyd_cuts, optimal_cuts
 from prunebench.options import Option
 from prunebench.rng import Stream
 
+__all__ = ["group_by_score", "window_groups"]
+
 Floats = npt.NDArray[Any]
 
 

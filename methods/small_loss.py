@@ -16,6 +16,8 @@ from prunebench.methods.base import (
 from prunebench.methods.keep_k import PRUNE4REL_PROXY, real, take
 from prunebench.rng import Stream
 
+__all__ = ["loss_scores"]
+
 
 def loss_scores(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of every sample, in nats (Prune4Rel: deepcore/methods/small_loss.py).

@@ -11,6 +11,8 @@ from prunebench.methods.base import Criterion, register_criterion
 from prunebench.options import Option
 from prunebench.rng import Stream
 
+__all__ = ["sop_loss", "sop_terms"]
+
 _EPS = 1e-4
 _INIT = 1e-8
 

@@ -21,6 +21,8 @@ from prunebench.methods.keep_k import real, take
 from prunebench.options import Option
 from prunebench.rng import Stream
 
+__all__ = ["prototype_distances"]
+
 
 def prototype_distances(features: Tensor, centroids: Tensor, assignment: Tensor) -> Tensor:
     """Cosine distance, 1 - cos, to the centre of the sample's own cluster.

@@ -7,16 +7,41 @@ import os
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import IO
 
 from prunebench.errors import InputError
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-#: A pipe must not stop the one who opens it, a terminal not take over the process.
-_CALM = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+def _flags(*names: str) -> int:
+    """Flags of ``os.open``; those that this system lacks count as 0."""
+    return reduce(or_, (getattr(os, f"O_{name}", 0) for name in names))
+
+
+_NO_LINK = _flags("NOFOLLOW")
+_HAS_OPEN_FOLDERS = os.open in os.supports_dir_fd
+_FOLDER = _flags("RDONLY", "DIRECTORY", "CLOEXEC")
+#: Opening a pipe must not block, opening a terminal must not make it the process's own.
+_CALM = _flags("NONBLOCK", "NOCTTY", "CLOEXEC", "BINARY")
+
+
+def _open_folder(path: Path) -> int:
+    """A descriptor of a folder.
+
+    Raises:
+        InputError: This system cannot open files within an open folder, as Windows cannot.
+    """
+    if not _HAS_OPEN_FOLDERS:
+        raise InputError(
+            f"{sys.platform} cannot write without following links", where=str(path),
+            accepted="Linux, macOS, or the Windows Subsystem for Linux",
+        )  # fmt: skip
+    return os.open(path, _FOLDER)
 
 
 def open_regular(path: str | Path, *, folder: int | None = None, follow: bool = True) -> int:
@@ -34,7 +59,7 @@ def open_regular(path: str | Path, *, folder: int | None = None, follow: bool = 
         OSError: It cannot be opened, or is no regular file.
     """
     _need_regular(os.stat(path, dir_fd=folder, follow_symlinks=follow), path)
-    flags = os.O_RDONLY | _CALM | (0 if follow else os.O_NOFOLLOW)
+    flags = os.O_RDONLY | _CALM | (0 if follow else _NO_LINK)
     return _checked(os.open(path, flags, dir_fd=folder), path)
 
 
@@ -75,7 +100,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     followed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(path.parent, _FOLDER)
+    folder = _open_folder(path.parent)
     try:
         with _replacing(path.name, folder, folder, f".{path.name[:100]}.{_random()}.tmp") as file:
             yield file
@@ -100,7 +125,7 @@ def _random() -> str:
 @contextmanager
 def _replacing(name: str, folder: int, staging: int, temporary: str) -> Iterator[IO[bytes]]:
     """The one atomic writer: ``temporary`` is made in one open folder and renamed into another."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = _flags("RDWR", "CREAT", "EXCL", "NOFOLLOW", "CLOEXEC")
     handle = os.open(temporary, flags, 0o666, dir_fd=staging)
     try:
         with os.fdopen(handle, "w+b") as file:
@@ -120,7 +145,8 @@ def is_private(folder: Path) -> bool:
         found = folder.lstat()
     except OSError:
         return False
-    mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    user = os.geteuid() if hasattr(os, "geteuid") else None  # Windows has no user ids
+    mine = stat.S_ISDIR(found.st_mode) and found.st_uid == user
     return mine and not stat.S_IMODE(found.st_mode) & 0o077
 
 
@@ -241,7 +267,7 @@ class OwnFolder:
             self._need_no_link(folder, name, path)
             with suppress(FileNotFoundError):
                 _need_regular(os.stat(name, dir_fd=folder, follow_symlinks=False), path)
-            handle = os.open(name, flags | _CALM | os.O_NOFOLLOW, 0o666, dir_fd=folder)
+            handle = os.open(name, flags | _CALM | _NO_LINK, 0o666, dir_fd=folder)
             return _checked(handle, path)
 
     def rename(self, old: Path, new: Path) -> None:
@@ -281,7 +307,7 @@ class OwnFolder:
         *parts, name = inner
         if make and not self.root.is_dir():
             self.root.mkdir(parents=True, exist_ok=True)
-        folder, above = os.open(self.root, _FOLDER), self.root
+        folder, above = _open_folder(self.root), self.root
         try:
             for part in parts:
                 above /= part
@@ -294,7 +320,7 @@ class OwnFolder:
 
     def _enter(self, folder: int, name: str, path: Path, make: bool) -> int:
         try:
-            return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+            return os.open(name, _FOLDER | _NO_LINK, dir_fd=folder)
         except FileNotFoundError:
             if not make:
                 raise

@@ -1,7 +1,6 @@
 """Drops the samples with the highest loss, which are the mislabelled ones more often than not."""
 
-from prunebench.methods.base import Card, Plan, ScoreBasedPruner, kept_count, register_method
-from prunebench.options import Option
+from prunebench import Card, Option, Plan, ScoreBasedPruner, kept_count, register_method
 
 
 @register_method("drop-highest")
