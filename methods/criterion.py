@@ -20,19 +20,28 @@ def register_criterion(name: str, *, version: int = 1) -> Callable[[type], type]
 
 
 class Criterion(ABC):
-    """Per-sample loss; may own per-sample parameters, indexed by original sample id.
+    """Per-sample loss; may own per-sample parameters, indexed by sample id.
+
+    A sample id is the row of a sample in ``RawData.train_x`` and stays the same whatever is held
+    out of training; positions in the training split, which pruners work with, are other numbers.
 
     Attributes:
         views: 2 when a strongly augmented second view is wanted.
-        plain: Whether ``per_sample`` is cross-entropy, so that tables need no second loss.
+        is_cross_entropy: Whether ``per_sample`` is cross-entropy, so that tables need no second
+            loss. Its former name ``plain`` is still read from subclasses that set it.
         capturable: Whether a step may be recorded once and replayed: the same tensor operations
             every time, nothing read back to the host, no decisions of Python's that change.
     """
 
     options: ClassVar[Mapping[str, Option]] = {}
     views: int = 1
-    plain: bool = False
+    is_cross_entropy: bool = False
     capturable: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "plain" in vars(cls) and "is_cross_entropy" not in vars(cls):
+            cls.is_cross_entropy = vars(cls)["plain"]
 
     def __init__(self, **params: Any) -> None:
         self.params = resolve(self.options, params, "criterion")
@@ -40,7 +49,14 @@ class Criterion(ABC):
             setattr(self, name, value)
 
     def begin(self, num_samples: int, num_classes: int, device: torch.device, rng: Stream) -> None:
-        """Creates per-sample parameters for ids 0..num_samples-1 of the original split."""
+        """Creates per-sample parameters for sample ids 0..num_samples-1.
+
+        Args:
+            num_samples: Of the whole data set, held-out samples included.
+            num_classes: C.
+            device: Where the parameters live.
+            rng: The criterion's own stream.
+        """
 
     @abstractmethod
     def per_sample(
@@ -50,7 +66,18 @@ class Criterion(ABC):
         sample_ids: Tensor,
         strong_logits: Tensor | None = None,
     ) -> Tensor:
-        """float32 [B] from logits [B, C]; weights are applied to it by the trainer."""
+        """The losses of one batch, unweighted; the trainer passes all arguments by position.
+
+        Args:
+            logits: float32 [B, C].
+            labels: int64 [B], noisy.
+            sample_ids: int64 [B]; they index per-sample parameters.
+            strong_logits: float32 [B, C] of the strong view where ``views`` is 2; None in passes
+                without gradient.
+
+        Returns:
+            float32 [B].
+        """
 
     def batch_term(
         self,
@@ -59,7 +86,7 @@ class Criterion(ABC):
         sample_ids: Tensor,
         strong_logits: Tensor | None = None,
     ) -> Tensor | None:
-        """A scalar added unweighted, or None."""
+        """A scalar added to the mean loss of the batch, unweighted, or None; see ``per_sample``."""
         return None
 
     def step(self) -> None:

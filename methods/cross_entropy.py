@@ -22,7 +22,7 @@ class CrossEntropy(Criterion):
             None, "label smoothing; none: the recipe's", 0.0, 1.0, optional=True, kind=float
         )
     }
-    plain = True
+    is_cross_entropy = True
     capturable = True
     smoothing: float | None
 

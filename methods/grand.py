@@ -114,7 +114,7 @@ class GraNd(_MeanOverRuns):
 
 @register_method("el2n")
 class EL2N(_MeanOverRuns):
-    """Error norm at the warm-up snapshot, eval mode and clean view as in data_diet.
+    """Error norm at the warm-up snapshot, eval mode and unaugmented view as in data_diet.
 
     Variants elsewhere: dual-pruning reads the train-mode logits of epoch index 20, CCS sums
     train-mode scores over the first 10 epochs.

@@ -162,7 +162,7 @@ class EvidenceSpec:
 
     Attributes:
         signals: Of ``p_target`` and ``correct``: one row per epoch, train mode, before the update.
-        snapshots: Epochs e after which logits and features are taken (eval mode, clean view).
+        snapshots: Epochs e after which logits and features are taken (eval mode, unaugmented view).
         strong: Epochs after which confidence and features of one strongly augmented view are
             taken.
         repeats: Independent full-data runs (different initial weights); 1 is the shared run.
@@ -243,7 +243,7 @@ class Evidence(Protocol):
         """float32 [N, D]."""
 
     def snapshot(self, epoch: int, repeat: int = 0) -> Snapshot:
-        """Eval-mode outputs on the clean view after ``epoch`` epochs."""
+        """Eval-mode outputs on the unaugmented view after ``epoch`` epochs."""
 
     def strong(self, epoch: int) -> StrongView:
         """Eval-mode outputs on one strong view after ``epoch`` epochs."""

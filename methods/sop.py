@@ -95,7 +95,7 @@ def learning_rates(num_classes: int) -> tuple[float, float]:
 
 @register_criterion("sop")
 class SOP(Criterion):
-    """Owns u [n, 1] and v [n, C] by original sample id, trained by plain SGD per batch.
+    """Owns u [n, 1] and v [n, C], indexed by sample id and trained by plain SGD per batch.
 
     A batch's rows are a leaf of their own, so that a step costs B rows, not n; a sample that is
     not in the batch does not move. Sample weights multiply these gradients too. The rates act on

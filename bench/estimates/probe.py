@@ -255,7 +255,10 @@ def _forward_seconds(trainer: Trainer) -> float:
     def timed(n: int) -> float:
         begin = time.perf_counter()
         forward_all(
-            trainer.model, n, lambda a, b: trainer.test_inputs.clean(rows[a:b]), trainer.autocast()
+            trainer.model,
+            n,
+            lambda a, b: trainer.test_inputs.unaugmented(rows[a:b]),
+            trainer.autocast(),
         )[0].cpu()
         return (time.perf_counter() - begin) / n
 

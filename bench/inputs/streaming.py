@@ -63,21 +63,21 @@ class StreamedInputs(View):
         super().__init__(tuple(files.shape[1:]), True, raw, **options)
         self.readers = Readers(files, pin=self.device.type == "cuda")
 
-    def pixels(self, rows: Tensor) -> Tensor:
+    def pixels(self, sample_ids: Tensor) -> Tensor:
         """Images as stored, decoded here and now: for a few."""
-        return self.readers.files.read(rows.cpu()).to(self.device)
+        return self.readers.files.read(sample_ids.cpu()).to(self.device)
 
-    def clean(self, rows: Tensor) -> Tensor:
-        """The un-augmented view of a few rows."""
-        return self.centre(self.pixels(rows))
+    def unaugmented(self, sample_ids: Tensor) -> Tensor:
+        """The unaugmented view of a few samples."""
+        return self.centre(self.pixels(sample_ids))
 
-    def epoch(self, rows: Tensor, stream: Stream) -> StreamedEpoch:
-        """The training view of one epoch's rows in order."""
-        return StreamedEpoch(self, rows, self.draw(stream, rows))
+    def augmented_batches(self, sample_ids: Tensor, stream: Stream) -> StreamedEpoch:
+        """The training view of samples in order."""
+        return StreamedEpoch(self, sample_ids, self.draw(stream, sample_ids))
 
-    def plain(self, rows: Tensor) -> StreamedEpoch:
-        """The un-augmented view of rows in order."""
-        return StreamedEpoch(self, rows, None)
+    def unaugmented_batches(self, sample_ids: Tensor) -> StreamedEpoch:
+        """The unaugmented view of samples in order."""
+        return StreamedEpoch(self, sample_ids, None)
 
     def close(self) -> None:
         """Ends the worker processes."""
@@ -87,8 +87,10 @@ class StreamedInputs(View):
 class StreamedEpoch:
     """Batches of one epoch, asked for in order; the workers run ahead from the first on."""
 
-    def __init__(self, inputs: StreamedInputs, rows: Tensor, draws: Draws | Boxes | None) -> None:
-        self.inputs, self.rows, self.draws = inputs, rows, draws
+    def __init__(
+        self, inputs: StreamedInputs, sample_ids: Tensor, draws: Draws | Boxes | None
+    ) -> None:
+        self.inputs, self.sample_ids, self.draws = inputs, sample_ids, draws
         self._parts: Iterator[Tensor] | None = None
         self._waiting: deque[Tensor] = deque()
         self._ready = 0
@@ -96,7 +98,7 @@ class StreamedEpoch:
         self._current = torch.empty((0, *inputs.stored), dtype=torch.uint8, device=inputs.device)
 
     def batch(self, start: int, stop: int) -> Tensor:
-        """Network input for positions start..stop of the epoch's order."""
+        """Network input of samples start..stop of the order."""
         inputs, x = self.inputs, self.pixels(start, stop)
         if self.draws is None:
             return inputs.centre(x)
@@ -110,7 +112,7 @@ class StreamedEpoch:
         """The same images as stored: uint8 [B, 3, S, S] on the device.
 
         Raises:
-            ValueError: The positions do not follow those of the call before (a repeat may).
+            ValueError: The samples do not follow those of the call before (a repeat may).
             InputError: An image is damaged; the line names its file.
         """
         if (start, stop) == self._span:
@@ -123,7 +125,7 @@ class StreamedEpoch:
 
     def _take(self, n: int) -> Tensor:
         if self._parts is None:
-            self._parts = self.inputs.readers.read(self.rows.cpu().numpy())
+            self._parts = self.inputs.readers.read(self.sample_ids.cpu().numpy())
         while self._ready < n:
             part = next(self._parts)
             self._waiting.append(part)

@@ -25,11 +25,15 @@ DRAWS = ("flip", "angle", "shear", "dx", "dy", "brightness", "contrast", "satura
          "cy", "cx")  # fmt: skip
 
 
-def strong_batches(inputs: Source, rows: Tensor, stream: Stream) -> Callable[[int, int], Tensor]:
-    """Strong views of rows in order, batch by batch: a function of (start, stop)."""
+def strong_batches(
+    inputs: Source, sample_ids: Tensor, stream: Stream
+) -> Callable[[int, int], Tensor]:
+    """Strong views of samples in order, batch by batch: a function of (start, stop)."""
     _need_images(inputs)
-    stored = inputs.plain(rows).pixels
-    return lambda start, stop: strong_view(inputs, rows[start:stop], stream, stored(start, stop))
+    stored = inputs.unaugmented_batches(sample_ids).pixels
+    return lambda start, stop: strong_view(
+        inputs, sample_ids[start:stop], stream, stored(start, stop)
+    )
 
 
 def _need_images(inputs: View) -> None:
@@ -38,13 +42,13 @@ def _need_images(inputs: View) -> None:
 
 
 def strong_view(
-    inputs: Source, rows: Tensor, stream: Stream, stored: Tensor | None = None
+    inputs: Source, sample_ids: Tensor, stream: Stream, stored: Tensor | None = None
 ) -> Tensor:
     """Network input of a strong view.
 
     Args:
         inputs: The images.
-        rows: int64 [B], original sample ids.
+        sample_ids: int64 [B], original sample ids.
         stream: Stream of this epoch.
         stored: uint8 [B, channels, H, W], these samples as stored, where they are at hand.
 
@@ -57,13 +61,13 @@ def strong_view(
     _need_images(inputs)
 
     def draw(name: str, low: float, high: float) -> Tensor:
-        u = stream.child(name).uniform_at(rows).float()
+        u = stream.child(name).uniform_at(sample_ids).float()
         return (low + (high - low) * u).view(-1, 1, 1, 1)
 
-    x = (inputs.pixels(rows) if stored is None else stored).float() / 255.0
+    x = (inputs.pixels(sample_ids) if stored is None else stored).float() / 255.0
     channels, height, width = inputs.shape
     if inputs.augment != "none":
-        flip = draw_crop_flip(stream.child("flip"), rows, inputs.pad).flip
+        flip = draw_crop_flip(stream.child("flip"), sample_ids, inputs.pad).flip
         x = torch.where(flip.view(-1, 1, 1, 1), x.flip(-1), x)
     angle = draw("angle", -math.pi / 9, math.pi / 9).flatten()
     shear = draw("shear", -0.2, 0.2).flatten()

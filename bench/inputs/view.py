@@ -28,10 +28,10 @@ _EVAL_PIXELS, _EVAL_BATCH = 2048 * 64 * 64, 2048
 
 
 class Batches(Protocol):
-    """Rows in a fixed order; positions are asked for from the first to the last."""
+    """Samples in a fixed order; batches are asked for from the first to the last."""
 
     def batch(self, start: int, stop: int) -> Tensor:
-        """Network input for positions start..stop."""
+        """Network input of samples start..stop of that order."""
 
     def pixels(self, start: int, stop: int) -> Tensor:
         """The same as stored: uint8 [B, channels, H, W], or vectors."""
@@ -107,7 +107,7 @@ class View:
         return y.to(self.dtype)
 
     def centre(self, x: Tensor) -> Tensor:
-        """The un-augmented view of stored samples: the central crop, normalised."""
+        """The unaugmented view of stored samples: the central crop, normalised."""
         if self.shape != self.stored:
             x = centre_crop(x, *self.shape[1:])
         return self.normalise(x)
@@ -136,22 +136,24 @@ class View:
             return flat.contiguous().view(torch.int32).reshape(-1)
         return flat.reshape(-1, self.stored[0]).squeeze(1).contiguous()
 
-    def cropped(self, pixels: Tensor, rows: Tensor, draws: Draws) -> Tensor:
+    def cropped(self, pixels: Tensor, images: Tensor, draws: Draws) -> Tensor:
         """Random crop with reflection and horizontal flip, then normalisation.
 
         Args:
             pixels: From ``packed``.
-            rows: int64 [B], which of its images.
+            images: int64 [B], which of its images.
             draws: Of these B samples.
         """
         channels, height, width = self.stored
         lines, across = self.shape[1:]
         columns = torch.where(draws.flip[:, None], across - 1 - self.xs, self.xs)
-        columns = self.mirror_x[draws.left[:, None] + columns] + (rows * (height * width))[:, None]
+        columns = (
+            self.mirror_x[draws.left[:, None] + columns] + (images * (height * width))[:, None]
+        )
         starts = self.mirror_y[draws.top[:, None] + self.y]
-        index = (starts[:, :, None] + columns[:, None, :]).view(-1)
-        picked = pixels.index_select(0, index)
-        shape = (len(rows), lines, across, 4 if channels == 3 else channels)
+        places = (starts[:, :, None] + columns[:, None, :]).view(-1)
+        picked = pixels.index_select(0, places)
+        shape = (len(images), lines, across, 4 if channels == 3 else channels)
         values = (picked.view(torch.uint8) if channels == 3 else picked).view(shape)
         return self.normalise(values[..., :channels].permute(0, 3, 1, 2))
 
@@ -186,27 +188,27 @@ class Inputs(View):
         if self.augment == "crop_flip":
             self._pixels = self.packed(self.x)
 
-    def pixels(self, rows: Tensor) -> Tensor:
+    def pixels(self, sample_ids: Tensor) -> Tensor:
         """Samples as stored."""
-        return self.x[rows]
+        return self.x[sample_ids]
 
-    def clean(self, rows: Tensor) -> Tensor:
-        """The un-augmented view of rows."""
-        return self.centre(self.x[rows])
+    def unaugmented(self, sample_ids: Tensor) -> Tensor:
+        """The unaugmented view of samples."""
+        return self.centre(self.x[sample_ids])
 
-    def augmented(self, rows: Tensor, draws: Draws | Boxes) -> Tensor:
-        """The training view of rows."""
+    def augmented(self, sample_ids: Tensor, draws: Draws | Boxes) -> Tensor:
+        """The training view of samples."""
         if isinstance(draws, Boxes):
-            return self.boxed(self.x[rows], draws)
-        return self.cropped(self._pixels, rows, draws)
+            return self.boxed(self.x[sample_ids], draws)
+        return self.cropped(self._pixels, sample_ids, draws)
 
-    def epoch(self, rows: Tensor, stream: Stream) -> EpochInputs:
-        """The training view of one epoch's rows in order."""
-        return EpochInputs(self, rows, self.draw(stream, rows))
+    def augmented_batches(self, sample_ids: Tensor, stream: Stream) -> EpochInputs:
+        """The training view of samples in order."""
+        return EpochInputs(self, sample_ids, self.draw(stream, sample_ids))
 
-    def plain(self, rows: Tensor) -> EpochInputs:
-        """The un-augmented view of rows in order."""
-        return EpochInputs(self, rows, None)
+    def unaugmented_batches(self, sample_ids: Tensor) -> EpochInputs:
+        """The unaugmented view of samples in order."""
+        return EpochInputs(self, sample_ids, None)
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -215,21 +217,21 @@ class Inputs(View):
 class EpochInputs:
     """Batches of one epoch; draws for all its samples are made at once."""
 
-    def __init__(self, inputs: Inputs, rows: Tensor, draws: Draws | Boxes | None) -> None:
-        self.inputs, self.rows, self.draws = inputs, rows, draws
+    def __init__(self, inputs: Inputs, sample_ids: Tensor, draws: Draws | Boxes | None) -> None:
+        self.inputs, self.sample_ids, self.draws = inputs, sample_ids, draws
         self.whole: Tensor | None = None
-        if draws is None and len(rows) * math.prod(inputs.shape) * 4 <= _WHOLE_EPOCH:
-            self.whole = inputs.clean(rows)
+        if draws is None and len(sample_ids) * math.prod(inputs.shape) * 4 <= _WHOLE_EPOCH:
+            self.whole = inputs.unaugmented(sample_ids)
 
     def batch(self, start: int, stop: int) -> Tensor:
-        """Network input for positions start..stop of the epoch's order."""
+        """Network input of samples start..stop of the order."""
         if self.whole is not None:
             return self.whole[start:stop]
         part = slice(start, stop)
         if self.draws is None:
-            return self.inputs.clean(self.rows[part])
-        return self.inputs.augmented(self.rows[part], self.draws[part])
+            return self.inputs.unaugmented(self.sample_ids[part])
+        return self.inputs.augmented(self.sample_ids[part], self.draws[part])
 
     def pixels(self, start: int, stop: int) -> Tensor:
         """The same samples as stored."""
-        return self.inputs.pixels(self.rows[start:stop])
+        return self.inputs.pixels(self.sample_ids[start:stop])

@@ -86,7 +86,7 @@ def step(s: Settings) -> Result:
     run = work.trainer(Execution(graph="off"), "full")
     ours, model = Solo(work, Execution(graph="off"), made=run), network(work).to(s.device)
     optimizer = make_optimizer(run.setup.recipe, model.parameters())
-    images, labels = run.inputs.clean(run.sample_ids), run.labels
+    images, labels = run.inputs.unaugmented(run.sample_ids), run.labels
 
     def barest() -> None:
         model.train()
@@ -200,7 +200,7 @@ def _batched(s: Settings) -> Batches:
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(s.part)
-        made_epoch = inputs.epoch(order, stream)
+        made_epoch = inputs.augmented_batches(order, stream)
         for start in range(0, s.part, s.batch):
             stop = min(start + s.batch, s.part)
             yield made_epoch.batch(start, stop), raw.train_y[order[start:stop]]

@@ -28,7 +28,7 @@ def data_path(s: Settings) -> Result:
 
     def ours() -> int:
         rows = torch.randperm(len(pixels), device=s.device)[:count]
-        epoch, seen = inputs.epoch(rows, stream), 0
+        epoch, seen = inputs.augmented_batches(rows, stream), 0
         for start in range(0, count, s.batch):
             stop = min(start + s.batch, count)
             seen += len(epoch.batch(start, stop)) * (len(labels[rows[start:stop]]) > 0)

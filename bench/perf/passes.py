@@ -29,7 +29,7 @@ def passes(s: Settings) -> Result:
     count = len(rows)
 
     def forward(size: int, features: bool = False) -> Callable[[], object]:
-        batch = run.inputs.plain(rows).batch
+        batch = run.inputs.unaugmented_batches(rows).batch
         return lambda: forward_all(
             run.model, count, batch, run.autocast(), features=features, size=size
         )

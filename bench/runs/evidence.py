@@ -107,7 +107,7 @@ class Recorder:
         if trainer.epoch in self.need.snapshots:
             logits, features = trainer.forward(
                 trainer.inputs,
-                lambda ids: trainer.inputs.plain(ids).batch,
+                lambda ids: trainer.inputs.unaugmented_batches(ids).batch,
                 trainer.sample_ids,
                 True,
             )
@@ -402,7 +402,7 @@ class RecordedEvidence:
         return self._ssl[self._task.train.sample_ids]
 
     def snapshot(self, epoch: int, repeat: int = 0) -> Snapshot:
-        """Eval-mode outputs on the clean view."""
+        """Eval-mode outputs on the unaugmented view."""
         name = f"snapshot-{epoch}"
         return Snapshot(
             self._tensor(f"{name}-logits", repeat), self._tensor(f"{name}-features", repeat)

@@ -82,7 +82,7 @@ def train_encoder(
         device: Where to train.
 
     Returns:
-        float32 [N, D] features of all rows in eval mode on the clean view, and the samples
+        float32 [N, D] features of all rows in eval mode on the unaugmented view, and the samples
         trained (each view counts).
     """
     trial = _Encoder(raw, recipe, streams, device, BATCH)
@@ -112,7 +112,7 @@ class _Encoder:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(streams.get("projector").key & 0x7FFFFFFFFFFFFFFF)
             two = torch.arange(2, device=device)
-            width = self.net.features(self.inputs.clean(two)).shape[1]
+            width = self.net.features(self.inputs.unaugmented(two)).shape[1]
             self.projector = nn.Sequential(
                 nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, PROJECTION)
             ).to(device)
@@ -129,7 +129,7 @@ class _Encoder:
             if place == 0:
                 order = streams.get("order", epoch).permutation(len(self.training), self.device)
                 order = self.training[order]
-                stored = inputs.plain(order[: self.per_epoch * batch])
+                stored = inputs.unaugmented_batches(order[: self.per_epoch * batch])
             rows, pixels = order[start:stop], stored.pixels(start, stop)
             views = [
                 strong_view(inputs, rows, streams.get("view", epoch).child(side), pixels)
@@ -148,8 +148,8 @@ class _Encoder:
         """float32 [N, D], features of all rows."""
         autocast = torch.autocast(self.device.type, enabled=False)
         every = torch.arange(self.total, device=self.device)
-        clean, size = self.inputs.plain(every).batch, self.inputs.eval_batch
-        features = forward_all(self.net, self.total, clean, autocast, features=True, size=size)[1]
+        batches, size = self.inputs.unaugmented_batches(every).batch, self.inputs.eval_batch
+        features = forward_all(self.net, self.total, batches, autocast, features=True, size=size)[1]
         assert features is not None
         return features.cpu()
 

@@ -19,7 +19,7 @@ class SampleTables:
         max_epochs: Rows of the reference-loss history.
         window: Visits W kept per sample; 0 keeps none.
         signals: Further signals of ``SIGNALS`` to maintain.
-        plain: Whether the criterion's loss is cross-entropy, so that ``ce`` is ``loss``.
+        is_cross_entropy: Whether the criterion's loss is cross-entropy, so that ``ce`` is ``loss``.
         history: Which of the two the ring keeps, ``ce`` or ``training``.
         device: Where everything lives.
     """
@@ -31,13 +31,13 @@ class SampleTables:
         *,
         window: int = 0,
         signals: Iterable[str] = (),
-        plain: bool = True,
+        is_cross_entropy: bool = True,
         history: str = "ce",
         device: torch.device | str = "cpu",
     ) -> None:
         self._n = num_samples
         self.loss = torch.full((num_samples,), torch.nan, device=device)
-        self.ce = self.loss if plain else self.loss.clone()
+        self.ce = self.loss if is_cross_entropy else self.loss.clone()
         self.history = self.ce if history == "ce" else self.loss
         self.last_seen = torch.full((num_samples,), -1, dtype=torch.int64, device=device)
         self.seen = torch.zeros(num_samples, dtype=torch.int64, device=device)
@@ -73,8 +73,9 @@ class SampleTables:
         for name, own in self.floats().items():
             floats[name].copy_(own)
         ring_of_loss = self.history is self.loss
-        self.loss, plain = floats["loss"], self.ce is self.loss
-        self.ce = self.loss if plain else floats["ce"]
+        one_table = self.ce is self.loss
+        self.loss = floats["loss"]
+        self.ce = self.loss if one_table else floats["ce"]
         self.history = self.loss if ring_of_loss else self.ce
         self._signals = {name: floats[name] for name in self._signals}
 

@@ -81,8 +81,8 @@ class RunState:
         wanted = setup.pruner.signals.union(*(o.signals for o in setup.observers))
         self.tables = SampleTables(
             len(self.sample_ids), setup.clock.max_epochs + 1, window=setup.pruner.window,
-            signals=wanted, plain=self.criterion.plain, history=setup.pruner.history,
-            device=device,
+            signals=wanted, is_cross_entropy=self.criterion.is_cross_entropy,
+            history=setup.pruner.history, device=device,
         )  # fmt: skip
         self.ledger = Ledger(
             target=setup.clock.target,
@@ -126,10 +126,12 @@ class RunState:
         return autocast(self.half, self.setup.device)
 
     def test_logits(self) -> Tensor:
-        """float32 [M, C] on the test split, eval mode, clean view."""
+        """float32 [M, C] on the test split, eval mode, unaugmented view."""
         self.ledger.eval_forward += len(self.test_sample_ids)
         return self.forward(
-            self.test_inputs, lambda r: self.test_inputs.plain(r).batch, self.test_sample_ids
+            self.test_inputs,
+            lambda ids: self.test_inputs.unaugmented_batches(ids).batch,
+            self.test_sample_ids,
         )[0]
 
     def forward(

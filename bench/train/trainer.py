@@ -237,7 +237,7 @@ class Trainer(RunState):
             trained += k
         sample_ids, labels = self.sample_ids[local], self.labels[local]
         done = bounds[now.step - 1][1] if now.step else 0
-        inputs = self.inputs.epoch(sample_ids[done:], self.stream("augment"))
+        inputs = self.inputs.augmented_batches(sample_ids[done:], self.stream("augment"))
         return EpochSteps(
             batches, bounds, positions, local, sample_ids, labels, weights, inputs, done, rates,
             planned,
@@ -248,7 +248,7 @@ class Trainer(RunState):
         sample_ids, labels = self.sample_ids[positions], self.labels[positions]
         stream = self.stream("augment")
         logits, _ = self.forward(
-            self.inputs, lambda r: self.inputs.epoch(r, stream).batch, sample_ids
+            self.inputs, lambda ids: self.inputs.augmented_batches(ids, stream).batch, sample_ids
         )
         losses = self.criterion.per_sample(logits, labels, sample_ids, None).detach()
         self.tables.write(positions, losses, logits, labels)
@@ -256,17 +256,19 @@ class Trainer(RunState):
         self.ledger.forward_only += len(positions)
 
     def _measure_reference(self) -> None:
-        """Mean loss of the reference set in eval mode on the clean view, in float64."""
+        """Mean loss of the reference set in eval mode on the unaugmented view, in float64."""
         if self.setup.reference is None:
             return
         sample_ids, labels = self.reference_sample_ids, self.reference_labels
-        logits, _ = self.forward(self.inputs, lambda r: self.inputs.plain(r).batch, sample_ids)
+        logits, _ = self.forward(
+            self.inputs, lambda ids: self.inputs.unaugmented_batches(ids).batch, sample_ids
+        )
         losses = self._cross_entropy(logits, labels, sample_ids)
         self.tables.reference_loss[self.epoch] = losses.double().mean()
         self.ledger.reference_forward += len(sample_ids)
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor, sample_ids: Tensor) -> Tensor:
-        if self.criterion.plain:
+        if self.criterion.is_cross_entropy:
             return self.criterion.per_sample(logits, labels, sample_ids)
         return nn.functional.cross_entropy(logits, labels, reduction="none")
 

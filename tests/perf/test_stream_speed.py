@@ -84,7 +84,7 @@ def test_epochs_against_torchvision(tree: Path, augment: str) -> None:
         rows = Stream(repeat).permutation(n)[: round((1 - ratio) * n)]
 
         def run() -> int:
-            epoch = inputs.epoch(rows, Stream(repeat))
+            epoch = inputs.augmented_batches(rows, Stream(repeat))
             bounds = [(a, min(a + BATCH, len(rows))) for a in range(0, len(rows), BATCH)]
             return sum(len(epoch.batch(a, b)) for a, b in bounds)
 

@@ -42,7 +42,7 @@ def compiled(run: Trainer) -> tuple[Forward | None, str]:
     model.train()
     try:
         network = compile_network(run)
-        x = run.inputs.clean(run.sample_ids[:size])
+        x = run.inputs.unaugmented(run.sample_ids[:size])
         with run.autocast():
             total = network(x).float().sum()
         total.backward()  # type: ignore[no-untyped-call]

@@ -162,7 +162,7 @@ class CapturedStep:
             for buffer in (e.positions, e.sample_ids, e.labels, e.weights)
         )
         draws = e.draws_at(place)
-        x = inputs.clean(sample_ids) if draws is None else inputs.augmented(sample_ids, draws)
+        x = inputs.unaugmented(sample_ids) if draws is None else inputs.augmented(sample_ids, draws)
         k = self.size
         if self.kept is not None:
             k = self.kept

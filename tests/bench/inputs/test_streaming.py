@@ -58,15 +58,15 @@ def test_batches_equal_resident_ones_bit_for_bit(tree, augment, crop):
     resident, streamed = both(tree, 0, crop, augment=augment, pad=2)
     rows = torch.tensor([40, 3, 3, 17, 0, 47, 22, 9, 31, 5, 8])
     bounds = [(0, 4), (4, 5), (5, 11)]
-    one, two = (batches(x.epoch(rows, Stream(5)), bounds) for x in (resident, streamed))
+    one, two = (batches(x.augmented_batches(rows, Stream(5)), bounds) for x in (resident, streamed))
     assert one[0].shape == (4, 3, crop or 18, crop or 18)
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
     for inputs in (resident, streamed):  # a process without a share of a batch
-        assert inputs.epoch(rows, Stream(5)).batch(0, 0).shape == (0, *inputs.shape)
-    assert torch.equal(streamed.plain(rows).batch(0, 11), resident.clean(rows))
-    assert torch.equal(streamed.clean(rows), resident.clean(rows))
+        assert inputs.augmented_batches(rows, Stream(5)).batch(0, 0).shape == (0, *inputs.shape)
+    assert torch.equal(streamed.unaugmented_batches(rows).batch(0, 11), resident.unaugmented(rows))
+    assert torch.equal(streamed.unaugmented(rows), resident.unaugmented(rows))
     if augment != "none":
-        assert not torch.equal(torch.cat(one), resident.clean(rows))
+        assert not torch.equal(torch.cat(one), resident.unaugmented(rows))
     views = strong_batches(streamed, rows, Stream(1))
     assert torch.equal(views(0, 4), strong_view(resident, rows[:4], Stream(1)))
     assert views(4, 11).shape == (7, 3, crop or 18, crop or 18)
@@ -79,16 +79,20 @@ def test_worker_processes_give_the_same_in_order_epoch_after_epoch(tree, monkeyp
     for epoch in range(3):
         rows = Stream(epoch).permutation(48)[: 48 - 7 * epoch]
         bounds = [(a, min(a + 8, len(rows))) for a in range(0, len(rows), 8)]
-        one, two = (batches(x.epoch(rows, Stream(epoch)), bounds) for x in (resident, streamed))
+        one, two = (
+            batches(x.augmented_batches(rows, Stream(epoch)), bounds) for x in (resident, streamed)
+        )
         assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
-        half = streamed.epoch(rows, Stream(9))  # left half-way, as a cut budget does
+        half = streamed.augmented_batches(rows, Stream(9))  # left half-way, as a cut budget does
         half.batch(0, 8)
     assert torch.equal(state, torch.random.get_rng_state())
     workers = streamed.readers._loader._iterator._workers
     assert len(workers) == 2
     streamed.close()
     assert not any(worker.is_alive() for worker in workers)
-    assert torch.equal(streamed.plain(rows).batch(0, 3), resident.clean(rows[:3]))
+    assert torch.equal(
+        streamed.unaugmented_batches(rows).batch(0, 3), resident.unaugmented(rows[:3])
+    )
     streamed.close()
 
 
@@ -100,11 +104,12 @@ def test_only_the_rows_of_the_plan_are_read(tmp_path):
         if row not in rows:
             (root / "train" / name).unlink()
     assert torch.equal(
-        streamed.epoch(rows, Stream(1)).batch(0, 3), resident.epoch(rows, Stream(1)).batch(0, 3)
+        streamed.augmented_batches(rows, Stream(1)).batch(0, 3),
+        resident.augmented_batches(rows, Stream(1)).batch(0, 3),
     )
     with pytest.raises(InputError, match=r"train/class_0/0001.jpg: cannot be read \(No such file"):
-        streamed.epoch(torch.tensor([0, 1]), Stream(1)).batch(0, 2)
-    assert len(streamed.epoch(rows, Stream(1)).batch(0, 3)) == 3  # and goes on
+        streamed.augmented_batches(torch.tensor([0, 1]), Stream(1)).batch(0, 2)
+    assert len(streamed.augmented_batches(rows, Stream(1)).batch(0, 3)) == 3  # and goes on
     streamed.close()
 
 
@@ -115,7 +120,7 @@ def test_a_damaged_image_is_one_line_that_names_it(tmp_path, workers):
     bad = root / "train" / NAMES[7]
     bad.write_bytes(bad.read_bytes()[:200])
     with pytest.raises(InputError) as caught:
-        streamed.plain(torch.arange(12)).batch(0, 12)
+        streamed.unaugmented_batches(torch.arange(12)).batch(0, 12)
     streamed.close()
     assert str(caught.value).startswith(f"{bad}: damaged image (Truncated File Read)")
     assert "\n" not in str(caught.value)
@@ -123,7 +128,7 @@ def test_a_damaged_image_is_one_line_that_names_it(tmp_path, workers):
 
 def test_batches_come_in_order(tree):
     _, streamed = both(tree, 0)
-    epoch = streamed.plain(torch.arange(12))
+    epoch = streamed.unaugmented_batches(torch.arange(12))
     epoch.batch(0, 4)
     assert torch.equal(epoch.batch(0, 4), epoch.batch(0, 4))
     with pytest.raises(ValueError, match="come in order: 8 after 4"):
@@ -139,7 +144,7 @@ def test_too_little_shared_memory_is_said(tree, monkeypatch):
     assert streamed.readers._fitting_chunk() == 4
     free.free = 1000
     with pytest.raises(InputError, match="shared memory for 2 decoding processes"):
-        streamed.plain(torch.arange(12)).batch(0, 12)
+        streamed.unaugmented_batches(torch.arange(12)).batch(0, 12)
 
 
 def test_a_crop_beyond_the_image_is_refused(tree):

@@ -54,22 +54,22 @@ def test_draws_are_uniform_and_independent():
 def test_a_sample_keeps_its_augmentation_whatever_else_is_kept():
     raw = raw_images(3, 16, 16)
     inputs = Inputs(raw.train_x, raw, augment="crop_flip")
-    every = inputs.epoch(torch.arange(40), Stream(4)).batch(0, 40)
+    every = inputs.augmented_batches(torch.arange(40), Stream(4)).batch(0, 40)
     some = torch.tensor([31, 2, 17])
-    assert torch.equal(inputs.epoch(some, Stream(4)).batch(0, 3), every[some])
-    assert not torch.equal(inputs.epoch(some, Stream(5)).batch(0, 3), every[some])
+    assert torch.equal(inputs.augmented_batches(some, Stream(4)).batch(0, 3), every[some])
+    assert not torch.equal(inputs.augmented_batches(some, Stream(5)).batch(0, 3), every[some])
 
 
 def test_vectors_and_unaugmented_images_pass():
     raw = raw_images(1, 8, 8)
     inputs = Inputs(raw.train_x, raw)
-    clean = inputs.clean(torch.arange(3))
+    clean = inputs.unaugmented(torch.arange(3))
     torch.testing.assert_close(clean, (raw.train_x[:3].float() / 255 - 0.5) / 0.2)
-    assert torch.equal(inputs.epoch(torch.arange(40), Stream(1)).batch(0, 3), clean)
+    assert torch.equal(inputs.augmented_batches(torch.arange(40), Stream(1)).batch(0, 3), clean)
     vectors = torch.randn(6, 5)
     y = torch.zeros(6, dtype=torch.int64)
     plain = RawData(vectors, y, vectors, y, 2, ("a", "b"), "v")
-    assert torch.equal(Inputs(vectors, plain).clean(torch.tensor([4, 1])), vectors[[4, 1]])
+    assert torch.equal(Inputs(vectors, plain).unaugmented(torch.tensor([4, 1])), vectors[[4, 1]])
 
 
 def test_strong_views_are_paired_by_sample_and_need_images():
@@ -78,7 +78,7 @@ def test_strong_views_are_paired_by_sample_and_need_images():
     every = strong_view(inputs, torch.arange(40), Stream(2))
     some = strong_view(inputs, torch.tensor([31, 2]), Stream(2))
     torch.testing.assert_close(some, every[[31, 2]], rtol=1e-5, atol=1e-5)
-    assert not torch.allclose(every, inputs.clean(torch.arange(40)))
+    assert not torch.allclose(every, inputs.unaugmented(torch.arange(40)))
     assert every.isfinite().all()
     vectors = torch.randn(6, 5)
     y = torch.zeros(6, dtype=torch.int64)

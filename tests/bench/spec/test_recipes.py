@@ -208,9 +208,11 @@ def test_the_trainer_normalises_by_the_recipe():
     row = own.sample_ids[:1]
     pixels = own.setup.task.raw.train_x[row].float() / 255
     mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in STATISTICS["imagenet"])
-    torch.testing.assert_close(other.inputs.clean(row), (pixels - mean) / std, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(own.inputs.clean(row), other.inputs.clean(row))
-    assert not torch.allclose(own.test_inputs.clean(row), other.test_inputs.clean(row))
+    torch.testing.assert_close(
+        other.inputs.unaugmented(row), (pixels - mean) / std, rtol=1e-4, atol=1e-5
+    )
+    assert not torch.allclose(own.inputs.unaugmented(row), other.inputs.unaugmented(row))
+    assert not torch.allclose(own.test_inputs.unaugmented(row), other.test_inputs.unaugmented(row))
 
 
 def test_the_guide_lists_every_recipe_network_switch_and_statistic():

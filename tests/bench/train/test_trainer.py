@@ -134,7 +134,7 @@ def test_weights_multiply_the_per_sample_loss_and_the_batch_size_divides():
     index = torch.arange(64)
     w = torch.linspace(0.5, 2.0, 64)
     start = weights(trainer)
-    x = trainer.inputs.clean(trainer.sample_ids[index])
+    x = trainer.inputs.unaugmented(trainer.sample_ids[index])
     losses = torch.nn.functional.cross_entropy(
         trainer.model(x), trainer.labels[index], reduction="none"
     )

@@ -47,12 +47,12 @@ def test_the_mean_that_splits_can_be_that_of_the_samples_trained_last():
 def test_trajectories_can_be_those_of_the_criterion():
     pruner = resolve_method("infobatch+align").build({"align.score_loss": "training"})
     assert pruner.history == "training"
-    tables = SampleTables(3, 4, window=2, plain=False, history=pruner.history)
+    tables = SampleTables(3, 4, window=2, is_cross_entropy=False, history=pruner.history)
     tables.write(torch.arange(3), torch.tensor([5.0, 6.0, 7.0]), torch.zeros(3, 2),
                  torch.zeros(3, dtype=torch.int64))  # fmt: skip
     tables.close_epoch(torch.arange(3), 0)
     assert tables.losses[0].tolist() == [5.0, 6.0, 7.0]
-    plain = SampleTables(3, 4, window=2, plain=False)
+    plain = SampleTables(3, 4, window=2, is_cross_entropy=False)
     plain.write(torch.arange(3), torch.tensor([5.0, 6.0, 7.0]), torch.zeros(3, 2),
                 torch.zeros(3, dtype=torch.int64))  # fmt: skip
     plain.close_epoch(torch.arange(3), 0)

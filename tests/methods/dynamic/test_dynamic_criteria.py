@@ -168,8 +168,8 @@ def test_views_rates_and_names():
     assert learning_rates(10) == (10.0, 10.0)
     assert learning_rates(100) == (1.0, 10.0)
     assert {"ce", "sop", "sop+"} <= set(CRITERIA.names())
-    assert not SOP.plain
-    assert CrossEntropy.plain
+    assert not SOP.is_cross_entropy
+    assert CrossEntropy.is_cross_entropy
 
 
 def test_cross_entropy():
