@@ -1,11 +1,11 @@
-"""Data sets and label noise: importing this package registers every built-in source."""
+"""Data sets and label noise: what a data set of your own needs. Importing this package registers
+every built-in source."""
 
 from prunebench.datasets import sources as sources
 from prunebench.datasets.digests import channel_stats, content_digest
 from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.locate import DataFile
-from prunebench.datasets.outline import Outline
-from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
+from prunebench.datasets.source import DataSource, Origin, Outline, RawData, register_dataset
 
 __all__ = [
     "DataFile",

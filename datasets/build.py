@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from prunebench.datasets.digests import label_digest
-from prunebench.datasets.noise.inject import NoiseSpec, inject, real_rule
+from prunebench.datasets.noise.inject import inject
+from prunebench.datasets.noise.names import NoiseSpec, real_rule
 from prunebench.datasets.noise.rules import ALIASES, check_rule
-from prunebench.datasets.task import RawData, Split, Task
+from prunebench.datasets.source import RawData
+from prunebench.datasets.task import Split, Task
 from prunebench.errors import InputError
 from prunebench.rng import Streams
 

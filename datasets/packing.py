@@ -15,7 +15,7 @@ from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.images.packed_format import write_packed
 from prunebench.datasets.images.pixels import Reading, is_transparent, opened, rgb, turn_of
 from prunebench.datasets.noise.rules import default_asymmetric
-from prunebench.datasets.task import RawData
+from prunebench.datasets.source import RawData
 from prunebench.errors import InputError
 
 _AS_THEY_ARE = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")

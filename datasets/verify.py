@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from prunebench.datasets.locate import DataFile, checksum, unpacked_checksum
-from prunebench.datasets.task import DataSource
+from prunebench.datasets.source import DataSource
 from prunebench.errors import InputError
 
 State = Literal["ok", "unchecked", "missing", "differs"]

@@ -21,7 +21,7 @@ from prunebench.bench.train.setup import Setup
 from prunebench.bench.train.task import load_raw
 from prunebench.bench.train.trainer import Trainer
 from prunebench.datasets.build import make_task
-from prunebench.datasets.noise.inject import parse_noise
+from prunebench.datasets.noise.names import parse_noise
 from prunebench.errors import SkipCell
 from prunebench.methods.base import Pruner, StaticPruner, kept_count
 from prunebench.methods.compose import resolve_method

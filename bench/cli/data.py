@@ -17,7 +17,7 @@ from prunebench.terminal import terminal
 from prunebench.untrusted import user_path
 
 if TYPE_CHECKING:  # these import torch
-    from prunebench.datasets.task import DataSource
+    from prunebench.datasets.source import DataSource
     from prunebench.datasets.verify import Finding
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -23,7 +23,7 @@ from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.grids.driver import Running
 from prunebench.bench.runs.options import WorkerContext
 from prunebench.bench.spec.run_spec import RunSpec
-from prunebench.datasets.outline import Outline
+from prunebench.datasets.source import Outline
 from prunebench.errors import InputError
 from prunebench.files import write_atomic
 from prunebench.methods.base import BatchPruner

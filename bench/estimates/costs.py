@@ -13,7 +13,7 @@ from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock, batch_bounds, selected_counts
 from prunebench.datasets.build import default_reference_size
-from prunebench.datasets.outline import Outline
+from prunebench.datasets.source import Outline
 from prunebench.methods.base import (
     BatchPruner,
     DynamicPruner,

@@ -21,8 +21,8 @@ from prunebench.bench.train.evaluate import EVAL_BATCH, forward_all
 from prunebench.bench.train.setup import Setup
 from prunebench.bench.train.task import load_raw, load_task, streams_of
 from prunebench.bench.train.trainer import Trainer
-from prunebench.datasets.outline import Outline
-from prunebench.datasets.task import RawData, Split, Task
+from prunebench.datasets.source import Outline, RawData
+from prunebench.datasets.task import Split, Task
 from prunebench.methods.base import (
     Batch,
     BatchPruner,

@@ -26,8 +26,7 @@ from prunebench.bench.runs.evidence import MANIFEST, from_json
 from prunebench.bench.runs.execute import final_record
 from prunebench.bench.runs.resolve import Cell
 from prunebench.bench.train.task import load_raw
-from prunebench.datasets.outline import Outline
-from prunebench.datasets.task import RawData
+from prunebench.datasets.source import Outline, RawData
 from prunebench.errors import InputError
 from prunebench.record import canonical
 from prunebench.registry import DATASETS

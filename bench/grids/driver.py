@@ -23,7 +23,7 @@ from prunebench.bench.results.planned import note_plan
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import final_record, labelled
 from prunebench.bench.runs.resolve import Cell
-from prunebench.datasets.task import DataSource
+from prunebench.datasets.source import DataSource
 from prunebench.errors import FolderError, visible
 from prunebench.record import Record, canonical
 from prunebench.registry import DATASETS

@@ -18,7 +18,7 @@ from prunebench.bench.runs.resolve import Cell, check_label, open_source, resolv
 from prunebench.bench.spec.recipe import NEEDED, Scalar
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import SEEDS, HeldOut
-from prunebench.datasets.task import identity_of
+from prunebench.datasets.source import identity_of
 from prunebench.errors import InputError, nearest
 from prunebench.methods.compose import resolve_method
 from prunebench.problems import FILE_NAME, FILE_NAME_WORDS, first_problem

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prunebench.bench.inputs.view import Inputs
-from prunebench.datasets.task import RawData
+from prunebench.datasets.source import RawData
 
 #: Training and test split of two data sets.
 KEPT = 4

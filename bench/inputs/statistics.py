@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prunebench.datasets.task import RawData
+from prunebench.datasets.source import RawData
 from prunebench.errors import InputError
 
 #: Mean and standard deviation per channel, of pixels in [0, 1].

@@ -24,9 +24,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from prunebench.bench.inputs.crops import Boxes, Draws
 from prunebench.bench.inputs.resident import resident
 from prunebench.bench.inputs.view import Inputs, View
-from prunebench.datasets.images.decode import default_workers
 from prunebench.datasets.images.lazy import ImageFiles
-from prunebench.datasets.task import RawData
+from prunebench.datasets.images.pixels import default_workers
+from prunebench.datasets.source import RawData
 from prunebench.errors import InputError
 from prunebench.rng import Stream
 

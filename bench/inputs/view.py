@@ -17,7 +17,7 @@ from prunebench.bench.inputs.crops import (
     reflection,
     resized_crop,
 )
-from prunebench.datasets.task import RawData
+from prunebench.datasets.source import RawData
 from prunebench.errors import InputError
 from prunebench.rng import Stream
 

@@ -15,8 +15,9 @@ from prunebench.bench.train.setup import Execution, Setup
 from prunebench.bench.train.step import StepGenerator, run_to_end
 from prunebench.bench.train.trainer import Trainer
 from prunebench.datasets.build import make_task
-from prunebench.datasets.noise.inject import parse_noise
-from prunebench.datasets.task import RawData, Task
+from prunebench.datasets.noise.names import parse_noise
+from prunebench.datasets.source import RawData
+from prunebench.datasets.task import Task
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA
 from prunebench.rng import Streams

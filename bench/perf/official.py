@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from prunebench.bench.perf.plain import Pictures
-from prunebench.datasets.task import RawData
+from prunebench.datasets.source import RawData
 from prunebench.errors import InputError
 
 SHIM = "IBSampler.__iter__ = lambda s: (s.reset(), iter(s.sample_indices))[1]"

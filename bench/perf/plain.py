@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from prunebench.datasets.task import RawData
+from prunebench.datasets.source import RawData
 from prunebench.errors import InputError
 
 

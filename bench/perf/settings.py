@@ -13,7 +13,7 @@ from torch import Tensor
 from prunebench.bench.perf.contenders import Solo, Workload, streams
 from prunebench.bench.train.setup import Execution
 from prunebench.bench.train.task import load_raw
-from prunebench.datasets.task import RawData
+from prunebench.datasets.source import RawData
 from prunebench.rng import Stream
 
 

@@ -15,7 +15,7 @@ from prunebench.bench.runs.resolve import Cell
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import RunSpec, Validation
-from prunebench.datasets.task import DataSource, identity_of
+from prunebench.datasets.source import DataSource, identity_of
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.plugin_sources import FIELD
 from prunebench.methods.compose import resolve_method

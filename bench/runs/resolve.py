@@ -14,9 +14,9 @@ from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import Named, NoiseSetting, RunSpec
 from prunebench.bench.train.task import clock_of, load_task
-from prunebench.datasets.noise.inject import parse_noise, real_rule
+from prunebench.datasets.noise.names import parse_noise, real_rule
 from prunebench.datasets.noise.rules import ALIASES
-from prunebench.datasets.task import DataSource, identity_of
+from prunebench.datasets.source import DataSource, identity_of
 from prunebench.errors import InputError, SkipCell, nearest
 from prunebench.leaderboard.board.check_record import LABEL_WORDS, is_label
 from prunebench.leaderboard.board.collect import FULL

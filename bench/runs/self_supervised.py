@@ -33,7 +33,8 @@ from prunebench.bench.runs.evidence import (
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.train.evaluate import forward_all
 from prunebench.bench.train.optimizers import one_cycle
-from prunebench.datasets.task import RawData, Task
+from prunebench.datasets.source import RawData
+from prunebench.datasets.task import Task
 from prunebench.errors import SkipCell
 from prunebench.record import canonical, content_key, file_digest
 from prunebench.rng import Streams

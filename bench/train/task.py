@@ -15,8 +15,9 @@ from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock
 from prunebench.datasets.build import make_task
 from prunebench.datasets.images.lazy import ImageFiles
-from prunebench.datasets.noise.inject import parse_noise
-from prunebench.datasets.task import RawData, Split, Task
+from prunebench.datasets.noise.names import parse_noise
+from prunebench.datasets.source import RawData
+from prunebench.datasets.task import Split, Task
 from prunebench.errors import InputError, SkipCell
 from prunebench.methods.base import Criterion, Pruner, StaticPruner
 from prunebench.record import canonical

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.datasets.digests import channel_stats
-from prunebench.datasets.images.packed_format import Pack
 from prunebench.datasets.images.pixels import MOST_PIXELS, USUAL, Reading, Resize, decode
 from prunebench.errors import InputError
 
@@ -43,22 +42,6 @@ def _at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-class Encoded(Protocol):
-    """Encoded images by number."""
-
-    def __len__(self) -> int: ...
-
-    def data(self, index: int) -> bytes:
-        """The file's bytes.
-
-        Raises:
-            InputError: It cannot be read.
-        """
-
-    def name(self, index: int) -> str:
-        """What to call it in messages."""
-
-
 class PathList:
     """Image files below a folder. The names lie in one block of bytes, which forked workers
     share; a list of a million strings would be copied page by page as it is touched.
@@ -79,11 +62,17 @@ class PathList:
         return len(self._offset) - 1
 
     def name(self, index: int) -> str:
+        """Path of a file, as messages name it."""
         begin, end = self._offset[index], self._offset[index + 1]
         relative = self._block[begin:end].tobytes().decode("utf-8", "surrogateescape")
         return f"{self.root}/{relative}"
 
     def data(self, index: int) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            InputError: It is missing, no regular file, too large, or cannot be read.
+        """
         path = self.name(index)
         try:
             with open(path, "rb", opener=_at_once) as file:
@@ -99,29 +88,12 @@ class PathList:
             raise InputError(f"cannot be read ({error.strerror})", where=path) from None
 
 
-class PackedImages:
-    """The images of a packed file."""
-
-    def __init__(self, pack: Pack) -> None:
-        self.pack = pack
-
-    def __len__(self) -> int:
-        return len(self.pack)
-
-    def name(self, index: int) -> str:
-        return f"{self.pack.path}: image {index}"
-
-    def data(self, index: int) -> bytes:
-        begin, end = self.pack.offset[index], self.pack.offset[index + 1]
-        return self.pack.jpeg[begin:end].tobytes()
-
-
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
     """N images of ``size`` x ``size`` pixels that are decoded when they are read.
 
     Attributes:
-        encoded: ``PathList``, ``PackedImages``, or anything alike.
+        encoded: The files.
         size: Height and width S that ``read`` gives.
         resize: ``exact``: to S x S, whatever the proportions; ``short``: the short side to S,
             then the central S x S.
@@ -130,7 +102,7 @@ class ImageFiles:
         reading: Ground and orientation.
     """
 
-    encoded: Encoded
+    encoded: PathList
     size: int
     resize: Resize = "exact"
     rows: NDArray[np.int64] | None = None

@@ -7,6 +7,7 @@ Of an opaque image without an orientation the pixels are those of torchvision's 
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,12 @@ def reading_options(upright: str) -> Mapping[str, Option]:
             upright, "whether images are turned as their EXIF header says", choices=("yes", "no")
         ),
     }
+
+
+def default_workers() -> int:
+    """Decoding threads: the CPUs this process may use, at most 16."""
+    usable = getattr(os, "sched_getaffinity", None)
+    return min(16, len(usable(0)) if usable else os.cpu_count() or 1)
 
 
 def opened(data: bytes, where: str, formats: Sequence[str] = FORMATS) -> Any:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from prunebench.datasets.locate import DataFile, require
-from prunebench.datasets.outline import Outline
+from prunebench.datasets.source import Outline, register_dataset
 from prunebench.datasets.sources.listed import IMAGES, LargeImages, PixelView, Splits
 from prunebench.datasets.sources.listfiles import Listing, lists_identity, read_keys, read_pairs
-from prunebench.datasets.task import register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from prunebench.datasets.digests import channel_stats, content_digest
-from prunebench.datasets.task import DataSource, RawData, register_dataset
+from prunebench.datasets.source import DataSource, RawData, register_dataset
 
 TEST_SIZE = 450
 _SPLIT_SEED = 20240607

@@ -6,9 +6,8 @@ import hashlib
 
 import torch
 
-from prunebench.datasets.images.decode import default_workers
 from prunebench.datasets.images.lazy import ImageFiles, PathList, measure, resident
-from prunebench.datasets.images.pixels import Reading, Resize, reading_options
+from prunebench.datasets.images.pixels import Reading, Resize, default_workers, reading_options
 from prunebench.datasets.images.tree import (
     Tree,
     find_splits,
@@ -19,7 +18,7 @@ from prunebench.datasets.images.tree import (
 )
 from prunebench.datasets.locate import limited_rows
 from prunebench.datasets.noise.rules import RULES
-from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
+from prunebench.datasets.source import DataSource, Origin, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 

@@ -22,8 +22,7 @@ from prunebench.datasets.locate import (
     limited_rows,
     require,
 )
-from prunebench.datasets.outline import Outline
-from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
+from prunebench.datasets.source import DataSource, Origin, Outline, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 from prunebench.untrusted import gunzip, user_path

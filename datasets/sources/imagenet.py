@@ -16,10 +16,9 @@ from prunebench.datasets.images.tree import (
     read_tree,
     tree_identity,
 )
-from prunebench.datasets.outline import Outline
+from prunebench.datasets.source import Outline, register_dataset
 from prunebench.datasets.sources.listed import IMAGES, LargeImages, PixelView, Splits
 from prunebench.datasets.sources.listfiles import Listing
-from prunebench.datasets.task import register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option
 

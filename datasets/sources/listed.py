@@ -12,13 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunebench.datasets.images.decode import default_workers
 from prunebench.datasets.images.lazy import ImageFiles, PathList, resident
-from prunebench.datasets.images.pixels import Reading, Resize, reading_options
+from prunebench.datasets.images.pixels import Reading, Resize, default_workers, reading_options
 from prunebench.datasets.locate import data_root, limited_rows
-from prunebench.datasets.outline import Outline
+from prunebench.datasets.source import DataSource, Origin, Outline, RawData
 from prunebench.datasets.sources.listfiles import Listing, check_images
-from prunebench.datasets.task import DataSource, Origin, RawData
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 from prunebench.record import content_key

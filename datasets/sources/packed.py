@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.datasets.digests import channel_stats
-from prunebench.datasets.images.decode import check_headers, decode_images, default_workers
-from prunebench.datasets.images.packed_format import Pack, read_pack
-from prunebench.datasets.images.pixels import Reading, reading_options
+from prunebench.datasets.images.packed_format import Pack, check_headers, decode_images, read_pack
+from prunebench.datasets.images.pixels import Reading, default_workers, reading_options
 from prunebench.datasets.locate import files_identity, limited_rows
 from prunebench.datasets.noise.rules import RULES, default_asymmetric
-from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
+from prunebench.datasets.source import DataSource, Origin, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 from prunebench.untrusted import user_path

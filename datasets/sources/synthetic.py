@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from prunebench.datasets.digests import channel_stats, content_digest
-from prunebench.datasets.task import DataSource, RawData, register_dataset
+from prunebench.datasets.source import DataSource, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option
 

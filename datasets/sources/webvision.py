@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from prunebench.datasets.locate import DataFile, require
-from prunebench.datasets.outline import Outline
+from prunebench.datasets.source import Outline, register_dataset
 from prunebench.datasets.sources.listed import (
     IMAGES,
     LargeImages,
@@ -18,7 +18,6 @@ from prunebench.datasets.sources.listed import (
     half_of_each_class,
 )
 from prunebench.datasets.sources.listfiles import Listing, lists_identity, read_pairs
-from prunebench.datasets.task import register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from prunebench.datasets.build import default_reference_size, make_task
-from prunebench.datasets.noise.inject import inject, parse_noise
-from prunebench.datasets.task import RawData, Split, Task
+from prunebench.datasets.noise.inject import inject
+from prunebench.datasets.noise.names import parse_noise
+from prunebench.datasets.source import RawData
+from prunebench.datasets.task import Split, Task
 from prunebench.errors import InputError
 from prunebench.rng import Streams
 

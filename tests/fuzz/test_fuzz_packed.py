@@ -15,8 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunebench.datasets.images.decode import decode_images
-from prunebench.datasets.images.packed_format import read_pack, write_packed
+from prunebench.datasets.images.packed_format import decode_images, read_pack, write_packed
 from prunebench.datasets.sources.packed import Packed
 from support.fuzzing import EDGES, HOSTILE, answer, damaged, fuzz
 
@@ -202,7 +201,7 @@ def test_images_that_claim_to_be_huge(
     folder: Path, image: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "prunebench.datasets.images.decode._decode", lambda *_: pytest.fail("decoded")
+        "prunebench.datasets.images.packed_format._decode", lambda *_: pytest.fail("decoded")
     )
     path = folder / "huge.npz"
     write_packed(path, [image], [0])

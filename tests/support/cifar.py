@@ -11,9 +11,9 @@ import pytest
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import CellOptions, run_cell
 from prunebench.bench.runs.resolve import resolve_cell
+from prunebench.datasets.source import DataSource, RawData
 from prunebench.datasets.sources.cifar import cifar, human
 from prunebench.datasets.sources.cifar.tables import CIFAR10
-from prunebench.datasets.task import DataSource, RawData
 from prunebench.errors import InputError
 from prunebench.record import Record
 from prunebench.registry import DATASETS

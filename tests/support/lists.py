@@ -13,7 +13,7 @@ from PIL import Image
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import CellOptions, run_cell
 from prunebench.bench.runs.resolve import resolve_cell
-from prunebench.datasets.task import DataSource
+from prunebench.datasets.source import DataSource
 from prunebench.errors import InputError
 from prunebench.record import Record
 

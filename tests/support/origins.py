@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from prunebench.datasets.images.lazy import ImageFiles
-from prunebench.datasets.task import RawData
+from prunebench.datasets.source import RawData
 
 
 def pixels(x: Tensor | ImageFiles) -> Tensor:

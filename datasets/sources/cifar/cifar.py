@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from prunebench.datasets.locate import DataFile, checksum, data_root, limited_rows
-from prunebench.datasets.outline import Outline
+from prunebench.datasets.source import DataSource, Origin, Outline, RawData, register_dataset
 from prunebench.datasets.sources.cifar.files import (
     LAYOUTS,
     Family,
@@ -34,7 +34,6 @@ from prunebench.datasets.sources.cifar.human import (
     read_labels,
 )
 from prunebench.datasets.sources.cifar.tables import CIFAR10, CIFAR100
-from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 from prunebench.untrusted import user_path

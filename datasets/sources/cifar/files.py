@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunebench.datasets.images.decode import decode_images, default_workers
-from prunebench.datasets.images.packed_format import read_pack
+from prunebench.datasets.images.packed_format import decode_images, read_pack
+from prunebench.datasets.images.pixels import default_workers
 from prunebench.datasets.locate import (
     ROOT_VARIABLE,
     DataFile,

@@ -22,7 +22,7 @@ from prunebench.datasets.locate import (
     limited_rows,
     require,
 )
-from prunebench.datasets.outline import Outline
+from prunebench.datasets.source import DataSource, Origin, Outline, RawData, register_dataset
 from prunebench.datasets.sources.news import text as text
 from prunebench.datasets.sources.news.files import (
     FOLDERS,
@@ -33,7 +33,6 @@ from prunebench.datasets.sources.news.files import (
     read_posts,
     write_posts,
 )
-from prunebench.datasets.task import DataSource, Origin, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 from prunebench.record import content_key

@@ -17,8 +17,8 @@ from torchvision.datasets import utils as torchvision_utils
 from prunebench.bench.runs.resolve import build_spec
 from prunebench.datasets.images.packed_format import read_pack, write_packed
 from prunebench.datasets.packing import pack
+from prunebench.datasets.source import RawData
 from prunebench.datasets.sources.cifar import cifar, human
-from prunebench.datasets.task import RawData
 from prunebench.errors import InputError
 from prunebench.registry import DATASETS
 from support.command import Said, prunebench

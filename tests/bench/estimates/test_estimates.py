@@ -20,7 +20,7 @@ from prunebench.bench.runs.execute import CellOptions, run_cell
 from prunebench.bench.runs.self_supervised import encoder_seconds
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.train.task import load_raw
-from prunebench.datasets.outline import Outline
+from prunebench.datasets.source import Outline
 from prunebench.errors import InputError
 from support.cells import small_cell
 from support.command import prunebench

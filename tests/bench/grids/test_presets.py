@@ -11,7 +11,7 @@ import pytest
 from prunebench.bench.estimates.costs import cell_cost, split_sizes
 from prunebench.bench.grids.grid_file import PRESETS, expand, read_grid
 from prunebench.bench.grids.plan import plan_jobs
-from prunebench.datasets.outline import Outline
+from prunebench.datasets.source import Outline
 from prunebench.leaderboard.published.numbers import read_published
 from prunebench.registry import DATASETS
 

@@ -20,7 +20,7 @@ from prunebench.bench.inputs.streaming import AHEAD, CHUNK, StreamedInputs, open
 from prunebench.bench.inputs.strong import strong_batches, strong_view
 from prunebench.bench.inputs.view import Inputs
 from prunebench.datasets.images.lazy import ImageFiles, PathList
-from prunebench.datasets.task import RawData
+from prunebench.datasets.source import RawData
 from prunebench.errors import InputError
 from prunebench.rng import Stream
 from support.command import figures, prunebench

@@ -8,7 +8,7 @@ from torchvision.transforms import functional as TF
 
 from prunebench.bench.inputs.strong import strong_view
 from prunebench.bench.inputs.view import Inputs, draw_crop_flip
-from prunebench.datasets.task import RawData
+from prunebench.datasets.source import RawData
 from prunebench.errors import SkipCell
 from prunebench.rng import Stream
 

@@ -17,9 +17,9 @@ from prunebench.bench.runs.execute import CellOptions, run_cell
 from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.bench.runs.self_supervised import train_encoder
 from prunebench.bench.train import task
+from prunebench.datasets.source import RawData, register_dataset
 from prunebench.datasets.sources.digits import Digits
 from prunebench.datasets.sources.synthetic import Synthetic
-from prunebench.datasets.task import RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.record import Record
 from prunebench.registry import DATASETS

@@ -15,8 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from prunebench.datasets.images.decode import decode_images
-from prunebench.datasets.images.packed_format import read_pack, write_packed
+from prunebench.datasets.images.packed_format import decode_images, read_pack, write_packed
 from prunebench.datasets.images.pixels import FORMATS, MOST_PIXELS
 from prunebench.datasets.packing import pack
 from prunebench.datasets.sources.folder import Folder

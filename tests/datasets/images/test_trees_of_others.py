@@ -15,9 +15,9 @@ import torch
 from prunebench.datasets.images import lazy
 from prunebench.datasets.images.lazy import ImageFiles, PathList
 from prunebench.datasets.images.packed_format import write_packed
+from prunebench.datasets.source import RawData
 from prunebench.datasets.sources.folder import Folder
 from prunebench.datasets.sources.packed import Packed
-from prunebench.datasets.task import RawData
 from prunebench.errors import InputError, nearest
 from support.command import prunebench
 from support.trees import write_tree
@@ -195,9 +195,9 @@ def test_a_packed_file_that_explodes_is_refused_before_decoding(
     for name in ("train", "test"):
         write_packed(tmp_path / f"{name}.npz", encoded, [0, 1] * 6)
     Packed(path=str(tmp_path)).check()
-    monkeypatch.setattr("prunebench.datasets.images.decode._PLENTY", 1 << 20)
+    monkeypatch.setattr("prunebench.datasets.images.packed_format._PLENTY", 1 << 20)
     monkeypatch.setattr(
-        "prunebench.datasets.images.decode._decode", lambda *_: pytest.fail("decoded")
+        "prunebench.datasets.images.packed_format._decode", lambda *_: pytest.fail("decoded")
     )
     source = Packed(path=str(tmp_path))
     for call in (source.check, source.load):

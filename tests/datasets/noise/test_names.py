@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from prunebench.datasets.build import resolve_rule
-from prunebench.datasets.noise.inject import NoiseSpec, parse_noise
-from prunebench.datasets.task import RawData
+from prunebench.datasets.noise.names import NoiseSpec, parse_noise
+from prunebench.datasets.source import RawData
 from prunebench.errors import InputError
 
 

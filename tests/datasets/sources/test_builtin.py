@@ -7,8 +7,8 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from prunebench.datasets.digests import channel_stats, content_digest
+from prunebench.datasets.source import RawData
 from prunebench.datasets.sources import digits
-from prunebench.datasets.task import RawData
 from prunebench.errors import InputError
 from prunebench.registry import DATASETS
 

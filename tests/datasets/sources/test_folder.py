@@ -9,8 +9,7 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from prunebench.datasets.images.lazy import ImageFiles, PackedImages, PathList, resident
-from prunebench.datasets.images.packed_format import read_pack, write_packed
+from prunebench.datasets.images.lazy import ImageFiles, PathList, resident
 from prunebench.datasets.sources.folder import Folder
 from prunebench.errors import InputError
 from support.origins import check_ids
@@ -234,11 +233,13 @@ def test_damaged_images_give_one_line_that_names_the_file(tmp_path, how, suffix)
         assert "\n" not in str(caught.value)
 
 
-def test_packed_images_and_grey_ones(tmp_path):
-    images = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
-    write_packed(tmp_path / "a.npz", images, [0, 1, 0])
-    files = ImageFiles(PackedImages(read_pack(tmp_path / "a.npz")), 8)
-    assert torch.equal(files.read([2, 0]), images[[2, 0]].expand(2, 3, 8, 8))
+def test_grey_images(tmp_path):
+    images = torch.randint(0, 256, (3, 8, 8), dtype=torch.uint8)
+    names = [f"{i}.png" for i in range(3)]
+    for name, image in zip(names, images, strict=True):
+        Image.fromarray(image.numpy()).save(tmp_path / name)
+    files = ImageFiles(PathList(tmp_path, names), 8)
+    assert torch.equal(files.read([2, 0]), images[[2, 0], None].expand(2, 3, 8, 8))
 
 
 def test_names_of_any_kind(tmp_path):

@@ -1,0 +1,272 @@
+"""A data set: what a source of one has to offer, and its arrays as loaded, before any noise."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prunebench.datasets.images.lazy import ImageFiles
+from prunebench.datasets.locate import DataFile
+from prunebench.errors import InputError, is_text
+from prunebench.options import Option, Value, resolve
+from prunebench.registry import DATASETS
+
+S = TypeVar("S", bound="type[DataSource]")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which rows of an original split a limited one holds.
+
+    Attributes:
+        ids: int64 [n], ascending, original row of each row that is held.
+        total: Samples of the original split, reference samples of the set's own left out.
+    """
+
+    ids: Tensor
+    total: int
+
+    @classmethod
+    def of(cls, rows: NDArray[np.int64], total: int, limit: int | None) -> Origin | None:
+        """That of rows chosen under an option ``limit``; None where the option is not set."""
+        return None if limit is None else cls(torch.from_numpy(rows), total)
+
+
+@dataclass(frozen=True)
+class RawData:
+    """A data set before noise.
+
+    Attributes:
+        train_x: uint8 [N, channels, H, W] images, or float32 [N, D] vectors; original order. Or
+            ``ImageFiles``, which stand for such images and are decoded while the run goes on.
+        train_y: int64 [N], clean labels (the given ones where no clean ones exist).
+        test_x: As ``train_x``.
+        test_y: int64 [M], clean.
+        num_classes: C.
+        class_names: C names.
+        groups: Super-class id of each class, or None.
+        asymmetric: Rule id that ``asymmetric`` means here (``datasets.noise``).
+        mean: Per channel, of pixels in [0, 1]; empty for vectors.
+        std: Per channel.
+        augment: ``none``, ``crop_flip`` or ``resized_crop``.
+        crop: Side of the square that the network sees: a random one in training where the
+            augmentation crops, else the central one. None for whole images.
+        human: Labels with real noise by variant name, int64 [N]; the empty name is plain
+            ``real``. Empty where there are none.
+        reference_rows: int64 [R], ascending rows of ``train_x`` that are no training samples but
+            clean ones to draw the reference from; None where it comes out of the training split.
+            Every count of training samples leaves them out.
+        train_origin: Original rows of ``train_x`` where an option limits it, reference samples
+            of the set's own counted behind the training split. None where row i is original
+            row i.
+        test_origin: Likewise of the test split.
+        leaks: Whether ``reference_rows`` are samples of the test split.
+        fingerprint: Identity of the content, part of every run's key.
+        clean_known: Whether ``train_y`` is clean; sets gathered from the web do not tell.
+        licence: One line.
+    """
+
+    train_x: Tensor | ImageFiles
+    train_y: Tensor
+    test_x: Tensor | ImageFiles
+    test_y: Tensor
+    num_classes: int
+    class_names: tuple[str, ...]
+    fingerprint: str
+    groups: tuple[int, ...] | None = None
+    asymmetric: str = "next_class"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    augment: str = "none"
+    crop: int | None = None
+    human: Mapping[str, Tensor] = field(default_factory=dict)
+    reference_rows: Tensor | None = None
+    train_origin: Origin | None = None
+    test_origin: Origin | None = None
+    leaks: bool = False
+    clean_known: bool = True
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        for name in (*self.class_names, *self.human):
+            if not is_text(name):
+                raise InputError(
+                    f"{name!r} is no text", where="names of classes and labels", accepted="unicode"
+                )
+
+    @property
+    def training_rows(self) -> Tensor:
+        """int64 [N]: rows of ``train_x`` that are training samples, ascending."""
+        training = torch.ones(len(self.train_y), dtype=torch.bool)
+        if self.reference_rows is not None:
+            training[self.reference_rows] = False
+        return training.nonzero().flatten()
+
+    @property
+    def original_size(self) -> int:
+        """Training samples of the original split, limited or not."""
+        if self.train_origin is not None:
+            return self.train_origin.total
+        return len(self.train_y) - (0 if self.reference_rows is None else len(self.reference_rows))
+
+    def train_ids(self, rows: Tensor) -> Tensor:
+        """Original sample ids of rows of ``train_x``: what every table and file calls them."""
+        return rows if self.train_origin is None else self.train_origin.ids[rows]
+
+    def test_ids(self, rows: Tensor) -> Tensor:
+        """Original ids of rows of ``test_x``."""
+        return rows if self.test_origin is None else self.test_origin.ids[rows]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one network input: channels x crop x crop, or as stored."""
+        shape = tuple(self.train_x.shape[1:])
+        return (shape[0], self.crop, self.crop) if self.crop is not None else shape
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a data set's arrays look like.
+
+    Attributes:
+        train: Training samples, reference rows of its own left out.
+        test: Test samples.
+        shape: Of one network input: channels x height x width, or the length of a vector.
+        classes: C.
+        reference: Reference samples of its own; 0 where they come out of the training split.
+        images: Whether samples are images (uint8) or vectors (float32).
+    """
+
+    train: int
+    test: int
+    shape: tuple[int, ...]
+    classes: int
+    reference: int = 0
+    images: bool = True
+
+    def limited(self, train: int | None = None, test: int | None = None) -> Outline:
+        """The same with at most so many samples."""
+        return replace(
+            self,
+            train=self.train if train is None else min(train, self.train),
+            test=self.test if test is None else min(test, self.test),
+        )
+
+
+class DataSource(ABC):
+    """A registered data set; options arrive as keyword arguments and become attributes.
+
+    Class attributes: ``options``; ``argument``, the option that ``name:ARGUMENT`` fills (a path,
+    say; empty where there is none), and ``argument_optional``, whether the name alone will do;
+    ``recipe``, the default recipe's name; ``summary``, one line.
+    """
+
+    name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    options: ClassVar[Mapping[str, Option]] = {}
+    argument: ClassVar[str] = ""
+    argument_optional: ClassVar[bool] = False
+    recipe: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+
+    def __init__(self, **params: Any) -> None:
+        """Checks the options.
+
+        Raises:
+            InputError: Unknown option or value out of range.
+        """
+        self.params: dict[str, Value] = resolve(self.options, params, self.name or "dataset")
+        for name, value in self.params.items():
+            setattr(self, name, value)
+
+    @abstractmethod
+    def load(self) -> RawData:
+        """Reads the arrays.
+
+        Raises:
+            InputError: A file is missing, damaged or foreign; the line says what to put where.
+        """
+
+    def identity(self) -> str:
+        """Content identity that replaces paths in keys; cheap (a checksum of files at most)."""
+        return ""
+
+    def check(self) -> None:
+        """Looks at the files without decoding them, so that bad input stops before training.
+
+        Raises:
+            InputError: A file is missing, damaged or foreign.
+        """
+
+    def notes(self) -> list[str]:
+        """What a user should know of the files before anything trains, a line each."""
+        return []
+
+    def published(self) -> list[DataFile]:
+        """Files as their authors publish them, with checksums; empty where there are none."""
+        return []
+
+    def folder(self) -> Path | None:
+        """Where the files lie on this machine; None for a set that needs no files.
+
+        Raises:
+            InputError: They are not there.
+        """
+        return None
+
+    def prepare(self) -> Path | None:
+        """Fetches what a library can fetch; returns where it lies, None if nothing is needed.
+
+        Raises:
+            InputError: The files have to be put in place by hand; the line says which and where.
+        """
+        return self.folder()
+
+    def outline(self) -> Outline | None:
+        """Sizes and shape of the published files under these options; None where only the files
+        tell. For estimates: nothing that trains reads it."""
+        return None
+
+    def asymmetric_rule(self) -> str:
+        """Rule id that ``asymmetric`` means here; cheap, and equal to the loaded data's."""
+        return "next_class"
+
+    def variants(self) -> tuple[str, ...] | None:
+        """Keys of ``RawData.human``; None where only loading tells."""
+        return None
+
+    def portable(self) -> dict[str, Value]:
+        """Options that enter the key; paths are left out in favour of ``identity``."""
+        return {k: v for k, v in self.params.items() if k != self.argument}
+
+
+def identity_of(source: DataSource) -> str:
+    """Content identity of a data set.
+
+    Raises:
+        InputError: Its files cannot be read; the line names the one.
+    """
+    try:
+        return source.identity()
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror or error})"
+        raise InputError(reason, where=str(error.filename or source.name)) from None
+
+
+def register_dataset(name: str, *, version: int = 1) -> Callable[[S], S]:
+    """Class decorator: registers a data set under a name."""
+
+    def add(cls: S) -> S:
+        DATASETS.register(name, version=version)(cls)
+        cls.name, cls.version = name, version
+        return cls
+
+    return add
