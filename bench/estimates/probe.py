@@ -18,15 +18,14 @@ from prunebench.bench.runs.self_supervised import encoder_seconds
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock
 from prunebench.bench.train.evaluate import EVAL_BATCH, forward_all
-from prunebench.bench.train.setup import Setup
-from prunebench.bench.train.task import load_raw, load_task, streams_of
+from prunebench.bench.train.setup import Setup, make_setup
+from prunebench.bench.train.task import load_raw, load_task
 from prunebench.bench.train.trainer import Trainer
 from prunebench.datasets.source import Outline, RawData
 from prunebench.datasets.task import Split, Task
 from prunebench.methods.base import (
     Batch,
     BatchPruner,
-    Criterion,
     DynamicPruner,
     Plan,
     Progress,
@@ -34,7 +33,6 @@ from prunebench.methods.base import (
     TrainView,
 )
 from prunebench.methods.compose import resolve_method
-from prunebench.registry import CRITERIA
 from prunebench.rng import Stream
 
 #: Seconds after which no further epoch is timed.
@@ -219,12 +217,8 @@ class _Selecting(BatchPruner):
 
 
 def _setup(spec: RunSpec, task: Task, probe: _Probe, device: torch.device) -> Setup:
-    params = dict(spec.criterion.params)
-    if params.get("smoothing", 0.0) is None:
-        params["smoothing"] = spec.recipe.label_smoothing
-    criterion: Criterion = CRITERIA.get(spec.criterion.name).target(**params)
     clock = Clock(len(task.train), _EPOCHS, spec.ratio, "epochs")
-    return Setup(task, spec.recipe, probe.pruner, criterion, streams_of(spec), clock, device)
+    return make_setup(spec, task, probe.pruner, clock=clock, device=device)
 
 
 def _random_task(spec: RunSpec, outline: Outline) -> Task:

@@ -45,7 +45,7 @@ def _parts(trainer: Trainer) -> dict[str, Mapping[str, Any]]:
         "pruner": trainer.setup.pruner.state_dict(),
         "run": {"kept_visits": trainer.kept_visits},
     }
-    for number, observer in enumerate(trainer.setup.observers):
+    for number, observer in enumerate(trainer.setup.callbacks):
         parts[f"observer{number}"] = observer.state_dict()
     for number, state in trainer.optimizer.state_dict()["state"].items():
         parts[f"optimizer{number}"] = {k: v for k, v in state.items() if v is not None}
@@ -200,7 +200,7 @@ def _load(trainer: Trainer, tensors: Mapping[str, Tensor], meta: Mapping[str, An
         {k: v.to(device) if isinstance(v, Tensor) else v for k, v in part("pruner").items()}
     )
     trainer.kept_visits.copy_(part("run")["kept_visits"].view_as(trainer.kept_visits))
-    for number, observer in enumerate(trainer.setup.observers):
+    for number, observer in enumerate(trainer.setup.callbacks):
         observer.load_state_dict(part(f"observer{number}"), meta["epoch"])
     state = trainer.optimizer.state_dict()
     params = [p for group in trainer.optimizer.param_groups for p in group["params"]]

@@ -31,11 +31,10 @@ from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train import stopping
 from prunebench.bench.train.distributed import world
 from prunebench.bench.train.plan_checks import ConstantPlan, check_subset
-from prunebench.bench.train.setup import Diverged, Observer, Setup
+from prunebench.bench.train.setup import Diverged, Observer, Setup, make_setup
 from prunebench.bench.train.step import StepGenerator, run_to_end
 from prunebench.bench.train.task import (
     clock_of,
-    criterion_of,
     load_task,
     streams_of,
     with_reference_in_training,
@@ -266,9 +265,9 @@ class CellRun:
         elif pruner.reference:
             warmup = spec.recipe.scoring_epoch
             reference = resolve_reference(task, pruner.params, streams, evidence, warmup)
-        return Setup(
-            task, spec.recipe, pruner, criterion_of(spec), streams, clock, self.device,
-            replica=spec.replica, observers=[o for o in observers if o], reference=reference,
+        return make_setup(
+            spec, task, pruner, clock=clock, streams=streams, device=self.device,
+            callbacks=[o for o in observers if o], reference=reference,
             weights=self.options.weights, execution=self.options.execution,
         )  # fmt: skip
 

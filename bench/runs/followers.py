@@ -18,7 +18,7 @@ from prunebench.bench.runs.evidence import Recorder
 from prunebench.bench.runs.losses import LossRecorder
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.distributed import world
-from prunebench.bench.train.setup import Diverged, Observer, Setup
+from prunebench.bench.train.setup import Diverged, Observer, Setup, make_setup
 from prunebench.bench.train.task import load_task, with_reference_in_training
 from prunebench.bench.train.trainer import Trainer
 from prunebench.errors import SkipCell
@@ -49,7 +49,6 @@ def lead(setup: Setup, spec: RunSpec, options: CellOptions, folder: Path, name: 
             "spec": spec.content,
             "data": dict(options.data),
             "weights": setup.weights,
-            "replica": setup.replica,
             "made": made,
             "evidence": None if options.evidence.empty else asdict(options.evidence),
             "losses": options.losses,
@@ -100,7 +99,8 @@ def _setup(job: dict[str, Any]) -> Setup:
         observers.append(Recorder(EvidenceSpec(**job["evidence"])))
     if job["losses"] is not None:
         observers.append(LossRecorder(job["losses"]))
-    return Setup(
-        task, spec.recipe, pruner, criterion, streams, clock, torch.device(job["device"]),
-        replica=job["replica"], observers=observers, reference=reference, weights=job["weights"],
+    return make_setup(
+        spec, task, pruner, clock=clock, criterion=criterion, streams=streams,
+        device=torch.device(job["device"]), callbacks=observers, reference=reference,
+        weights=job["weights"],
     )  # fmt: skip

@@ -110,7 +110,9 @@ class RunSpec(_Frozen):
             return self.replace(seed=seed)
         made = self.model_copy(update={"seed": seed})
         made.__dict__.pop("key", None)
-        made.__dict__.update(kin=self.key_without_seed, content={**self.content, "seed": seed})
+        made.__dict__.update(
+            key_without_seed=self.key_without_seed, content={**self.content, "seed": seed}
+        )
         return made
 
     def replace(self, **changes: Any) -> RunSpec:

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from prunebench.bench.spec.recipe import Recipe
+from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock
+from prunebench.bench.train.task import clock_of, criterion_of, streams_of
 from prunebench.datasets.task import Split, Task
 from prunebench.methods.base import Criterion, DynamicPruner, Plan
 from prunebench.rng import Streams
@@ -62,7 +64,10 @@ class Execution:
 
 @dataclass(frozen=True)
 class Setup:
-    """What one training run is made of; ``weights`` is the file the recipe starts from."""
+    """What one training run is made of; ``weights`` is the file the recipe starts from.
+
+    ``make_setup`` assembles it from a specification; what runs without one gives every part.
+    """
 
     task: Task
     recipe: Recipe
@@ -70,9 +75,9 @@ class Setup:
     criterion: Criterion
     streams: Streams
     clock: Clock
-    device: torch.device
+    device: torch.device = torch.device("cpu")
     replica: int = 0
-    observers: Sequence[Observer] = ()
+    callbacks: Sequence[Observer] = ()
     reference: Split | None = None
     weights: str = ""
     execution: Execution = Execution()
@@ -81,6 +86,54 @@ class Setup:
     def on_device(self) -> bool:
         """Whether rates and optimiser live on the device, as a captured step needs them."""
         return self.device.type == "cuda" or self.execution.graph == "rehearse"
+
+
+def make_setup(
+    spec: RunSpec,
+    task: Task,
+    pruner: DynamicPruner,
+    *,
+    clock: Clock | None = None,
+    criterion: Criterion | None = None,
+    streams: Streams | None = None,
+    device: torch.device = torch.device("cpu"),  # noqa: B008
+    callbacks: Sequence[Observer] = (),
+    reference: Split | None = None,
+    weights: str = "",
+    execution: Execution = Execution(),
+) -> Setup:
+    """The setup of a specification.
+
+    Args:
+        spec: Gives the recipe, the replica, and what is not given below.
+        task: What is trained on.
+        pruner: Which samples are trained when.
+        clock: When the run ends; by default after the budget of the specification.
+        criterion: By default that of the specification.
+        streams: Random streams; by default those of the specification's seed and setting.
+        device: Where it is trained.
+        callbacks: Who looks at the run.
+        reference: The reference samples, where the pruner measures them.
+        weights: File of the weights to start from.
+        execution: How steps are run.
+
+    Raises:
+        SkipCell: The budget of the specification leaves nothing to train.
+    """
+    return Setup(
+        task,
+        spec.recipe,
+        pruner,
+        criterion or criterion_of(spec),
+        streams or streams_of(spec),
+        clock or clock_of(spec, pruner, len(task.train)),
+        device,
+        spec.replica,
+        callbacks,
+        reference,
+        weights,
+        execution,
+    )
 
 
 @dataclass

@@ -78,7 +78,7 @@ class RunState:
             device,
         )
         setup.pruner.begin(view)  # settles which tables are wanted
-        wanted = setup.pruner.signals.union(*(o.signals for o in setup.observers))
+        wanted = setup.pruner.signals.union(*(o.signals for o in setup.callbacks))
         self.tables = SampleTables(
             len(self.sample_ids), setup.clock.max_epochs + 1, window=setup.pruner.window,
             signals=wanted, is_cross_entropy=self.criterion.is_cross_entropy,

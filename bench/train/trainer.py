@@ -126,7 +126,7 @@ class Trainer(RunState):
             ),
         }
         self.epoch += 1
-        for observer in setup.observers:
+        for observer in setup.callbacks:
             observer.epoch_end(self)
         every = setup.recipe.eval_every
         done = clock.finished(self.epoch, self.ledger.trained)

@@ -24,31 +24,18 @@ from prunebench.bench.runs.evidence import (
     verify,
     write_manifest,
 )
-from prunebench.bench.train.budget import Clock
-from prunebench.bench.train.setup import Setup
-from prunebench.bench.train.task import load_task, streams_of
 from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.base import EvidenceSpec
-from prunebench.methods.compose import resolve_method
 from prunebench.record import file_digest
-from prunebench.registry import CRITERIA
 from support.cells import small_cell
 from support.fuzzing import bounded, changed, damaged, fuzz
+from support.runs import trainer_of
 
 KEY = "0123456789abcdef"
 
 
 def _trainer() -> Trainer:
-    cell = small_cell("infobatch+align", recipe_params={"epochs": 4})
-    spec = cell.spec
-    task = load_task(spec, cell.data)
-    pruner = resolve_method(spec.method.name).build(spec.method.params)
-    clock = Clock(len(task.train), spec.recipe.epochs, spec.ratio, spec.budget)
-    criterion = CRITERIA.get("ce").target(smoothing=0.0)
-    return Trainer(
-        Setup(task, spec.recipe, pruner, criterion, streams_of(spec), clock,
-              torch.device("cpu"), reference=task.reference)
-    )  # fmt: skip
+    return trainer_of(small_cell("infobatch+align", recipe_params={"epochs": 4}))
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,11 @@ import pytest
 import torch
 
 from prunebench.bench.runs.evidence import RecordedEvidence, Recorder, merge
-from prunebench.bench.train.budget import Clock
-from prunebench.bench.train.setup import Setup
 from prunebench.bench.train.task import load_task, streams_of
-from prunebench.bench.train.trainer import Trainer
 from prunebench.datasets.images.packed_format import write_packed
 from prunebench.methods.compose import resolve_method
-from prunebench.registry import CRITERIA
 from support.cells import small_cell
+from support.runs import trainer_of
 
 METHODS = ("random", "small-loss", "margin", "grand", "el2n", "oracle-clean")
 
@@ -29,11 +26,7 @@ def kept_noise(folder: Path, **fields) -> tuple[dict[str, float], float]:
     epochs, warmup = spec.recipe.epochs, spec.recipe.scoring_epoch
     pruners = {name: resolve_method(name).build() for name in METHODS}
     recorder = Recorder(merge(p.needs(epochs, warmup) for p in pruners.values()))
-    trainer = Trainer(
-        Setup(task, spec.recipe, resolve_method("full").build(),
-              CRITERIA.get("ce").target(smoothing=0.0), streams,
-              Clock(len(task.train), epochs, 0.0), torch.device("cpu"), observers=[recorder])
-    )  # fmt: skip
+    trainer = trainer_of(cell, callbacks=[recorder])
     trainer.fit()
     folder.mkdir()
     recorder.write(folder, trainer, {})

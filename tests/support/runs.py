@@ -2,13 +2,20 @@
 
 import torch
 
-from prunebench.bench.train.budget import Clock
-from prunebench.bench.train.setup import Execution, Setup
-from prunebench.bench.train.task import load_task, streams_of
+from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.train.setup import Execution, make_setup
+from prunebench.bench.train.task import load_task
 from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.compose import resolve_method
-from prunebench.registry import CRITERIA
 from support.cells import small_cell
+
+
+def trainer_of(cell: Cell, wrap=lambda pruner: pruner, **parts) -> Trainer:
+    """The trainer of a cell; parts of its setup may be given, and its pruner wrapped."""
+    spec = cell.spec
+    task = load_task(spec, cell.data)
+    pruner = wrap(resolve_method(spec.method.name).build(spec.method.params))
+    return Trainer(make_setup(spec, task, pruner, **{"reference": task.reference, **parts}))
 
 
 def make(
@@ -20,18 +27,8 @@ def make(
     if model == "cnn":
         recipe["model_params"] = recipe["model_params"] or {"width": 4, "depth": 2}
     cell = small_cell(method, criterion=criterion, recipe_params=recipe, **fields)
-    spec = cell.spec
-    task = load_task(spec, cell.data)
-    pruner = resolve_method(spec.method.name).build(spec.method.params)
-    clock = Clock(len(task.train), spec.recipe.epochs, spec.ratio, spec.budget)
-    loss = CRITERIA.get(spec.criterion.name).target(
-        **{k: v or 0.0 if k == "smoothing" else v for k, v in spec.criterion.params.items()}
-    )
-    setup = Setup(
-        task, spec.recipe, pruner, loss, streams_of(spec), clock, torch.device(device),
-        reference=task.reference, execution=Execution(graph=graph, **execution),
-    )  # fmt: skip
-    return Trainer(setup)
+    how = Execution(graph=graph, **execution)
+    return trainer_of(cell, device=torch.device(device), execution=how)
 
 
 def everything(run: Trainer) -> dict[str, torch.Tensor]:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-import prunebench.bench.train.trainer as loop
 from prunebench.bench.inputs.statistics import STATISTICS, with_statistics
 from prunebench.bench.networks.build import build_model, check_model
 from prunebench.bench.runs.rerun import _changed
@@ -16,30 +15,21 @@ from prunebench.bench.runs.resolve import build_spec
 from prunebench.bench.spec.compat import SWITCHES
 from prunebench.bench.spec.recipe import _LATER, NEEDED, Recipe
 from prunebench.bench.spec.recipes import get_recipe
-from prunebench.bench.train.budget import Clock, whole_batches
+from prunebench.bench.train.budget import whole_batches
 from prunebench.bench.train.optimizers import schedule
-from prunebench.bench.train.setup import Setup
 from prunebench.bench.train.step import Stepper
-from prunebench.bench.train.task import load_task, streams_of
+from prunebench.bench.train.task import load_task
 from prunebench.errors import InputError
-from prunebench.methods.compose import resolve_method
-from prunebench.registry import CRITERIA, DATASETS, MODELS, RECIPES
+from prunebench.registry import DATASETS, MODELS, RECIPES
 from prunebench.rng import Streams
 from support.cells import small_cell
+from support.runs import trainer_of
 
 BASE = {"name": "x", "model": "mlp", "epochs": 2, "batch_size": 4, "lr": 0.1}
 
 
 def trainer(method="full", **fields):
-    cell = small_cell(method, **fields)
-    spec = cell.spec
-    task = load_task(spec, cell.data)
-    pruner = resolve_method(spec.method.name).build(spec.method.params)
-    clock = Clock(len(task.train), spec.recipe.epochs, spec.ratio, spec.budget)
-    criterion = CRITERIA.get("ce").target(smoothing=0.0)
-    return loop.Trainer(
-        Setup(task, spec.recipe, pruner, criterion, streams_of(spec), clock, torch.device("cpu"))
-    )
+    return trainer_of(small_cell(method, **fields))
 
 
 def test_table_a():

@@ -13,13 +13,10 @@ from prunebench.bench.spec.recipe import Recipe, Switch
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.train.budget import Clock
 from prunebench.bench.train.optimizers import schedule
-from prunebench.bench.train.setup import Setup
-from prunebench.bench.train.task import load_task, streams_of
 from prunebench.errors import InputError
-from prunebench.methods.compose import resolve_method
-from prunebench.registry import CRITERIA
 from prunebench.rng import Streams
 from support.cells import small_cell
+from support.runs import trainer_of
 
 EPOCHS, LENGTH, SAMPLES = 200, 391, 50_000
 
@@ -38,16 +35,7 @@ def rate_at(recipe, epoch, step, budget):
 
 def trainer(switch=(), method="full", criterion="ce", **fields):
     recipe = {"compat": list(switch), **fields.pop("recipe_params", {})}
-    cell = small_cell(method, recipe_params=recipe, criterion=criterion, **fields)
-    spec = cell.spec
-    task = load_task(spec, cell.data)
-    pruner = resolve_method(spec.method.name).build(spec.method.params)
-    clock = Clock(len(task.train), spec.recipe.epochs, spec.ratio, spec.budget)
-    params = {k: 0.0 if k == "smoothing" else v for k, v in spec.criterion.params.items()}
-    loss = CRITERIA.get(criterion).target(**params)
-    return loop.Trainer(
-        Setup(task, spec.recipe, pruner, loss, streams_of(spec), clock, torch.device("cpu"))
-    )
+    return trainer_of(small_cell(method, recipe_params=recipe, criterion=criterion, **fields))
 
 
 def test_every_switch_is_described():

@@ -7,29 +7,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunebench.bench.runs import checkpoint
-from prunebench.bench.train.budget import Clock
-from prunebench.bench.train.setup import Epoch, Setup
-from prunebench.bench.train.task import load_task, streams_of
+from prunebench.bench.train.setup import Epoch
 from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.base import DynamicPruner, Plan
-from prunebench.methods.compose import resolve_method
-from prunebench.registry import CRITERIA
 from support.cells import small_cell
+from support.runs import trainer_of
 
 
-def make(method: str = "full", observers=(), **fields) -> Trainer:
-    cell = small_cell(method, **fields)
-    spec = cell.spec
-    task = load_task(spec, cell.data)
-    pruner = resolve_method(spec.method.name).build(spec.method.params)
-    clock = Clock(len(task.train), spec.recipe.epochs, spec.ratio, spec.budget)
-    criterion = CRITERIA.get(spec.criterion.name).target(
-        **{k: v or 0.0 if k == "smoothing" else v for k, v in spec.criterion.params.items()}
-    )
-    return Trainer(
-        Setup(task, spec.recipe, pruner, criterion, streams_of(spec), clock,
-              torch.device("cpu"), observers=observers, reference=task.reference)
-    )  # fmt: skip
+def make(method: str = "full", callbacks=(), **fields) -> Trainer:
+    return trainer_of(small_cell(method, **fields), callbacks=callbacks)
 
 
 def weights(trainer: Trainer) -> torch.Tensor:

@@ -5,21 +5,18 @@ import torch
 
 from prunebench.bench.inputs.view import Inputs, draw_crop_flip
 from prunebench.bench.runs import checkpoint
-from prunebench.bench.train.budget import Clock
 from prunebench.bench.train.capture import pool
 from prunebench.bench.train.capture.pool import CapturedStepPool
 from prunebench.bench.train.lanes import run_all
-from prunebench.bench.train.setup import Epoch, Setup
+from prunebench.bench.train.setup import Epoch
 from prunebench.bench.train.stopping import Stopped
-from prunebench.bench.train.task import load_task, streams_of
+from prunebench.bench.train.task import load_task
 from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.base import Plan
-from prunebench.methods.compose import resolve_method
 from prunebench.methods.divbs import select_diverse
-from prunebench.registry import CRITERIA
 from prunebench.rng import Stream
 from support.cells import small_cell
-from support.runs import everything
+from support.runs import everything, trainer_of
 from support.runs import make as launchable
 
 pytestmark = [
@@ -29,16 +26,7 @@ pytestmark = [
 
 
 def make(method: str, device: str, **recipe) -> Trainer:
-    cell = small_cell(method, recipe_params=recipe)
-    spec = cell.spec
-    task = load_task(spec, cell.data)
-    setup = Setup(
-        task, spec.recipe, resolve_method(method).build(spec.method.params),
-        CRITERIA.get("ce").target(smoothing=0.0), streams_of(spec),
-        Clock(len(task.train), spec.recipe.epochs, spec.ratio), torch.device(device),
-        reference=task.reference,
-    )  # fmt: skip
-    return Trainer(setup)
+    return trainer_of(small_cell(method, recipe_params=recipe), device=torch.device(device))
 
 
 def test_draws_equal_the_cpu():

@@ -5,17 +5,13 @@ import torch
 from torch import nn
 
 from prunebench.bench.runs import checkpoint
-from prunebench.bench.train.budget import Clock
 from prunebench.bench.train.distributed.gradients import Reducer
 from prunebench.bench.train.distributed.world import World
-from prunebench.bench.train.setup import Setup
-from prunebench.bench.train.task import load_task, streams_of
-from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.base import DynamicPruner, Plan
-from prunebench.methods.compose import resolve_method
 from prunebench.registry import CRITERIA
 from support.cells import small_cell
 from support.processes import together
+from support.runs import trainer_of as small_trainer
 from support.trees import write_tree
 
 GROUP = {"width": 8, "depth": 2, "norm": "group"}
@@ -126,14 +122,7 @@ def trainer_of(tree, method="infobatch+align", wrap=lambda pruner: pruner, **fie
     recipe = {"batch_size": 16, "model": "cnn", "model_params": GROUP, **fields.pop("recipe", {})}
     cell = small_cell(method, dataset=f"folder:{tree}", dataset_params=data, recipe_params=recipe,
                       noise="symmetric:0.2", **fields)  # fmt: skip
-    spec = cell.spec
-    task = load_task(spec, cell.data)
-    pruner = wrap(resolve_method(spec.method.name).build(spec.method.params))
-    clock = Clock(len(task.train), spec.recipe.epochs, spec.ratio, spec.budget)
-    params = {k: v or 0.0 if k == "smoothing" else v for k, v in spec.criterion.params.items()}
-    criterion = CRITERIA.get(spec.criterion.name).target(**params)
-    return Trainer(Setup(task, spec.recipe, pruner, criterion, streams_of(spec), clock,
-                         torch.device("cpu"), reference=task.reference))  # fmt: skip
+    return small_trainer(cell, wrap)
 
 
 def flat(trainer):
