@@ -61,7 +61,7 @@ def trained(pruner: Pruner, ratio: float, samples: int = EVEN) -> Trainer:
         reference = resolve_reference(task, pruner.params, streams, evidence, evidence.warmup)
     setup = Setup(
         task, RECIPE, pruner, CrossEntropy(), streams, Clock(samples, EPOCHS, ratio),  # type: ignore[arg-type]
-        reference=reference,
+        torch.device("cpu"), reference=reference,
     )  # fmt: skip
     trainer = Trainer(setup)
     trainer.fit()

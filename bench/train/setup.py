@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from prunebench.bench.train.trainer import Trainer
 
 
+CPU = torch.device("cpu")
+
+
 class Observer(Protocol):
     """Looks at a run after each epoch without touching it (evidence, loss records)."""
 
@@ -75,7 +78,7 @@ class Setup:
     criterion: Criterion
     streams: Streams
     clock: Clock
-    device: torch.device = torch.device("cpu")
+    device: torch.device
     replica: int = 0
     callbacks: Sequence[Observer] = ()
     reference: Split | None = None
@@ -96,7 +99,7 @@ def make_setup(
     clock: Clock | None = None,
     criterion: Criterion | None = None,
     streams: Streams | None = None,
-    device: torch.device = torch.device("cpu"),  # noqa: B008
+    device: torch.device = CPU,
     callbacks: Sequence[Observer] = (),
     reference: Split | None = None,
     weights: str = "",
