@@ -266,7 +266,7 @@ def tell_faults(faults: Sequence[InputError], most: int = 10) -> int:
 
 def tell(report: Report) -> int:
     """Prints warnings and what failed; returns the exit code."""
-    from prunebench.bench.runs.job import BAD_INPUT
+    from prunebench.bench.runs.job_result import OutcomeCode
 
     for line in report.warnings:
         print(f"warning: {line}", file=sys.stderr)
@@ -277,7 +277,7 @@ def tell(report: Report) -> int:
         print(f"{outcome.status}: {outcome.key} {label}: {last}", file=sys.stderr)
     if len(bad) > 10:
         print(f"... and {len(bad) - 10} more; see `prunebench status`", file=sys.stderr)
-    if any(outcome.reason.startswith(BAD_INPUT) for outcome in bad):
+    if any(outcome.code is OutcomeCode.BAD_INPUT for outcome in bad):
         return 2
     return 1 if bad or report.failed_before else 0
 

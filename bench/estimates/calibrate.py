@@ -21,6 +21,7 @@ from prunebench.bench.estimates.probe import Rates, measure
 from prunebench.bench.executors.base import Event, Job
 from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.grids.driver import Running
+from prunebench.bench.runs.job_result import OutcomeCode
 from prunebench.bench.runs.options import WorkerContext
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.datasets.source import Outline
@@ -108,7 +109,7 @@ def calibrate(
             log_dir=Path(folder) / "logs",
         )  # fmt: skip
         for outcome in executor.run(jobs, on_event):
-            if outcome.status != "done" and not outcome.reason.startswith("time limit"):
+            if outcome.status != "done" and outcome.code is not OutcomeCode.TIME_LIMIT:
                 line = outcome.reason.splitlines()[0] if outcome.reason else outcome.status
                 raise InputError(f"the calibration fails: {line}", where="--dry-run")
         measured: dict[str, list[dict[str, Any]]] = {}

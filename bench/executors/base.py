@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from prunebench.bench.runs.job_result import OutcomeCode
 from prunebench.bench.runs.options import WorkerContext
 from prunebench.errors import InputError
+from prunebench.record import Status as Status
 
-Status = Literal["done", "diverged", "failed", "killed", "skipped"]
 EventKind = Literal["started", "progress", "finished", "requeued", "waiting", "notice"]
-STATUSES: tuple[Status, ...] = ("done", "diverged", "failed", "killed", "skipped")
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,10 @@ class Outcome:
     Attributes:
         key: Its key.
         status: Final status.
-        reason: Why, unless done.
+        reason: Why, unless done, for people.
         seconds: Wall time over all its attempts.
         attempts: Times it was started here; 0 when another driver had recorded it.
+        code: What programs decide by.
     """
 
     key: str
@@ -55,6 +56,7 @@ class Outcome:
     reason: str = ""
     seconds: float = 0.0
     attempts: int = 1
+    code: OutcomeCode = OutcomeCode.RECORDED
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, cast
 
-from prunebench.bench.executors.base import (
-    STATUSES,
-    Event,
-    Job,
-    OnEvent,
-    OnLost,
-    Outcome,
-    Status,
-)
+from prunebench.bench.executors.base import Event, Job, OnEvent, OnLost, Outcome
 from prunebench.bench.executors.queue import JobQueue
+from prunebench.bench.runs.job_result import OutcomeCode
+from prunebench.errors import FolderError
+from prunebench.record import STATUSES, Status
 
 BACKOFF_S = 0.5
 BACKOFF_LIMIT_S = 10.0
@@ -71,6 +66,7 @@ class Book:
             self.on_event(Event("waiting", job.key, slot))
             return
         self._seconds[job.key] += seconds
+        code = OutcomeCode(result.get("code", OutcomeCode.RECORDED))
         if status == "exists":
             self.attempts[job.key] = 0
             status = str(result.get("as", "done"))
@@ -80,14 +76,15 @@ class Book:
         if escaped:
             self.lost(job, slot, cast(Status, status), reason, 0.0)
         else:
-            self._end(job, slot, cast(Status, status), reason)
+            self._end(job, slot, cast(Status, status), reason, code)
 
     def died(self, job: Job, slot: int, reason: str, seconds: float, limit: int) -> None:
         """The worker died under a job: once more, until ``limit`` attempts are used."""
         tries = self.attempts[job.key]
         if tries >= limit:
             plural = "" if tries == 1 else "s"
-            self.lost(job, slot, "killed", f"{reason} (after {tries} attempt{plural})", seconds)
+            text = f"{reason} (after {tries} attempt{plural})"
+            self.lost(job, slot, "killed", text, seconds, OutcomeCode.WORKER_DIED)
             return
         self._again(job, slot, "killed", reason, seconds)
 
@@ -103,19 +100,29 @@ class Book:
         self.queue.put_back(job)
         self.on_event(Event("requeued", key, slot, outcome=outcome))
 
-    def lost(self, job: Job, slot: int, status: Status, reason: str, seconds: float) -> None:
+    def lost(
+        self,
+        job: Job,
+        slot: int,
+        status: Status,
+        reason: str,
+        seconds: float,
+        code: OutcomeCode = OutcomeCode.ESCAPED,
+    ) -> None:
         """A job ended in a way that its worker could not record."""
         self._seconds[job.key] += seconds
         if self._on_lost is not None:
             try:
                 self._on_lost(job, status, reason)
+            except FolderError as error:
+                reason, code = str(error), OutcomeCode.FOLDER_LOST
             except Exception as error:  # one cell's record must not stop the others
                 reason = f"{reason} (not recorded: {type(error).__name__}: {error})"
-        self._end(job, slot, status, reason)
+        self._end(job, slot, status, reason, code)
 
-    def _end(self, job: Job, slot: int, status: Status, reason: str) -> None:
+    def _end(self, job: Job, slot: int, status: Status, reason: str, code: OutcomeCode) -> None:
         key = job.key
-        outcome = Outcome(key, status, reason, self._seconds[key], self.attempts[key])
+        outcome = Outcome(key, status, reason, self._seconds[key], self.attempts[key], code)
         self._outcomes[key] = outcome
         self.queue.finish(key)
         self.on_event(Event("finished", key, slot, 1.0, outcome))

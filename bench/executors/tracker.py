@@ -9,6 +9,7 @@ from typing import Any
 from prunebench.bench.executors.base import Event, Job
 from prunebench.bench.executors.memory import HOST, MemoryGuard
 from prunebench.bench.executors.outcomes import Book, cause
+from prunebench.bench.runs.job_result import OutcomeCode
 from prunebench.errors import InputError
 
 
@@ -83,7 +84,7 @@ class Desk:
                 self.book.answered(job, seat.number, result, message["escaped"], seconds, now)
         elif message["timed_out"]:
             reason = f"time limit of {self.time_limit_s:g} s"
-            self.book.lost(job, seat.number, "failed", reason, seconds)
+            self.book.lost(job, seat.number, "failed", reason, seconds, OutcomeCode.TIME_LIMIT)
         else:
             self.died(seat, job, int(message["code"]), guard, busy, seconds)
 

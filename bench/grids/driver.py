@@ -22,6 +22,7 @@ from prunebench.bench.results.names import is_key
 from prunebench.bench.results.planned import note_plan
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import final_record, labelled
+from prunebench.bench.runs.job_result import OutcomeCode
 from prunebench.bench.runs.resolve import Cell
 from prunebench.datasets.source import DataSource
 from prunebench.errors import FolderError, visible
@@ -172,8 +173,9 @@ def run_cells(
 
         def on_event(event: Event) -> None:
             display(event)
-            if event.outcome is not None and (lost := FolderError.told(event.outcome.reason)):
-                raise lost  # every further cell would only be trained in vain
+            if event.outcome is not None and event.outcome.code is OutcomeCode.FOLDER_LOST:
+                # Every further cell would only be trained in vain.
+                raise FolderError(event.outcome.reason)
             if event.kind == "finished" and mirror is not None:
                 mirror(event.key)
 

@@ -9,6 +9,7 @@ import torch
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.evidence import from_json
 from prunebench.bench.runs.execute import CellOptions, cell_steps
+from prunebench.bench.runs.job_result import OutcomeCode
 from prunebench.bench.runs.options import WorkerContext
 from prunebench.bench.runs.scoring_runs import Busy
 from prunebench.bench.spec.run_spec import RunSpec
@@ -17,9 +18,6 @@ from prunebench.bench.train.step import StepGenerator, run_to_end
 from prunebench.bench.train.trainer import guarded
 from prunebench.errors import FolderError, InputError
 from prunebench.methods.base import EvidenceSpec
-
-#: Starts the reason of a cell that could not even begin; it leaves no record.
-BAD_INPUT = "bad input: "
 
 
 def payload_steps(payload: dict[str, Any], context: WorkerContext) -> StepGenerator[dict[str, Any]]:
@@ -32,8 +30,7 @@ def payload_steps(payload: dict[str, Any], context: WorkerContext) -> StepGenera
             ``execution``).
 
     Returns:
-        ``status`` (a record's, or ``busy``/``exists``) and ``reason``, which begins with
-        ``BAD_INPUT`` or ``FolderError.START`` where nothing could be recorded.
+        ``status`` (a record's, or ``busy``/``exists``), ``code`` and ``reason``.
     """
     settings = context.settings
     options = CellOptions(
@@ -55,14 +52,15 @@ def payload_steps(payload: dict[str, Any], context: WorkerContext) -> StepGenera
         store = Store(settings["root"])
         record, fresh = yield from cell_steps(spec, store, options, context)
     except Busy as busy:
-        return {"status": "busy", "reason": str(busy)}
+        return {"status": "busy", "code": OutcomeCode.BUSY, "reason": str(busy)}
     except FolderError as error:
-        return {"status": "failed", "reason": str(error)}
+        return {"status": "failed", "code": OutcomeCode.FOLDER_LOST, "reason": str(error)}
     except InputError as error:
-        return {"status": "failed", "reason": f"{BAD_INPUT}{error}"}
+        return {"status": "failed", "code": OutcomeCode.BAD_INPUT, "reason": f"bad input: {error}"}
     if fresh:
-        return {"status": record.status, "reason": record.reason}
-    return {"status": "exists", "as": record.status, "reason": record.reason}
+        return {"status": record.status, "code": OutcomeCode.RECORDED, "reason": record.reason}
+    return {"status": "exists", "code": OutcomeCode.EXISTS, "as": record.status,
+            "reason": record.reason}  # fmt: skip
 
 
 def run_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:

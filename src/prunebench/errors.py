@@ -87,19 +87,13 @@ class FolderError(Exception):
         text: The whole line; see ``of``.
     """
 
-    #: How the line begins, wherever it has travelled as text.
+    #: How the line begins.
     START = "the results folder cannot be written: "
 
     @classmethod
     def of(cls, path: object, why: str) -> FolderError:
         """The error of a path, with what the system says of it."""
         return cls(f"{cls.START}{path} ({why})")
-
-    @classmethod
-    def told(cls, reason: str) -> FolderError | None:
-        """The error that a cell's reason holds, if it holds one."""
-        _, start, rest = reason.partition(cls.START)
-        return cls(start + rest.partition("\n")[0]) if start else None
 
 
 class SkipCell(Exception):

@@ -9,13 +9,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from prunebench.errors import InputError, visible
 from prunebench.files import write_atomic
 
 SCHEMA = 1
-STATUSES = ("done", "diverged", "failed", "killed", "skipped")
+Status = Literal["done", "diverged", "failed", "killed", "skipped"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 FINAL = ("done", "diverged", "skipped")
 
 
