@@ -14,7 +14,8 @@ from prunebench.errors import FolderError
 def test_a_result_survives_a_message(code: OutcomeCode) -> None:
     result = JobResult(code, "failed", "bad input: x")
     again = JobResult.from_json(result.to_json())
-    assert again == result and again.code is code
+    assert again == result
+    assert again.code is code
 
 
 @pytest.mark.parametrize("fields", [{"code": "odd"}, {"status": "odd"}])
@@ -35,5 +36,6 @@ def test_a_lost_folder_is_known_by_its_code() -> None:
     book.lost(jobs[0], 0, "failed", "time limit of 3 s", 0.0, OutcomeCode.TIME_LIMIT)
     book.lost(jobs[1], 0, "failed", f"RuntimeError: {FolderError.START}", 0.0)
     lost, other = book.outcomes()
-    assert lost.code is OutcomeCode.FOLDER_LOST and lost.reason.startswith(FolderError.START)
+    assert lost.code is OutcomeCode.FOLDER_LOST
+    assert lost.reason.startswith(FolderError.START)
     assert other.code is OutcomeCode.ESCAPED
