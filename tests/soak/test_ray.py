@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,10 @@ def test_a_cluster_of_its_own_is_private_and_leaves_nothing(tmp_path: Path) -> N
     toml.write_text(GRID.format(epochs=3, last=0))
     driver = grid(toml, tmp_path / "ray", "ray")
     mark, hosts, seen = f"-{driver.pid}-", set[str](), dict[int, str]()
+    modes = set[int]()
     while driver.poll() is None:
+        with suppress(FileNotFoundError):
+            modes |= {f.stat().st_mode & 0o777 for f in Path("/tmp").glob(f"pbray-*{mark}*")}
         found = ray_processes(mark)
         seen |= found
         hosts |= listening([*found, driver.pid])
@@ -58,6 +62,7 @@ def test_a_cluster_of_its_own_is_private_and_leaves_nothing(tmp_path: Path) -> N
     assert said.split() == f"out {tmp_path / 'ray'} cells 12 recorded before 0 done 12".split()
     assert any("gcs_server" in words for words in seen.values())
     assert sum("ray::Host" in words for words in seen.values()) == 2
+    assert modes == {0o700}
     assert hosts
     assert hosts <= LOOPBACK
     until(lambda: gone(seen), "Ray outlives its driver", 60.0)

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import pytest
 
 from prunebench.bench.executors.ray import cluster as own
-from prunebench.bench.executors.ray.cluster import insist
+from prunebench.bench.executors.ray.cluster import retried
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def cluster(nodes: int = 2) -> Iterator[Any]:
         from ray.cluster_utils import Cluster
 
         facts = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 << 20}
-        one = insist(lambda: Cluster(initialize_head=True, head_node_args=facts), lambda: None)
+        one = retried(lambda: Cluster(initialize_head=True, head_node_args=facts), lambda: None)
         try:
             for _ in range(nodes - 1):
                 add_node(one)
@@ -34,7 +34,7 @@ def cluster(nodes: int = 2) -> Iterator[Any]:
 
 def add_node(one: Any) -> Any:
     """A further node, with one CPU."""
-    return insist(lambda: one.add_node(num_cpus=1, object_store_memory=100 << 20), lambda: None)
+    return retried(lambda: one.add_node(num_cpus=1, object_store_memory=100 << 20), lambda: None)
 
 
 def ray_processes(mark: str) -> dict[int, str]:

@@ -116,7 +116,7 @@ class RayExecutor(Executor):
         """Cells at once; connects where the cluster decides."""
         if not self.wanted:
             cluster = self.connect()
-            self.wanted = max(1, cluster.rooms(self.launch.threads, self.share))
+            self.wanted = max(1, cluster.capacity(self.launch.threads, self.share))
         return self.wanted
 
     def connect(self) -> Cluster:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any
 
 import prunebench
@@ -14,7 +15,7 @@ from prunebench.bench.executors.local.worker import describe
 from prunebench.bench.executors.memory import HOST, MemoryGuard, Reading
 from prunebench.bench.executors.outcomes import Book, cause
 from prunebench.bench.executors.ray.actor import Host
-from prunebench.bench.executors.ray.cluster import Cluster
+from prunebench.bench.executors.ray.cluster import Cluster, first_lines
 from prunebench.bench.executors.ray.slot import WAIT_S, Node, RaySlot, end
 from prunebench.bench.executors.tracker import Desk
 from prunebench.bench.results.sources import source_digest
@@ -53,7 +54,8 @@ class RayRun:
 
     def loop(self) -> list[Outcome]:
         """Runs every job to its end."""
-        with Interrupt() as interrupt:
+        # Ray prints its messages about actors and nodes on stdout, which is for results.
+        with Interrupt() as interrupt, redirect_stdout(sys.stderr):
             ended = False
             try:
                 while self.book.queue.open:
@@ -92,7 +94,7 @@ class RayRun:
             self.book.on_event(Event("notice", self.book.jobs[0].key, -1, text=text))
 
     def _room(self) -> int:
-        return self.cluster.rooms(self.executor.launch.threads, self.executor.share)
+        return self.cluster.capacity(self.executor.launch.threads, self.executor.share)
 
     def _resources(self) -> str:
         has = self.ray.cluster_resources()
@@ -229,7 +231,7 @@ class RayRun:
         self._forget(seat)
         if job is None:
             if not up:
-                self._count_failed_start(seat, f"Ray actors do not start: {_short(str(error))}")
+                self._count_failed_start(seat, f"Ray actors do not start: {first_lines(error)}")
             return
         if self.gateway is not None:
             self.gateway.drop(job.key)
@@ -277,8 +279,3 @@ class RayRun:
 
     def _guard(self, seat: RaySlot) -> MemoryGuard:
         return self._node(seat).guard
-
-
-def _short(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(lines[:2])[:300]
