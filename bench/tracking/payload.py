@@ -68,7 +68,7 @@ class Payload:
 
 
 def build_payload(record: Record, artifacts: Path | None, finished: float | None = None) -> Payload:
-    """StepGenerator a record and its per-epoch table into a payload.
+    """Turns a record and its per-epoch table into a payload.
 
     Args:
         record: A sealed record.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save as save_tensors
 
 from prunebench.bench.networks.weights import fit_weights, read_weights
-from prunebench.datasets.restricted_pickle import read_arrays
+from prunebench.datasets.restricted_pickle import read_published
 from prunebench.datasets.sources.cifar.human import _read_published, read_labels
 from prunebench.record import file_digest
 from support.fuzzing import answer, damaged, fuzz
@@ -44,53 +45,62 @@ def test_pickles_of_arrays(place: Path, data: st.DataObject) -> None:
     good = data.draw(st.sampled_from(_PICKLES))
     path = place / "batch"
     path.write_bytes(data.draw(damaged(good)))
-    found, _ = answer(lambda: read_arrays(path))
-    todo = [found]
-    while todo:  # nothing but plain values comes out, whatever went in
-        value = todo.pop()
-        assert value is None or type(value) in (dict, list, tuple, str, bytes, int, float, bool,
-                                                np.ndarray), type(value)  # fmt: skip
-        if isinstance(value, dict):
-            todo += [*value, *value.values()]
-        elif isinstance(value, list | tuple):
-            todo += value
-        elif isinstance(value, np.ndarray):
-            assert value.dtype.kind in "biuf"
-            value.sum()
+    found, line = answer(lambda: read_published(path, _digest(good)))
+    assert (found is None) == (path.read_bytes() != good)  # no other file is unpickled
+    assert found is not None or "the published file" in line
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def test_right_pickles_are_read(place: Path) -> None:
     for content in _PICKLES:
         (place / "batch").write_bytes(content)
-        found = read_arrays(place / "batch")
+        found = read_published(place / "batch", _digest(content))
         for name in (b"data", b"f"):
             key = name if name in found else name.decode()
             assert np.array_equal(found[key], _BATCH[name])
             assert found[key].dtype == _BATCH[name].dtype
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"\x80\x02]r\xff\xff\xff\x7f.",  # room for 2**31 remembered values
-        b"\x80\x02cnumpy\ndtype\nX\x01\x00\x00\x00O\x85R.",
-        b"\x80\x02cnumpy\nndarray\nJ\xff\xff\xff\x7f\x85R.",
-        b"\x80\x02cos\nsystem\nX\x01\x00\x00\x00a\x85R.",
-        b"\x80\x02" + b"]" * 5000 + b"a" * 4999 + b".",
-        b"\x80\x02" + b"(" * 100_000,
-        b"",
-        b".",
-        b"\x80\x05.",
-        pickle.dumps(np.array([object], dtype=object)),
-        pickle.dumps(np.dtype("O")),
-        pickle.dumps({1, 2}),
-        pickle.dumps(1 + 2j),
-        pickle.dumps(np.arange(3).astype("M8[s]")),
-    ],
-)
+#: What the unpickler itself refuses, whatever the checksum.
+_REFUSED = [
+    b"\x80\x02]r\xff\xff\xff\x7f.",  # room for 2**31 remembered values
+    b"\x80\x02cos\nsystem\nX\x01\x00\x00\x00a\x85R.",
+    b"\x80\x02" + b"(" * 100_000,
+    b"",
+    b".",
+    b"\x80\x05.",
+    pickle.dumps({1, 2}, 2),
+    pickle.dumps(1 + 2j),
+]
+_TRICKS = [
+    *_REFUSED,
+    b"\x80\x02cnumpy\ndtype\nX\x01\x00\x00\x00O\x85R.",
+    b"\x80\x02cnumpy\nndarray\nJ\xff\xff\xff\x7f\x85R.",
+    b"\x80\x02" + b"]" * 5000 + b"a" * 4999 + b".",
+    pickle.dumps(np.array([object], dtype=object)),
+    pickle.dumps(np.dtype("O")),
+    pickle.dumps({1, 2}),
+    pickle.dumps(np.arange(3).astype("M8[s]")),
+]
+
+
+@pytest.mark.parametrize("content", _TRICKS)
 def test_tricks_with_pickles(place: Path, content: bytes) -> None:
     (place / "trick").write_bytes(content)
-    assert answer(lambda: read_arrays(place / "trick"))[0] is None
+    found, line = answer(lambda: read_published(place / "trick", _digest(content + b"?")))
+    assert found is None
+    assert "the published file" in line
+
+
+@pytest.mark.parametrize("content", _REFUSED)
+def test_tricks_behind_a_matching_checksum(place: Path, content: bytes) -> None:
+    (place / "trick").write_bytes(content)
+    found, line = answer(lambda: read_published(place / "trick", _digest(content)))
+    assert found is None
+    assert "cannot be read" in line
 
 
 def _pt(content: Any) -> bytes:

@@ -22,9 +22,10 @@ from prunebench.bench.results.store import Store
 from prunebench.bench.runs import checkpoint
 from prunebench.bench.runs.evidence import Damaged, read_manifest
 from prunebench.bench.runs.export import export_csv
+from prunebench.datasets import restricted_pickle
 from prunebench.datasets.cache import read_arrays as read_cached
 from prunebench.datasets.images.packed_format import read_pack
-from prunebench.datasets.restricted_pickle import read_arrays
+from prunebench.datasets.restricted_pickle import read_published
 from prunebench.datasets.sources.cifar import files, human
 from prunebench.datasets.sources.cifar.tables import CIFAR10
 from prunebench.errors import InputError
@@ -33,6 +34,7 @@ from prunebench.methods.precomputed import read_scores
 from prunebench.record import Record, file_digest
 from support.command import prunebench as cli
 
+_OTHER = "md5:" + 32 * "0"
 _BUNDLE = Path(__file__).parents[2] / "docs/leaderboards/digits-all-methods/records.jsonl.gz"
 
 
@@ -97,7 +99,21 @@ def test_pickles(protocol: int, tmp_path: Path, mark: Path) -> None:
     path = tmp_path / "data_batch_1"
     for content in (Evil(mark), {"data": Evil(mark), "labels": [1]}, [(Evil(mark),)]):
         path.write_bytes(pickle.dumps(content, protocol))
-        assert "names " in _refused(lambda: read_arrays(path), mark)
+        own = f"sha256:{file_digest(path)}"
+        assert "published file" in _refused(lambda: read_published(path, _OTHER), mark)
+        assert "names " in _refused(lambda own=own: read_published(path, own), mark)
+
+
+def test_nothing_of_another_file_is_unpickled(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "data_batch_1"
+    path.write_bytes(pickle.dumps({"data": np.zeros(3, np.uint8)}))
+    own = f"sha256:{file_digest(path)}"
+    assert read_published(path, own)["data"].tolist() == [0, 0, 0]
+    monkeypatch.setattr(restricted_pickle, "restricted", lambda *_: pytest.fail("unpickled"))
+    path.write_bytes(path.read_bytes() + b".")
+    for digest in (own, _OTHER):
+        with pytest.raises(InputError, match="the published file"):
+            read_published(path, digest)
 
 
 def test_a_cifar_batch(tmp_path: Path, mark: Path, monkeypatch: Any) -> None:
@@ -108,7 +124,12 @@ def test_a_cifar_batch(tmp_path: Path, mark: Path, monkeypatch: Any) -> None:
     line = _refused(lambda: files.read_split(family, where, True, None, "cifar10"), mark)
     assert "published file" in line  # the checksum stands first
     monkeypatch.setattr(files, "require", lambda path, *_: path)
-    _refused(lambda: files.read_split(family, where, True, None, "cifar10"), mark)
+    line = _refused(lambda: files.read_split(family, where, True, None, "cifar10"), mark)
+    assert "published file" in line  # it is compared again with the bytes that are read
+    own = [replace(f, digest=f"sha256:{file_digest(tmp_path / f.path)}") for f in family.python]
+    family = replace(family, python=tuple(own))
+    line = _refused(lambda: files.read_split(family, where, True, None, "cifar10"), mark)
+    assert "names " in line
 
 
 def test_human_labels(tmp_path: Path, mark: Path, monkeypatch: Any) -> None:

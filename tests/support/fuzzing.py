@@ -55,7 +55,7 @@ class Hang(AssertionError):
 
 @contextmanager
 def bounded(seconds: float = 20.0, memory: int = _HEADROOM) -> Iterator[None]:
-    """StepGenerator a hang into ``Hang`` and a memory blow-up into ``MemoryError``.
+    """Turns a hang into ``Hang`` and a memory blow-up into ``MemoryError``.
 
     The seconds are the processor's, for a busy machine is no hang; waiting for something that
     never comes may take fifteen times as long.

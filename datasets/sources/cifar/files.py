@@ -22,7 +22,7 @@ from prunebench.datasets.locate import (
     limited_rows,
     require,
 )
-from prunebench.datasets.restricted_pickle import read_arrays
+from prunebench.datasets.restricted_pickle import read_published
 from prunebench.errors import InputError
 from prunebench.untrusted import user_path
 
@@ -174,8 +174,11 @@ def read_split(
                 accepted="32 x 32",
             )
         return images, torch.from_numpy(labels[rows]), labels
-    read = _read_python if found.layout == "python" else _read_binary
-    parts = [read(family, path) for path in paths]
+    if found.layout == "python":
+        digests = {file.path: file.digest for file in family.python}
+        parts = [_read_python(family, path, digests[path.name]) for path in paths]
+    else:
+        parts = [_read_binary(family, path) for path in paths]
     labels = np.concatenate([y for _, y in parts])
     _check_labels(family, paths, labels, train)
     rows = limited_rows(len(labels), limit)
@@ -190,8 +193,10 @@ def is_lossy(found: Images) -> bool:
     return read_pack(found.folder / PACKED[0]).jpeg[:3].tobytes() == b"\xff\xd8\xff"
 
 
-def _read_python(family: Family, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    content: Any = read_arrays(path)
+def _read_python(
+    family: Family, path: Path, digest: str
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    content: Any = read_published(path, digest)
     content = content if isinstance(content, dict) else {}
     pixels, labels = content.get("data"), content.get(family.label_key)
     shape = (len(labels), PIXELS) if isinstance(labels, list) else None

@@ -26,6 +26,8 @@ from prunebench.datasets.sources.cifar.tables import CIFAR10, CIFAR100
 from prunebench.errors import InputError
 from support.published import human_file, save_pt, served
 
+#: Before the fixtures of this folder hide it.
+PUBLISHED = os.environ.get("PRUNEBENCH_DATA")
 N = 40
 RNG = np.random.default_rng(0)
 ARRAYS = {name: RNG.integers(0, 10, N) for name in LABEL_FILES["cifar10n"].arrays}
@@ -211,10 +213,9 @@ WORST = """
 
 
 def published(dataset: str) -> dict[str, torch.Tensor]:
-    root = os.environ.get("PRUNEBENCH_DATA")
-    if not root:
+    if not PUBLISHED:
         pytest.skip("PRUNEBENCH_DATA is unset: no published label files")
-    path = find_labels(dataset, None, [])
+    path = find_labels(dataset, None, [Path(PUBLISHED)])
     return {name: torch.from_numpy(y) for name, y in read_labels(dataset, path).items()}
 
 
