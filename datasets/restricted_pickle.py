@@ -16,7 +16,7 @@ import numpy as np
 from prunebench.errors import InputError
 
 #: What the published pickles name: the parts of an array, under numpy's old and new module names.
-_RECONSTRUCT = np.empty(0).__reduce__()[0]  # type: ignore[no-untyped-call]
+_RECONSTRUCT = np.empty(0).__reduce__()[0]
 ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
