@@ -187,5 +187,5 @@ def encoders(planned: Planned) -> dict[str, list[str]]:
     for job in planned.jobs:
         cell = planned.cells[job.key]
         if evidence_needs(build_pruner(cell), cell.spec).ssl:
-            found.setdefault(encoder_key(cell), []).append(job.key)  # type: ignore[arg-type]
+            found.setdefault(encoder_key(cell.spec), []).append(job.key)
     return found

@@ -21,9 +21,8 @@ from prunebench.bench.executors.base import Job
 from prunebench.bench.executors.queue import JobQueue
 from prunebench.bench.grids.driver import Running
 from prunebench.bench.grids.plan import Planned, plan_jobs
-from prunebench.bench.results.store import Store
-from prunebench.bench.runs.evidence import MANIFEST, from_json
-from prunebench.bench.runs.execute import final_record
+from prunebench.bench.results.manifest import MANIFEST, from_json
+from prunebench.bench.results.store import Store, final_record
 from prunebench.bench.runs.resolve import Cell
 from prunebench.bench.train.task import load_raw
 from prunebench.datasets.source import Outline, RawData

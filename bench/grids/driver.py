@@ -20,10 +20,10 @@ from prunebench.bench.results.claims import Claims
 from prunebench.bench.results.environment import environment
 from prunebench.bench.results.names import is_key
 from prunebench.bench.results.planned import note_plan
-from prunebench.bench.results.store import Store
-from prunebench.bench.runs.execute import final_record, labelled
+from prunebench.bench.results.store import Store, final_record
 from prunebench.bench.runs.job_result import OutcomeCode
 from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.runs.run_info import labelled
 from prunebench.datasets.source import DataSource
 from prunebench.errors import FolderError, visible
 from prunebench.record import Record, canonical

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunebench.bench.executors.base import Job
-from prunebench.bench.runs.evidence import merge, to_json
+from prunebench.bench.results.manifest import merge, to_json
 from prunebench.bench.runs.resolve import Cell
 from prunebench.bench.runs.scoring_runs import evidence_needs, scoring_specs
 from prunebench.bench.spec.run_spec import RunSpec

@@ -30,6 +30,10 @@ from prunebench.files import OwnFolder
 _LOCK_TIMEOUT_S = 30.0
 
 
+class Busy(Exception):
+    """Another process holds the claim; try again later."""
+
+
 @dataclass(frozen=True)
 class Holder:
     """Who holds a claim, for status displays.

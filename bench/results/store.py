@@ -22,7 +22,7 @@ from prunebench.bench.results.atomic import Scratch, storing
 from prunebench.bench.results.names import check_key, check_name, is_key, own_folder
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder, open_regular, read_at_most
-from prunebench.record import Record, RecordError, parse
+from prunebench.record import FINAL, NewerRecord, Record, RecordError, parse
 
 FOLDERS = ("records", "artifacts", "evidence", "claims", "checkpoints", "quarantine", ".tmp")
 _SIZE_LIMIT = 1 << 20
@@ -338,3 +338,23 @@ def _read(path: str, key: str) -> Record:
     if record.key != key:
         raise RecordError(f"file name differs from key {record.key}", where=path)
     return record
+
+
+def final_record(store: Store, key: str, retry_failed: bool = False) -> Record | None:
+    """A record that settles its cell; a damaged one is quarantined and counts as missing.
+
+    Raises:
+        NewerRecord: It is of a later format.
+    """
+    try:
+        record = store.get(key)
+    except RecordError as error:
+        if isinstance(error, NewerRecord):
+            raise
+        with suppress(InputError):  # another process was quicker
+            store.quarantine(key, str(error))
+        return None
+    if record is None:
+        return None
+    settled = record.status in FINAL or (record.status == "failed" and not retry_failed)
+    return record if settled else None

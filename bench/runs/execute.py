@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import torch
 
 from prunebench.bench.results.atomic import storing
-from prunebench.bench.results.claims import Claim, Claims
+from prunebench.bench.results.claims import Busy, Claim, Claims
 from prunebench.bench.results.environment import environment
-from prunebench.bench.results.store import Store
+from prunebench.bench.results.store import Store, final_record
 from prunebench.bench.runs import checkpoint
 from prunebench.bench.runs.artifacts import METRICS, accuracy_name, artifacts, diverged
 from prunebench.bench.runs.evidence import Recorder
@@ -24,8 +24,8 @@ from prunebench.bench.runs.losses import LossRecorder
 from prunebench.bench.runs.options import CellOptions as CellOptions
 from prunebench.bench.runs.options import WorkerContext
 from prunebench.bench.runs.reference_set import resolve_reference
-from prunebench.bench.runs.run_info import run_info
-from prunebench.bench.runs.scoring_runs import Busy, gather_evidence, has_evidence
+from prunebench.bench.runs.run_info import labelled, run_info
+from prunebench.bench.runs.scoring_runs import gather_evidence, has_evidence
 from prunebench.bench.spec.origin import clean_labels
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train import stopping
@@ -44,35 +44,10 @@ from prunebench.datasets.task import Split, Task
 from prunebench.errors import FolderError, InputError, SkipCell, told
 from prunebench.methods.base import EvidenceSpec, StaticPruner, Subset, kept_count
 from prunebench.methods.compose import MethodInfo, resolve_method
-from prunebench.record import FINAL, NewerRecord, Record, RecordError
+from prunebench.record import Record
 
 #: Reason of a run that was trained to its end and is no better than chance.
 _AT_CHANCE = "final accuracy is at the level of chance"
-
-
-def final_record(store: Store, key: str, retry_failed: bool = False) -> Record | None:
-    """A record that settles its cell; a damaged one is quarantined and counts as missing.
-
-    Raises:
-        NewerRecord: It is of a later format.
-    """
-    try:
-        record = store.get(key)
-    except RecordError as error:
-        if isinstance(error, NewerRecord):
-            raise
-        with suppress(InputError):  # another process was quicker
-            store.quarantine(key, str(error))
-        return None
-    if record is None:
-        return None
-    settled = record.status in FINAL or (record.status == "failed" and not retry_failed)
-    return record if settled else None
-
-
-def labelled(info: Mapping[str, Any], label: str) -> dict[str, Any]:
-    """A record's facts with the name of its row; an empty name changes nothing."""
-    return {**info, "label": label} if label else dict(info)
 
 
 def run_cell(
@@ -253,7 +228,9 @@ class CellRun:
         clock = clock_of(spec, pruner, common)
         if spec.method.name == "full+reference":
             task = with_reference_in_training(task)
-        evidence, cost = gather_evidence(self, task, pruner)
+        evidence, cost = gather_evidence(
+            spec, self.store, task, pruner, self.device, self._record_evidence
+        )
         self.proxy_trained, self.proxy_scoring = cost
         reference: Split | None = None
         if isinstance(pruner, StaticPruner):
@@ -270,6 +247,13 @@ class CellRun:
             callbacks=[o for o in observers if o], reference=reference,
             weights=self.options.weights, execution=self.options.execution,
         )  # fmt: skip
+
+    def _record_evidence(self, proxy: RunSpec, need: EvidenceSpec) -> Record:
+        """Runs a scoring run of this cell."""
+        options = replace(
+            self.options, evidence=need, losses=None, method_params={}, retry_failed=True, label=""
+        )
+        return run_cell(proxy, self.store, options)[0]
 
     def _publish(self, recorder: Recorder, trainer: Trainer) -> None:
         place = self.store.evidence_path(self.spec.key)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import pickle
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from prunebench.bench.runs import checkpoint
 from prunebench.bench.runs.evidence import Recorder
 from prunebench.bench.runs.losses import LossRecorder
+from prunebench.bench.runs.options import CellOptions
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.distributed import world
 from prunebench.bench.train.setup import Diverged, Observer, Setup, make_setup
@@ -23,9 +24,6 @@ from prunebench.bench.train.task import load_task, with_reference_in_training
 from prunebench.bench.train.trainer import Trainer
 from prunebench.errors import SkipCell
 from prunebench.methods.base import EvidenceSpec
-
-if TYPE_CHECKING:
-    from prunebench.bench.runs.execute import CellOptions
 
 
 def lead(setup: Setup, spec: RunSpec, options: CellOptions, folder: Path, name: str) -> None:

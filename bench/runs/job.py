@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
+from prunebench.bench.results.claims import Busy
+from prunebench.bench.results.manifest import from_json
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.evidence import from_json
 from prunebench.bench.runs.execute import CellOptions, cell_steps
 from prunebench.bench.runs.job_result import OutcomeCode
 from prunebench.bench.runs.options import WorkerContext
-from prunebench.bench.runs.scoring_runs import Busy
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.setup import Execution
 from prunebench.bench.train.step import StepGenerator, run_to_end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from prunebench.bench.spec.run_spec import RunSpec
@@ -38,3 +39,8 @@ def run_info(task: Task, method: MethodInfo, spec: RunSpec) -> dict[str, Any]:
     if spec.reference.mode == "overlap":
         found["reference_overlaps"] = True
     return found
+
+
+def labelled(info: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """What a record says of its run, with the name of its row; an empty name changes nothing."""
+    return {**info, "label": label} if label else dict(info)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from prunebench.bench.results.store import Store
-from prunebench.bench.runs.evidence import (
+import torch
+
+from prunebench.bench.results.manifest import (
     Damaged,
-    RecordedEvidence,
     check_content,
     covers,
     from_json,
@@ -17,6 +17,8 @@ from prunebench.bench.runs.evidence import (
     read_manifest,
     verify,
 )
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.evidence import RecordedEvidence
 from prunebench.bench.runs.reference_set import reference_needs
 from prunebench.bench.runs.self_supervised import ssl_features
 from prunebench.bench.spec.recipe import Recipe
@@ -24,14 +26,8 @@ from prunebench.bench.spec.run_spec import Named, RunSpec
 from prunebench.datasets.task import Task
 from prunebench.errors import InputError
 from prunebench.methods.base import DynamicPruner, EvidenceSpec, Pruner, StaticPruner
+from prunebench.record import Record
 from prunebench.registry import CRITERIA
-
-if TYPE_CHECKING:
-    from prunebench.bench.runs.execute import CellRun
-
-
-class Busy(Exception):
-    """Another process holds the cell or makes the evidence; try again later."""
 
 
 def evidence_needs(pruner: Pruner, spec: RunSpec) -> EvidenceSpec:
@@ -112,9 +108,22 @@ def charged_epochs(need: EvidenceSpec, epochs: int) -> int:
 
 
 def gather_evidence(
-    cell: CellRun, task: Task, pruner: Pruner
+    spec: RunSpec,
+    store: Store,
+    task: Task,
+    pruner: Pruner,
+    device: torch.device,
+    run: Callable[[RunSpec, EvidenceSpec], Record],
 ) -> tuple[RecordedEvidence, tuple[int, int]]:
     """Finds or makes what a method needs.
+
+    Args:
+        spec: The run that needs it.
+        store: The results folder.
+        task: What the run trains on.
+        pruner: Its method.
+        device: Where a self-supervised encoder is trained.
+        run: Runs a scoring run that is not recorded, and records what is needed of it.
 
     Returns:
         The evidence, and the (samples trained, samples scored) that the method is charged.
@@ -123,9 +132,6 @@ def gather_evidence(
         Busy: Another process is making it.
         SkipCell: The data cannot give it (no strong view for vectors, say).
     """
-    from prunebench.bench.runs.execute import run_cell
-
-    spec, store = cell.spec, cell.store
     need = evidence_needs(pruner, spec)
     folders: list[Path] = []
     trained = scored = 0
@@ -135,11 +141,7 @@ def gather_evidence(
         if folder is None:
             old = _recorded(store, proxy.key)
             wanted = replace(merge([need, old]), repeats=1, ssl=False)
-            options = replace(
-                cell.options, evidence=wanted, losses=None, method_params={}, retry_failed=True,
-                label="",
-            )  # fmt: skip
-            record, _ = run_cell(proxy, store, options)
+            record = run(proxy, wanted)
             folder = find_evidence(store, proxy.key, need, task, read)
             if folder is None:
                 raise RuntimeError(f"the scoring run {proxy.key} {record.status}: {record.reason}")
@@ -150,7 +152,7 @@ def gather_evidence(
         scored += len(task.train) * (len(need.snapshots) + len(need.strong))
     features = None
     if need.ssl:
-        features, cost = ssl_features(cell, task)
+        features, cost = ssl_features(spec, store, task, device)
         trained += cost
         scored += len(task.raw.train_x)
     evidence = RecordedEvidence(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,9 +20,8 @@ from prunebench.bench.inputs.streaming import open_inputs
 from prunebench.bench.inputs.strong import strong_view
 from prunebench.bench.networks.build import build_model
 from prunebench.bench.results.atomic import storing
-from prunebench.bench.results.claims import Claims
-from prunebench.bench.results.store import Store
-from prunebench.bench.runs.evidence import (
+from prunebench.bench.results.claims import Busy, Claims
+from prunebench.bench.results.manifest import (
     Damaged,
     check_numbers,
     read_array,
@@ -30,7 +29,9 @@ from prunebench.bench.runs.evidence import (
     verify,
     write_manifest,
 )
+from prunebench.bench.results.store import Store
 from prunebench.bench.spec.recipe import Recipe
+from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.evaluate import forward_all
 from prunebench.bench.train.optimizers import one_cycle
 from prunebench.datasets.source import RawData
@@ -38,9 +39,6 @@ from prunebench.datasets.task import Task
 from prunebench.errors import SkipCell
 from prunebench.record import canonical, content_key, file_digest
 from prunebench.rng import Streams
-
-if TYPE_CHECKING:
-    from prunebench.bench.runs.execute import CellRun
 
 VERSION = 1
 BATCH = 256
@@ -187,13 +185,13 @@ def encoder_seconds(
     return each
 
 
-def encoder_key(cell: CellRun) -> str:
+def encoder_key(spec: RunSpec) -> str:
     """Key of a data set's encoder: content, architecture and schedule, nothing else."""
-    recipe = cell.spec.recipe
+    recipe = spec.recipe
     return content_key(
         {
             "self_supervised": VERSION,
-            "dataset": cell.spec.dataset.model_dump(mode="json"),
+            "dataset": spec.dataset.model_dump(mode="json"),
             "model": recipe.model,
             "model_params": recipe.model_params,
             "epochs": recipe.epochs,
@@ -204,8 +202,16 @@ def encoder_key(cell: CellRun) -> str:
     )
 
 
-def ssl_features(cell: CellRun, task: Task) -> tuple[Tensor, int]:
+def ssl_features(
+    spec: RunSpec, store: Store, task: Task, device: torch.device
+) -> tuple[Tensor, int]:
     """Finds or trains the features of a data set.
+
+    Args:
+        spec: The run that needs them: its data set, and the recipe of the encoder.
+        store: The results folder.
+        task: The data.
+        device: Where the encoder is trained.
 
     Returns:
         float32 [N_original, D], and the samples trained for them.
@@ -214,11 +220,9 @@ def ssl_features(cell: CellRun, task: Task) -> tuple[Tensor, int]:
         Busy: Another process is training the encoder.
         SkipCell: The data are no images.
     """
-    from prunebench.bench.runs.scoring_runs import Busy
-
     if task.raw.train_x.dtype != torch.uint8:
         raise SkipCell("self-supervised features need images")
-    store, key = cell.store, encoder_key(cell)
+    key = encoder_key(spec)
     folder = store.evidence_path(key)
     rows = len(task.raw.train_x)
     found = _read(store, folder, rows)
@@ -232,10 +236,10 @@ def ssl_features(cell: CellRun, task: Task) -> tuple[Tensor, int]:
         found = _read(store, folder, rows)
         if found is not None:
             return found
-        data = cell.spec.dataset
+        data = spec.dataset
         salt = canonical([data.name, data.version, data.params, data.identity])
         streams = Streams(0, salt, "self-supervised")
-        features, trained = train_encoder(task.raw, cell.spec.recipe, streams, cell.device)
+        features, trained = train_encoder(task.raw, spec.recipe, streams, device)
         with storing(folder), store.scratch("evidence") as work:
             np.save(work / "features.npy", features.numpy(), allow_pickle=False)
             manifest = {

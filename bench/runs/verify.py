@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from prunebench.bench.results.manifest import Damaged, read_manifest, verify
 from prunebench.bench.results.names import is_key
 from prunebench.bench.results.store import Problem, Store
-from prunebench.bench.runs.evidence import Damaged, read_manifest, verify
 from prunebench.errors import InputError
 from prunebench.record import NewerRecord, Record, parse
 

@@ -8,8 +8,7 @@ from typing import Literal
 
 from prunebench.bench.grids.driver import Running, make_executor, run_cells
 from prunebench.bench.grids.plan import plan_jobs
-from prunebench.bench.results.store import Store
-from prunebench.bench.runs.execute import final_record
+from prunebench.bench.results.store import Store, final_record
 from prunebench.bench.runs.resolve import Cell
 from prunebench.bench.tuning.design import Design
 from prunebench.options import Value

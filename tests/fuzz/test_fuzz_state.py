@@ -14,8 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunebench.bench.runs import checkpoint
-from prunebench.bench.runs.evidence import (
+from prunebench.bench.results.manifest import (
     MANIFEST,
     Damaged,
     covers,
@@ -24,6 +23,7 @@ from prunebench.bench.runs.evidence import (
     verify,
     write_manifest,
 )
+from prunebench.bench.runs import checkpoint
 from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.base import EvidenceSpec
 from prunebench.record import file_digest

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from prunebench.bench.runs.evidence import RecordedEvidence, Recorder, merge
+from prunebench.bench.results.manifest import merge
+from prunebench.bench.runs.evidence import RecordedEvidence, Recorder
 from prunebench.bench.train.task import load_task, streams_of
 from prunebench.datasets.images.packed_format import write_packed
 from prunebench.methods.compose import resolve_method

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prunebench.bench.results.manifest import MANIFEST, write_manifest
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs import self_supervised
-from prunebench.bench.runs.evidence import MANIFEST, write_manifest
 from prunebench.bench.runs.execute import CellOptions, run_cell
 from prunebench.errors import InputError
 from prunebench.files import is_private, private_folder, read_at_most

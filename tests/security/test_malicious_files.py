@@ -18,9 +18,9 @@ import pytest
 import torch
 
 from prunebench.bench.networks.weights import read_weights
+from prunebench.bench.results.manifest import Damaged, read_manifest
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs import checkpoint
-from prunebench.bench.runs.evidence import Damaged, read_manifest
 from prunebench.bench.runs.export import export_csv
 from prunebench.datasets import restricted_pickle
 from prunebench.datasets.cache import read_arrays as read_cached

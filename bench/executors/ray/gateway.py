@@ -11,10 +11,8 @@ from typing import Any
 from prunebench.bench.executors.base import Job
 from prunebench.bench.executors.ray.transfer import Files, read_files, stamp, write_files
 from prunebench.bench.results.claims import Claim, Claims
-from prunebench.bench.results.store import Store
-from prunebench.bench.runs.evidence import Damaged, from_json, read_manifest, verify
-from prunebench.bench.runs.execute import final_record
-from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.results.manifest import Damaged, from_json, read_manifest, verify
+from prunebench.bench.results.store import Store, final_record
 from prunebench.bench.runs.scoring_runs import evidence_needs, find_evidence
 from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.spec.run_spec import RunSpec
@@ -164,4 +162,4 @@ def _encoder(job: Job) -> list[str]:
     pruner = resolve_method(spec.method.name).build(params)
     if not evidence_needs(pruner, spec).ssl:
         return []
-    return [encoder_key(Cell(spec, {}, {}))]  # type: ignore[arg-type]
+    return [encoder_key(spec)]

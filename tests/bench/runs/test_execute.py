@@ -10,14 +10,13 @@ import pytest
 import torch
 
 from prunebench.bench.grids.plan import plan_jobs
-from prunebench.bench.results.claims import Claims
+from prunebench.bench.results.claims import Busy, Claims
+from prunebench.bench.results.manifest import read_manifest
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs import execute as cell_module
-from prunebench.bench.runs.evidence import read_manifest
 from prunebench.bench.runs.execute import CellOptions, run_cell
 from prunebench.bench.runs.export import export_csv
 from prunebench.bench.runs.rerun import compare_records
-from prunebench.bench.runs.scoring_runs import Busy
 from prunebench.bench.train.metrics import end_loss, whole_epochs
 from prunebench.bench.train.task import load_task
 from prunebench.methods.base import DynamicPruner, Plan, register_method
