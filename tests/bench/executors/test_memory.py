@@ -16,12 +16,12 @@ from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.executors.memory import (
     MemoryGuard,
     Reading,
-    out_of_memory,
     read_memory,
     used_memory,
 )
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.failure import out_of_memory
 from prunebench.bench.runs.options import WorkerContext
 from support.cells import small_cell
 from support.jobs import Heard, jobs
