@@ -11,7 +11,7 @@ from torch import Tensor
 
 __all__ = ["alignment"]
 
-#: Columns worked on at a time: a float64 window of 25 rows then stays in a core's cache.
+#: Samples worked on at a time: a float64 window of 25 losses then stays in a core's cache.
 _CHUNK = 4096
 
 CORRELATIONS = ("pearson", "spearman", "cosine")

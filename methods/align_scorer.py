@@ -41,7 +41,7 @@ ALIGN_OPTIONS: Mapping[str, Option] = {
         "defined scores, or those of the samples trained last", choices=("all", "trained"),
     ),
     "align.score_loss": Option(
-        "ce", "trajectories of plain cross-entropy, or of the criterion's own loss",
+        "ce", "trajectories of cross-entropy, or of the criterion's own loss",
         choices=("ce", "training"),
     ),
     "align.undefined": Option(
@@ -153,10 +153,10 @@ class Alignment(Scorer):
         everyone = len(which) == len(fresh)
         step = _CHUNK if which.device.type == "cpu" else max(1, len(which))
         for start in range(0, len(which), step):
-            rows = which[start : start + step]
-            part: Any = slice(start, start + step) if everyone else rows
+            positions = which[start : start + step]
+            part: Any = slice(start, start + step) if everyone else positions
             losses, epochs = tables.losses[:, part], tables.loss_epochs[:, part]
-            self.das[rows] = trajectory_scores(
+            self.das[positions] = trajectory_scores(
                 losses, epochs, tables.seen[part], tables.reference_loss[:done], self.length,
                 str(self._option("missing")), str(self._option("correlation")), self.min_obs,
             )  # fmt: skip

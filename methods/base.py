@@ -1,7 +1,7 @@
-"""The interfaces of pruning in one place.
+"""What an author of a method or of a criterion imports.
 
-A pruner says which samples, with which weights. It never trains, never sees clean labels or the
-test set, and draws randomness only from the stream it is handed.
+A pruner decides which samples are trained and with which weights. It never trains, never sees
+clean labels or the test set, and draws randomness only from the stream that it is given.
 """
 
 from prunebench.methods.criterion import Criterion, register_criterion

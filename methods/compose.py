@@ -20,7 +20,7 @@ SUFFIX = "+align"
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """What a method name stands for.
+    """What a method name means.
 
     Attributes:
         name: Name without an argument.

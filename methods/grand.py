@@ -95,7 +95,7 @@ class _MeanOverRuns(StaticPruner):
 
 @register_method("grand")
 class GraNd(_MeanOverRuns):
-    """Last-layer gradient norm on a briefly trained network (at initialisation it is blind)."""
+    """Last-layer gradient norm on a briefly trained network (useless at initialisation)."""
 
     card = Card(
         title="GraNd",

@@ -58,7 +58,7 @@ class InfoBatch(ScoreBasedPruner):
     The number kept is floor((1 - r) |low|), not a coin per sample, and their weight 1 / (1 - r),
     as in the official code; with ``exact_weights`` it is |low| / kept, so that the weights of
     the low side sum to its size exactly. The annealing phase trains on everything with weight 1,
-    for every number of epochs: the paper and the research code say so; the released package
+    for every number of epochs: so do the paper and the research code; the released package
     leaves the last factors on where delta * T is no integer.
     """
 

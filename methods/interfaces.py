@@ -1,4 +1,4 @@
-"""What a pruner sees, and what it says: plans, progress, tables, evidence, subsets."""
+"""What a pruner is given (views, progress, tables, batches, evidence) and what it returns."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Plan:
-    """One epoch. The trainer orders it; a plan is a set with weights.
+    """The samples of one epoch with their weights; the trainer decides the order.
 
     Attributes:
-        indices: int64 [n], positions 0..N-1 of the training split, each at most once. Empty only
-            if ``forward_only`` is not.
+        indices: int64 [n], positions in the training split (0..N-1, not sample ids), each at most
+            once. Empty only if ``forward_only`` is not.
         weights: float32 [n] multiplying the per-sample loss; None means 1.
-        forward_only: int64 [m], samples re-scored in eval mode without gradient (IES).
+        forward_only: int64 [m], positions of samples re-scored in eval mode without gradient
+            (IES).
     """
 
     indices: Tensor
@@ -51,7 +52,7 @@ class TrainView:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands at the start of an epoch.
+    """How far a run is at the start of an epoch.
 
     Attributes:
         fraction: Share of the training that is done, 0..1.
@@ -105,7 +106,7 @@ class Tables(Protocol):
 
     @property
     def ce(self) -> Tensor:
-        """float32 [N]: plain cross-entropy; the same tensor as ``loss`` under cross-entropy."""
+        """float32 [N]: last cross-entropy; the same tensor as ``loss`` under cross-entropy."""
 
     @property
     def last_seen(self) -> Tensor:
@@ -117,7 +118,7 @@ class Tables(Protocol):
 
     @property
     def losses(self) -> Tensor:
-        """float32 [W, N]: ring of the last W losses per sample (plain cross-entropy under other
+        """float32 [W, N]: ring of the last W losses per sample (cross-entropy under other
         criteria); NaN where empty. Entry ``i mod W`` holds visit i; see ``loss_epochs``."""
 
     @property
@@ -204,7 +205,8 @@ class Evidence(Protocol):
 
     @property
     def ids(self) -> Tensor:
-        """int64 [N]: row of each position in the original training split, limited or not."""
+        """int64 [N]: original id of each position, its row in the data set's whole training split
+        even where an option ``limit`` leaves a part of it."""
 
     @property
     def original_size(self) -> int:
@@ -251,10 +253,10 @@ class Evidence(Protocol):
 
 @dataclass(frozen=True)
 class Subset:
-    """A static method's verdict.
+    """What a static method keeps.
 
     Attributes:
-        indices: int64 [k], positions kept, each once.
+        indices: int64 [k], positions in the training split (not sample ids), each once.
         scores: float64 or float32 [N] as published, or None where the method has none.
         info: Small facts for the record, such as samples tied at the cut.
     """

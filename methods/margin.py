@@ -39,7 +39,7 @@ def margin_scores(logits: Tensor) -> Tensor:
 class Margin(StaticPruner):
     """Keeps the k smallest margins; labels are not looked at.
 
-    DeepCore's unbalanced branch keeps the largest margins, a slip that Prune4Rel corrected; the
+    DeepCore's unbalanced branch keeps the largest margins, an error that Prune4Rel corrected; the
     smallest are kept here.
     """
 

@@ -28,7 +28,7 @@ def _median(x: Tensor) -> Tensor:
 def moderate_distances(features: Tensor, labels: Tensor) -> Tensor:
     """Euclidean distance to the coordinate-wise median of the sample's own class.
 
-    The official code (Moderate-DS: selection.py) takes medians; the paper's text speaks of means.
+    The official code (Moderate-DS: selection.py) takes medians; the paper's text has means.
 
     Args:
         features: [N, D].
@@ -42,8 +42,8 @@ def moderate_distances(features: Tensor, labels: Tensor) -> Tensor:
     distances = x.new_full((len(x),), float("nan"))
     for cls in torch.unique(labels[finite]):
         members = ((labels == cls) & finite).nonzero().squeeze(1)
-        rows = x[members].double()
-        distances[members] = (rows - _median(rows)).norm(dim=1).to(x.dtype)
+        own = x[members].double()
+        distances[members] = (own - _median(own)).norm(dim=1).to(x.dtype)
     return distances
 
 

@@ -26,7 +26,7 @@ _ARRAYS = ("ids", "scores")
 
 
 def read_scores(path: str | Path, original: int) -> tuple[Tensor, Tensor]:
-    """Reads scores by original sample id; nothing in the file is executed.
+    """Reads scores by original id; nothing in the file is executed.
 
     Args:
         path: ``.npy`` with one score per row of the original training split; ``.npz`` with arrays
@@ -77,7 +77,7 @@ def read_scores(path: str | Path, original: int) -> tuple[Tensor, Tensor]:
 
 
 def _read(file: Path) -> tuple[np.ndarray | None, np.ndarray]:
-    """Ids, None where place i is id i, and scores."""
+    """Ids (None where score i belongs to id i) and scores."""
     if file.suffix == ".npy":
         scores = read_npy(file)
         return None, scores.astype(np.float64, casting="same_kind")
@@ -114,7 +114,7 @@ def _parsed(texts: list[str], kind: type, name: str, file: Path) -> list[Any]:
 
 @register_method("scores", version=2)
 class Scores(StaticPruner):
-    """Ranks the training split by scores from a file, one per original sample id."""
+    """Ranks the training split by scores from a file, one per original id."""
 
     options = {
         "path": Option("", f"file of scores: {_FORMATS}"),
@@ -151,14 +151,14 @@ class Scores(StaticPruner):
         """
         ids, scores = read_scores(self.path, evidence.original_size)
         wanted = evidence.ids
-        slot = torch.searchsorted(ids, wanted).clamp(max=max(0, len(ids) - 1))
-        if len(ids) == 0 or not bool((ids[slot] == wanted).all()):
-            lacking = len(wanted) if len(ids) == 0 else int((ids[slot] != wanted).sum())
+        places = torch.searchsorted(ids, wanted).clamp(max=max(0, len(ids) - 1))
+        if len(ids) == 0 or not bool((ids[places] == wanted).all()):
+            lacking = len(wanted) if len(ids) == 0 else int((ids[places] != wanted).sum())
             raise InputError(
                 f"{lacking} of {len(wanted)} training samples have no score",
                 where=self.path,
-                accepted="a score for every original sample id of the training split",
+                accepted="a score for every original id of the training split",
             )
-        chosen = scores[slot]
+        chosen = scores[places]
         indices, tied = take(chosen, k, self.side, rng)
         return Subset(indices, chosen, {"tied_at_cut": tied})

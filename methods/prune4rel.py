@@ -70,7 +70,7 @@ class Gain:
 
 
 class _Greedy:
-    """State of the greedy loop; samples stand in the order of their tie keys."""
+    """State of the greedy loop; samples are in the order of their tie keys."""
 
     def __init__(self, confidence: Floats, eta: float, neighbours: Neighbours) -> None:
         self.neighbours = neighbours
@@ -177,7 +177,7 @@ def prune4rel_order(
 
     A pick is saturated when its gain is below 2^-53, half the spacing of float64 at 1, where the
     published difference of two tanh rounds to 0 and expresses no preference. Gains are compared
-    in logs here, which still tell such samples apart.
+    in logs here, which still differ for such samples.
 
     Args:
         confidence: [N], c >= 0. NaN is picked first and passes nothing on.

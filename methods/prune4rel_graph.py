@@ -149,7 +149,7 @@ class Rows:
 
 
 def _directed(unit: Floats) -> Bools:
-    """Rows that are not zero; the others have no direction, hence no neighbours."""
+    """Rows that are not zero; the others have no direction and so no neighbours."""
     directed: Bools = np.einsum("nd,nd->n", unit, unit) > 0
     return directed
 

@@ -28,7 +28,7 @@ P = TypeVar("P", bound="type[Pruner]")
 
 
 def register_method(name: str, *, version: int = 1) -> Callable[[P], P]:
-    """Class decorator: registers a pruner under a name and tells it that name."""
+    """Class decorator: registers a pruner under a name and sets ``name`` and ``version``."""
 
     def add(cls: P) -> P:
         METHODS.register(name, version=version)(cls)
@@ -40,7 +40,7 @@ def register_method(name: str, *, version: int = 1) -> Callable[[P], P]:
 
 @dataclass(frozen=True)
 class Card:
-    """Who a method is, for listings, docs and leaderboards.
+    """Description of a method for listings, docs and leaderboards.
 
     Attributes:
         title: Name as printed in tables.
@@ -98,7 +98,7 @@ class Pruner(ABC):
                 setattr(self, name, value)
 
     def cautions(self) -> list[str]:
-        """What a reader of the record should know of these options."""
+        """Lines for a reader of the record under these options."""
         return []
 
     def pruned_share(self, ratio: float) -> float:
@@ -136,7 +136,7 @@ class DynamicPruner(Pruner):
     signals: frozenset[str] = frozenset()
     #: Loss history the trainer must keep, W visits; 0 keeps none.
     window: int = 0
-    #: Which loss that history holds: plain cross-entropy (``ce``) or the criterion's.
+    #: Which loss that history holds: cross-entropy (``ce``) or the criterion's.
     history: str = "ce"
     #: Whether the mean loss of the clean reference set is measured each epoch.
     reference: bool = False
@@ -178,4 +178,4 @@ class BatchPruner(DynamicPruner):
 
     @abstractmethod
     def select(self, batch: Batch, k: int, rng: Stream) -> Tensor:
-        """int64 [k]: positions in the batch (0..B-1) to train on, each once."""
+        """int64 [k]: places in the batch (0..B-1) of the samples to train on, each once."""

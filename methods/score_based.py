@@ -90,8 +90,8 @@ class ScoreBasedPruner(DynamicPruner):
         """Plans over the scored samples.
 
         Args:
-            scores: float [n], all finite; positions 0..n-1 are those of this vector.
-            progress: Where the run stands.
+            scores: float [n], all finite; the plan's indices are those of this vector, 0..n-1.
+            progress: How far the run is.
             rng: Stream of this epoch.
         """
 

@@ -36,8 +36,8 @@ def loss_scores(logits: Tensor, labels: Tensor) -> Tensor:
 class SmallLoss(StaticPruner):
     """Keeps the k smallest losses, over all classes together, at the warm-up snapshot.
 
-    At the end of a long run mislabelled samples are memorised and the criterion says nothing;
-    the snapshot epoch decides.
+    At the end of a long run mislabelled samples are memorised and their loss is as small as
+    any; the snapshot epoch matters.
     """
 
     own_proxy = PRUNE4REL_PROXY

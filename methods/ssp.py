@@ -104,11 +104,11 @@ class SSP(StaticPruner):
         scores = features.new_full((len(features),), float("nan"))
         finite = features.isfinite().all(1)
         if bool(finite.any()):
-            rows = features[finite]
+            known = features[finite]
             # A fixed seed: prototypes are facts of the images, whatever the noise and the run.
-            centroids, assignment = cluster(rows, evidence.num_classes, seed=0)
+            centroids, assignment = cluster(known, evidence.num_classes, seed=0)
             scores[finite] = prototype_distances(
-                rows, centroids.to(rows), assignment.to(rows.device)
+                known, centroids.to(known), assignment.to(known.device)
             )
         indices, tied = take(scores, k, "high" if self.side == "hard" else "low", rng)
         return Subset(indices, scores, {"tied_at_cut": tied})

@@ -41,7 +41,7 @@ def window_moments(p: Tensor, window: int) -> Iterator[tuple[slice, Tensor, Tens
 
     Rows are cut into blocks of J. A window is the end of one block and the start of the next, so
     its moments follow by merging a suffix with a prefix (Chan, Golub and LeVeque 1983). Sums of
-    squares only ever grow, hence nothing cancels however close the values are to each other.
+    squares only ever grow, so that nothing cancels however close the values are to each other.
 
     Args:
         p: [E, N], any float dtype.

@@ -28,7 +28,7 @@ class Population:
     """N samples over E epochs of a simulated run.
 
     Attributes:
-        ids: int64 [N], original sample ids.
+        ids: int64 [N], original ids.
         labels: int64 [N], noisy; classes of equal size.
         clean: int64 [N].
         num_classes: C.

@@ -71,7 +71,7 @@ def draw_crop_flip(
 
     Args:
         stream: The augmentation stream of one epoch.
-        ids: int64 [n], original sample ids.
+        ids: int64 [n], sample ids.
         pad: Pixels of reflection on each side.
         room: Lines and columns by which the image exceeds the crop.
     """
@@ -89,7 +89,7 @@ def draw_resized_crop(stream: Stream, ids: Tensor, height: int, width: int) -> B
 
     Args:
         stream: The augmentation stream of one epoch.
-        ids: int64 [n], original sample ids.
+        ids: int64 [n], sample ids.
         height: Of the stored image.
         width: Of the stored image.
     """

@@ -48,7 +48,7 @@ def strong_view(
 
     Args:
         inputs: The images.
-        sample_ids: int64 [B], original sample ids.
+        sample_ids: int64 [B].
         stream: Stream of this epoch.
         stored: uint8 [B, channels, H, W], these samples as stored, where they are at hand.
 

@@ -117,7 +117,7 @@ class View:
 
         Args:
             stream: The augmentation stream of one epoch.
-            ids: int64 [n], original sample ids.
+            ids: int64 [n], sample ids.
         """
         height, width = self.stored[1:] if self.image else (0, 0)
         if self.augment == "crop_flip":

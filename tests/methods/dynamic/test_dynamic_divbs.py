@@ -149,6 +149,7 @@ def test_bad_arguments():
 def test_class_selects_k_and_takes_everything_at_ratio_zero(kit):
     features, logits, labels = batch_of(dtype=torch.float32)
     batch = Batch(logits, features, labels, torch.arange(24))
+    assert batch.index is batch.positions  # the former name
     default = DivBS()
     assert default.params == {"rule": "multinomial"}
     picks = [default.select(batch, 6, kit.stream(s)) for s in range(2)]

@@ -12,7 +12,7 @@ import torch
 from sklearn.cluster import KMeans
 
 from prunebench.errors import InputError
-from prunebench.methods.random_dynamic import RandomDynamic
+from prunebench.methods.controls import RandomDynamic
 from prunebench.methods.seta import SeTa, group_by_score, window_groups
 
 

@@ -1,4 +1,4 @@
-"""Controls that belong in every serious table."""
+"""Controls for every table: full and shorter training, random subsets, and an oracle."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from prunebench.methods.base import (
     StaticPruner,
     Subset,
     Tables,
+    kept_count,
     register_method,
 )
-from prunebench.methods.keep_k import take
+from prunebench.methods.keep_k import check_count, take
 from prunebench.rng import Stream
 
 
@@ -34,7 +35,7 @@ class Full(_Everything):
 
 @register_method("short-full")
 class ShortFull(_Everything):
-    """Full data for fewer epochs: the cheapest way to save training, and a strong one."""
+    """Full data for fewer epochs: the simplest way to save training, and a strong control."""
 
     kind = "baseline"
     card = Card("Short full training", side="all, fewer epochs")
@@ -56,9 +57,41 @@ class FullReference(_Everything):
     card = Card("Full training with the reference", side="all and the reference set")
 
 
+@register_method("random")
+class Random(StaticPruner):
+    """A uniform subset, drawn once: a prefix of one permutation, so nested in k."""
+
+    randomised = True
+    card = Card(title="Static Random", side="uniform, no score")
+
+    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
+        """Draws k samples without replacement."""
+        total = len(evidence.labels)
+        check_count(k, total)
+        return Subset(rng.sample(total, k, evidence.labels.device))
+
+
+@register_method("random-dynamic")
+class RandomDynamic(DynamicPruner):
+    """Keeps round-half-even((1 - p) N) samples per epoch with weight 1, in every epoch.
+
+    A common factor would only change the learning rate, so nothing is rescaled; there is no
+    annealing phase, so that the ratio is exact in each epoch.
+    """
+
+    card = Card("Dynamic Random", side="uniform")
+    randomised = True
+
+    def plan(self, progress: Progress, tables: Tables, rng: Stream) -> Plan:
+        """A uniform subset without replacement, independent of the other epochs."""
+        total = self.view.num_samples
+        kept = max(1, kept_count(total, self.view.ratio))
+        return Plan(rng.sample(total, kept, self.view.device))
+
+
 @register_method("oracle-clean")
 class OracleClean(StaticPruner):
-    """Drops the truly mislabelled first: the ceiling of every filter, not a method."""
+    """Drops mislabelled samples first: an upper bound for filters of wrong labels, not a method."""
 
     kind = "oracle"
     oracle = True
