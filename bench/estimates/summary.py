@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prunebench.bench.estimates.calibrate import Kind, calibrate, kind_of
+import torch
+
 from prunebench.bench.estimates.costs import (
     Cost,
     cell_cost,
@@ -16,21 +18,23 @@ from prunebench.bench.estimates.costs import (
     encoders,
     own_evidence,
 )
-from prunebench.bench.estimates.probe import Rates
+from prunebench.bench.estimates.rates import Rates, kind_of, rates_from_records
+from prunebench.bench.estimates.timed_epoch import Kind, time_kinds
 from prunebench.bench.executors.base import Job
 from prunebench.bench.executors.queue import JobQueue
 from prunebench.bench.grids.driver import Running
 from prunebench.bench.grids.plan import Planned, plan_jobs
 from prunebench.bench.results.manifest import MANIFEST, from_json
-from prunebench.bench.results.store import Store, final_record
+from prunebench.bench.results.store import Store
 from prunebench.bench.runs.resolve import Cell
 from prunebench.bench.train.task import load_raw
 from prunebench.datasets.source import Outline, RawData
 from prunebench.errors import InputError
-from prunebench.record import canonical
+from prunebench.record import FINAL, Record
 from prunebench.registry import DATASETS
 
-Calibrate = Callable[[Mapping[str, Kind], Running, int], tuple[dict[str, Rates], float]]
+#: Times kinds of cells for a grid of so many: their rates, and the seconds that a worker starts in.
+TimeKinds = Callable[[Mapping[str, Kind], Running, int], tuple[dict[str, Rates], float]]
 
 _PURPOSES = {
     "trained": "trained",
@@ -49,7 +53,7 @@ def summarise(
     out: Path,
     running: Running,
     absent: Mapping[str, str] | None = None,
-    measure: Calibrate | None = calibrate,
+    measure: TimeKinds = time_kinds,
 ) -> dict[str, Any]:
     """What is there to run, and what it takes.
 
@@ -58,24 +62,22 @@ def summarise(
         out: Results folder, which need not exist; nothing is written.
         running: How the grid will be run.
         absent: Data sets whose files are not here, with what is missing.
-        measure: Times each kind of cell; None leaves time out.
+        measure: Times the kinds of cells of which the folder holds no record.
 
     Returns:
-        Plain values: counts; ``scoring runs`` with whom they serve; ``samples`` by purpose, of
-        what is still to run; ``charged for scoring``, trained samples of scoring runs that the
+        Plain values: counts; ``scoring runs`` with the methods they serve; ``samples`` by purpose,
+        of what is still to run; ``charged for scoring``, trained samples of scoring runs that the
         ledgers will name, each reader's whole; ``seconds`` on these workers, ``seconds of work``
         on one, and ``if not shared``, samples and seconds of work were every cell to train its own
         scoring run. Data sets of which neither files nor sizes are
         known are in ``not counted``, recipes too slow here to be timed in ``not timed``.
     """
-    planned = plan_jobs(cells)
-    open_keys = _open(planned, Store(out), running.retry_failed)
-    book = _Book(planned, open_keys, absent or {})
-    to_run = [job for job in planned.jobs if job.key in open_keys]
-    mine = [job for job in to_run if job.key not in planned.added]
-    alone = [book.alone(job.key) for job in mine]
-    unshared = sum((itself + scoring for itself, scoring, _ in alone), Cost())
-    total = sum((book.cost(job.key) for job in to_run), Cost())
+    planned, absent = plan_jobs(cells), absent or {}
+    records = Store(out).scan().records if (out / "records").is_dir() else []
+    to_run = _to_run(planned, records, Store(out), running.retry_failed)
+    counts = _Counts(planned, to_run, absent)
+    total = sum(counts.costs.values(), Cost())
+    unshared = [part for one in counts.alone.values() for part in (one.itself, one.scoring)]
     summary: dict[str, Any] = {
         "cells": len(planned.jobs),
         "of these shared scoring runs": len(planned.shared),
@@ -86,150 +88,127 @@ def summarise(
             sum(1.0 - planned.cells[job.key].spec.ratio for job in planned.jobs), 2
         ),
         "scoring runs": _scoring(planned),
-        "samples": {name: getattr(total, key) for key, name in _PURPOSES.items()},
-        "trained samples are exact": total.exact,
-        "charged for scoring": sum(charged for *_, charged in alone),
-        "if not shared": {"samples": {n: getattr(unshared, k) for k, n in _PURPOSES.items()}},
-        "not here": dict(absent or {}),
-        "not counted": sorted(book.unknown),
+        "samples": _by_purpose(total),
+        "trained samples are exact": total.exact and not counts.unknown,
+        "charged for scoring": sum(one.charged for one in counts.alone.values()),
+        "if not shared": {"samples": _by_purpose(sum(unshared, Cost()))},
+        "not here": dict(absent),
+        "not counted": sorted(counts.unknown),
         "not timed": [],
         "workers": running.workers,
         "seconds": None,
     }
-    kinds = book.kinds(to_run)
-    if measure is None or not kinds:
-        return summary
-    rates, start_s = measure(kinds, running, len(to_run))
+    kinds = counts.kinds
+    device = torch.device(running.devices[0])
+    rates = rates_from_records(records, kinds, device, running.threads)
+    new = {name: kind for name, kind in kinds.items() if name not in rates or kind.encoder}
+    measured, start_s = measure(new, running, len(to_run)) if new else ({}, 0.0)
+    rates |= measured
     summary["not timed"] = sorted({k.spec.recipe.name for n, k in kinds.items() if n not in rates})
     if not rates:
         return summary
-    timed = {
-        job.key: book.seconds(job.key, rates) for job in to_run
-        if book.known(job.key) and book.kind(job.key) in rates
-    }  # fmt: skip
+    seconds = {
+        key: _seconds(cost, rates[counts.kind[key]])
+        for key, cost in counts.costs.items()
+        if counts.kind[key] in rates
+    }
+    jobs = [job for job in to_run if job.key in seconds]
     load_s = max(rate.load_s for rate in rates.values())
-    jobs = [job for job in to_run if job.key in timed]
     begin = 2 * start_s + load_s  # the driver imports what a worker does, and goes first
-    summary["seconds"] = round(makespan(jobs, timed, running.workers, begin), 2)
-    summary["seconds of work"] = round(sum(timed.values()), 2)
+    summary["seconds"] = round(makespan(jobs, seconds, running.workers, begin), 2)
+    summary["seconds of work"] = round(sum(seconds.values()), 2)
     summary["if not shared"]["seconds of work"] = round(
-        sum(book.seconds_alone(job.key, rates) for job in mine if job.key in timed), 2
+        sum(counts.seconds_alone(key, rates) for key in counts.alone if key in seconds), 2
     )
     summary["measured"] = [
         {"recipe": kinds[kind].spec.recipe.name, "dataset": kinds[kind].spec.dataset.name,
          "criterion": kinds[kind].spec.criterion.name, "data here": kinds[kind].present,
-         **{f.name: getattr(rate, f.name) for f in fields(Rates)}}
+         **asdict(rate)}
         for kind, rate in rates.items()
     ]  # fmt: skip
     return summary
 
 
-def _open(planned: Planned, store: Store, retry_failed: bool) -> set[str]:
-    """Cells to run; a recorded scoring run is one where a cell needs evidence that is gone."""
-    found = {
-        job.key
-        for job in planned.jobs
-        if not (store.records / f"{job.key}.json").is_file()
-        or final_record(store, job.key, retry_failed) is None
-    }
-    needed = {key for job in planned.jobs if job.key in found for key in job.after}
+def _by_purpose(cost: Cost) -> dict[str, int]:
+    return {name: getattr(cost, field) for field, name in _PURPOSES.items()}
+
+
+def _to_run(
+    planned: Planned, records: Sequence[Record], store: Store, retry_failed: bool
+) -> list[Job]:
+    """Jobs without a final record, and recorded scoring runs whose evidence is needed and gone."""
+    final = {*FINAL} if retry_failed else {*FINAL, "failed"}
+    recorded = {record.key for record in records if record.status in final}
+    needed = {key for job in planned.jobs if job.key not in recorded for key in job.after}
     gone = {key for key in needed if not (store.evidence_path(key) / MANIFEST).is_file()}
-    return found | gone
+    return [job for job in planned.jobs if job.key not in recorded or job.key in gone]
 
 
-class _Book:
-    """Costs of a plan's jobs, each worked out once."""
+@dataclass(frozen=True)
+class _Alone:
+    """What a cell costs that shares nothing: itself and its scoring, and how many trained samples
+    of the latter it is charged for."""
 
-    def __init__(self, planned: Planned, open_keys: set[str], absent: Mapping[str, str]) -> None:
-        self.planned, self.absent = planned, absent
-        self.jobs = {job.key: job for job in planned.jobs}
+    itself: Cost
+    scoring: Cost
+    charged: int
+
+
+class _Counts:
+    """What the jobs to run cost, those left out whose data set has unknown sizes.
+
+    Attributes:
+        costs: By key, in this grid.
+        alone: By key, of the cells that the grid asks for.
+        kind: Kind by key.
+        kinds: What has to be known of time.
+        unknown: Data sets of unknown size.
+    """
+
+    def __init__(self, planned: Planned, to_run: Sequence[Job], absent: Mapping[str, str]) -> None:
+        self.costs: dict[str, Cost] = {}
+        self.alone: dict[str, _Alone] = {}
+        self.kind: dict[str, str] = {}
+        self.kinds: dict[str, Kind] = {}
         self.unknown: set[str] = set()
-        self._outlines: dict[str, tuple[Outline | None, bool]] = {}
-        self._costs: dict[str, Cost] = {}
-        self._kinds: dict[str, str] = {}
-        # An encoder is trained by the first cell that asks for it.
-        self.first = {
-            next((key for key in readers if key in open_keys), "")
-            for readers in encoders(planned).values()
-        }
-        self.embedded = {key for readers in encoders(planned).values() for key in readers}
-
-    def outline(self, key: str) -> tuple[Outline | None, bool]:
-        """The outline of a cell's data set, and whether its files are here."""
-        cell = self.planned.cells[key]
-        name = cell.spec.dataset.name
-        slot = canonical([name, dict(cell.data)])
-        if slot not in self._outlines:
-            self._outlines[slot] = _outline(name, cell.data, name in self.absent)
-            if self._outlines[slot][0] is None:
-                self.unknown.add(name)
-        return self._outlines[slot]
-
-    def known(self, key: str) -> bool:
-        """Whether the sizes of a cell's data set are known."""
-        return self.outline(key)[0] is not None
-
-    def cost(self, key: str) -> Cost:
-        """What the cell costs in this grid."""
-        if key not in self._costs:
-            outline = self.outline(key)[0]
+        self.after = {job.key: job.after for job in to_run}
+        readers = [[k for k in keys if k in self.after] for keys in encoders(planned).values()]
+        embedded = {key for keys in readers for key in keys}
+        first = {keys[0] for keys in readers if keys}  # it trains the encoder
+        outlines: dict[str, tuple[Outline | None, bool]] = {}
+        for key, job in ((job.key, job) for job in to_run):
+            cell = planned.cells[key]
+            if job.group not in outlines:
+                name = cell.spec.dataset.name
+                outlines[job.group] = _outline(name, cell.data, name in absent)
+            outline, present = outlines[job.group]
             if outline is None:
-                return Cost(exact=False)
-            wanted = self.jobs[key].payload["evidence"]
-            cell = self.planned.cells[key]
-            cost = cell_cost(cell, outline, from_json(wanted) if wanted else None)
-            self._costs[key] = cost + encoder_cost(cell, outline) if key in self.first else cost
-        return self._costs[key]
-
-    def alone(self, key: str) -> tuple[Cost, Cost, int]:
-        """What the cell would cost if it shared nothing: itself, its scoring, and how many
-        trained samples of the latter it is charged for."""
-        outline, cell = self.outline(key)[0], self.planned.cells[key]
-        if outline is None:
-            return Cost(exact=False), Cost(), 0
-        return cell_cost(cell, outline), *own_evidence(cell, outline)
-
-    def kind(self, key: str) -> str:
-        """The kind of a cell."""
-        if key not in self._kinds:
-            self._kinds[key] = kind_of(self.planned.cells[key].spec)
-        return self._kinds[key]
-
-    def kinds(self, jobs: Sequence[Job]) -> dict[str, Kind]:
-        """What has to be measured."""
-        found: dict[str, Kind] = {}
-        for job in jobs:
-            outline, present = self.outline(job.key)
-            if outline is None:
+                self.unknown.add(cell.spec.dataset.name)
                 continue
-            name, cell = self.kind(job.key), self.planned.cells[job.key]
-            if name not in found:
-                found[name] = Kind(cell.spec, cell.data, outline, present)
-            if job.key in self.embedded:
-                found[name] = replace(found[name], encoder=True)
-        return found
-
-    def seconds(self, key: str, rates: Mapping[str, Rates]) -> float:
-        """Time of a cell in this grid."""
-        return _seconds(self.cost(key), rates[self.kind(key)])
+            wanted = job.payload["evidence"]
+            cost = cell_cost(cell, outline, from_json(wanted) if wanted else None)
+            self.costs[key] = cost + encoder_cost(cell, outline) if key in first else cost
+            if key not in planned.added:
+                self.alone[key] = _Alone(cell_cost(cell, outline), *own_evidence(cell, outline))
+            self.kind[key] = name = kind_of(cell.spec)
+            kind = self.kinds.setdefault(name, Kind(cell.spec, cell.data, outline, present))
+            if key in embedded:
+                self.kinds[name] = replace(kind, encoder=True)
 
     def seconds_alone(self, key: str, rates: Mapping[str, Rates]) -> float:
         """Time of a cell that shares nothing."""
-        own = rates[self.kind(key)]
-        itself, scoring, _ = self.alone(key)
-        proxies = self.jobs[key].after
-        scored = rates.get(self.kind(proxies[0]), own) if proxies else own
-        return _seconds(itself, own) + _seconds(scoring, scored) - scored.cell_s * (not proxies)
+        own, one = rates[self.kind[key]], self.alone[key]
+        runs = self.after[key]
+        scored = rates.get(self.kind.get(runs[0], ""), own) if runs else own
+        return _seconds(one.itself, own) + _seconds(one.scoring, scored, min(1, len(runs)))
 
 
 def _outline(name: str, data: Mapping[str, Any], absent: bool) -> tuple[Outline | None, bool]:
-    source = DATASETS.get(name).target(**data)
+    """The outline of a data set, and whether its files are here."""
     if not absent:
-        try:
+        with suppress(InputError):
             return _of(load_raw(name, data)), True
-        except InputError:
-            pass
-    return source.outline(), False
+    return DATASETS.get(name).target(**data).outline(), False
 
 
 def _of(raw: RawData) -> Outline:
@@ -240,13 +219,13 @@ def _of(raw: RawData) -> Outline:
     )  # fmt: skip
 
 
-def _seconds(cost: Cost, rates: Rates) -> float:
+def _seconds(cost: Cost, rates: Rates, cells: int = 1) -> float:
     return (
         cost.trained * rates.train_s
         + cost.ssl_trained * rates.ssl_s
         + cost.epochs * rates.epoch_s
         + cost.forward * rates.eval_s
-        + rates.cell_s
+        + cells * rates.cell_s
     )
 
 

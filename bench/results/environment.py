@@ -30,6 +30,11 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def device_class(device: torch.device) -> str:
+    """The model of a processor or accelerator; times compare within one class only."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+
+
 def environment(device: torch.device, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Facts that may move results or times.
 
@@ -39,10 +44,9 @@ def environment(device: torch.device, spec: Mapping[str, Any]) -> dict[str, Any]
     """
     plugins = plugin_sources(spec)
     cuda = device.type == "cuda"
-    name = torch.cuda.get_device_name(device) if cuda else _processor()
     return {
         "device": device.type,
-        "device_class": name,
+        "device_class": device_class(device),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count() or 1,
         "platform": f"{sys.platform}-{platform.machine()}",

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from prunebench.bench.cli.estimate import lines
-from prunebench.bench.estimates.calibrate import Kind, calibrate, kind_of
 from prunebench.bench.estimates.costs import cell_cost, split_sizes
-from prunebench.bench.estimates.probe import Rates, measure
+from prunebench.bench.estimates.rates import Rates, kind_of, rates_from_records
 from prunebench.bench.estimates.summary import makespan, summarise
+from prunebench.bench.estimates.timed_epoch import Kind, measure, time_kinds
 from prunebench.bench.executors.base import Job
 from prunebench.bench.grids.driver import Running
 from prunebench.bench.grids.grid_file import expand, read_grid
@@ -126,13 +126,74 @@ def test_what_is_recorded_costs_nothing_unless_its_evidence_is_gone(tmp_path, ru
     cells = [small_cell("full"), small_cell("random"), small_cell("small-loss")]
     _, store = run("full", folder="out")
     said = summarise(cells, store.root, Running(), None, fixed)
-    # The full run stands, but left no evidence: small-loss has it run again.
+    # The full run is recorded, but left no evidence: small-loss has it run again.
     assert (said["recorded already"], said["to run"]) == (0, 3)
     said = summarise(cells[:2], store.root, Running(), None, fixed)
     assert (said["recorded already"], said["to run"]) == (1, 1)
     run("random", folder="out")
     said = summarise(cells[:2], store.root, Running(), None, fixed)
     assert (said["to run"], said["seconds"], said["samples"]["trained"]) == (0, None, 0)
+    torn = store.records / f"{cells[1].spec.key}.json"
+    torn.write_text(torn.read_text()[:-9])
+    said = summarise(cells[:2], store.root, Running(), None, fixed)
+    assert (said["recorded already"], said["to run"]) == (1, 1)
+    assert torn.exists()  # nothing is moved aside before the grid runs
+
+
+CPU = torch.device("cpu")
+
+
+def seen(record, **place):
+    """Its place and times as if recorded elsewhere, in round numbers."""
+    environment = {**record.environment, **place}
+    timing = {**record.timing, "train_s": 10.0, "total_s": 12.5}
+    return replace(record, environment=environment, timing=timing)
+
+
+def test_times_come_from_records_of_the_same_recipe_and_device_class(run):
+    full, divbs = run("full")[0], run("divbs", folder="b")[0]
+    kinds = [kind_of(small_cell(method).spec) for method in ("full", "divbs")]
+    threads = full.environment["threads"]
+    found = rates_from_records([seen(full), seen(divbs)], kinds, CPU, threads)
+    passes = full.ledger["eval_forward"]
+    rates = found[kinds[0]]
+    assert rates.train_s == pytest.approx(10.0 / (full.ledger["trained"] + passes / 3))
+    assert rates.eval_s == pytest.approx(rates.train_s / 3)
+    assert (rates.cell_s, rates.records, rates.rough) == (2.5, 1, False)
+    # The passes that choose are part of a trained sample's time, beside test passes.
+    rates, ledger = found[kinds[1]], divbs.ledger
+    whole = rates.train_s * ledger["trained"] + rates.eval_s * ledger["eval_forward"]
+    assert whole == pytest.approx(10.0)
+    assert ledger["scoring_forward"] > ledger["trained"]
+    # Another processor, other threads, another recipe, or a run that did not end as it should.
+    others = [seen(full, device_class="abacus"), seen(full, threads=threads + 1),
+              replace(seen(full), status="diverged")]  # fmt: skip
+    assert rates_from_records(others, kinds, CPU, threads) == {}
+    longer = kind_of(small_cell("full", recipe_params={"epochs": 7}).spec)
+    assert rates_from_records([seen(full)], [longer], CPU, threads) == {}
+
+
+def test_only_what_no_record_describes_is_timed(run):
+    record, store = run("random", folder="out")
+    running = Running(threads=record.environment["threads"])
+    cells = [small_cell("full"), small_cell("full", criterion="sop"), small_cell("ssp")]
+    asked = []
+
+    def some(kinds, running, count):
+        asked.extend(kinds)
+        return fixed(kinds, running, count)
+
+    said = summarise(cells[:1], store.root, running, None, some)
+    assert (asked, [m["records"] for m in said["measured"]]) == ([], [1])
+    train_s, total_s = record.timing["train_s"], record.timing["total_s"]
+    assert train_s < said["seconds"] < 4 * total_s  # random trained half of it
+    said = summarise(cells[:2], store.root, running, None, some)
+    assert asked == [kind_of(cells[1].spec)]
+    assert [m["records"] for m in said["measured"]] == [1, 0]
+    # No record lists the seconds of a self-supervised encoder.
+    asked.clear()
+    summarise(cells[2:], store.root, running, None, some)
+    assert asked == [kind_of(cells[2].spec)]
 
 
 def test_makespan_keeps_the_order_of_the_queue():
@@ -200,10 +261,10 @@ def test_what_is_too_slow_to_be_timed_is_named(tmp_path):
 
 
 def test_a_measurement_that_takes_too_long_is_given_up(monkeypatch):
-    monkeypatch.setattr("prunebench.bench.estimates.calibrate.LONGEST_S", 0.01)
+    monkeypatch.setattr("prunebench.bench.estimates.timed_epoch.LONGEST_S", 0.01)
     cell = small_cell("full")
     kinds = {"slow": Kind(cell.spec, cell.data, DIGITS, True)}
-    assert calibrate(kinds, Running(), 1)[0] == {}
+    assert time_kinds(kinds, Running(), 1)[0] == {}
 
 
 def test_kinds_tell_apart_what_takes_another_time():
@@ -221,7 +282,7 @@ def test_kinds_tell_apart_what_takes_another_time():
 def test_rates_are_measured_with_the_real_trainer(present):
     for method in ("full", "divbs"):
         cell = small_cell(method)
-        rates = measure(cell.spec, cell.data, DIGITS, present, torch.device("cpu"), limit_s=0.1)
+        rates = measure(Kind(cell.spec, cell.data, DIGITS, present), CPU, limit_s=0.1)
         assert 1e-6 < rates.train_s < 1e-2
         assert 0 < rates.eval_s < rates.train_s
         assert rates.epoch_s >= 0
@@ -229,11 +290,9 @@ def test_rates_are_measured_with_the_real_trainer(present):
 
 
 def test_a_step_that_is_too_slow_is_judged_by_smaller_ones(monkeypatch):
-    from prunebench.bench.estimates import probe
-
-    monkeypatch.setattr(probe, "_SLOWEST_S", 0.0)
+    monkeypatch.setattr("prunebench.bench.estimates.timed_epoch._SLOWEST_S", 0.0)
     cell = small_cell("full")
-    rates = measure(cell.spec, cell.data, DIGITS, True, torch.device("cpu"))
+    rates = measure(Kind(cell.spec, cell.data, DIGITS, True), CPU)
     assert rates.rough
     assert 1e-6 < rates.train_s < 1e-1
 
@@ -241,7 +300,7 @@ def test_a_step_that_is_too_slow_is_judged_by_smaller_ones(monkeypatch):
 def test_a_cell_that_cannot_train_is_one_line():
     cell = small_cell("full", reference={"size": 5000})
     with pytest.raises(InputError, match="5000 reference") as caught:
-        calibrate({"bad": Kind(cell.spec, cell.data, DIGITS, True)}, Running(), 1)
+        time_kinds({"bad": Kind(cell.spec, cell.data, DIGITS, True)}, Running(), 1)
     assert "\n" not in str(caught.value)
 
 
@@ -249,11 +308,7 @@ def test_the_estimate_is_of_the_right_size(tmp_path):
     cells = [small_cell(m, recipe_params={"epochs": 20}) for m in ("full", "random", "divbs")]
 
     def here(kinds, running, count):
-        device = torch.device("cpu")
-        return {
-            name: measure(k.spec, k.data, k.outline, k.present, device, limit_s=0.6)
-            for name, k in kinds.items()
-        }, 0.0
+        return {name: measure(kind, CPU, limit_s=0.6) for name, kind in kinds.items()}, 0.0
 
     said = summarise(cells, tmp_path / "none", Running(), None, here)
     store = Store.open(tmp_path / "real")
