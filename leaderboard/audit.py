@@ -8,16 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from prunebench.errors import InputError
-from prunebench.leaderboard.board.collect import FULL, PLANNED, Run, collect
-from prunebench.leaderboard.board.copies import chosen, difference
-from prunebench.leaderboard.board.designs import designs
+from prunebench.leaderboard.board.collect import FULL, PLANNED, Run, chosen, collect, difference
+from prunebench.leaderboard.board.designs import group_by_design
 from prunebench.leaderboard.board.labels import RowId, kind_of, noise_order, row_id, row_labels
-from prunebench.leaderboard.board.plugin_sources import mixed_lines
+from prunebench.leaderboard.board.mixed_sources import mixed_lines
 from prunebench.leaderboard.board.rows import Slot
 from prunebench.leaderboard.board.shared_protocol import check_design
 from prunebench.leaderboard.board.tuned import refuse_leaks
 from prunebench.leaderboard.filters import FilterError
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.row_text import OFF_RATIO
 from prunebench.record import Record
 
@@ -44,7 +43,7 @@ class Finding:
 
 
 def audit(
-    records: Sequence[Record], settings: Settings | None = None, planned: Iterable[Record] = ()
+    records: Sequence[Record], protocol: ProtocolFile | None = None, planned: Iterable[Record] = ()
 ) -> list[Finding]:
     """All findings, errors first; empty where nothing is worth saying.
 
@@ -55,7 +54,7 @@ def audit(
 
     Args:
         records: Any records, the same one several times too.
-        settings: Filters; None looks at all.
+        protocol: Filters; None looks at all.
         planned: Cells that grids asked for, whatever became of them; their status is ``planned``.
 
     Raises:
@@ -79,14 +78,14 @@ def audit(
     if any(f.what == "conflict" for f in found):
         return sorted(found, key=lambda f: (f.level, f.where))
     try:
-        runs = collect([*unique, *_never_run(unique, planned)], settings).runs
+        runs = collect([*unique, *_never_run(unique, planned)], protocol).runs
         refuse_leaks(runs)
     except FilterError:
         raise
     except InputError as error:
         found.append(Finding("error", "mixed protocols", "leaderboard", str(error)))
         runs = ()
-    for design in designs(runs):
+    for design in group_by_design(runs):
         try:
             check_design(replace(design, runs=tuple(r for r in design.runs if _has_record(r))))
         except InputError as error:

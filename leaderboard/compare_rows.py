@@ -11,7 +11,7 @@ from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.inference.compare import Comparison, compare
 from prunebench.leaderboard.inference.marks import cell_test
 from prunebench.leaderboard.inference.series import Series, differences
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.markdown import escape, pipe
 from prunebench.leaderboard.render.row_text import interval, number, p_text
 from prunebench.leaderboard.stats import mean_interval
@@ -39,13 +39,13 @@ def compare_rows(board: Board, a: str, b: str) -> list[dict[str, Any]]:
         first, second = summary.series.get(a), summary.series.get(b)
         if first is None or second is None:
             continue
-        result = compare(first, second, board.settings)
+        result = compare(first, second, board.protocol)
         if result is not None:
             found.append({
                 "dataset": summary.dataset,
                 "comparison": asdict(result),
-                "cells": _cells(first, second, board.settings),
-                "text": _text(summary.dataset, result, first, second, board.settings),
+                "cells": _cells(first, second, board.protocol),
+                "text": _text(summary.dataset, result, first, second, board.protocol),
             })  # fmt: skip
     if not found:
         raise InputError(f"{a} and {b} have no cell with two common seeds", where="compare",
@@ -53,14 +53,14 @@ def compare_rows(board: Board, a: str, b: str) -> list[dict[str, Any]]:
     return found
 
 
-def _cells(a: Series, b: Series, settings: Settings) -> list[dict[str, Any]]:
+def _cells(a: Series, b: Series, protocol: ProtocolFile) -> list[dict[str, Any]]:
     lines = []
     found = differences(a, b)
     for noise, ratio in sorted(found, key=lambda cell: (noise_order(cell[0]), cell[1])):
         by_seed = found[noise, ratio]
         d = list(by_seed.values())
         size = mean_interval(d)
-        test = cell_test(d, settings.alpha)
+        test = cell_test(d, protocol.alpha)
         lines.append({
             "noise": noise, "ratio": ratio, "seeds": len(d), "mean": size.mean,
             "half_width": size.half_width, "p": test.p, "smallest_p": test.smallest_p,
@@ -69,9 +69,9 @@ def _cells(a: Series, b: Series, settings: Settings) -> list[dict[str, Any]]:
     return lines
 
 
-def _text(dataset: str, c: Comparison, a: Series, b: Series, settings: Settings) -> str:
+def _text(dataset: str, c: Comparison, a: Series, b: Series, protocol: ProtocolFile) -> str:
     rows = []
-    for line in _cells(a, b, settings):
+    for line in _cells(a, b, protocol):
         half = line["half_width"]
         low = None if half is None else line["mean"] - half
         high = None if half is None else line["mean"] + half
@@ -97,7 +97,7 @@ def _text(dataset: str, c: Comparison, a: Series, b: Series, settings: Settings)
         f"- On another noise setting of this kind: "
         f"{interval(cluster.mean, cluster.low, cluster.high, 2)} points; {generalise}",
         f"- Cells won/tied/lost {c.wins}/{c.ties}/{c.losses}, {c.equivalent} within "
-        f"±{settings.rope:g} points; P(better) {number(c.improvement, 2)}; correlation of the "
+        f"±{protocol.rope:g} points; P(better) {number(c.improvement, 2)}; correlation of the "
         f"pairs {correlation}; detectable with 80 % power {number(c.detectable, 2)} points",
         "",
         grid,

@@ -17,7 +17,7 @@ from prunebench.userfiles import read_toml
 _LATER = ("dataset", "criterion", "recipe", "model", "budget", "where")
 
 
-class Settings(Filters):
+class ProtocolFile(Filters):
     """The protocol file of a leaderboard; its filters keep only some of the records.
 
     Attributes:
@@ -67,14 +67,14 @@ class Settings(Filters):
         """First 16 hex digits of the SHA-256 of the canonical content."""
         return content_key(self.content)
 
-    def narrowed(self, filters: Filters) -> Settings:
+    def narrowed(self, filters: Filters) -> ProtocolFile:
         """The same protocol with further filters; one that is given twice holds as given last."""
         where = {**(self.where or {}), **(filters.where or {})} or None
         given = {name: getattr(filters, name) for name in filters.given}
         return self.model_copy(update={**given, "where": where})
 
 
-def read_settings(path: Path) -> Settings:
+def read_protocol(path: Path) -> ProtocolFile:
     """Reads a protocol file (TOML).
 
     Raises:
@@ -82,6 +82,6 @@ def read_settings(path: Path) -> Settings:
     """
     content = read_toml(path)
     try:
-        return Settings.model_validate(content)
+        return ProtocolFile.model_validate(content)
     except ValidationError as error:
-        raise first_problem(error, str(path), {"": Settings}) from None
+        raise first_problem(error, str(path), {"": ProtocolFile}) from None

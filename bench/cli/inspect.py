@@ -106,7 +106,7 @@ def _fields(record: Any) -> dict[str, Any]:
 
 def _of_plugins(ctx: click.Context, records: Sequence[Record]) -> list[str]:
     """Where plug-ins have changed; they are loaded only where records name some."""
-    from prunebench.leaderboard.board.plugin_sources import mixed_lines, sources
+    from prunebench.leaderboard.board.mixed_sources import mixed_lines, sources
 
     if not any(source for record in records for source in sources(record).values()):
         return []

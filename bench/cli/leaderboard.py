@@ -68,12 +68,12 @@ def tell_notes(notes: list[str]) -> None:
         print(f"note: ... and {len(notes) - _NOTES} more", file=sys.stderr)
 
 
-def _settings(protocol: str | None, given: Any) -> Any:
+def _board_protocol(protocol: str | None, given: Any) -> Any:
     """The protocol of a file or the default one, with the filters of the command."""
-    from prunebench.leaderboard.protocol_file import Settings, read_settings
+    from prunebench.leaderboard.protocol_file import ProtocolFile, read_protocol
 
-    settings = read_settings(Path(protocol)) if protocol else Settings()
-    return settings.narrowed(given)
+    board_protocol = read_protocol(Path(protocol)) if protocol else ProtocolFile()
+    return board_protocol.narrowed(given)
 
 
 @click.group(cls=_Default, invoke_without_command=False)
@@ -146,7 +146,7 @@ def render(
     if publish:
         _check_publication(Path(publish))
     given = filters(chosen)
-    settings = _settings(protocol, given)
+    board_protocol = _board_protocol(protocol, given)
     if (uri is None) == (not results):
         raise InputError("records come from RESULTS or from --from-mlflow", where="leaderboard",
                          accepted="one of the two")  # fmt: skip
@@ -161,7 +161,7 @@ def render(
         records = unite(mirrored_records(uri), notes)
     tell_notes(notes)
     printed = read_published() if paper else []
-    board = make_board(records, settings, printed)
+    board = make_board(records, board_protocol, printed)
     files = {name: text.encode() for name, text in texts(board).items()}
     if model_index:
         files["model-index.md"] = render_model_index(board).encode()
@@ -296,12 +296,12 @@ def compare(
     from prunebench.leaderboard.compare_rows import compare_rows
     from prunebench.leaderboard.render.json_export import finite
 
-    settings = _settings(protocol, filters(chosen))
+    board_protocol = _board_protocol(protocol, filters(chosen))
     notes: list[str] = []
     faults: list[InputError] = []
     records = gather(sources(results), notes, faults)
     tell_notes(notes)
-    found = compare_rows(make_board(records, settings), a, b)
+    found = compare_rows(make_board(records, board_protocol), a, b)
     if as_json:
         plain = [{n: v for n, v in item.items() if n != "text"} for item in found]
         print(json.dumps(finite({"comparisons": plain}), sort_keys=True, indent=1))
@@ -345,7 +345,7 @@ def audit(
     wanted = _grid_cells(ctx, grid) if grid else []
     wanted += [cell for folder in folders if folder.is_dir() for cell in planned(folder)]
     found = [Finding("error", "unreadable", f.where, f.what) for f in faults]
-    found += find(records, _settings(None, filters(chosen)), wanted)
+    found += find(records, _board_protocol(None, filters(chosen)), wanted)
     if as_json:
         print(json.dumps([asdict(f) for f in found], indent=1))
     elif found:

@@ -36,7 +36,7 @@ def reproduce(
     from prunebench.bench.cli.options import tell_faults
     from prunebench.bench.reports.boards import gather
     from prunebench.leaderboard.board.collect import collect
-    from prunebench.leaderboard.protocol_file import Settings
+    from prunebench.leaderboard.protocol_file import ProtocolFile
     from prunebench.leaderboard.published.numbers import read_published
     from prunebench.leaderboard.render.json_export import dumps, finite
     from prunebench.leaderboard.render.markdown import escape, pipe
@@ -44,10 +44,10 @@ def reproduce(
     from prunebench.leaderboard.reproduce import reproduce as find
     from prunebench.leaderboard.reproduce import setup_differences
 
-    settings = Settings().narrowed(filters(chosen))
+    protocol = ProtocolFile().narrowed(filters(chosen))
     notes: list[str] = []
     faults: list[InputError] = []
-    runs = collect(gather(sources(results), notes, faults), settings).runs
+    runs = collect(gather(sources(results), notes, faults), protocol).runs
     tell_notes(notes)
     code = tell_faults(faults)
     lines = find(runs, read_published())

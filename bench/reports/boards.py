@@ -12,10 +12,10 @@ from prunebench.errors import InputError
 from prunebench.files import OwnFolder
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.check_record import check_shape
-from prunebench.leaderboard.board.copies import one_run
+from prunebench.leaderboard.board.collect import one_run
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.bundle import is_bundle, unpack
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.published.numbers import Printed
 from prunebench.leaderboard.render.csv_table import render_csv
 from prunebench.leaderboard.render.html.page import render_html
@@ -124,7 +124,7 @@ def unite(found: Iterable[tuple[Record, str]], notes: list[str] | None = None) -
 
 def make_board(
     records: Sequence[Record],
-    settings: Settings | None = None,
+    protocol: ProtocolFile | None = None,
     printed: Sequence[Printed] = (),
 ) -> Board:
     """Builds a board; no records are an error.
@@ -134,7 +134,7 @@ def make_board(
     """
     if not records:
         raise InputError("no records", where="leaderboard", accepted="a folder with finished runs")
-    return build(records, settings, printed)
+    return build(records, protocol, printed)
 
 
 def texts(board: Board) -> dict[str, str]:
@@ -187,7 +187,9 @@ def write_files(out: Path, files: Mapping[str, bytes]) -> list[Path]:
     return [out / name for name in files]
 
 
-def write_board(sources: Sequence[Path], out: Path, settings: Settings | None = None) -> Written:
+def write_board(
+    sources: Sequence[Path], out: Path, protocol: ProtocolFile | None = None
+) -> Written:
     """Renders every form from records.
 
     Raises:
@@ -195,7 +197,7 @@ def write_board(sources: Sequence[Path], out: Path, settings: Settings | None = 
             that cannot be written.
     """
     faults: list[InputError] = []
-    board = make_board(gather(sources, faults=faults), settings)
+    board = make_board(gather(sources, faults=faults), protocol)
     files = {name: text.encode() for name, text in texts(board).items()}
     return Written(files["leaderboard.md"].decode(), write_files(out, files), faults)
 

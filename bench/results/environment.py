@@ -16,7 +16,7 @@ import torch
 import prunebench
 from prunebench.bench.results.plugin_sources import plugin_sources
 from prunebench.bench.results.sources import source_digest
-from prunebench.leaderboard.board.plugin_sources import FIELD
+from prunebench.leaderboard.board.mixed_sources import FIELD
 
 
 @cache

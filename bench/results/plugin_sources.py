@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prunebench.leaderboard.board.plugin_sources import Part, edited_lines, parts_of, sources
+from prunebench.leaderboard.board.mixed_sources import Part, edited_lines, parts_of, sources
 from prunebench.origins import origin
 from prunebench.record import Record
 from prunebench.registry import (

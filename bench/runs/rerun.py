@@ -17,7 +17,7 @@ from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import RunSpec, Validation
 from prunebench.datasets.source import DataSource, identity_of
 from prunebench.errors import InputError
-from prunebench.leaderboard.board.plugin_sources import FIELD
+from prunebench.leaderboard.board.mixed_sources import FIELD
 from prunebench.methods.compose import resolve_method
 from prunebench.options import resolve
 from prunebench.problems import first_problem

@@ -9,26 +9,32 @@ from dataclasses import replace
 
 from prunebench.errors import InputError, nearest
 from prunebench.leaderboard.board.collect import FULL, Run, collect
-from prunebench.leaderboard.board.designs import designs
-from prunebench.leaderboard.board.joined import joined, summary
+from prunebench.leaderboard.board.designs import group_by_design
 from prunebench.leaderboard.board.labels import RowId, kind_of, noise_order, row_id, row_labels
+from prunebench.leaderboard.board.mixed_sources import mixed_lines
 from prunebench.leaderboard.board.model import Board, Row, Table
-from prunebench.leaderboard.board.plugin_sources import mixed_lines
-from prunebench.leaderboard.board.rows import Slot, Slots, make_row, place, ranked_rows, values_of
-from prunebench.leaderboard.board.sensitivity import diverged_as_chance
-from prunebench.leaderboard.board.shared_protocol import Protocol, check_design
+from prunebench.leaderboard.board.rows import (
+    Slot,
+    Slots,
+    diverged_as_chance,
+    make_row,
+    place,
+    ranked_rows,
+    values_of,
+)
+from prunebench.leaderboard.board.shared_protocol import SharedProtocol, check_design
+from prunebench.leaderboard.board.summaries import design_summary, recipe_summaries
 from prunebench.leaderboard.board.tuned import refuse_leaks
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.inference.table import table_tests
-from prunebench.leaderboard.protocol_file import Settings
-from prunebench.leaderboard.published.numbers import Printed
-from prunebench.leaderboard.published.rows import copied_rows
+from prunebench.leaderboard.protocol_file import ProtocolFile
+from prunebench.leaderboard.published.numbers import Printed, printed_rows
 from prunebench.record import Record
 
 
 def build(
     records: Iterable[Record],
-    settings: Settings | None = None,
+    protocol: ProtocolFile | None = None,
     printed: Sequence[Printed] = (),
 ) -> Board:
     """Builds one table per (design, ratio), a summary per design, and one over several recipes
@@ -40,46 +46,46 @@ def build(
     the mean paired difference to full training does.
 
     Args:
-        records: Any records; the settings' filters and the roles leave some out.
-        settings: The protocol; None for the default one.
+        records: Any records; the protocol's filters and the roles leave some out.
+        protocol: The protocol; None for the default one.
         printed: Numbers of a paper, copied beside the tables that they belong to.
 
     Raises:
         InputError: Nothing to show, mixed protocols, or two runs for one cell.
     """
-    settings = settings or Settings()
-    collected = collect(records, settings)
+    protocol = protocol or ProtocolFile()
+    collected = collect(records, protocol)
     runs = [run for run in collected.runs if run.accuracy is not None]
     if not runs:
         found = ", ".join(f"{count} {reason}" for reason, count in collected.excluded)
         raise InputError("no evaluation run with a test accuracy", where="leaderboard",
                          accepted=f"records of role eval; found {found or 'none'}")  # fmt: skip
     refuse_leaks(collected.runs)
-    known = designs(collected.runs)
+    known = group_by_design(collected.runs)
     compared = [design for design in known if design.measured] or list(known)
     used: dict[str, Run] = {}
     tables: dict[str, list[Table]] = {}
     for design in compared:
-        protocol = check_design(design)
+        shared = check_design(design)
         tables[design.label] = []
         for ratio in _ratios(design.runs):
-            table = _table(design.runs, ratio, protocol, used, settings)
-            rows = copied_rows(printed, design.runs[0].dataset, design.runs[0].criterion, ratio,
+            table = _table(design.runs, ratio, shared, used, protocol)
+            rows = printed_rows(printed, design.runs[0].dataset, design.runs[0].criterion, ratio,
                                table.noises)  # fmt: skip
-            tables[design.label].append(replace(table, copied=rows))
+            tables[design.label].append(replace(table, printed=rows))
     known_rows = {label for own in tables.values() for table in own for label in table.series}
-    if settings.reference not in (FULL, *known_rows):
-        raise InputError(f"no row {settings.reference!r}", where="leaderboard: reference",
-                         accepted=nearest(settings.reference, known_rows))  # fmt: skip
+    if protocol.reference not in (FULL, *known_rows):
+        raise InputError(f"no row {protocol.reference!r}", where="leaderboard: reference",
+                         accepted=nearest(protocol.reference, known_rows))  # fmt: skip
     counts = Counter(dict(collected.excluded))
     if len(used) < len(runs):
         counts["outside every table's cells"] = len(runs) - len(used)
     lines = [f"{key} {run.record.digest}\n" for key, run in sorted(used.items())]
     return Board(
         tables=tuple(table for own in tables.values() for table in own),
-        summaries=tuple(summary(own, settings) for own in tables.values()),
-        joined=joined(compared, tables, settings),
-        settings=settings,
+        summaries=tuple(design_summary(own, protocol) for own in tables.values()),
+        recipe_summaries=recipe_summaries(compared, tables, protocol),
+        protocol=protocol,
         used=len(used),
         digest=hashlib.sha256("".join(lines).encode()).hexdigest()[:16],
         excluded=tuple(sorted(counts.items())),
@@ -102,14 +108,18 @@ def _environments(runs: Iterable[Run]) -> tuple[tuple[str, tuple[str, ...]], ...
 
 
 def _table(
-    runs: Sequence[Run], ratio: float, protocol: Protocol, used: dict[str, Run], settings: Settings
+    runs: Sequence[Run],
+    ratio: float,
+    shared: SharedProtocol,
+    used: dict[str, Run],
+    protocol: ProtocolFile,
 ) -> Table:
     own = [run for run in runs if run.ratio == ratio and not run.carried]
     methods = [run for run in own if kind_of(run) == "method"] or own
     asked = {(run.noise, run.seed) for run in methods or runs}
-    by_row = _by_row(own + [r for r in runs if r.carried], asked, protocol.board, ratio)
+    by_row = _by_row(own + [r for r in runs if r.carried], asked, shared.board, ratio)
     notes: tuple[str, ...] = ()
-    if settings.rows == "intersect":
+    if protocol.rows == "intersect":
         asked, notes = _intersection(by_row, asked)
         by_row = {identity: kept for identity, slots in by_row.items()
                   if (kept := {s: run for s, run in slots.items() if s in asked})}  # fmt: skip
@@ -120,13 +130,13 @@ def _table(
     baseline = next((slots for (name, _), slots in sorted(by_row.items()) if name == FULL), {})
     fulls = [labels[identity] for identity in by_row if identity[0] == FULL]
     slots_of = {labels[identity]: slots for identity, slots in sorted(by_row.items())}
-    usual = settings.reference == FULL
-    reference = slots_of.get(settings.reference, baseline if usual else {})
+    usual = protocol.reference == FULL
+    reference = slots_of.get(protocol.reference, baseline if usual else {})
     rows = [
         make_row(
             label,
             slots,
-            {} if label == settings.reference or (usual and label in fulls) else reference,
+            {} if label == protocol.reference or (usual and label in fulls) else reference,
             baseline,
             noises,
             asked,
@@ -137,26 +147,26 @@ def _table(
     incomplete = sorted((r for r in rows if not r.complete), key=lambda r: (place(r), r.label))
     series = {row.label: _series(row, slots_of[row.label], ratio) for row in rows}
     return Table(
-        protocol.board,
+        shared.board,
         ratio,
         noises,
         tuple(complete),
         tuple(incomplete),
-        protocol,
+        shared,
         series=series,
         tests=table_tests(
             [series[row.label] for row in complete if row.kind != "oracle"],
             [series[row.label] for row in incomplete if row.kind != "oracle"],
             noises,
             next(iter(fulls), FULL),
-            settings,
-            f"{protocol.board}, ratio {ratio:g}",
+            protocol,
+            f"{shared.board}, ratio {ratio:g}",
         ),
         notes=notes
         + diverged_as_chance(complete, slots_of)
         + tuple(f"⚠ {line}" for line in mixed_lines(run.record for run in shown)),
         runs=slots_of,
-        reference=settings.reference,
+        reference=protocol.reference,
     )
 
 

@@ -1,4 +1,4 @@
-"""From records to tidy runs: one line per evaluation run, and counts of what was left out."""
+"""From records to runs: one per evaluation run and key, and counts of what was left out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Any
 
 from prunebench.errors import InputError, visible
 from prunebench.leaderboard.board.check_record import check_shape
-from prunebench.leaderboard.board.copies import one_run
-from prunebench.leaderboard.protocol_file import Settings
-from prunebench.record import Record
+from prunebench.leaderboard.protocol_file import ProtocolFile
+from prunebench.record import FINAL, Record
 
 FULL, WITH_REFERENCE = "full", "full+reference"
 
@@ -69,12 +68,12 @@ class Collected:
     excluded: tuple[tuple[str, int], ...]
 
 
-def collect(records: Iterable[Record], settings: Settings | None = None) -> Collected:
+def collect(records: Iterable[Record], protocol: ProtocolFile | None = None) -> Collected:
     """Keeps the evaluation runs; records of one key with equal results count once.
 
     Args:
         records: Any records.
-        settings: Filters, and how a diverged run counts; None for the default protocol.
+        protocol: Filters, and how a diverged run counts; None for the default protocol.
 
     Raises:
         InputError: Two records of one key whose results differ, or a record whose fields cannot be
@@ -85,10 +84,10 @@ def collect(records: Iterable[Record], settings: Settings | None = None) -> Coll
         other = unique.setdefault(record.key, record)
         if other.digest != record.digest:
             unique[record.key] = one_run(other, record)
-    settings = settings or Settings()
+    protocol = protocol or ProtocolFile()
     for record in unique.values():
         check_shape(record)
-    settings.check(unique.values())
+    protocol.check(unique.values())
     runs: list[Run] = []
     excluded: Counter[str] = Counter()
     for _, record in sorted(unique.items()):
@@ -97,8 +96,8 @@ def collect(records: Iterable[Record], settings: Settings | None = None) -> Coll
         elif record.spec.get("replica", 0) != 0:
             excluded["replica that serves as evidence"] += 1
         else:
-            run = _run(record, settings.diverged == "chance")
-            if not settings.passes(record, run.method in (FULL, WITH_REFERENCE)):
+            run = _run(record, protocol.diverged == "chance")
+            if not protocol.passes(record, run.method in (FULL, WITH_REFERENCE)):
                 excluded["filtered by the protocol"] += 1
                 continue
             runs.append(run)
@@ -158,3 +157,58 @@ def _chance(record: Record) -> float | None:
         return 100 * float(value)
     classes = record.info.get("num_classes")
     return 100 / classes if classes else None
+
+
+#: Entries of ``info`` that a result depends on.
+_FACTS = ("label_digest", "data")
+
+
+def difference(a: Record, b: Record) -> str:
+    """In which of their results two records of one key differ; empty where they are one run.
+
+    Times, machine, label, and artifacts that only one of them has are no results; neither is the
+    reason of a run that failed.
+    """
+    if a.status != b.status:
+        return f"status {a.status} and {b.status}"
+    if a.status not in FINAL:
+        return ""
+    for name in ("metrics", "ledger"):
+        ours, theirs = getattr(a, name), getattr(b, name)
+        for item in sorted(ours.keys() | theirs.keys()):
+            if ours.get(item) != theirs.get(item):
+                return f"{name}.{item} {ours.get(item)} and {theirs.get(item)}"
+    for item in sorted(a.artifacts.keys() & b.artifacts.keys()):
+        if a.artifacts[item]["sha256"] != b.artifacts[item]["sha256"]:
+            return f"artifact {item}"
+    for item in _FACTS:
+        if None not in (a.info.get(item), b.info.get(item)) and a.info[item] != b.info[item]:
+            return f"info.{item}"
+    return ""
+
+
+def chosen(records: Iterable[Record]) -> Record:
+    """The record that is used of several of one run: a labelled one, then the one with the most
+    artifacts, whatever order they came in."""
+    return min(records, key=lambda r: (not r.info.get("label"), -len(r.artifacts), r.digest))
+
+
+def one_run(old: Record, new: Record, places: str = "") -> Record:
+    """The record that is used of two of one key.
+
+    Args:
+        old, new: The records.
+        places: Where they came from, for messages.
+
+    Raises:
+        InputError: Their results differ.
+    """
+    what = difference(old, new)
+    if what:
+        digests = " and ".join(sorted((old.digest[:16], new.digest[:16])))
+        raise InputError(
+            f"two records of key {old.key} differ{places}: {what} (digests {digests})",
+            where="leaderboard",
+            accepted="one result per specification; `prunebench drop` moves one aside",
+        )
+    return chosen((old, new))

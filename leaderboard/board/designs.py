@@ -71,7 +71,7 @@ def _full(value: Any) -> Any:
     return {k: v for k, item in value.items() if (v := _full(item)) not in _EMPTY}
 
 
-def designs(runs: Iterable[Run]) -> tuple[Design, ...]:
+def group_by_design(runs: Iterable[Run]) -> tuple[Design, ...]:
     """Sorts runs by design.
 
     Full training at ratio 0 is in the design of every budget, for at that ratio all budgets

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from prunebench.leaderboard.board.collect import FULL, Run
-from prunebench.leaderboard.board.shared_protocol import Protocol
-from prunebench.leaderboard.board.timing import TimeRatio
+from prunebench.leaderboard.board.shared_protocol import SharedProtocol
+from prunebench.leaderboard.board.time_ratio import TimeRatio
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.inference.summary import Modules, Ranking
 from prunebench.leaderboard.inference.table import Tests
-from prunebench.leaderboard.protocol_file import Settings
-from prunebench.leaderboard.published.rows import Copied
+from prunebench.leaderboard.protocol_file import ProtocolFile
+from prunebench.leaderboard.published.numbers import PrintedRow
 from prunebench.leaderboard.stats import MeanInterval, PairedDifference
 
 
@@ -105,11 +105,11 @@ class Table:
     noises: tuple[str, ...]
     rows: tuple[Row, ...]
     incomplete: tuple[Row, ...]
-    protocol: Protocol
+    shared: SharedProtocol
     series: Mapping[str, Series]
     tests: Tests
     notes: tuple[str, ...] = ()
-    copied: tuple[Copied, ...] = ()
+    printed: tuple[PrintedRow, ...] = ()
     runs: Mapping[str, Mapping[tuple[str, int], Run]] = field(default_factory=dict)
     reference: str = FULL
 
@@ -125,7 +125,7 @@ class Summary:
         incomplete: Labels of the others.
         series: Every row over all ratios.
         modules: Base methods with and without AlignPrune, and planned pairs.
-        designs: Labels of the designs joined; empty for one.
+        designs: Labels of the designs, where there are several.
     """
 
     dataset: str
@@ -150,19 +150,19 @@ class Board:
     Attributes:
         tables: By design, then ratio.
         summaries: By design.
-        settings: The protocol.
+        protocol: The protocol.
         used: Number of records behind the tables' numbers.
         digest: First 16 hex digits of the SHA-256 over their keys and digests.
         excluded: (reason, count) of all other records.
         environments: Device classes, code revisions and thread counts of the used records.
-        joined: Summaries over designs that differ in recipe alone.
+        recipe_summaries: Over designs that differ in recipe alone.
     """
 
     tables: tuple[Table, ...]
     summaries: tuple[Summary, ...]
-    settings: Settings
+    protocol: ProtocolFile
     used: int
     digest: str
     excluded: tuple[tuple[str, int], ...]
     environments: tuple[tuple[str, tuple[str, ...]], ...]
-    joined: tuple[Summary, ...] = ()
+    recipe_summaries: tuple[Summary, ...] = ()

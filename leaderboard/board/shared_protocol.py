@@ -15,7 +15,7 @@ from prunebench.record import canonical, content_key
 
 
 @dataclass(frozen=True)
-class Protocol:
+class SharedProtocol:
     """What all runs of one design share.
 
     Attributes:
@@ -46,7 +46,7 @@ class Protocol:
         return f"{name} ({', '.join([*fields, f'hash {content_key(self.recipe)[:8]}'])})"
 
 
-def check_design(design: Design) -> Protocol:
+def check_design(design: Design) -> SharedProtocol:
     """The protocol of a design, once its runs agree in what no table may mix.
 
     The version of the specification and the test set are one per design, versions one per method,
@@ -69,7 +69,7 @@ def check_design(design: Design) -> Protocol:
     own = [run for run in runs if not run.carried] or list(runs)
     spec = own[0].record.spec
     sizes = [s for s in map(_info("test_size"), runs) if s is not None]
-    return Protocol(
+    return SharedProtocol(
         board=label,
         dataset_version=str(spec["dataset"].get("version", "?")),
         schema=spec.get("schema", 0),

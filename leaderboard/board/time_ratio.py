@@ -1,14 +1,43 @@
-"""What a row costs in time, measured against full training on the same kind of machine."""
+"""Training time of a row over that of full training, on the same kind of machine."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from prunebench.leaderboard.board.collect import Run
-from prunebench.leaderboard.board.timing import TimeRatio
 from prunebench.leaderboard.stats import mean_interval
 from prunebench.leaderboard.stats.special import rounded
+
+#: Epoch times of one row that differ by more than this factor were taken on a busy machine.
+UNSTEADY = 2.0
+
+
+@dataclass(frozen=True)
+class TimeRatio:
+    """Training time over that of full training, paired by (noise, seed).
+
+    Attributes:
+        ratio: Geometric mean.
+        low, high: 95 % t interval on the log scale; None below three pairs.
+        n: Pairs.
+        machine: Device class and threads they were measured on.
+        spread: Longest over shortest epoch time of the runs, of this row or of full training,
+            whichever is larger; None where a record lacks it.
+    """
+
+    ratio: float
+    low: float | None
+    high: float | None
+    n: int
+    machine: str
+    spread: float | None = None
+
+    @property
+    def unsteady(self) -> bool:
+        """Whether the epoch times vary too much for the ratio to be relied on."""
+        return self.spread is not None and self.spread > UNSTEADY
 
 
 def time_ratio(

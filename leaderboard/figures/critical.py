@@ -13,7 +13,7 @@ from prunebench.leaderboard.figures.row_styles import Look, looks
 from prunebench.leaderboard.figures.style import GREY, INK, Drawn, Omitted, finish, new, slug
 from prunebench.leaderboard.inference.groups import Groups, rank_groups
 from prunebench.leaderboard.inference.series import Series, matrix
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.row_text import p_text
 from prunebench.leaderboard.stats import compact_letters, nemenyi_cd
 from prunebench.leaderboard.stats.ranks import block_ranks
@@ -49,7 +49,7 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
     """One figure per data set with two complete rows and two blocks somewhere."""
     for summary, tables in material.groups():
         stem = f"critical-difference-{slug(summary.dataset)}"
-        found = strips(summary, material.board.settings)
+        found = strips(summary, material.board.protocol)
         if found:
             styles = looks(kinds_of(tables))
             yield _figure(stem, summary, found, material, styles)
@@ -57,7 +57,7 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
             yield Omitted(stem, "fewer than two complete rows, or two seeds")
 
 
-def strips(summary: Summary, settings: Settings) -> list[Strip]:
+def strips(summary: Summary, protocol: ProtocolFile) -> list[Strip]:
     """One strip per noise setting (blocks: seeds, ratios averaged), and one over all of them
     (blocks: noise settings); rows that are complete in every table."""
     ranking = summary.ranking
@@ -73,7 +73,7 @@ def strips(summary: Summary, settings: Settings) -> list[Strip]:
         if count < 2:
             continue
         blocks = list(zip(*table.unit_means, strict=True))
-        groups = rank_groups(own, settings, f"letters, {summary.dataset}, {noise}")
+        groups = rank_groups(own, protocol, f"letters, {summary.dataset}, {noise}")
         ranks = dict(zip(table.labels, block_ranks(blocks).mean(axis=0).tolist(), strict=True))
         found.append(strip_of(noise, ranks, (count, "seeds"), groups))
     if len(summary.noises) > 1 and ranking.mean_ranks:
@@ -118,7 +118,7 @@ def _figure(
                for s, level in zip(found, levels, strict=True)]  # fmt: skip
     figure = new(0.85 + _LINE * math.fsum(heights))
     grid = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
-    alpha = material.board.settings.alpha
+    alpha = material.board.protocol.alpha
     for axes, strip, level, height in zip(grid, found, levels, heights, strict=True):
         _draw_strip(axes, strip, level, height, styles, alpha if material.nemenyi else None)
     family = summary.ranking and summary.ranking.groups

@@ -28,7 +28,7 @@ _ORDER = ("control", "method", "oracle")
 
 def draw(material: Material) -> Iterator[Drawn | Omitted]:
     """One figure per data set."""
-    reference = material.board.settings.reference
+    reference = material.board.protocol.reference
     for summary, tables in material.groups():
         stem = f"differences-{slug(summary.dataset)}"
         if reference not in summary.series:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.board.model import Row, Table
-from prunebench.leaderboard.board.timing import UNSTEADY
+from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.figures.material import Material, kinds_of
 from prunebench.leaderboard.figures.names import fit_panel, room_for, side_names
 from prunebench.leaderboard.figures.row_styles import Look, looks

@@ -22,7 +22,7 @@ from prunebench.leaderboard.figures.style import (
 )
 from prunebench.leaderboard.inference.compare import POWER
 from prunebench.leaderboard.inference.series import Series, differences
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.stats import SeedsNeeded, seeds_needed
 from prunebench.leaderboard.stats.exact import numbers, squares
 
@@ -45,7 +45,7 @@ class Need:
     seeds: SeedsNeeded
 
 
-def need(row: Series, reference: Series, settings: Settings) -> Need | None:
+def need(row: Series, reference: Series, protocol: ProtocolFile) -> Need | None:
     """Pools the sd of paired differences within cells; None below one degree of freedom."""
     total, df = Fraction(0), 0
     for d in differences(row, reference).values():
@@ -54,29 +54,29 @@ def need(row: Series, reference: Series, settings: Settings) -> Need | None:
     if df < 1:
         return None
     sd = math.sqrt(total / df)
-    return Need(sd, df, seeds_needed(EFFECT, sd, settings.alpha, POWER, observed=df + 1))
+    return Need(sd, df, seeds_needed(EFFECT, sd, protocol.alpha, POWER, observed=df + 1))
 
 
 def draw(material: Material) -> Iterator[Drawn | Omitted]:
     """One figure per data set."""
-    settings = material.board.settings
+    protocol = material.board.protocol
     for summary, tables in material.groups():
         stem = f"seeds-needed-{slug(summary.dataset)}"
-        reference = summary.series.get(settings.reference)
+        reference = summary.series.get(protocol.reference)
         if reference is None:
-            yield Omitted(stem, f"no row {settings.reference!r} to take differences to")
+            yield Omitted(stem, f"no row {protocol.reference!r} to take differences to")
             continue
         found = {label: n for label, row in summary.series.items()
-                 if row is not reference and (n := need(row, reference, settings))}  # fmt: skip
+                 if row is not reference and (n := need(row, reference, protocol))}  # fmt: skip
         if found:
-            yield _figure(stem, summary, tables, found, settings)
+            yield _figure(stem, summary, tables, found, protocol)
         else:
             yield Omitted(stem, "no cell with two common seeds")
 
 
 def _figure(
     stem: str, summary: Summary, tables: tuple[Table, ...], found: dict[str, Need],
-    settings: Settings,
+    protocol: ProtocolFile,
 ) -> Drawn:  # fmt: skip
     styles = looks(kinds_of(tables))
     order = sorted(found, key=lambda label: (found[label].seeds.n or math.inf, found[label].sd,
@@ -110,7 +110,7 @@ def _figure(
     dfs = sorted({n.df for n in found.values()})
     caption = (
         f"Seeds with which a paired t test in one cell finds a true difference of {EFFECT:g} "
-        f"points to {settings.reference} with {100 * POWER:.0f} % power at {settings.alpha:g}, "
+        f"points to {protocol.reference} with {100 * POWER:.0f} % power at {protocol.alpha:g}, "
         "uncorrected. Marks and numbers: standard deviation of the paired difference as observed, "
         f"pooled within cells ({dfs[0]}{f' to {dfs[-1]}' if len(dfs) > 1 else ''} degrees of "
         "freedom); lines reach to the upper end of its 95 % interval. Tests pooled over cells "

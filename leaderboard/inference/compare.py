@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from prunebench.leaderboard.inference.series import Cell, Series, clusters, differences
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.stats import (
     ClusterT,
     PooledCells,
@@ -60,13 +60,13 @@ class Comparison:
 
 
 def compare(
-    a: Series, b: Series, settings: Settings, flips: SignFlip | None = None
+    a: Series, b: Series, protocol: ProtocolFile, flips: SignFlip | None = None
 ) -> Comparison | None:
     """Compares two rows; None where no cell has two common seeds.
 
     Args:
         a, b: The rows.
-        settings: The protocol.
+        protocol: The protocol.
         flips: Their pooled sign-flip test, where it was made together with others.
     """
     found = differences(a, b)
@@ -75,7 +75,7 @@ def compare(
         return None
     pooled = pooled_cells(found, clusters(found), flips=flips)
     won = win_tie_loss([mean(numbers(list(by_seed.values()))) for by_seed in d.values()],
-                       settings.rope)  # fmt: skip
+                       protocol.rope)  # fmt: skip
     sizes = [len(by_seed) for by_seed in d.values()]
     return Comparison(
         a=a.label,
@@ -88,7 +88,7 @@ def compare(
         equivalent=won.within,
         improvement=improvement(d.values()),
         seeds=(min(sizes), max(sizes)),
-        detectable=_detectable(pooled, settings.alpha),
+        detectable=_detectable(pooled, protocol.alpha),
         correlation=_correlation(a, b, d),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prunebench.leaderboard.inference.series import Series, matrix
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.stats import Pairwise, pairwise
 from prunebench.leaderboard.stats.exact import at_most
 
@@ -40,7 +40,7 @@ class Groups:
         return "" if self.underpowered else self.pairwise.letters.letters.get(label, "")
 
 
-def rank_groups(rows: Sequence[Series], settings: Settings, name: str) -> Groups | None:
+def rank_groups(rows: Sequence[Series], protocol: ProtocolFile, name: str) -> Groups | None:
     """Tests all pairs of rows that are complete on the same runs; None for fewer than two.
 
     The test is the paired sign-flip with unit (noise, seed), so that the verdict on a pair
@@ -48,7 +48,7 @@ def rank_groups(rows: Sequence[Series], settings: Settings, name: str) -> Groups
 
     Args:
         rows: Complete rows.
-        settings: For the level.
+        protocol: For the level.
         name: Of the family, as printed.
     """
     if len(rows) < 2:
@@ -56,11 +56,11 @@ def rank_groups(rows: Sequence[Series], settings: Settings, name: str) -> Groups
     table = matrix(rows)
     found = pairwise(
         dict(zip(table.labels, table.y, strict=True)), table.unit, table.cell,
-        settings.alpha, name=name,
+        protocol.alpha, name=name,
     )  # fmt: skip
     test = next(iter(found.tests.values()))
     first = found.order[0]
-    needed = settings.alpha / found.family.size
+    needed = protocol.alpha / found.family.size
     separated = {f"{first} - {other}" for other in found.order[1:]} & found.family.rejected
     best = tuple(r for r in found.order if f"{first} - {r}" not in separated)
     if not at_most(test.smallest_p, needed):

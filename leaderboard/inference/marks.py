@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prunebench.leaderboard.inference.series import Cell, Series, clusters, differences
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.stats import (
     Family,
     NonInferior,
@@ -102,7 +102,7 @@ class Marks:
 
 
 def cell_marks(
-    rows: Sequence[Series], reference: Series, settings: Settings, name: str
+    rows: Sequence[Series], reference: Series, protocol: ProtocolFile, name: str
 ) -> Marks | None:
     """Tests every (row, cell) of one table against the reference; None where there is nothing."""
     found: dict[tuple[str, str], list[float]] = {}
@@ -113,10 +113,10 @@ def cell_marks(
         return None
     # The step-up's most lenient threshold is alpha itself: a cell that could not reach even
     # that is underpowered whatever the others say.
-    made = cell_tests(list(found.values()), settings.alpha / len(found))
+    made = cell_tests(list(found.values()), protocol.alpha / len(found))
     tests = dict(zip(found, made, strict=True))
     tested = family(
-        name, {f"{r}, {n}": test for (r, n), test in tests.items()}, "bh", settings.alpha
+        name, {f"{r}, {n}": test for (r, n), test in tests.items()}, "bh", protocol.alpha
     )
     t_only = any(
         test.test == "t" and f"{r}, {n}" in tested.rejected for (r, n), test in tests.items()
@@ -140,14 +140,14 @@ class Lossless:
 
 
 def lossless(
-    rows: Sequence[Series], reference: Series, settings: Settings, name: str
+    rows: Sequence[Series], reference: Series, protocol: ProtocolFile, name: str
 ) -> Lossless | None:
     """Non-inferiority of each row over the cells of one table, Holm over the rows."""
     tests: dict[str, NonInferior] = {}
     for row in rows:
         d: dict[Cell, dict[int, float]] = differences(row, reference)
         if any(len(by_seed) >= 2 for by_seed in d.values()):
-            tests[row.label] = non_inferior(d, settings.margin, 0.95, clusters(d))
+            tests[row.label] = non_inferior(d, protocol.margin, 0.95, clusters(d))
     if not tests:
         return None
-    return Lossless(tests, family(name, tests, "holm", settings.alpha), settings.margin)
+    return Lossless(tests, family(name, tests, "holm", protocol.alpha), protocol.margin)

@@ -10,7 +10,7 @@ import numpy as np
 from prunebench.leaderboard.inference.compare import Comparison, compare
 from prunebench.leaderboard.inference.groups import Groups, rank_groups
 from prunebench.leaderboard.inference.series import Matrix, Series, matrix
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.stats import (
     BayesSignedRank,
     Family,
@@ -53,7 +53,7 @@ class Ranking:
 def ranking(
     rows: Sequence[Series],
     reference: Series | None,
-    settings: Settings,
+    protocol: ProtocolFile,
     name: str,
     omnibus: bool = True,
 ) -> Ranking | None:
@@ -62,7 +62,7 @@ def ranking(
     Args:
         rows: Complete rows, oracles left out.
         reference: Row of reference, or None where it is missing.
-        settings: The protocol.
+        protocol: The protocol.
         name: Of the letters' family.
         omnibus: Whether Friedman's test is wanted beside the mean ranks.
     """
@@ -75,20 +75,20 @@ def ranking(
     several = min(len(rows), len(blocks)) >= 2
     found = friedman(blocks) if omnibus and several else None
     ranks = block_ranks(blocks).mean(axis=0).tolist() if several else []
-    against = _against(rows, reference, table, settings) if reference is not None else {}
+    against = _against(rows, reference, table, protocol) if reference is not None else {}
     return Ranking(
         labels=tuple(rows[i].label for i in order),
         means={row.label: float(m) for row, m in zip(rows, means, strict=True)},
         mean_ranks={row.label: r for row, r in zip(rows, ranks, strict=False)},
         friedman=found,
         iman_davenport=f_form(found) if found else None,
-        groups=rank_groups(rows, settings, name),
+        groups=rank_groups(rows, protocol, name),
         reference=against,
     )
 
 
 def _against(
-    rows: Sequence[Series], reference: Series, table: Matrix, settings: Settings
+    rows: Sequence[Series], reference: Series, table: Matrix, protocol: ProtocolFile
 ) -> dict[str, Comparison]:
     """Every other row against one of them; the sign-flip tests share their patterns."""
     place = table.labels.index(reference.label)
@@ -101,7 +101,7 @@ def _against(
         if row.label == reference.label:
             continue
         test = sign_flip_of(total, value, parts.sums.shape[1])
-        comparison = compare(row, reference, settings, test)
+        comparison = compare(row, reference, protocol, test)
         if comparison is not None:
             found[row.label] = comparison
     return found
@@ -135,17 +135,17 @@ class Modules:
     by_cluster: Family
 
 
-def modules(rows: Mapping[str, Series], settings: Settings, name: str) -> Modules | None:
+def modules(rows: Mapping[str, Series], protocol: ProtocolFile, name: str) -> Modules | None:
     """Tests base + AlignPrune against base for every base of a board; None where there is none.
 
     Each pair uses the cells and seeds both rows have, whether or not they are complete.
     """
     wanted = [(label, label.replace(SUFFIX, "", 1)) for label in sorted(rows) if SUFFIX in label]
-    wanted += [pair for pair in settings.planned if pair not in wanted]
+    wanted += [pair for pair in protocol.planned if pair not in wanted]
     found = []
     for a, b in wanted:
-        if a in rows and b in rows and (comparison := compare(rows[a], rows[b], settings)):
-            found.append(Module(comparison, _bayes(rows[a], rows[b], settings)))
+        if a in rows and b in rows and (comparison := compare(rows[a], rows[b], protocol)):
+            found.append(Module(comparison, _bayes(rows[a], rows[b], protocol)))
     if not found:
         return None
     names = {f"{m.comparison.a} - {m.comparison.b}": m.comparison for m in found}
@@ -153,12 +153,12 @@ def modules(rows: Mapping[str, Series], settings: Settings, name: str) -> Module
     settings_as_sample = {label: c.cluster.sign_flip for label, c in names.items()}
     return Modules(
         tuple(found),
-        family(name, pooled, "holm", settings.alpha),
-        family(f"{name}, noise settings as a sample", settings_as_sample, "holm", settings.alpha),
+        family(name, pooled, "holm", protocol.alpha),
+        family(f"{name}, noise settings as a sample", settings_as_sample, "holm", protocol.alpha),
     )
 
 
-def _bayes(a: Series, b: Series, settings: Settings) -> BayesSignedRank | None:
+def _bayes(a: Series, b: Series, protocol: ProtocolFile) -> BayesSignedRank | None:
     cells = sorted(a.values.keys() & b.values.keys())
     means = []
     for cell in cells:
@@ -166,4 +166,4 @@ def _bayes(a: Series, b: Series, settings: Settings) -> BayesSignedRank | None:
         if len(common) >= 2:
             d = [exact(a.values[cell][s]) - exact(b.values[cell][s]) for s in sorted(common)]
             means.append(mean(d))
-    return bayes_signed_rank(means, settings.rope) if len(means) >= 2 else None
+    return bayes_signed_rank(means, protocol.rope) if len(means) >= 2 else None

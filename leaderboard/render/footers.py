@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections import Counter
 
 from prunebench.leaderboard.board.model import Board, Summary, Table
-from prunebench.leaderboard.board.timing import UNSTEADY
+from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.filters import shown
 from prunebench.leaderboard.inference.compare import POWER
 from prunebench.leaderboard.inference.groups import Groups
 from prunebench.leaderboard.inference.marks import MIN_T
 from prunebench.leaderboard.inference.summary import Modules, Ranking
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.row_text import number, p_text, span
 
 
-def protocol_line(settings: Settings) -> str:
+def protocol_line(protocol: ProtocolFile) -> str:
     """Name, version and hash of the protocol, and its levels."""
     return (
-        f"Protocol `{settings.name}` v{settings.version} (hash `{settings.digest}`): "
-        f"alpha {settings.alpha:g}, non-inferiority margin {settings.margin:g} points, "
-        f"ROPE ±{settings.rope:g} points, diverged runs count "
-        f"{'with their final accuracy' if settings.diverged == 'value' else 'as chance'}, "
-        f"reference row {settings.reference}"
+        f"Protocol `{protocol.name}` v{protocol.version} (hash `{protocol.digest}`): "
+        f"alpha {protocol.alpha:g}, non-inferiority margin {protocol.margin:g} points, "
+        f"ROPE ±{protocol.rope:g} points, diverged runs count "
+        f"{'with their final accuracy' if protocol.diverged == 'value' else 'as chance'}, "
+        f"reference row {protocol.reference}"
     )
 
 
-def filter_lines(settings: Settings) -> list[str]:
+def filter_lines(protocol: ProtocolFile) -> list[str]:
     """What the protocol keeps of the records; nothing where it keeps all."""
     said = []
-    for name, values in settings.given.items():
+    for name, values in protocol.given.items():
         parts = values.items() if name == "where" else [(name, values)]
         said += [f"{field} {' or '.join(map(shown, kept))}" for field, kept in parts]
     return [f"Only records with {'; '.join(said)}"] if said else []
@@ -163,7 +163,7 @@ def recipes_line(summary: Summary) -> str | None:
     )
 
 
-def module_lines(found: Modules, settings: Settings) -> list[str]:
+def module_lines(found: Modules, protocol: ProtocolFile) -> list[str]:
     """The confirmatory family, and how to read the exploratory columns."""
     size = found.family.size
     refused = [m.name for m in found.by_cluster.members if m.refused]
@@ -171,7 +171,7 @@ def module_lines(found: Modules, settings: Settings) -> list[str]:
         f"p: paired sign-flip over (noise, seed) units on these cells, Holm over m = {size}",
         "p over settings: sign-flip with noise settings as the sample, Holm over the same pairs"
         + ("; underpowered for " + ", ".join(refused) if refused else ""),
-        f"better/same/worse: Bayesian signed-rank over cells with a region of ±{settings.rope:g} "
+        f"better/same/worse: Bayesian signed-rank over cells with a region of ±{protocol.rope:g} "
         "points, exploratory",
     ]
     return lines
@@ -189,8 +189,8 @@ def board_lines(board: Board) -> list[str]:
             for name, values in board.environments
         ),
         *([line] if (line := metrics_line(board)) else []),
-        protocol_line(board.settings),
-        *filter_lines(board.settings),
+        protocol_line(board.protocol),
+        *filter_lines(board.protocol),
     ]
 
 
@@ -204,7 +204,7 @@ def metrics_line(board: Board) -> str | None:
     sets = Counter(
         run.record.info.get("metrics", 1) for run in {run.record.key: run for run in runs}.values()
     )
-    if not sets[1] or all(t.protocol.budget != "samples" for t in board.tables):
+    if not sets[1] or all(t.shared.budget != "samples" for t in board.tables):
         return None
     counts = ", ".join(f"{count} records of set {name}" for name, count in sorted(sets.items()))
     return (

@@ -31,7 +31,7 @@ def board_json(board: Board) -> dict[str, Any]:
     """The board as JSON values; unknown and undefined numbers are null."""
     content: dict[str, Any] = {
         "schema": SCHEMA,
-        "protocol": {**board.settings.content, "digest": board.settings.digest},
+        "protocol": {**board.protocol.content, "digest": board.protocol.digest},
         "records": {
             "used": board.used,
             "digest": board.digest,
@@ -41,9 +41,10 @@ def board_json(board: Board) -> dict[str, Any]:
         "tables": [_table(table) for table in board.tables],
         "summaries": [_summary(summary) for summary in board.summaries],
     }
-    if board.joined:
+    if board.recipe_summaries:
         content["joined"] = [
-            {**_summary(summary), "designs": list(summary.designs)} for summary in board.joined
+            {**_summary(summary), "designs": list(summary.designs)}
+            for summary in board.recipe_summaries
         ]
     cleaned: dict[str, Any] = finite(content)
     return cleaned
@@ -96,18 +97,18 @@ def finite(value: Any) -> Any:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    tests, protocol = table.tests, table.protocol
+    tests, shared = table.tests, table.shared
     return {
         "dataset": table.dataset,
         "ratio": table.ratio,
         "noises": list(table.noises),
-        "recipe": protocol.recipe,
-        "recipe_text": protocol.recipe_text,
-        "criterion": protocol.criterion,
-        "reference": protocol.reference,
-        "budget": protocol.budget,
-        "dataset_version": protocol.dataset_version,
-        "test_size": protocol.test_size,
+        "recipe": shared.recipe,
+        "recipe_text": shared.recipe_text,
+        "criterion": shared.criterion,
+        "reference": shared.reference,
+        "budget": shared.budget,
+        "dataset_version": shared.dataset_version,
+        "test_size": shared.test_size,
         "rows": [_row(table, row) for row in (*table.rows, *table.incomplete)],
         "columns": [None if c is None else {**asdict(c), "best": sorted(c.best),
                                             "underpowered": sorted(c.underpowered)}
@@ -119,7 +120,7 @@ def _table(table: Table) -> dict[str, Any]:
         "lossless": None if tests.lossless is None else {
             "margin": tests.lossless.margin, "family": _family(tests.lossless.family)},
         "notes": list(table.notes),
-        "copied": [asdict(row) for row in table.copied],
+        "copied": [asdict(row) for row in table.printed],
     }  # fmt: skip
 
 

@@ -37,8 +37,8 @@ def escape(text: str) -> str:
 def render_latex(board: Board) -> str:
     """Tables that need ``\\usepackage{booktabs}`` only."""
     head = [
-        f"% records {board.used}, digest {board.digest}, protocol {board.settings.name} "
-        f"v{board.settings.version} {board.settings.digest}",
+        f"% records {board.used}, digest {board.digest}, protocol {board.protocol.name} "
+        f"v{board.protocol.version} {board.protocol.digest}",
         r"% needs \usepackage{booktabs}",
     ]
     return "\n".join([*head, *(line for table in board.tables for line in _table(table))]) + "\n"
@@ -70,7 +70,7 @@ def _table(table: Table) -> list[str]:
 
 
 def _line(table: Table, row: Row, grouped: bool, timed: bool) -> str:
-    digits = decimals(table.protocol.test_size)
+    digits = decimals(table.shared.test_size)
     shown = (flag if flag == "§" else f"({flag})" for flag in flags(row))
     cells = [_cell(table, row, place, digits) for place in range(len(table.noises))]
     found = table.tests.ranking.reference.get(row.label) if table.tests.ranking else None

@@ -10,10 +10,10 @@ from tabulate import tabulate
 from prunebench.leaderboard.board.collect import FULL
 from prunebench.leaderboard.board.labels import decimals
 from prunebench.leaderboard.board.model import Board, Cell, Row, Summary, Table
-from prunebench.leaderboard.board.timing import UNSTEADY
+from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.inference.summary import Modules
-from prunebench.leaderboard.protocol_file import Settings
-from prunebench.leaderboard.published.rows import ABOUT
+from prunebench.leaderboard.protocol_file import ProtocolFile
+from prunebench.leaderboard.published.numbers import ABOUT
 from prunebench.leaderboard.render.footers import (
     board_lines,
     module_lines,
@@ -22,7 +22,6 @@ from prunebench.leaderboard.render.footers import (
 )
 from prunebench.leaderboard.render.row_text import (
     bold,
-    copied,
     difference_head,
     epoch_heads,
     epochs,
@@ -36,6 +35,7 @@ from prunebench.leaderboard.render.row_text import (
     missing,
     number,
     p_text,
+    printed_cells,
     rank,
     realised,
     record_of,
@@ -69,7 +69,7 @@ def escape(text: str) -> str:
 
 def render_markdown(board: Board) -> str:
     """The board: one table per data set and ratio, then summaries and module effects."""
-    caption = _CAPTION.format(reference=reference_words(board.settings.reference))
+    caption = _CAPTION.format(reference=reference_words(board.protocol.reference))
     lines = ["# Leaderboard", "", *_bullets([*board_lines(board), caption])]
     for table in board.tables:
         lines += ["", f"## {escape(table.dataset)}, ratio {table.ratio:g}", ""]
@@ -79,16 +79,16 @@ def render_markdown(board: Board) -> str:
         if table.incomplete:
             lines += ["", "Incomplete rows, not ranked:", "", _grid(table, table.incomplete)]
         lines += ["", *_bullets(table_lines(table))]
-        if table.copied:
-            body = [[f"*{escape(row.label)}*", *copied(row)] for row in table.copied]
+        if table.printed:
+            body = [[f"*{escape(row.label)}*", *printed_cells(row)] for row in table.printed]
             lines += ["", f"{ABOUT}.", "", pipe(["printed", *table.noises], body)]
         diagnostics = _diagnostics(table)
         if diagnostics:
             lines += ["", "Diagnostics: noise rate among the kept samples in percent / AUROC of "
                       "the score against the true noise mask; worst class in percent.",
                       "", diagnostics]  # fmt: skip
-    for summary in (*board.summaries, *board.joined):
-        lines += _summary(summary, board.settings)
+    for summary in (*board.summaries, *board.recipe_summaries):
+        lines += _summary(summary, board.protocol)
     return "\n".join(lines) + "\n"
 
 
@@ -106,23 +106,23 @@ def _safe(line: str) -> str:
 
 def header_lines(table: Table) -> list[str]:
     """Seeds, data, recipe and warnings of one table."""
-    protocol = table.protocol
+    shared = table.shared
     sizes = [size for row in table.rows or table.incomplete for size in row.seeds]
     seeds = f"n = {span(min(sizes), max(sizes))} seeds"
     if max(sizes) < 3:
         seeds += " (too few for intervals)"
-    test = f"{protocol.test_size} test samples" if protocol.test_size else "test size not recorded"
-    size = protocol.reference.get("size")
+    test = f"{shared.test_size} test samples" if shared.test_size else "test size not recorded"
+    size = shared.reference.get("size")
     reference = f"{size} clean samples" if size is not None else "default size"
-    criterion = protocol.criterion
+    criterion = shared.criterion
     options = criterion.get("params")
     shown = f" {canonical(options)}" if options else ""
     lines = [
-        f"{seeds}; {test}; budget `{protocol.budget}`; spec schema {protocol.schema}; "
-        f"data set version {protocol.dataset_version}",
-        f"Recipe {protocol.recipe_text}; criterion {criterion.get('name')} "
+        f"{seeds}; {test}; budget `{shared.budget}`; spec schema {shared.schema}; "
+        f"data set version {shared.dataset_version}",
+        f"Recipe {shared.recipe_text}; criterion {criterion.get('name')} "
         f"v{criterion.get('version')}{shown}; reference {reference} "
-        f"({protocol.reference.get('mode', 'held_out')})",
+        f"({shared.reference.get('mode', 'held_out')})",
     ]
     usual = table.reference == FULL
     if not any(row.kind == "full" if usual else row.label == table.reference for row in table.rows):
@@ -165,7 +165,7 @@ def _difference(table: Table, row: Row, digits: int) -> str:
 
 
 def _grid(table: Table, rows: Sequence[Row]) -> str:
-    digits = decimals(table.protocol.test_size)
+    digits = decimals(table.shared.test_size)
     everyone = (*table.rows, *table.incomplete)
     clean = any(row.clean_labels for row in everyone)
     timed = any(row.time for row in everyone)
@@ -216,7 +216,7 @@ def _diagnostics(table: Table) -> str:
     return pipe(head, body) if body else ""
 
 
-def _summary(summary: Summary, settings: Settings) -> list[str]:
+def _summary(summary: Summary, protocol: ProtocolFile) -> list[str]:
     lines: list[str] = []
     if summary.ranking is not None and summary.shown:
         ratios = ", ".join(f"{ratio:g}" for ratio in summary.ratios)
@@ -226,7 +226,7 @@ def _summary(summary: Summary, settings: Settings) -> list[str]:
     if summary.modules is not None:
         lines += ["", f"## {escape(summary.dataset)}, module effect", "",
                   _modules(summary.modules), "",
-                  *_bullets(module_lines(summary.modules, settings))]  # fmt: skip
+                  *_bullets(module_lines(summary.modules, protocol))]  # fmt: skip
     return lines
 
 

@@ -50,11 +50,11 @@ def _result(table: Table, noise: str, cell: Cell) -> dict[str, Any]:
     return {
         "task": {"type": "image-classification", "name": "Training on pruned, noisy data"},
         "dataset": {
-            "type": table.protocol.board,
+            "type": table.shared.board,
             "name": table.dataset,
             "config": noise,
             "split": "test",
-            "revision": table.protocol.dataset_version,
+            "revision": table.shared.dataset_version,
         },
         "metrics": metrics,
     }

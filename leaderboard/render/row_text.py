@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # tables use this module, and every run does: without scipy it starts sooner
     from prunebench.leaderboard.board.model import Cell, Row, Table
     from prunebench.leaderboard.inference.compare import Comparison
-    from prunebench.leaderboard.published.rows import Copied
+    from prunebench.leaderboard.published.numbers import PrintedRow
     from prunebench.leaderboard.stats import MeanInterval
 
 #: Realised ratio this far off the nominal one is flagged.
@@ -180,7 +180,7 @@ def kept(cell: Cell | None) -> str:
     return f"{share(cell.kept_noise)} / {number(cell.auroc, 3)}"
 
 
-def copied(row: Copied) -> list[str]:
+def printed_cells(row: PrintedRow) -> list[str]:
     """Cells of a row copied from a paper: one decimal, as printed."""
     return [
         "-" if v is None else number(v[0], 1) + (f" ±{number(v[1], 1)} sd" if v[1] else "")

@@ -1,5 +1,6 @@
 """Statistics of paired comparisons: small closed forms on numpy and scipy."""
 
+from prunebench.leaderboard.stats.all_pairs import Pairwise, pairwise
 from prunebench.leaderboard.stats.bayes import BayesSignedRank, bayes_signed_rank
 from prunebench.leaderboard.stats.bootstrap import (
     Bootstrap,
@@ -21,11 +22,17 @@ from prunebench.leaderboard.stats.effects import (
     prob_improvement,
     prob_improvement_paired,
 )
-from prunebench.leaderboard.stats.families import Family, Member, family
+from prunebench.leaderboard.stats.families import (
+    Adjusted,
+    Family,
+    Member,
+    benjamini_hochberg,
+    family,
+    holm,
+)
 from prunebench.leaderboard.stats.intervals import MeanInterval, Proportion, mean_interval, wilson
 from prunebench.leaderboard.stats.letters import Letters, compact_letters
 from prunebench.leaderboard.stats.lossless import NonInferior, non_inferior
-from prunebench.leaderboard.stats.multiple import Adjusted, benjamini_hochberg, holm
 from prunebench.leaderboard.stats.outcomes import Outcomes, to_resolution, win_tie_loss
 from prunebench.leaderboard.stats.paired import (
     PairedDifference,
@@ -35,7 +42,6 @@ from prunebench.leaderboard.stats.paired import (
     paired_t,
     smallest_p,
 )
-from prunebench.leaderboard.stats.pairs import Pairwise, pairwise
 from prunebench.leaderboard.stats.pooled import PooledCells, pooled_cells
 from prunebench.leaderboard.stats.posthoc import PairMatrix, Wilcoxon, conover, nemenyi, wilcoxon
 from prunebench.leaderboard.stats.power import (

@@ -1,4 +1,4 @@
-"""Declared families: one correction over all members, and no test that could not have won."""
+"""Declared families of tests: one correction over all members that could have been significant."""
 
 from __future__ import annotations
 
@@ -7,8 +7,57 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from prunebench.leaderboard.stats.exact import at_most, exact
-from prunebench.leaderboard.stats.multiple import benjamini_hochberg, holm
+from prunebench.leaderboard.stats.intervals import as_vector
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """Adjusted p-values in the order given; compare each with the family's level."""
+
+    p: tuple[float, ...]
+    size: int
+
+
+def holm(p: ArrayLike) -> Adjusted:
+    """Step-down adjustment holding the family-wise error (Holm 1979).
+
+    Raises:
+        ValueError: A value outside [0, 1].
+    """
+    x, order = _sorted(p)
+    m = x.size
+    stepped = np.maximum.accumulate(x[order] * np.arange(m, 0, -1))
+    return _restored(stepped, order)
+
+
+def benjamini_hochberg(p: ArrayLike) -> Adjusted:
+    """Step-up adjustment holding the false discovery rate (Benjamini and Hochberg 1995).
+
+    Raises:
+        ValueError: A value outside [0, 1].
+    """
+    x, order = _sorted(p)
+    m = x.size
+    scaled = x[order] * m / np.arange(1, m + 1)
+    return _restored(np.minimum.accumulate(scaled[::-1])[::-1], order)
+
+
+def _sorted(p: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    x = as_vector(p)
+    if ((x < 0) | (x > 1)).any():
+        raise ValueError("p-values must lie in [0, 1]")
+    return x, np.argsort(x, kind="stable")
+
+
+def _restored(values: NDArray[np.float64], order: NDArray[np.intp]) -> Adjusted:
+    adjusted = np.empty(values.size)
+    adjusted[order] = np.minimum(values, 1.0)
+    return Adjusted(tuple(adjusted.tolist()), values.size)
+
 
 METHODS = {"holm": (holm, "Holm"), "bh": (benjamini_hochberg, "Benjamini-Hochberg")}
 

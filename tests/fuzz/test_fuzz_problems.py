@@ -20,7 +20,7 @@ from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import HeldOut, Named, NoiseSetting, RunSpec, Validation
 from prunebench.errors import InputError
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.problems import first_problem
 from prunebench.registry import METHODS, NameCollision, load_plugin
 from prunebench.userfiles import read_toml
@@ -41,7 +41,7 @@ WRONG = (
 GOOD: dict[type[BaseModel], dict[str, Any]] = {
     Grid: {"name": "g"},
     Block: {},
-    Settings: {},
+    ProtocolFile: {},
     Recipe: get_recipe("digits").model_dump(),
     RunSpec: dict(small_cell("full").spec.content),
     HeldOut: {},

@@ -15,7 +15,7 @@ from prunebench.bench.grids.pinned import read_pinned
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.bundle import unpack
-from prunebench.leaderboard.protocol_file import Settings, read_settings
+from prunebench.leaderboard.protocol_file import ProtocolFile, read_protocol
 from prunebench.record import canonical, content_key
 from support.cells import small_cell
 from support.fuzzing import EDGES, HOSTILE, answer, changed, damaged, fuzz
@@ -47,10 +47,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _check(path: Path, whole: bool) -> None:
-    settings, _ = answer(lambda: read_settings(path))
+    settings, _ = answer(lambda: read_protocol(path))
     if settings is None:
         return
-    assert Settings.model_validate(settings.model_dump(mode="json")) == settings
+    assert ProtocolFile.model_validate(settings.model_dump(mode="json")) == settings
     assert 0 < settings.alpha < 0.5
     assert len(settings.digest) == 16
     if whole:
@@ -88,7 +88,7 @@ def test_nearly_right_protocols(place: Path, data: st.DataObject) -> None:
                                   "seed = [" + "[" * 90 + "]" * 91])  # fmt: skip
 def test_tricks_with_protocols(place: Path, text: str) -> None:
     (place / "t.toml").write_text(text)
-    assert answer(lambda: read_settings(place / "t.toml"))[0] is None
+    assert answer(lambda: read_protocol(place / "t.toml"))[0] is None
 
 
 _SPEC = small_cell("infobatch").spec.content

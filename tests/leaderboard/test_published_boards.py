@@ -8,7 +8,7 @@ import pytest
 
 from prunebench.bench.reports.boards import gather, make_board, texts
 from prunebench.leaderboard.audit import audit
-from prunebench.leaderboard.protocol_file import Settings, read_settings
+from prunebench.leaderboard.protocol_file import ProtocolFile, read_protocol
 from prunebench.leaderboard.published.numbers import read_published
 
 BOARDS = sorted(Path(__file__).parents[2].glob("docs/leaderboards/*/records.jsonl.gz"))
@@ -22,7 +22,7 @@ def test_there_are_some() -> None:
 def test_rendering_again_gives_the_same_bytes(records: Path) -> None:
     folder = records.parent
     protocol = folder / "protocol.toml"
-    settings = read_settings(protocol) if protocol.is_file() else Settings()
+    settings = read_protocol(protocol) if protocol.is_file() else ProtocolFile()
     found = gather([records])
     assert [f for f in audit(found) if f.level == "error"] == []
     page = (folder / "README.md").read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ import numpy as np
 from prunebench.bench.reports.boards import gather, make_board, texts
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.figures import Material
-from prunebench.leaderboard.protocol_file import Settings, read_settings
+from prunebench.leaderboard.protocol_file import ProtocolFile, read_protocol
 from prunebench.leaderboard.published.numbers import read_published
 
 BOARDS = sorted(Path(__file__).parents[2].glob("docs/leaderboards/*/records.jsonl.gz"))
@@ -56,7 +56,7 @@ def with_artifacts() -> list[tuple[str, str]]:
 def board_of(path: Path) -> Board:
     """A published board, from its records alone."""
     protocol = path.parent / "protocol.toml"
-    settings = read_settings(protocol) if protocol.is_file() else Settings()
+    settings = read_protocol(protocol) if protocol.is_file() else ProtocolFile()
     page = (path.parent / "README.md").read_text(encoding="utf-8")
     printed = read_published() if "--copy-from-paper" in page else []
     return make_board(gather([path]), settings, printed)

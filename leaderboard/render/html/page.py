@@ -15,20 +15,24 @@ from markupsafe import Markup, escape
 
 from prunebench.leaderboard.board.labels import decimals, noise_order
 from prunebench.leaderboard.board.model import Board, Summary, Table
-from prunebench.leaderboard.board.timing import UNSTEADY
-from prunebench.leaderboard.published.rows import ABOUT
+from prunebench.leaderboard.board.time_ratio import UNSTEADY
+from prunebench.leaderboard.published.numbers import ABOUT
 from prunebench.leaderboard.render.footers import (
     board_lines,
     module_lines,
     summary_lines,
     table_lines,
 )
-from prunebench.leaderboard.render.html.parts import Grid
-from prunebench.leaderboard.render.html.summaries import modules_grid, summary_grid
-from prunebench.leaderboard.render.html.tables import diagnostics_grid, table_grid
-from prunebench.leaderboard.render.html.tips import Tips
+from prunebench.leaderboard.render.html.grid import Grid
+from prunebench.leaderboard.render.html.tables import (
+    diagnostics_grid,
+    modules_grid,
+    summary_grid,
+    table_grid,
+)
+from prunebench.leaderboard.render.html.tooltips import Tips
 from prunebench.leaderboard.render.markdown import header_lines
-from prunebench.leaderboard.render.row_text import copied, reference_words, span
+from prunebench.leaderboard.render.row_text import printed_cells, reference_words, span
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Section:
     grid: Grid | None
     notes: tuple[str, ...]
     extra: Grid | None = None
-    copied: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    printed: tuple[tuple[str, tuple[str, ...]], ...] = ()
     noises: tuple[str, ...] = ()
 
 
@@ -70,13 +74,13 @@ def render_html(board: Board) -> str:
     names = list(dict.fromkeys(table.dataset for table in board.tables))
     sections = [(name, _sections(board, name, place, noises, tips))
                 for place, name in enumerate(names)]  # fmt: skip
-    digits = max(decimals(table.protocol.test_size) for table in board.tables)
+    digits = max(decimals(table.shared.test_size) for table in board.tables)
     sections += [(summary.dataset, _summaries(board, summary, f"recipes-{place}", digits, tips))
-                 for place, summary in enumerate(board.joined)]  # fmt: skip
+                 for place, summary in enumerate(board.recipe_summaries)]  # fmt: skip
     hidden = "".join(f".without-n{i} .n{i}{{display:none}}" for i in range(len(noises)))
     style, script = _asset("board.css") + hidden, _asset("board.js")
     return _template().render(
-        settings=board.settings,
+        protocol=board.protocol,
         used=board.used,
         digest=board.digest,
         lines=board_lines(board),
@@ -84,9 +88,9 @@ def render_html(board: Board) -> str:
         ratios=sorted({table.ratio for table in board.tables}),
         boards=sections,
         tips=tips.content,
-        about_copied=ABOUT,
+        about_printed=ABOUT,
         unsteady=UNSTEADY,
-        reference=reference_words(board.settings.reference),
+        reference=reference_words(board.protocol.reference),
         kinds={row.kind for t in board.tables for row in (*t.rows, *t.incomplete)}
         | {"incomplete" for t in board.tables if t.incomplete},
         style=Markup(style),
@@ -102,7 +106,7 @@ def _sections(
     anchor = f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-') or 'data'}-{place}"
     tables = [table for table in board.tables if table.dataset == name]
     found = [_table(board, table, anchor, noises, tips) for table in tables]
-    digits = max(decimals(table.protocol.test_size) for table in tables)
+    digits = max(decimals(table.shared.test_size) for table in tables)
     for summary in board.summaries:
         if summary.dataset == name:
             found += _summaries(board, summary, anchor, digits, tips)
@@ -120,10 +124,10 @@ def _table(board: Board, table: Table, anchor: str, noises: Sequence[str], tips:
         f"raised: paired difference to {reference_words(table.reference)}; {spread}",
         ratio=f"{table.ratio:g}",
         about=tuple(header_lines(table)),
-        grid=table_grid(table, board.settings, noises, tips),
+        grid=table_grid(table, board.protocol, noises, tips),
         notes=tuple(table_lines(table)),
         extra=diagnostics_grid(table, noises),
-        copied=tuple((row.label, tuple(copied(row))) for row in table.copied),
+        printed=tuple((row.label, tuple(printed_cells(row))) for row in table.printed),
         noises=table.noises,
     )
 
@@ -138,11 +142,11 @@ def _summaries(
         found.append(Section(
             id=f"{anchor}-summary",
             title=f"{summary.dataset}, all ratios",
-            caption=f"{many} {ratios} together; differences to {board.settings.reference} in "
+            caption=f"{many} {ratios} together; differences to {board.protocol.reference} in "
             "points with 95 % intervals",
             ratio="",
             about=(),
-            grid=summary_grid(summary, board.settings, digits, tips),
+            grid=summary_grid(summary, board.protocol, digits, tips),
             notes=tuple(summary_lines(summary)),
         ))  # fmt: skip
     if summary.modules is not None:
@@ -153,8 +157,8 @@ def _summaries(
             "points, over the cells and seeds both have",
             ratio="",
             about=(),
-            grid=modules_grid(summary.modules, board.settings, tips),
-            notes=tuple(module_lines(summary.modules, board.settings)),
+            grid=modules_grid(summary.modules, board.protocol, tips),
+            notes=tuple(module_lines(summary.modules, board.protocol)),
         ))  # fmt: skip
     return found
 

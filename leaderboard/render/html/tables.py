@@ -1,14 +1,15 @@
-"""The page's main tables: what each cell shows, sorts by and explains."""
+"""The page's tables: what each cell shows, sorts by and explains."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from prunebench.leaderboard.board.labels import decimals
-from prunebench.leaderboard.board.model import Row, Table
+from prunebench.leaderboard.board.model import Row, Summary, Table
 from prunebench.leaderboard.inference.compare import Comparison
-from prunebench.leaderboard.protocol_file import Settings
-from prunebench.leaderboard.render.html.parts import (
+from prunebench.leaderboard.inference.summary import Module, Modules
+from prunebench.leaderboard.protocol_file import ProtocolFile
+from prunebench.leaderboard.render.html.grid import (
     DOWN,
     NONE,
     Column,
@@ -16,13 +17,15 @@ from prunebench.leaderboard.render.html.parts import (
     Grid,
     Line,
     figure,
+    record,
     wins,
 )
-from prunebench.leaderboard.render.html.tips import (
+from prunebench.leaderboard.render.html.tooltips import (
     TableFacts,
     Tips,
     column_facts,
     comparison_facts,
+    corrected,
     group_facts,
 )
 from prunebench.leaderboard.render.row_text import (
@@ -38,6 +41,7 @@ from prunebench.leaderboard.render.row_text import (
     lossless,
     missing,
     number,
+    p_text,
     rank,
     realised,
     signs,
@@ -53,24 +57,26 @@ COSTS = (
 )
 
 
-def table_grid(table: Table, settings: Settings, noises: Sequence[str], tips: Tips) -> Grid:
+def table_grid(table: Table, protocol: ProtocolFile, noises: Sequence[str], tips: Tips) -> Grid:
     """The grid of one (data set, ratio).
 
     Args:
         table: The table.
-        settings: Its protocol.
+        protocol: Its protocol.
         noises: Noise settings of the whole board, whose place names a column's switch.
         tips: Receives the tooltips.
     """
-    return _TableGrid(table, settings, noises, tips).grid()
+    return _TableGrid(table, protocol, noises, tips).grid()
 
 
 class _TableGrid:
-    def __init__(self, table: Table, settings: Settings, noises: Sequence[str], tips: Tips) -> None:
-        self.table, self.settings, self.tips = table, settings, tips
+    def __init__(
+        self, table: Table, protocol: ProtocolFile, noises: Sequence[str], tips: Tips
+    ) -> None:
+        self.table, self.protocol, self.tips = table, protocol, tips
         self.group = [f"n{noises.index(noise)}" for noise in table.noises]
-        self.facts = TableFacts(table, settings)
-        self.digits = decimals(table.protocol.test_size)
+        self.facts = TableFacts(table, protocol)
+        self.digits = decimals(table.shared.test_size)
         self.ranking = table.tests.ranking
         self.ranks = self.ranking.mean_ranks if self.ranking else {}
         groups = self.ranking.groups if self.ranking else None
@@ -91,7 +97,7 @@ class _TableGrid:
         )
 
     def _columns(self) -> list[Column]:
-        several, reference = len(self.table.noises) > 1, self.settings.reference
+        several, reference = len(self.table.noises) > 1, self.protocol.reference
         columns = [Column("rank", about="by mean accuracy; = where it is shared")]
         columns += [self._noise(place) for place in range(len(self.table.noises))]
         columns += [Column("mean", first=DOWN, about="mean over the noise settings")] * several
@@ -137,7 +143,7 @@ class _TableGrid:
         if self.table.incomplete:
             entries.append(Entry(missing(row), tone="prose") if row.missing else NONE)
         tip = self.tips.add(row.label, self.facts.row(row))
-        reference = row.label == self.settings.reference
+        reference = row.label == self.protocol.reference
         return Line(row.label, row.kind, _flags(row), tuple(entries), tip, reference)
 
     def _accuracy(self, row: Row, place: int) -> Entry:
@@ -162,13 +168,13 @@ class _TableGrid:
         )
 
     def _difference(self, row: Row, against: Comparison | None) -> Entry:
-        if row.label == self.settings.reference:
+        if row.label == self.protocol.reference:
             return Entry("reference", tone="none")
         if against is None:
             text = number(row.difference, self.digits, signed=True)
             return Entry(text, row.difference, tone="" if row.difference is not None else "none")
         pooled = against.pooled
-        facts = comparison_facts(against, self.settings) + self.facts.lossless(row.label)
+        facts = comparison_facts(against, self.protocol) + self.facts.lossless(row.label)
         return Entry(
             interval(pooled.mean, pooled.low, pooled.high, self.digits),
             pooled.mean,
@@ -209,3 +215,102 @@ def diagnostics_grid(table: Table, noises: Sequence[str]) -> Grid | None:
 
 def _flags(row: Row) -> tuple[str, ...]:
     return (*["control"] * (row.kind == "control"), *flags(row))
+
+
+def summary_grid(summary: Summary, protocol: ProtocolFile, digits: int, tips: Tips) -> Grid | None:
+    """Rows that are complete at every ratio; None where there are none."""
+    found = summary.ranking
+    if found is None:
+        return None
+    groups = found.groups if found.groups and not found.groups.underpowered else None
+    apart = group_facts(groups) if groups else {}
+    columns = [
+        Column("mean", first=DOWN, about="mean accuracy over all cells"),
+        Column("difference [these cells]", first=DOWN, about="95 % interval for new seeds"),
+        Column("difference [such settings]", first=DOWN,
+               about="95 % interval for another noise setting of this kind"),
+        Column("mean rank", about="over noise settings, ratios averaged"),
+        *[Column("group", text=True, about="a shared letter: not separable")] * bool(groups),
+        Column("W/T/L", first=DOWN, about=f"cells won, tied and lost against {protocol.reference}"),
+        Column("P(better)", first=DOWN, about=f"paired runs that beat {protocol.reference}'s"),
+    ]  # fmt: skip
+    lines = []
+    for label in found.labels:
+        against, ranks = found.reference.get(label), found.mean_ranks.get(label)
+        letters = groups.letters_of(label) if groups else ""
+        tip = tips.add(f"{label}: {letters}", apart.get(label, []))
+        entries = [
+            figure(found.means[label], digits),
+            *_claims(against, label, protocol, digits, tips),
+            figure(ranks, 2),
+            *[Entry(letters or "-", letters, tip=tip)] * bool(groups),
+            *wins(against),
+        ]
+        kind = summary.series[label].kind
+        flags = ("control",) if kind == "control" else ()
+        reference = label == protocol.reference
+        lines.append(Line(label, kind, flags, tuple(entries), reference=reference))
+    return Grid("method", tuple(columns), tuple(lines))
+
+
+def _claims(
+    against: Comparison | None, label: str, protocol: ProtocolFile, digits: int, tips: Tips
+) -> list[Entry]:
+    if against is None:
+        first = Entry("reference", tone="none") if label == protocol.reference else NONE
+        return [first, NONE]
+    pooled, cluster = against.pooled, against.cluster
+    tip = tips.add(f"{against.a} - {against.b}", comparison_facts(against, protocol))
+    return [
+        Entry(interval(pooled.mean, pooled.low, pooled.high, digits), pooled.mean, tip=tip),
+        Entry(interval(cluster.mean, cluster.low, cluster.high, digits), cluster.mean,
+              tone="none" if cluster.too_few else "", tip=tip),
+    ]  # fmt: skip
+
+
+def modules_grid(found: Modules, protocol: ProtocolFile, tips: Tips) -> Grid:
+    """Base methods with and without AlignPrune, and planned pairs."""
+    columns = (
+        Column("difference [95\u00a0%]", first=DOWN, about="over the common cells, for new seeds"),
+        Column("p", about="paired sign-flip over (noise, seed) units"),
+        Column("p, Holm", about="corrected over the pairs of this table"),
+        Column("p over settings, Holm", about="noise settings as the sample"),
+        Column("W/T/L", first=DOWN, about="cells won, tied and lost"),
+        Column("within ROPE", about=f"cells within ±{protocol.rope:g} points"),
+        Column("P(better)", first=DOWN, about="of paired runs"),
+        Column("better/same/worse", first=DOWN, note="exploratory",
+               about="Bayesian signed-rank probabilities"),
+    )  # fmt: skip
+    return Grid("pair", columns, tuple(_module(m, found, protocol, tips) for m in found.pairs))
+
+
+def _module(module: Module, found: Modules, protocol: ProtocolFile, tips: Tips) -> Line:
+    c, bayes = module.comparison, module.bayes
+    name = f"{c.a} - {c.b}"
+    pooled = next(m for m in found.family.members if m.name == name)
+    cluster = next(m for m in found.by_cluster.members if m.name == name)
+    tip = tips.add(name, comparison_facts(c, protocol))
+    sign, tone = ("*", "good") if c.pooled.mean > 0 else ("†", "bad")
+    p_tip = tips.add(f"{name}: these cells", corrected(pooled, found.family))
+    s_tip = tips.add(f"{name}: noise settings as a sample", corrected(cluster, found.by_cluster))
+    reading = NONE
+    if bayes:
+        shares = "/".join(number(x, 2) for x in (bayes.better, bayes.equivalent, bayes.worse))
+        facts = [("verdict", bayes.verdict), ("region", f"±{bayes.rope:g} points")]
+        reading = Entry(shares, bayes.better, tip=tips.add(f"{name}: exploratory", facts))
+    entries = (
+        Entry(interval(c.pooled.mean, c.pooled.low, c.pooled.high, 2), c.pooled.mean,
+              tone=f"{tone} whole" if pooled.rejected else "", tip=tip),
+        Entry(p_text(pooled.p) if pooled.p is not None else "underpowered", pooled.p,
+              tone="" if pooled.p is not None else "none", tip=p_tip),
+        *(
+            Entry("underpowered", tone="none", tip=link) if m.adjusted is None
+            else Entry(p_text(m.adjusted), m.adjusted, signs=sign if m.rejected else None, tip=link)
+            for m, link in ((pooled, p_tip), (cluster, s_tip))
+        ),
+        record(c),
+        Entry(str(c.equivalent), float(c.equivalent)),
+        figure(c.improvement, 2),
+        reading,
+    )  # fmt: skip
+    return Line(name, "method", (), entries)

@@ -14,7 +14,7 @@ import pytest
 from prunebench import origins
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.rerun import command_of
-from prunebench.leaderboard.board.plugin_sources import Part, mixed, mixed_lines
+from prunebench.leaderboard.board.mixed_sources import Part, mixed, mixed_lines
 from prunebench.leaderboard.bundle import unpack
 from prunebench.record import Record
 from prunebench.registry import REGISTRIES, load_plugin, plugin_module

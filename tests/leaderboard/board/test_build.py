@@ -17,7 +17,7 @@ from prunebench.bench.reports.boards import texts
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.model import Row, Table
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.record import Record
 from support.records import grid, only, record
 
@@ -255,7 +255,7 @@ def test_no_torch_is_imported() -> None:
 @pytest.mark.parametrize("reference", ["random", "infobatch"])
 def test_differences_refer_to_the_row_that_the_protocol_names(reference: str) -> None:
     records = grid(("full", "random", "infobatch"))
-    settings = Settings(reference=reference)
+    settings = ProtocolFile(reference=reference)
     board = build(records, settings)
     table = only(board)
     theirs = row(table, reference)
@@ -285,7 +285,7 @@ def test_differences_refer_to_the_row_that_the_protocol_names(reference: str) ->
     for name in ("leaderboard.md", "leaderboard.tex", "leaderboard.html"):
         assert raised in made[name] or raised.replace("\N{MINUS SIGN}", "-") in made[name], name
     with pytest.raises(InputError, match=r"no row 'randon'; accepted: random"):
-        build(records, Settings(reference="randon"))
+        build(records, ProtocolFile(reference="randon"))
     fewer = [r for r in records if r.key != theirs_key(records, reference)]
     page = texts(build(fewer, settings))["leaderboard.md"]
     assert f"Reference row {reference} is missing or incomplete" in page

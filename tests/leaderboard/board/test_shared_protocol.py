@@ -11,7 +11,7 @@ from prunebench.errors import InputError
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material, gallery
 from prunebench.leaderboard.filters import Filters
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from support.records import grid, only, record
 
 DATA = {"name": "digits", "version": "1", "params": {}, "identity": ""}
@@ -39,7 +39,7 @@ def test_mixed_protocols_are_refused_by_both_values_and_the_filters_that_help(
     assert all(word in said for word in words), said
     assert records[2].key in said
     path, _, value = said.partition("--where ")[2].partition("=")
-    where = Settings.model_validate({"where": {path: value}})
+    where = ProtocolFile.model_validate({"where": {path: value}})
     left = [r for r in records if not where.passes(r)]
     assert 0 < len(left) < len(records)
 
@@ -113,7 +113,7 @@ def test_recipes_are_joined_where_their_tables_hold_the_same_cells() -> None:
         for r in first
     ]  # fmt: skip
     board = build([*first, *second])
-    (found,) = board.joined
+    (found,) = board.recipe_summaries
     assert found.dataset == "digits, 2 recipes"
     assert found.designs == ("digits, cnn", "digits, mlp")
     assert found.ranking is not None
@@ -134,8 +134,8 @@ def test_recipes_are_joined_where_their_tables_hold_the_same_cells() -> None:
     drawn = gallery(Material(board), only=["wins"], forms=["svg"])
     assert {f"figures/wins-digits-{n}.svg" for n in ("cnn", "mlp")} <= set(drawn.files)
     fewer = [r for r in second if r.spec["noise"]["name"] != "clean"]
-    assert build([*first, *fewer]).joined == ()
-    assert build(first).joined == ()
+    assert build([*first, *fewer]).recipe_summaries == ()
+    assert build(first).recipe_summaries == ()
     assert "joined" not in texts(build(first))["leaderboard.json"]
 
 
@@ -162,7 +162,7 @@ def test_filters_keep_some_designs(filters: dict[str, object], left: list[str]) 
     ]
     records = [record(m, spec=s) for s in specs for m in ("full", "random")]
     records.append(record("random", spec={"budget": "paper"}))
-    settings = Settings.model_validate(filters)
+    settings = ProtocolFile.model_validate(filters)
     board = build(records, settings)
     assert [table.dataset for table in board.tables] == left
     assert all({"full", "random"} == set(table.series) for table in board.tables)
@@ -170,7 +170,7 @@ def test_filters_keep_some_designs(filters: dict[str, object], left: list[str]) 
 
 
 def test_a_filter_on_a_field_that_no_record_has_is_refused() -> None:
-    settings = Settings.model_validate({"where": {"recipe.epoch": 5}})
+    settings = ProtocolFile.model_validate({"where": {"recipe.epoch": 5}})
     with pytest.raises(
         InputError, match=r"no record has the field 'recipe\.epoch'.*recipe\.epochs"
     ):
@@ -178,10 +178,10 @@ def test_a_filter_on_a_field_that_no_record_has_is_refused() -> None:
 
 
 def test_unused_filters_leave_the_digest_of_a_protocol_as_it_was() -> None:
-    assert Settings().digest == "569796a319c425ba"
-    assert Settings(noise=("clean",)).digest != Settings().digest
-    assert Settings(model=("mlp",)).digest != Settings().digest
-    assert Settings().narrowed(Filters(model=("mlp",))) == Settings(model=("mlp",))
+    assert ProtocolFile().digest == "569796a319c425ba"
+    assert ProtocolFile(noise=("clean",)).digest != ProtocolFile().digest
+    assert ProtocolFile(model=("mlp",)).digest != ProtocolFile().digest
+    assert ProtocolFile().narrowed(Filters(model=("mlp",))) == ProtocolFile(model=("mlp",))
 
 
 def test_each_criterion_has_tables_of_its_own() -> None:
@@ -221,8 +221,8 @@ def test_what_ratio_zero_makes_equal_may_differ() -> None:
     ]
     table = only(build(records))
     assert len(table.rows) == 3
-    assert table.protocol.budget == "paper"
-    assert table.protocol.reference["mode"] == "held_out"
+    assert table.shared.budget == "paper"
+    assert table.shared.reference["mode"] == "held_out"
 
 
 def test_data_sets_and_ratios_make_tables_with_recipes_of_their_own() -> None:

@@ -22,7 +22,7 @@ from prunebench.leaderboard.figures.pareto import cost_of, front
 from prunebench.leaderboard.figures.power import need
 from prunebench.leaderboard.figures.style import house
 from prunebench.leaderboard.inference.series import Series
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.stats import mean_interval
 from prunebench.record import Record
 
@@ -187,7 +187,7 @@ def test_static_and_dynamic_methods_stand_apart(material: Material) -> None:
 def test_seeds_needed_pools_the_spread_within_cells(material: Material) -> None:
     d = {("clean", 0.5): {0: 1.0, 1: 3.0}, ("x", 0.5): {0: 10.0, 1: 12.0, 2: 14.0}}
     zero = Series("full", "full", {c: dict.fromkeys(v, 0.0) for c, v in d.items()})
-    found = need(Series("a", "method", d), zero, Settings())
+    found = need(Series("a", "method", d), zero, ProtocolFile())
     assert found is not None
     assert found.df == 3
     assert found.sd == pytest.approx(math.sqrt((2 + 8) / 3))

@@ -26,7 +26,7 @@ from prunebench.leaderboard.figures.epochs import without_stub
 from prunebench.leaderboard.figures.kinds import swarm
 from prunebench.leaderboard.figures.ratio import parts
 from prunebench.leaderboard.figures.style import WIDTH, Drawn, house
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.record import Record
 
 LONG = "a-method-with-a-long-name (alpha=0.9, r=0.1)"
@@ -156,7 +156,7 @@ def test_a_board_of_one_method_has_room_in_every_figure() -> None:
     with warnings.catch_warnings(record=True) as raw:
         warnings.simplefilter("always")
         assert gallery(Material(build(records)), forms=["svg"]).notes == ()
-        drawn = [agg(one("differences", Material(build(records, Settings(reference=name)))))
+        drawn = [agg(one("differences", Material(build(records, ProtocolFile(reference=name)))))
                  for name in ("full", "infobatch+align")]  # fmt: skip
     assert [str(warning.message) for warning in raw] == []
     for picture, row in zip(drawn, ("infobatch+align", "full"), strict=True):
@@ -261,5 +261,5 @@ def test_the_house_font_alone_is_asked_where_it_suffices(monkeypatch: pytest.Mon
         raise AssertionError
 
     monkeypatch.setattr(font_manager, "findSystemFonts", never)
-    board = build(grid(("full", "random")), Settings())
+    board = build(grid(("full", "random")), ProtocolFile())
     assert gallery(Material(board), ["wins"], ["svg"]).notes == ()

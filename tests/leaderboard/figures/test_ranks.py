@@ -19,7 +19,7 @@ from prunebench.leaderboard.figures.critical import strip_of, strips
 from prunebench.leaderboard.figures.style import house
 from prunebench.leaderboard.figures.wins import duel
 from prunebench.leaderboard.inference.series import Series
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def separated_board() -> Any:
 
 def test_bars_join_what_is_not_separated() -> None:
     board = separated_board()
-    found = strips(board.summaries[0], Settings())
+    found = strips(board.summaries[0], ProtocolFile())
     assert [s.title for s in found] == ["clean", "symmetric:0.2", "symmetric:0.4",
                                         "all noise settings"]  # fmt: skip
     assert [s.blocks for s in found] == [(8, "seeds")] * 3 + [(3, "noise settings")]
@@ -79,7 +79,7 @@ def test_groups_that_are_no_runs_of_ranks_become_letters() -> None:
 
 
 def test_few_seeds_give_neither_bars_nor_letters(material: Material) -> None:
-    found = strips(material.board.summaries[0], Settings())
+    found = strips(material.board.summaries[0], ProtocolFile())
     assert all(not s.bars and not s.letters for s in found[:-1])
     assert "nothing separable: smallest p 0.25" in found[0].note
 

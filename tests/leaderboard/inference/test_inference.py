@@ -9,11 +9,11 @@ import pytest
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.build import build
-from prunebench.leaderboard.inference.columns import column
+from prunebench.leaderboard.inference.bold import bold_column
 from prunebench.leaderboard.inference.compare import compare
 from prunebench.leaderboard.inference.marks import cell_test
 from prunebench.leaderboard.inference.series import Series, matrix
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.json_export import board_json, dumps
 from prunebench.leaderboard.stats import paired_t, sign_flip
 from prunebench.record import Record
@@ -111,7 +111,7 @@ def test_the_module_effect_is_the_mean_paired_difference_over_cells() -> None:
 
 def test_planned_pairs_join_the_confirmatory_family() -> None:
     records = shifted({"infobatch": 1.0, "infobatch+align": 3.0, "seta": 0.0})
-    settings = Settings(planned=(("seta", "full"), ("infobatch+align", "infobatch")))
+    settings = ProtocolFile(planned=(("seta", "full"), ("infobatch+align", "infobatch")))
     (summary,) = build(records, settings).summaries
     assert summary.modules is not None
     assert summary.modules.family.size == 2
@@ -135,11 +135,11 @@ def test_columns_agree_with_paired_t_tests() -> None:
     y = 80 + rng.standard_normal((3, 5)) * 0.1
     y[0] += 5
     y[1] += 4.9
-    found = column(("a", "b", "c"), y, 0.05)
+    found = bold_column(("a", "b", "c"), y, 0.05)
     assert found.best == {"a", "b"}
     p = [paired_t(y[i] - y[j]).p or 1.0 for i, j in ((0, 1), (0, 2), (1, 2))]
     assert p[0] > 0.05 > max(p[1:]) * 3
-    assert column(("a", "b"), y[:2, :4], 0.05).best == frozenset()
+    assert bold_column(("a", "b"), y[:2, :4], 0.05).best == frozenset()
 
 
 def test_rows_with_other_runs_do_not_stack() -> None:
@@ -147,7 +147,7 @@ def test_rows_with_other_runs_do_not_stack() -> None:
     b = Series("b", "method", {("clean", 0.5): {0: 1.0}})
     with pytest.raises(ValueError, match="b has other runs than a"):
         matrix([a, b])
-    assert compare(a, b, Settings()) is None
+    assert compare(a, b, ProtocolFile()) is None
 
 
 def test_intersect_says_what_went() -> None:
@@ -155,7 +155,7 @@ def test_intersect_says_what_went() -> None:
                if not (r.spec["method"]["name"] == "b" and r.spec["seed"] == 4)]  # fmt: skip
     (strict,) = build(records).tables
     assert [row.label for row in strict.incomplete] == ["b"]
-    (common,) = build(records, Settings(rows="intersect")).tables
+    (common,) = build(records, ProtocolFile(rows="intersect")).tables
     assert common.incomplete == ()
     assert {row.seeds for row in common.rows} == {(4, 4)}
     assert f"{len(NOISES)} of {5 * len(NOISES)} cells left out" in common.notes[0]
@@ -169,7 +169,7 @@ def test_a_rank_that_hangs_on_the_rule_for_diverged_runs_is_told() -> None:
                           accuracy=0.79, status="diverged"))  # fmt: skip
     (table,) = build(records).tables
     assert table.notes == ("Counting diverged runs as chance changes ranks: a 1 → 2, b 2 → 1.",)
-    chance = build(records, Settings(diverged="chance"))
+    chance = build(records, ProtocolFile(diverged="chance"))
     assert [row.label for row in chance.tables[0].rows if row.rank == 1] == ["b"]
 
 
@@ -177,7 +177,7 @@ def test_a_rank_that_hangs_on_the_rule_for_diverged_runs_is_told() -> None:
 def test_filters_leave_out_and_count(field: str) -> None:
     records = grid(ratios=(0.3, 0.5))
     chosen = {"method": ("random",), "noise": ("clean",), "ratio": (0.3,), "seed": (0, 1)}[field]
-    whole, part = build(records), build(records, Settings(**{field: chosen}))
+    whole, part = build(records), build(records, ProtocolFile(**{field: chosen}))
     assert part.used < whole.used
     assert ("filtered by the protocol", whole.used - part.used) in part.excluded
 
@@ -191,20 +191,20 @@ def test_json_holds_every_number_and_no_nan() -> None:
     assert row["runs"]["clean"].keys() == {"0", "1", "2", "3", "4"}
     family = content["tables"][0]["ranking"]["groups"]
     assert len(family["pairs"]) == family["size"] == 6
-    assert content["protocol"]["digest"] == Settings().digest
-    assert Settings(alpha=0.01).digest != Settings().digest
+    assert content["protocol"]["digest"] == ProtocolFile().digest
+    assert ProtocolFile(alpha=0.01).digest != ProtocolFile().digest
 
 
 def test_protocol_files(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    from prunebench.leaderboard.protocol_file import read_settings
+    from prunebench.leaderboard.protocol_file import read_protocol
 
     path = tmp_path / "p.toml"
     path.write_text('name = "paper"\nalpha = 0.01\nplanned = [["a", "b"]]\n')
-    assert read_settings(path) == Settings(name="paper", alpha=0.01, planned=(("a", "b"),))
+    assert read_protocol(path) == ProtocolFile(name="paper", alpha=0.01, planned=(("a", "b"),))
     for text, said in (("alfa = 1", "alpha"), ("alpha = 2", "alpha"), ("x = [", "TOML"),
                        ('planned = [["a", "a"]]', "planned")):  # fmt: skip
         path.write_text(text)
         with pytest.raises(InputError, match=said):
-            read_settings(path)
+            read_protocol(path)
     with pytest.raises(InputError, match="cannot be read"):
-        read_settings(tmp_path / "none.toml")
+        read_protocol(tmp_path / "none.toml")

@@ -13,7 +13,7 @@ import pytest
 
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.model import Board
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.html.page import render_html
 from support.pages import EVIL, Page, contest
 from support.records import grid, record
@@ -212,7 +212,7 @@ def test_a_significant_loss_is_not_marked_as_a_gain() -> None:
 def test_footers_name_families_protocol_and_what_was_left_out(board: Board, page: Page) -> None:
     text = " ".join(page.text.split())
     for part in (
-        board.digest, board.settings.digest, f"{board.used} used", "1 failed (out of memory)",
+        board.digest, board.protocol.digest, f"{board.used} used", "1 failed (out of memory)",
         "Holm over m = 15 pairs", "Benjamini-Hochberg over m = 16 cells", "smallest p",
         "80% power", "abc123", "450 test samples", "reference 90 clean samples",
         "paired sign-flip over (noise, seed) units", "§ The clean reference is the test split",
@@ -222,7 +222,7 @@ def test_footers_name_families_protocol_and_what_was_left_out(board: Board, page
 
 def test_another_reference_row_is_named_throughout() -> None:
     records = contest()
-    page = Page(render_html(build(records, Settings.model_validate({"reference": "random"}))))
+    page = Page(render_html(build(records, ProtocolFile.model_validate({"reference": "random"}))))
     row = page.table("t-").row("full")
     assert row["difference to random [95 %]"].text.startswith("+")
     low, high = re.findall(r"[+-][\d.]+", row["difference to random [95 %]"].text)[1:]

@@ -13,11 +13,11 @@ import pytest
 
 from prunebench.bench.reports.boards import texts
 from prunebench.leaderboard.board.build import build
-from prunebench.leaderboard.inference.columns import column
+from prunebench.leaderboard.inference.bold import bold_column
 from prunebench.leaderboard.inference.compare import compare
 from prunebench.leaderboard.inference.marks import cell_test
 from prunebench.leaderboard.inference.series import Series
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.json_export import board_json
 from prunebench.leaderboard.stats import (
     cluster_t,
@@ -121,7 +121,7 @@ def test_a_p_value_at_its_level_reaches_it() -> None:
 def test_a_difference_at_the_edge_of_the_region_is_within() -> None:
     a = Series("a", "method", {("clean", 0.5): {s: 100 * (383 + s) / 600 for s in range(3)}})
     b = Series("b", "method", {("clean", 0.5): {s: 100 * (380 + s) / 600 for s in range(3)}})
-    found = compare(a, b, Settings())
+    found = compare(a, b, ProtocolFile())
     assert found is not None
     assert (found.pooled.mean, found.equivalent, found.wins) == (0.5, 1, 1)
     assert win_tie_loss([1e-12, 0.0]).wins == 1
@@ -148,12 +148,16 @@ def test_behind_by_the_same_amount_is_never_among_the_best() -> None:
     behind, more = [h - 8 for h in best], [h - 8 - (i == 0) for i, h in enumerate(best)]
     for own, sign in ((behind, "?"), (more, "")):
         y = [[100 * h / 24 for h in hits] for hits in (best, equal, own)]
-        found = column(("full", "infobatch", "random"), y, 0.05)
+        found = bold_column(("full", "infobatch", "random"), y, 0.05)
         assert (found.test, found.best) == ("t", {"full", "infobatch"})
         assert ("random" in found.underpowered) == (sign == "?")
-    two = column(("full", "random"), [[100 * h / 24 for h in row] for row in (best, behind)], 0.05)
+    two = bold_column(
+        ("full", "random"), [[100 * h / 24 for h in row] for row in (best, behind)], 0.05
+    )
     assert (two.test, two.best, two.underpowered) == ("sign-flip", {"full"}, frozenset())
-    few = column(("full", "random"), [[100 * h / 24 for h in r[:5]] for r in (best, behind)], 0.05)
+    few = bold_column(
+        ("full", "random"), [[100 * h / 24 for h in r[:5]] for r in (best, behind)], 0.05
+    )
     assert (few.best, few.underpowered) == ({"full"}, {"random"})
 
 

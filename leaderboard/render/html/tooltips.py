@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from prunebench.leaderboard.board.model import Cell, Row, Table
-from prunebench.leaderboard.inference.columns import Column
+from prunebench.leaderboard.inference.bold import BoldColumn
 from prunebench.leaderboard.inference.compare import POWER, Comparison
 from prunebench.leaderboard.inference.groups import Groups
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.row_text import (
     interval,
     missing,
@@ -68,12 +68,12 @@ class TableFacts:
 
     Args:
         table: The table.
-        settings: Its protocol.
+        protocol: Its protocol.
     """
 
-    def __init__(self, table: Table, settings: Settings) -> None:
+    def __init__(self, table: Table, protocol: ProtocolFile) -> None:
         """Keeps the table; look-ups are built when first asked for."""
-        self.table, self.settings = table, settings
+        self.table, self.protocol = table, protocol
 
     @cached_property
     def _marks(self) -> Mapping[str, Member]:
@@ -174,7 +174,7 @@ class TableFacts:
                  f"m = {found.family.size}{bound}")]  # fmt: skip
 
 
-def column_facts(column: Column | None) -> list[Fact]:
+def column_facts(column: BoldColumn | None) -> list[Fact]:
     """How one column's bold came about."""
     if column is None:
         return []
@@ -184,7 +184,7 @@ def column_facts(column: Column | None) -> list[Fact]:
     return [("best or not separated from it", ", ".join(sorted(column.best))), ("test", test)]
 
 
-def comparison_facts(found: Comparison, settings: Settings) -> list[Fact]:
+def comparison_facts(found: Comparison, protocol: ProtocolFile) -> list[Fact]:
     """One difference over cells, both claims."""
     pooled, cluster = found.pooled, found.cluster
     flip = pooled.sign_flip
@@ -201,7 +201,7 @@ def comparison_facts(found: Comparison, settings: Settings) -> list[Fact]:
         ("on other such noise settings",
          interval(cluster.mean, cluster.low, cluster.high, 2) + few),
         ("cells won/tied/lost", f"{record_of(found)}, {found.equivalent} within "
-         f"±{settings.rope:g} points"),
+         f"±{protocol.rope:g} points"),
         ("P(better) of paired runs", number(found.improvement, 2)),
         ("correlation of the pairs", number(found.correlation, 2)),
         ("detectable difference", detectable),

@@ -1,4 +1,4 @@
-"""The shapes that a page is made of: grids of lines of entries."""
+"""A table of the page as data: columns, lines and entries."""
 
 from __future__ import annotations
 

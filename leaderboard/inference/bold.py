@@ -15,7 +15,7 @@ from prunebench.leaderboard.stats.signflip import flip_p, floor_of, shares
 
 
 @dataclass(frozen=True)
-class Column:
+class BoldColumn:
     """One cell of a table over its complete rows.
 
     Attributes:
@@ -36,7 +36,7 @@ class Column:
     underpowered: frozenset[str] = frozenset()
 
 
-def column(labels: Sequence[str], y: Sequence[Vector], alpha: float) -> Column:
+def bold_column(labels: Sequence[str], y: Sequence[Vector], alpha: float) -> BoldColumn:
     """Tests all pairs of rows in one cell.
 
     Args:
@@ -48,7 +48,7 @@ def column(labels: Sequence[str], y: Sequence[Vector], alpha: float) -> Column:
     seeds = len(rows[0])
     pairs = list(itertools.combinations(range(len(rows)), 2))
     if not pairs or seeds < MIN_T:
-        return Column(frozenset(), seeds, "", len(pairs))
+        return BoldColumn(frozenset(), seeds, "", len(pairs))
     same: set[tuple[int, int]] = set()
     if exact(floor_of(seeds)) * len(pairs) <= exact(alpha):
         test = "sign-flip"
@@ -67,7 +67,7 @@ def column(labels: Sequence[str], y: Sequence[Vector], alpha: float) -> Column:
     mine = {i: (min(i, top), max(i, top)) for i in range(len(rows)) if i != top}
     behind = {i for i, pair in mine.items() if at_most(adjusted[pair], alpha)}
     open_ = {i for i, pair in mine.items() if pair in same}
-    return Column(
+    return BoldColumn(
         frozenset(label for i, label in enumerate(labels) if i not in behind | open_),
         seeds, test, len(pairs), frozenset(labels[i] for i in open_),
     )  # fmt: skip

@@ -11,17 +11,17 @@ from prunebench.leaderboard.board.labels import noise_order
 from prunebench.leaderboard.board.model import Summary, Table
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.inference.summary import modules, ranking
-from prunebench.leaderboard.protocol_file import Settings
+from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.record import canonical
 
 
-def summary(tables: Sequence[Table], settings: Settings) -> Summary:
-    """Joins the rows of a design's tables by label."""
-    return _joined(tables[0].dataset, tables, [t.series for t in tables], settings)
+def design_summary(tables: Sequence[Table], protocol: ProtocolFile) -> Summary:
+    """The rows of a design over its tables, by label."""
+    return _summary(tables[0].dataset, tables, [t.series for t in tables], protocol)
 
 
-def joined(
-    designs: Sequence[Design], tables: Mapping[str, Sequence[Table]], settings: Settings
+def recipe_summaries(
+    designs: Sequence[Design], tables: Mapping[str, Sequence[Table]], protocol: ProtocolFile
 ) -> tuple[Summary, ...]:
     """One summary for designs that differ in recipe or network alone and hold the same cells.
 
@@ -36,7 +36,7 @@ def joined(
         while name in found:
             number += 1
             name = f"{first} ({number})"
-        found[name] = _over(name, own, tables, settings)
+        found[name] = _over(name, own, tables, protocol)
     return tuple(found.values())
 
 
@@ -55,7 +55,10 @@ def _alike(
 
 
 def _over(
-    name: str, designs: Sequence[Design], tables: Mapping[str, Sequence[Table]], settings: Settings
+    name: str,
+    designs: Sequence[Design],
+    tables: Mapping[str, Sequence[Table]],
+    protocol: ProtocolFile,
 ) -> Summary:
     own = [table for design in designs for table in tables[design.label]]
     series = [
@@ -63,7 +66,7 @@ def _over(
         for number, design in enumerate(designs)
         for table in tables[design.label]
     ]
-    made = _joined(name, own, series, settings)
+    made = _summary(name, own, series, protocol)
     ratios = tuple(sorted(set(made.ratios)))
     return replace(made, ratios=ratios, designs=tuple(design.label for design in designs))
 
@@ -75,11 +78,11 @@ def _moved(series: Series, number: int) -> Series:
     return replace(series, values=values)
 
 
-def _joined(
+def _summary(
     name: str,
     tables: Sequence[Table],
     parts: Sequence[Mapping[str, Series]],
-    settings: Settings,
+    protocol: ProtocolFile,
 ) -> Summary:
     rows: dict[str, Series] = {}
     complete: Counter[str] = Counter()
@@ -90,14 +93,14 @@ def _joined(
             rows[label] = replace(series, values={**old.values, **series.values})
     whole = [s for label, s in rows.items()
              if complete[label] == len(tables) and s.kind != "oracle"]  # fmt: skip
-    reference = next((row for row in whole if row.label == settings.reference), None)
+    reference = next((row for row in whole if row.label == protocol.reference), None)
     return Summary(
         dataset=name,
         ratios=tuple(table.ratio for table in tables),
         noises=tuple(sorted({n for t in tables for n in t.noises}, key=noise_order)),
-        ranking=ranking(whole, reference, settings, f"letters, {name}, all ratios"),
+        ranking=ranking(whole, reference, protocol, f"letters, {name}, all ratios"),
         incomplete=tuple(sorted(label for label, s in rows.items()
                                 if complete[label] < len(tables) and s.kind != "oracle")),
         series=rows,
-        modules=modules(rows, settings, f"module effect, {name}"),
+        modules=modules(rows, protocol, f"module effect, {name}"),
     )  # fmt: skip
