@@ -113,9 +113,10 @@ def test_a_damaged_database_costs_one_line_and_is_rebuilt_once_it_is_gone(calm, 
 
     said = Child("grid", toml, "--out", root, "-q", "-w", "1", before=before).wait()
     assert said.code == 0
-    assert "2 runs not mirrored (DatabaseError" in said.err
+    fault = f"{root / 'mlflow.db'}: is no SQLite database"
+    assert f"2 runs not mirrored ({fault}" in said.err
     said = Child("sync", root).wait()
-    assert said.code == 1
-    assert one_line(said).startswith("prunebench: MLflow sync stopped: DatabaseError")
+    assert said.code == 2
+    assert one_line(said).startswith(f"prunebench: {fault}")
     (root / "mlflow.db").unlink()
     mended(root, undisturbed)
