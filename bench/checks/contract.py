@@ -1,46 +1,59 @@
-"""Checks of what every method promises, asked on simulated samples."""
+"""Checks of how methods behave on simulated samples: valid, exact, repeatable, fair among ties."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from prunebench.bench.checks.choice import Choice, Setting, batches_of
-from prunebench.bench.checks.fakes import Population, constant_population, simulate_population
-from prunebench.bench.checks.guard import Notes, global_state, sealed_generators
-from prunebench.bench.checks.report import Breach, NotApplicable
-from prunebench.bench.checks.simulate import choose, keep, replay
+from prunebench.bench.checks.guard import Notes, global_state, seeded_generators
+from prunebench.bench.checks.population import Population, constant_population, simulate_population
+from prunebench.bench.checks.report import NotApplicable, Violation
+from prunebench.bench.checks.simulate import Choice, Setting, batches_of, choose, keep, replay
 from prunebench.bench.checks.subject import Subject
-from prunebench.bench.train.plan_checks import PlanError, check_plan
-from prunebench.methods.base import Plan, ScoreBasedPruner, kept_count
+from prunebench.bench.train.budget import Clock
+from prunebench.bench.train.plan_checks import PlanError, check_indices, check_plan
+from prunebench.bench.train.sample_tables import SampleTables
+from prunebench.methods.base import (
+    Plan,
+    Progress,
+    ScoreBasedPruner,
+    Scorer,
+    Tables,
+    TrainView,
+    kept_count,
+)
+from prunebench.rng import Streams
 
 ODD = 97
-#: Standard deviations a class may lie below its fair share among ties.
+#: Standard deviations by which a class may be below its fair share among ties.
 TIE_SIGMAS = 5
+#: Score given to samples whose own is undefined.
+STAND_IN = 1.5
 
 
 def valid_indices(subject: Subject) -> None:
     """Indices are int64 positions in range, each at most once; a plan is never empty; scores
     are one per sample."""
-    with sealed_generators():
+    with seeded_generators():
         try:
             choices = choose(subject, simulate_population())
         except PlanError as error:
-            raise Breach(str(error)) from None
+            raise Violation(str(error)) from None
     for choice in choices:
         if choice.scores is not None and choice.scores.shape != choice.pool.shape:
             shape, n = tuple(choice.scores.shape), len(choice.pool)
-            raise Breach(f"{choice.where}: expected {n} scores, got shape {shape}")
+            raise Violation(f"{choice.where}: expected {n} scores, got shape {shape}")
 
 
 def exact_k(subject: Subject) -> None:
     """Static and batch-level methods choose exactly k samples."""
     if subject.shape == "dynamic":
         raise NotApplicable("the method decides the size of an epoch")
-    with sealed_generators():
+    with seeded_generators():
         choices = choose(subject, simulate_population())
         if subject.shape == "static":
             shares = [kept_count(ODD, ratio) for ratio in (0.3, 0.5, 0.7)]
@@ -48,7 +61,7 @@ def exact_k(subject: Subject) -> None:
             choices += keep(subject, simulate_population(ODD), sizes)
     for choice in choices:
         if len(choice.indices) != choice.wanted:
-            raise Breach(
+            raise Violation(
                 f"{choice.where}: expected {choice.wanted} samples, got {len(choice.indices)}"
             )
 
@@ -57,33 +70,33 @@ def weights(subject: Subject) -> None:
     """Weights are a finite, positive float vector as long as the indices."""
     if subject.shape != "dynamic":
         raise NotApplicable(f"a {subject.shape} method gives no weights")
-    with sealed_generators():
+    with seeded_generators():
         choices = choose(subject, simulate_population())
     for choice in choices:
         try:
             plan = Plan(choice.indices, choice.weights, choice.forward_only)
             check_plan(plan, len(choice.pool), f"{subject.name}, {choice.where}")
         except PlanError as error:
-            raise Breach(str(error)) from None
+            raise Violation(str(error)) from None
 
 
 def deterministic(subject: Subject) -> None:
     """The same stream gives the same choice, from another instance too."""
     population = simulate_population()
-    with sealed_generators():
+    with seeded_generators():
         first = choose(subject, population)
-    with sealed_generators():
+    with seeded_generators():
         second = choose(subject, population)
     _same(first, second, "two instances under one stream")
 
 
 def _same(first: list[Choice], second: list[Choice], what: str) -> None:
     if len(first) != len(second):
-        raise Breach(f"{what}: {len(first)} choices against {len(second)}")
+        raise Violation(f"{what}: {len(first)} choices against {len(second)}")
     for a, b in zip(first, second, strict=True):
         if not a.same_as(b):
             kept = torch.isin(a.indices, b.indices).sum()
-            raise Breach(
+            raise Violation(
                 f"{what} differ at {a.where}: {len(a.indices)} and {len(b.indices)} samples, "
                 f"{int(kept)} in common" + (", weights differ" if kept == len(a.indices) else "")
             )
@@ -97,20 +110,22 @@ def global_random_state(subject: Subject) -> None:
     after = global_state()
     moved = [name for name in before if before[name] != after[name]]
     if moved:
-        raise Breach(f"moves the global generator of {', '.join(moved)}; use the stream handed in")
+        raise Violation(
+            f"moves the global generator of {', '.join(moved)}; use the stream that is passed in"
+        )
 
 
 def clean_labels(subject: Subject) -> None:
     """Nothing outside the interface is read: no clean labels, no test split, no internals."""
     notes: Notes = []
     try:
-        with sealed_generators():
-            choose(subject, simulate_population(), Setting(guard=notes))
+        with seeded_generators():
+            choose(subject, simulate_population(), Setting(reads=notes))
     except Exception:
         if not notes:
             raise
     if notes:
-        raise Breach(f"{notes[0]}, which is closed to methods" + _more(notes))
+        raise Violation(f"{notes[0]}, which is closed to methods" + _more(notes))
 
 
 def _more(notes: Notes) -> str:
@@ -120,19 +135,19 @@ def _more(notes: Notes) -> str:
 def declared_inputs(subject: Subject) -> None:
     """Only what ``needs()``, ``signals`` and ``reference`` declare is read."""
     try:
-        with sealed_generators():
+        with seeded_generators():
             choose(subject, simulate_population(), Setting(declared=True))
     except KeyError as error:
-        raise Breach(f"reads what it does not declare: {error.args[0]}") from None
+        raise Violation(f"reads what it does not declare: {error.args[0]}") from None
 
 
 def inputs_untouched(subject: Subject) -> None:
     """Labels, tables and batches are read, never written to."""
     setting = Setting()
-    with sealed_generators():
+    with seeded_generators():
         choose(subject, simulate_population(), setting)
-    if setting.touched:
-        raise Breach(setting.touched[0] + _more(setting.touched))
+    if setting.writes:
+        raise Violation(setting.writes[0] + _more(setting.writes))
 
 
 def permutation(subject: Subject) -> str:
@@ -143,7 +158,7 @@ def permutation(subject: Subject) -> str:
         raise NotApplicable("declared randomised: draws belong to positions")
     order = _order(len(population), batches_of(len(population)) if subject.shape == "batch" else 1)
     other = population.permuted(order)
-    with sealed_generators():
+    with seeded_generators():
         if subject.shape == "dynamic":
             first, second = replay(subject, population, 8), replay(subject, other, 8)
         else:
@@ -170,7 +185,7 @@ def _same_scores(a: Choice, b: Choice, order: Tensor) -> None:
     before, after = a.scores[order], b.scores
     if not torch.allclose(before, after, rtol=1e-4, atol=1e-6, equal_nan=True):
         worst = int((before - after).abs().nan_to_num(math.inf).argmax())
-        raise Breach(
+        raise Violation(
             f"{a.where}: a sample scores {before[worst]:.4g} in one order of the data and "
             f"{after[worst]:.4g} in another"
         )
@@ -187,24 +202,24 @@ def _same_up_to_ties(a: Choice, b: Choice, order: Tensor) -> None:
         left, right = scores[only_a].sort().values, scores[only_b].sort().values
         if torch.allclose(left, right, rtol=1e-5, atol=1e-8, equal_nan=True):
             return
-    raise Breach(
+    raise Violation(
         f"{a.where}: another order of the data changes {max(len(only_a), len(only_b))} of "
         f"{len(a.indices)} samples; declare `randomised` if that is meant"
     )
 
 
 def state_round_trip(subject: Subject) -> None:
-    """A run that is stored and restored after every epoch goes on as if it had not been."""
+    """A run that is stored and restored after every epoch continues as if it had not been."""
     if subject.shape == "static":
         raise NotApplicable("a static method has no state")
     population = simulate_population()
-    with sealed_generators():
+    with seeded_generators():
         whole = choose(subject, population)
-    with sealed_generators():
+    with seeded_generators():
         again = choose(subject, population)
     if not all(a.same_as(b) for a, b in zip(whole, again, strict=False)):
         raise NotApplicable("two uninterrupted runs differ already (see deterministic)")
-    with sealed_generators():
+    with seeded_generators():
         resumed = choose(subject, population, Setting(restart=True))
     _same(whole, resumed, "an uninterrupted run and one restored from state_dict()")
 
@@ -213,7 +228,7 @@ def ties(subject: Subject) -> None:
     """Among equal samples the order of the data set decides nothing."""
     for seed in (0, 1):
         population = constant_population()
-        with sealed_generators():
+        with seeded_generators():
             choices = choose(subject, population, Setting(seed))
         groups: dict[str, list[Choice]] = defaultdict(list)
         for choice in choices:
@@ -233,7 +248,7 @@ def _mixed(where: str, group: list[Choice], labels: Tensor, seed: int) -> None:
             fair += n * share
             variance += n * share * (1 - share) * (total - n) / max(1, total - 1)
         if count < fair - TIE_SIGMAS * math.sqrt(variance) - 1:
-            raise Breach(
+            raise Violation(
                 f"{where}, seed {seed}: of samples that are all alike, {count} of class {cls} are "
                 f"chosen where {fair:.0f} are fair; break ties by the stream"
             )
@@ -242,8 +257,8 @@ def _mixed(where: str, group: list[Choice], labels: Tensor, seed: int) -> None:
 def empty_class(subject: Subject) -> None:
     """A class without samples is no error."""
     population = simulate_population(classes=4)
-    with sealed_generators():
-        choose(subject, _absent(population.labels, population.clean))
+    with seeded_generators():
+        choose(subject, _absent(population.labels, population.clean_labels))
 
 
 def _absent(labels: Tensor, clean: Tensor) -> Population:
@@ -254,5 +269,69 @@ def _absent(labels: Tensor, clean: Tensor) -> Population:
 
 def short_recipe(subject: Subject) -> None:
     """A recipe of six epochs works."""
-    with sealed_generators():
+    with seeded_generators():
         choose(subject, simulate_population(epochs=6))
+
+
+class FixedScores(Scorer):
+    """Scores that are set in advance."""
+
+    def __init__(self, values: Tensor, undefined: float | None) -> None:
+        self.values, self.undefined = values, undefined
+
+    def scores(self, tables: Tables, progress: Progress) -> Tensor:
+        """float [N]."""
+        return self.values.clone()
+
+
+def nan_scores(subject: Subject) -> None:
+    """A sample without a score is kept with weight 1, or gets the scorer's ``undefined`` score."""
+    if not issubclass(subject.info.target, ScoreBasedPruner):
+        raise NotApplicable("the method does not prune by a Scorer")
+    population = simulate_population()
+    scores = -population.p_target[3].log()
+    holes = torch.arange(0, len(scores), 3)
+    scores[holes] = torch.nan
+    with seeded_generators():
+        plans = _plans(subject, population, FixedScores(scores, None))
+        everything = _plans(
+            subject, population, FixedScores(torch.full_like(scores, torch.nan), None)
+        )
+        stand_in = _plans(subject, population, FixedScores(scores, STAND_IN))
+        filled = _plans(subject, population, FixedScores(scores.nan_to_num(STAND_IN), None))
+    for plan in plans:
+        _survive(plan, holes)
+    for plan in everything:
+        _survive(plan, torch.arange(len(scores)))
+    for a, b in zip(stand_in, filled, strict=True):
+        if not torch.equal(a.indices.sort().values, b.indices.sort().values):
+            raise Violation(
+                f"with undefined = {STAND_IN}, samples without a score are not treated as if "
+                f"they scored {STAND_IN}"
+            )
+
+
+def _plans(subject: Subject, population: Population, scorer: Scorer) -> list[Plan]:
+    n = len(population)
+    pruner = cast(ScoreBasedPruner, subject.dynamic())
+    pruner.use(scorer)
+    device = torch.device("cpu")
+    pruner.begin(TrainView(n, population.num_classes, population.labels, 20, 0.5, device))
+    tables = SampleTables(n, 20, window=pruner.window)
+    streams, clock, plans = Streams(0, "checks", "checks"), Clock(n, 20, 0.5), []
+    for epoch in range(4):
+        plan = pruner.plan(clock.progress(epoch, epoch * n), tables, streams.get("pruner", epoch))
+        check_indices(plan.indices, n, f"{subject.name}, epoch {epoch}")
+        plans.append(plan)
+    return plans
+
+
+def _survive(plan: Plan, holes: Tensor) -> None:
+    here = torch.isin(plan.indices, holes)
+    if int(here.sum()) < len(holes):
+        raise Violation(
+            f"{len(holes) - int(here.sum())} of {len(holes)} samples whose score is NaN are left "
+            "out; expected all of them in the plan"
+        )
+    if plan.weights is not None and not bool((plan.weights[here] == 1).all()):
+        raise Violation("samples whose score is NaN have weights other than 1")

@@ -1,4 +1,4 @@
-"""Traps: what a method must not touch, noted when it does."""
+"""Guards around a method: forbidden reads are noted, global random generators are restored."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Notes = list[str]
 
 
 class Guard:
-    """Passes on the attributes of an interface and notes every other that is asked for.
+    """Passes on the attributes of an interface and notes every other that is read.
 
     Args:
         inner: The object that answers.
-        interface: Class or protocol that names what may be asked for.
+        interface: Class or protocol that names what may be read.
         notes: Receives one line per forbidden attribute.
         forbidden: Names of the interface that are closed all the same.
     """
@@ -53,7 +53,7 @@ def global_state() -> dict[str, object]:
 
 
 @contextmanager
-def sealed_generators(seed: int = 0) -> Iterator[None]:
+def seeded_generators(seed: int = 0) -> Iterator[None]:
     """Seeds the global generators alike for every caller and puts their state back afterwards,
     so that a method that draws from them breaks one check and not all."""
     python, tensor = random.getstate(), torch.random.get_rng_state()

@@ -1,4 +1,4 @@
-"""What a check says: passed, failed with one clear line, or skipped with a reason."""
+"""Results of checks: passed, failed with one clear line, or skipped with a reason."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 Status = Literal["passed", "failed", "skipped"]
 
 
-class Breach(AssertionError):
-    """The method breaks its contract: what was expected and what came, in one line."""
+class Violation(AssertionError):
+    """The method breaks its contract; the message is one line, what was expected and what came."""
 
 
 class NotApplicable(Exception):
@@ -23,7 +23,7 @@ class Result:
     Attributes:
         check: Id of the check; ``METHOD/check`` where a file holds several methods.
         status: ``passed``, ``failed`` or ``skipped``.
-        detail: One line: the breach, the reason of a skip, or a remark.
+        detail: One line: the violation, the reason of a skip, or a remark.
         seconds: Time it took; informative only.
     """
 

@@ -1,4 +1,4 @@
-"""Runs all checks on a method: for people, for the command line, and for a package's own pytest."""
+"""Runs the checks on a method, for the command line and for a package's own pytest."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prunebench.bench.checks import contract, interface, scored, training
-from prunebench.bench.checks.report import Breach, NotApplicable, Report, Result, Status
+from prunebench.bench.checks import contract, declarations, training
+from prunebench.bench.checks.report import NotApplicable, Report, Result, Status, Violation
 from prunebench.bench.checks.subject import Subject, Target, find
 from prunebench.bench.train.plan_checks import PlanError
 
@@ -17,9 +17,9 @@ Check = Callable[[Subject], str | None]
 
 #: Every check by id, cheap and basic ones first.
 CHECKS: dict[str, Check] = {
-    "options": interface.options,
-    "unknown-option": interface.unknown_option,
-    "needs": interface.needs,
+    "options": declarations.options,
+    "unknown-option": declarations.unknown_option,
+    "needs": declarations.needs,
     "valid-indices": contract.valid_indices,
     "exact-k": contract.exact_k,
     "weights": contract.weights,
@@ -30,7 +30,7 @@ CHECKS: dict[str, Check] = {
     "inputs-untouched": contract.inputs_untouched,
     "permutation": contract.permutation,
     "state-round-trip": contract.state_round_trip,
-    "nan-scores": scored.nan_scores,
+    "nan-scores": contract.nan_scores,
     "ties": contract.ties,
     "empty-class": contract.empty_class,
     "short-recipe": contract.short_recipe,
@@ -53,8 +53,8 @@ def run_check(check: str, subject: Subject) -> Result:
         detail = CHECKS[check](subject) or ""
     except NotApplicable as reason:
         status, detail = "skipped", str(reason)
-    except Breach as breach:
-        status, detail = "failed", str(breach)
+    except Violation as violation:
+        status, detail = "failed", str(violation)
     except PlanError as error:
         status, detail = "skipped", f"cannot run before its plans are valid ({error})"
     except Exception as error:

@@ -1,24 +1,20 @@
-"""What a method chooses on simulated samples: subsets, epochs or batches, without any training."""
+"""Asks a method for its choices on simulated samples: subsets, epochs or batches, no training."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load, save
 from torch import Tensor
 
-from prunebench.bench.checks.choice import (
-    SHARES,
-    Choice,
-    Setting,
-    batches_of,
-    note_writes,
-    warmup_of,
-)
-from prunebench.bench.checks.fakes import FakeEvidence, Population
-from prunebench.bench.checks.guard import Guard
-from prunebench.bench.checks.state import through_storage
+from prunebench.bench.checks.guard import Guard, Notes
+from prunebench.bench.checks.population import Population, SimulatedEvidence
+from prunebench.bench.checks.report import Violation
 from prunebench.bench.checks.subject import Subject
 from prunebench.bench.train.budget import Clock
 from prunebench.bench.train.plan_checks import PlanError, check_indices
@@ -37,6 +33,99 @@ from prunebench.methods.base import (
 from prunebench.rng import Streams
 
 MAX_EPOCHS = 40
+BATCH = 32
+SHARES = (0.3, 0.5, 0.7)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One choice of a method, with indices checked and in ascending order.
+
+    Attributes:
+        where: ``k = 36``, ``epoch 3`` or ``epoch 3, batch 0``.
+        indices: int64 [n], positions.
+        pool: int64 [m], positions it was chosen from.
+        weights: float32 [n] or None.
+        forward_only: int64 [m] or None.
+        wanted: Number of samples asked for, or None where the method decides.
+        scores: [N] or None.
+    """
+
+    where: str
+    indices: Tensor
+    pool: Tensor
+    weights: Tensor | None = None
+    forward_only: Tensor | None = None
+    wanted: int | None = None
+    scores: Tensor | None = None
+
+    def same_as(self, other: Choice) -> bool:
+        """Whether both train on the same samples with the same weights."""
+        mine = (self.indices, self.weights, self.forward_only)
+        theirs = (other.indices, other.weights, other.forward_only)
+        return all(
+            a is b or (a is not None and b is not None and torch.equal(a, b))
+            for a, b in zip(mine, theirs, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a method is run.
+
+    Attributes:
+        seed: Of the streams.
+        reads: Receives one line per forbidden read; None leaves the inputs open.
+        declared: Whether only declared evidence and signals are served.
+        restart: Whether a dynamic method is stored and rebuilt after every epoch.
+        writes: Receives one line per input that was written to; the input is put back.
+    """
+
+    seed: int = 0
+    reads: Notes | None = None
+    declared: bool = False
+    restart: bool = False
+    writes: Notes = field(default_factory=list)
+
+
+def batches_of(n: int) -> int:
+    """Number of batches for n positions; position i is in batch i mod that number."""
+    return max(1, n // BATCH)
+
+
+def warmup_of(epochs: int) -> int:
+    """Tw of a recipe of E epochs."""
+    return min(epochs, max(2, round(0.15 * epochs)))
+
+
+def note_writes(
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor], writes: Notes, where: str
+) -> None:
+    """Notes every tensor that is no longer what it was."""
+    for name, value in before.items():
+        if not torch.equal(value.nan_to_num(-7.0), after[name].nan_to_num(-7.0)):
+            writes.append(f"{where}.{name} was written to")
+
+
+def through_storage(state: Mapping[str, Any]) -> dict[str, Tensor | int | float | str]:
+    """What a checkpoint gives back for a state.
+
+    Raises:
+        Violation: A value is neither a tensor nor a number nor text.
+    """
+    tensors: dict[str, Tensor] = {}
+    scalars: dict[str, Any] = {}
+    for name, value in state.items():
+        if isinstance(value, Tensor):
+            tensors[name] = value.detach().cpu().clone().contiguous()
+        elif isinstance(value, int | float | str):
+            scalars[name] = value
+        else:
+            raise Violation(
+                f"state_dict()[{name!r}] is a {type(value).__name__}; "
+                "a checkpoint holds tensors, numbers and text"
+            )
+    return {**load(save(tensors)), **json.loads(json.dumps(scalars))}
 
 
 def choose(
@@ -44,7 +133,7 @@ def choose(
     population: Population,
     setting: Setting | None = None,
 ) -> list[Choice]:
-    """Every decision of a fresh pruner on a population.
+    """Every choice of a fresh pruner on a population.
 
     Raises:
         PlanError: An index is out of range, comes twice, or is no index.
@@ -70,13 +159,13 @@ def keep(
     pruner = subject.static()
     need = pruner.needs(population.epochs, warmup) if setting.declared else None
     for k in sizes:
-        given = population.copy()
-        evidence: Evidence = FakeEvidence(given, warmup, need)
-        if setting.guard is not None:
+        own = population.copy()
+        evidence: Evidence = SimulatedEvidence(own, warmup, need)
+        if setting.reads is not None:
             closed = () if subject.info.oracle else ("clean_labels",)
-            evidence = Guard(evidence, Evidence, setting.guard, closed)
+            evidence = Guard(evidence, Evidence, setting.reads, closed)
         subset: object = pruner.keep(evidence, k, streams.get("keep"))
-        note_writes(population.tensors(), given.tensors(), setting.touched, f"keep(k = {k})")
+        note_writes(population.tensors(), own.tensors(), setting.writes, f"keep(k = {k})")
         if not isinstance(subset, Subset):
             kind = type(subset).__name__
             raise PlanError(f"{subject.name}: keep() returned {kind}, not a Subset")
@@ -88,11 +177,11 @@ def keep(
 
 
 class _Run:
-    """A simulated dynamic run: the population's losses stand in for training."""
+    """A simulated dynamic run, with the population's losses in place of training."""
 
     def __init__(self, subject: Subject, population: Population, setting: Setting) -> None:
         self.subject, self.setting = subject, setting
-        self.given, self.population = population, population.copy()
+        self.original, self.population = population, population.copy()
         self.streams = Streams(setting.seed, "checks", "checks")
         self.clock = Clock(len(population), population.epochs, subject.ratio)
         self.pruner = subject.dynamic()
@@ -111,7 +200,7 @@ class _Run:
         self.pruner.begin(self._guarded(view, TrainView))
 
     def _guarded(self, inner: Any, interface: type) -> Any:
-        notes = self.setting.guard
+        notes = self.setting.reads
         return inner if notes is None else Guard(inner, interface, notes)
 
     def choices(self) -> list[Choice]:
@@ -157,7 +246,7 @@ class _Run:
         stream = self.streams.get("pruner", epoch)
         plan: object = self.pruner.plan(progress, self._guarded(self.tables, Tables), stream)
         now = self.tables.state_dict()
-        note_writes(before, now, self.setting.touched, f"plan(epoch {epoch}): tables")
+        note_writes(before, now, self.setting.writes, f"plan(epoch {epoch}): tables")
         self._labels(f"plan(epoch {epoch})")
         self.tables.load_state_dict(before)
         if not isinstance(plan, Plan):
@@ -188,22 +277,22 @@ class _Run:
             where = f"epoch {epoch}, batch {number}"
             before = {name: value.clone() for name, value in vars(batch).items()}
             chosen = pruner.select(self._guarded(batch, Batch), k, stream)
-            note_writes(before, vars(batch), self.setting.touched, f"select({where}): batch")
+            note_writes(before, vars(batch), self.setting.writes, f"select({where}): batch")
             check_indices(chosen, len(part), f"{self.subject.name}, {where}", "positions")
             choices.append(Choice(where, part[chosen.sort().values], part, wanted=k))
         return choices
 
     def visit(self, positions: Tensor, epoch: int) -> None:
         now = min(epoch, self.population.epochs - 1)
-        logits, labels = self.given.logits[now, positions], self.given.labels[positions]
+        logits, labels = self.original.logits[now, positions], self.original.labels[positions]
         losses = F.cross_entropy(logits, labels, reduction="none")
         self.tables.write(positions, losses, logits, labels)
         self.tables.close_epoch(positions, epoch)
 
     def _labels(self, where: str) -> None:
-        if not torch.equal(self.given.labels, self.population.labels):
-            self.setting.touched.append(f"{where}: labels were written to")
-            self.population.labels.copy_(self.given.labels)
+        if not torch.equal(self.original.labels, self.population.labels):
+            self.setting.writes.append(f"{where}: labels were written to")
+            self.population.labels.copy_(self.original.labels)
 
 
 def replay(subject: Subject, population: Population, epochs: int) -> list[Choice]:

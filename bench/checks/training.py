@@ -7,11 +7,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from prunebench.bench.checks.choice import SHARES, warmup_of
-from prunebench.bench.checks.fakes import FakeEvidence, simulate_population
-from prunebench.bench.checks.guard import sealed_generators
-from prunebench.bench.checks.report import Breach, NotApplicable
-from prunebench.bench.checks.simulate import keep
+from prunebench.bench.checks.guard import seeded_generators
+from prunebench.bench.checks.population import SimulatedEvidence, simulate_population
+from prunebench.bench.checks.report import NotApplicable, Violation
+from prunebench.bench.checks.simulate import SHARES, keep, warmup_of
 from prunebench.bench.checks.subject import Subject
 from prunebench.bench.runs.reference_set import resolve_reference
 from prunebench.bench.spec.recipe import Recipe
@@ -52,7 +51,7 @@ def trained(pruner: Pruner, ratio: float, samples: int = EVEN) -> Trainer:
     task = make_task(raw, noise, streams, reference_size=REFERENCE)
     labels = task.train.labels, task.clean_labels
     population = simulate_population(classes=raw.num_classes, labels=labels)
-    evidence = FakeEvidence(population, warmup_of(population.epochs))
+    evidence = SimulatedEvidence(population, warmup_of(population.epochs))
     reference = None
     if isinstance(pruner, StaticPruner):
         subset = pruner.keep(evidence, kept_count(samples, ratio), streams.get("keep"))
@@ -71,30 +70,30 @@ def trained(pruner: Pruner, ratio: float, samples: int = EVEN) -> Trainer:
 @cache
 def _full(threads: int) -> dict[str, Tensor]:
     """Parameters after full training; thread counts differ in their last bits."""
-    with sealed_generators():
+    with seeded_generators():
         return trained(resolve_method("full").build(), 0.0).model.state_dict()
 
 
 def zero_is_full(subject: Subject) -> str:
     """Ratio 0 is full training, bit for bit; epoch-level methods at their own ``full_at``."""
     if subject.shape == "static":
-        with sealed_generators():
+        with seeded_generators():
             choice = keep(subject, population := simulate_population(), [len(population)])[0]
         if len(choice.indices) != len(population):
-            raise Breach(f"k = N keeps {len(choice.indices)} of {len(population)} samples")
+            raise Violation(f"k = N keeps {len(choice.indices)} of {len(population)} samples")
         return ""
     settings = dict(subject.info.target.full_at)
     if not subject.info.zero_is_full and not settings:
         raise NotApplicable("the class declares zero_is_full = False")
     if subject.info.aligned and settings:
         settings["align.threshold"] = -1.0  # no correlation lies below
-    with sealed_generators():
+    with seeded_generators():
         mine = trained(subject.build(**settings), 0.0).model.state_dict()
     theirs = _full(torch.get_num_threads())
     differing = [name for name in theirs if not torch.equal(theirs[name], mine[name])]
     shown = ", ".join(f"{name} = {value}" for name, value in settings.items())
     if differing:
-        raise Breach(
+        raise Violation(
             f"ratio 0{' with ' + shown if shown else ''} differs from full training in "
             f"{len(differing)} of {len(theirs)} parameters, {differing[0]} first"
         )
@@ -107,7 +106,7 @@ def budget(subject: Subject) -> None:
         try:
             _meets(subject, ratio, EVEN)
         except SkipCell as skip:
-            raise Breach(f"ratio {ratio:g}: {skip.reason}") from None
+            raise Violation(f"ratio {ratio:g}: {skip.reason}") from None
 
 
 def odd_sizes(subject: Subject) -> None:
@@ -122,7 +121,7 @@ def odd_sizes(subject: Subject) -> None:
 
 def _meets(subject: Subject, ratio: float, samples: int) -> None:
     expected = kept_count(samples * EPOCHS, ratio)
-    with sealed_generators():
+    with seeded_generators():
         ledger = trained(subject.build(), ratio, samples).ledger
     if ledger.trained != expected:
-        raise Breach(f"ratio {ratio:g}: trained on {ledger.trained} samples of {expected}")
+        raise Violation(f"ratio {ratio:g}: trained on {ledger.trained} samples of {expected}")

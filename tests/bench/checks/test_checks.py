@@ -1,4 +1,4 @@
-"""The conformance suite: right methods pass, and each breach fails its own check alone."""
+"""The conformance suite: right methods pass, and each violation fails its own check alone."""
 
 import sys
 import unittest
@@ -63,7 +63,7 @@ def test_a_method_that_is_not_registered_passes(method):
     [(check, method) for check, methods in BROKEN.items() for method in methods],
     ids=lambda v: v if isinstance(v, str) else v.__name__,
 )
-def test_a_breach_fails_its_own_check_alone_and_says_so_in_one_line(check, method):
+def test_a_violation_fails_its_own_check_alone_with_one_line(check, method):
     report = check_method(method)
     assert {r.check: r.detail for r in report.failures}.keys() == {check}
     (failure,) = report.failures

@@ -1,7 +1,7 @@
 """Simulated samples with known roles: easy, hard and mislabelled ones, clustered by class.
 
-Mislabelled samples look like their true class at first and are memorised late, which is what
-methods for label noise live on.
+Mislabelled samples look like their true class at first and are memorised late, a difference that
+methods for label noise use.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Population:
     Attributes:
         ids: int64 [N], original ids.
         labels: int64 [N], noisy; classes of equal size.
-        clean: int64 [N].
+        clean_labels: int64 [N].
         num_classes: C.
         logits: float32 [E, N, C], after each epoch.
         features: float32 [E, N, D], likewise.
@@ -43,7 +43,7 @@ class Population:
 
     ids: Tensor
     labels: Tensor
-    clean: Tensor
+    clean_labels: Tensor
     num_classes: int
     logits: Tensor
     features: Tensor
@@ -78,7 +78,7 @@ class Population:
 
     def permuted(self, order: Tensor) -> Population:
         """The same samples in another order: position j holds sample ``order[j]``."""
-        flat = ("ids", "labels", "clean", "ssl")
+        flat = ("ids", "labels", "clean_labels", "ssl")
         return self._with(
             {
                 name: value[order] if name in flat else value[:, order]
@@ -136,15 +136,15 @@ def simulate_population(
     ssl = centres[clean.numpy()] + rng.normal(0, 0.4, (n, WIDTH))
     z = torch.from_numpy(logits.astype(np.float32))
     p = z.softmax(2)
-    index = noisy[None, :, None].expand(epochs, n, 1)
+    target = noisy[None, :, None].expand(epochs, n, 1)
     return Population(
         ids=torch.arange(n),
         labels=noisy,
-        clean=clean,
+        clean_labels=clean,
         num_classes=classes,
         logits=z,
         features=torch.from_numpy(features.astype(np.float32)),
-        p_target=p.gather(2, index).squeeze(2),
+        p_target=p.gather(2, target).squeeze(2),
         correct=p.argmax(2) == noisy,
         confidence=torch.from_numpy(weak.astype(np.float32)).softmax(2).amax(2),
         ssl=torch.from_numpy(ssl.astype(np.float32)),
@@ -152,12 +152,12 @@ def simulate_population(
 
 
 def constant_population(n: int = 120, epochs: int = EPOCHS, classes: int = CLASSES) -> Population:
-    """Samples that nothing but their label tells apart, in the order of the classes."""
+    """Samples that differ in nothing but their label, in the order of the classes."""
     labels = torch.arange(n) * classes // n
     return Population(
         ids=torch.arange(n),
         labels=labels,
-        clean=labels.clone(),
+        clean_labels=labels.clone(),
         num_classes=classes,
         logits=torch.zeros(epochs, n, classes),
         features=torch.ones(epochs, n, WIDTH),
@@ -169,7 +169,7 @@ def constant_population(n: int = 120, epochs: int = EPOCHS, classes: int = CLASS
     )
 
 
-class FakeEvidence:
+class SimulatedEvidence:
     """Evidence of a simulated run; see ``methods.base.Evidence``. Arrays are copies, as those
     read from a file are; labels and ids are shared.
 
@@ -190,7 +190,7 @@ class FakeEvidence:
     @property
     def clean_labels(self) -> Tensor:
         """int64 [N]."""
-        return self._all.clean
+        return self._all.clean_labels
 
     @property
     def p_target(self) -> Tensor:

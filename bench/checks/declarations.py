@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from prunebench.bench.checks.choice import warmup_of
-from prunebench.bench.checks.report import Breach, NotApplicable
+from prunebench.bench.checks.report import NotApplicable, Violation
+from prunebench.bench.checks.simulate import warmup_of
 from prunebench.bench.checks.subject import Subject
 from prunebench.bench.runs.evidence import SIGNAL_NAMES
 from prunebench.bench.train.sample_tables import SIGNALS
@@ -34,11 +34,11 @@ def options(subject: Subject) -> str:
                 subject.build(**{name: value})
             except InputError as error:
                 if searched:
-                    raise Breach(f"{name} = {value!r} is in its search range: {error}") from None
+                    raise Violation(f"{name} = {value!r} is in its search range: {error}") from None
                 refused.append(f"{name} = {value!r}")
             except Exception as error:
                 kind = type(error).__name__
-                raise Breach(f"{name} = {value!r} raises {kind}: {error}") from None
+                raise Violation(f"{name} = {value!r} raises {kind}: {error}") from None
     return f"refused by name: {', '.join(refused)}" if refused else ""
 
 
@@ -63,8 +63,8 @@ def unknown_option(subject: Subject) -> None:
     except InputError:
         return
     except Exception as error:
-        raise Breach(f"expected an InputError, got {type(error).__name__}: {error}") from None
-    raise Breach("expected an InputError for option 'no_such_option', it was accepted")
+        raise Violation(f"expected an InputError, got {type(error).__name__}: {error}") from None
+    raise Violation("expected an InputError for option 'no_such_option', it was accepted")
 
 
 def needs(subject: Subject) -> str:
@@ -80,7 +80,7 @@ def needs(subject: Subject) -> str:
             inapplicable.append(f"{epochs} epochs: {skip.reason}")
         except InputError as error:
             if not subject.params:
-                raise Breach(f"defaults do not fit {epochs} epochs: {error}") from None
+                raise Violation(f"defaults do not fit {epochs} epochs: {error}") from None
             inapplicable.append(f"{epochs} epochs: {error}")
     if len(inapplicable) == len(EPOCHS):
         raise NotApplicable(inapplicable[0])
@@ -90,18 +90,18 @@ def needs(subject: Subject) -> str:
 def _evidence(subject: Subject, epochs: int) -> None:
     need = subject.static().needs(epochs, warmup_of(epochs))
     if not isinstance(need, EvidenceSpec):
-        raise Breach(f"needs() returned {type(need).__name__}, not an EvidenceSpec")
+        raise Violation(f"needs() returned {type(need).__name__}, not an EvidenceSpec")
     unknown = sorted(set(need.signals) - set(SIGNAL_NAMES))
     if unknown:
-        raise Breach(f"unknown signals {unknown}; accepted: {', '.join(SIGNAL_NAMES)}")
+        raise Violation(f"unknown signals {unknown}; accepted: {', '.join(SIGNAL_NAMES)}")
     for kind in ("snapshots", "strong"):
         outside = [e for e in getattr(need, kind) if not 1 <= e <= epochs]
         if outside:
-            raise Breach(f"{kind} after epochs {outside}; a recipe of {epochs} has 1..{epochs}")
+            raise Violation(f"{kind} after epochs {outside}; a recipe of {epochs} has 1..{epochs}")
     if need.repeats < 1:
-        raise Breach(f"repeats = {need.repeats}; expected 1 or more")
+        raise Violation(f"repeats = {need.repeats}; expected 1 or more")
     if need.until is not None and not 1 <= need.until <= epochs:
-        raise Breach(f"until = {need.until}; a recipe of {epochs} has 1..{epochs}")
+        raise Violation(f"until = {need.until}; a recipe of {epochs} has 1..{epochs}")
 
 
 def _tables(subject: Subject, epochs: int) -> None:
@@ -110,6 +110,6 @@ def _tables(subject: Subject, epochs: int) -> None:
     pruner.begin(TrainView(8, 4, labels, epochs, subject.ratio, torch.device("cpu")))
     unknown = sorted(set(pruner.signals) - set(SIGNALS))
     if unknown:
-        raise Breach(f"unknown signals {unknown}; accepted: {', '.join(SIGNALS)}")
+        raise Violation(f"unknown signals {unknown}; accepted: {', '.join(SIGNALS)}")
     if type(pruner.window) is not int or pruner.window < 0:
-        raise Breach(f"window = {pruner.window!r}; expected an integer from 0")
+        raise Violation(f"window = {pruner.window!r}; expected an integer from 0")
