@@ -6,69 +6,50 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from prunebench.bench.spec.execution import ExecutionOptions, Flag
 from prunebench.errors import InputError
 from prunebench.options import Option
 from prunebench.registry import DATASETS, REGISTRIES, load_plugin
 
 if TYPE_CHECKING:  # these import torch; a verb's help must not wait for it
-    from prunebench.bench.grids.driver import Report, Running
+    from prunebench.bench.grids.driver import Report
     from prunebench.bench.results.store import Store
-    from prunebench.bench.runs.resolve import Cell
+    from prunebench.bench.runs.cell import Cell
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def execution_options(function: F) -> F:
-    """How cells are run: nothing here moves a result."""
-    options = [
-        click.option("--workers", "-w", type=click.IntRange(1, 1024), default=None,
-                     help="Cells at once (default: the cores of this machine, the slots of its "
-                          "devices, or what a Ray cluster has room for; 1 for `run`)."),
-        click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True,
-                     help="Intra-op threads per CPU cell; two counts do not give the same bits."),
-        click.option("--device", "--devices", "devices", default="cpu", show_default=True,
-                     help="Torch devices, separated by commas: cpu, cuda:0,cuda:1."),
-        click.option("--slots-per-device", type=click.IntRange(1, 64), default=1,
-                     show_default=True, help="Cells at once on each accelerator."),
-        click.option("--lanes", type=click.IntRange(1, 64), default=1, show_default=True,
-                     help="Cells that one process runs in turns on each card, in place of "
-                          "--slots-per-device."),
-        click.option("--compile", "compiled", is_flag=True,
-                     help="The network through torch.compile: minutes per process, and results "
-                          "that differ by rounding."),
-        click.option("--deterministic", is_flag=True,
-                     help="On a card: only algorithms that repeat their bits."),
-        click.option("--no-graph", is_flag=True,
-                     help="On a card: launch every operation instead of replaying a graph."),
-        click.option("--checkpoint-s", type=click.FloatRange(min=0), default=30.0,
-                     show_default=True, help="Seconds between checkpoints inside a run."),
-        click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=None,
-                     help="Seconds per cell; longer cells are stopped and recorded as failed."),
-        click.option("--retry-failed", is_flag=True, help="Run failed cells again."),
-        click.option("--no-mlflow", is_flag=True, help="Do not mirror into MLflow."),
-        click.option("--mlflow-uri", default=None,
-                     help="Tracking URI (default: mlflow.db in the results folder)."),
-        click.option("--quiet", "-q", is_flag=True, help="No progress display."),
-        click.option("--executor", type=click.Choice(["local", "ray"]), default="local",
-                     show_default=True, help="Worker processes here, or a Ray cluster."),
-        click.option("--ray-address", default=None, metavar="auto|HOST:PORT",
-                     help="A running Ray cluster (default: one of its own, on this machine)."),
-        click.option("--free-memory", type=click.FloatRange(min=0), default=None, metavar="GIB",
-                     help="Memory to leave free: fewer cells run at once where it would be less "
-                          "(default: 5 %, at most 1; 0 never waits)."),
-    ]  # fmt: skip
-    for option in reversed(options):
-        function = option(function)
+    """How cells are run, from the fields of ``ExecutionOptions``: nothing here moves a result."""
+    for name, (flag, default) in reversed(ExecutionOptions.flags().items()):
+        switch = flag.is_switch
+        function = click.option(
+            *flag.names, name, type=_click_type(flag), is_flag=switch, default=default,
+            show_default=not switch and default is not None, metavar=flag.metavar, help=flag.help,
+        )(function)  # fmt: skip
     return function
 
 
-def running(ctx: click.Context, values: dict[str, Any], workers: int, inline: bool) -> Running:
-    """Execution settings from the shared options, which are taken out of ``values``.
+def _click_type(flag: Flag) -> click.ParamType[Any] | None:
+    if flag.choices:
+        return click.Choice(flag.choices)
+    if flag.number is None:
+        return None
+    if flag.number is int:
+        return click.IntRange(flag.low, flag.high)
+    return click.FloatRange(flag.low, flag.high, min_open=flag.above)
+
+
+def running(
+    ctx: click.Context, values: dict[str, Any], workers: int, inline: bool
+) -> ExecutionOptions:
+    """How to execute, from the shared options, which are taken out of ``values``.
 
     Args:
         ctx: Of the command.
@@ -77,48 +58,32 @@ def running(ctx: click.Context, values: dict[str, Any], workers: int, inline: bo
         inline: Whether cells run in this process.
 
     Returns:
-        The settings; with ``workers`` 0 a Ray cluster decides.
-    """
-    from prunebench.bench.grids.driver import Running
+        The options; with ``workers`` 0 a Ray cluster decides.
 
-    devices = tuple(d.strip() for d in values.pop("devices").split(","))
-    executor, address = values.pop("executor"), values.pop("ray_address")
-    if address and executor != "ray":
+    Raises:
+        InputError: Options that exclude one another, or a device that this machine lacks.
+    """
+    asked = values.pop("workers")
+    given: dict[str, Any] = {"workers": asked or workers}
+    for name, (flag, _) in ExecutionOptions.flags().items():
+        if name in values:
+            given[name] = flag.read(values.pop(name))
+    options = ExecutionOptions(**given, plugins=tuple(ctx.obj or ()))
+    devices, address, slots = options.devices, options.ray_address, options.slots_per_device
+    if address and options.executor != "ray":
         raise InputError(f"{address!r}", where="--ray-address", accepted="with --executor ray only")
     if not address:  # another cluster may have what this machine lacks
         check_devices(devices)
-    given, threads, slots = (values.pop(n) for n in ("workers", "threads", "slots_per_device"))
-    lanes = values.pop("lanes")
-    if lanes > 1:
-        check_lanes(devices, executor, slots)
-        slots, inline = lanes, False
-    count = given or workers
-    if not given and not inline and (address or devices != ("cpu",)):
+    if options.lanes > 1:
+        check_lanes(devices, options.executor, slots)
+        slots, inline = options.lanes, False
+    count = options.workers
+    if not asked and not inline and (address or devices != ("cpu",)):
         count = 0 if address else len(devices) * slots
     if devices == ("cpu",) and not address:
-        warn_of_crowding(count, threads, given)
-    free = values.pop("free_memory")
-    return Running(
-        workers=count,
-        threads=threads,
-        devices=devices,
-        slots_per_device=slots,
-        checkpoint_s=values.pop("checkpoint_s"),
-        time_limit_s=values.pop("time_limit"),
-        retry_failed=values.pop("retry_failed"),
-        plugins=tuple(ctx.obj or ()),
-        mlflow=not values.pop("no_mlflow"),
-        mlflow_uri=values.pop("mlflow_uri"),
-        quiet=values.pop("quiet"),
-        inline=inline and executor == "local",
-        executor=executor,
-        ray_address=address,
-        free_memory=None if free is None else int(free * 2**30),
-        lanes=lanes,
-        graph="off" if values.pop("no_graph") else "auto",
-        compile=values.pop("compiled"),
-        deterministic=values.pop("deterministic"),
-    )
+        warn_of_crowding(count, options.threads, asked)
+    inline = inline and options.executor == "local"
+    return replace(options, workers=count, slots_per_device=slots, inline=inline)
 
 
 def check_lanes(devices: tuple[str, ...], executor: str, slots: int) -> None:

@@ -193,7 +193,7 @@ def rerun(ctx: click.Context, /, **values: Any) -> None:
     into, as_json = values.pop("into"), values.pop("as_json")
     known = dataset_options(old.spec["dataset"]["name"])
     where = parse_params(values.pop("dataset_params"), "--dataset-param", known)
-    settings = running(ctx, {**values, "no_mlflow": True}, 1, inline=True)
+    settings = replace(running(ctx, values, 1, inline=True), mlflow=False)
     cell = recorded_cell(old, where, values.pop("method_file"), values.pop("weights"))
     with tempfile.TemporaryDirectory(prefix="prunebench-rerun-") as scratch:
         target = Store(Path(into or scratch))

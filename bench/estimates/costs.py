@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from prunebench.bench.grids.plan import Planned
-from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.scoring_runs import charged_epochs, evidence_needs, scoring_specs
 from prunebench.bench.runs.self_supervised import BATCH as SSL_BATCH
 from prunebench.bench.runs.self_supervised import encoder_key

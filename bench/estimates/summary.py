@@ -22,11 +22,11 @@ from prunebench.bench.estimates.rates import Rates, kind_of, rates_from_records
 from prunebench.bench.estimates.timed_epoch import Kind, time_kinds
 from prunebench.bench.executors.base import Job
 from prunebench.bench.executors.queue import JobQueue
-from prunebench.bench.grids.driver import Running
 from prunebench.bench.grids.plan import Planned, plan_jobs
-from prunebench.bench.results.manifest import MANIFEST, from_json
+from prunebench.bench.results.manifest import MANIFEST
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.runs.cell import Cell
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.train.task import load_raw
 from prunebench.datasets.source import Outline, RawData
 from prunebench.errors import InputError
@@ -34,7 +34,7 @@ from prunebench.record import FINAL, Record
 from prunebench.registry import DATASETS
 
 #: Times kinds of cells for a grid of so many: their rates, and the seconds that a worker starts in.
-TimeKinds = Callable[[Mapping[str, Kind], Running, int], tuple[dict[str, Rates], float]]
+TimeKinds = Callable[[Mapping[str, Kind], ExecutionOptions, int], tuple[dict[str, Rates], float]]
 
 _PURPOSES = {
     "trained": "trained",
@@ -51,7 +51,7 @@ _PURPOSES = {
 def summarise(
     cells: Sequence[Cell],
     out: Path,
-    running: Running,
+    running: ExecutionOptions,
     absent: Mapping[str, str] | None = None,
     measure: TimeKinds = time_kinds,
 ) -> dict[str, Any]:
@@ -185,8 +185,8 @@ class _Counts:
             if outline is None:
                 self.unknown.add(cell.spec.dataset.name)
                 continue
-            wanted = job.payload["evidence"]
-            cost = cell_cost(cell, outline, from_json(wanted) if wanted else None)
+            need = None if cell.evidence.empty else cell.evidence
+            cost = cell_cost(cell, outline, need)
             self.costs[key] = cost + encoder_cost(cell, outline) if key in first else cost
             if key not in planned.added:
                 self.alone[key] = _Alone(cell_cost(cell, outline), *own_evidence(cell, outline))

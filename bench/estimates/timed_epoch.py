@@ -23,11 +23,11 @@ from torch import Tensor
 from prunebench.bench.estimates.rates import FORWARD, Rates, selects_in_batches
 from prunebench.bench.executors.base import Event, Job
 from prunebench.bench.executors.local.executor import LocalExecutor
-from prunebench.bench.grids.driver import Running
 from prunebench.bench.runs.artifacts import artifacts
 from prunebench.bench.runs.job_result import OutcomeCode
-from prunebench.bench.runs.options import WorkerContext
 from prunebench.bench.runs.self_supervised import encoder_seconds
+from prunebench.bench.runs.worker_context import WorkerContext
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock
 from prunebench.bench.train.setup import make_setup
@@ -71,7 +71,7 @@ class Kind:
 
 
 def time_kinds(
-    kinds: Mapping[str, Kind], running: Running, cells: int
+    kinds: Mapping[str, Kind], running: ExecutionOptions, cells: int
 ) -> tuple[dict[str, Rates], float]:
     """Measures every kind in worker processes.
 

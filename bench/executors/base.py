@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from prunebench.bench.runs.job_result import OutcomeCode
-from prunebench.bench.runs.options import WorkerContext
+from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.errors import InputError
 from prunebench.record import Status as Status
 

@@ -21,9 +21,10 @@ from prunebench.bench.results.environment import environment
 from prunebench.bench.results.names import is_key
 from prunebench.bench.results.planned import note_plan
 from prunebench.bench.results.store import Store, final_record
+from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.job_result import OutcomeCode
-from prunebench.bench.runs.resolve import Cell
 from prunebench.bench.runs.run_info import labelled
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.datasets.source import DataSource
 from prunebench.errors import FolderError, visible
 from prunebench.record import Record, canonical
@@ -31,53 +32,6 @@ from prunebench.registry import DATASETS
 
 #: Seconds in which a cell that is asked to end must reach the end of a step and save itself.
 _GRACE_S = 10.0
-
-
-@dataclass(frozen=True)
-class Running:
-    """How cells are run; none of it moves a result.
-
-    Attributes:
-        workers: Cells at once; 0 takes what a Ray cluster has room for.
-        threads: Intra-op threads per cell on CPU.
-        devices: Torch devices to spread the cells over.
-        slots_per_device: Cells at once on each device, where ``devices`` are not CPUs.
-        checkpoint_s: Seconds between checkpoints inside a run.
-        time_limit_s: Limit per cell, or None.
-        retry_failed: Whether failed cells are run again.
-        plugins: Files whose decorators register methods and data sets.
-        mlflow: Whether to mirror into MLflow.
-        mlflow_uri: Tracking URI; None for a database in the results folder.
-        quiet: No progress display.
-        inline: Run in this process.
-        executor: ``local`` or ``ray``.
-        ray_address: A running Ray cluster; None starts one on this machine.
-        free_memory: Bytes to leave free on each machine, see ``MemoryGuard``.
-        lanes: Cells that one worker process runs in turns on its device; 1 for one at a time.
-        graph: ``auto`` or ``off``; see ``Execution``.
-        compile: Likewise.
-        deterministic: Likewise.
-    """
-
-    workers: int = 1
-    threads: int = 1
-    devices: tuple[str, ...] = ("cpu",)
-    slots_per_device: int = 1
-    checkpoint_s: float = 30.0
-    time_limit_s: float | None = None
-    retry_failed: bool = False
-    plugins: tuple[str, ...] = ()
-    mlflow: bool = True
-    mlflow_uri: str | None = None
-    quiet: bool = False
-    inline: bool = False
-    executor: str = "local"
-    ray_address: str | None = None
-    free_memory: int | None = None
-    lanes: int = 1
-    graph: str = "auto"
-    compile: bool = False
-    deterministic: bool = False
 
 
 @dataclass
@@ -106,7 +60,7 @@ class Report:
 def run_cells(
     cells: Sequence[Cell],
     store: Store,
-    running: Running,
+    options: ExecutionOptions,
     losses: Sequence[int] | None = None,
     executor: Executor | None = None,
     grid: str = "",
@@ -119,7 +73,7 @@ def run_cells(
     Args:
         cells: What is wanted.
         store: The results folder.
-        running: How to run it.
+        options: How to run it.
         losses: Epochs whose per-sample losses every cell stores; ``[]`` for all, None for none.
         executor: One of ``make_executor`` to use again; None makes one for this call.
         grid: Name of the grid that asks for these cells: the folder keeps that it did.
@@ -138,7 +92,7 @@ def run_cells(
     settled = {
         job.key: record.status
         for job in planned.jobs
-        if (record := final_record(store, job.key, running.retry_failed)) is not None
+        if (record := final_record(store, job.key, options.retry_failed)) is not None
     }
     open_keys = {job.key for job in planned.jobs if job.key not in settled}
     needed = {key for job in planned.jobs if job.key in open_keys for key in (*job.after, job.key)}
@@ -159,14 +113,14 @@ def run_cells(
         return report
     with ExitStack() as stack:
         if executor is None:
-            executor = make_executor(store, running)
+            executor = make_executor(store, options)
             stack.callback(executor.close)
-        mirror = _mirror(store, running, stack, report)
+        mirror = _mirror(store, options, stack, report)
         display = stack.enter_context(
             Progress(
                 jobs,
                 executor.slots,
-                mode="quiet" if running.quiet else "auto",
+                mode="quiet" if options.quiet else "auto",
                 standing=settled.keys(),
             )
         )
@@ -201,47 +155,37 @@ def rename(store: Store, cells: Iterable[Cell]) -> int:
     return count
 
 
-def make_executor(store: Store, running: Running, keep: bool = False) -> Executor:
+def make_executor(store: Store, options: ExecutionOptions, keep: bool = False) -> Executor:
     """The executor of a results folder; ``keep`` as in ``LocalExecutor``.
 
     Raises:
         InputError: Numbers or devices that the executor cannot serve.
     """
-    ray = running.executor == "ray"
+    ray = options.executor == "ray"
     shared: dict[str, Any] = {
-        "slots": running.workers,
-        "threads": running.threads,
-        "devices": running.devices,
-        "slots_per_device": running.slots_per_device,
-        "time_limit_s": running.time_limit_s,
-        "plugins": running.plugins,
-        "settings": {
-            "root": str(store.root),
-            "checkpoint_s": running.checkpoint_s,
-            "retry_failed": running.retry_failed,
-            "threads": running.threads,
-            "execution": {
-                "graph": running.graph,
-                "compile": running.compile,
-                "deterministic": running.deterministic,
-            },
-        },
+        "slots": options.workers,
+        "threads": options.threads,
+        "devices": options.devices,
+        "slots_per_device": options.slots_per_device,
+        "time_limit_s": options.time_limit_s,
+        "plugins": options.plugins,
+        "settings": {"root": str(store.root), **options.for_workers()},
         "on_lost": lambda job, status, reason: record_lost(store, job, status, reason),
-        "log_dir": None if running.inline and not ray else store.root / "logs",
+        "log_dir": None if options.inline and not ray else store.root / "logs",
         "keep": keep,
         "grace_s": _GRACE_S,
-        "free_memory": running.free_memory,
+        "free_memory": options.free_memory,
     }
     if ray:
         from prunebench.bench.executors.ray.executor import RayExecutor
 
         return RayExecutor(
-            **shared, address=running.ray_address, store=store, retry_failed=running.retry_failed
+            **shared, address=options.ray_address, store=store, retry_failed=options.retry_failed
         )
-    if running.lanes > 1:
+    if options.lanes > 1:
         turns = "prunebench.bench.runs.job:payload_steps"
-        return LocalExecutor(turns, **shared, lanes=running.lanes)
-    return LocalExecutor(**shared, inline=running.inline and running.time_limit_s is None)
+        return LocalExecutor(turns, **shared, lanes=options.lanes)
+    return LocalExecutor(**shared, inline=options.inline and options.time_limit_s is None)
 
 
 def sweep(store: Store) -> None:
@@ -279,27 +223,28 @@ def record_lost(store: Store, job: Job, status: Status, reason: str) -> None:
     """Writes the record of a cell whose worker could not (killed, time limit)."""
     if final_record(store, job.key) is not None:
         return
+    cell = Cell.from_json(job.payload)
     store.save(
         Record(
             key=job.key,
-            spec=job.payload["spec"],
+            spec=cell.spec.content,
             status=status,
             reason=" ".join(reason.split())[:300],
-            info=labelled({}, job.payload.get("label", "")),
-            environment=environment(torch.device("cpu"), job.payload["spec"]),
+            info=labelled({}, cell.label),
+            environment=environment(torch.device("cpu"), cell.spec.content),
         ),
         {"traceback.txt": reason.encode()},
     )
 
 
 def _mirror(
-    store: Store, running: Running, stack: ExitStack, report: Report
+    store: Store, options: ExecutionOptions, stack: ExitStack, report: Report
 ) -> Callable[[str], None] | None:
-    if not running.mlflow:
+    if not options.mlflow:
         return None
     from prunebench.bench.tracking import Tracking, default_experiment
 
-    tracking = Tracking(running.mlflow_uri, store.root, default_experiment(store.root))
+    tracking = Tracking(options.mlflow_uri, store.root, default_experiment(store.root))
 
     def close() -> None:
         summary = tracking.close()

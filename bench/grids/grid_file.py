@@ -14,7 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 
 from prunebench.bench.grids.tuned_rows import admit, tuned_rows
 from prunebench.bench.results.planned import MOST_CELLS
-from prunebench.bench.runs.resolve import Cell, check_label, open_source, resolve_cell
+from prunebench.bench.runs.cell import Cell
+from prunebench.bench.runs.resolve import check_label, open_source, resolve_cell
 from prunebench.bench.spec.recipe import NEEDED, Scalar
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import SEEDS, HeldOut

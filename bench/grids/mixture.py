@@ -14,7 +14,7 @@ from prunebench.leaderboard.filters import leaves, shown
 from prunebench.record import Record, RecordError
 
 if TYPE_CHECKING:  # it imports torch; readers of records must not wait for it
-    from prunebench.bench.runs.resolve import Cell
+    from prunebench.bench.runs.cell import Cell
 
 #: Fields of a difference that are said in one line.
 _SAID = 3

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from prunebench.bench.executors.base import Job
-from prunebench.bench.results.manifest import merge, to_json
-from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.results.manifest import merge
+from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.scoring_runs import evidence_needs, scoring_specs
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.errors import InputError
@@ -51,14 +50,17 @@ def plan_jobs(cells: Sequence[Cell], losses: Sequence[int] | None = None) -> Pla
         after[cell.spec.key] = tuple(proxy.key for proxy in proxies)
         for proxy in proxies:
             needs.setdefault(proxy.key, []).append(need)
-            known.setdefault(proxy.key, Cell(proxy, cell.data, {}, cell.weights))
+            known.setdefault(proxy.key, Cell(proxy, cell.data, weights=cell.weights))
     first = list(needs)
+    kept = None if losses is None else frozenset(losses)
+    for key, cell in known.items():
+        known[key] = replace(cell, evidence=merge(needs.get(key, ())), losses=kept)
     groups = _Groups()
     order = first + [key for key in wanted if key not in needs]
     jobs = [
         Job(
             key=key,
-            payload=_payload(known[key], merge(needs[key]) if key in needs else None, losses),
+            payload=known[key].to_json(),
             after=after.get(key, ()),
             label=known[key].spec.label,
             group=groups(known[key]),
@@ -114,20 +116,6 @@ def _needs(cell: Cell) -> tuple[EvidenceSpec, list[RunSpec]]:
         raise
     except Exception:
         return EvidenceSpec(), []
-
-
-def _payload(
-    cell: Cell, evidence: EvidenceSpec | None, losses: Sequence[int] | None
-) -> dict[str, Any]:
-    return {
-        "spec": cell.spec.content,
-        "data": dict(cell.data),
-        "method_params": dict(cell.method_params),
-        "weights": cell.weights,
-        "evidence": to_json(evidence) if evidence is not None else None,
-        "losses": None if losses is None else list(losses),
-        "label": cell.label,
-    }
 
 
 def _cost(cell: Cell) -> float:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from prunebench.bench.grids.pinned import Pinned, read_pinned
-from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.runs.cell import Cell
 from prunebench.errors import InputError
 from prunebench.methods.compose import resolve_method
 from prunebench.untrusted import user_path

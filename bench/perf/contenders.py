@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import torch
 
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.train.budget import Clock
 from prunebench.bench.train.lanes import Lanes
-from prunebench.bench.train.setup import Execution, Setup
+from prunebench.bench.train.setup import Setup
 from prunebench.bench.train.step import StepGenerator, run_to_end
 from prunebench.bench.train.trainer import Trainer
 from prunebench.datasets.build import make_task
@@ -62,7 +63,7 @@ class Workload:
 
     def trainer(
         self,
-        execution: Execution,
+        execution: ExecutionOptions,
         method: str = "infobatch",
         ratio: float = 0.0,
         seed: int = 0,
@@ -73,7 +74,7 @@ class Workload:
 
     def setup(
         self,
-        execution: Execution,
+        execution: ExecutionOptions,
         method: str = "infobatch",
         ratio: float = 0.0,
         seed: int = 0,
@@ -121,7 +122,7 @@ class Solo:
     def __init__(
         self,
         work: Workload,
-        execution: Execution,
+        execution: ExecutionOptions,
         prepare: Callable[[], None] = lambda: None,
         made: Trainer | None = None,
     ) -> None:
@@ -152,7 +153,7 @@ class Laned:
         count: Lanes.
     """
 
-    def __init__(self, work: Workload, execution: Execution, count: int) -> None:
+    def __init__(self, work: Workload, execution: ExecutionOptions, count: int) -> None:
         self.work, self.execution = work, execution
         self.lanes = Lanes(work.device, count)
         self.runs: dict[int, Trainer] = {}
@@ -183,7 +184,7 @@ class Laned:
         return run.not_captured_because or ("captured" if run.graph else "launched")
 
 
-def whole_run(work: Workload, method: str, ratio: float, execution: Execution) -> int:
+def whole_run(work: Workload, method: str, ratio: float, execution: ExecutionOptions) -> int:
     """Trains a whole short run, evaluation at the end included; returns the samples trained."""
     run = replace(work, epochs=work.epochs).trainer(execution, method, ratio)
     try:

@@ -25,7 +25,7 @@ from prunebench.bench.networks.build import build_model
 from prunebench.bench.perf.contenders import Laned, Solo, Workload, streams, whole_run
 from prunebench.bench.perf.plain import PlainLoop
 from prunebench.bench.perf.report import markdown, verdicts
-from prunebench.bench.train.setup import Execution
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.train.task import load_raw
 from prunebench.errors import InputError
 
@@ -80,7 +80,7 @@ def make(name: str, work: Workload, plain_images: int, workers: int, graph: Grap
     Raises:
         InputError: No contender of that name.
     """
-    execution = Execution(graph=graph)
+    execution = ExecutionOptions(graph=graph)
     if name == "plain":
         shape = tuple(work.raw.train_x.shape[1:])
         run = work.trainer(replace(execution, graph="off"))
@@ -165,7 +165,7 @@ def passes(work: Workload, repeats: int, graph: Graph) -> dict[str, float]:
     n = len(work.raw.train_x)
     for size in {min(1000, n // 4), min(10_000, n // 4)}:
         run = replace(work, reference=size).trainer(
-            Execution(graph=graph),
+            ExecutionOptions(graph=graph),
             "infobatch+align",
         )
 
@@ -190,7 +190,7 @@ def passes(work: Workload, repeats: int, graph: Graph) -> dict[str, float]:
 
 def halves(work: Workload, repeats: int, epochs: int, graph: Graph) -> dict[str, float]:
     """Wall time of whole runs at half the samples over that of full training, medians."""
-    short, execution = replace(work, epochs=epochs), Execution(graph=graph)
+    short, execution = replace(work, epochs=epochs), ExecutionOptions(graph=graph)
     names = ("full", *HALVES)
     times: dict[str, list[float]] = {name: [] for name in names if name != "random"}
     for repeat in range(repeats + 1):

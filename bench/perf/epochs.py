@@ -21,8 +21,8 @@ from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
 from prunebench.bench.perf.settings import Settings, tensor, threads
 from prunebench.bench.perf.surroundings import bf16_units, cores
 from prunebench.bench.perf.timing import in_turn
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.train.optimizers import LARS, make_optimizer
-from prunebench.bench.train.setup import Execution
 from prunebench.bench.train.task import load_raw
 
 Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
@@ -30,7 +30,7 @@ Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 def network(work: Workload) -> nn.Module:
     """The workload's network with its initial weights."""
-    recipe = work.setup(Execution(graph="off")).recipe
+    recipe = work.setup(ExecutionOptions(graph="off")).recipe
     raw = work.raw
     return build_model(recipe, raw.input_shape, raw.num_classes, streams(0).get("init"))
 
@@ -56,7 +56,7 @@ def _epoch(s: Settings, count: int) -> Result:
     else:
         notes.append("no bf16 contender: this processor has neither AMX nor AVX-512 bf16 units")
     if s.compile:
-        compiled = s.epoch_part(execution=Execution(compile=True))
+        compiled = s.epoch_part(execution=ExecutionOptions(compile=True))
         contenders["ours, compiled"] = compiled.epoch
     if s.official is not None:
         official = OfficialLoop(s.official, s.raw, network(work), s.device, s.batch, s.part)
@@ -83,8 +83,8 @@ def step(s: Settings) -> Result:
     work = Workload(
         raw, s.device, "cnn", {"width": 8, "depth": 2}, 64, "fp32", "sgd", 0, augment="none"
     )
-    run = work.trainer(Execution(graph="off"), "full")
-    ours, model = Solo(work, Execution(graph="off"), made=run), network(work).to(s.device)
+    run = work.trainer(ExecutionOptions(graph="off"), "full")
+    ours, model = Solo(work, ExecutionOptions(graph="off"), made=run), network(work).to(s.device)
     optimizer = make_optimizer(run.setup.recipe, model.parameters())
     images, labels = run.inputs.unaugmented(run.sample_ids), run.labels
 

@@ -9,8 +9,9 @@ from prunebench.bench.perf.result import Goal, Result, figure, made
 from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.resolve import resolve_cell
+from prunebench.bench.runs.worker_context import WorkerContext
 
 METHODS = ("random", "random-dynamic", "infobatch", "seta", "infobatch+align")
 #: A network so small that everything beside it weighs as much as it can.
@@ -31,8 +32,7 @@ def halves(s: Settings) -> Result:
                 recipe_params={**_RECIPE, "epochs": s.epochs},
             )  # fmt: skip
             store = Store.open(Path(folder) / str(next(number)))
-            options = CellOptions(data=made_cell.data, device=str(s.device))
-            record, _ = run_cell(made_cell.spec, store, options)
+            record, _ = run_cell(made_cell, store, context=WorkerContext(device=str(s.device)))
             assert record.status in ("done", "diverged"), record.reason
             wanted = round((1 - ratio) * s.n * s.epochs)
             assert record.ledger["trained"] == wanted, record.ledger

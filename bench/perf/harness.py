@@ -11,7 +11,7 @@ from prunebench.bench.perf.contenders import Solo
 from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
 from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn, paired
-from prunebench.bench.train.setup import Execution
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.train.trainer import Trainer
 
 _DONE = 30
@@ -34,7 +34,7 @@ class WeightlessTrainer(Trainer):
 
 def weightless(s: Settings, method: str = "infobatch+align") -> Trainer:
     """Such a run of N samples in mid-run, its tables full."""
-    run = WeightlessTrainer(s.work().setup(Execution(graph="off"), method, 0.5))
+    run = WeightlessTrainer(s.work().setup(ExecutionOptions(graph="off"), method, 0.5))
     filled(run.tables, _DONE)
     run.epoch = run.ledger.epochs = _DONE
     return run
@@ -48,7 +48,7 @@ def overhead(s: Settings) -> Result:
     data path of the reference pass are in it.
     """
     run, part = weightless(s), s.epoch_part()
-    harness = Solo(s.work(10), Execution(graph="off"), made=run)
+    harness = Solo(s.work(10), ExecutionOptions(graph="off"), made=run)
     trained: list[int] = []
     contenders = {
         "harness": lambda: trained.append(harness.epoch()),

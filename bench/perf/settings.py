@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from prunebench.bench.perf.contenders import Solo, Workload, streams
-from prunebench.bench.train.setup import Execution
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.train.task import load_raw
 from prunebench.datasets.source import RawData
 from prunebench.rng import Stream
@@ -87,9 +87,11 @@ class Settings:
             precision=precision, reference=reference,
         )  # fmt: skip
 
-    def epoch_part(self, precision: str = "fp32", execution: Execution | None = None) -> Solo:
+    def epoch_part(
+        self, precision: str = "fp32", execution: ExecutionOptions | None = None
+    ) -> Solo:
         """Our trainer on a part of an epoch, losses recorded."""
-        return Solo(self.work(self.part, precision), execution or Execution(graph="off"))
+        return Solo(self.work(self.part, precision), execution or ExecutionOptions(graph="off"))
 
     def stream(self, name: str) -> Stream:
         """Draws of a benchmark."""

@@ -1,4 +1,8 @@
-"""One cell from spec to record: the unit that is claimed, run, stored and resumed."""
+"""One cell from specification to record: it is claimed, trained, stored, and resumed after a stop.
+
+``run_cell`` looks for a record, takes the claim and hands over to a ``CellRun``, whose methods are
+in the order in which they are called: ``run``, ``_train`` and what it consists of, ``_store``.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,15 +22,16 @@ from prunebench.bench.results.environment import environment
 from prunebench.bench.results.store import Store, final_record
 from prunebench.bench.runs import checkpoint
 from prunebench.bench.runs.artifacts import METRICS, accuracy_name, artifacts, diverged
+from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.evidence import Recorder
 from prunebench.bench.runs.failure import out_of_memory, reason_of
 from prunebench.bench.runs.followers import lead
 from prunebench.bench.runs.losses import LossRecorder
-from prunebench.bench.runs.options import CellOptions as CellOptions
-from prunebench.bench.runs.options import WorkerContext
 from prunebench.bench.runs.reference_set import resolve_reference
 from prunebench.bench.runs.run_info import labelled, run_info
 from prunebench.bench.runs.scoring_runs import gather_evidence, has_evidence
+from prunebench.bench.runs.worker_context import WorkerContext
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.origin import clean_labels
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train import stopping
@@ -44,16 +50,25 @@ from prunebench.datasets.task import Split, Task
 from prunebench.errors import FolderError, InputError, SkipCell, told
 from prunebench.methods.base import EvidenceSpec, StaticPruner, Subset, kept_count
 from prunebench.methods.compose import MethodInfo, resolve_method
-from prunebench.record import Record
+from prunebench.record import Record, Status
 
 #: Reason of a run that was trained to its end and is no better than chance.
 _AT_CHANCE = "final accuracy is at the level of chance"
 
 
 def run_cell(
-    spec: RunSpec, store: Store, options: CellOptions, context: WorkerContext | None = None
+    cell: Cell,
+    store: Store,
+    options: ExecutionOptions = ExecutionOptions(),
+    context: WorkerContext = WorkerContext(),
 ) -> tuple[Record, bool]:
     """Runs a cell unless it is recorded.
+
+    Args:
+        cell: What is run.
+        store: The results folder.
+        options: How: the fields that workers are given.
+        context: Where, and who is told how far it is.
 
     Returns:
         The record, and whether this call made it.
@@ -61,57 +76,75 @@ def run_cell(
     Raises:
         Busy: Another process works on the cell or on evidence it needs.
         FolderError: The results folder cannot be written; nothing is recorded.
+        InputError: Data, files or options that cannot be used; nothing is recorded.
     """
-    with guarded(torch.device(options.device)):
-        return run_to_end(cell_steps(spec, store, options, context))
+    with guarded(torch.device(context.device)):
+        return run_to_end(cell_steps(cell, store, options, context))
 
 
 def cell_steps(
-    spec: RunSpec, store: Store, options: CellOptions, context: WorkerContext | None = None
+    cell: Cell, store: Store, options: ExecutionOptions, context: WorkerContext
 ) -> StepGenerator[tuple[Record, bool]]:
     """As ``run_cell``, giving way after every step; the caller guards torch's generators."""
-    record = final_record(store, spec.key, options.retry_failed)
-    if record is not None and _suffices(record, store, options.evidence):
+    key = cell.spec.key
+    record = final_record(store, key, options.retry_failed)
+    if record is not None and _suffices(record, store, cell.evidence):
         return record, False
     if not store.records.is_dir():
         raise FolderError.of(store.root, "it was removed")
     with storing(store.claims):
-        claim = Claims(store.claims).acquire(spec.key)
+        claim = Claims(store.claims).acquire(key)
     if claim is None:
-        raise Busy(f"{spec.key} is held by another process")
+        raise Busy(f"{key} is held by another process")
     with claim:
-        record = final_record(store, spec.key, options.retry_failed)
-        if record is not None and _suffices(record, store, options.evidence):
+        record = final_record(store, key, options.retry_failed)
+        if record is not None and _suffices(record, store, cell.evidence):
             return record, False
-        cell = CellRun(spec, store, options, context, claim)
-        return (yield from cell.run(keep=record)), record is None
+        run = CellRun(cell, store, options, context, claim)
+        return (yield from run.run(keep=record)), record is None
 
 
 def _suffices(record: Record, store: Store, need: EvidenceSpec) -> bool:
     """Whether a record has the evidence that its run is wanted for; a run that ended early has
     none."""
-    ended = record.status == "done" or record.reason == _AT_CHANCE
-    return need.empty or not ended or has_evidence(store, record.key, need)
+    trained_to_its_end = record.status == "done" or record.reason == _AT_CHANCE
+    return need.empty or not trained_to_its_end or has_evidence(store, record.key, need)
 
 
 class CellRun:
+    """One run of a cell under its claim.
+
+    Attributes:
+        trainer: Set once there is one.
+        resumed: Whether it went on from a checkpoint.
+        subset: What a static method keeps.
+        info: For ``Record.info``; likewise ``files`` and ``metrics``.
+        proxy_trained: Samples trained by scoring runs that the method is charged for.
+        proxy_scoring: Samples scored by them.
+    """
+
     def __init__(
         self,
-        spec: RunSpec,
+        cell: Cell,
         store: Store,
-        options: CellOptions,
-        context: WorkerContext | None,
+        options: ExecutionOptions,
+        context: WorkerContext,
         claim: Claim,
     ) -> None:
-        self.spec, self.store, self.options, self.context = spec, store, options, context
-        self.claim = claim
-        self.device = torch.device(options.device)
-        self.subset: Subset | None = None
-        self.info: dict[str, Any] = {}
+        self.cell, self.spec, self.store = cell, cell.spec, store
+        self.options, self.context, self.claim = options, context, claim
+        self.device = torch.device(context.device)
+        # A run that only takes evidence never shares checkpoints with one that does not.
+        self.name = cell.spec.key + ("" if cell.evidence.empty else "+evidence")
+        self.folder: Path = store.checkpoint_path(cell.spec.key)
         self.trainer: Trainer | None = None
         self.resumed = False
-        self.start = time.perf_counter()
+        self.subset: Subset | None = None
+        self.info: dict[str, Any] = {}
+        self.files: dict[str, bytes] = {}
+        self.metrics: dict[str, float | None] = {}
         self.proxy_trained = self.proxy_scoring = 0
+        self.start = time.perf_counter()
 
     def run(self, keep: Record | None) -> StepGenerator[Record]:
         """Trains and stores; every failure becomes a record.
@@ -122,74 +155,44 @@ class CellRun:
         Raises:
             Stopped: This process was asked to end; the run is saved, or recorded if it was over.
         """
-        with ExitStack() as self.leaving:
-            return (yield from self._run(keep))
+        status: Status
+        trace = again = ""
+        with ExitStack() as leaving:
+            try:
+                status, reason = yield from self._train(leaving)
+            except (Busy, InputError, FolderError):
+                raise  # none is a result of this cell
+            except SkipCell as skip:
+                world.settle()
+                status, reason = "skipped", skip.reason
+            except (Exception, SystemExit) as error:
+                memory = out_of_memory(error)
+                if self.context.retry_on_oom and memory:
+                    raise  # it is run again with fewer cells beside it
+                if self.resumed and world.current().alone and not memory:
+                    # A changed state can fail anywhere; what fails for another reason fails again.
+                    again = f"did not go on from its checkpoint ({told(error)})"
+                status, reason = "failed", reason_of(error, self.spec.method.name)
+                trace = traceback.format_exc()
+            finally:
+                if self.trainer is not None:
+                    self.trainer.close()
+            if again:
+                self.store.set_aside(self.folder, again)
+                fresh = CellRun(self.cell, self.store, self.options, self.context, self.claim)
+                return (yield from fresh.run(keep))
+            return keep if keep is not None else self._store(status, reason, trace)
 
-    def _run(self, keep: Record | None) -> StepGenerator[Record]:
-        status, reason, trace, again = "done", "", "", ""
-        try:
-            status, reason = yield from self._train()
-        except (Busy, InputError, FolderError):
-            raise  # none is a result of this cell
-        except SkipCell as skip:
-            world.settle()
-            status, reason = "skipped", skip.reason
-        except (Exception, SystemExit) as error:
-            if self.context is not None and self.context.retry_on_oom and out_of_memory(error):
-                raise  # it is run again with fewer cells beside it
-            if self.resumed and world.current().alone and not out_of_memory(error):
-                # A changed state can fail anywhere; what fails for another reason fails once more.
-                again = f"did not go on from its checkpoint ({told(error)})"
-            status, reason = "failed", reason_of(error, self.spec.method.name)
-            trace = traceback.format_exc()
-        finally:
-            if self.trainer is not None:
-                self.trainer.close()
-        if again:
-            self.store.set_aside(self.store.checkpoint_path(self.spec.key), again)
-            fresh = CellRun(self.spec, self.store, self.options, self.context, self.claim)
-            return (yield from fresh.run(keep))
-        if keep is not None:
-            return keep
-        return self._store(status, reason, trace)
-
-    def _train(self) -> StepGenerator[tuple[str, str]]:
-        spec, options = self.spec, self.options
-        method = resolve_method(spec.method.name)
-        task = load_task(spec, options.data)
-        self.info = run_info(task, method, spec)
+    def _train(self, leaving: ExitStack) -> StepGenerator[tuple[Status, str]]:
+        """From the data to evaluated artifacts; returns the record's status and reason."""
+        method = resolve_method(self.spec.method.name)
+        task = load_task(self.spec, self.cell.data)
+        self.info = run_info(task, method, self.spec)
         if method.oracle and not task.raw.clean_known:
-            raise SkipCell(f"the clean labels of {spec.dataset.name} are not known")
-        recorder, losses = self._observers()
-        setup = self._setup(task, method, [recorder, losses])
-        folder = self.store.checkpoint_path(spec.key)
-        # A run that only takes evidence never shares checkpoints with one that does not.
-        name = spec.key if recorder is None else f"{spec.key}+evidence"
-        lead(setup, spec, options, folder, name)
-        self.trainer = trainer = Trainer(setup)
-        try:
-            self.resumed = checkpoint.restore(trainer, folder, name)
-        except checkpoint.DamagedCheckpoint as error:
-            self.store.set_aside(folder, str(error))
-            trainer.close()
-            recorder, losses = self._observers()
-            self.trainer = trainer = Trainer(self._setup(task, method, [recorder, losses]))
-        status, reason = "done", ""
-        try:
-            report = None if self.context is None else self.context.report
-            after = checkpoint.AfterEpoch(folder, name, options.checkpoint_s, report)
-            self.leaving.enter_context(stopping.deferred())
-            yield from trainer.steps(after, stopping.asked)
-        except stopping.Stopped:
-            if trainer.now is not None:
-                checkpoint.save(trainer, folder, name)
-            raise
-        except Diverged as error:
-            status, reason = "diverged", str(error)
-        if setup.on_device:
-            self.info["steps"] = trainer.not_captured_because or "captured"
-        elif trainer.network is not None or trainer.not_captured_because:
-            self.info["steps"] = trainer.not_captured_because or "compiled"
+            raise SkipCell(f"the clean labels of {self.spec.dataset.name} are not known")
+        trainer, recorder, losses = self._begin(task, method)
+        status, reason = yield from self._fit(trainer, leaving)
+        self._note_steps(trainer)
         predicted = trainer.test_logits().argmax(1)
         world.settle()
         self.files, self.metrics = artifacts(trainer, predicted, self.subset)
@@ -206,17 +209,35 @@ class CellRun:
             self._publish(recorder, trainer)
         return status, reason
 
+    def _begin(
+        self, task: Task, method: MethodInfo
+    ) -> tuple[Trainer, Recorder | None, LossRecorder | None]:
+        """A trainer at the run's last checkpoint, or at its start, and who looks at the run."""
+        recorder, losses = self._observers()
+        setup = self._setup(task, method, [recorder, losses])
+        lead(setup, self.cell, self.folder, self.name)
+        self.trainer = Trainer(setup)
+        try:
+            self.resumed = checkpoint.restore(self.trainer, self.folder, self.name)
+        except checkpoint.DamagedCheckpoint as error:
+            self.store.set_aside(self.folder, str(error))
+            self.trainer.close()
+            recorder, losses = self._observers()
+            self.trainer = Trainer(self._setup(task, method, [recorder, losses]))
+        return self.trainer, recorder, losses
+
     def _observers(self) -> tuple[Recorder | None, LossRecorder | None]:
-        options = self.options
+        cell = self.cell
         return (
-            None if options.evidence.empty else Recorder(options.evidence),
-            None if options.losses is None else LossRecorder(options.losses),
+            None if cell.evidence.empty else Recorder(cell.evidence),
+            None if cell.losses is None else LossRecorder(cell.losses),
         )
 
     def _setup(self, task: Task, method: MethodInfo, observers: Sequence[Observer | None]) -> Setup:
+        """The method's pruner and what it needs: evidence, a kept subset or a reference set."""
         spec = self.spec
         streams = streams_of(spec)
-        pruner: Any = method.build({**spec.method.params, **self.options.method_params})
+        pruner: Any = method.build({**spec.method.params, **self.cell.method_params})
         self.info["clean_labels_used"] = clean_labels(
             pruner.clean_data, spec.role, spec.validation.labels, spec.tuned
         )
@@ -224,14 +245,12 @@ class CellRun:
             self.info["reference_leaks"] = not method.oracle
         if pruner.cautions():
             self.info["cautions"] = pruner.cautions()
-        common = len(task.train)
-        clock = clock_of(spec, pruner, common)
+        clock = clock_of(spec, pruner, len(task.train))
         if spec.method.name == "full+reference":
             task = with_reference_in_training(task)
-        evidence, cost = gather_evidence(
+        evidence, (self.proxy_trained, self.proxy_scoring) = gather_evidence(
             spec, self.store, task, pruner, self.device, self._record_evidence
         )
-        self.proxy_trained, self.proxy_scoring = cost
         reference: Split | None = None
         if isinstance(pruner, StaticPruner):
             k = kept_count(len(task.train), spec.ratio)
@@ -245,15 +264,37 @@ class CellRun:
         return make_setup(
             spec, task, pruner, clock=clock, streams=streams, device=self.device,
             callbacks=[o for o in observers if o], reference=reference,
-            weights=self.options.weights, execution=self.options.execution,
+            weights=self.cell.weights, execution=self.options,
         )  # fmt: skip
 
     def _record_evidence(self, proxy: RunSpec, need: EvidenceSpec) -> Record:
-        """Runs a scoring run of this cell."""
-        options = replace(
-            self.options, evidence=need, losses=None, method_params={}, retry_failed=True, label=""
+        """Runs a scoring run of this cell, here and now."""
+        cell = Cell(proxy, self.cell.data, weights=self.cell.weights, evidence=need)
+        options = replace(self.options, retry_failed=True)
+        return run_cell(cell, self.store, options, WorkerContext(device=self.context.device))[0]
+
+    def _fit(self, trainer: Trainer, leaving: ExitStack) -> StepGenerator[tuple[Status, str]]:
+        """Trains to the end of the budget, with checkpoints; a stop that is asked for saves."""
+        after = checkpoint.AfterEpoch(
+            self.folder, self.name, self.options.checkpoint_s, self.context.report
         )
-        return run_cell(proxy, self.store, options)[0]
+        try:
+            leaving.enter_context(stopping.deferred())
+            yield from trainer.steps(after, stopping.asked)
+        except stopping.Stopped:
+            if trainer.now is not None:
+                checkpoint.save(trainer, self.folder, self.name)
+            raise
+        except Diverged as error:
+            return "diverged", str(error)
+        return "done", ""
+
+    def _note_steps(self, trainer: Trainer) -> None:
+        """How steps were run, where that is not one operation after the other."""
+        if trainer.setup.on_device:
+            self.info["steps"] = trainer.not_captured_because or "captured"
+        elif trainer.network is not None or trainer.not_captured_because:
+            self.info["steps"] = trainer.not_captured_because or "compiled"
 
     def _publish(self, recorder: Recorder, trainer: Trainer) -> None:
         place = self.store.evidence_path(self.spec.key)
@@ -261,24 +302,25 @@ class CellRun:
             recorder.write(folder, trainer, {"key": self.spec.key, "spec": self.spec.content})
             self.store.publish_folder(folder, place)
 
-    def _store(self, status: str, reason: str, trace: str) -> Record:
-        files: dict[str, bytes] = getattr(self, "files", {})
-        if trace:
-            files = {**files, "traceback.txt": trace.encode()}
-        ledger = self.trainer.ledger if self.trainer else None
-        if ledger is not None:
+    def _store(self, status: Status, reason: str, trace: str) -> Record:
+        files = {**self.files, "traceback.txt": trace.encode()} if trace else self.files
+        seconds: list[float] = []
+        ledger: dict[str, Any] = {}
+        if self.trainer is not None:
+            seconds = self.trainer.seconds
             ledger = replace(
-                ledger, proxy_trained=self.proxy_trained, proxy_scoring=self.proxy_scoring
-            )
-        seconds = self.trainer.seconds if self.trainer else []
+                self.trainer.ledger,
+                proxy_trained=self.proxy_trained,
+                proxy_scoring=self.proxy_scoring,
+            ).as_dict()
         record = Record(
             key=self.spec.key,
             spec=self.spec.content,
             status=status,
             reason=" ".join(reason.split()),
-            metrics=getattr(self, "metrics", {}),
-            ledger=ledger.as_dict() if ledger else {},
-            info=labelled(self.info, self.options.label),
+            metrics=self.metrics,
+            ledger=ledger,
+            info=labelled(self.info, self.cell.label),
             timing={
                 "train_s": round(sum(seconds), 4),
                 "epoch_s": round(sorted(seconds)[len(seconds) // 2], 6) if seconds else 0.0,
@@ -290,7 +332,7 @@ class CellRun:
         if not self.claim.valid():
             if not self.store.records.is_dir():
                 raise FolderError.of(self.store.root, "it was removed")
-            raise Busy(f"{self.spec.key} was taken over while this process stood still")
+            raise Busy(f"{self.spec.key} was taken over while this process was stopped")
         stored = self.store.save(record, files)
         self.store.forget_checkpoint(self.spec.key)
         return stored

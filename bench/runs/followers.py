@@ -7,32 +7,28 @@ same checkpoint, and step along until the run ends.
 from __future__ import annotations
 
 import pickle
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from prunebench.bench.runs import checkpoint
+from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.evidence import Recorder
 from prunebench.bench.runs.losses import LossRecorder
-from prunebench.bench.runs.options import CellOptions
-from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.distributed import world
 from prunebench.bench.train.setup import Diverged, Observer, Setup, make_setup
 from prunebench.bench.train.task import load_task, with_reference_in_training
 from prunebench.bench.train.trainer import Trainer
 from prunebench.errors import SkipCell
-from prunebench.methods.base import EvidenceSpec
 
 
-def lead(setup: Setup, spec: RunSpec, options: CellOptions, folder: Path, name: str) -> None:
+def lead(setup: Setup, cell: Cell, folder: Path, name: str) -> None:
     """Has the other processes train along; nothing where there are none.
 
     Args:
         setup: The run, its pruner not yet begun.
-        spec: Its specification.
-        options: How the cell is run.
+        cell: What is run.
         folder: Where its checkpoints lie.
         name: Their key.
     """
@@ -44,12 +40,8 @@ def lead(setup: Setup, spec: RunSpec, options: CellOptions, folder: Path, name: 
     )
     world.announce(
         {
-            "spec": spec.content,
-            "data": dict(options.data),
-            "weights": setup.weights,
+            "cell": cell.to_json(),
             "made": made,
-            "evidence": None if options.evidence.empty else asdict(options.evidence),
-            "losses": options.losses,
             "device": setup.device.type,
             "threads": torch.get_num_threads(),
             "folder": str(folder.resolve()),
@@ -87,18 +79,19 @@ def _train(job: dict[str, Any]) -> None:
 
 
 def _setup(job: dict[str, Any]) -> Setup:
-    spec = RunSpec.model_validate(job["spec"])
-    task = load_task(spec, job["data"])
+    cell = Cell.from_json(job["cell"])
+    spec = cell.spec
+    task = load_task(spec, cell.data)
     if spec.method.name == "full+reference":
         task = with_reference_in_training(task)
     pruner, criterion, clock, streams, reference = pickle.loads(job["made"])
     observers: list[Observer] = []
-    if job["evidence"] is not None:
-        observers.append(Recorder(EvidenceSpec(**job["evidence"])))
-    if job["losses"] is not None:
-        observers.append(LossRecorder(job["losses"]))
+    if not cell.evidence.empty:
+        observers.append(Recorder(cell.evidence))
+    if cell.losses is not None:
+        observers.append(LossRecorder(cell.losses))
     return make_setup(
         spec, task, pruner, clock=clock, criterion=criterion, streams=streams,
         device=torch.device(job["device"]), callbacks=observers, reference=reference,
-        weights=job["weights"],
+        weights=cell.weights,
     )  # fmt: skip

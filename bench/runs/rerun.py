@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from prunebench.bench.results.plugin_sources import plugin_files
-from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.runs.cell import Cell
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import RunSpec, Validation

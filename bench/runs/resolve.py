@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from prunebench.bench.networks.build import check_model
 from prunebench.bench.networks.weights import weights_digest
+from prunebench.bench.runs.cell import Cell
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import Named, NoiseSetting, RunSpec
@@ -69,25 +69,6 @@ def _digest_of(path: Any, where: str) -> str:
     if not path or not user_path(str(path), where).is_file():
         raise InputError(f"no such file: {path!r}", where=where, accepted=f"{where}:FILE")
     return file_digest(str(path))
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A run and what opens it on this machine: paths stay out of the specification.
-
-    Attributes:
-        spec: The run.
-        data: Options of the data set, paths included.
-        method_params: Options of the method that the key replaces by digests.
-        weights: File of the initial weights, which the key names by its digest; empty for none.
-        label: Name of its row on boards; the key knows nothing of it. Empty for the method's.
-    """
-
-    spec: RunSpec
-    data: Mapping[str, Any]
-    method_params: Mapping[str, Any]
-    weights: str = ""
-    label: str = ""
 
 
 def check_label(label: str, method: str, where: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock
@@ -49,23 +50,6 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True)
-class Execution:
-    """How steps are run; part of no key.
-
-    Attributes:
-        graph: ``auto`` captures the step where the device can and the run allows; ``off`` launches
-            every operation; ``rehearse`` takes the captured form without capturing, on any device.
-        compile: Whether the network goes through the compiler: in a captured step, and on a CPU
-            unless ``graph`` is ``off``.
-        deterministic: Whether only algorithms that repeat their bits are used.
-    """
-
-    graph: Literal["auto", "off", "rehearse"] = "auto"
-    compile: bool = False
-    deterministic: bool = False
-
-
-@dataclass(frozen=True)
 class Setup:
     """What one training run is made of; ``weights`` is the file the recipe starts from.
 
@@ -83,7 +67,7 @@ class Setup:
     callbacks: Sequence[Observer] = ()
     reference: Split | None = None
     weights: str = ""
-    execution: Execution = Execution()
+    execution: ExecutionOptions = ExecutionOptions()
 
     @property
     def on_device(self) -> bool:
@@ -103,7 +87,7 @@ def make_setup(
     callbacks: Sequence[Observer] = (),
     reference: Split | None = None,
     weights: str = "",
-    execution: Execution = Execution(),
+    execution: ExecutionOptions = ExecutionOptions(),
 ) -> Setup:
     """The setup of a specification.
 
@@ -183,7 +167,7 @@ class Diverged(Exception):
     """The loss is no longer finite."""
 
 
-def settle_algorithms(execution: Execution, device: torch.device) -> None:
+def settle_algorithms(execution: ExecutionOptions, device: torch.device) -> None:
     """Has this process choose algorithms that repeat their bits, or any.
 
     Autotuning stays off either way: it would choose anew in every process.

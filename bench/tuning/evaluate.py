@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from prunebench.bench.grids.driver import Running, make_executor, run_cells
+from prunebench.bench.grids.driver import make_executor, run_cells
 from prunebench.bench.grids.plan import plan_jobs
 from prunebench.bench.results.store import Store, final_record
-from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.runs.cell import Cell
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.tuning.design import Design
 from prunebench.options import Value
 from prunebench.record import Record
@@ -25,7 +26,7 @@ _ATTEMPTS = 2
 class CellRunner:
     """Runs cells and keeps its workers from one call to the next; a context manager."""
 
-    def __init__(self, store: Store, running: Running) -> None:
+    def __init__(self, store: Store, running: ExecutionOptions) -> None:
         # The mirror is fed once at the end: to open it takes longer than a small cell.
         self.store, self.running = store, replace(running, mlflow=False, quiet=True)
         self._executor = make_executor(store, self.running, keep=True)

@@ -9,11 +9,11 @@ from typing import Any
 
 import optuna
 
-from prunebench.bench.grids.driver import Running
 from prunebench.bench.grids.pinned import Pinned, read_pinned, write_pinned
 from prunebench.bench.results.claims import Claims
 from prunebench.bench.results.names import check_name
 from prunebench.bench.results.store import Store
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.tuning.design import Design, check_seeds
 from prunebench.bench.tuning.evaluate import CellRunner, RunCells
 from prunebench.bench.tuning.final import charges, pinned_body, planned_budget, run_finals
@@ -61,7 +61,7 @@ def standing_round(design: Design, store: Store, name: str, url: str | None) -> 
 def tune(
     design: Design,
     store: Store,
-    running: Running,
+    running: ExecutionOptions,
     name: str,
     url: str | None = None,
     reported: Sequence[int] = (),

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.execute import run_cell
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.record import Record
 from support.cells import small_cell
 
@@ -23,11 +24,15 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(tmp_path) -> Callable[..., tuple[Record, Store]]:
     """Runs a small cell in a results folder of the test."""
 
-    def call(method: str = "full", folder: str = "a", **fields: Any) -> tuple[Record, Store]:
-        options = fields.pop("options", CellOptions())
-        cell = small_cell(method, **fields)
+    def call(
+        method: str = "full",
+        folder: str = "a",
+        options: ExecutionOptions = ExecutionOptions(),
+        losses: frozenset[int] | None = None,
+        **fields: Any,
+    ) -> tuple[Record, Store]:
+        cell = replace(small_cell(method, **fields), losses=losses)
         store = Store.open(tmp_path / folder)
-        options = replace(options, data=cell.data, method_params=cell.method_params)
-        return run_cell(cell.spec, store, options)[0], store
+        return run_cell(cell, store, options)[0], store
 
     return call

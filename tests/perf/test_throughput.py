@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from prunebench.bench.grids.grid_file import expand, read_grid
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.runs.cell import Cell
 from prunebench.bench.tracking.database import default_uri
 from prunebench.bench.tracking.sync import sync
 from prunebench.record import Record

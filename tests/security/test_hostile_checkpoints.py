@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,22 @@ from torch import Tensor
 
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.checkpoint import FILE
-from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.train import stopping
 from prunebench.methods.base import EvidenceSpec
 from prunebench.record import Record
 from support.cells import small_cell
 
 Parts = dict[str, Any]
-PLAIN = CellOptions()
-WATCHED = CellOptions(evidence=EvidenceSpec(frozenset({"p_target"}), (2,)))
+PLAIN = EvidenceSpec()
+WATCHED = EvidenceSpec(frozenset({"p_target"}), (2,))
 
 
 def _run(
-    root: Path, method: str = "infobatch+align", options: CellOptions = PLAIN, stop: int = 0
+    root: Path, method: str = "infobatch+align", evidence: EvidenceSpec = PLAIN, stop: int = 0
 ) -> Record | None:
     """Runs a cell in a results folder; ``stop`` is the step at which it is asked to end."""
-    execute, steps = small_cell(method, recipe_params={"epochs": 4}), 0
+    cell, steps = small_cell(method, recipe_params={"epochs": 4}), 0
 
     def asked() -> bool:
         nonlocal steps
@@ -42,7 +43,7 @@ def _run(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stopping, "asked", asked)
         try:
-            return run_cell(execute.spec, Store.open(root), options)[0]
+            return run_cell(replace(cell, evidence=evidence), Store.open(root))[0]
         except stopping.Stopped:
             return None
 
@@ -165,7 +166,7 @@ def test_evidence_in_a_checkpoint_names_no_files(tmp_path: Path) -> None:
 def test_evidence_begun_for_another_need_is_taken_anew(tmp_path: Path) -> None:
     """A run that was stopped after the epoch of a snapshot that it did not take lacks it."""
     root = tmp_path / "r"
-    other = CellOptions(evidence=EvidenceSpec(frozenset({"p_target"})))
+    other = EvidenceSpec(frozenset({"p_target"}))
     assert _run(root, "full", other, stop=70) is None
     record = _run(root, "full", WATCHED)
     assert record is not None

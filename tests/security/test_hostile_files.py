@@ -19,7 +19,7 @@ import pytest
 from prunebench.bench.results.manifest import MANIFEST, write_manifest
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs import self_supervised
-from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.execute import run_cell
 from prunebench.errors import InputError
 from prunebench.files import is_private, private_folder, read_at_most
 from prunebench.leaderboard.bundle import unpack
@@ -186,8 +186,7 @@ def test_evidence_with_numbers_that_no_run_leaves_is_made_anew(
     cell = small_cell(method, recipe_params={"epochs": 3})
 
     def go() -> Record:
-        options = CellOptions(data=cell.data, method_params=cell.method_params)
-        return run_cell(cell.spec, Store.open(root), options)[0]
+        return run_cell(cell, Store.open(root))[0]
 
     wanted = go()
     (path,) = root.glob(f"evidence/*/{name}.npy")

@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 
-from prunebench.bench.runs.resolve import Cell, resolve_cell
+from prunebench.bench.runs.cell import Cell
+from prunebench.bench.runs.resolve import resolve_cell
 
 torch.set_num_threads(1)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.datasets.source import DataSource, RawData
 from prunebench.datasets.sources.cifar import cifar, human
@@ -75,4 +75,4 @@ def run(tmp_path: Path, **fields: Any) -> Record:
     fields.setdefault("recipe_params", {"epochs": 2, "batch_size": 16})
     cell = resolve_cell(recipe="digits", **fields)
     store = Store.open(tmp_path / "results")
-    return run_cell(cell.spec, store, CellOptions(data=cell.data))[0]
+    return run_cell(cell, store)[0]

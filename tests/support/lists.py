@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.datasets.source import DataSource
 from prunebench.errors import InputError
@@ -66,4 +66,4 @@ def run_small(folder: Path, dataset: str, *, params: dict[str, Any], **fields: A
                        "model_params": {"width": 8, "depth": 2}},
         **fields,
     )  # fmt: skip
-    return run_cell(cell.spec, Store.open(folder), CellOptions(data=cell.data))[0]
+    return run_cell(cell, Store.open(folder))[0]

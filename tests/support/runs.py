@@ -2,8 +2,9 @@
 
 import torch
 
-from prunebench.bench.runs.resolve import Cell
-from prunebench.bench.train.setup import Execution, make_setup
+from prunebench.bench.runs.cell import Cell
+from prunebench.bench.spec.execution import ExecutionOptions
+from prunebench.bench.train.setup import make_setup
 from prunebench.bench.train.task import load_task
 from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.compose import resolve_method
@@ -27,7 +28,7 @@ def make(
     if model == "cnn":
         recipe["model_params"] = recipe["model_params"] or {"width": 4, "depth": 2}
     cell = small_cell(method, criterion=criterion, recipe_params=recipe, **fields)
-    how = Execution(graph=graph, **execution)
+    how = ExecutionOptions(graph=graph, **execution)
     return trainer_of(cell, device=torch.device(device), execution=how)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prunebench.bench.grids.driver import Running
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.resolve import Cell
+from prunebench.bench.runs.cell import Cell
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.tuning.design import Design, make_design
 from prunebench.bench.tuning.storage import open_study
 from prunebench.bench.tuning.study import tune
@@ -74,7 +74,7 @@ class Fake:
 
 def go(design: Design, root: Path, fake: Any = None, name: str = "s") -> tuple[Any, Any]:
     """Runs a study with made-up records; returns what ``tune`` does."""
-    return tune(design, Store(root), Running(mlflow=False), name, run=fake or Fake())
+    return tune(design, Store(root), ExecutionOptions(mlflow=False), name, run=fake or Fake())
 
 
 def study_at(root: Path, name: str = "s") -> Any:

@@ -19,7 +19,7 @@ from prunebench.bench.executors.base import (
 from prunebench.bench.executors.interrupt import leaving
 from prunebench.bench.executors.local.worker import call, prepare, reporter
 from prunebench.bench.executors.outcomes import Book
-from prunebench.bench.runs.options import WorkerContext
+from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.train.distributed import world
 
 

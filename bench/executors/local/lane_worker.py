@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from prunebench.bench.executors.local.messages import receive, send
-from prunebench.bench.runs.options import WorkerContext
+from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.train.lanes import Finished, Lanes
 from prunebench.bench.train.step import StepGenerator
 from prunebench.bench.train.stopping import Stopped, ask

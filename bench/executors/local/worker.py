@@ -24,7 +24,7 @@ from typing import Any, cast
 from prunebench.bench.executors.base import WorkerFunction, resolve
 from prunebench.bench.executors.local.messages import receive, send
 from prunebench.bench.runs.failure import out_of_memory
-from prunebench.bench.runs.options import WorkerContext
+from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.train.stopping import Stopped, ask
 from prunebench.errors import InputError, told
 

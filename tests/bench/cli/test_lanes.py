@@ -5,8 +5,9 @@ import pytest
 from prunebench.bench.cli.options import check_lanes
 from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.executors.local.lanes import LaneSlot
-from prunebench.bench.grids.driver import Running, make_executor
+from prunebench.bench.grids.driver import make_executor
 from prunebench.bench.results.store import Store
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.errors import InputError
 from support.command import prunebench
 
@@ -31,15 +32,14 @@ def test_what_lanes_do_not_go_with(devices, executor, slots):
 
 def test_cards_with_lanes_get_one_process_each(tmp_path):
     check_lanes(("cuda:0", "cuda:1"), "local", 1)
-    running = Running(workers=6, devices=("cuda:0", "cuda:1"), slots_per_device=3, lanes=3,
+    running = ExecutionOptions(workers=6, devices=("cuda:0", "cuda:1"), slots_per_device=3, lanes=3,
                       compile=True, graph="off")  # fmt: skip
     executor = make_executor(Store(tmp_path), running)
     assert isinstance(executor, LocalExecutor)
     assert executor.launch.run.endswith(":payload_steps")
     assert executor.launch.settings["lanes"] == 3
-    assert executor.launch.settings["execution"] == {
-        "graph": "off", "compile": True, "deterministic": False,
-    }  # fmt: skip
+    told = ExecutionOptions.of_worker(executor.launch.settings)
+    assert told == ExecutionOptions(graph="off", compile=True)
     slots = executor.make_slots()
     assert [slot.device for slot in slots] == ["cuda:0", "cuda:1"] * 3
     assert all(isinstance(slot, LaneSlot) for slot in slots)

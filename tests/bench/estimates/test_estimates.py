@@ -13,11 +13,11 @@ from prunebench.bench.estimates.rates import Rates, kind_of, rates_from_records
 from prunebench.bench.estimates.summary import makespan, summarise
 from prunebench.bench.estimates.timed_epoch import Kind, measure, time_kinds
 from prunebench.bench.executors.base import Job
-from prunebench.bench.grids.driver import Running
 from prunebench.bench.grids.grid_file import expand, read_grid
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.self_supervised import encoder_seconds
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.train.task import load_raw
 from prunebench.datasets.source import Outline
@@ -35,7 +35,7 @@ def fixed(kinds, running, cells):
 
 
 def counted(tmp_path, *cells, **options):
-    return summarise(cells, tmp_path / "out", Running(**options), None, fixed)
+    return summarise(cells, tmp_path / "out", ExecutionOptions(**options), None, fixed)
 
 
 @pytest.mark.parametrize("budget", ["samples", "paper", "epochs"])
@@ -125,17 +125,17 @@ def test_an_encoder_is_trained_once(tmp_path):
 def test_what_is_recorded_costs_nothing_unless_its_evidence_is_gone(tmp_path, run):
     cells = [small_cell("full"), small_cell("random"), small_cell("small-loss")]
     _, store = run("full", folder="out")
-    said = summarise(cells, store.root, Running(), None, fixed)
+    said = summarise(cells, store.root, ExecutionOptions(), None, fixed)
     # The full run is recorded, but left no evidence: small-loss has it run again.
     assert (said["recorded already"], said["to run"]) == (0, 3)
-    said = summarise(cells[:2], store.root, Running(), None, fixed)
+    said = summarise(cells[:2], store.root, ExecutionOptions(), None, fixed)
     assert (said["recorded already"], said["to run"]) == (1, 1)
     run("random", folder="out")
-    said = summarise(cells[:2], store.root, Running(), None, fixed)
+    said = summarise(cells[:2], store.root, ExecutionOptions(), None, fixed)
     assert (said["to run"], said["seconds"], said["samples"]["trained"]) == (0, None, 0)
     torn = store.records / f"{cells[1].spec.key}.json"
     torn.write_text(torn.read_text()[:-9])
-    said = summarise(cells[:2], store.root, Running(), None, fixed)
+    said = summarise(cells[:2], store.root, ExecutionOptions(), None, fixed)
     assert (said["recorded already"], said["to run"]) == (1, 1)
     assert torn.exists()  # nothing is moved aside before the grid runs
 
@@ -175,7 +175,7 @@ def test_times_come_from_records_of_the_same_recipe_and_device_class(run):
 
 def test_only_what_no_record_describes_is_timed(run):
     record, store = run("random", folder="out")
-    running = Running(threads=record.environment["threads"])
+    running = ExecutionOptions(threads=record.environment["threads"])
     cells = [small_cell("full"), small_cell("full", criterion="sop"), small_cell("ssp")]
     asked = []
 
@@ -221,7 +221,7 @@ def test_absent_data_are_counted_by_their_declared_sizes(tmp_path, monkeypatch):
     path.write_text(GRID.format(dataset="mnist"))
     absent: dict[str, str] = {}
     cells = expand(*read_grid(path), absent)
-    said = summarise(cells, tmp_path / "out", Running(), absent, fixed)
+    said = summarise(cells, tmp_path / "out", ExecutionOptions(), absent, fixed)
     assert said["samples"]["trained"] == 2 * 10 * 59_000 * (1 + 0.5 + 0.5)
     assert said["seconds"] is not None
     assert "not here: mnist" in lines(said)
@@ -242,7 +242,7 @@ def test_a_data_set_of_unknown_size_is_named(tmp_path, monkeypatch):
     path.write_text(GRID.format(dataset="mnist"))
     absent: dict[str, str] = {}
     cells = expand(*read_grid(path), absent)
-    said = summarise(cells, tmp_path / "out", Running(), absent, fixed)
+    said = summarise(cells, tmp_path / "out", ExecutionOptions(), absent, fixed)
     assert (said["cells"], said["not counted"], said["seconds"]) == (6, ["mnist"], None)
     assert "sizes unknown" in lines(said)
 
@@ -253,9 +253,9 @@ def test_what_is_too_slow_to_be_timed_is_named(tmp_path):
     def some(kinds, running, count):
         return {next(iter(kinds)): RATES}, 1.0
 
-    said = summarise(cells, tmp_path / "out", Running(), None, some)
+    said = summarise(cells, tmp_path / "out", ExecutionOptions(), None, some)
     assert (said["not timed"], said["seconds"] > 0) == (["digits"], True)
-    said = summarise(cells, tmp_path / "out", Running(), None, lambda *_: ({}, 1.0))
+    said = summarise(cells, tmp_path / "out", ExecutionOptions(), None, lambda *_: ({}, 1.0))
     assert (said["not timed"], said["seconds"]) == (["digits"], None)
     assert "too slow" in lines(said)
 
@@ -264,7 +264,7 @@ def test_a_measurement_that_takes_too_long_is_given_up(monkeypatch):
     monkeypatch.setattr("prunebench.bench.estimates.timed_epoch.LONGEST_S", 0.01)
     cell = small_cell("full")
     kinds = {"slow": Kind(cell.spec, cell.data, DIGITS, True)}
-    assert time_kinds(kinds, Running(), 1)[0] == {}
+    assert time_kinds(kinds, ExecutionOptions(), 1)[0] == {}
 
 
 def test_kinds_tell_apart_what_takes_another_time():
@@ -300,7 +300,7 @@ def test_a_step_that_is_too_slow_is_judged_by_smaller_ones(monkeypatch):
 def test_a_cell_that_cannot_train_is_one_line():
     cell = small_cell("full", reference={"size": 5000})
     with pytest.raises(InputError, match="5000 reference") as caught:
-        time_kinds({"bad": Kind(cell.spec, cell.data, DIGITS, True)}, Running(), 1)
+        time_kinds({"bad": Kind(cell.spec, cell.data, DIGITS, True)}, ExecutionOptions(), 1)
     assert "\n" not in str(caught.value)
 
 
@@ -310,11 +310,9 @@ def test_the_estimate_is_of_the_right_size(tmp_path):
     def here(kinds, running, count):
         return {name: measure(kind, CPU, limit_s=0.6) for name, kind in kinds.items()}, 0.0
 
-    said = summarise(cells, tmp_path / "none", Running(), None, here)
+    said = summarise(cells, tmp_path / "none", ExecutionOptions(), None, here)
     store = Store.open(tmp_path / "real")
-    real = sum(
-        float(run_cell(c.spec, store, CellOptions(data=c.data))[0].timing["total_s"]) for c in cells
-    )
+    real = sum(float(run_cell(c, store)[0].timing["total_s"]) for c in cells)
     assert real / 4 < said["seconds of work"] < 4 * real
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from prunebench.bench.executors.base import Job, Outcome
 from prunebench.bench.results.claims import Claims
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.options import WorkerContext
+from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.record import Record, content_key
 
 HERE = str(Path(__file__).parent)

@@ -20,9 +20,9 @@ from prunebench.bench.executors.memory import (
     used_memory,
 )
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.failure import out_of_memory
-from prunebench.bench.runs.options import WorkerContext
+from prunebench.bench.runs.worker_context import WorkerContext
 from support.cells import small_cell
 from support.jobs import Heard, jobs
 
@@ -243,10 +243,10 @@ def test_a_real_cell_gives_its_claim_back_and_leaves_no_record(
     context = WorkerContext(retry_on_oom=retry_on_oom)
     if retry_on_oom:
         with pytest.raises(torch.OutOfMemoryError):
-            run_cell(cell.spec, store, CellOptions(data=cell.data), context)
+            run_cell(cell, store, context=context)
         assert store.get(cell.spec.key) is None
     else:
-        record, _ = run_cell(cell.spec, store, CellOptions(data=cell.data), context)
+        record, _ = run_cell(cell, store, context=context)
         assert record.status == "failed"
         assert record.reason.startswith("out of memory: CUDA out of memory")
     assert not list(store.claims.glob("*.json"))

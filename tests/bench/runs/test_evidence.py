@@ -5,9 +5,10 @@ from collections import Counter
 
 import pytest
 
-from prunebench.bench.grids.driver import Running, run_cells
+from prunebench.bench.grids.driver import run_cells
 from prunebench.bench.grids.plan import plan_jobs
 from prunebench.bench.results.store import Store
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.run_spec import HeldOut
 from prunebench.errors import InputError
 from support.cells import small_cell
@@ -54,7 +55,9 @@ def test_declared_extras_are_planned_and_no_more():
 def test_the_store_holds_six_evidence_runs_and_one_encoder(tmp_path):
     store = Store.open(tmp_path)
     report = run_cells(
-        cells(**TINY), store, Running(workers=2, mlflow=False, quiet=True, checkpoint_s=1e9)
+        cells(**TINY),
+        store,
+        ExecutionOptions(workers=2, mlflow=False, quiet=True, checkpoint_s=1e9),
     )
     assert {outcome.status for outcome in report.outcomes} <= {"done", "diverged"}
     assert len(report.outcomes) == 168

@@ -14,9 +14,10 @@ from prunebench.bench.results.claims import Busy, Claims
 from prunebench.bench.results.manifest import read_manifest
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs import execute as cell_module
-from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.export import export_csv
 from prunebench.bench.runs.rerun import compare_records
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.train.metrics import end_loss, whole_epochs
 from prunebench.bench.train.task import load_task
 from prunebench.methods.base import DynamicPruner, Plan, register_method
@@ -132,7 +133,7 @@ def test_interrupted_cells_go_on_from_their_checkpoint(run, tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cell_module.checkpoint, "save", save_then_die)
-    options = CellOptions(checkpoint_s=0.0)
+    options = ExecutionOptions(checkpoint_s=0.0)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             run("infobatch+align", "b", options=options)
@@ -148,7 +149,7 @@ def test_held_cells_are_busy(run, tmp_path):
     store = Store.open(tmp_path / "a")
     planned = small_cell("random")
     with Claims(store.claims).acquire(planned.spec.key), pytest.raises(Busy):
-        run_cell(planned.spec, store, CellOptions(data=planned.data))
+        run_cell(planned, store)
 
 
 def test_edited_records_are_quarantined_and_redone(run):
@@ -201,7 +202,7 @@ def test_exceptions_become_records_with_their_traceback(run, temporary_method, e
     assert b"in plan" in store.artifact(record.key, "traceback.txt")
     again, _ = run(record.spec["method"]["name"])
     assert again.digest == record.digest
-    retried, _ = run(record.spec["method"]["name"], options=CellOptions(retry_failed=True))
+    retried, _ = run(record.spec["method"]["name"], options=ExecutionOptions(retry_failed=True))
     assert retried.digest != record.digest
 
 
@@ -249,7 +250,7 @@ def test_divergence_keeps_the_value(run):
 
 
 def test_losses_of_chosen_epochs_are_stored(run):
-    record, store = run("random-dynamic", options=CellOptions(losses=frozenset({1, 3})))
+    record, store = run("random-dynamic", losses=frozenset({1, 3}))
     with np.load(store.artifact_path(record.key, "losses.npz"), allow_pickle=False) as stored:
         assert stored["epoch"].tolist() == [1, 3]
         assert stored["loss"].shape == (2, record.ledger["num_samples"])
@@ -292,8 +293,8 @@ def test_proxies_have_keys_of_their_own():
 
 
 def test_options_of_execution_are_no_part_of_the_key(run):
-    a, _ = run("random", "a", options=CellOptions(checkpoint_s=0.0))
-    b, _ = run("random", "b", options=replace(CellOptions(), retry_failed=True))
+    a, _ = run("random", "a", options=ExecutionOptions(checkpoint_s=0.0))
+    b, _ = run("random", "b", options=ExecutionOptions(retry_failed=True))
     assert a.key == b.key
     assert a.metrics == b.metrics
 

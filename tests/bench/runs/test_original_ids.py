@@ -14,7 +14,7 @@ import torch
 
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.evidence import RecordedEvidence
-from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.export import export_csv
 from prunebench.bench.runs.rerun import compare_records
 from prunebench.bench.runs.resolve import resolve_cell
@@ -49,8 +49,7 @@ def cell_of(tree: Path, method: str = "full", **fields: Any) -> Any:
 
 def run(tree: Path, folder: Path, method: str = "full", **fields: Any) -> tuple[Record, Store]:
     cell, store = cell_of(tree, method, **fields), Store.open(folder)
-    options = CellOptions(data=cell.data, method_params=cell.method_params, losses=frozenset())
-    return run_cell(cell.spec, store, options)[0], store
+    return run_cell(replace(cell, losses=frozenset()), store)[0], store
 
 
 def table(store: Store, key: str, what: str) -> dict[str, np.ndarray[Any, Any]]:
@@ -133,8 +132,7 @@ def test_evidence_holds_original_rows_and_earlier_evidence_is_read(
     tree: Path, tmp_path: Path
 ) -> None:
     cell, store = cell_of(tree), Store.open(tmp_path)
-    options = CellOptions(data=cell.data, evidence=EvidenceSpec(frozenset({"p_target"})))
-    run_cell(cell.spec, store, options)
+    run_cell(replace(cell, evidence=EvidenceSpec(frozenset({"p_target"}))), store)
     folder, task = store.evidence_path(cell.spec.key), load_task(cell.spec, cell.data)
     ids = np.load(folder / "ids.npy")
     assert ids.tolist() == ROWS[task.train.sample_ids.numpy()].tolist()

@@ -13,7 +13,7 @@ import torch
 
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs import self_supervised
-from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.bench.runs.self_supervised import train_encoder
 from prunebench.bench.train import task
@@ -69,8 +69,7 @@ def run(tmp_path: Any, dataset: str, method: str, ratio: float = 0.3, **fields: 
         recipe_params={"epochs": 3, "batch_size": 32}, **fields,
     )  # fmt: skip
     store = Store.open(tmp_path / "out")
-    options = CellOptions(data=cell.data, method_params=cell.method_params)
-    record = run_cell(cell.spec, store, options)[0]
+    record = run_cell(cell, store)[0]
     assert record.status in ("done", "diverged"), record.reason
     return record
 
@@ -117,11 +116,11 @@ def test_what_the_clean_labels_are_may_be_unknown(
     monkeypatch.setattr(Digits, "load", lambda self: replace(load(self), clean_known=False))
     monkeypatch.setattr(task, "_raw", OrderedDict())
     store = Store.open(tmp_path / "r")
-    plain, _ = run_cell(small_cell("random-dynamic").spec, store, CellOptions())
+    plain, _ = run_cell(small_cell("random-dynamic"), store)
     assert plain.status == "done"
     assert "noise_rate" not in plain.info
     assert plain.metrics["kept_noise_rate"] is None
-    oracle, _ = run_cell(small_cell("oracle-clean").spec, store, CellOptions())
+    oracle, _ = run_cell(small_cell("oracle-clean"), store)
     assert (oracle.status, oracle.reason) == ("skipped", "the clean labels of digits are not known")
 
 

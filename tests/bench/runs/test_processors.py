@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.grids.driver import Running, run_cells
+from prunebench.bench.grids.driver import run_cells
 from prunebench.bench.grids.grid_file import expand, read_grid
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.export import export_csv
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.record import Record
 from support.command import figures, process
 from support.faults import tiny_grid
 from support.vector_units import vector_unit_settings
 
 METHODS = ("full", "random", "infobatch", "small-loss")
-RUNS = Running(inline=True, mlflow=False, quiet=True)
+RUNS = ExecutionOptions(inline=True, mlflow=False, quiet=True)
 TWICE = """
 import sys
 import torch

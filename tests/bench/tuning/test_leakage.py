@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from prunebench.bench.grids.driver import Running
 from prunebench.bench.grids.grid_file import expand, read_grid
 from prunebench.bench.grids.pinned import Pinned, read_pinned, write_pinned
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.execute import run_cell
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.run_spec import Validation
 from prunebench.bench.train.task import load_task
 from prunebench.bench.tuning.study import tune
@@ -31,7 +31,7 @@ HELD = {"role": "tune", "validation": Validation(size=150)}
 def pinned(tmp_path_factory: pytest.TempPathFactory) -> Pinned:
     """The file of a small study of InfoBatch on digits."""
     root = tmp_path_factory.mktemp("study")
-    return tune(tiny(trials=8), Store(root), Running(mlflow=False), "s", run=Fake())[0]
+    return tune(tiny(trials=8), Store(root), ExecutionOptions(mlflow=False), "s", run=Fake())[0]
 
 
 def test_a_tuning_run_reads_its_validation_split_and_no_test_sample() -> None:
@@ -59,7 +59,7 @@ def test_a_tuning_run_reads_its_validation_split_and_no_test_sample() -> None:
 def test_its_record_holds_no_test_figure(method: str, tmp_path: Path) -> None:
     cell = small_cell(method, recipe_params={"epochs": 4, "eval_every": 2}, **HELD)
     store = Store.open(tmp_path)
-    record, _ = run_cell(cell.spec, store, CellOptions(data=cell.data))
+    record, _ = run_cell(cell, store)
     records = store.scan().records
     assert record.status == "done"
     assert len(records) == (2 if method == "forgetting" else 1)  # the scoring run is held to it too
@@ -79,7 +79,7 @@ def test_its_record_holds_no_test_figure(method: str, tmp_path: Path) -> None:
 def test_clean_validation_labels_are_declared(tmp_path: Path) -> None:
     def used(**fields: Any) -> str:
         cell = small_cell("infobatch", recipe_params={"epochs": 1}, **fields)
-        record, _ = run_cell(cell.spec, Store.open(tmp_path), CellOptions(data=cell.data))
+        record, _ = run_cell(cell, Store.open(tmp_path))
         return str(record.info["clean_labels_used"])
 
     assert used(**HELD) == ""

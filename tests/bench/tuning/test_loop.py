@@ -10,8 +10,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from prunebench.bench.grids.driver import Running
 from prunebench.bench.results.store import Store
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.tuning import trials
 from prunebench.bench.tuning.design import check_seeds
 from prunebench.bench.tuning.evaluate import evaluate, spent
@@ -169,7 +169,7 @@ def test_a_database_of_optuna_serves_and_one_of_mlflow_is_refused(tmp_path: Path
 
     url = f"sqlite:///{tmp_path}/optuna.db"
     design = tiny(trials=3)
-    store, running = Store(tmp_path / "db"), Running(mlflow=False)
+    store, running = Store(tmp_path / "db"), ExecutionOptions(mlflow=False)
     pinned, _ = tune(design, store, running, "s", url, run=Fake())
     journal, _ = go(design, tmp_path / "journal")
     assert pinned.hash == journal.hash

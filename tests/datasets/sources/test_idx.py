@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.datasets.locate import limited_rows
 from prunebench.datasets.sources.idx import FashionMnist, Idx, Mnist, read_idx
@@ -156,7 +156,7 @@ def test_a_run(folder: Path, tmp_path: Path) -> None:
         dataset=f"mnist:{folder}", noise="asymmetric:0.4", method="infobatch", ratio=0.3,
         recipe="digits", recipe_params={"epochs": 2, "batch_size": 16},
     )  # fmt: skip
-    record, _ = run_cell(cell.spec, Store.open(tmp_path / "out"), CellOptions(data=cell.data))
+    record, _ = run_cell(cell, Store.open(tmp_path / "out"))
     assert record.status in ("done", "diverged"), record.reason
     assert record.spec["noise"]["rule"] == "asym_digits"
     assert (record.info["train_size"], record.info["test_size"]) == (56, 20)

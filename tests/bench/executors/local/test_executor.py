@@ -18,7 +18,7 @@ from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.executors.local.process import environment
 from prunebench.bench.executors.outcomes import cause
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.options import WorkerContext
+from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.errors import InputError
 from support.jobs import Heard, gone, jobs, pids
 

@@ -18,10 +18,11 @@ from prunebench.bench.executors.base import Event, Job, Outcome
 from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.executors.queue import JobQueue
 from prunebench.bench.executors.ray.executor import RayExecutor
-from prunebench.bench.grids.driver import Running, make_executor, run_cells
+from prunebench.bench.grids.driver import make_executor, run_cells
 from prunebench.bench.grids.grid_file import expand, read_grid
 from prunebench.bench.results.claims import Claims
 from prunebench.bench.results.store import Store
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.errors import InputError
 from support.command import prunebench
 from support.jobs import Heard, gone, jobs, pids
@@ -227,8 +228,8 @@ def test_a_node_without_the_folder_sends_everything_to_one_writer(
     cells = expand(*read_grid(str(toml)))
     far, near = Store(tmp_path / "far"), Store(tmp_path / "near")
     settings = {"mlflow": False, "quiet": True, "checkpoint_s": 0.0}
-    run_cells(cells, near, Running(inline=True, **settings))
-    remote = Running(executor="ray", ray_address=nodes.address, workers=2, **settings)
+    run_cells(cells, near, ExecutionOptions(inline=True, **settings))
+    remote = ExecutionOptions(executor="ray", ray_address=nodes.address, workers=2, **settings)
     one = make_executor(far, remote)
     one.visible = False  # as if the folder were not there
     held: list[str] = []

@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from prunebench.bench.runs.artifacts import artifacts
-from prunebench.bench.runs.execute import CellOptions
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.train.capture import pool
 from prunebench.bench.train.capture.pool import CapturedStepPool
-from prunebench.bench.train.setup import Execution
 from support.runs import make, same
 
 METHODS = ["full", "infobatch", "seta", "divbs", "infobatch+align"]
@@ -101,8 +100,7 @@ def test_a_compiler_that_fails_is_named_and_leaves_no_trace(monkeypatch):
 
 
 def test_the_record_of_a_compiled_run_says_so(traced, run):
-    execution = Execution(compile=True)
-    record, _ = run("full", options=CellOptions(execution=execution))
+    record, _ = run("full", options=ExecutionOptions(compile=True))
     assert record.status == "done"
     assert record.info["steps"] == "compiled"
     plain, _ = run("full", folder="b")

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import adaptive_avg_pool1d
 
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.execute import CellOptions, run_cell
+from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.datasets.cache import CACHE_VARIABLE
 from prunebench.datasets.sources.news import news as module
@@ -202,7 +202,7 @@ def test_a_cell_learns_the_classes(jsonl: Path, tmp_path: Path) -> None:
         reference={"size": 5},
     )
     assert cell.spec.noise.rule == "next_class"
-    record, _ = run_cell(cell.spec, Store.open(tmp_path / "r"), CellOptions(data=cell.data))
+    record, _ = run_cell(cell, Store.open(tmp_path / "r"))
     assert record.status == "done", record.reason
     assert record.metrics["test_accuracy"] > 0.35
 

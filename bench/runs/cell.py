@@ -1,0 +1,64 @@
+"""A run together with what opens it on this machine: what is planned, sent to a worker and run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prunebench.bench.results.manifest import from_json, to_json
+from prunebench.bench.spec.run_spec import RunSpec
+from prunebench.methods.base import EvidenceSpec
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run and what belongs to it here: paths stay out of the specification.
+
+    Attributes:
+        spec: The run.
+        data: Options of the data set, paths included.
+        method_params: Options of the method that the key replaces by digests.
+        weights: File of the initial weights, which the key names by its digest; empty for none.
+        label: Name of its row on boards; the key knows nothing of it. Empty for the method's.
+        evidence: What the run records for the static methods that it serves.
+        losses: Epochs whose per-sample losses are stored; empty stores all, None none.
+    """
+
+    spec: RunSpec
+    data: Mapping[str, Any] = field(default_factory=dict)
+    method_params: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    label: str = ""
+    evidence: EvidenceSpec = field(default_factory=EvidenceSpec)
+    losses: frozenset[int] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values: the payload of a job."""
+        return {
+            "spec": self.spec.content,
+            "data": dict(self.data),
+            "method_params": dict(self.method_params),
+            "weights": self.weights,
+            "label": self.label,
+            "evidence": None if self.evidence.empty else to_json(self.evidence),
+            "losses": None if self.losses is None else sorted(self.losses),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Cell:
+        """Inverse of ``to_json``; of ``evidence`` it keeps what a recorder takes.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is no such value.
+        """
+        evidence, losses = value["evidence"], value["losses"]
+        return cls(
+            RunSpec.model_validate(value["spec"]),
+            value["data"],
+            value["method_params"],
+            value["weights"],
+            value["label"],
+            EvidenceSpec() if evidence is None else from_json(evidence),
+            None if losses is None else frozenset(losses),
+        )
