@@ -171,13 +171,13 @@ def render(
                               *(["--protocol", "protocol.toml"] if protocol else []),
                               *(["--copy-from-paper", paper] if paper else []), *flags(given),
                               "--no-figures", "--publish", "."])  # fmt: skip
-        standing = _standing(Path(publish))
+        published = _published(Path(publish))
         if figures is False:
-            files |= standing
-        elif standing and "figures/figures.md" in files:
-            from prunebench.leaderboard.figures import with_standing
+            files |= published
+        elif published and "figures/figures.md" in files:
+            from prunebench.leaderboard.figures import with_published
 
-            files = with_standing(files, standing)
+            files = with_published(files, published)
         extra = {"protocol.toml": Path(protocol).read_bytes()} if protocol else {}
         paths = write_files(Path(publish), publication(board, files, records, command, extra))
     else:
@@ -193,7 +193,7 @@ def render(
     ctx.exit(tell_faults(faults))
 
 
-def _standing(folder: Path) -> dict[str, bytes]:
+def _published(folder: Path) -> dict[str, bytes]:
     """Figures that a publication has already; those of artifacts cannot be drawn from records.
 
     Raises:

@@ -1,7 +1,7 @@
 """Figures of a board as SVG and PNG; needs matplotlib, the rest of the leaderboard does not."""
 
+from prunebench.leaderboard.figures.all_figures import FIGURES, Gallery, gallery, with_published
 from prunebench.leaderboard.figures.material import Material, artifact_reader
-from prunebench.leaderboard.figures.registry import FIGURES, Gallery, gallery, with_standing
 from prunebench.leaderboard.figures.style import Drawn, Omitted, available
 
 __all__ = [
@@ -13,5 +13,5 @@ __all__ = [
     "artifact_reader",
     "available",
     "gallery",
-    "with_standing",
+    "with_published",
 ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from prunebench.leaderboard.board.model import Table
 from prunebench.leaderboard.figures.material import Material, kinds_of
-from prunebench.leaderboard.figures.row_styles import looks
+from prunebench.leaderboard.figures.row_styles import row_styles
 from prunebench.leaderboard.figures.style import (
     GREY,
     INK,
@@ -155,7 +155,7 @@ def worst_classes(table: Table) -> dict[tuple[str, str], MeanInterval]:
 
 
 def _worst_figure(stem: str, table: Table, found: dict[tuple[str, str], MeanInterval]) -> Drawn:
-    styles = looks(kinds_of([table]))
+    styles = row_styles(kinds_of([table]))
     order = [row.label for row in (*table.rows, *table.incomplete)]
     columns = min(3, len(table.noises))
     lines = -(-len(table.noises) // columns)

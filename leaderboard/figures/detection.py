@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from prunebench.leaderboard.board.model import Table
-from prunebench.leaderboard.figures.epochs import curve, tables_of
+from prunebench.leaderboard.figures.accuracy_by_ratio import parts
+from prunebench.leaderboard.figures.epoch_curves import curve, tables_of
+from prunebench.leaderboard.figures.line_names import room_for, side_names, whiskers
 from prunebench.leaderboard.figures.material import Material, kinds_of, method_kind
-from prunebench.leaderboard.figures.names import room_for, side_names, whiskers
-from prunebench.leaderboard.figures.ratio import parts
-from prunebench.leaderboard.figures.row_styles import Look, looks
+from prunebench.leaderboard.figures.row_styles import RowStyle, row_styles
 from prunebench.leaderboard.figures.style import GREY, Drawn, Omitted, finish, new, slug
 from prunebench.leaderboard.render.row_text import span
 
@@ -59,7 +59,7 @@ def frames(material: Material, table: Table) -> Frames:
 
 
 def _figure(stem: str, table: Table, noises: Sequence[str], found: Frames) -> Drawn:
-    styles = looks(kinds_of([table]))
+    styles = row_styles(kinds_of([table]))
     figure = new(5.2)
     grid = figure.subplots(2, len(noises), squeeze=False, sharex="col")
     last: dict[str, dict[str, tuple[float, float]]] = {}
@@ -98,7 +98,7 @@ def _figure(stem: str, table: Table, noises: Sequence[str], found: Frames) -> Dr
 
 
 def _panel(
-    axes: Axes, own: dict[str, list[pd.DataFrame]], measure: str, styles: dict[str, Look]
+    axes: Axes, own: dict[str, list[pd.DataFrame]], measure: str, styles: dict[str, RowStyle]
 ) -> dict[str, tuple[float, float]]:
     ends = {}
     curves = {label: found for label, read in own.items() if (found := curve(read, measure))}

@@ -17,7 +17,7 @@ SUFFIX = "+align"
 
 
 @dataclass(frozen=True)
-class Look:
+class RowStyle:
     """How one row is drawn everywhere on a board.
 
     Attributes:
@@ -85,12 +85,12 @@ def chunks(kinds: Mapping[str, str]) -> list[Chunk]:
     return found
 
 
-def looks(kinds: Mapping[str, str]) -> dict[str, Look]:
+def row_styles(kinds: Mapping[str, str]) -> dict[str, RowStyle]:
     """The look of every row; depends on the names alone, never on results.
 
     Chunks repeat hues with other markers, so that hue and marker together name a base method.
     """
-    found = {label: Look(INK, INK, "o", True, DASHED)
+    found = {label: RowStyle(INK, INK, "o", True, DASHED)
              for label, kind in kinds.items() if kind == "full"}  # fmt: skip
     for turn, chunk in enumerate(chunks(kinds)):
         bases = sorted({base_of(label) for label in chunk.labels})
@@ -105,7 +105,7 @@ def looks(kinds: Mapping[str, str]) -> dict[str, Look]:
             line = VARIANTS[number % len(VARIANTS)]
             if base in paired and not aligned and number == 0:
                 line = DASHED
-            found[label] = Look(
+            found[label] = RowStyle(
                 colour, darker(colour), MARKERS[(place + 2 * turn + number) % len(MARKERS)],
                 aligned or base not in paired, line,
             )  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material, artifact_reader
-from prunebench.leaderboard.figures.registry import drawings
+from prunebench.leaderboard.figures.all_figures import drawings
 from prunebench.leaderboard.figures.style import Drawn
 from prunebench.record import Record
 from support.records import grid

@@ -64,7 +64,7 @@ def board_of(path: Path) -> Board:
 
 def drawn(material: Material) -> Iterator[tuple[str, str]]:
     """The numbers and words of each figure, before anything is laid out."""
-    from prunebench.leaderboard.figures.registry import FIGURES, drawings
+    from prunebench.leaderboard.figures.all_figures import FIGURES, drawings
     from prunebench.leaderboard.figures.style import Drawn, house
 
     def unlaid(figure: Any, stem: str, title: str, caption: str, right: float = 0.0) -> Drawn:

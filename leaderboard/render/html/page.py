@@ -23,12 +23,12 @@ from prunebench.leaderboard.render.footers import (
     summary_lines,
     table_lines,
 )
-from prunebench.leaderboard.render.html.grid import Grid
+from prunebench.leaderboard.render.html.page_table import PageTable
 from prunebench.leaderboard.render.html.tables import (
-    diagnostics_grid,
-    modules_grid,
-    summary_grid,
-    table_grid,
+    accuracy_table,
+    diagnostics_table,
+    modules_table,
+    summary_table,
 )
 from prunebench.leaderboard.render.html.tooltips import Tips
 from prunebench.leaderboard.render.markdown import header_lines
@@ -44,7 +44,7 @@ class Section:
         title, caption: Of the table.
         ratio: As the switch names it; empty for what covers all ratios.
         about: Lines above the table.
-        grid: The table; None without a row.
+        page_table: Its cells; None without a row.
         notes: Lines below it.
         extra: A further table, folded away.
         copied: A paper's rows: label and cells.
@@ -56,9 +56,9 @@ class Section:
     caption: str
     ratio: str
     about: tuple[str, ...]
-    grid: Grid | None
+    page_table: PageTable | None
     notes: tuple[str, ...]
-    extra: Grid | None = None
+    extra: PageTable | None = None
     printed: tuple[tuple[str, tuple[str, ...]], ...] = ()
     noises: tuple[str, ...] = ()
 
@@ -124,9 +124,9 @@ def _table(board: Board, table: Table, anchor: str, noises: Sequence[str], tips:
         f"raised: paired difference to {reference_words(table.reference)}; {spread}",
         ratio=f"{table.ratio:g}",
         about=tuple(header_lines(table)),
-        grid=table_grid(table, board.protocol, noises, tips),
+        page_table=accuracy_table(table, board.protocol, noises, tips),
         notes=tuple(table_lines(table)),
-        extra=diagnostics_grid(table, noises),
+        extra=diagnostics_table(table, noises),
         printed=tuple((row.label, tuple(printed_cells(row))) for row in table.printed),
         noises=table.noises,
     )
@@ -146,7 +146,7 @@ def _summaries(
             "points with 95 % intervals",
             ratio="",
             about=(),
-            grid=summary_grid(summary, board.protocol, digits, tips),
+            page_table=summary_table(summary, board.protocol, digits, tips),
             notes=tuple(summary_lines(summary)),
         ))  # fmt: skip
     if summary.modules is not None:
@@ -157,7 +157,7 @@ def _summaries(
             "points, over the cells and seeds both have",
             ratio="",
             about=(),
-            grid=modules_grid(summary.modules, board.protocol, tips),
+            page_table=modules_table(summary.modules, board.protocol, tips),
             notes=tuple(module_lines(summary.modules, board.protocol)),
         ))  # fmt: skip
     return found

@@ -9,13 +9,13 @@ from prunebench.leaderboard.board.model import Row, Summary, Table
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.summary import Module, Modules
 from prunebench.leaderboard.protocol_file import ProtocolFile
-from prunebench.leaderboard.render.html.grid import (
+from prunebench.leaderboard.render.html.page_table import (
     DOWN,
     NONE,
-    Column,
-    Entry,
-    Grid,
-    Line,
+    PageCell,
+    PageColumn,
+    PageRow,
+    PageTable,
     figure,
     record,
     wins,
@@ -50,15 +50,17 @@ from prunebench.leaderboard.render.row_text import (
 )
 
 COSTS = (
-    Column("ratio", "cost", about="share of training saved, as realised"),
-    Column(
+    PageColumn("ratio", "cost", about="share of training saved, as realised"),
+    PageColumn(
         "compute", "cost", first=DOWN, about="share saved, a forward-only pass counted as a third"
     ),
 )
 
 
-def table_grid(table: Table, protocol: ProtocolFile, noises: Sequence[str], tips: Tips) -> Grid:
-    """The grid of one (data set, ratio).
+def accuracy_table(
+    table: Table, protocol: ProtocolFile, noises: Sequence[str], tips: Tips
+) -> PageTable:
+    """The table of one (data set, ratio).
 
     Args:
         table: The table.
@@ -66,10 +68,10 @@ def table_grid(table: Table, protocol: ProtocolFile, noises: Sequence[str], tips
         noises: Noise settings of the whole board, whose place names a column's switch.
         tips: Receives the tooltips.
     """
-    return _TableGrid(table, protocol, noises, tips).grid()
+    return _AccuracyTable(table, protocol, noises, tips).page_table()
 
 
-class _TableGrid:
+class _AccuracyTable:
     def __init__(
         self, table: Table, protocol: ProtocolFile, noises: Sequence[str], tips: Tips
     ) -> None:
@@ -88,44 +90,44 @@ class _TableGrid:
         cells = [[row.cells[place] for row in everyone] for place in range(len(table.noises))]
         self.spread = [any(c and c.accuracy.half_width is not None for c in cs) for cs in cells]
 
-    def grid(self) -> Grid:
-        return Grid(
+    def page_table(self) -> PageTable:
+        return PageTable(
             "method",
             tuple(self._columns()),
             tuple(self._line(row) for row in self.table.rows),
             tuple(self._line(row) for row in self.table.incomplete),
         )
 
-    def _columns(self) -> list[Column]:
+    def _columns(self) -> list[PageColumn]:
         several, reference = len(self.table.noises) > 1, self.protocol.reference
-        columns = [Column("rank", about="by mean accuracy; = where it is shared")]
+        columns = [PageColumn("rank", about="by mean accuracy; = where it is shared")]
         columns += [self._noise(place) for place in range(len(self.table.noises))]
-        columns += [Column("mean", first=DOWN, about="mean over the noise settings")] * several
+        columns += [PageColumn("mean", first=DOWN, about="mean over the noise settings")] * several
         columns += [
-            Column(f"difference to {reference} [95\u00a0%]", first=DOWN,
+            PageColumn(f"difference to {reference} [95\u00a0%]", first=DOWN,
                    about="mean paired difference over these cells"),
-            *[Column("mean rank", about="over noise settings")] * bool(self.ranks),
-            Column("W/T/L", first=DOWN, about=f"cells won, tied and lost against {reference}"),
-            Column("P(better)", first=DOWN, about=f"paired runs that beat {reference}'s"),
+            *[PageColumn("mean rank", about="over noise settings")] * bool(self.ranks),
+            PageColumn("W/T/L", first=DOWN, about=f"cells won, tied and lost against {reference}"),
+            PageColumn("P(better)", first=DOWN, about=f"paired runs that beat {reference}'s"),
         ]  # fmt: skip
         if self.groups:
-            columns.append(Column("group", text=True, about="a shared letter: not separable"))
+            columns.append(PageColumn("group", text=True, about="a shared letter: not separable"))
         columns += COSTS
-        columns += [Column("time", "cost", about="over full training's")] * self.timed
-        columns.append(Column("n", first=DOWN, about="seeds per noise setting"))
-        columns += [Column("clean labels", "cost", text=True)] * self.clean
-        return columns + [Column("missing", text=True)] * bool(self.table.incomplete)
+        columns += [PageColumn("time", "cost", about="over full training's")] * self.timed
+        columns.append(PageColumn("n", first=DOWN, about="seeds per noise setting"))
+        columns += [PageColumn("clean labels", "cost", text=True)] * self.clean
+        return columns + [PageColumn("missing", text=True)] * bool(self.table.incomplete)
 
-    def _noise(self, place: int) -> Column:
+    def _noise(self, place: int) -> PageColumn:
         noise, found = self.table.noises[place], self.table.tests.columns[place]
         note = f"⚠ n = {found.seeds}" if found is not None and not found.best else ""
         tip = self.tips.add(noise, column_facts(found))
-        return Column(noise, self.group[place], first=DOWN, note=note, tip=tip)
+        return PageColumn(noise, self.group[place], first=DOWN, note=note, tip=tip)
 
-    def _line(self, row: Row) -> Line:
+    def _line(self, row: Row) -> PageRow:
         against = self.ranking.reference.get(row.label) if self.ranking else None
         several, timed, clean = len(self.table.noises) > 1, self.timed, self.clean
-        entries = [NONE if row.rank is None else Entry(rank(row), float(row.rank))]
+        entries = [NONE if row.rank is None else PageCell(rank(row), float(row.rank))]
         entries += [self._accuracy(row, place) for place in range(len(self.table.noises))]
         entries += [figure(row.mean, self.digits)] * several
         entries += [
@@ -136,25 +138,25 @@ class _TableGrid:
         if self.groups:
             group = letters(self.table, row)
             tip = self.tips.add(f"{row.label}: {group}", self.apart.get(row.label, []))
-            entries.append(Entry(group, group, tip=tip) if group else NONE)
-        entries += [Entry(realised(row), row.realised), figure(row.compute, 2)]
-        entries += [self._time(row)] * timed + [Entry(span(*row.seeds), float(row.seeds[0]))]
-        entries += [Entry(row.clean_labels + " §" * row.leaks or "none", tone="prose")] * clean
+            entries.append(PageCell(group, group, tip=tip) if group else NONE)
+        entries += [PageCell(realised(row), row.realised), figure(row.compute, 2)]
+        entries += [self._time(row)] * timed + [PageCell(span(*row.seeds), float(row.seeds[0]))]
+        entries += [PageCell(row.clean_labels + " §" * row.leaks or "none", tone="prose")] * clean
         if self.table.incomplete:
-            entries.append(Entry(missing(row), tone="prose") if row.missing else NONE)
+            entries.append(PageCell(missing(row), tone="prose") if row.missing else NONE)
         tip = self.tips.add(row.label, self.facts.row(row))
         reference = row.label == self.protocol.reference
-        return Line(row.label, row.kind, _flags(row), tuple(entries), tip, reference)
+        return PageRow(row.label, row.kind, _flags(row), tuple(entries), tip, reference)
 
-    def _accuracy(self, row: Row, place: int) -> Entry:
+    def _accuracy(self, row: Row, place: int) -> PageCell:
         cell, table = row.cells[place], self.table
         noise = table.noises[place]
         tip = self.tips.add(f"{row.label} · {noise} · ratio {table.ratio:g}",
                             self.facts.cell(row, place))  # fmt: skip
         if cell is None:
-            return Entry("-", tone="none", tip=tip)
+            return PageCell("-", tone="none", tip=tip)
         half, raised = cell.accuracy.half_width, cell.difference
-        return Entry(
+        return PageCell(
             number(cell.accuracy.mean, self.digits),
             cell.accuracy.mean,
             bold=bold(table, row, place),
@@ -167,22 +169,22 @@ class _TableGrid:
             tip=tip,
         )
 
-    def _difference(self, row: Row, against: Comparison | None) -> Entry:
+    def _difference(self, row: Row, against: Comparison | None) -> PageCell:
         if row.label == self.protocol.reference:
-            return Entry("reference", tone="none")
+            return PageCell("reference", tone="none")
         if against is None:
             text = number(row.difference, self.digits, signed=True)
-            return Entry(text, row.difference, tone="" if row.difference is not None else "none")
+            return PageCell(text, row.difference, tone="" if row.difference is not None else "none")
         pooled = against.pooled
         facts = comparison_facts(against, self.protocol) + self.facts.lossless(row.label)
-        return Entry(
+        return PageCell(
             interval(pooled.mean, pooled.low, pooled.high, self.digits),
             pooled.mean,
             lead=lossless(self.table, row),
             tip=self.tips.add(f"{against.a} - {against.b}", facts),
         )
 
-    def _time(self, row: Row) -> Entry:
+    def _time(self, row: Row) -> PageCell:
         found = row.time
         if found is None:
             return NONE
@@ -193,31 +195,33 @@ class _TableGrid:
             ("over full training's", number(found.ratio, 2)), ("95 % interval", ends),
             ("pairs", str(found.n)), ("measured on", found.machine),
             ("longest over shortest epoch", spread)])  # fmt: skip
-        return Entry(time(row), found.ratio, tip=tip)
+        return PageCell(time(row), found.ratio, tip=tip)
 
 
-def diagnostics_grid(table: Table, noises: Sequence[str]) -> Grid | None:
+def diagnostics_table(table: Table, noises: Sequence[str]) -> PageTable | None:
     """Noise among the kept samples, AUROC, worst class, steps; None where nothing is known."""
-    columns = [Column(n, f"n{noises.index(n)}", first="ascending") for n in table.noises]
+    columns = [PageColumn(n, f"n{noises.index(n)}", first="ascending") for n in table.noises]
     shown = [row for row in (*table.rows, *table.incomplete) if has_diagnostics(row)]
     heads = epoch_heads(shown)
-    columns += [Column("worst class", first=DOWN), *map(Column, heads), Column("steps")]
+    columns += [PageColumn("worst class", first=DOWN), *map(PageColumn, heads), PageColumn("steps")]
     lines = []
     for row in shown:
         worst = None if row.worst_class is None else 100 * row.worst_class
-        entries = [Entry(kept(cell), cell.kept_noise.mean if cell and cell.kept_noise else None)
+        entries = [PageCell(kept(cell), cell.kept_noise.mean if cell and cell.kept_noise else None)
                    for cell in row.cells]  # fmt: skip
         entries += [figure(worst, 1), *(figure(epochs(row, name), 1) for name in heads),
                     figure(row.steps, 0)]  # fmt: skip
-        lines.append(Line(row.label, row.kind, _flags(row), tuple(entries)))
-    return Grid("method", tuple(columns), tuple(lines)) if lines else None
+        lines.append(PageRow(row.label, row.kind, _flags(row), tuple(entries)))
+    return PageTable("method", tuple(columns), tuple(lines)) if lines else None
 
 
 def _flags(row: Row) -> tuple[str, ...]:
     return (*["control"] * (row.kind == "control"), *flags(row))
 
 
-def summary_grid(summary: Summary, protocol: ProtocolFile, digits: int, tips: Tips) -> Grid | None:
+def summary_table(
+    summary: Summary, protocol: ProtocolFile, digits: int, tips: Tips
+) -> PageTable | None:
     """Rows that are complete at every ratio; None where there are none."""
     found = summary.ranking
     if found is None:
@@ -225,14 +229,15 @@ def summary_grid(summary: Summary, protocol: ProtocolFile, digits: int, tips: Ti
     groups = found.groups if found.groups and not found.groups.underpowered else None
     apart = group_facts(groups) if groups else {}
     columns = [
-        Column("mean", first=DOWN, about="mean accuracy over all cells"),
-        Column("difference [these cells]", first=DOWN, about="95 % interval for new seeds"),
-        Column("difference [such settings]", first=DOWN,
+        PageColumn("mean", first=DOWN, about="mean accuracy over all cells"),
+        PageColumn("difference [these cells]", first=DOWN, about="95 % interval for new seeds"),
+        PageColumn("difference [such settings]", first=DOWN,
                about="95 % interval for another noise setting of this kind"),
-        Column("mean rank", about="over noise settings, ratios averaged"),
-        *[Column("group", text=True, about="a shared letter: not separable")] * bool(groups),
-        Column("W/T/L", first=DOWN, about=f"cells won, tied and lost against {protocol.reference}"),
-        Column("P(better)", first=DOWN, about=f"paired runs that beat {protocol.reference}'s"),
+        PageColumn("mean rank", about="over noise settings, ratios averaged"),
+        *[PageColumn("group", text=True, about="a shared letter: not separable")] * bool(groups),
+        PageColumn("W/T/L", first=DOWN,
+                   about=f"cells won, tied and lost against {protocol.reference}"),
+        PageColumn("P(better)", first=DOWN, about=f"paired runs that beat {protocol.reference}'s"),
     ]  # fmt: skip
     lines = []
     for label in found.labels:
@@ -243,48 +248,49 @@ def summary_grid(summary: Summary, protocol: ProtocolFile, digits: int, tips: Ti
             figure(found.means[label], digits),
             *_claims(against, label, protocol, digits, tips),
             figure(ranks, 2),
-            *[Entry(letters or "-", letters, tip=tip)] * bool(groups),
+            *[PageCell(letters or "-", letters, tip=tip)] * bool(groups),
             *wins(against),
         ]
         kind = summary.series[label].kind
         flags = ("control",) if kind == "control" else ()
         reference = label == protocol.reference
-        lines.append(Line(label, kind, flags, tuple(entries), reference=reference))
-    return Grid("method", tuple(columns), tuple(lines))
+        lines.append(PageRow(label, kind, flags, tuple(entries), reference=reference))
+    return PageTable("method", tuple(columns), tuple(lines))
 
 
 def _claims(
     against: Comparison | None, label: str, protocol: ProtocolFile, digits: int, tips: Tips
-) -> list[Entry]:
+) -> list[PageCell]:
     if against is None:
-        first = Entry("reference", tone="none") if label == protocol.reference else NONE
+        first = PageCell("reference", tone="none") if label == protocol.reference else NONE
         return [first, NONE]
     pooled, cluster = against.pooled, against.cluster
     tip = tips.add(f"{against.a} - {against.b}", comparison_facts(against, protocol))
     return [
-        Entry(interval(pooled.mean, pooled.low, pooled.high, digits), pooled.mean, tip=tip),
-        Entry(interval(cluster.mean, cluster.low, cluster.high, digits), cluster.mean,
+        PageCell(interval(pooled.mean, pooled.low, pooled.high, digits), pooled.mean, tip=tip),
+        PageCell(interval(cluster.mean, cluster.low, cluster.high, digits), cluster.mean,
               tone="none" if cluster.too_few else "", tip=tip),
     ]  # fmt: skip
 
 
-def modules_grid(found: Modules, protocol: ProtocolFile, tips: Tips) -> Grid:
+def modules_table(found: Modules, protocol: ProtocolFile, tips: Tips) -> PageTable:
     """Base methods with and without AlignPrune, and planned pairs."""
     columns = (
-        Column("difference [95\u00a0%]", first=DOWN, about="over the common cells, for new seeds"),
-        Column("p", about="paired sign-flip over (noise, seed) units"),
-        Column("p, Holm", about="corrected over the pairs of this table"),
-        Column("p over settings, Holm", about="noise settings as the sample"),
-        Column("W/T/L", first=DOWN, about="cells won, tied and lost"),
-        Column("within ROPE", about=f"cells within ±{protocol.rope:g} points"),
-        Column("P(better)", first=DOWN, about="of paired runs"),
-        Column("better/same/worse", first=DOWN, note="exploratory",
+        PageColumn("difference [95\u00a0%]", first=DOWN,
+                   about="over the common cells, for new seeds"),
+        PageColumn("p", about="paired sign-flip over (noise, seed) units"),
+        PageColumn("p, Holm", about="corrected over the pairs of this table"),
+        PageColumn("p over settings, Holm", about="noise settings as the sample"),
+        PageColumn("W/T/L", first=DOWN, about="cells won, tied and lost"),
+        PageColumn("within ROPE", about=f"cells within ±{protocol.rope:g} points"),
+        PageColumn("P(better)", first=DOWN, about="of paired runs"),
+        PageColumn("better/same/worse", first=DOWN, note="exploratory",
                about="Bayesian signed-rank probabilities"),
     )  # fmt: skip
-    return Grid("pair", columns, tuple(_module(m, found, protocol, tips) for m in found.pairs))
+    return PageTable("pair", columns, tuple(_module(m, found, protocol, tips) for m in found.pairs))
 
 
-def _module(module: Module, found: Modules, protocol: ProtocolFile, tips: Tips) -> Line:
+def _module(module: Module, found: Modules, protocol: ProtocolFile, tips: Tips) -> PageRow:
     c, bayes = module.comparison, module.bayes
     name = f"{c.a} - {c.b}"
     pooled = next(m for m in found.family.members if m.name == name)
@@ -297,20 +303,21 @@ def _module(module: Module, found: Modules, protocol: ProtocolFile, tips: Tips) 
     if bayes:
         shares = "/".join(number(x, 2) for x in (bayes.better, bayes.equivalent, bayes.worse))
         facts = [("verdict", bayes.verdict), ("region", f"±{bayes.rope:g} points")]
-        reading = Entry(shares, bayes.better, tip=tips.add(f"{name}: exploratory", facts))
+        reading = PageCell(shares, bayes.better, tip=tips.add(f"{name}: exploratory", facts))
     entries = (
-        Entry(interval(c.pooled.mean, c.pooled.low, c.pooled.high, 2), c.pooled.mean,
+        PageCell(interval(c.pooled.mean, c.pooled.low, c.pooled.high, 2), c.pooled.mean,
               tone=f"{tone} whole" if pooled.rejected else "", tip=tip),
-        Entry(p_text(pooled.p) if pooled.p is not None else "underpowered", pooled.p,
+        PageCell(p_text(pooled.p) if pooled.p is not None else "underpowered", pooled.p,
               tone="" if pooled.p is not None else "none", tip=p_tip),
         *(
-            Entry("underpowered", tone="none", tip=link) if m.adjusted is None
-            else Entry(p_text(m.adjusted), m.adjusted, signs=sign if m.rejected else None, tip=link)
+            PageCell("underpowered", tone="none", tip=link) if m.adjusted is None
+            else PageCell(p_text(m.adjusted), m.adjusted,
+                          signs=sign if m.rejected else None, tip=link)
             for m, link in ((pooled, p_tip), (cluster, s_tip))
         ),
         record(c),
-        Entry(str(c.equivalent), float(c.equivalent)),
+        PageCell(str(c.equivalent), float(c.equivalent)),
         figure(c.improvement, 2),
         reading,
     )  # fmt: skip
-    return Line(name, "method", (), entries)
+    return PageRow(name, "method", (), entries)

@@ -23,8 +23,8 @@ pytest.importorskip("matplotlib")
 
 from prunebench.leaderboard.figures import Omitted, gallery
 from prunebench.leaderboard.figures.classes import class_shares
-from prunebench.leaderboard.figures.losses import trained_share
-from prunebench.leaderboard.figures.stored import Losses
+from prunebench.leaderboard.figures.loss_distribution import trained_share
+from prunebench.leaderboard.figures.stored_losses import Losses
 from prunebench.leaderboard.figures.style import house
 
 

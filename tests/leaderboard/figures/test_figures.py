@@ -16,10 +16,10 @@ pytest.importorskip("matplotlib")
 
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material, Omitted
-from prunebench.leaderboard.figures.heat import grid_of
-from prunebench.leaderboard.figures.params import sweeps
-from prunebench.leaderboard.figures.pareto import cost_of, front
-from prunebench.leaderboard.figures.power import need
+from prunebench.leaderboard.figures.accuracy_by_cost import cost_of, front
+from prunebench.leaderboard.figures.accuracy_by_option import sweeps
+from prunebench.leaderboard.figures.differences import grid_of
+from prunebench.leaderboard.figures.seeds_needed import need
 from prunebench.leaderboard.figures.style import house
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.protocol_file import ProtocolFile

@@ -17,11 +17,11 @@ pytest.importorskip("matplotlib")
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.build import build
-from prunebench.leaderboard.figures import Material, gallery, with_standing
+from prunebench.leaderboard.figures import Material, gallery, with_published
 from prunebench.leaderboard.figures import style as style_module
-from prunebench.leaderboard.figures.names import panel_floor, spread
-from prunebench.leaderboard.figures.registry import FIGURES
-from prunebench.leaderboard.figures.row_styles import chunks, looks
+from prunebench.leaderboard.figures.all_figures import FIGURES
+from prunebench.leaderboard.figures.line_names import panel_floor, spread
+from prunebench.leaderboard.figures.row_styles import chunks, row_styles
 from prunebench.record import Record
 
 
@@ -107,13 +107,13 @@ def test_looks_are_told_apart_and_do_not_depend_on_results() -> None:
     found = chunks(kinds)
     assert [c.title for c in found] == ["static, m00 to m05", "static, m06 to m11", "dynamic",
                                         "controls"]  # fmt: skip
-    styles = looks(kinds)
+    styles = row_styles(kinds)
     assert set(styles) == set(kinds)
     plain = [x for x in kinds if "+align" not in x and x != "full"]
     assert len({(styles[x].colour, styles[x].marker) for x in plain}) == len(plain)
     assert styles["ies"].colour == styles["ies+align"].colour
     assert (styles["ies"].filled, styles["ies+align"].filled) == (False, True)
-    assert styles == looks(dict(reversed(kinds.items())))
+    assert styles == row_styles(dict(reversed(kinds.items())))
 
 
 def test_names_are_moved_apart_as_little_as_can_be() -> None:
@@ -183,13 +183,13 @@ def test_drawing_anew_from_records_keeps_the_figures_of_artifacts() -> None:
     old = (b"# Figures\n\n## digits: wins\n\n![wins](wins-digits.svg)\n\nOld words.\n\n"
            b"## digits: finding wrong labels\n\n![detection](detection-digits-0.5.svg)\n\n"
            b"Kept words.\n\n## Left out\n\n- `pairs-digits`: no pair\n")  # fmt: skip
-    standing = {
+    published = {
         "figures/figures.md": old,
         "figures/detection-digits-0.5.svg": b"<svg>kept</svg>",
         "figures/wins-digits.svg": b"<svg>old</svg>",
         "figures/other.svg": b"x",
     }
-    files = with_standing(drawn, standing)
+    files = with_published(drawn, published)
     assert files["figures/detection-digits-0.5.svg"] == b"<svg>kept</svg>"
     assert files["figures/wins-digits.svg"] == drawn["figures/wins-digits.svg"]
     assert "figures/other.svg" not in files
@@ -198,4 +198,4 @@ def test_drawing_anew_from_records_keeps_the_figures_of_artifacts() -> None:
     assert "Old words." not in index
     assert "`detection-digits-0.5`" not in index
     assert "`class-kept-share-digits-0.5`: classes.csv of no run is at hand" in index
-    assert with_standing(drawn, {}) == drawn
+    assert with_published(drawn, {}) == drawn

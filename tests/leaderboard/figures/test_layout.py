@@ -21,10 +21,10 @@ from matplotlib.text import Annotation, Text
 
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material, fonts, gallery
+from prunebench.leaderboard.figures.accuracy_by_ratio import parts
 from prunebench.leaderboard.figures.classes import share_column
-from prunebench.leaderboard.figures.epochs import without_stub
-from prunebench.leaderboard.figures.kinds import swarm
-from prunebench.leaderboard.figures.ratio import parts
+from prunebench.leaderboard.figures.epoch_curves import without_stub
+from prunebench.leaderboard.figures.static_dynamic import swarm
 from prunebench.leaderboard.figures.style import WIDTH, Drawn, house
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.record import Record

@@ -15,7 +15,7 @@ pytest.importorskip("matplotlib")
 
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material
-from prunebench.leaderboard.figures.critical import strip_of, strips
+from prunebench.leaderboard.figures.critical_difference import strip_of, strips
 from prunebench.leaderboard.figures.style import house
 from prunebench.leaderboard.figures.wins import duel
 from prunebench.leaderboard.inference.series import Series

@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.leaderboard.figures.material import Material
-from prunebench.leaderboard.figures.stored import Losses, Stored, nothing_stored, stored
+from prunebench.leaderboard.figures.stored_losses import (
+    Losses,
+    StoredLosses,
+    nothing_stored,
+    stored,
+)
 from prunebench.leaderboard.figures.style import (
     GREY,
     HUES,
@@ -68,7 +73,7 @@ def trained_share(
     return np.where(size >= FEWEST, hits / np.maximum(size, 1), np.nan)
 
 
-def _figure(found: Stored) -> Drawn:
+def _figure(found: StoredLosses) -> Drawn:
     table, noise = found.table, found.noise
     stem = f"loss-distribution-{slug(table.dataset)}-{slug(noise)}-{table.ratio:g}"
     count = len(found.rows)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.board.model import Row, Table
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
+from prunebench.leaderboard.figures.line_names import fit_panel, room_for, side_names
 from prunebench.leaderboard.figures.material import Material, kinds_of
-from prunebench.leaderboard.figures.names import fit_panel, room_for, side_names
-from prunebench.leaderboard.figures.row_styles import Look, looks
+from prunebench.leaderboard.figures.row_styles import RowStyle, row_styles
 from prunebench.leaderboard.figures.style import (
     GREY,
     PALE,
@@ -83,7 +83,7 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
             reason = "fewer than two complete rows whose records count a full run's samples"
             yield Omitted(stem, reason)
             continue
-        yield _figure(stem, summary.dataset, usable, looks(kinds_of(tables)))
+        yield _figure(stem, summary.dataset, usable, row_styles(kinds_of(tables)))
 
 
 def _costs(table: Table) -> dict[str, Cost]:
@@ -95,7 +95,7 @@ def _costs(table: Table) -> dict[str, Cost]:
 
 def _figure(
     stem: str, dataset: str, usable: Sequence[tuple[Table, dict[str, Cost]]],
-    styles: Mapping[str, Look],
+    styles: Mapping[str, RowStyle],
 ) -> Drawn:  # fmt: skip
     most = max(len(costs) for _, costs in usable)
     figure = new(0.95 + len(usable) * max(2.4, 0.14 * most + 0.3))
@@ -136,7 +136,7 @@ def _figure(
 
 
 def _compute(
-    axes: Axes, rows: Sequence[Row], costs: Mapping[str, Cost], styles: Mapping[str, Look]
+    axes: Axes, rows: Sequence[Row], costs: Mapping[str, Cost], styles: Mapping[str, RowStyle]
 ) -> None:
     points = {row.label: (costs[row.label].total, row.mean) for row in rows
               if row.mean is not None}  # fmt: skip
@@ -154,7 +154,7 @@ def _compute(
     log_shares(axes)
 
 
-def _time(axes: Axes, rows: Sequence[Row], styles: Mapping[str, Look]) -> set[str]:
+def _time(axes: Axes, rows: Sequence[Row], styles: Mapping[str, RowStyle]) -> set[str]:
     machines = set()
     for row in rows:
         if row.time is None or row.mean is None:

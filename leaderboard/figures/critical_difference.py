@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from prunebench.leaderboard.board.model import Summary
 from prunebench.leaderboard.figures.material import Material, kinds_of
-from prunebench.leaderboard.figures.row_styles import Look, looks
+from prunebench.leaderboard.figures.row_styles import RowStyle, row_styles
 from prunebench.leaderboard.figures.style import GREY, INK, Drawn, Omitted, finish, new, slug
 from prunebench.leaderboard.inference.groups import Groups, rank_groups
 from prunebench.leaderboard.inference.series import Series, matrix
@@ -51,7 +51,7 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
         stem = f"critical-difference-{slug(summary.dataset)}"
         found = strips(summary, material.board.protocol)
         if found:
-            styles = looks(kinds_of(tables))
+            styles = row_styles(kinds_of(tables))
             yield _figure(stem, summary, found, material, styles)
         else:
             yield Omitted(stem, "fewer than two complete rows, or two seeds")
@@ -111,7 +111,11 @@ def strip_of(
 
 
 def _figure(
-    stem: str, summary: Summary, found: Sequence[Strip], material: Material, styles: dict[str, Look]
+    stem: str,
+    summary: Summary,
+    found: Sequence[Strip],
+    material: Material,
+    styles: dict[str, RowStyle],
 ) -> Drawn:
     levels = [_levels(strip) for strip in found]
     heights = [len(set(level)) * 0.45 + (len(s.ranks) + 1) // 2 + 3.6 + 1.3 * material.nemenyi
@@ -151,7 +155,7 @@ def _levels(strip: Strip) -> list[int]:
 
 
 def _draw_strip(
-    axes: Axes, strip: Strip, levels: list[int], height: float, styles: dict[str, Look],
+    axes: Axes, strip: Strip, levels: list[int], height: float, styles: dict[str, RowStyle],
     nemenyi: float | None,
 ) -> None:  # fmt: skip
     k = len(strip.ranks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from prunebench.leaderboard.figures.row_styles import Look
+from prunebench.leaderboard.figures.row_styles import RowStyle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,7 +139,7 @@ def _inches(axes: Axes) -> float:
 def side_names(
     axes: Axes,
     ends: Mapping[str, tuple[float, float]],
-    looks: Mapping[str, Look],
+    row_styles: Mapping[str, RowStyle],
     bold: Collection[str] = (),
     size: float = 7.5,
 ) -> None:
@@ -165,9 +165,9 @@ def side_names(
         name = label if len(label) <= MOST else f"{label[: MOST - 18]}…{label[-17:]}"
         text = axes.annotate(
             name if y >= low else f"{name}  {y:.1f} ▾", (x, max(y, low)), xytext=(1.05, place),
-            textcoords="axes fraction", va="center", fontsize=size, color=looks[label].text,
+            textcoords="axes fraction", va="center", fontsize=size, color=row_styles[label].text,
             fontweight="bold" if label in bold else "normal", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "lw": 0.45, "color": looks[label].colour, "alpha": 0.7,
-                        "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5)},
+            arrowprops={"arrowstyle": "-", "lw": 0.45, "color": row_styles[label].colour,
+                        "alpha": 0.7, "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5)},
         )  # fmt: skip
         text.set_in_layout(False)

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from prunebench.leaderboard.figures.epochs import curve, tables_of
-from prunebench.leaderboard.figures.losses import CLEAN, WRONG
+from prunebench.leaderboard.figures.epoch_curves import curve, tables_of
+from prunebench.leaderboard.figures.loss_distribution import CLEAN, WRONG
 from prunebench.leaderboard.figures.material import Material
-from prunebench.leaderboard.figures.stored import Losses, Stored, nothing_stored, stored
+from prunebench.leaderboard.figures.stored_losses import (
+    Losses,
+    StoredLosses,
+    nothing_stored,
+    stored,
+)
 from prunebench.leaderboard.figures.style import (
     GREY,
     INK,
@@ -44,12 +49,12 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
             reasons.append(f"{found.noise}: losses of fewer than {FEWEST_EPOCHS} epochs")
             continue
         drawn = True
-        yield _figure(material, Stored(found.table, found.noise, rows))
+        yield _figure(material, StoredLosses(found.table, found.noise, rows))
     if not drawn:
         yield Omitted("loss-trajectories", nothing_stored(reasons))
 
 
-def _figure(material: Material, found: Stored) -> Drawn:
+def _figure(material: Material, found: StoredLosses) -> Drawn:
     table, noise = found.table, found.noise
     stem = f"loss-trajectories-{slug(table.dataset)}-{slug(noise)}-{table.ratio:g}"
     columns = min(COLUMNS, len(found.rows))

@@ -7,8 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from prunebench.leaderboard.board.model import Summary
+from prunebench.leaderboard.figures.line_names import (
+    before_layout,
+    edge_lines,
+    fit_panel,
+    panel_floor,
+)
 from prunebench.leaderboard.figures.material import Material, kinds_of
-from prunebench.leaderboard.figures.names import before_layout, edge_lines, fit_panel, panel_floor
 from prunebench.leaderboard.figures.row_styles import darker
 from prunebench.leaderboard.figures.style import (
     GREY,

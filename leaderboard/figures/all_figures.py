@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from prunebench.errors import InputError, nearest, visible
 from prunebench.leaderboard.figures import (
+    accuracy_by_cost,
+    accuracy_by_option,
+    accuracy_by_ratio,
+    align_pairs,
     classes,
-    critical,
+    critical_difference,
     detection,
-    heat,
-    kinds,
-    losses,
-    modules,
-    params,
-    pareto,
-    power,
-    ratio,
-    trajectories,
+    differences,
+    loss_distribution,
+    loss_trajectories,
+    seeds_needed,
+    static_dynamic,
     wins,
 )
 from prunebench.leaderboard.figures.fonts import fit_fonts
@@ -26,20 +26,20 @@ from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.style import Drawn, Omitted, house, picture
 
 FIGURES: dict[str, Callable[[Material], Iterator[Drawn | Omitted]]] = {
-    "accuracy-by-ratio": ratio.draw,
-    "differences": heat.draw,
-    "critical-difference": critical.draw,
+    "accuracy-by-ratio": accuracy_by_ratio.draw,
+    "differences": differences.draw,
+    "critical-difference": critical_difference.draw,
     "wins": wins.draw,
-    "accuracy-by-cost": pareto.draw,
-    "accuracy-by-option": params.draw,
-    "static-against-dynamic": kinds.draw,
-    "pairs": modules.draw,
+    "accuracy-by-cost": accuracy_by_cost.draw,
+    "accuracy-by-option": accuracy_by_option.draw,
+    "static-against-dynamic": static_dynamic.draw,
+    "pairs": align_pairs.draw,
     "class-kept-share": classes.kept,
     "worst-class": classes.worst,
     "detection": detection.draw,
-    "loss-distribution": losses.draw,
-    "loss-trajectories": trajectories.draw,
-    "seeds-needed": power.draw,
+    "loss-distribution": loss_distribution.draw,
+    "loss-trajectories": loss_trajectories.draw,
+    "seeds-needed": seeds_needed.draw,
 }
 FORMS = ("svg", "png")
 #: Figures that need the artifacts of runs, which packed records do not hold.
@@ -132,19 +132,19 @@ def _shown(forms: Collection[str]) -> str:
     return "svg" if "svg" in forms else next(iter(forms))
 
 
-def with_standing(files: Mapping[str, bytes], standing: Mapping[str, bytes]) -> dict[str, bytes]:
+def with_published(files: Mapping[str, bytes], published: Mapping[str, bytes]) -> dict[str, bytes]:
     """Adds the figures of artifacts that a publication has and that could not be drawn now.
 
     Args:
         files: As drawn, with their index.
-        standing: Those of the publication, with its index.
+        published: Those of the publication, with its index.
     """
     index = "figures/figures.md"
-    kept = {name: data for name, data in standing.items()
+    kept = {name: data for name, data in published.items()
             if name != index and name not in files
             and name.removeprefix("figures/").startswith(OF_ARTIFACTS)}  # fmt: skip
     stems = {name.removeprefix("figures/").rpartition(".")[0] for name in kept}
-    sections = standing.get(index, b"").decode(errors="replace").split("\n## ")[1:]
+    sections = published.get(index, b"").decode(errors="replace").split("\n## ")[1:]
     captions = [s.strip() for s in sections if any(f"]({stem}." in s for stem in stems)]
     head, mark, omitted = files[index].decode().partition("\n## Left out\n")
     lines = [

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prunebench.leaderboard.board.model import Summary
-from prunebench.leaderboard.figures.material import Material, filled, kinds_of, lacking
-from prunebench.leaderboard.figures.names import (
+from prunebench.leaderboard.figures.line_names import (
     edge_lines,
     fit_panel,
     panel_floor,
@@ -17,7 +16,8 @@ from prunebench.leaderboard.figures.names import (
     side_names,
     whiskers,
 )
-from prunebench.leaderboard.figures.row_styles import Chunk, Look, chunks, looks
+from prunebench.leaderboard.figures.material import Material, filled, kinds_of, lacking
+from prunebench.leaderboard.figures.row_styles import Chunk, RowStyle, chunks, row_styles
 from prunebench.leaderboard.figures.style import PALE, Drawn, Omitted, finish, new, slug
 from prunebench.leaderboard.render.row_text import span
 from prunebench.leaderboard.stats import MeanInterval, mean_interval
@@ -66,7 +66,7 @@ def _figure(stem: str, summary: Summary, kinds: dict[str, str]) -> Drawn:
     rows = [chunk for chunk in chunks(kinds) if chunk.labels]
     figure = new(0.9 + 1.75 * len(rows) + 0.3 * (len(rows) == 1))
     grid = figure.subplots(len(rows), len(summary.noises), sharex=True, squeeze=False)
-    styles = looks(kinds)
+    styles = row_styles(kinds)
     all_curves = {noise: curves(summary, noise) for noise in summary.noises}
     seeds: set[int] = set()
     for column, noise in enumerate(summary.noises):
@@ -110,7 +110,7 @@ def _full(kinds: dict[str, str]) -> list[str]:
 
 def _panel(
     axes: Axes, chunk: Chunk, found: dict[str, Curve], kinds: dict[str, str],
-    styles: dict[str, Look], named: bool,
+    styles: dict[str, RowStyle], named: bool,
 ) -> None:  # fmt: skip
     own = set(chunk.labels)
     for label, curve in sorted(found.items()):

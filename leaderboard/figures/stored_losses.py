@@ -44,7 +44,7 @@ class Losses:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredLosses:
     """Rows of one table and noise setting with stored losses, one run each.
 
     Attributes:
@@ -57,7 +57,7 @@ class Stored:
     rows: dict[str, tuple[Run, Losses]]
 
 
-def stored(material: Material) -> Iterator[Stored | str]:
+def stored(material: Material) -> Iterator[StoredLosses | str]:
     """What there is, or why a (table, noise) has nothing; silent where no run stored losses."""
     for table in material.board.tables:
         for noise in table.noises:
@@ -73,7 +73,7 @@ def stored(material: Material) -> Iterator[Stored | str]:
                     else:
                         reasons.add(found)
             if rows:
-                yield Stored(table, noise, rows)
+                yield StoredLosses(table, noise, rows)
             elif reasons:
                 where = f"{table.dataset}, {noise}, ratio {table.ratio:g}"
                 yield f"{where}: {'; '.join(sorted(reasons))}"

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from prunebench.leaderboard.board.model import Summary, Table
 from prunebench.leaderboard.figures.material import Material, kinds_of
-from prunebench.leaderboard.figures.row_styles import looks
+from prunebench.leaderboard.figures.row_styles import row_styles
 from prunebench.leaderboard.figures.style import (
     GREY,
     INK,
@@ -78,7 +78,7 @@ def _figure(
     stem: str, summary: Summary, tables: tuple[Table, ...], found: dict[str, Need],
     protocol: ProtocolFile,
 ) -> Drawn:  # fmt: skip
-    styles = looks(kinds_of(tables))
+    styles = row_styles(kinds_of(tables))
     order = sorted(found, key=lambda label: (found[label].seeds.n or math.inf, found[label].sd,
                                              label))  # fmt: skip
     figure = new(1.2 + 0.18 * max(len(order), 4))

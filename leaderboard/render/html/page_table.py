@@ -11,7 +11,7 @@ from prunebench.leaderboard.render.row_text import number, record_of
 
 
 @dataclass(frozen=True)
-class Entry:
+class PageCell:
     """One cell: ``lead text^raised spread signs``.
 
     ``value`` is what it sorts by, if anything; of the parts after the text None takes no room and
@@ -35,7 +35,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Column:
+class PageColumn:
     """One column; ``group`` names what switches it, ``first`` the direction of the first sort."""
 
     label: str
@@ -53,13 +53,13 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Line:
+class PageRow:
     """One row: its head with flags, and its cells; filters never hide the reference row alone."""
 
     label: str
     kind: str
     flags: tuple[str, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[PageCell, ...]
     tip: int | None = None
     reference: bool = False
 
@@ -70,31 +70,31 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Grid:
+class PageTable:
     """One table of the page; ``apart`` holds lines that are not ranked with the others."""
 
     head: str
-    columns: tuple[Column, ...]
-    lines: tuple[Line, ...]
-    apart: tuple[Line, ...] = ()
+    columns: tuple[PageColumn, ...]
+    lines: tuple[PageRow, ...]
+    apart: tuple[PageRow, ...] = ()
 
 
-NONE = Entry("-", tone="none")
+NONE = PageCell("-", tone="none")
 DOWN = "descending"
 
 
-def figure(value: float | None, digits: int) -> Entry:
+def figure(value: float | None, digits: int) -> PageCell:
     """A number that sorts by itself."""
-    return NONE if value is None else Entry(number(value, digits), value)
+    return NONE if value is None else PageCell(number(value, digits), value)
 
 
-def wins(against: Comparison | None) -> list[Entry]:
+def wins(against: Comparison | None) -> list[PageCell]:
     """Wins, ties and losses, and the probability of improvement."""
     if against is None:
         return [NONE, NONE]
     return [record(against), figure(against.improvement, 2)]
 
 
-def record(found: Comparison) -> Entry:
+def record(found: Comparison) -> PageCell:
     """Wins, ties and losses over cells; sorts by their balance."""
-    return Entry(record_of(found), float(found.wins - found.losses))
+    return PageCell(record_of(found), float(found.wins - found.losses))
