@@ -1,7 +1,7 @@
 """Random crops as draws and batched tensor operations.
 
-Draws are hashes of (stream, epoch, sample id): equal on every device, whatever else is kept,
-after a resume, and with any number of workers.
+Draws are hashes of (stream, epoch, sample id): the same on every device, whichever other samples
+are kept, after a resume, and with any number of workers.
 """
 
 from __future__ import annotations
@@ -65,23 +65,23 @@ class Boxes:
 
 
 def draw_crop_flip(
-    stream: Stream, ids: Tensor, pad: int, room: tuple[int, int] = (0, 0)
+    stream: Stream, sample_ids: Tensor, pad: int, room: tuple[int, int] = (0, 0)
 ) -> Draws:  # fmt: skip
     """Crop offsets and flips of samples, a function of (stream, id) alone.
 
     Args:
         stream: The augmentation stream of one epoch.
-        ids: int64 [n], sample ids.
+        sample_ids: int64 [n].
         pad: Pixels of reflection on each side.
         room: Lines and columns by which the image exceeds the crop.
     """
-    bits = stream.bits(ids)
+    bits = stream.bits(sample_ids)
     top = (((bits >> 1) & 0xFFFF) * (2 * pad + room[0] + 1)) >> 16
     left = (((bits >> 17) & 0xFFFF) * (2 * pad + room[1] + 1)) >> 16
     return Draws((bits & 1).bool(), top, left)
 
 
-def draw_resized_crop(stream: Stream, ids: Tensor, height: int, width: int) -> Boxes:
+def draw_resized_crop(stream: Stream, sample_ids: Tensor, height: int, width: int) -> Boxes:
     """Boxes as torchvision's ``RandomResizedCrop`` draws them, all samples at once.
 
     The area is uniform in ``SCALE`` of the image, the proportions log-uniform in ``RATIO``; the
@@ -89,31 +89,32 @@ def draw_resized_crop(stream: Stream, ids: Tensor, height: int, width: int) -> B
 
     Args:
         stream: The augmentation stream of one epoch.
-        ids: int64 [n], sample ids.
+        sample_ids: int64 [n].
         height: Of the stored image.
         width: Of the stored image.
     """
     low, high = math.log(RATIO[0]), math.log(RATIO[1])
     box_w = min(width, round(height * RATIO[1]))
     box_h = min(height, round(width / RATIO[0]))
-    rows, columns = torch.full_like(ids, box_h), torch.full_like(ids, box_w)
-    top = torch.full_like(ids, (height - box_h) // 2)
-    left = torch.full_like(ids, (width - box_w) // 2)
-    found = torch.zeros_like(ids, dtype=torch.bool)
+    tall, wide = torch.full_like(sample_ids, box_h), torch.full_like(sample_ids, box_w)
+    top = torch.full_like(sample_ids, (height - box_h) // 2)
+    left = torch.full_like(sample_ids, (width - box_w) // 2)
+    found = torch.zeros_like(sample_ids, dtype=torch.bool)
     for number in range(_TRIES):
         attempt = stream.child("box", number)
         scale, shape, down, across = (
-            attempt.child(name).uniform_at(ids) for name in ("scale", "shape", "down", "across")
+            attempt.child(name).uniform_at(sample_ids)
+            for name in ("scale", "shape", "down", "across")
         )
         area = height * width * (SCALE[0] + (SCALE[1] - SCALE[0]) * scale)
         ratio = (low + (high - low) * shape).exp()
         w, h = (area * ratio).sqrt().round().long(), (area / ratio).sqrt().round().long()
         fits = ~found & (w > 0) & (h > 0) & (w <= width) & (h <= height)
-        rows, columns = torch.where(fits, h, rows), torch.where(fits, w, columns)
+        tall, wide = torch.where(fits, h, tall), torch.where(fits, w, wide)
         top = torch.where(fits, (down * (height - h + 1)).long(), top)
         left = torch.where(fits, (across * (width - w + 1)).long(), left)
         found |= fits
-    return Boxes((stream.bits(ids) & 1).bool(), top, left, rows, columns)
+    return Boxes((stream.bits(sample_ids) & 1).bool(), top, left, tall, wide)
 
 
 def resized_crop(x: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:

@@ -1,5 +1,5 @@
-"""Streamed inputs: worker processes decode what the epoch's plan names, in its order and ahead
-of the training; crops, flips and normalisation stay batched operations on the device.
+"""Streamed inputs: worker processes decode the images of an epoch in its order, ahead of the
+training; crops, flips and normalisation stay batched operations on the device.
 
 A streamed run equals the resident run of the same pixels bit for bit: draws depend on the sample
 alone, and the operations on a batch are the same.
@@ -22,15 +22,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from prunebench.bench.inputs.crops import Boxes, Draws
-from prunebench.bench.inputs.resident import resident
-from prunebench.bench.inputs.view import Inputs, View
+from prunebench.bench.inputs.view import Inputs, View, shared_inputs
 from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.images.pixels import default_workers
 from prunebench.datasets.source import RawData
 from prunebench.errors import InputError
 from prunebench.rng import Stream
 
-#: Images that one worker decodes at a time, and such parts that each has in hand.
+#: Images that one worker decodes at a time, and parts of that size that each works ahead.
 CHUNK, AHEAD = 16, 4
 _SHARED = "/dev/shm"
 
@@ -49,7 +48,7 @@ def open_inputs(
     """
     if isinstance(x, ImageFiles):
         return StreamedInputs(x, raw, **options)
-    return resident(x, raw, **options) if shared else Inputs(x, raw, **options)
+    return shared_inputs(x, raw, **options) if shared else Inputs(x, raw, **options)
 
 
 class StreamedInputs(View):
@@ -64,7 +63,7 @@ class StreamedInputs(View):
         self.readers = Readers(files, pin=self.device.type == "cuda")
 
     def pixels(self, sample_ids: Tensor) -> Tensor:
-        """Images as stored, decoded here and now: for a few."""
+        """Images as stored, decoded in this process: for a few."""
         return self.readers.files.read(sample_ids.cpu()).to(self.device)
 
     def unaugmented(self, sample_ids: Tensor) -> Tensor:
@@ -85,7 +84,7 @@ class StreamedInputs(View):
 
 
 class StreamedEpoch:
-    """Batches of one epoch, asked for in order; the workers run ahead from the first on."""
+    """Batches of one epoch, read in order; the workers decode ahead from the first on."""
 
     def __init__(
         self, inputs: StreamedInputs, sample_ids: Tensor, draws: Draws | Boxes | None
@@ -150,14 +149,14 @@ class StreamedEpoch:
 
 
 class _Decoder(Dataset[Any]):
-    """Rows to pixels, in a worker; what it refuses travels as plain text."""
+    """Decodes images in a worker; an ``InputError`` is returned as its three texts."""
 
     def __init__(self, files: ImageFiles) -> None:
         self.files = files
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> Tensor | Refusal:
+    def __getitem__(self, sample_ids: NDArray[np.int64]) -> Tensor | Refusal:
         try:
-            return self.files.read(rows)
+            return self.files.read(sample_ids)
         except InputError as error:
             return error.what, error.where, error.accepted
 
@@ -197,11 +196,11 @@ class Readers:
         self._loader: DataLoader[Any] | None = None
         self._chunk = CHUNK
 
-    def read(self, rows: NDArray[np.int64]) -> Iterator[Tensor]:
-        """Decodes rows in order; a second call ends the first.
+    def read(self, sample_ids: NDArray[np.int64]) -> Iterator[Tensor]:
+        """Decodes images in order; a second call ends the first.
 
         Args:
-            rows: int64 [n].
+            sample_ids: int64 [n].
 
         Yields:
             uint8 [k, 3, S, S], k at most ``CHUNK``.
@@ -210,12 +209,14 @@ class Readers:
             InputError: An image is damaged, or shared memory is too small for one image each.
         """
         if self.workers == 0:
-            for begin in range(0, len(rows), CHUNK):
-                yield self.files.read(rows[begin : begin + CHUNK])
+            for begin in range(0, len(sample_ids), CHUNK):
+                yield self.files.read(sample_ids[begin : begin + CHUNK])
             return
         loader = self._start()
         size = self._chunk
-        self._requests.parts = [rows[b : b + size].copy() for b in range(0, len(rows), size)]
+        self._requests.parts = [
+            sample_ids[b : b + size].copy() for b in range(0, len(sample_ids), size)
+        ]
         for part in loader:
             if not isinstance(part, Tensor):
                 what, where, accepted = cast(Refusal, part)
@@ -242,7 +243,7 @@ class Readers:
         return self._loader
 
     def _fitting_chunk(self) -> int:
-        """Images per part, so that what is under way fits into shared memory."""
+        """Images per part, so that all parts being decoded fit into shared memory."""
         if not os.path.isdir(_SHARED):
             return CHUNK
         free = shutil.disk_usage(_SHARED).free

@@ -50,7 +50,7 @@ def strong_view(
         inputs: The images.
         sample_ids: int64 [B].
         stream: Stream of this epoch.
-        stored: uint8 [B, channels, H, W], these samples as stored, where they are at hand.
+        stored: uint8 [B, channels, H, W], these samples as stored, where they are loaded already.
 
     Returns:
         float [B, channels, H, W] of the central crop, normalised.

@@ -1,9 +1,10 @@
-"""Resident inputs: gather, crop, flip and normalise as batched tensor operations."""
+"""Stored samples to network input, in memory: gather, crop, flip and normalise in batches."""
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from collections import OrderedDict
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ from prunebench.rng import Stream
 _WHOLE_EPOCH = 64 << 20
 #: Pixels of one eval-mode batch, and samples of it at most.
 _EVAL_PIXELS, _EVAL_BATCH = 2048 * 64 * 64, 2048
+#: Arrays kept for all runs of a process: training and test split of two data sets.
+_SHARED = 4
 
 
 class Batches(Protocol):
@@ -97,7 +100,7 @@ class View:
         return max(1, min(_EVAL_BATCH, _EVAL_PIXELS // math.prod(self.shape[1:])))
 
     def normalise(self, x: Tensor) -> Tensor:
-        """Pixels to zero mean and unit variance per channel; vectors pass."""
+        """Pixels to zero mean and unit variance per channel; vectors stay as they are."""
         if not self.image:
             return x.to(self.dtype)
         y = torch.empty(x.shape, dtype=torch.float32, device=x.device).copy_(x)
@@ -112,19 +115,19 @@ class View:
             x = centre_crop(x, *self.shape[1:])
         return self.normalise(x)
 
-    def draw(self, stream: Stream, ids: Tensor) -> Draws | Boxes | None:
-        """Augmentation of samples under the view's kind; None where there is none.
+    def draw(self, stream: Stream, sample_ids: Tensor) -> Draws | Boxes | None:
+        """Random crops and flips of samples; None where the view has no augmentation.
 
         Args:
             stream: The augmentation stream of one epoch.
-            ids: int64 [n], sample ids.
+            sample_ids: int64 [n].
         """
         height, width = self.stored[1:] if self.image else (0, 0)
         if self.augment == "crop_flip":
             room = (height - self.shape[1], width - self.shape[2])
-            return draw_crop_flip(stream, ids, self.pad, room)
+            return draw_crop_flip(stream, sample_ids, self.pad, room)
         if self.augment == "resized_crop":
-            return draw_resized_crop(stream, ids, height, width)
+            return draw_resized_crop(stream, sample_ids, height, width)
         return None
 
     def packed(self, x: Tensor) -> Tensor:
@@ -211,7 +214,7 @@ class Inputs(View):
         return EpochInputs(self, sample_ids, None)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to release."""
 
 
 class EpochInputs:
@@ -235,3 +238,30 @@ class EpochInputs:
     def pixels(self, start: int, stop: int) -> Tensor:
         """The same samples as stored."""
         return self.inputs.pixels(self.sample_ids[start:stop])
+
+
+# The host's array is kept too, so that no other array gets its address.
+_shared: OrderedDict[tuple[Any, ...], tuple[Inputs, Tensor]] = OrderedDict()
+
+
+def shared_inputs(x: Tensor, raw: RawData, **options: Any) -> Inputs:
+    """The inputs of an array, one copy on the device for every run that views it in the same way.
+
+    Args:
+        x: The array on the host.
+        raw: The data set.
+        options: As in ``View``.
+    """
+    view = (raw.mean, raw.std, getattr(raw, "crop", None)) if x.dtype == torch.uint8 else ()
+    key = (x.data_ptr(), tuple(x.shape), x.dtype, *view, *sorted(options.items(), key=str))
+    if key not in _shared:
+        made = Inputs(x, raw, **options)
+        if made.device.type == "cuda":
+            torch.cuda.synchronize(made.device)  # other streams then find it complete
+        _shared[key] = made, x
+    _shared.move_to_end(key)
+    while len(_shared) > _SHARED:
+        _, (old, _) = _shared.popitem(last=False)
+        if old.device.type == "cuda":
+            torch.cuda.synchronize(old.device)
+    return _shared[key][0]
