@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prunebench.errors import InputError, nearest, told
+from prunebench.errors import InputError, error_line, nearest
 from prunebench.methods.base import BatchPruner, DynamicPruner, Pruner, StaticPruner
 from prunebench.methods.compose import MethodInfo, list_methods, resolve_method
 from prunebench.options import Option, resolve
@@ -122,7 +122,7 @@ def _imported(text: str, module: str, attribute: str) -> MethodInfo:
         loaded = importlib.import_module(module)
     except Exception as error:
         raise InputError(
-            f"cannot import {module!r} ({told(error)})", where="check", accepted=ACCEPTED
+            f"cannot import {module!r} ({error_line(error)})", where="check", accepted=ACCEPTED
         ) from None
     try:
         found = getattr(loaded, attribute)

@@ -60,7 +60,7 @@ def sources(texts: tuple[str, ...]) -> list[Path]:
     ]
 
 
-def tell_notes(notes: list[str]) -> None:
+def print_notes(notes: list[str]) -> None:
     """Says what was found beside the results, a few lines of it."""
     for line in notes[:_NOTES]:
         print(f"note: {line}", file=sys.stderr)
@@ -137,7 +137,7 @@ def render(
     Example: prunebench leaderboard results/demo --publish docs/leaderboards/demo
     """
     from prunebench.bench.cli.fitted import show
-    from prunebench.bench.cli.options import tell_faults
+    from prunebench.bench.cli.options import report_faults
     from prunebench.bench.reports.boards import gather, make_board, texts, unite, write_files
     from prunebench.leaderboard.publish import publication
     from prunebench.leaderboard.published.numbers import read_published
@@ -159,7 +159,7 @@ def render(
         from prunebench.bench.tracking.read import mirrored_records
 
         records = unite(mirrored_records(uri), notes)
-    tell_notes(notes)
+    print_notes(notes)
     printed = read_published() if paper else []
     board = make_board(records, board_protocol, printed)
     files = {name: text.encode() for name, text in texts(board).items()}
@@ -190,7 +190,7 @@ def render(
     else:
         show(files["leaderboard.md"].decode())
         print("\n".join(f"wrote {path}" for path in paths), file=sys.stderr)
-    ctx.exit(tell_faults(faults))
+    ctx.exit(report_faults(faults))
 
 
 def _published(folder: Path) -> dict[str, bytes]:
@@ -262,7 +262,7 @@ def merge_folders(results: tuple[str, ...], out: str, as_json: bool) -> None:
 
     notes: list[str] = []
     copied, stood = merge(sources(results), Path(out), notes)
-    tell_notes(notes)
+    print_notes(notes)
     if as_json:
         print(json.dumps({"copied": copied, "stood": stood}))
     else:
@@ -291,7 +291,7 @@ def compare(
 
     Example: prunebench compare infobatch+align infobatch results/demo
     """
-    from prunebench.bench.cli.options import tell_faults
+    from prunebench.bench.cli.options import report_faults
     from prunebench.bench.reports.boards import gather, make_board
     from prunebench.leaderboard.compare_rows import compare_rows
     from prunebench.leaderboard.render.json_export import finite
@@ -300,14 +300,14 @@ def compare(
     notes: list[str] = []
     faults: list[InputError] = []
     records = gather(sources(results), notes, faults)
-    tell_notes(notes)
+    print_notes(notes)
     found = compare_rows(make_board(records, board_protocol), a, b)
     if as_json:
         plain = [{n: v for n, v in item.items() if n != "text"} for item in found]
         print(json.dumps(finite({"comparisons": plain}), sort_keys=True, indent=1))
     else:
         print("\n".join(item["text"] for item in found), end="")
-    ctx.exit(tell_faults(faults))
+    ctx.exit(report_faults(faults))
 
 
 @click.command()

@@ -220,7 +220,7 @@ def results_folder(text: str) -> Path:
     return path
 
 
-def tell_faults(faults: Sequence[InputError], most: int = 10) -> int:
+def report_faults(faults: Sequence[InputError], most: int = 10) -> int:
     """Names records that could not be read on standard error; returns the exit code."""
     for fault in faults[:most]:
         print(f"warning: left out: {fault}", file=sys.stderr)
@@ -229,7 +229,7 @@ def tell_faults(faults: Sequence[InputError], most: int = 10) -> int:
     return 1 if faults else 0
 
 
-def tell(report: Report) -> int:
+def report_cells(report: Report) -> int:
     """Prints warnings and what failed; returns the exit code."""
     from prunebench.bench.runs.job_result import OutcomeCode
 
@@ -247,7 +247,7 @@ def tell(report: Report) -> int:
     return 1 if bad or report.failed_before else 0
 
 
-def tell_edited(store: Store) -> None:
+def warn_edited(store: Store) -> None:
     """Says before anything trains where a plug-in has changed since it made records of a folder."""
     from prunebench.bench.results.plugin_sources import edited, is_any_loaded
 
@@ -256,7 +256,7 @@ def tell_edited(store: Store) -> None:
         print(f"warning: {line}", file=sys.stderr)
 
 
-def tell_mixture(store: Store, cells: Sequence[Cell], add: bool, verb: str = "grid") -> None:
+def warn_mixture(store: Store, cells: Sequence[Cell], add: bool, verb: str = "grid") -> None:
     """Says before anything trains that a grid or run brings another recipe, budget or version of
     a data set into a folder that has runs of it.
 

@@ -32,8 +32,8 @@ def reproduce(
     from dataclasses import asdict
 
     from prunebench.bench.cli.fitted import show
-    from prunebench.bench.cli.leaderboard import sources, tell_notes
-    from prunebench.bench.cli.options import tell_faults
+    from prunebench.bench.cli.leaderboard import print_notes, sources
+    from prunebench.bench.cli.options import report_faults
     from prunebench.bench.reports.boards import gather
     from prunebench.leaderboard.board.collect import collect
     from prunebench.leaderboard.protocol_file import ProtocolFile
@@ -48,8 +48,8 @@ def reproduce(
     notes: list[str] = []
     faults: list[InputError] = []
     runs = collect(gather(sources(results), notes, faults), protocol).runs
-    tell_notes(notes)
-    code = tell_faults(faults)
+    print_notes(notes)
+    code = report_faults(faults)
     lines = find(runs, read_published())
     differences = setup_differences(runs)
     if as_json:

@@ -19,11 +19,11 @@ from prunebench.bench.cli.options import (
     load_plugins,
     parse_all_params,
     parse_params,
+    report_cells,
+    report_faults,
     running,
-    tell,
-    tell_edited,
-    tell_faults,
-    tell_mixture,
+    warn_edited,
+    warn_mixture,
 )
 from prunebench.errors import InputError, spelled
 
@@ -118,12 +118,12 @@ def run(ctx: click.Context, /, **values: Any) -> None:
     doubtful = size is not None or cell.spec.ratio > _NEARLY_ALL
     if doubtful and not (store.records / f"{cell.spec.key}.json").exists():
         check_left(cell)
-    tell_edited(store)
-    tell_mixture(store, [cell], add=True, verb="run")
+    warn_edited(store)
+    warn_mixture(store, [cell], add=True, verb="run")
     report = run_cells([cell], store, settings, losses)
-    code = tell(report)
+    code = report_cells(report)
     record = store.get(cell.spec.key)
-    if record is None:  # `tell` has said why
+    if record is None:  # `report_cells` has printed why
         ctx.exit(code)
     if as_json:
         print(json.dumps(json.loads(record.dumps()), indent=2))
@@ -197,9 +197,9 @@ def rerun(ctx: click.Context, /, **values: Any) -> None:
     cell = recorded_cell(old, where, values.pop("method_file"), values.pop("weights"))
     with tempfile.TemporaryDirectory(prefix="prunebench-rerun-") as scratch:
         target = Store(Path(into or scratch))
-        code = tell(run_cells([cell], target, settings, recorded_losses(old)))
+        code = report_cells(run_cells([cell], target, settings, recorded_losses(old)))
         new = target.get(old.key)
-        if new is None:  # `tell` has said why
+        if new is None:  # `report_cells` has printed why
             ctx.exit(code)
         verdict = compare_records(old, new, tuple(ctx.obj or ()))
     if as_json:
@@ -245,10 +245,10 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
     cells = _shard(whole, values.pop("shard"))
     out = values.pop("out") or f"results/{loaded.name}"
     board = values.pop("board")
-    tell_mixture(Store(Path(out)), [] if absent else whole, values.pop("add") or dry)
+    warn_mixture(Store(Path(out)), [] if absent else whole, values.pop("add") or dry)
     values["quiet"] = values["quiet"] or as_json
     settings = running(ctx, values, os.cpu_count() or 1, inline=False)
-    tell_edited(Store(Path(out)))
+    warn_edited(Store(Path(out)))
     if dry:
         from prunebench.bench.cli.estimate import lines
         from prunebench.bench.estimates.summary import summarise
@@ -259,7 +259,7 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
         return
     store = Store(Path(out))
     report = run_cells(cells, store, settings, loaded.losses, grid=loaded.name)
-    code = tell(report)
+    code = report_cells(report)
     counts = {s: report.count(s) for s in ("done", "diverged", "skipped", "failed", "killed")}
     summary = {"out": out, "cells": len(report.planned.jobs), "stood": len(report.standing)}
     summary |= {name: n for name, n in counts.items() if n}
@@ -270,7 +270,7 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
 
         written = write_board([store.root], store.root / "leaderboard")
         show(written.markdown)
-        code = code or tell_faults(written.faults)
+        code = code or report_faults(written.faults)
     ctx.exit(code)
 
 
@@ -310,10 +310,10 @@ def demo(ctx: click.Context, /, out: str, **values: Any) -> None:
     settings = running(ctx, values, os.cpu_count() or 1, inline=False)
     store = Store(Path(out))
     report = run_cells(expand(loaded, path), store, settings, grid=loaded.name)
-    code = tell(report)
+    code = report_cells(report)
     trained = len(report.outcomes)
     print(f"{trained} cells trained now, {len(report.standing)} recorded before", file=sys.stderr)
     board = write_board([store.root], store.root / "leaderboard")
     show(board.markdown)
     print("\n".join(f"wrote {path}" for path in board.paths), file=sys.stderr)
-    ctx.exit(code or tell_faults(board.faults))
+    ctx.exit(code or report_faults(board.faults))

@@ -16,7 +16,7 @@ from prunebench.bench.cli.options import (
     parse_all_params,
     results_folder,
     running,
-    tell_edited,
+    warn_edited,
 )
 from prunebench.errors import InputError
 
@@ -160,7 +160,7 @@ def tune(ctx: click.Context, /, **values: Any) -> None:
     if reported is not None:
         report = report_study(store, reported, url, others)
     else:
-        tell_edited(store)
+        warn_edited(store)
         report = _tune(ctx, store, url, values)
     print(json.dumps(report, indent=2, sort_keys=True) if as_json else render(report), end="")
     if as_json:

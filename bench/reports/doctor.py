@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import prunebench
-from prunebench.errors import InputError, told
+from prunebench.errors import InputError, error_line
 from prunebench.registry import REGISTRIES, load_plugin
 
 
@@ -46,7 +46,7 @@ def _run(name: str, check: Callable[[], str]) -> Check:
     try:
         return Check(name, True, check())
     except Exception as error:
-        return Check(name, False, told(error)[:300])
+        return Check(name, False, error_line(error)[:300])
 
 
 def _python() -> str:

@@ -47,7 +47,7 @@ from prunebench.bench.train.task import (
 )
 from prunebench.bench.train.trainer import Trainer, guarded
 from prunebench.datasets.task import Split, Task
-from prunebench.errors import FolderError, InputError, SkipCell, told
+from prunebench.errors import FolderError, InputError, SkipCell, error_line
 from prunebench.methods.base import EvidenceSpec, StaticPruner, Subset, kept_count
 from prunebench.methods.compose import MethodInfo, resolve_method
 from prunebench.record import Record, Status
@@ -171,7 +171,7 @@ class CellRun:
                     raise  # it is run again with fewer cells beside it
                 if self.resumed and world.current().alone and not memory:
                     # A changed state can fail anywhere; what fails for another reason fails again.
-                    again = f"did not go on from its checkpoint ({told(error)})"
+                    again = f"did not go on from its checkpoint ({error_line(error)})"
                 status, reason = "failed", reason_of(error, self.spec.method.name)
                 trace = traceback.format_exc()
             finally:

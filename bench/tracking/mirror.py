@@ -17,7 +17,7 @@ from prunebench.bench.tracking import view
 from prunebench.bench.tracking.database import NAME, check_database, sqlite_path
 from prunebench.bench.tracking.identity import identity
 from prunebench.bench.tracking.payload import Payload, Point
-from prunebench.errors import told
+from prunebench.errors import error_line
 from prunebench.files import OwnFolder
 
 METRICS_PER_BATCH, ENTRIES_PER_BATCH, PAGE = 1000, 100, 1000
@@ -66,7 +66,7 @@ def without_password(text: str) -> str:
 
 def one_line(error: BaseException) -> str:
     """The start of an error's message, on one line."""
-    return without_password(told(error))[:300]
+    return without_password(error_line(error))[:300]
 
 
 def quiet_client(uri: str) -> Any:

@@ -104,7 +104,7 @@ class SkipCell(Exception):
         super().__init__(reason)
 
 
-def told(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """An exception on one line: ours unchanged, others with the name of their type."""
     text = " ".join(str(error).split())
     if isinstance(error, InputError):

@@ -17,7 +17,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from prunebench.errors import InputError, nearest, told
+from prunebench.errors import InputError, error_line, nearest
 from prunebench.origins import keep_origin, origin
 
 #: How the module names of plug-in files begin.
@@ -140,7 +140,7 @@ class Registry(Generic[T]):
                 origin(point.module)
             except Exception as error:
                 source = f"{point.name} = {point.value}"
-                self.problems.append(Problem(source, told(error)))
+                self.problems.append(Problem(source, error_line(error)))
 
 
 def _home(module: str) -> str:
@@ -198,6 +198,8 @@ def load_plugin(path: str | Path) -> None:
             registry.forget(name)
         if isinstance(error, InputError) or not isinstance(error, Exception):
             raise
-        raise InputError(f"the plug-in fails to import ({told(error)})", where=str(path)) from error
+        raise InputError(
+            f"the plug-in fails to import ({error_line(error)})", where=str(path)
+        ) from error
     finally:
         _importing.pop()

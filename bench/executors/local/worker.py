@@ -26,7 +26,7 @@ from prunebench.bench.executors.local.messages import receive, send
 from prunebench.bench.runs.failure import out_of_memory
 from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.train.stopping import Stopped, ask
-from prunebench.errors import InputError, told
+from prunebench.errors import InputError, error_line
 
 _PR_SET_PDEATHSIG = 1
 _WATCH_S = 0.5
@@ -36,7 +36,7 @@ _REASON_LIMIT = 1500
 
 def describe(error: BaseException) -> str:
     """An exception as a reason: its one-line summary, then the end of the traceback."""
-    summary = told(error)
+    summary = error_line(error)
     trace = "".join(traceback.format_exception(error)).strip()
     return f"{summary[:_REASON_LIMIT]}\n{trace[-_REASON_LIMIT:]}"
 
@@ -102,7 +102,7 @@ def prepare(run: str, plugins: list[str]) -> WorkerFunction:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"fails to import ({told(error)})", where=run) from error
+        raise InputError(f"fails to import ({error_line(error)})", where=run) from error
 
 
 def _serve(connection: Connection[Any, Any]) -> None:
