@@ -1,4 +1,4 @@
-"""Where computed arrays are kept on this machine; best effort, nothing depends on it."""
+"""Computed arrays kept on this machine; nothing depends on the cache."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.errors import InputError
+from prunebench.options import Option
 from prunebench.record import file_digest
 from prunebench.untrusted import user_path
 
 #: Folder in which named data sets are looked for when no path is given.
 ROOT_VARIABLE = "PRUNEBENCH_DATA"
 _LIMIT_SEED = 20240607
+#: Options of every image set that can be loaded in part, see ``limited_rows``.
+LIMITS: Mapping[str, Option] = {
+    "limit": Option(None, "at most this many training images", 1, kind=int, optional=True),
+    "test_limit": Option(None, "at most this many test images", 1, kind=int, optional=True),
+}
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ def require(path: Path, where: str, digest: str = "") -> Path:
 
 
 def files_identity(paths: Iterable[Path]) -> str:
-    """SHA-256 over the digests of some files, in order; stands for the path in keys."""
+    """SHA-256 over the digests of some files, in order; it replaces the path in keys."""
     return hashlib.sha256(" ".join(checksum(path) for path in paths).encode()).hexdigest()
 
 

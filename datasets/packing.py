@@ -13,7 +13,13 @@ from torch import Tensor
 
 from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.images.packed_format import write_packed
-from prunebench.datasets.images.pixels import Reading, is_transparent, opened, rgb, turn_of
+from prunebench.datasets.images.pixels import (
+    Reading,
+    is_transparent,
+    open_image,
+    rgb,
+    transposition,
+)
 from prunebench.datasets.noise.rules import default_asymmetric
 from prunebench.datasets.source import RawData
 from prunebench.errors import InputError
@@ -129,8 +135,8 @@ def _files(x: ImageFiles, rows: Tensor, sizes: list[tuple[int, int]]) -> Iterato
 def _packable(data: bytes, name: str, reading: Reading) -> tuple[bytes, tuple[int, int]]:
     """An image as it is stored, with width and height: its own bytes where a reader of packed
     files sees the same pixels in them, else a PNG file of what is seen here."""
-    image = opened(data, name)
-    plain = not is_transparent(image) and turn_of(image) is None
+    image = open_image(data, name)
+    plain = not is_transparent(image) and transposition(image) is None
     if plain and data.startswith(_AS_THEY_ARE):
         return data, image.size
     pixels, out = rgb(data, name, reading), io.BytesIO()

@@ -1,4 +1,4 @@
-"""A data set: what a source of one has to offer, and its arrays as loaded, before any noise."""
+"""A data set as its author writes it: options and files, and the arrays that loading returns."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Origin:
 
     @classmethod
     def of(cls, rows: NDArray[np.int64], total: int, limit: int | None) -> Origin | None:
-        """That of rows chosen under an option ``limit``; None where the option is not set."""
+        """The origin of rows chosen under an option ``limit``; None where the option is not set."""
         return None if limit is None else cls(torch.from_numpy(rows), total)
 
 
@@ -46,7 +46,7 @@ class RawData:
 
     Attributes:
         train_x: uint8 [N, channels, H, W] images, or float32 [N, D] vectors; original order. Or
-            ``ImageFiles``, which stand for such images and are decoded while the run goes on.
+            ``ImageFiles``, whose images are decoded while the run goes on.
         train_y: int64 [N], clean labels (the given ones where no clean ones exist).
         test_x: As ``train_x``.
         test_y: int64 [M], clean.
@@ -70,7 +70,7 @@ class RawData:
         test_origin: Likewise of the test split.
         leaks: Whether ``reference_rows`` are samples of the test split.
         fingerprint: Identity of the content, part of every run's key.
-        clean_known: Whether ``train_y`` is clean; sets gathered from the web do not tell.
+        clean_known: Whether ``train_y`` is clean; False for sets gathered from the web.
         licence: One line.
     """
 
@@ -165,7 +165,7 @@ class DataSource(ABC):
     """A registered data set; options arrive as keyword arguments and become attributes.
 
     Class attributes: ``options``; ``argument``, the option that ``name:ARGUMENT`` fills (a path,
-    say; empty where there is none), and ``argument_optional``, whether the name alone will do;
+    say; empty where there is none), and ``argument_optional``, whether the name alone is enough;
     ``recipe``, the default recipe's name; ``summary``, one line.
     """
 
@@ -207,7 +207,7 @@ class DataSource(ABC):
         """
 
     def notes(self) -> list[str]:
-        """What a user should know of the files before anything trains, a line each."""
+        """What a user should know about the files before anything trains, a line each."""
         return []
 
     def published(self) -> list[DataFile]:
@@ -231,8 +231,8 @@ class DataSource(ABC):
         return self.folder()
 
     def outline(self) -> Outline | None:
-        """Sizes and shape of the published files under these options; None where only the files
-        tell. For estimates: nothing that trains reads it."""
+        """Sizes and shape of the published files under these options; None where
+        they are known from the files alone. For estimates: nothing that trains reads it."""
         return None
 
     def asymmetric_rule(self) -> str:
@@ -240,7 +240,7 @@ class DataSource(ABC):
         return "next_class"
 
     def variants(self) -> tuple[str, ...] | None:
-        """Keys of ``RawData.human``; None where only loading tells."""
+        """Keys of ``RawData.human``; None where they are known only once it is loaded."""
         return None
 
     def portable(self) -> dict[str, Value]:

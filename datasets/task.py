@@ -44,7 +44,7 @@ class Task:
         rate: Realised share of wrong labels in the original training split.
         label_digest: SHA-256 of the noisy label vector of the original split (little-endian
             int64).
-        tuning: Whether the validation split stands where the test split was.
+        tuning: Whether ``test`` is the validation split; a tuning run does not hold the test split.
     """
 
     raw: RawData

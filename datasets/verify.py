@@ -17,7 +17,7 @@ BAD = ("missing", "differs")
 
 @dataclass(frozen=True)
 class Finding:
-    """What is the matter with one file.
+    """What a comparison found of one file.
 
     Attributes:
         file: Its path, or its published name where it is missing.

@@ -1,4 +1,4 @@
-"""Images that stay encoded until they are read: a lazy stand-in for a resident uint8 array.
+"""Images that stay encoded until they are read: used in place of a resident uint8 array.
 
 ``pixels`` holds the rule by which an image file becomes pixels.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.datasets.digests import channel_stats
-from prunebench.datasets.images.pixels import MOST_PIXELS, USUAL, Reading, Resize, decode
+from prunebench.datasets.images.pixels import DEFAULT_READING, MOST_PIXELS, Reading, Resize, decode
 from prunebench.errors import InputError
 
 Rows = Tensor | NDArray[np.int64] | Sequence[int]
@@ -107,7 +107,7 @@ class ImageFiles:
     resize: Resize = "exact"
     rows: NDArray[np.int64] | None = None
     workers: int | None = None
-    reading: Reading = USUAL
+    reading: Reading = DEFAULT_READING
 
     def __post_init__(self) -> None:
         if self.resize not in get_args(Resize):
@@ -199,7 +199,7 @@ class ImageFiles:
         return row if self.rows is None else int(self.rows[row])
 
 
-def resident(
+def decode_unless_streamed(
     files: Sequence[ImageFiles], stream: str, threads: int
 ) -> list[Tensor | ImageFiles]:  # fmt: skip
     """Decodes the splits of a data set, or leaves them in their files.
@@ -219,7 +219,9 @@ def resident(
     return [split.read_all(threads) for split in files]
 
 
-def measure(x: Tensor | ImageFiles, threads: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def sampled_stats(
+    x: Tensor | ImageFiles, threads: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of 1,000 images, evenly spaced over the set; the
     same for files and for what they decode to.
 

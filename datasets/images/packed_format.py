@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunebench.datasets.images.pixels import MOST_PIXELS, USUAL, Reading, opened, rgb
+from prunebench.datasets.images.pixels import DEFAULT_READING, MOST_PIXELS, Reading, open_image, rgb
 from prunebench.errors import InputError, is_text
 from prunebench.files import replacing
 from prunebench.untrusted import TIMES, read_npz
@@ -41,7 +41,7 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEGMENTS = frozenset((0xC4, 0xCC, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE))
 _CHUNK = 256
 #: Bytes that all images together may decode to, and ``TIMES`` the file's bytes beyond.
-_PLENTY = 1 << 29
+_ALWAYS_ALLOWED = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _human(arrays: dict[str, Array], path: Path) -> dict[str, NDArray[np.int64]]
 
 
 def check_headers(pack: Pack, rows: NDArray[np.int64]) -> tuple[int, int]:
-    """Looks at what the images of a packed file claim to be, without decoding them.
+    """Checks the sizes that the headers of a packed file's images claim; decodes none.
 
     Args:
         pack: The file.
@@ -198,7 +198,7 @@ def check_headers(pack: Pack, rows: NDArray[np.int64]) -> tuple[int, int]:
             )
         if first is None:
             first, total = (height, width), 3 * height * width * len(rows)
-            most = _PLENTY + TIMES * len(pack.jpeg)
+            most = _ALWAYS_ALLOWED + TIMES * len(pack.jpeg)
             if total > most:
                 raise InputError(
                     f"{len(rows)} images of {height}x{width} pixels in {len(pack.jpeg)} bytes "
@@ -207,7 +207,7 @@ def check_headers(pack: Pack, rows: NDArray[np.int64]) -> tuple[int, int]:
                     accepted=f"at most {most / 2**30:.1f} GiB: limit=N reads fewer, and folder:PATH"
                     " reads image files at a smaller size",
                 )
-        if sorted(first) != sorted((height, width)):  # which may yet be turned
+        if sorted(first) != sorted((height, width)):  # EXIF may still turn it
             raise _other_size(pack, index, (height, width), first, int(rows[0]))
     assert first is not None
     return first
@@ -227,7 +227,7 @@ def decode_images(
     pack: Pack,
     rows: NDArray[np.int64],
     workers: int,
-    reading: Reading = USUAL,
+    reading: Reading = DEFAULT_READING,
 ) -> Tensor:
     """Decodes images of a packed file by the rule of ``pixels.rgb``.
 
@@ -292,7 +292,7 @@ def _claimed(pack: Pack, index: int) -> tuple[int, int]:
     found = _jpeg_size(encoded) if head.startswith(_JPEG) else None
     if found is not None:
         return found
-    width, height = opened(encoded, f"{pack.path}: image {index}", _FORMATS).size
+    width, height = open_image(encoded, f"{pack.path}: image {index}", _FORMATS).size
     return height, width
 
 

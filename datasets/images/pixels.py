@@ -48,12 +48,12 @@ class Reading:
     upright: bool = True
 
     @classmethod
-    def of(cls, ground: str, upright: str) -> Reading:
+    def from_options(cls, ground: str, upright: str) -> Reading:
         """That of the options ``reading_options`` gives."""
         return cls(_GROUNDS[ground], upright == "yes")
 
 
-USUAL = Reading()
+DEFAULT_READING = Reading()
 
 
 def reading_options(upright: str) -> Mapping[str, Option]:
@@ -76,7 +76,7 @@ def default_workers() -> int:
     return min(16, len(usable(0)) if usable else os.cpu_count() or 1)
 
 
-def opened(data: bytes, where: str, formats: Sequence[str] = FORMATS) -> Any:
+def open_image(data: bytes, where: str, formats: Sequence[str] = FORMATS) -> Any:
     """An image of Pillow's with its header checked; nothing is decoded yet.
 
     Args:
@@ -133,7 +133,7 @@ def is_transparent(image: Any) -> bool:
     return image.mode in _TRANSPARENT or "transparency" in image.info
 
 
-def turn_of(image: Any) -> Any:
+def transposition(image: Any) -> Any:
     """How Pillow has to transpose an opened image to show it upright; None where it is."""
     from PIL import Image
 
@@ -151,7 +151,7 @@ def turn_of(image: Any) -> Any:
 def rgb(
     data: bytes,
     where: str,
-    reading: Reading = USUAL,
+    reading: Reading = DEFAULT_READING,
     formats: Sequence[str] = FORMATS,
 ) -> Any:
     """The first frame of an encoded image as an RGB image of Pillow's.
@@ -159,14 +159,14 @@ def rgb(
     Grey is repeated, palettes and CMYK are resolved, transparency is composited on the ground.
 
     Raises:
-        InputError: As ``opened``, or the pixels are damaged.
+        InputError: As ``open_image``, or the pixels are damaged.
     """
     from PIL import Image
 
-    image = opened(data, where, formats)
+    image = open_image(data, where, formats)
     try:
         image.load()
-        turn = turn_of(image) if reading.upright else None
+        turn = transposition(image) if reading.upright else None
         if is_transparent(image):
             ground = Image.new("RGBA", image.size, (reading.ground,) * 3 + (255,))
             image = Image.alpha_composite(ground, image.convert("RGBA"))
@@ -181,7 +181,7 @@ def decode(
     size: int,
     resize: Resize,
     where: str,
-    reading: Reading = USUAL,
+    reading: Reading = DEFAULT_READING,
 ) -> NDArray[np.uint8]:
     """One encoded image as RGB pixels of one size, see ``rgb``.
 

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from prunebench.datasets.locate import DataFile, require
 from prunebench.datasets.source import Outline, register_dataset
-from prunebench.datasets.sources.listed import IMAGES, LargeImages, PixelView, Splits
-from prunebench.datasets.sources.listfiles import Listing, lists_identity, read_keys, read_pairs
+from prunebench.datasets.sources.large_images import IMAGES, LargeImages, PixelView, Splits
+from prunebench.datasets.sources.listing import Listing, lists_identity, read_keys, read_pairs
 from prunebench.errors import InputError
 from prunebench.options import Option
 

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: small, real and always there."""
+"""scikit-learn's handwritten digits: small, real, and installed with scikit-learn."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _FILE = "sklearn/datasets/data/digits.csv.gz"
 def read_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """What ``sklearn.datasets.load_digits`` reads, in the same order.
 
-    Importing scikit-learn takes longer than a small run, so its file is read directly where it
-    is where it has always been.
+    Importing scikit-learn takes longer than a small run, so its file is read directly where
+    it is in its usual place.
 
     Returns:
         float64 [1797, 8, 8] with values 0..16, and labels int64 [1797].

@@ -6,9 +6,7 @@ import hashlib
 
 import torch
 
-from prunebench.datasets.images.lazy import ImageFiles, PathList, measure, resident
-from prunebench.datasets.images.pixels import Reading, Resize, default_workers, reading_options
-from prunebench.datasets.images.tree import (
+from prunebench.datasets.images.class_folders import (
     Tree,
     find_splits,
     left_out_line,
@@ -16,7 +14,14 @@ from prunebench.datasets.images.tree import (
     read_tree,
     tree_identity,
 )
-from prunebench.datasets.locate import limited_rows
+from prunebench.datasets.images.lazy import (
+    ImageFiles,
+    PathList,
+    decode_unless_streamed,
+    sampled_stats,
+)
+from prunebench.datasets.images.pixels import Reading, Resize, default_workers, reading_options
+from prunebench.datasets.locate import LIMITS, limited_rows
 from prunebench.datasets.noise.rules import RULES
 from prunebench.datasets.source import DataSource, Origin, RawData, register_dataset
 from prunebench.errors import InputError
@@ -44,8 +49,7 @@ class Folder(DataSource):
         "stream": Option(
             "auto", "auto: resident up to 2 GiB of pixels", choices=("auto", "yes", "no")
         ),
-        "limit": Option(None, "at most this many training images", 1, kind=int, optional=True),
-        "test_limit": Option(None, "at most this many test images", 1, kind=int, optional=True),
+        **LIMITS,
         "workers": Option(
             None, "decoding processes; none: all CPUs, 0: none", 0, kind=int, optional=True
         ),
@@ -105,15 +109,15 @@ class Folder(DataSource):
         threads = self.workers or default_workers()
         train_rows = limited_rows(len(train.names), self.limit)
         test_rows = limited_rows(len(test.names), self.test_limit)
-        reading = Reading.of(self.ground, self.upright)
+        reading = Reading.from_options(self.ground, self.upright)
         files = [
             ImageFiles(
                 PathList(tree.root, tree.names), self.size, self.resize, rows, self.workers, reading
             )
             for tree, rows in ((train, train_rows), (test, test_rows))
         ]
-        train_x, test_x = resident(files, self.stream, threads)
-        mean, std = measure(train_x, threads)
+        train_x, test_x = decode_unless_streamed(files, self.stream, threads)
+        mean, std = sampled_stats(train_x, threads)
         content = f"{self.identity()} {self.limit} {self.test_limit} {self.size} {self.resize}"
         content += f" {self.ground} {self.upright}"
         return RawData(

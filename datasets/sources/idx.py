@@ -15,6 +15,7 @@ from torch import Tensor
 
 from prunebench.datasets.digests import channel_stats
 from prunebench.datasets.locate import (
+    LIMITS,
     DataFile,
     data_root,
     files_identity,
@@ -69,8 +70,7 @@ class Idx(DataSource):
     options = {
         "path": Option(None, "folder with the idx files; none: below $PRUNEBENCH_DATA",
                        kind=str, optional=True),
-        "limit": Option(None, "at most this many training images", 1, kind=int, optional=True),
-        "test_limit": Option(None, "at most this many test images", 1, kind=int, optional=True),
+        **LIMITS,
     }  # fmt: skip
     argument = "path"
     argument_optional = True

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from prunebench.datasets.images.tree import (
+from prunebench.datasets.images.class_folders import (
     Tree,
     left_out_line,
     match_classes,
@@ -17,8 +17,8 @@ from prunebench.datasets.images.tree import (
     tree_identity,
 )
 from prunebench.datasets.source import Outline, register_dataset
-from prunebench.datasets.sources.listed import IMAGES, LargeImages, PixelView, Splits
-from prunebench.datasets.sources.listfiles import Listing
+from prunebench.datasets.sources.large_images import IMAGES, LargeImages, PixelView, Splits
+from prunebench.datasets.sources.listing import Listing
 from prunebench.errors import InputError
 from prunebench.options import Option
 

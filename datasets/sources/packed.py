@@ -13,7 +13,7 @@ from torch import Tensor
 from prunebench.datasets.digests import channel_stats
 from prunebench.datasets.images.packed_format import Pack, check_headers, decode_images, read_pack
 from prunebench.datasets.images.pixels import Reading, default_workers, reading_options
-from prunebench.datasets.locate import files_identity, limited_rows
+from prunebench.datasets.locate import LIMITS, files_identity, limited_rows
 from prunebench.datasets.noise.rules import RULES, default_asymmetric
 from prunebench.datasets.source import DataSource, Origin, RawData, register_dataset
 from prunebench.errors import InputError
@@ -97,8 +97,7 @@ class Packed(DataSource):
 
     options = {
         "path": Option("", "folder with train.npz and test.npz, or the train file"),
-        "limit": Option(None, "at most this many training images", 1, kind=int, optional=True),
-        "test_limit": Option(None, "at most this many test images", 1, kind=int, optional=True),
+        **LIMITS,
         "workers": Option(None, "decoding threads; none: all CPUs", 1, kind=int, optional=True),
         "asymmetric": Option(
             None, "rule that asymmetric noise means", choices=tuple(RULES), optional=True
@@ -189,6 +188,9 @@ class Packed(DataSource):
 
     def _decode(self, pack: Pack, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         images = decode_images(
-            pack, rows, self.workers or default_workers(), Reading.of(self.ground, self.upright)
+            pack,
+            rows,
+            self.workers or default_workers(),
+            Reading.from_options(self.ground, self.upright),
         )
         return images, torch.from_numpy(pack.label[rows])

@@ -10,14 +10,14 @@ import numpy as np
 
 from prunebench.datasets.locate import DataFile, require
 from prunebench.datasets.source import Outline, register_dataset
-from prunebench.datasets.sources.listed import (
+from prunebench.datasets.sources.large_images import (
     IMAGES,
     LargeImages,
     PixelView,
     Splits,
     half_of_each_class,
 )
-from prunebench.datasets.sources.listfiles import Listing, lists_identity, read_pairs
+from prunebench.datasets.sources.listing import Listing, lists_identity, read_pairs
 from prunebench.errors import InputError
 from prunebench.options import Option
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from prunebench.bench.grids.grid_file import expand, read_grid
-from prunebench.datasets.sources.listfiles import read_pairs
+from prunebench.datasets.sources.listing import read_pairs
 from prunebench.errors import InputError
 from prunebench.leaderboard.protocol_file import read_settings
 from prunebench.methods.precomputed import read_scores

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from prunebench.datasets.cache import read_arrays as read_cached
 from prunebench.datasets.sources import idx
 from prunebench.datasets.sources.idx import Mnist, read_idx
-from prunebench.datasets.sources.listfiles import read_keys, read_pairs
+from prunebench.datasets.sources.listing import read_keys, read_pairs
 from prunebench.datasets.sources.news.files import read_posts
 from prunebench.methods.precomputed import read_scores
 from prunebench.untrusted import gunzip

@@ -15,7 +15,7 @@ import pytest
 from prunebench.bench.grids.grid_file import expand, read_grid
 from prunebench.bench.reports.boards import merge
 from prunebench.bench.results.store import Store
-from prunebench.datasets.sources.listfiles import safe_name
+from prunebench.datasets.sources.listing import safe_name
 from prunebench.errors import InputError
 from prunebench.leaderboard.bundle import pack, unpack
 from prunebench.leaderboard.figures.material import artifact_reader

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunebench.datasets.locate import DataFile, checksum, data_root, limited_rows
+from prunebench.datasets.locate import LIMITS, DataFile, checksum, data_root, limited_rows
 from prunebench.datasets.source import DataSource, Origin, Outline, RawData, register_dataset
 from prunebench.datasets.sources.cifar.files import (
     LAYOUTS,
@@ -45,8 +45,7 @@ _LABELS = Option(None, "human label file or its folder; none: near the images",
 _COMMON = {
     "images": Option("auto", "layout of the images; auto: the first that is there",
                      choices=("auto", *LAYOUTS)),
-    "limit": Option(None, "at most this many training images", 1, kind=int, optional=True),
-    "test_limit": Option(None, "at most this many test images", 1, kind=int, optional=True),
+    **LIMITS,
 }  # fmt: skip
 
 

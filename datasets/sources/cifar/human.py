@@ -27,7 +27,7 @@ from prunebench.untrusted import user_path
 Labels = NDArray[np.int64]
 
 CLEAN = "clean"
-#: Where the authors publish the files, at the revision whose checksums stand below.
+#: Where the authors publish the files, at the revision whose checksums are listed below.
 URL = (
     "https://raw.githubusercontent.com/UCSC-REAL/cifar-10-100n/"
     "49df7d8a69e355470c77c1c2f2424916325a394b/data"
@@ -216,7 +216,7 @@ def _read_cache(path: Path) -> dict[str, Any]:
 
 
 def _write_cache(path: Path, labels: Mapping[str, Labels]) -> None:
-    """Keeps a copy; a folder that cannot be written is no obstacle."""
+    """Keeps a copy; a folder that cannot be written is no error."""
     buffer = io.BytesIO()
     named: dict[str, Any] = {f"label_{n}": a.astype(np.uint8) for n, a in labels.items()}
     np.savez(buffer, **named)

@@ -195,7 +195,7 @@ def test_a_packed_file_that_explodes_is_refused_before_decoding(
     for name in ("train", "test"):
         write_packed(tmp_path / f"{name}.npz", encoded, [0, 1] * 6)
     Packed(path=str(tmp_path)).check()
-    monkeypatch.setattr("prunebench.datasets.images.packed_format._PLENTY", 1 << 20)
+    monkeypatch.setattr("prunebench.datasets.images.packed_format._ALWAYS_ALLOWED", 1 << 20)
     monkeypatch.setattr(
         "prunebench.datasets.images.packed_format._decode", lambda *_: pytest.fail("decoded")
     )

@@ -9,7 +9,7 @@ from torchvision import transforms
 
 from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.sources.clothing import CLASSES, Clothing1M
-from prunebench.datasets.sources.listed import PixelView
+from prunebench.datasets.sources.large_images import PixelView
 from prunebench.errors import InputError
 from prunebench.registry import RECIPES
 from support.lists import SMALL, change_line, refused, run_small, write_images, write_pairs

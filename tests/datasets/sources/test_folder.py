@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from prunebench.datasets.images.lazy import ImageFiles, PathList, resident
+from prunebench.datasets.images.lazy import ImageFiles, PathList, decode_unless_streamed
 from prunebench.datasets.sources.folder import Folder
 from prunebench.errors import InputError
 from support.origins import check_ids
@@ -70,7 +70,7 @@ def test_auto_streams_only_what_is_large(tree, monkeypatch):
     monkeypatch.setattr("prunebench.datasets.images.lazy.RESIDENT_BYTES", 48 * 3 * 12 * 12)
     assert isinstance(Folder(path=str(tree), size=12).load().train_x, ImageFiles)
     files = Folder(path=str(tree), size=12, stream="yes").load().train_x
-    assert isinstance(resident([files], "auto", 1)[0], torch.Tensor)
+    assert isinstance(decode_unless_streamed([files], "auto", 1)[0], torch.Tensor)
 
 
 def test_limits_are_nested_and_the_key_names_no_path(tree):
@@ -107,10 +107,10 @@ def test_identity_follows_names_sizes_and_content(tmp_path):
 
 
 def test_large_trees_are_identified_by_their_listing_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr("prunebench.datasets.images.tree.CONTENT_BYTES", 100)
+    monkeypatch.setattr("prunebench.datasets.images.class_folders.CONTENT_BYTES", 100)
     a = write_tree(tmp_path / "a", 3, 2)
     monkeypatch.setattr(
-        "prunebench.datasets.images.tree.file_digest", lambda path: pytest.fail("read")
+        "prunebench.datasets.images.class_folders.file_digest", lambda path: pytest.fail("read")
     )
     first = Folder(path=str(a)).identity()
     (a / "train" / "class_0" / "0000.png").unlink()
@@ -118,12 +118,13 @@ def test_large_trees_are_identified_by_their_listing_alone(tmp_path, monkeypatch
 
 
 def test_large_listings_are_kept_until_a_folder_changes(tmp_path, monkeypatch):
-    monkeypatch.setattr("prunebench.datasets.images.tree._LOOK_AGAIN", 1)
+    monkeypatch.setattr("prunebench.datasets.images.class_folders._KEPT_FROM", 1)
     a = write_tree(tmp_path / "a", 3, 2)
     Folder(path=str(a)).identity()
     with monkeypatch.context() as patch:
         patch.setattr(
-            "prunebench.datasets.images.tree._list", lambda root: pytest.fail("listed again")
+            "prunebench.datasets.images.class_folders._list",
+            lambda root: pytest.fail("listed again"),
         )
         first = Folder(path=str(a)).identity()
     (a / "test" / "class_2" / "0001.jpg").unlink()

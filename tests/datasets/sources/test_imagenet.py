@@ -8,7 +8,7 @@ from torchvision.datasets import ImageFolder
 
 from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.sources.imagenet import ImageNet
-from prunebench.datasets.sources.listed import PixelView
+from prunebench.datasets.sources.large_images import PixelView
 from prunebench.errors import InputError
 from prunebench.registry import RECIPES
 from support.lists import SMALL, refused, run_small, write_images

@@ -9,8 +9,8 @@ from PIL import Image
 from torchvision import transforms
 
 from prunebench.datasets.images.lazy import ImageFiles
-from prunebench.datasets.sources import listfiles
-from prunebench.datasets.sources.listed import PixelView, half_of_each_class
+from prunebench.datasets.sources import listing
+from prunebench.datasets.sources.large_images import PixelView, half_of_each_class
 from prunebench.datasets.sources.webvision import TRAIN, VAL, WebVision
 from prunebench.errors import InputError
 from prunebench.registry import RECIPES
@@ -183,7 +183,7 @@ def test_missing_files_and_folders(root: Path, tmp_path: Path) -> None:
 def test_a_sample_of_the_images_is_looked_for_or_all(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listfiles, "SAMPLE", 2)
+    monkeypatch.setattr(listing, "SAMPLE", 2)
     (root / "google" / "q0000" / "img 1.jpg").unlink()
     small(root).check()
     refused(small(root, look="all"), "line 2: no such file", "img 1.jpg")

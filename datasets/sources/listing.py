@@ -178,8 +178,8 @@ _identities: dict[tuple[Path, tuple[str, ...], int], str] = {}
 def lists_identity(
     root: Path, files: Sequence[Path], read: Callable[[], Sequence[Listing]], classes: int
 ) -> str:
-    """SHA-256 over list files and the bytes that a sample of the images takes, which tells a
-    resized copy from the original.
+    """SHA-256 over list files and the bytes that a sample of the images takes, so that a
+    resized copy is another data set.
 
     Args:
         root: Folder of the images.

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunebench.datasets.images.lazy import ImageFiles, PathList, resident
+from prunebench.datasets.images.lazy import ImageFiles, PathList, decode_unless_streamed
 from prunebench.datasets.images.pixels import Reading, Resize, default_workers, reading_options
-from prunebench.datasets.locate import data_root, limited_rows
+from prunebench.datasets.locate import LIMITS, data_root, limited_rows
 from prunebench.datasets.source import DataSource, Origin, Outline, RawData
-from prunebench.datasets.sources.listfiles import Listing, check_images
+from prunebench.datasets.sources.listing import Listing, check_images
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 from prunebench.record import content_key
@@ -37,8 +37,7 @@ IMAGES: Mapping[str, Option] = {
     "augment": Option("auto", "training view; auto: as published",
                       choices=("auto", "none", "crop_flip", "resized_crop")),
     "stream": Option("auto", "auto: resident up to 2 GiB of pixels", choices=("auto", "yes", "no")),
-    "limit": Option(None, "at most this many training images", 1, kind=int, optional=True),
-    "test_limit": Option(None, "at most this many test images", 1, kind=int, optional=True),
+    **LIMITS,
     "workers": Option(None, "decoding processes; none: all CPUs, 0: none", 0, kind=int,
                       optional=True),
     "look": Option("sample", "which files are looked for before training",
@@ -226,13 +225,15 @@ class LargeImages(DataSource):
             origin = Origin(torch.from_numpy(ids), len(found.train))
         labels = torch.from_numpy(np.concatenate([part.labels for part in parts]))
         names = [name for part in parts for name in part.names]
-        reading = Reading.of(self.ground, self.upright)
+        reading = Reading.from_options(self.ground, self.upright)
         files = [
             ImageFiles(PathList(found.root, n), view.size, view.resize, None, self.workers, reading)
             for n in (names, test.names)
         ]
         class_names = self.class_names(found)
-        train_x, test_x = resident(files, self.stream, self.workers or default_workers())
+        train_x, test_x = decode_unless_streamed(
+            files, self.stream, self.workers or default_workers()
+        )
         return RawData(
             train_x=train_x,
             train_y=labels,

@@ -1,4 +1,4 @@
-"""Class-folder trees: what lies in them, without opening an image."""
+"""Class folders: the images in them, listed without opening one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from prunebench.untrusted import user_path
 
 #: Trees of at most so many bytes are identified by their content as well.
 CONTENT_BYTES = 64 << 20
-#: Larger listings are believed as long as no folder of theirs has changed.
-_LOOK_AGAIN = 20_000
+#: A listing of more files is kept as long as none of its folders has changed.
+_KEPT_FROM = 20_000
 
 #: Files that systems put into folders.
 _LITTER = ("thumbs.db", "desktop.ini")
@@ -86,7 +86,7 @@ def read_tree(root: Path) -> Tree:
             cannot be listed.
     """
     known = _trees.get(root)
-    if known is not None and len(known.names) > _LOOK_AGAIN and _unchanged(known):
+    if known is not None and len(known.names) > _KEPT_FROM and _unchanged(known):
         return known
     tree = _list(root)
     _trees[root] = tree
