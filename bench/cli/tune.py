@@ -208,7 +208,7 @@ def _tune(ctx: click.Context, store: Any, url: str | None, values: dict[str, Any
 
 
 def _mirror(store: Any, uri: str | None) -> None:
-    from prunebench.bench.tracking.mirror import TrackingError
+    from prunebench.bench.tracking.client import TrackingError
     from prunebench.bench.tracking.sync import sync
 
     try:

@@ -80,8 +80,9 @@ def ui(ctx: click.Context, results: str, host: str, port: int, allow_remote: boo
 def _page(folder: Path) -> str:
     """Where the table of runs is; its columns are set first."""
     from prunebench.bench.tracking import view
+    from prunebench.bench.tracking.client import one_line, quiet_client
     from prunebench.bench.tracking.database import default_uri
-    from prunebench.bench.tracking.mirror import one_line, quiet_client, writer_lock
+    from prunebench.bench.tracking.mirror import writer_lock
     from prunebench.bench.tracking.sync import default_experiment
 
     try:

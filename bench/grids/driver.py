@@ -242,9 +242,9 @@ def _mirror(
 ) -> Callable[[str], None] | None:
     if not options.mlflow:
         return None
-    from prunebench.bench.tracking import Tracking, default_experiment
+    from prunebench.bench.tracking import BackgroundMirror, default_experiment
 
-    tracking = Tracking(options.mlflow_uri, store.root, default_experiment(store.root))
+    tracking = BackgroundMirror(options.mlflow_uri, store.root, default_experiment(store.root))
 
     def close() -> None:
         summary = tracking.close()

@@ -1,4 +1,4 @@
-"""The live mirror: one background writer that can fail without anyone else noticing."""
+"""The mirror beside running cells: one background thread, whose failures stop nothing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from prunebench.bench.tracking.client import one_line
 from prunebench.bench.tracking.database import default_uri
-from prunebench.bench.tracking.mirror import Mirror, one_line, writer_lock
+from prunebench.bench.tracking.mirror import Mirror, writer_lock
 from prunebench.bench.tracking.payload import build_payload
 from prunebench.record import Record
 
@@ -18,7 +19,7 @@ MAX_FAILURES = 3
 
 @dataclass(frozen=True)
 class MirrorSummary:
-    """What became of the submitted records.
+    """How many submitted records were written, and why others were not.
 
     Attributes:
         written: Runs created.
@@ -33,12 +34,12 @@ class MirrorSummary:
     reason: str
 
 
-class Tracking:
+class BackgroundMirror:
     """Mirrors records into MLflow from one thread of the parent process.
 
     The thread imports MLflow, creates schema and experiment and then writes, each under the
     folder's writer lock; workers never touch MLflow. No failure of MLflow reaches the caller:
-    what could not be written is counted, for the caller to tell.
+    what could not be written is counted, so that the caller can report it.
 
     Args:
         uri: Tracking URI; None means SQLite in the results folder.
@@ -78,7 +79,7 @@ class Tracking:
         self._queue.put((record, artifacts, time.time()))
 
     def close(self, timeout: float = 60.0) -> MirrorSummary:
-        """Writes what is queued for at most ``timeout`` seconds and says what became of all."""
+        """Writes what is queued, for at most ``timeout`` seconds, and counts what was written."""
         if self._summary is not None:
             return self._summary
         self._queue.put(None)
@@ -93,7 +94,7 @@ class Tracking:
         self._summary = MirrorSummary(written, unchanged, lost, reason)
         return self._summary
 
-    def __enter__(self) -> Tracking:
+    def __enter__(self) -> BackgroundMirror:
         self.start()
         return self
 
@@ -106,7 +107,7 @@ class Tracking:
         failures = 0
         while (item := self._queue.get()) is not None and not self._abandoned.is_set():
             if mirror is None or failures >= MAX_FAILURES:
-                continue  # the queue is drained so that close returns at once
+                continue  # the rest of the queue is dropped, so that close returns at once
             try:
                 self._write(mirror, *item)
                 failures = 0

@@ -18,12 +18,12 @@ _NAME = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Identity:
-    """Of one results folder.
+    """The name of a results folder, and the names of those it was copied from.
 
     Attributes:
         name: 32 hex digits, tag ``results_id`` of its runs.
-        former: Names of the folders that this one was copied from; their runs came along in a
-            copied ``mlflow.db``, and are this folder's there and nowhere else.
+        former: Names of the folders that this one was copied from. Their runs belong to this
+            folder in its own, copied ``mlflow.db`` only.
     """
 
     name: str
@@ -34,7 +34,7 @@ def identity(results: Path) -> Identity:
     """The identity of a results folder, made and written where it has none.
 
     A moved folder keeps its name. A copy gets one of its own while the folder that it was copied
-    from still stands. Callers hold the writer lock.
+    from still exists. Callers hold the writer lock.
 
     Raises:
         InputError: Its file is a link.

@@ -1,47 +1,30 @@
-"""One MLflow experiment pair behind explicit run ids; no fluent state, no SQL of our own."""
+"""The runs of a results folder in MLflow, written through its client with explicit run ids."""
 
 from __future__ import annotations
 
-import logging
-import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from prunebench.bench.results.atomic import lock_file
 from prunebench.bench.tracking import view
+from prunebench.bench.tracking.client import TrackingError, all_pages, quiet_client
 from prunebench.bench.tracking.database import NAME, check_database, sqlite_path
 from prunebench.bench.tracking.identity import identity
 from prunebench.bench.tracking.payload import Payload, Point
-from prunebench.errors import error_line
 from prunebench.files import OwnFolder
 
-METRICS_PER_BATCH, ENTRIES_PER_BATCH, PAGE = 1000, 100, 1000
+METRICS_PER_BATCH, ENTRIES_PER_BATCH = 1000, 100
 LOCK_TIMEOUT = 60.0
 #: Tag that names the results folder of a run; runs of earlier versions have none.
 FOLDER_TAG = "results_id"
-_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^/@\s]*@")
-_QUIET = ("mlflow", "alembic", "sqlalchemy", "urllib3")
-_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
-}
-
-
-class TrackingError(RuntimeError):
-    """The tracking store cannot be used; one line that says why."""
 
 
 @dataclass(frozen=True)
 class RunRef:
-    """What the mirror must know of a run that is already there."""
+    """A run that is already there, as far as the mirror needs it."""
 
     run_id: str
     key: str
@@ -54,41 +37,17 @@ class RunRef:
 
 
 def writer_lock(results: Path) -> FileLock:
-    """The lock of whoever writes the mirror of this folder; SQLite takes one writer."""
+    """The lock of the one process that writes the mirror of this folder."""
     results.mkdir(parents=True, exist_ok=True)
     return lock_file(OwnFolder(results), results / "mlflow.lock", LOCK_TIMEOUT)
-
-
-def without_password(text: str) -> str:
-    """A text in which no address shows its password."""
-    return _PASSWORD.sub(r"\1***@", text)
-
-
-def one_line(error: BaseException) -> str:
-    """The start of an error's message, on one line."""
-    return without_password(error_line(error))[:300]
-
-
-def quiet_client(uri: str) -> Any:
-    """MLflow's client, which prints nothing and does not wait for a server for minutes."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    from mlflow.tracking import MlflowClient
-
-    for name in _QUIET:  # importing mlflow configures its own logger
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 class Mirror:
     """Writes and reads the runs of one results folder; those of others in the same store are
     left alone.
 
-    Evaluation runs live in ``experiment``, tuning runs in ``experiment/tuning``, so that a
-    tuning seed never stands beside an evaluation seed. Creating an instance imports MLflow and
+    Evaluation runs live in ``experiment``, tuning runs in ``experiment/tuning``, so that no
+    table shows a tuning seed beside an evaluation seed. Creating an instance imports MLflow and
     creates schema and experiment: callers hold ``writer_lock`` for that and for every write.
 
     Args:
@@ -135,8 +94,8 @@ class Mirror:
     def owns(self, run: RunRef, recorded: bool) -> bool:
         """Whether a run belongs to this results folder.
 
-        A run of an earlier version, which names none, does where the folder has a record of its
-        key, and in the folder's own database.
+        A run of an earlier version names no folder: it belongs to this one where the folder has a
+        record of its key, and in the folder's own database.
 
         Args:
             run: The run.
@@ -148,34 +107,26 @@ class Mirror:
         return mine or (self._private and run.folder in self._identity.former)
 
     def runs(self, key: str | None = None) -> Iterator[RunRef]:
-        """All runs, or those of one record key, whoever's they are; deleted ones are left out."""
+        """Runs of every results folder, or those of one record key; deleted ones are left out."""
         known = [self._experiment(role, create=False) for role in self._names]
         chosen = f"tags.cell_key = '{key}'" if key else "tags.cell_key LIKE '%'"
-        token = None
-        while True:
-            page = self._client.search_runs(
-                [name for name in known if name], chosen, max_results=PAGE, page_token=token
+        for run in all_pages(self._client.search_runs, [name for name in known if name], chosen):
+            tags, info = run.data.tags, run.info
+            yield RunRef(
+                run_id=info.run_id,
+                key=tags["cell_key"],
+                digest=tags.get("record_digest", ""),
+                status=info.status,
+                start=info.start_time or 0,
+                superseded="superseded_by" in tags,
+                orphaned="orphaned" in tags,
+                folder=tags.get(FOLDER_TAG, ""),
             )
-            for run in page:
-                tags, info = run.data.tags, run.info
-                yield RunRef(
-                    run_id=info.run_id,
-                    key=tags["cell_key"],
-                    digest=tags.get("record_digest", ""),
-                    status=info.status,
-                    start=info.start_time or 0,
-                    superseded="superseded_by" in tags,
-                    orphaned="orphaned" in tags,
-                    folder=tags.get(FOLDER_TAG, ""),
-                )
-            token = page.token
-            if not token:
-                return
 
     def write(self, payload: Payload) -> str:
         """Creates one finished run and returns its id.
 
-        The digest tag travels in the last batch: a run that has it holds every value.
+        The digest tag is written with the last batch: a run that has it holds every value.
         """
         from mlflow import entities
 
@@ -207,8 +158,8 @@ class Mirror:
         """Leaves exactly one current run for a record.
 
         Args:
-            payload: The record's.
-            existing: All runs of its key; those of other folders stay as they are.
+            payload: What the run of the record holds.
+            existing: All runs of its key; those of other folders are not touched.
 
         Returns:
             Whether a run was created, and how many older ones were tagged ``superseded_by``.
@@ -233,15 +184,15 @@ class Mirror:
         older = [run for run in own if run.run_id != kept and not run.superseded]
         for run in older:
             if run.status == "RUNNING":
-                self.reap(run)
+                self.end_as_killed(run)
             self._client.set_tag(run.run_id, "superseded_by", kept)
         return created, len(older)
 
-    def reap(self, run: RunRef) -> None:
+    def end_as_killed(self, run: RunRef) -> None:
         """Ends a run whose writer died."""
         self._client.set_terminated(run.run_id, "KILLED")
 
-    def orphan(self, run: RunRef) -> None:
+    def mark_orphaned(self, run: RunRef) -> None:
         """Marks a run whose record is gone; it is not deleted."""
         self._client.set_tag(run.run_id, "orphaned", "true")
 

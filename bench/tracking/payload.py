@@ -1,4 +1,4 @@
-"""From a record to what one MLflow run holds; pure, without MLflow."""
+"""What the MLflow run of a record holds, made without MLflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records out of an MLflow tracking store, as the mirror wrote them."""
+"""Reads records from an MLflow tracking store, as the mirror wrote them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from prunebench.bench.tracking.client import (
+    all_pages,
+    one_line,
+    quiet_client,
+    without_password,
+)
 from prunebench.bench.tracking.database import NAME, check_database, sqlite_path, sqlite_uri
-from prunebench.bench.tracking.mirror import PAGE, one_line, quiet_client, without_password
 from prunebench.errors import InputError
 from prunebench.record import Record, parse
 
 #: Tag that holds the whole record.
 RECORD_TAG = "record_json"
-#: Seconds for a whole store. A database or server that takes a call may never answer it.
-PATIENCE_S = 45.0
+#: Seconds for a whole store: a database or server may take a call and never answer it.
+TIMEOUT_S = 45.0
+_RUNS = "tags.cell_key LIKE '%'"
 _WITHDRAWN = ("superseded_by", "orphaned")
 _ACCEPTED = "a results folder, an mlflow.db or an MLflow tracking URI"
 
 
 def mirrored_records(store: str) -> list[tuple[Record, str]]:
-    """Every record of a tracking store that stands, with the run that holds it.
+    """Every current record of a tracking store, with the run that holds it.
 
     Nothing is created or changed in the store.
 
@@ -46,9 +52,9 @@ def mirrored_records(store: str) -> list[tuple[Record, str]]:
 
     thread = threading.Thread(target=work, name="mlflow-reader", daemon=True)
     thread.start()
-    thread.join(PATIENCE_S)
+    thread.join(TIMEOUT_S)
     if thread.is_alive():
-        raise InputError(f"no answer within {PATIENCE_S:g} s", where=where, accepted=_ACCEPTED)
+        raise InputError(f"no answer within {TIMEOUT_S:g} s", where=where, accepted=_ACCEPTED)
     if failed:
         raise _as_line(failed[0], where) from None
     if not found:
@@ -69,7 +75,7 @@ def _as_line(error: BaseException, where: str) -> InputError:
 
 
 def _address(store: str, where: str) -> str:
-    """An address under which nothing is made that is not there.
+    """An address that opens an existing store and creates nothing.
 
     Raises:
         InputError: There is no such file or folder, or it is no store of MLflow.
@@ -96,23 +102,9 @@ def _address(store: str, where: str) -> str:
 
 
 def _records(client: Any) -> Iterator[tuple[Record, str]]:
-    places = [e.experiment_id for e in _pages(client.search_experiments)]
-
-    def search(**page: Any) -> Any:
-        return client.search_runs(places, "tags.cell_key LIKE '%'", **page)
-
-    for run in _pages(search) if places else ():
+    experiments = [e.experiment_id for e in all_pages(client.search_experiments)]
+    for run in all_pages(client.search_runs, experiments, _RUNS) if experiments else ():
         tags = run.data.tags
-        if RECORD_TAG in tags and not any(mark in tags for mark in _WITHDRAWN):
+        if RECORD_TAG in tags and not any(name in tags for name in _WITHDRAWN):
             name = f"MLflow run {run.info.run_id}"
             yield parse(tags[RECORD_TAG], name), name
-
-
-def _pages(search: Any) -> Iterator[Any]:
-    token = None
-    while True:
-        page = search(max_results=PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from prunebench.bench.tracking.client import TrackingError, one_line
 from prunebench.bench.tracking.database import default_uri
-from prunebench.bench.tracking.mirror import Mirror, RunRef, TrackingError, one_line, writer_lock
+from prunebench.bench.tracking.mirror import Mirror, RunRef, writer_lock
 from prunebench.bench.tracking.payload import build_payload
 from prunebench.errors import InputError
 from prunebench.record import Record
@@ -42,8 +43,8 @@ def sync(
     """Makes the mirror agree with the records.
 
     Afterwards the folder's runs tagged neither ``superseded_by`` nor ``orphaned`` are one per
-    record, each with that record's digest. Runs of other folders stay as they are. Runs deleted
-    by hand stay deleted and are written anew.
+    record, each with that record's digest. Runs of other folders are not touched. A record whose
+    run was deleted by hand gets a new one.
 
     Args:
         results: Results folder; its ``artifacts/<key>`` folders hold the curves.
@@ -85,10 +86,10 @@ def _sync(mirror: Mirror, results: Path, records: dict[str, Record]) -> SyncRepo
     gone = (run for runs in existing.values() for run in runs)
     for run in (run for run in gone if mirror.owns(run, recorded=False)):
         if run.status == "RUNNING":
-            mirror.reap(run)
+            mirror.end_as_killed(run)
             reaped += 1
         if not run.orphaned and not run.superseded:
-            mirror.orphan(run)
+            mirror.mark_orphaned(run)
             orphaned += 1
     return SyncReport(created, len(records) - created, superseded, orphaned, reaped)
 

@@ -1,4 +1,4 @@
-"""How MLflow's pages show a results folder first: a table of runs with the columns that count."""
+"""The first page of MLflow for a results folder: a table of runs with the main columns."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from prunebench.bench.results.store import Store
-from prunebench.bench.tracking import Tracking, sync
+from prunebench.bench.tracking import BackgroundMirror, sync
 from prunebench.bench.tracking.database import check_database
 from prunebench.errors import InputError
 from prunebench.leaderboard.bundle import unpack
@@ -103,7 +103,7 @@ def test_a_run_goes_on_without_a_hostile_mirror(
     spoil(folder)
     before = (folder / "mlflow.db").read_bytes()
     begun = time.monotonic()
-    with Tracking(None, folder, "prunebench/r") as tracking:
+    with BackgroundMirror(None, folder, "prunebench/r") as tracking:
         tracking.submit(unpack(_BUNDLE)[1], None)
         summary = tracking.close(30)
     assert time.monotonic() - begun < 25

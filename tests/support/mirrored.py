@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from prunebench.bench.tracking.client import quiet_client
 from prunebench.bench.tracking.database import NAME, default_uri, sqlite_uri
-from prunebench.bench.tracking.mirror import quiet_client
 from prunebench.bench.tracking.sync import default_experiment
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prunebench.bench.results.store import Store
-from prunebench.bench.tracking import Tracking
+from prunebench.bench.tracking import BackgroundMirror
 from support.command import files, prunebench
 from support.records import grid, record
 
@@ -22,7 +22,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def test_the_mirror_gives_the_same_bytes_as_the_records(results: Path, tmp_path: Path) -> None:
-    tracking = Tracking(None, results, "board")
+    tracking = BackgroundMirror(None, results, "board")
     tracking.start()
     for made in Store(results).scan().records:
         tracking.submit(made, None)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from prunebench.bench.results.store import Store
-from prunebench.bench.tracking import Tracking
+from prunebench.bench.tracking import BackgroundMirror
 from prunebench.bench.tracking.database import default_uri
 from prunebench.bench.tracking.sync import default_experiment
 from support.command import figures, prunebench
@@ -50,7 +50,7 @@ def run(toml: Path, root: Path, port: int, patience: float, **environment: str):
 
     def before() -> None:
         os.environ.update(PRUNEBENCH_INLINE="1", **environment)
-        Tracking.close.__defaults__ = (patience,)
+        BackgroundMirror.close.__defaults__ = (patience,)
 
     uri = f"http://127.0.0.1:{port}"
     words = ["--out", root, "--mlflow-uri", uri, "-q", "-w", "1"]

@@ -16,8 +16,14 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.tracking import Mirror, SyncReport, Tracking, TrackingError, sync
-from prunebench.bench.tracking import live as live_module
+from prunebench.bench.tracking import (
+    BackgroundMirror,
+    Mirror,
+    SyncReport,
+    TrackingError,
+    background,
+    sync,
+)
 from prunebench.bench.tracking.database import default_uri, sqlite_path, sqlite_uri
 from prunebench.bench.tracking.identity import identity
 from prunebench.bench.tracking.mirror import writer_lock
@@ -78,7 +84,7 @@ def current(uri: str, experiment: str) -> dict[str, str]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder whose schema was created by a live writer; tests differ by experiment."""
     results = tmp_path_factory.mktemp("results") / "new? %41"
-    with Tracking(None, results, "first") as tracking:
+    with BackgroundMirror(None, results, "first") as tracking:
         assert tracking.wait_ready(60)
     assert (results / "mlflow.db").is_file()
     assert [path.name for path in results.parent.iterdir()] == [results.name]
@@ -135,7 +141,7 @@ def test_live_runs_hold_the_record(store: Path, tmp_path: Path) -> None:
     statuses = ("done", "diverged", "skipped", "failed", "killed")
     records = [make_record(i, status) for i, status in enumerate(statuses)]
     tuning = make_record(0, spec={"role": "tune"})
-    with Tracking(None, store, "live") as tracking:
+    with BackgroundMirror(None, store, "live") as tracking:
         for record in (*records, tuning):
             tracking.submit(record, tmp_path)
         tracking.submit(records[0], tmp_path)
@@ -162,7 +168,7 @@ def test_live_runs_hold_the_record(store: Path, tmp_path: Path) -> None:
 
 def test_metrics_that_are_not_finite_are_left_out(store: Path) -> None:
     made = dataclasses.replace(make_record(), metrics={"test_accuracy": math.nan, "x": math.inf})
-    with Tracking(None, store, "nan") as tracking:
+    with BackgroundMirror(None, store, "nan") as tracking:
         tracking.submit(made)
         assert tracking.close().written == 1
     (run,) = all_runs(default_uri(store), "nan")
@@ -219,7 +225,7 @@ def test_an_unreachable_server_is_counted_and_said_nowhere_else(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Whoever closes the mirror tells its failure, once."""
-    tracking = Tracking(DEAD_SERVER, tmp_path, "x")
+    tracking = BackgroundMirror(DEAD_SERVER, tmp_path, "x")
     with caplog.at_level(logging.WARNING), tracking:
         for seed in range(5):
             tracking.submit(make_record(seed))
@@ -267,7 +273,7 @@ def test_folders_of_one_name_leave_each_others_runs_alone(store: Path, tmp_path:
     common, name = make_record(0), default_experiment(a)
     other = dataclasses.replace(common, metrics={"test_accuracy": 0.5}).sealed()
     assert sync(a, [common, make_record(1)], uri=uri).created == 2
-    with Tracking(uri, b, name) as tracking:
+    with BackgroundMirror(uri, b, name) as tracking:
         tracking.submit(other)
         tracking.submit(make_record(2))
     (unfinished,) = (
@@ -355,17 +361,17 @@ def test_a_store_that_breaks_or_hangs_never_reaches_the_caller(
             release.wait(30)
             return True, 0
 
-    monkeypatch.setattr(live_module, "Mirror", Broken)
-    with Tracking(None, tmp_path, "x") as tracking:
+    monkeypatch.setattr(background, "Mirror", Broken)
+    with BackgroundMirror(None, tmp_path, "x") as tracking:
         for seed in range(10):
             tracking.submit(make_record(seed))
         summary = tracking.close()
     assert summary.lost == 10
     assert "disk full" in summary.reason
-    assert len(calls) == live_module.MAX_FAILURES
+    assert len(calls) == background.MAX_FAILURES
 
-    monkeypatch.setattr(live_module, "Mirror", Hanging)
-    with Tracking(None, tmp_path, "x") as tracking:
+    monkeypatch.setattr(background, "Mirror", Hanging)
+    with BackgroundMirror(None, tmp_path, "x") as tracking:
         tracking.submit(make_record())
         begun = time.monotonic()
         summary = tracking.close(timeout=0.2)
@@ -378,7 +384,7 @@ def test_a_store_that_breaks_or_hangs_never_reaches_the_caller(
 
 def test_a_missing_mlflow_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow.tracking", None)
-    with Tracking(None, tmp_path, "x") as tracking:
+    with BackgroundMirror(None, tmp_path, "x") as tracking:
         tracking.submit(make_record())
         summary = tracking.close()
     assert summary.lost == 1
