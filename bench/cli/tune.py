@@ -151,7 +151,7 @@ def tune(ctx: click.Context, /, **values: Any) -> None:
     """
     load_plugins(ctx)
     from prunebench.bench.results.store import Store
-    from prunebench.bench.tuning.render import render
+    from prunebench.bench.tuning.report import render
     from prunebench.bench.tuning.study import report_study
 
     store, as_json = Store(Path(values.pop("out"))), values.pop("as_json")
@@ -170,7 +170,7 @@ def tune(ctx: click.Context, /, **values: Any) -> None:
 def _tune(ctx: click.Context, store: Any, url: str | None, values: dict[str, Any]) -> Any:
     from prunebench.bench.spec.run_spec import HeldOut
     from prunebench.bench.tuning.design import make_design
-    from prunebench.bench.tuning.study import standing_round, study_name, tune
+    from prunebench.bench.tuning.study import declared_round, study_name, tune
     from prunebench.methods.compose import resolve_method
 
     if values["method"] is None:
@@ -192,7 +192,7 @@ def _tune(ctx: click.Context, store: Any, url: str | None, values: dict[str, Any
     design = make_design(**values, round=asked or settings.workers)
     name = name or study_name(design)
     if asked is None:
-        round_ = standing_round(design, store, name, url) or settings.workers
+        round_ = declared_round(design, store, name, url) or settings.workers
         design = make_design(**values, round=round_)
 
     def tell(line: str) -> None:

@@ -19,15 +19,15 @@ Point = Mapping[str, Value]
 RunCells = Callable[[Sequence[Cell]], Mapping[str, Record]]
 METRIC = "validation_accuracy"
 
-#: Starts of a cell whose worker was killed under it, by the system's lack of memory say.
+#: How often a cell is started whose worker is killed, for lack of memory say.
 _ATTEMPTS = 2
 
 
 class CellRunner:
-    """Runs cells and keeps its workers from one call to the next; a context manager."""
+    """Runs cells in workers that stay from one call to the next; a context manager."""
 
     def __init__(self, store: Store, running: ExecutionOptions) -> None:
-        # The mirror is fed once at the end: to open it takes longer than a small cell.
+        # MLflow gets all runs at the end of the study: to open it takes longer than a small cell.
         self.store, self.running = store, replace(running, mlflow=False, quiet=True)
         self._executor = make_executor(store, self.running, keep=True)
 
@@ -57,7 +57,7 @@ class CellRunner:
 
 @dataclass
 class Outcome:
-    """What a point gave.
+    """What the cells of a point gave.
 
     Attributes:
         state: ``complete``, ``diverged`` or ``failed``.
@@ -92,7 +92,7 @@ def evaluate(
     share: float = 1.0,
 ) -> list[Outcome]:
     """Runs points on seeds, one seed after the other, so that a point that diverges or fails on
-    one is spared the rest.
+    one is not run on the rest.
 
     Args:
         design: The study.
@@ -103,17 +103,17 @@ def evaluate(
     """
     outcomes = [Outcome() for _ in points]
     for seed in seeds:
-        alive = {n: design.cell(p, seed, share) for n, p in enumerate(points)
+        cells = {n: design.cell(p, seed, share) for n, p in enumerate(points)
                  if outcomes[n].state == "complete"}  # fmt: skip
-        records = run(list(alive.values())) if alive else {}
-        for number, cell in alive.items():
+        records = run(list(cells.values())) if cells else {}
+        for number, cell in cells.items():
             outcome = outcomes[number]
             outcome.keys += list(plan_jobs([cell]).cells)
-            _book(outcome, seed, records.get(cell.spec.key))
+            _add_record(outcome, seed, records.get(cell.spec.key))
     return outcomes
 
 
-def _book(outcome: Outcome, seed: int, record: Record | None) -> None:
+def _add_record(outcome: Outcome, seed: int, record: Record | None) -> None:
     if record is None:
         outcome.state, outcome.reason = "failed", f"seed {seed}: no record"
     elif record.status != "done":
@@ -128,11 +128,11 @@ def _book(outcome: Outcome, seed: int, record: Record | None) -> None:
         outcome.trained[seed] = int(record.ledger.get("trained", 0))
 
 
-def spent(record: Record | None, planned: float, epochs: int) -> float:
+def cell_cost(record: Record | None, planned: float, epochs: int) -> float:
     """Cost of a cell in full trainings; a forward-only pass is a third of a trained sample.
 
     Args:
-        record: Its record. Where it tells nothing, the cell is charged in full.
+        record: Its record. Without counts in it the cell is charged in full.
         planned: Share of a full training that the cell was to take.
         epochs: Of the full recipe.
     """

@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from prunebench.bench.grids.pinned import SCHEMA
 from prunebench.bench.results.store import Store
 from prunebench.bench.tuning.design import FINALISTS, Design
-from prunebench.bench.tuning.evaluate import METRIC, Outcome, Point, RunCells, evaluate, spent
+from prunebench.bench.tuning.evaluate import METRIC, Outcome, Point, RunCells, cell_cost, evaluate
 from prunebench.bench.tuning.space import decode
-from prunebench.bench.tuning.trials import settled
+from prunebench.bench.tuning.trials import ended_trials
 from prunebench.errors import InputError
 
 
@@ -41,9 +41,9 @@ def candidates(study: optuna.Study, design: Design) -> list[tuple[int, FrozenTri
     Raises:
         InputError: The default gave no value, so nothing can be compared with it.
     """
-    complete = {s: t for s, t in settled(study).items() if t.state == TrialState.COMPLETE}
+    complete = {s: t for s, t in ended_trials(study).items() if t.state == TrialState.COMPLETE}
     if 0 not in complete:
-        trial = settled(study).get(0)
+        trial = ended_trials(study).get(0)
         attrs = trial.user_attrs if trial is not None else {}
         raise InputError(
             "the defaults gave no value: "
@@ -87,20 +87,20 @@ def choose(finalists: Iterable[Finalist]) -> Finalist:
     return min(complete, key=lambda f: (-f.outcome.mean, f.slot))
 
 
-def charges(
+def spent_budget(
     study: optuna.Study, design: Design, finalists: Iterable[Finalist], store: Store
 ) -> dict[str, float | int]:
-    """What the study cost, in full trainings; a cell that several trials share counts once.
+    """What the study cost, in full trainings; a cell of several trials counts once.
     Failed, stopped and diverged trials are charged like all others."""
     keys: dict[str, None] = {}
-    for _, trial in sorted(settled(study).items()):
+    for _, trial in sorted(ended_trials(study).items()):
         keys.update(dict.fromkeys(trial.user_attrs.get("keys", [])))
     cut = len(keys)
     for finalist in finalists:
         keys.update(dict.fromkeys(finalist.outcome.keys))
     epochs = design.base.spec.recipe.epochs
     planned = 1 - design.base.spec.ratio
-    costs = [spent(store.get(key), planned, epochs) for key in keys]
+    costs = [cell_cost(store.get(key), planned, epochs) for key in keys]
     return {
         "trials": round(sum(costs[:cut]), 3),
         "finals": round(sum(costs[cut:]), 3),
@@ -111,15 +111,12 @@ def charges(
 
 def planned_budget(design: Design) -> float:
     """Full trainings that the study takes at most, scoring runs aside."""
-    share = 1 - design.base.spec.ratio
-    cells = design.count * len(design.seeds)
-    trials = cells * share * sum(design.fidelities if len(design.fidelities) > 1 else (1.0,))
-    if len(design.fidelities) > 1:
-        room, trials = float(design.count), 0.0
-        for part, after in zip(design.fidelities, [*design.fidelities[1:], 1.0], strict=True):
-            trials += room * len(design.seeds) * share * part
-            room *= part / after
-    return trials + (FINALISTS + 1) * len(design.fresh) * share
+    configurations, schedules = float(design.count), 0.0
+    for share, after in zip(design.fidelities, [*design.fidelities[1:], 1.0], strict=True):
+        schedules += configurations * share
+        configurations *= share / after
+    cells = schedules * len(design.seeds) + (FINALISTS + 1) * len(design.fresh)
+    return cells * (1 - design.base.spec.ratio)
 
 
 def pinned_body(
@@ -132,7 +129,7 @@ def pinned_body(
     no path."""
     chosen = choose(finalists)
     spec = design.base.spec.content
-    states = [trial for _, trial in sorted(settled(study).items())]
+    states = [trial for _, trial in sorted(ended_trials(study).items())]
     keys = {key for trial in states for key in trial.user_attrs.get("keys", [])}
     keys |= {key for finalist in finalists for key in finalist.outcome.keys}
     return {

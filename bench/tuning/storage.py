@@ -20,7 +20,7 @@ from prunebench.bench.results.atomic import lock_file
 from prunebench.bench.tracking.database import check_journal
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
-from prunebench.record import any_wide, canonical
+from prunebench.record import any_wide, canonical, first_difference
 
 _SETTINGS = "design"
 _ACCEPTED = "a journal as it was written, or a storage URL of Optuna"
@@ -39,9 +39,9 @@ def journal_path(folder: Path, name: str) -> Path:
 def open_study(
     folder: Path, name: str, url: str | None, directions: Sequence[Direction]
 ) -> Iterator[optuna.Study]:
-    """Opens a study for one driver; a second one is turned away.
+    """Opens a study for one driver and refuses a second.
 
-    The driver is the only writer, so half a line that a killed one left behind is cut off.
+    The driver is the only writer, so half a line that a killed driver wrote is cut off.
 
     Args:
         folder: ``tuning`` of the results folder.
@@ -67,6 +67,56 @@ def open_study(
         ) from None
 
 
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_slot(value: Any) -> bool:
+    """Attributes of a new trial, which has its slot from the start."""
+    return isinstance(value, dict) and _is_count(value.get("slot"))
+
+
+def _is_change(value: Any) -> bool:
+    return isinstance(value, dict) and _is_count(value.get("slot", 0))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_values(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, list) and value != [] and all(map(_is_number, value))
+    )
+
+
+def _of(*accepted: Any) -> Callable[[Any], bool]:
+    """A check: of one of some types, or equal to one of some values of its own type."""
+    return lambda value: any(
+        isinstance(value, one)
+        if isinstance(one, type)
+        else type(value) is type(one) and value == one
+        for one in accepted
+    )
+
+
+_TEXT, _TABLE = _of(str), _of(dict)
+#: Fields by Optuna's number of the change; none deletes a study.
+_ENTRIES: dict[int, dict[str, Callable[[Any], bool]]] = {
+    0: {"study_name": _TEXT, "directions": _of([1], [2], [1, 2], [2, 1])},
+    2: {"study_id": _is_count, "user_attr": _TABLE},
+    3: {"study_id": _is_count, "system_attr": _TABLE},
+    4: {"study_id": _is_count, "user_attrs": _is_slot,
+        "state": _of(int(TrialState.RUNNING), int(TrialState.WAITING))},
+    5: {"trial_id": _is_count, "param_name": _TEXT, "param_value_internal": _is_number,
+        "distribution": _TEXT},
+    6: {"trial_id": _is_count, "state": _of(*map(int, TrialState)), "values": _is_values},
+    7: {"trial_id": _is_count, "step": _is_count, "intermediate_value": _is_number},
+    8: {"trial_id": _is_count, "user_attr": _is_change},
+    9: {"trial_id": _is_count, "system_attr": _TABLE},
+}  # fmt: skip
+
+
 def _is_entry(log: Any) -> bool:
     """Whether a value is an entry as Optuna writes it: fields of its kinds, numbers that fit."""
     return (
@@ -78,63 +128,6 @@ def _is_entry(log: Any) -> bool:
         and not (log["op_code"] == 6 and log["state"] == TrialState.COMPLETE and not log["values"])
         and not any_wide(log)
     )
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_state(value: Any) -> bool:
-    return _is_count(value) and value < len(TrialState)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_values(value: Any) -> bool:
-    some = isinstance(value, list) and value != []
-    return value is None or (some and all(map(_is_number, value)))
-
-
-def _is_trial(value: Any) -> bool:
-    """Attributes of a new trial, which has its slot from the start."""
-    return isinstance(value, dict) and _is_count(value.get("slot"))
-
-
-def _is_begun(value: Any) -> bool:
-    return _is_count(value) and value in (TrialState.RUNNING, TrialState.WAITING)
-
-
-def _is_change(value: Any) -> bool:
-    return isinstance(value, dict) and _is_count(value.get("slot", 0))
-
-
-def _is_directions(value: Any) -> bool:
-    return isinstance(value, list) and value in ([1], [2], [1, 2], [2, 1])
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-#: Fields by Optuna's number of the change; none deletes a study.
-_ENTRIES: dict[int, dict[str, Callable[[Any], bool]]] = {
-    0: {"study_name": _is_text, "directions": _is_directions},
-    2: {"study_id": _is_count, "user_attr": _is_table},
-    3: {"study_id": _is_count, "system_attr": _is_table},
-    4: {"study_id": _is_count, "user_attrs": _is_trial, "state": _is_begun},
-    5: {"trial_id": _is_count, "param_name": _is_text, "param_value_internal": _is_number,
-        "distribution": _is_text},
-    6: {"trial_id": _is_count, "state": _is_state, "values": _is_values},
-    7: {"trial_id": _is_count, "step": _is_count, "intermediate_value": _is_number},
-    8: {"trial_id": _is_count, "user_attr": _is_change},
-    9: {"trial_id": _is_count, "system_attr": _is_table},
-}  # fmt: skip
 
 
 class Journal(BaseJournalBackend):
@@ -211,7 +204,7 @@ def _open(name: str, place: str | Journal, directions: Sequence[Direction]) -> o
         )
     except InputError:
         raise
-    except Exception as error:  # Optuna hands on whatever its back ends raise
+    except Exception as error:  # Optuna lets every error of its back ends through
         line = " ".join(str(error).split())[:200]
         raise InputError(
             f"the study cannot be opened ({type(error).__name__}: {line})",
@@ -220,7 +213,7 @@ def _open(name: str, place: str | Journal, directions: Sequence[Direction]) -> o
 
 
 def _not_mlflow(url: str) -> None:
-    """Two programs that migrate one database break each other.
+    """Refuses MLflow's database: two programs that migrate one database break each other.
 
     Raises:
         InputError: The database holds MLflow's tables, or has a journal that removes other files.
@@ -245,7 +238,7 @@ def declared(study: optuna.Study) -> dict[str, Any] | None:
 
 
 def declare(study: optuna.Study, content: dict[str, Any]) -> None:
-    """Begins a study, or checks that it goes on under the declaration it was begun with.
+    """Declares a new study, or checks that an existing one was declared alike.
 
     Raises:
         InputError: A difference, which is named.
@@ -254,24 +247,14 @@ def declare(study: optuna.Study, content: dict[str, Any]) -> None:
     if old is None and not study.trials:
         study.set_user_attr(_SETTINGS, content)
         return
-    path, (was, now) = _difference(old or {}, content)
-    if path:
+    found = first_difference(old or {}, content)
+    if found is not None:
+        path, was, now = found
         raise InputError(
             f"study {study.study_name!r} was begun with {path} = {_show(was)}, not {_show(now)}",
             where="tune",
             accepted="the command it was begun with, or another --study",
         )
-
-
-def _difference(old: Any, new: Any, path: str = "") -> tuple[str, tuple[Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in sorted(old.keys() | new.keys()):
-            found = _difference(old.get(name), new.get(name), f"{path}.{name}" if path else name)
-            if found[0]:
-                return found
-    elif canonical(old) != canonical(new):
-        return path, (old, new)
-    return "", (None, None)
 
 
 def _show(value: Any) -> str:

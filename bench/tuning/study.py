@@ -16,10 +16,9 @@ from prunebench.bench.results.store import Store
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.tuning.design import Design, check_seeds
 from prunebench.bench.tuning.evaluate import CellRunner, RunCells
-from prunebench.bench.tuning.final import charges, pinned_body, planned_budget, run_finals
-from prunebench.bench.tuning.loop import Tell, run_trials
-from prunebench.bench.tuning.render import render
-from prunebench.bench.tuning.report import build_report
+from prunebench.bench.tuning.final import pinned_body, planned_budget, run_finals, spent_budget
+from prunebench.bench.tuning.loop import Notify, run_trials
+from prunebench.bench.tuning.report import build_report, render
 from prunebench.bench.tuning.storage import (
     Direction,
     declare,
@@ -48,8 +47,8 @@ def _directions(pareto: bool) -> list[Direction]:
     return ["maximize", "minimize"] if pareto else ["maximize"]
 
 
-def standing_round(design: Design, store: Store, name: str, url: str | None) -> int | None:
-    """The size of the rounds of a study that is there; a call without one keeps it."""
+def declared_round(design: Design, store: Store, name: str, url: str | None) -> int | None:
+    """The round size that a study was declared with; None where there is no such study."""
     store.check()
     if url is None and not journal_path(folder_of(store), name).is_file():
         return None
@@ -65,10 +64,10 @@ def tune(
     name: str,
     url: str | None = None,
     reported: Sequence[int] = (),
-    tell: Tell = lambda line: None,
+    notify: Notify = lambda line: None,
     run: RunCells | None = None,
 ) -> tuple[Pinned, dict[str, Any]]:
-    """Runs a study to its end, or what is left of it.
+    """Runs a study, or the rest of one that was stopped, to its end.
 
     Args:
         design: Its declaration.
@@ -77,7 +76,7 @@ def tune(
         name: Name of the study.
         url: Storage URL of Optuna; None for a journal in the results folder.
         reported: Seeds that evaluation uses or will use.
-        tell: Hears a line per trial.
+        notify: Gets a line per trial.
         run: Runs cells in place of the driver.
 
     Returns:
@@ -93,19 +92,19 @@ def tune(
     store = Store.open(store.root)
     with open_study(folder_of(store), name, url, _directions(design.pareto)) as study:
         declare(study, design.content)
-        tell(
+        notify(
             f"study {name}: {design.count} configurations on seeds "
             f"{', '.join(map(str, design.seeds))}, about {planned_budget(design):.1f} full "
             "trainings; lr, weight decay and all else of the recipe are the same for everybody"
         )
         if run is not None:
-            return _run(study, design, store, run, tell)
+            return _run(study, design, store, run, notify)
         with CellRunner(store, running) as runner:
-            return _run(study, design, store, runner, tell)
+            return _run(study, design, store, runner, notify)
 
 
 def _run(
-    study: optuna.Study, design: Design, store: Store, run: RunCells, tell: Tell
+    study: optuna.Study, design: Design, store: Store, run: RunCells, notify: Notify
 ) -> tuple[Pinned, dict[str, Any]]:
     claims = Claims(store.claims)
 
@@ -115,9 +114,9 @@ def _run(
         holder = claims.holder(key)
         return "interrupted" if holder is not None and not holder.live else ""
 
-    run_trials(study, design, run, state, tell)
+    run_trials(study, design, run, state, notify)
     finalists = run_finals(study, design, run)
-    budget = charges(study, design, finalists, store)
+    budget = spent_budget(study, design, finalists, store)
     body = pinned_body(study, design, finalists, budget)
     pinned = write_pinned(folder_of(store) / f"{study.study_name}.json", body)
     return pinned, _write(study, pinned, store.scan().records)

@@ -1,8 +1,12 @@
 """Trials by slot: slot n is the n-th configuration, however often its trial was begun.
 
-A trial that a killed driver left running is told as failed and begun anew with the same
+A trial that a killed driver left running fails in Optuna and is begun anew with the same
 parameters, so Optuna's numbers have gaps and slots do not. The sampler is seeded by the slot and
-sees the same history in the same order, hence a resumed study goes on as if nothing had happened.
+sees the same history in the same order, hence a resumed study draws the points of an unbroken one.
+
+The points of a finite space come from our own list and not from Optuna's BruteForceSampler or
+GridSampler: those count a failed trial as visited, would repeat or skip the default, and end a
+study through ``Study.stop``, which works inside ``optimize`` only.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from prunebench.errors import InputError
 from prunebench.options import Value
 from prunebench.record import canonical
 
-#: Times that a trial is begun anew under which its driver died with no further cell to show.
+#: How often a trial is begun anew when its driver died and no further cell had ended.
 RETRIES = 2
 _REDRAWS, _RANDOM_FROM = 60, 10
 
@@ -50,8 +54,8 @@ def make_sampler(seed: int, slot: int, redraw: int) -> optuna.samplers.BaseSampl
         )  # fmt: skip
 
 
-def settled(study: optuna.Study) -> dict[int, FrozenTrial]:
-    """The trial that settles each slot: complete, pruned, or failed for good."""
+def ended_trials(study: optuna.Study) -> dict[int, FrozenTrial]:
+    """The ended trial of each slot: complete, pruned, or failed for good."""
     return {
         trial.user_attrs["slot"]: trial
         for trial in study.get_trials(deepcopy=False)
@@ -60,9 +64,15 @@ def settled(study: optuna.Study) -> dict[int, FrozenTrial]:
     }
 
 
+def why_incomplete(trial: FrozenTrial) -> tuple[str, ...]:
+    """(``failed``, ``diverged`` or ``stopped``; why) of a trial; empty where it completed."""
+    names = ("failed", "diverged", "stopped")
+    return next(((n, trial.user_attrs[n]) for n in names if n in trial.user_attrs), ())
+
+
 @dataclass(frozen=True)
-class Left:
-    """What a driver that died left of a point.
+class EarlierWork:
+    """What a driver that died had run of a point.
 
     Attributes:
         done: Cells with records.
@@ -81,20 +91,22 @@ class Slots:
     Args:
         study: The study; this process is its only writer.
         design: Its declaration.
-        look: What a driver that died left of a point.
+        earlier_work: What drivers that died had run of a point.
     """
 
-    def __init__(self, study: optuna.Study, design: Design, look: Callable[[Point], Left]) -> None:
-        self.study, self.design, self.look = study, design, look
+    def __init__(
+        self, study: optuna.Study, design: Design, earlier_work: Callable[[Point], EarlierWork]
+    ) -> None:
+        self.study, self.design, self.earlier_work = study, design, earlier_work
         finite = size(design.space) <= design.trials
         self.grid = points(design.space) if finite else []
         self.asked: dict[int, Point] = {}
-        for slot, trial in settled(study).items():
+        for slot, trial in ended_trials(study).items():
             point = decode(trial.params, design.space)
             if point is not None:
                 self.asked[slot] = point
 
-    def reap(self) -> None:
+    def end_abandoned(self) -> None:
         """Ends the trials that a killed driver left waiting or running."""
         while any(t.state == TrialState.WAITING for t in self.study.get_trials(deepcopy=False)):
             self.study.ask()
@@ -105,14 +117,14 @@ class Slots:
             tries, had = attrs.get("tries", 0), attrs.get("had", 0)
             point = decode(trial.params, self.design.space)
             if point is not None:
-                left = self.look(point)
-                tries = 0 if left.done > had else tries + left.interrupted
-                had = left.done
+                work = self.earlier_work(point)
+                tries = 0 if work.done > had else tries + work.interrupted
+                had = work.done
             self._attr(trial.number, "reaped", {"tries": tries, "had": had})
             if point is not None and tries > RETRIES:
                 reason = f"its driver was killed {tries} times before one of its cells had ended"
                 self._attr(trial.number, "failed", reason)
-                self._attr(trial.number, "keys", self.look(point).keys)
+                self._attr(trial.number, "keys", self.earlier_work(point).keys)
                 self.asked[attrs["slot"]] = point
             self.study.tell(trial.number, state=TrialState.FAIL)
 
@@ -164,7 +176,7 @@ class Slots:
         return None
 
     def _given(self, slot: int) -> tuple[Point | None, dict[str, int]]:
-        """The point that a slot must have, if any, and what to carry over from a reaped trial."""
+        """The point that a slot must have, if any, and the counts of an abandoned trial of it."""
         reaped = [
             trial
             for trial in self.study.get_trials(deepcopy=False)

@@ -11,7 +11,7 @@ from prunebench.errors import InputError
 from prunebench.leaderboard.board.collect import WITH_REFERENCE, Run
 from prunebench.leaderboard.board.designs import Design
 from prunebench.leaderboard.filters import shown
-from prunebench.record import canonical, content_key
+from prunebench.record import canonical, content_key, first_difference
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,11 @@ def _one(
             continue
         picked = group(run)
         other, theirs = first.setdefault(tuple(picked.values()), (run, mine))
-        if mine == theirs:
+        found = first_difference(theirs, mine)
+        if found is None:
             continue
-        path, (a, b) = _difference(theirs, mine)
+        path, a, b = found
+        path = f".{path}" if path else ""
         values = " and ".join(sorted((_show(a), _show(b))))
         scope = ", ".join([label, *(f"{name} {item}" for name, item in picked.items())])
         flags = [f"--{name} {shlex.quote(str(item))}" for name, item in picked.items()]
@@ -112,16 +114,6 @@ def _one(
             accepted="one value; leave some out with filters (--method, --noise, --seed, --where, "
             f"...), or move some aside: prunebench drop RESULTS {' '.join(flags)}",
         )
-
-
-def _difference(a: Any, b: Any) -> tuple[str, tuple[Any, Any]]:
-    """Path and values of the first difference inside nested mappings."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        for name in sorted(a.keys() | b.keys()):
-            if a.get(name) != b.get(name):
-                path, values = _difference(a.get(name), b.get(name))
-                return f".{name}{path}", values
-    return "", (a, b)
 
 
 def _show(value: Any) -> str:

@@ -42,6 +42,23 @@ def content_key(spec: dict[str, Any]) -> str:
     return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
 
 
+def first_difference(a: Any, b: Any) -> tuple[str, Any, Any] | None:
+    """Path (``spec.noise.rate``) and values of the first difference inside nested mappings.
+
+    Returns:
+        The path and the values of a and b there, None for one that is missing; the path is empty
+        where a and b themselves differ. None where they are equal.
+    """
+    if a == b:
+        return None
+    if isinstance(a, dict) and isinstance(b, dict):
+        for name in sorted(a.keys() | b.keys()):
+            found = first_difference(a.get(name), b.get(name))
+            if found is not None:
+                return (f"{name}.{found[0]}" if found[0] else name), *found[1:]
+    return "", a, b
+
+
 def file_digest(path: str | Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with open(path, "rb") as file:

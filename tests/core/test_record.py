@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunebench.record import Record, RecordError, canonical, content_key, load, parse, write_atomic
+from prunebench.record import (
+    Record,
+    RecordError,
+    canonical,
+    content_key,
+    first_difference,
+    load,
+    parse,
+    write_atomic,
+)
 
 
 def make(**fields) -> Record:
@@ -79,3 +88,12 @@ def test_atomic_write_leaves_no_temporary_file(tmp_path):
     write_atomic(tmp_path / "x" / "file", b"two")
     assert [p.name for p in (tmp_path / "x").iterdir()] == ["file"]
     assert (tmp_path / "x" / "file").read_bytes() == b"two"
+
+
+def test_the_first_difference_is_named_by_its_path() -> None:
+    a = {"design": {"seeds": [1, 2], "spec": {"rate": 0.4}}, "trials": 4}
+    assert first_difference(a, json.loads(json.dumps(a))) is None
+    changed = {"design": {"seeds": [1, 2], "spec": {"rate": 0.2}}, "trials": 5}
+    assert first_difference(a, changed) == ("design.spec.rate", 0.4, 0.2)
+    assert first_difference(a, {"trials": 4}) == ("design", a["design"], None)
+    assert first_difference([1], [2]) == ("", [1], [2])

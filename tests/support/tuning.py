@@ -12,7 +12,7 @@ from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.tuning.design import Design, make_design
 from prunebench.bench.tuning.storage import open_study
 from prunebench.bench.tuning.study import tune
-from prunebench.bench.tuning.trials import settled
+from prunebench.bench.tuning.trials import ended_trials
 from prunebench.record import Record
 
 RECIPE = {"epochs": 2, "batch_size": 256}
@@ -85,4 +85,4 @@ def study_at(root: Path, name: str = "s") -> Any:
 def params_of(root: Path, name: str = "s") -> list[dict[str, Any]]:
     """The points of its settled trials, in order."""
     with study_at(root, name) as study:
-        return [trial.params for _, trial in sorted(settled(study).items())]
+        return [trial.params for _, trial in sorted(ended_trials(study).items())]

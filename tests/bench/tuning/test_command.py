@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from prunebench.bench.results.store import Store
-from prunebench.bench.tuning.render import render
+from prunebench.bench.tuning.report import render
 from prunebench.registry import METHODS
 from support.command import command, figures, prunebench
 

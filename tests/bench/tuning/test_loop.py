@@ -14,11 +14,11 @@ from prunebench.bench.results.store import Store
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.tuning import trials
 from prunebench.bench.tuning.design import check_seeds
-from prunebench.bench.tuning.evaluate import evaluate, spent
+from prunebench.bench.tuning.evaluate import cell_cost, evaluate
 from prunebench.bench.tuning.loop import run_trials
 from prunebench.bench.tuning.storage import declare
 from prunebench.bench.tuning.study import tune
-from prunebench.bench.tuning.trials import settled
+from prunebench.bench.tuning.trials import ended_trials
 from prunebench.errors import InputError
 from prunebench.record import Record
 from support.tuning import Fake, go, params_of, study_at, tiny
@@ -73,7 +73,7 @@ def test_diverged_and_failed_trials_are_told_apart_charged_and_never_nan(tmp_pat
     second = design.cell(points[1], design.seeds[1]).spec.key
     assert second not in fake.keys
     with study_at(tmp_path / "war") as study:
-        found = settled(study)
+        found = ended_trials(study)
         assert [found[n].state for n in (1, 2)] == [TrialState.PRUNED, TrialState.FAIL]
         assert "diverged" in found[1].user_attrs
         values = [t.value for t in study.trials if t.value is not None]
@@ -94,8 +94,10 @@ def test_defaults_that_give_no_value_end_the_study_in_one_line(tmp_path: Path) -
 def test_costs_count_passes_by_their_price() -> None:
     ledger = {"trained": 50, "strong": 10, "forward_only": 30, "num_samples": 10}
     record = Record("0" * 16, {}, "failed", ledger=ledger)
-    assert spent(record, 0.5, epochs=10) == pytest.approx(0.7)
-    assert spent(None, 0.5, epochs=10) == spent(Record("0" * 16, {}, "failed"), 0.5, 10) == 0.5
+    assert cell_cost(record, 0.5, epochs=10) == pytest.approx(0.7)
+    assert (
+        cell_cost(None, 0.5, epochs=10) == cell_cost(Record("0" * 16, {}, "failed"), 0.5, 10) == 0.5
+    )
 
 
 def test_halving_promotes_the_best_over_complete_schedules(tmp_path: Path) -> None:
@@ -216,4 +218,4 @@ def test_outcomes_keep_to_their_points(tmp_path: Path) -> None:
     with study_at(tmp_path) as study:
         declare(study, design.content)
         run_trials(study, design, Fake(), lambda key: "")
-        assert sorted(settled(study)) == [0, 1, 2, 3]
+        assert sorted(ended_trials(study)) == [0, 1, 2, 3]

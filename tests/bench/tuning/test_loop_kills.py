@@ -11,7 +11,7 @@ import pytest
 from prunebench.bench.results.claims import Claims
 from prunebench.bench.results.store import Store
 from prunebench.bench.tuning.storage import Journal, declare
-from prunebench.bench.tuning.trials import RETRIES, Left, Slots, settled
+from prunebench.bench.tuning.trials import RETRIES, EarlierWork, Slots, ended_trials
 from prunebench.record import Record
 from support.tuning import Fake, go, params_of, study_at, tiny
 
@@ -98,9 +98,9 @@ def test_progress_between_kills_is_no_failure_of_the_trial(tmp_path: Path) -> No
         deaths = [(0, True), (1, True), (1, True), (1, True), (2, True), (2, False), (2, False),
                   (2, True), (2, False), (2, True)]  # fmt: skip
         for death in deaths:
-            slots = Slots(study, design, lambda point, death=death: Left(*death, []))
-            slots.reap()
-            assert not settled(study)
+            slots = Slots(study, design, lambda point, death=death: EarlierWork(*death, []))
+            slots.end_abandoned()
+            assert not ended_trials(study)
             slots.ask(0, lambda point: None)
-        Slots(study, design, lambda point: Left(2, True, [])).reap()
-        assert list(settled(study)) == [0]
+        Slots(study, design, lambda point: EarlierWork(2, True, [])).end_abandoned()
+        assert list(ended_trials(study)) == [0]
