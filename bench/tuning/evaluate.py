@@ -26,10 +26,10 @@ _ATTEMPTS = 2
 class CellRunner:
     """Runs cells in workers that stay from one call to the next; a context manager."""
 
-    def __init__(self, store: Store, running: ExecutionOptions) -> None:
+    def __init__(self, store: Store, options: ExecutionOptions) -> None:
         # MLflow gets all runs at the end of the study: to open it takes longer than a small cell.
-        self.store, self.running = store, replace(running, mlflow=False, quiet=True)
-        self._executor = make_executor(store, self.running, keep=True)
+        self.store, self.options = store, replace(options, mlflow=False, quiet=True)
+        self._executor = make_executor(store, self.options, keep=True)
 
     def __call__(self, cells: Sequence[Cell]) -> dict[str, Record]:
         """The records of cells by key; a key without a record is left out."""
@@ -37,7 +37,7 @@ class CellRunner:
         for _ in range(_ATTEMPTS):
             waiting = [cell for cell in cells if cell.spec.key not in found]
             if waiting:
-                run_cells(waiting, self.store, self.running, executor=self._executor)
+                run_cells(waiting, self.store, self.options, executor=self._executor)
             for cell in waiting:
                 record = final_record(self.store, cell.spec.key)
                 if record is not None:

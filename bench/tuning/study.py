@@ -60,7 +60,7 @@ def declared_round(design: Design, store: Store, name: str, url: str | None) -> 
 def tune(
     design: Design,
     store: Store,
-    running: ExecutionOptions,
+    options: ExecutionOptions,
     name: str,
     url: str | None = None,
     reported: Sequence[int] = (),
@@ -72,7 +72,7 @@ def tune(
     Args:
         design: Its declaration.
         store: The results folder; trials are cells of it.
-        running: How cells are run.
+        options: How cells are run.
         name: Name of the study.
         url: Storage URL of Optuna; None for a journal in the results folder.
         reported: Seeds that evaluation uses or will use.
@@ -99,7 +99,7 @@ def tune(
         )
         if run is not None:
             return _run(study, design, store, run, notify)
-        with CellRunner(store, running) as runner:
+        with CellRunner(store, options) as runner:
             return _run(study, design, store, runner, notify)
 
 
