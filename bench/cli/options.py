@@ -46,7 +46,7 @@ def _click_type(flag: Flag) -> click.ParamType[Any] | None:
     return click.FloatRange(flag.low, flag.high, min_open=flag.above)
 
 
-def running(
+def options_for_execution(
     ctx: click.Context, values: dict[str, Any], workers: int, inline: bool
 ) -> ExecutionOptions:
     """How to execute, from the shared options, which are taken out of ``values``.

@@ -17,11 +17,11 @@ from prunebench.bench.cli.options import (
     dataset_options,
     execution_options,
     load_plugins,
+    options_for_execution,
     parse_all_params,
     parse_params,
     report_cells,
     report_faults,
-    running,
     warn_edited,
     warn_mixture,
 )
@@ -105,7 +105,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
     losses = _epochs(values.pop("record_losses"))
     workers = values["workers"] or 1
     values["quiet"] = values["quiet"] or as_json
-    settings = running(ctx, values, 1, inline=workers == 1)
+    settings = options_for_execution(ctx, values, 1, inline=workers == 1)
     size = values.pop("reference_size")
     if size is not None:
         if size < 0:
@@ -193,7 +193,7 @@ def rerun(ctx: click.Context, /, **values: Any) -> None:
     into, as_json = values.pop("into"), values.pop("as_json")
     known = dataset_options(old.spec["dataset"]["name"])
     where = parse_params(values.pop("dataset_params"), "--dataset-param", known)
-    settings = replace(running(ctx, values, 1, inline=True), mlflow=False)
+    settings = replace(options_for_execution(ctx, values, 1, inline=True), mlflow=False)
     cell = recorded_cell(old, where, values.pop("method_file"), values.pop("weights"))
     with tempfile.TemporaryDirectory(prefix="prunebench-rerun-") as scratch:
         target = Store(Path(into or scratch))
@@ -247,7 +247,7 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
     board = values.pop("board")
     warn_mixture(Store(Path(out)), [] if absent else whole, values.pop("add") or dry)
     values["quiet"] = values["quiet"] or as_json
-    settings = running(ctx, values, os.cpu_count() or 1, inline=False)
+    settings = options_for_execution(ctx, values, os.cpu_count() or 1, inline=False)
     warn_edited(Store(Path(out)))
     if dry:
         from prunebench.bench.cli.estimate import lines
@@ -261,7 +261,7 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
     report = run_cells(cells, store, settings, loaded.losses, grid=loaded.name)
     code = report_cells(report)
     counts = {s: report.count(s) for s in ("done", "diverged", "skipped", "failed", "killed")}
-    summary = {"out": out, "cells": len(report.planned.jobs), "stood": len(report.standing)}
+    summary = {"out": out, "cells": len(report.planned.jobs), "stood": len(report.recorded)}
     summary |= {name: n for name, n in counts.items() if n}
     print(json.dumps(summary, indent=2) if as_json else _lines(summary))
     if board:
@@ -307,12 +307,12 @@ def demo(ctx: click.Context, /, out: str, **values: Any) -> None:
     from prunebench.bench.results.store import Store
 
     loaded, path = read_grid("demo")
-    settings = running(ctx, values, os.cpu_count() or 1, inline=False)
+    settings = options_for_execution(ctx, values, os.cpu_count() or 1, inline=False)
     store = Store(Path(out))
     report = run_cells(expand(loaded, path), store, settings, grid=loaded.name)
     code = report_cells(report)
     trained = len(report.outcomes)
-    print(f"{trained} cells trained now, {len(report.standing)} recorded before", file=sys.stderr)
+    print(f"{trained} cells trained now, {len(report.recorded)} recorded before", file=sys.stderr)
     board = write_board([store.root], store.root / "leaderboard")
     show(board.markdown)
     print("\n".join(f"wrote {path}" for path in board.paths), file=sys.stderr)

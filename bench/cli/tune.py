@@ -13,9 +13,9 @@ import click
 from prunebench.bench.cli.options import (
     execution_options,
     load_plugins,
+    options_for_execution,
     parse_all_params,
     results_folder,
-    running,
     warn_edited,
 )
 from prunebench.errors import InputError
@@ -176,7 +176,7 @@ def _tune(ctx: click.Context, store: Any, url: str | None, values: dict[str, Any
     if values["method"] is None:
         raise InputError("no method", where="--method", accepted="see `prunebench methods`")
     inline = values["workers"] == 1
-    settings = running(ctx, values, os.cpu_count() or 1, inline=inline)
+    settings = options_for_execution(ctx, values, os.cpu_count() or 1, inline=inline)
     if not settings.workers:  # a study's rounds must not depend on the cluster of the day
         raise InputError("is needed with --ray-address", where="--workers", accepted="1 or more")
     name, size = values.pop("study"), values.pop("reference_size")

@@ -23,7 +23,6 @@ from prunebench.bench.results.planned import note_plan
 from prunebench.bench.results.store import Store, final_record
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.job_result import OutcomeCode
-from prunebench.bench.runs.run_info import labelled
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.datasets.source import DataSource
 from prunebench.errors import FolderError, visible
@@ -40,7 +39,7 @@ class Report:
 
     Attributes:
         outcomes: Of the cells that were run now.
-        standing: Keys that were recorded before.
+        recorded: Keys that were recorded before.
         planned: The plan.
         warnings: Lines for the user.
         failed_before: Cells that are recorded as failed and were not run again.
@@ -48,7 +47,7 @@ class Report:
 
     planned: Planned
     outcomes: list[Outcome] = field(default_factory=list)
-    standing: list[str] = field(default_factory=list)
+    recorded: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     failed_before: int = 0
 
@@ -89,21 +88,21 @@ def run_cells(
     sweep(store)
     if grid:
         note_plan(store, grid, of_cells(cells))
-    settled = {
+    recorded = {
         job.key: record.status
         for job in planned.jobs
         if (record := final_record(store, job.key, options.retry_failed)) is not None
     }
-    open_keys = {job.key for job in planned.jobs if job.key not in settled}
+    open_keys = {job.key for job in planned.jobs if job.key not in recorded}
     needed = {key for job in planned.jobs if job.key in open_keys for key in (*job.after, job.key)}
     store.check_artifacts(needed)
     jobs = [job for job in planned.jobs if job.key in needed]
-    report = Report(planned, standing=list(settled))
-    failed = list(settled.values()).count("failed")
+    report = Report(planned, recorded=list(recorded))
+    failed = list(recorded.values()).count("failed")
     if failed:
         report.failed_before = failed
         report.warnings.append(f"{failed} cells failed before; --retry-failed runs them again")
-    renamed = rename(store, [cell for cell in cells if cell.spec.key in settled])
+    renamed = rename(store, [cell for cell in cells if cell.spec.key in recorded])
     if renamed:
         report.warnings.append(
             f"{renamed} recorded runs carry the label given now; `prunebench sync` puts it into "
@@ -121,7 +120,7 @@ def run_cells(
                 jobs,
                 executor.slots,
                 mode="quiet" if options.quiet else "auto",
-                standing=settled.keys(),
+                recorded=recorded.keys(),
             )
         )
 
@@ -150,7 +149,7 @@ def rename(store: Store, cells: Iterable[Cell]) -> int:
     for cell in cells:
         record = final_record(store, cell.spec.key) if cell.label else None
         if record is not None and record.info.get("label") != cell.label:
-            store.save(replace(record, info=labelled(record.info, cell.label)))
+            store.save(replace(record, info=cell.with_label(record.info)))
             count += 1
     return count
 
@@ -230,7 +229,7 @@ def record_lost(store: Store, job: Job, status: Status, reason: str) -> None:
             spec=cell.spec.content,
             status=status,
             reason=" ".join(reason.split())[:300],
-            info=labelled({}, cell.label),
+            info=cell.with_label({}),
             environment=environment(torch.device("cpu"), cell.spec.content),
         ),
         {"traceback.txt": reason.encode()},

@@ -52,10 +52,10 @@ def mixture(store: Store, wanted: Sequence[Record], verb: str = "grid") -> Mixtu
     Returns:
         None where the folder holds nothing, or nothing else, of these data sets and criteria.
     """
-    standing = list(_standing(store, wanted))
+    held = list(_specs_of(store, wanted))
     specs = [record.spec for record in wanted]
-    asked = spec_designs(specs, spec_designs(standing))
-    there = spec_designs(standing, asked)
+    asked = spec_designs(specs, spec_designs(held))
+    there = spec_designs(held, asked)
     new = {name: content for name, content in asked.items() if name not in there}
     for content in new.values():
         same = [c for c in there.values() if base_of(c) == base_of(content)]
@@ -65,7 +65,7 @@ def mixture(store: Store, wanted: Sequence[Record], verb: str = "grid") -> Mixtu
     return None
 
 
-def _standing(store: Store, wanted: Sequence[Record]) -> Iterator[Mapping[str, Any]]:
+def _specs_of(store: Store, wanted: Sequence[Record]) -> Iterator[Mapping[str, Any]]:
     """Specifications of what a folder holds or was asked for; records that cannot be read are left
     out: other verbs report them."""
     if not store.records.is_dir():

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from prunebench.bench.spec.origin import Tuned
+from prunebench.bench.spec.run_spec import Tuned
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
 from prunebench.methods.compose import resolve_method
@@ -46,7 +46,7 @@ class Pinned:
         """Options that were chosen or held."""
         return dict(self.body["params"])
 
-    def mark(self, transfer: bool) -> Tuned:
+    def origin(self, transfer: bool) -> Tuned:
         """What a run says of its origin."""
         seeds = self.body["seeds"]
         return Tuned(
@@ -88,7 +88,7 @@ def read_pinned(path: str | Path) -> Pinned:
     stated = body.pop("hash")
     try:
         pinned = Pinned(body, content_key(body), Path(path))
-        pinned.mark(False)
+        pinned.origin(False)
         name, version = pinned.method, body["method"]["version"]
         complete = isinstance(body["dataset"], dict) and isinstance(body["criterion"], dict)
         complete = complete and isinstance(body["params"], dict)

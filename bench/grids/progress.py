@@ -29,7 +29,7 @@ class Tally:
         jobs: All jobs of the run.
         slots: Workers in use.
         clock: Monotonic seconds.
-        standing: Keys of scoring runs that are recorded, and are jobs in case their evidence is
+        recorded: Keys of scoring runs that are recorded, and are jobs in case their evidence is
             gone; they are not counted.
     """
 
@@ -38,11 +38,11 @@ class Tally:
         jobs: Sequence[Job],
         slots: int,
         clock: Callable[[], float] = time.monotonic,
-        standing: Collection[str] = (),
+        recorded: Collection[str] = (),
     ) -> None:
         self._jobs = {job.key: job for job in jobs}
-        self._slots, self._clock, self._standing = max(1, slots), clock, frozenset(standing)
-        self.total = sum(job.key not in self._standing for job in jobs)
+        self._slots, self._clock, self._recorded = max(1, slots), clock, frozenset(recorded)
+        self.total = sum(job.key not in self._recorded for job in jobs)
         self.finished = self.waiting = 0
         self.counts: Counter[str] = Counter()
         self.running: dict[int, tuple[str, float]] = {}
@@ -61,7 +61,7 @@ class Tally:
             del self.running[event.slot]
         if event.kind == "finished" and event.outcome is not None:
             self._open_cost -= job.cost
-            if event.key not in self._standing:
+            if event.key not in self._recorded:
                 self.finished += 1
                 self.counts[event.outcome.status] += 1
             # Cells that were skipped or recorded elsewhere say nothing about how long one takes.
@@ -112,7 +112,7 @@ class Progress:
         mode: ``auto`` is live on a terminal and plain elsewhere; ``quiet`` prints nothing.
         stream: Default stderr, so that stdout stays free for results.
         every_s: Seconds between two plain lines at least.
-        standing: As in ``Tally``.
+        recorded: As in ``Tally``.
     """
 
     def __init__(
@@ -122,9 +122,9 @@ class Progress:
         mode: Mode = "auto",
         stream: TextIO | None = None,
         every_s: float = _PLAIN_EVERY_S,
-        standing: Collection[str] = (),
+        recorded: Collection[str] = (),
     ) -> None:
-        self.tally = Tally(jobs, slots, standing=standing)
+        self.tally = Tally(jobs, slots, recorded=recorded)
         self._stream: TextIO = terminal(stream or sys.stderr)
         live = self._stream.isatty()
         self.mode: Mode = ("live" if live else "plain") if mode == "auto" else mode

@@ -44,7 +44,7 @@ def tuned_rows(
             raise InputError(
                 f"{name} holds options of {pinned.method!r}, which is not in 'method'",
                 where=f"{where}: tuned",
-                accepted=f"{pinned.method} in 'method', so that its default stands beside it"
+                accepted=f"{pinned.method} in 'method', so that its default is beside it"
                 + ("" if transfer else ", or transfer = true for its variant"),
             )
         for method in takers:
@@ -78,11 +78,11 @@ def admit(cell: Cell, pinned: Pinned, transfer: bool, where: str) -> Cell:
             where=f"{where}: tuned",
             accepted="what it was tuned on, or transfer = true",
         )
-    mark = pinned.mark(transfer=bool(foreign))
-    if spec.seed in mark.seeds:
+    origin = pinned.origin(transfer=bool(foreign))
+    if spec.seed in origin.seeds:
         raise InputError(
             f"seed {spec.seed} was seen by the study of {pinned.path.name}",
             where=f"{where}: seed",
             accepted="seeds that tuning has not used",
         )
-    return replace(cell, spec=spec.replace(tuned=mark))
+    return replace(cell, spec=spec.replace(tuned=origin))

@@ -23,9 +23,9 @@ from prunebench.bench.networks.base import (
     need_images,
     register_model,
 )
+from prunebench.bench.networks.batch_norm import split_batch_norm
 from prunebench.bench.networks.vision import TIMM, check_timm, timm_builder
-from prunebench.bench.spec.compat import head_classes, split_batch_norm
-from prunebench.bench.spec.recipe import Recipe, Scalar
+from prunebench.bench.spec.recipe import Recipe, Scalar, head_classes
 from prunebench.errors import InputError, nearest
 from prunebench.problems import first_problem
 from prunebench.record import canonical

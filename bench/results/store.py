@@ -341,7 +341,13 @@ def _read(path: str, key: str) -> Record:
 
 
 def final_record(store: Store, key: str, retry_failed: bool = False) -> Record | None:
-    """A record that settles its cell; a damaged one is quarantined and counts as missing.
+    """The record of a cell that needs no further run; a damaged one is quarantined and counts as
+    missing.
+
+    Args:
+        store: The results folder.
+        key: Of the cell.
+        retry_failed: Whether a failed cell is to be run again.
 
     Raises:
         NewerRecord: It is of a later format.
@@ -356,5 +362,5 @@ def final_record(store: Store, key: str, retry_failed: bool = False) -> Record |
         return None
     if record is None:
         return None
-    settled = record.status in FINAL or (record.status == "failed" and not retry_failed)
-    return record if settled else None
+    final = record.status in FINAL or (record.status == "failed" and not retry_failed)
+    return record if final else None

@@ -33,6 +33,10 @@ class Cell:
     evidence: EvidenceSpec = field(default_factory=EvidenceSpec)
     losses: frozenset[int] | None = None
 
+    def with_label(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        """``Record.info`` with the name of the row; without one nothing changes."""
+        return {**info, "label": self.label} if self.label else dict(info)
+
     def to_json(self) -> dict[str, Any]:
         """As plain values: the payload of a job."""
         return {

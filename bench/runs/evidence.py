@@ -104,7 +104,7 @@ class Recorder:
             view, _, part = name.removeprefix("view.").rpartition(".")
             self.views.setdefault(view, {})[part] = state[name]
 
-    def write(self, folder: Path, trainer: Trainer, facts: Mapping[str, Any]) -> None:
+    def write(self, folder: Path, trainer: Trainer, run: Mapping[str, Any]) -> None:
         """Writes arrays and a manifest with their digests into an empty folder."""
         arrays: dict[str, np.ndarray[Any, Any]] = {
             "ids": trainer.setup.task.raw.train_ids(trainer.sample_ids.cpu()).numpy()
@@ -120,7 +120,7 @@ class Recorder:
             np.save(path, array, allow_pickle=False)
             files[path.name] = file_digest(path)
         manifest = {
-            **facts,
+            **run,
             "needs": to_json(self.need),
             "epochs": trainer.epoch,
             "trained_per_epoch": (trainer.ledger.trained + trainer.ledger.strong) // trainer.epoch,

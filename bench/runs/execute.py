@@ -21,19 +21,22 @@ from prunebench.bench.results.claims import Busy, Claim, Claims
 from prunebench.bench.results.environment import environment
 from prunebench.bench.results.store import Store, final_record
 from prunebench.bench.runs import checkpoint
-from prunebench.bench.runs.artifacts import METRICS, accuracy_name, artifacts, diverged
+from prunebench.bench.runs.artifacts import (
+    METRICS,
+    LossRecorder,
+    accuracy_name,
+    artifacts,
+    diverged,
+)
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.evidence import Recorder
 from prunebench.bench.runs.failure import out_of_memory, reason_of
 from prunebench.bench.runs.followers import lead
-from prunebench.bench.runs.losses import LossRecorder
 from prunebench.bench.runs.reference_set import resolve_reference
-from prunebench.bench.runs.run_info import labelled, run_info
 from prunebench.bench.runs.scoring_runs import gather_evidence, has_evidence
 from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.spec.execution import ExecutionOptions
-from prunebench.bench.spec.origin import clean_labels
-from prunebench.bench.spec.run_spec import RunSpec
+from prunebench.bench.spec.run_spec import RunSpec, clean_labels
 from prunebench.bench.train import stopping
 from prunebench.bench.train.distributed import world
 from prunebench.bench.train.plan_checks import ConstantPlan, check_subset
@@ -320,7 +323,7 @@ class CellRun:
             reason=" ".join(reason.split()),
             metrics=self.metrics,
             ledger=ledger,
-            info=labelled(self.info, self.cell.label),
+            info=self.cell.with_label(self.info),
             timing={
                 "train_s": round(sum(seconds), 4),
                 "epoch_s": round(sorted(seconds)[len(seconds) // 2], 6) if seconds else 0.0,
@@ -336,3 +339,33 @@ class CellRun:
         stored = self.store.save(record, files)
         self.store.forget_checkpoint(self.spec.key)
         return stored
+
+
+def run_info(task: Task, method: MethodInfo, spec: RunSpec) -> dict[str, Any]:
+    """Sizes, noise and kind of a run, for ``Record.info``.
+
+    ``original_train_size`` and ``original_test_size`` are there where the data set is limited;
+    they say that ids in the run's artifacts are those of the original split. Limited runs of
+    earlier versions lack them: their ids count the limited rows.
+    """
+    found: dict[str, Any] = {
+        "validation_size" if task.tuning else "test_size": len(task.test),
+        "train_size": len(task.train),
+        "num_classes": task.raw.num_classes,
+        "reference_size": len(task.reference) if task.reference is not None else 0,
+        "label_digest": task.label_digest,
+        "kind": method.kind,
+        "oracle": method.oracle,
+        "data": task.raw.fingerprint,
+    }
+    if task.raw.clean_known:
+        found["noise_rate"] = round(float(task.flipped.double().mean()), 6)
+    if not world.current().alone:
+        found["processes"] = world.current().size
+    if task.raw.train_origin is not None:
+        found["original_train_size"] = task.raw.train_origin.total
+    if task.raw.test_origin is not None and not task.tuning:
+        found["original_test_size"] = task.raw.test_origin.total
+    if spec.reference.mode == "overlap":
+        found["reference_overlaps"] = True
+    return found

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from prunebench.bench.runs import checkpoint
+from prunebench.bench.runs.artifacts import LossRecorder
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.evidence import Recorder
-from prunebench.bench.runs.losses import LossRecorder
 from prunebench.bench.train.distributed import world
 from prunebench.bench.train.setup import Diverged, Observer, Setup, make_setup
 from prunebench.bench.train.task import load_task, with_reference_in_training

@@ -200,7 +200,7 @@ def compare_records(old: Record, new: Record, plugins: Sequence[str] = ()) -> di
     tables = set() if one_set else {"epochs.csv", "classes.csv"}  # their columns are others
     for name in sorted((old.artifacts.keys() & new.artifacts.keys()) - tables):
         if name.endswith(".npz") and _SIZES & old.info.keys() != _SIZES & new.info.keys():
-            continue  # the same samples under other ids, see ``facts``
+            continue  # the same samples under other ids, see ``execute.run_info``
         if old.artifacts[name]["sha256"] != new.artifacts[name]["sha256"]:
             lines.append(f"artifact {name} differs")
     for name in ("device_class", "threads", "torch", "code", FIELD):

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from prunebench.errors import InputError
 from prunebench.options import Option
 from prunebench.registry import RECIPES
 
@@ -23,8 +24,31 @@ Scalar = bool | int | float | str | None
 #: so that the keys of older runs stay the same.
 _LATER = ("tail_momentum", "lr_warmup", "drop_last", "normalise", "compat", "weights")
 
-#: Quirks of official loops that can be switched on (``compat``); see ``bench.compat``.
+#: Quirks of official loops that can be switched on (``compat``); see ``SWITCHES``.
 Switch = Literal["bn-split-2", "head-100", "lr-per-epoch", "seta-lr"]
+
+#: What each switch does, and whose loop it copies.
+SWITCHES: dict[Switch, tuple[str, str]] = {
+    "bn-split-2": (
+        "batch normalisation over each half of the batch, running statistics of the first half",
+        "InfoBatch and SeTa wrap the network in DataParallel; the paper's machine had two cards",
+    ),
+    "head-100": (
+        "100 outputs whatever the number of classes",
+        "SeTa's loop (examples/cifar/main.py) runs CIFAR-10 with the head for CIFAR-100",
+    ),
+    "lr-per-epoch": (
+        "learning rate and momentum of an epoch's start, held until its end",
+        "co-teaching+ (main.py) sets the rate once per epoch",
+    ),
+    "seta-lr": (
+        "one-cycle stretched over samples instead of batches, set anew where each epoch starts",
+        "SeTa's loop gives OneCycleLR the number of samples as steps per epoch",
+    ),
+}
+
+#: Outputs under ``head-100``.
+HEAD = 100
 
 #: ``Recipe.weights`` of a recipe that starts from pretrained weights nobody has named yet.
 NEEDED = "needed"
@@ -131,3 +155,44 @@ class Recipe(BaseModel):
         """Tw: epochs of training before static methods score."""
         chosen = self.warmup if self.warmup is not None else max(2, round(0.15 * self.epochs))
         return min(chosen, self.epochs)
+
+
+def head_classes(recipe: Recipe, num_classes: int) -> int:
+    """Number of outputs of the network.
+
+    Raises:
+        InputError: ``head-100`` on 100 classes or more, where it would change nothing.
+    """
+    if "head-100" not in recipe.compat:
+        return num_classes
+    if num_classes >= HEAD:
+        raise InputError(
+            f"head-100 on {num_classes} classes",
+            where=f"recipe {recipe.name}: compat",
+            accepted=f"data sets of fewer than {HEAD} classes",
+        )
+    return HEAD
+
+
+def schedule_point(
+    recipe: Recipe, step: int, steps: int, started: int, trained: int, num_samples: int
+) -> tuple[float, int]:
+    """Where in its schedule a step is.
+
+    Args:
+        recipe: Its ``compat`` decides.
+        step: Position of the step in its epoch.
+        steps: Steps of the epoch.
+        started: Samples trained before the epoch.
+        trained: Samples trained before the step.
+        num_samples: N.
+
+    Returns:
+        The share of the epoch that counts as done, and the samples that count as trained
+        (arguments of ``Clock.fraction``).
+    """
+    if "lr-per-epoch" in recipe.compat:
+        return 0.0, started
+    if "seta-lr" in recipe.compat:
+        return step / num_samples, started + step
+    return step / steps, trained

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from prunebench.bench.spec.origin import Tuned
 from prunebench.bench.spec.recipe import NEEDED, Recipe, Scalar
 from prunebench.methods.compose import resolve_method
 from prunebench.record import canonical, content_key
@@ -15,6 +14,8 @@ from prunebench.record import canonical, content_key
 SPEC_SCHEMA = 1
 #: Seeds are below this, so that every reader of a record can hold them.
 SEEDS = 2**63
+#: Seeds from here on are for tuning; evaluation counts from 0.
+FIRST_TUNING_SEED = 1_000_000
 
 
 class _Frozen(BaseModel):
@@ -53,6 +54,24 @@ class Validation(_Frozen):
 
     size: int = Field(0, ge=0)
     labels: Literal["noisy", "clean"] = "noisy"
+
+
+class Tuned(_Frozen):
+    """The origin of tuned options.
+
+    Attributes:
+        study: Hash of the pinned parameter file.
+        seeds: Every seed that the study has seen.
+        metric: What it maximised.
+        labels: Labels of its validation split.
+        transfer: Whether the options come from another data set or another method.
+    """
+
+    study: str = Field(pattern=r"^[0-9a-f]{16}$", description="16 hexadecimal digits")
+    seeds: tuple[int, ...] = Field(min_length=1)
+    metric: Literal["validation_accuracy"] = "validation_accuracy"
+    labels: Literal["noisy", "clean"] = "noisy"
+    transfer: bool = False
 
 
 class RunSpec(_Frozen):
@@ -148,3 +167,18 @@ class RunSpec(_Frozen):
             replica=replica,
             tuned=None,
         )
+
+
+def clean_labels(method: str, role: str, labels: str, tuned: Tuned | None) -> str:
+    """What clean labels a run used: the method's, and those of the validation split behind it.
+
+    Args:
+        method: What the method uses; empty for none.
+        role: ``eval`` or ``tune``.
+        labels: Labels of the run's own validation split.
+        tuned: Origin of its options.
+    """
+    clean = (role == "tune" and labels == "clean") or (
+        tuned is not None and tuned.labels == "clean"
+    )
+    return ", ".join(part for part in (method, "validation split" * clean) if part)

@@ -14,7 +14,7 @@ from prunebench.bench.inputs.statistics import with_statistics
 from prunebench.bench.inputs.streaming import Source, open_inputs
 from prunebench.bench.networks.build import build_model
 from prunebench.bench.networks.weights import start_from
-from prunebench.bench.spec.compat import head_classes
+from prunebench.bench.spec.recipe import head_classes
 from prunebench.bench.train.device_optimizers import make_device_optimizer
 from prunebench.bench.train.distributed.gradients import Reducer
 from prunebench.bench.train.distributed.world import current

@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from prunebench.bench.spec.compat import schedule_point
+from prunebench.bench.spec.recipe import schedule_point
 from prunebench.bench.train.budget import batch_bounds, selected_counts, whole_batches
 from prunebench.bench.train.capture.compile import compiled
 from prunebench.bench.train.capture.pool import acquire_captured_step

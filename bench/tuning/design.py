@@ -12,8 +12,7 @@ from prunebench.bench.grids.grid_file import parse_seeds
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.resolve import resolve_cell
-from prunebench.bench.spec.origin import FIRST_TUNING_SEED
-from prunebench.bench.spec.run_spec import Validation
+from prunebench.bench.spec.run_spec import FIRST_TUNING_SEED, Validation
 from prunebench.bench.train.task import load_raw, load_task
 from prunebench.bench.tuning.space import Space, shortened, size, space_of
 from prunebench.errors import InputError

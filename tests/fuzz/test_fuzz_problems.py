@@ -15,10 +15,9 @@ from pydantic_core import PydanticKnownError
 from pydantic_core import _pydantic_core as core
 
 from prunebench.bench.grids.grid_file import Block, Grid, expand, read_grid
-from prunebench.bench.spec.origin import Tuned
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.recipes import get_recipe
-from prunebench.bench.spec.run_spec import HeldOut, Named, NoiseSetting, RunSpec, Validation
+from prunebench.bench.spec.run_spec import HeldOut, Named, NoiseSetting, RunSpec, Tuned, Validation
 from prunebench.errors import InputError
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.problems import first_problem

@@ -112,7 +112,7 @@ def test_counts_of_a_resumed_grid_agree(whole, copied):
     shown = dict(line.rsplit(maxsplit=1) for line in said.out.splitlines())
     assert (shown["cells"], shown["recorded before"], shown["done"]) == ("6", "5", "1")
     jobs = [Job("a", {}), Job("b", {}, after=("a",))]
-    tally = Tally(jobs, 1, standing={"a"})
+    tally = Tally(jobs, 1, recorded={"a"})
     for key in ("a", "b"):
         tally(Event("finished", key, 0, outcome=Outcome(key, "done")))
     assert tally.line() == "1/1 cells"

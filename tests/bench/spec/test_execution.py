@@ -8,7 +8,7 @@ import json
 import click
 from click.testing import CliRunner
 
-from prunebench.bench.cli.options import execution_options, running
+from prunebench.bench.cli.options import execution_options, options_for_execution
 from prunebench.bench.spec.execution import ExecutionOptions
 
 
@@ -16,7 +16,7 @@ from prunebench.bench.spec.execution import ExecutionOptions
 @execution_options
 @click.pass_context
 def verb(ctx: click.Context, /, **values: object) -> None:
-    print(running(ctx, values, 3, inline=False))
+    print(options_for_execution(ctx, values, 3, inline=False))
     assert not values
 
 

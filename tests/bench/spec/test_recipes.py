@@ -12,8 +12,7 @@ from prunebench.bench.inputs.statistics import STATISTICS, with_statistics
 from prunebench.bench.networks.build import build_model, check_model
 from prunebench.bench.runs.rerun import _changed
 from prunebench.bench.runs.resolve import build_spec
-from prunebench.bench.spec.compat import SWITCHES
-from prunebench.bench.spec.recipe import _LATER, NEEDED, Recipe
+from prunebench.bench.spec.recipe import _LATER, NEEDED, SWITCHES, Recipe
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.train.budget import whole_batches
 from prunebench.bench.train.optimizers import schedule

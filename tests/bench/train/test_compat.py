@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import prunebench.bench.train.trainer as loop
+from prunebench.bench.networks.batch_norm import SplitBatchNorm, split_batch_norm
 from prunebench.bench.networks.build import build_model
-from prunebench.bench.spec.compat import SWITCHES, SplitBatchNorm, schedule_point, split_batch_norm
-from prunebench.bench.spec.recipe import Recipe, Switch
+from prunebench.bench.spec.recipe import SWITCHES, Recipe, Switch, schedule_point
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.train.budget import Clock
 from prunebench.bench.train.optimizers import schedule
