@@ -334,7 +334,7 @@ def audit(
 
     from prunebench.bench.cli.fitted import show
     from prunebench.bench.reports.boards import load_records
-    from prunebench.bench.results.planned import planned
+    from prunebench.bench.results.planned import planned_cells
     from prunebench.leaderboard.audit import Finding
     from prunebench.leaderboard.audit import audit as find
     from prunebench.leaderboard.render.markdown import escape, pipe
@@ -343,7 +343,7 @@ def audit(
     faults: list[InputError] = []
     records = [record for source in folders for record in load_records(source, faults)]
     wanted = _grid_cells(ctx, grid) if grid else []
-    wanted += [cell for folder in folders if folder.is_dir() for cell in planned(folder)]
+    wanted += [cell for folder in folders if folder.is_dir() for cell in planned_cells(folder)]
     found = [Finding("error", "unreadable", f.where, f.what) for f in faults]
     found += find(records, _board_protocol(None, filters(chosen)), wanted)
     if as_json:

@@ -96,10 +96,10 @@ def drop(ctx: click.Context, /, results: str, yes: bool, as_json: bool, **chosen
 
 def _move(store: Any, keys: Sequence[str], recorded: Sequence[str], reason: str) -> None:
     """Plans first, then run by run with the record last: broken off, the same call goes on."""
-    from prunebench.bench.results.planned import forget
+    from prunebench.bench.results.planned import drop_planned
 
     store = type(store).open(store.root)
-    forget(store, set(keys))
+    drop_planned(store, set(keys))
     for key in recorded:
         store.set_aside(store.evidence_path(key), reason)
         store.set_aside(store.checkpoint_path(key), reason)
@@ -162,7 +162,7 @@ def picked(
 
 
 def _records(results: str) -> list[Record]:
-    from prunebench.bench.results.planned import planned
+    from prunebench.bench.results.planned import planned_cells
     from prunebench.bench.results.store import Store
     from prunebench.leaderboard.bundle import is_bundle, unpack
 
@@ -173,7 +173,7 @@ def _records(results: str) -> list[Record]:
     for problem in scan.problems:
         print(f"warning: {problem.path}: {problem.reason}; not listed", file=sys.stderr)
     have = {record.key for record in scan.records}
-    return [*scan.records, *(cell for cell in planned(folder) if cell.key not in have)]
+    return [*scan.records, *(cell for cell in planned_cells(folder) if cell.key not in have)]
 
 
 def rows_of(records: Sequence[Record], everything: Sequence[Record]) -> list[dict[str, Any]]:

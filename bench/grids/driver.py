@@ -15,11 +15,11 @@ from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.grids.mixture import of_cells
 from prunebench.bench.grids.plan import Planned, plan_jobs
 from prunebench.bench.grids.progress import Progress
-from prunebench.bench.results.atomic import storing
+from prunebench.bench.results.atomic import folder_errors
 from prunebench.bench.results.claims import Claims
 from prunebench.bench.results.environment import environment
 from prunebench.bench.results.names import is_key
-from prunebench.bench.results.planned import note_plan
+from prunebench.bench.results.planned import add_plan
 from prunebench.bench.results.store import Store, final_record
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.job_result import OutcomeCode
@@ -87,7 +87,7 @@ def run_cells(
     store = Store.open(store.root)
     sweep(store)
     if grid:
-        note_plan(store, grid, of_cells(cells))
+        add_plan(store, grid, of_cells(cells))
     recorded = {
         job.key: record.status
         for job in planned.jobs
@@ -195,12 +195,12 @@ def sweep(store: Store) -> None:
     """
     if not store.records.is_dir():
         raise FolderError.of(store.root, "it was removed")
-    with storing(store.root):
-        live = Claims(store.claims).sweep()
+    with folder_errors(store.root):
+        live = Claims(store.claims).remove_stale()
         names = [name for name, _ in store.own.entries(store.root / "checkpoints")]
     for name in names:
         if is_key(name) and name not in live and final_record(store, name):
-            store.forget_checkpoint(name)
+            store.remove_checkpoint(name)
 
 
 def check_data(cells: Iterable[Cell]) -> None:

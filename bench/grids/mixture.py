@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prunebench.bench.results.planned import planned_record, sound
+from prunebench.bench.results.planned import planned_record, readable_cells
 from prunebench.bench.results.store import Store
 from prunebench.leaderboard.board.designs import base_of, order_of, spec_designs
 from prunebench.leaderboard.filters import leaves, shown
@@ -70,7 +70,7 @@ def _specs_of(store: Store, wanted: Sequence[Record]) -> Iterator[Mapping[str, A
     out: other verbs report them."""
     if not store.records.is_dir():
         return
-    known = {record.key: record for record in (*sound(store.root), *wanted)}
+    known = {record.key: record for record in (*readable_cells(store.root), *wanted)}
     for key in sorted(store.keys()):
         try:
             record = known.get(key) or store.get(key)

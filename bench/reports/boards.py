@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunebench.bench.results.planned import note_plan, plan_files, read_plan
+from prunebench.bench.results.planned import add_plan, plan_files, read_plan
 from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
@@ -245,5 +245,5 @@ def merge(sources: Sequence[Path], out: Path, notes: list[str] | None = None) ->
         copied += 1
     for source in sources:
         for path in plan_files(source):
-            note_plan(target, *read_plan(path))
+            add_plan(target, *read_plan(path))
     return copied, len(standing)

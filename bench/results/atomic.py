@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from prunebench.bench.results.process import alive, here
+from prunebench.bench.results.process import alive, this_process
 from prunebench.errors import FolderError
 from prunebench.files import OwnFolder
 
@@ -21,8 +21,8 @@ _FOREIGN_STALE_S = 7 * 86400.0
 
 
 @contextmanager
-def storing(path: Path) -> Iterator[None]:
-    """Around whatever writes to a results folder.
+def folder_errors(path: Path) -> Iterator[None]:
+    """Turns an ``OSError`` of the enclosed statements into a ``FolderError``.
 
     Args:
         path: What is written, for the message.
@@ -33,12 +33,12 @@ def storing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = error.strerror or f"a file was cut short: {error}"  # so says numpy
+        why = error.strerror or f"a file was cut short: {error}"  # an error of numpy
         raise FolderError.of(path, why) from error
 
 
 def lock_file(own: OwnFolder, path: Path, timeout_s: float) -> FileLock:
-    """The lock that a file in a results folder stands for; the file stays.
+    """A lock on a file of a results folder; the file is never removed.
 
     Raises:
         InputError: A link, a pipe or a device is in its place.
@@ -47,8 +47,8 @@ def lock_file(own: OwnFolder, path: Path, timeout_s: float) -> FileLock:
     return FileLock(path, timeout=timeout_s)  # opened with O_NOFOLLOW
 
 
-class Scratch:
-    """The folder ``.tmp`` of a results folder; names in it tell who made them.
+class TemporaryFiles:
+    """The folder ``.tmp`` of a results folder; each name in it holds the process that made it.
 
     Args:
         root: The results folder.
@@ -58,8 +58,8 @@ class Scratch:
         self.folder, self._own = root / ".tmp", OwnFolder(root)
 
     def path(self, prefix: str) -> Path:
-        """A fresh name that holds its maker, so that others know when it is abandoned."""
-        me = here()
+        """A new name that holds this process, so that others see when it is abandoned."""
+        me = this_process()
         name = f"{prefix}~{me.machine}~{me.pid}~{me.start}~{secrets.token_hex(6)}"
         return self.folder / name
 
@@ -67,7 +67,7 @@ class Scratch:
     def work(self, prefix: str) -> Iterator[Path]:
         """A fresh folder, removed at the end unless it was published."""
         path = self.path(prefix)
-        with storing(path):
+        with folder_errors(path):
             self._own.make_new(path)
         try:
             yield path
@@ -76,12 +76,12 @@ class Scratch:
                 self._own.remove(path)
 
     def write(self, path: Path, data: bytes) -> None:
-        """Writes a file atomically; temporaries meet here, so that cleaning is one listing.
+        """Writes a file atomically. All temporary files lie in one folder: one listing finds them.
 
         Raises:
             FolderError: It cannot be written.
         """
-        with storing(path):
+        with folder_errors(path):
             self._own.write(path, data, staging=self.path("file"))
 
     def publish(self, tmp: Path, final: Path) -> None:
@@ -99,18 +99,18 @@ class Scratch:
                 self._own.rename(final, trash)
             self._own.remove(trash)
 
-    def clean(self) -> None:
-        """Removes temporaries older than an hour whose maker is dead, or unknown and silent.
+    def remove_stale(self) -> None:
+        """Removes what is older than an hour and whose maker has ended, or cannot be known.
 
         The hour is that of the file system: this machine's clock may be wrong.
         """
-        mark = self.path("clock")
-        handle = self._own.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        probe = self.path("clock")
+        handle = self._own.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             now = os.fstat(handle).st_mtime
         finally:
             os.close(handle)
-        self._own.remove(mark)
+        self._own.remove(probe)
         for name, found in self._own.entries(self.folder):
             age = now - found.st_mtime
             if age > _STALE_S and _abandoned(name, stat.S_ISDIR(found.st_mode), age):
@@ -120,7 +120,7 @@ class Scratch:
 
 def _abandoned(name: str, folder: bool, age: float) -> bool:
     parts = name.lstrip(".").split("~")
-    if len(parts) >= 5 and parts[1] == here().machine and parts[2].isdigit():
+    if len(parts) >= 5 and parts[1] == this_process().machine and parts[2].isdigit():
         return not alive(int(parts[2]), parts[3])
     # A file is written within seconds; a folder of another machine may collect for hours.
     return age > _FOREIGN_STALE_S or not folder

@@ -1,8 +1,8 @@
-"""Who works on which cell: claims that die with their holder.
+"""Claims: which process works on which cell. A claim ends with the process that holds it.
 
 A claim is a file made exclusively and touched by a heartbeat. On one machine a dead holder is
 recognised at once; elsewhere by a heartbeat that stopped, measured on the file system's own clock.
-A heartbeat that lies in the future is watched instead, on this process's clock: it must move.
+A heartbeat from the future is read again later, by this process's clock: it must have changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from prunebench.bench.results.atomic import lock_file
 from prunebench.bench.results.names import check_key, is_key
-from prunebench.bench.results.process import Process, here
+from prunebench.bench.results.process import Process, this_process
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
 
@@ -77,17 +77,17 @@ class Claim:
             return (mine.st_dev, mine.st_ino) == (found.st_dev, found.st_ino)
 
     def touch(self) -> None:
-        """One heartbeat. It reaches our own file only, never that of a successor."""
+        """One heartbeat. It changes our own file only, never that of a successor."""
         with self._lock:
             if self._handle >= 0 and self._pid == os.getpid():
                 with suppress(OSError):
                     os.utime(self._handle)
 
     def release(self) -> None:
-        """Gives the claim up; a second call does nothing."""
+        """Ends the claim; a second call does nothing."""
         if self._pid != os.getpid():
             return
-        _HEART.remove(self)
+        _HEARTBEATS.remove(self)
         with suppress(Timeout, OSError, InputError), self._claims.lock():
             if self.valid():
                 self._claims.own.remove(self._claims.path(self.key))
@@ -138,9 +138,9 @@ class Claims:
                 self.own.remove(path)
                 claim = self._create(key)
         except (Timeout, FileExistsError):
-            # The exclusive creation still stands where a file system ignores locks.
+            # The exclusive creation refuses a second holder where a file system ignores locks.
             return None
-        _HEART.add(claim, self.heartbeat_s)
+        _HEARTBEATS.add(claim, self.heartbeat_s)
         return claim
 
     def holder(self, key: str) -> Holder | None:
@@ -161,15 +161,15 @@ class Claims:
             raise InputError(why, where=str(self.path(key)), accepted="a claim") from None
         age = self._clock() - beat
         if age < -self.expire_s:
-            age = _unmoved(self.path(key), beat)
+            age = _unchanged_for(self.path(key), beat)
         process, token = _parse(data)
         dead = process.dead() if process is not None else None
         return Holder(process, token, age, not dead and age <= self.expire_s)
 
-    def sweep(self) -> dict[str, Holder]:
+    def remove_stale(self) -> dict[str, Holder]:
         """Removes stale claims and returns the live ones by key.
 
-        Who is killed between its record and its release leaves a claim that nobody takes over.
+        A process killed between its record and the release leaves a claim that nobody takes over.
         """
         live: dict[str, Holder] = {}
         self.own.make(self.folder)
@@ -200,7 +200,7 @@ class Claims:
     def _create(self, key: str) -> Claim:
         token = secrets.token_hex(8)
         handle = self.own.open(self.path(key), os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        text = json.dumps({**asdict(here()), "token": token}).encode()
+        text = json.dumps({**asdict(this_process()), "token": token}).encode()
         try:
             if os.write(handle, text) < len(text):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -213,7 +213,7 @@ class Claims:
     def _clock(self) -> float:
         try:
             handle = self.own.open(self.folder / ".clock", os.O_CREAT | os.O_WRONLY)
-        except OSError:  # somebody looks who may not write here
+        except OSError:  # a reader without permission to write
             return time.time()
         try:
             os.utime(handle)
@@ -223,15 +223,15 @@ class Claims:
 
 
 #: Heartbeats from the future by file: (heartbeat, when it was first seen here).
-_AHEAD: dict[Path, tuple[float, float]] = {}
+_FUTURE_HEARTBEATS: dict[Path, tuple[float, float]] = {}
 
 
-def _unmoved(path: Path, beat: float) -> float:
-    """Seconds for which a heartbeat from the future has stood still, as far as was seen."""
+def _unchanged_for(path: Path, beat: float) -> float:
+    """Seconds since this process first saw a heartbeat from the future, 0 once it changes."""
     now = time.monotonic()
-    known, since = _AHEAD.get(path, (beat, now))
-    _AHEAD[path] = (beat, since if known == beat else now)
-    return now - _AHEAD[path][1]
+    known, since = _FUTURE_HEARTBEATS.get(path, (beat, now))
+    _FUTURE_HEARTBEATS[path] = (beat, since if known == beat else now)
+    return now - _FUTURE_HEARTBEATS[path][1]
 
 
 def _parse(data: bytes) -> tuple[Process | None, str]:
@@ -245,7 +245,7 @@ def _parse(data: bytes) -> tuple[Process | None, str]:
         return None, ""
 
 
-class _Heart:
+class _HeartbeatThread:
     """The one thread of this process that touches every claim it holds."""
 
     def __init__(self) -> None:
@@ -284,5 +284,5 @@ class _Heart:
                 self._changed.wait(self._interval)
 
 
-_HEART = _Heart()
-os.register_at_fork(after_in_child=_HEART.reset)
+_HEARTBEATS = _HeartbeatThread()
+os.register_at_fork(after_in_child=_HEARTBEATS.reset)

@@ -1,7 +1,11 @@
-"""Where a run took place: device, versions, threads; recorded, and never part of a key."""
+"""Where a run took place: device, versions, threads, code; recorded, and never part of a key.
+
+Importing it needs no torch: processes that start workers compare digests of the code.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import sys
@@ -9,14 +13,14 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 import prunebench
 from prunebench.bench.results.plugin_sources import plugin_sources
-from prunebench.bench.results.sources import source_digest
 from prunebench.leaderboard.board.mixed_sources import FIELD
+
+if TYPE_CHECKING:
+    import torch
 
 
 @cache
@@ -32,16 +36,22 @@ def _processor() -> str:
 
 def device_class(device: torch.device) -> str:
     """The model of a processor or accelerator; times compare within one class only."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    if device.type != "cuda":
+        return _processor()
+    import torch
+
+    return torch.cuda.get_device_name(device)
 
 
 def environment(device: torch.device, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts that may move results or times.
+    """What results or times may depend on.
 
     Args:
         device: Where the run took place.
         spec: The run's specification, which names what plug-ins may have brought.
     """
+    import torch
+
     plugins = plugin_sources(spec)
     cuda = device.type == "cuda"
     return {
@@ -58,3 +68,21 @@ def environment(device: torch.device, spec: Mapping[str, Any]) -> dict[str, Any]
         "code": source_digest(),
         **({FIELD: plugins} if plugins else {}),
     }
+
+
+@cache
+def source_digest(root: Path | None = None) -> str:
+    """12 hex digits over the package's source files and their places; a warning when it differs,
+    no key.
+
+    Args:
+        root: Folder of the package; None for the installed one.
+    """
+    root = Path(prunebench.__file__).parent if root is None else root
+    digest = hashlib.sha256()
+    # A checkout links the four folders; Path.rglob follows links from Python 3.13 on only.
+    found = [Path(folder, name) for folder, _, names in os.walk(root, followlinks=True)
+             for name in names if name.endswith(".py")]  # fmt: skip
+    for path in sorted(found, key=lambda path: path.relative_to(root).as_posix()):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]

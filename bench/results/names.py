@@ -27,9 +27,8 @@ def check_key(key: str) -> str:
     return key
 
 
-def own_folder(parent: Path, key: str) -> Path:
-    """The folder of a cell, which is never a link: that of a stranger could have other folders
-    read.
+def cell_folder(parent: Path, key: str) -> Path:
+    """The folder of a cell, which must be no link: a link could lead readers to other folders.
 
     Raises:
         InputError: A malformed key, or a link.

@@ -1,4 +1,4 @@
-"""What grids asked for, kept in the results folder, so that gaps are seen."""
+"""The cells that grids asked for, kept in the results folder, so that tables show the gaps."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def planned_record(spec: Mapping[str, Any], label: str = "", key: str = "") -> R
     return Record(key or content_key(dict(spec)), dict(spec), PLANNED, info=info)
 
 
-def note_plan(store: Store, grid: str, records: Iterable[Record]) -> None:
-    """Adds a grid's cells to what the folder expects; a plan that is there already stays, and
-    damaged ones are set aside.
+def add_plan(store: Store, grid: str, records: Iterable[Record]) -> None:
+    """Adds a grid's cells to the plans of the folder. Existing plans stay; damaged ones are set
+    aside.
 
     Args:
         store: The results folder.
@@ -61,11 +61,11 @@ def _packed(grid: str, records: Iterable[Record]) -> bytes:
     seeds: dict[str, set[int]] = {}
     for record in records:
         label = record.info.get("label", "")
-        kin = {"grid": grid, "label": label, "spec": {**record.spec, "seed": None}}
-        seeds.setdefault(canonical(kin), set()).add(record.spec["seed"])
+        shared = {"grid": grid, "label": label, "spec": {**record.spec, "seed": None}}
+        seeds.setdefault(canonical(shared), set()).add(record.spec["seed"])
     lines = [
-        canonical({**json.loads(kin), "seeds": sorted(own)}) + "\n"
-        for kin, own in sorted(seeds.items())
+        canonical({**json.loads(shared), "seeds": sorted(own)}) + "\n"
+        for shared, own in sorted(seeds.items())
     ]
     out = io.BytesIO()
     with gzip.GzipFile(fileobj=out, mode="wb", mtime=0, filename="") as file:
@@ -109,8 +109,8 @@ def read_plan(path: Path) -> tuple[str, list[Record]]:
     return grid, found
 
 
-def planned(root: Path) -> list[Record]:
-    """Every cell that grids asked of a results folder, in order of key.
+def planned_cells(root: Path) -> list[Record]:
+    """Every cell that the plans of a results folder name, in order of key.
 
     Raises:
         InputError: A plan is damaged.
@@ -119,14 +119,14 @@ def planned(root: Path) -> list[Record]:
     return [found[key] for key in sorted(found)]
 
 
-def sound(root: Path) -> Iterator[Record]:
-    """Planned cells; damaged plans are passed over."""
+def readable_cells(root: Path) -> Iterator[Record]:
+    """Planned cells; damaged plans are left out."""
     for path in plan_files(root):
         with suppress(InputError):
             yield from read_plan(path)[1]
 
 
-def forget(store: Store, keys: set[str]) -> None:
+def drop_planned(store: Store, keys: set[str]) -> None:
     """Takes cells out of the plans; plans that held some are moved to ``quarantine/``.
 
     Raises:
@@ -139,5 +139,5 @@ def forget(store: Store, keys: set[str]) -> None:
         if len(left) == len(records):
             continue
         if left:
-            note_plan(store, grid, left)
+            add_plan(store, grid, left)
         store.set_aside(path, "cells were dropped")

@@ -59,7 +59,7 @@ def is_any_loaded() -> bool:
 def edited(records: Iterable[Record]) -> list[str]:
     """One line for each loaded plug-in whose source is not the one that made records.
 
-    Registries are only asked where a record names a plug-in at all.
+    The registries are loaded only where a record names a plug-in.
     """
     named = [record for record in records if any(sources(record).values())]
     now: dict[Part, str] = {}

@@ -1,4 +1,4 @@
-"""Which process this is, and whether another one still lives.
+"""Which process this is, and whether another one still runs.
 
 A host name is no identity: containers share names, and process ids start anew at every boot. A
 machine is therefore its boot and its process namespace; a process is its id and its start time.
@@ -25,7 +25,7 @@ class Process:
         host: Host name, for people.
         machine: Digest of host, boot and process namespace; within it a ``pid`` means something.
         pid: Process id.
-        start: Start time in clock ticks since boot; empty where the system does not tell.
+        start: Start time in clock ticks since boot; empty where the system does not say.
     """
 
     host: str
@@ -35,10 +35,10 @@ class Process:
 
     def dead(self) -> bool | None:
         """Whether it has ended; None where that cannot be known from here."""
-        return None if self.machine != here().machine else not alive(self.pid, self.start)
+        return None if self.machine != this_process().machine else not alive(self.pid, self.start)
 
 
-def here() -> Process:
+def this_process() -> Process:
     """The calling process."""
     return _process(os.getpid())
 

@@ -1,4 +1,4 @@
-"""The results folder: records are the truth, everything else is found by their keys.
+"""The results folder: records, and everything else under the keys of its records.
 
 Every file becomes visible whole, by a rename on one file system, so that readers need no lock
 and a killed writer leaves at most a temporary file behind.
@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prunebench.bench.results.atomic import Scratch, storing
-from prunebench.bench.results.names import check_key, check_name, is_key, own_folder
+from prunebench.bench.results.atomic import TemporaryFiles, folder_errors
+from prunebench.bench.results.names import cell_folder, check_key, check_name, is_key
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder, open_regular, read_at_most
 from prunebench.record import FINAL, NewerRecord, Record, RecordError, parse
@@ -67,7 +67,7 @@ class Store:
         self.artifacts = self.root / "artifacts"
         self.claims = self.root / "claims"
         self.own = OwnFolder(self.root)
-        self._scratch = Scratch(self.root)
+        self._temporary = TemporaryFiles(self.root)
 
     @classmethod
     def open(cls, path: str | Path, create: bool = True) -> Store:
@@ -93,11 +93,11 @@ class Store:
             store.check()
             for name in FOLDERS:
                 store.own.make(store.root / name)
-            for folder in (store.records, store._scratch.folder):
-                probe = folder / f".{store._scratch.path('probe').name}.tmp"
+            for folder in (store.records, store._temporary.folder):
+                probe = folder / f".{store._temporary.path('probe').name}.tmp"
                 os.close(store.own.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
                 store.own.remove(probe)
-            store._scratch.clean()
+            store._temporary.remove_stale()
         except OSError as error:
             raise InputError(
                 f"the results folder cannot be written ({error.strerror or error})",
@@ -154,10 +154,10 @@ class Store:
         paths = {name: self.artifact_path(record.key, name) for name in files}
         named: dict[str, dict[str, Any]] = dict(record.artifacts)
         for name, data in files.items():
-            self._scratch.write(paths[name], data)
+            self._temporary.write(paths[name], data)
             named[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
         sealed = replace(record, artifacts=named).sealed()
-        self._scratch.write(path, (sealed.dumps() + "\n").encode())
+        self._temporary.write(path, (sealed.dumps() + "\n").encode())
         return sealed
 
     def artifact(self, key: str, name: str) -> bytes:
@@ -181,7 +181,7 @@ class Store:
 
     def artifact_path(self, key: str, name: str) -> Path:
         """Where an artifact lies; ``artifact`` reads it with its digest checked."""
-        return own_folder(self.artifacts, key) / check_name(name)
+        return cell_folder(self.artifacts, key) / check_name(name)
 
     def keys(self) -> set[str]:
         """Keys that have a record file, whole or not; reads no content."""
@@ -191,7 +191,7 @@ class Store:
         """Reads every record. Bad files become problems; none of them raises."""
         records: list[Record] = []
         problems: list[Problem] = []
-        # A hundred thousand nested dicts set off the cyclic collector for nothing.
+        # A hundred thousand nested dicts would start the cyclic collector in vain.
         collecting = gc.isenabled()
         gc.disable()
         try:
@@ -246,7 +246,7 @@ class Store:
         Raises:
             FolderError: It cannot be written.
         """
-        self._scratch.write(path, data)
+        self._temporary.write(path, data)
 
     def set_aside(self, folder: Path, reason: str) -> None:
         """Moves an evidence folder, checkpoint or plan to ``quarantine/<kind>-<key>.<n>/``.
@@ -261,7 +261,7 @@ class Store:
 
     def _move_aside(self, parts: Mapping[str, Path], stem: str, reason: str) -> Path:
         """Moves paths, in order, to a new folder under the names given; the last names it."""
-        with storing(self.root / "quarantine"):
+        with folder_errors(self.root / "quarantine"):
             aside = self._unique(stem)
             source = str(list(parts.values())[-1])
             note = {"from": source, "reason": reason, "time": time.time()}
@@ -279,39 +279,39 @@ class Store:
                 return path
         raise AssertionError
 
-    def forget_checkpoint(self, key: str) -> None:
+    def remove_checkpoint(self, key: str) -> None:
         """Removes a cell's checkpoints, where there are any and they can be."""
         with suppress(OSError):
             self.own.remove(self.checkpoint_path(key))
 
     def checkpoint_path(self, key: str) -> Path:
         """Folder of a cell's checkpoints; made by whoever writes there."""
-        return own_folder(self.root / "checkpoints", key)
+        return cell_folder(self.root / "checkpoints", key)
 
     def evidence_path(self, key: str) -> Path:
         """Folder of an evidence run, published whole."""
-        return own_folder(self.root / "evidence", key)
+        return cell_folder(self.root / "evidence", key)
 
     def publish_folder(self, tmp: Path, final: Path) -> None:
         """Makes a finished folder visible under its name at once.
 
         Args:
-            tmp: A folder from ``scratch``.
+            tmp: A folder from ``temporary_folder``.
             final: Its place inside the results folder. What was there is replaced; for the
                 length of one rename nothing is there, never a mixture.
 
         Raises:
             InputError: ``final`` lies outside the results folder.
         """
-        self._scratch.publish(Path(tmp), Path(final))
+        self._temporary.publish(Path(tmp), Path(final))
 
-    def scratch(self, prefix: str = "work") -> AbstractContextManager[Path]:
+    def temporary_folder(self, prefix: str = "work") -> AbstractContextManager[Path]:
         """A temporary folder on the results folder's file system, removed at the end.
 
         Raises:
             InputError: The prefix is no file name.
         """
-        return self._scratch.work(check_name(prefix))
+        return self._temporary.work(check_name(prefix))
 
     def _record_path(self, key: str) -> Path:
         return self.records / f"{check_key(key)}.json"

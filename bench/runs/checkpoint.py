@@ -17,7 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from prunebench.bench.results.atomic import storing
+from prunebench.bench.results.atomic import folder_errors
 from prunebench.bench.train import stopping
 from prunebench.bench.train.ledger import Ledger
 from prunebench.bench.train.plan_checks import check_plan
@@ -133,7 +133,7 @@ def save(trainer: Trainer, folder: Path, key: str) -> None:
         FolderError: It cannot be written.
         InputError: A link is in the way.
     """
-    with storing(folder):
+    with folder_errors(folder):
         OwnFolder(folder.parents[1]).write(folder / FILE, dump(trainer, key))
 
 

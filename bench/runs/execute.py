@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from prunebench.bench.results.atomic import storing
+from prunebench.bench.results.atomic import folder_errors
 from prunebench.bench.results.claims import Busy, Claim, Claims
 from prunebench.bench.results.environment import environment
 from prunebench.bench.results.store import Store, final_record
@@ -95,7 +95,7 @@ def cell_steps(
         return record, False
     if not store.records.is_dir():
         raise FolderError.of(store.root, "it was removed")
-    with storing(store.claims):
+    with folder_errors(store.claims):
         claim = Claims(store.claims).acquire(key)
     if claim is None:
         raise Busy(f"{key} is held by another process")
@@ -301,7 +301,7 @@ class CellRun:
 
     def _publish(self, recorder: Recorder, trainer: Trainer) -> None:
         place = self.store.evidence_path(self.spec.key)
-        with storing(place), self.store.scratch("evidence") as folder:
+        with folder_errors(place), self.store.temporary_folder("evidence") as folder:
             recorder.write(folder, trainer, {"key": self.spec.key, "spec": self.spec.content})
             self.store.publish_folder(folder, place)
 
@@ -337,7 +337,7 @@ class CellRun:
                 raise FolderError.of(self.store.root, "it was removed")
             raise Busy(f"{self.spec.key} was taken over while this process was stopped")
         stored = self.store.save(record, files)
-        self.store.forget_checkpoint(self.spec.key)
+        self.store.remove_checkpoint(self.spec.key)
         return stored
 
 

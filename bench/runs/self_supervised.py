@@ -19,7 +19,7 @@ from prunebench.bench.inputs.statistics import with_statistics
 from prunebench.bench.inputs.streaming import open_inputs
 from prunebench.bench.inputs.strong import strong_view
 from prunebench.bench.networks.build import build_model
-from prunebench.bench.results.atomic import storing
+from prunebench.bench.results.atomic import folder_errors
 from prunebench.bench.results.claims import Busy, Claims
 from prunebench.bench.results.manifest import (
     Damaged,
@@ -228,7 +228,7 @@ def ssl_features(
     found = _read(store, folder, rows)
     if found is not None:
         return found
-    with storing(store.claims):
+    with folder_errors(store.claims):
         claim = Claims(store.claims).acquire(key)
     if claim is None:
         raise Busy(f"the self-supervised encoder {key} is being trained elsewhere")
@@ -240,7 +240,7 @@ def ssl_features(
         salt = canonical([data.name, data.version, data.params, data.identity])
         streams = Streams(0, salt, "self-supervised")
         features, trained = train_encoder(task.raw, spec.recipe, streams, device)
-        with storing(folder), store.scratch("evidence") as work:
+        with folder_errors(folder), store.temporary_folder("evidence") as work:
             np.save(work / "features.npy", features.numpy(), allow_pickle=False)
             manifest = {
                 "key": key,

@@ -24,8 +24,8 @@ from prunebench.bench.executors.local.process import Launch
 from prunebench.bench.executors.local.slot import Slot, stop
 from prunebench.bench.executors.memory import read_memory
 from prunebench.bench.executors.ray.transfer import Files, StagingFolder
-from prunebench.bench.results.process import here
-from prunebench.bench.results.sources import source_digest
+from prunebench.bench.results.environment import source_digest
+from prunebench.bench.results.process import this_process
 from prunebench.files import is_private, private_folder, write_atomic
 from prunebench.record import file_digest
 
@@ -97,8 +97,8 @@ class Host:
         self._slot.start()
         return {
             "shared": self._spool is None,
-            "machine": here().machine,
-            "host": here().host,
+            "machine": this_process().machine,
+            "host": this_process().host,
             "pid": os.getpid(),
             "code": source_digest(),
             "version": prunebench.__version__,

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prunebench.bench.results.process import alive, here
+from prunebench.bench.results.process import alive, this_process
 from prunebench.errors import InputError
 from prunebench.files import is_private, private_folder
 
@@ -216,7 +216,7 @@ def _private_folder() -> Path:
     place = Path(tempfile.gettempdir())
     if len(str(place)) > _PLACE_LENGTH:
         place = Path("/tmp")
-    me = here()
+    me = this_process()
     ours = f"{_FOLDER}{me.machine[:4]}-"
     for old in place.glob(f"{ours}*"):
         pid, _, rest = old.name.removeprefix(ours).partition("-")

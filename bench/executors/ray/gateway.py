@@ -96,7 +96,7 @@ class ResultsGateway:
             for key, (data, files) in parcel["records"].items():
                 self._save_record(key, data, files)
             if parcel["records"]:
-                self.store.forget_checkpoint(job.key)
+                self.store.remove_checkpoint(job.key)
             return None
         finally:
             self.drop(job.key)
@@ -131,7 +131,7 @@ class ResultsGateway:
         return {"status": "exists", "as": record.status, "reason": record.reason}
 
     def _save_evidence(self, key: str, files: Files) -> None:
-        with self.store.scratch("arrived") as folder:
+        with self.store.temporary_folder("arrived") as folder:
             write_files(self.store, folder / key, files)
             try:
                 verify(folder / key, read_manifest(folder / key) or {"files": {}})

@@ -18,7 +18,7 @@ from prunebench.bench.executors.ray.actor import Host
 from prunebench.bench.executors.ray.cluster import Cluster, first_lines
 from prunebench.bench.executors.ray.slot import WAIT_S, Node, RaySlot, end
 from prunebench.bench.executors.tracker import Desk
-from prunebench.bench.results.sources import source_digest
+from prunebench.bench.results.environment import source_digest
 from prunebench.errors import InputError
 
 if TYPE_CHECKING:

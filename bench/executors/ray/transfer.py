@@ -38,7 +38,7 @@ def write_files(store: Store, final: Path, files: Files) -> None:
     """
     for name in files:
         check_name(name)
-    with store.scratch("parcel") as folder:
+    with store.temporary_folder("parcel") as folder:
         for name, data in files.items():
             (folder / name).write_bytes(data)
         store.publish_folder(folder, final)

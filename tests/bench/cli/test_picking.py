@@ -12,7 +12,7 @@ import pytest
 
 from prunebench.bench.cli import fitted
 from prunebench.bench.cli.picking import _show
-from prunebench.bench.results.planned import note_plan, plan_files, planned, planned_record
+from prunebench.bench.results.planned import add_plan, plan_files, planned_cells, planned_record
 from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
 from prunebench.record import Record, content_key
@@ -150,30 +150,30 @@ def test_a_drop_that_was_broken_off_goes_on(store: Store, monkeypatch: pytest.Mo
 def test_planned_cells_are_expected_until_they_are_dropped(store: Store) -> None:
     never = [record("random", "clean", seed, spec=SHORT).spec for seed in (2, 3)]
     cells = [planned_record(spec) for spec in [*(r.spec for r in ALL), *never]]
-    note_plan(store, "mine", cells)
-    note_plan(store, "mine", reversed(cells))
+    add_plan(store, "mine", cells)
+    add_plan(store, "mine", reversed(cells))
     assert len(plan_files(store.root)) == 1
-    assert {cell.key for cell in planned(store.root)} == {cell.key for cell in cells}
-    assert all(isinstance(cell, Record) for cell in planned(store.root))
+    assert {cell.key for cell in planned_cells(store.root)} == {cell.key for cell in cells}
+    assert all(isinstance(cell, Record) for cell in planned_cells(store.root))
     said = prunebench("audit", store.root)
     assert "digits, 5 epochs, ratio 0.5, random" in said.out
     assert "lacks clean seed 1, clean seed 2, clean seed 3: 3 of 4 cells" in said.out
     assert "no run of full training" in said.out
     dropped = prunebench("drop", store.root, "--where", "recipe.epochs=5", "--yes", "--json").json
     assert (len(dropped["moved"]), dropped["forgotten"]) == (2, 2)
-    assert {cell.key for cell in planned(store.root)} == {r.key for r in ALL[:4]}
+    assert {cell.key for cell in planned_cells(store.root)} == {r.key for r in ALL[:4]}
     assert prunebench("audit", store.root).out.endswith("nothing to report\n")
 
 
 def test_merged_folders_expect_what_each_did(store: Store, tmp_path: Path) -> None:
-    note_plan(store, "mine", [planned_record(r.spec) for r in ALL])
+    add_plan(store, "mine", [planned_record(r.spec) for r in ALL])
     assert prunebench("leaderboard", "merge", store.root, "--out", tmp_path / "all").code == 0
     assert files(tmp_path / "all" / "planned") == files(store.root / "planned")
 
 
 @pytest.mark.parametrize("data", [b"", b"nothing", b"\x1f\x8b\x08\0\0\0\0\0\0\xff0"])
 def test_damaged_plans_are_named_and_set_aside_by_the_next_grid(store: Store, data: bytes) -> None:
-    note_plan(store, "mine", [planned_record(r.spec) for r in ALL])
+    add_plan(store, "mine", [planned_record(r.spec) for r in ALL])
     (path,) = plan_files(store.root)
     whole = path.read_bytes()
     for content in (data, whole[:-5], whole[:20] + b"\0\0" + whole[22:]):
@@ -181,9 +181,9 @@ def test_damaged_plans_are_named_and_set_aside_by_the_next_grid(store: Store, da
         if not content:
             continue
         with pytest.raises(InputError, match=path.name):
-            planned(store.root)
+            planned_cells(store.root)
         said = prunebench("audit", store.root)
         assert (said.code, said.err.count("\n")) == (2, 1)
-    note_plan(store, "mine", [planned_record(r.spec) for r in ALL])
+    add_plan(store, "mine", [planned_record(r.spec) for r in ALL])
     assert path.read_bytes() == whole
     assert list(store.root.glob("quarantine/planned-*"))

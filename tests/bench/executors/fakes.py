@@ -111,7 +111,7 @@ def cell(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
 def drive(root: str, cells: int, slots: int, nap: float) -> list[Outcome]:
     from prunebench.bench.executors.local.executor import LocalExecutor  # workers need no torch
 
-    Claims(Store.open(root).claims).sweep()
+    Claims(Store.open(root).claims).remove_stale()
     executor = LocalExecutor("fakes:cell", slots=slots, settings={"root": root})
     jobs = [Job(key, {"number": n, "nap": nap}) for n, key in enumerate(keys(cells))]
     return executor.run(jobs, lambda event: None)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from prunebench.bench.results.claims import Claims
-from prunebench.bench.results.process import here
+from prunebench.bench.results.process import this_process
 from prunebench.bench.results.store import Store
 
 KEY = "0123456789abcdef"
@@ -26,8 +26,8 @@ time.time = lambda: real_time() + skew
 if stamps:  # a file system that takes the time from its client
     os.utime = lambda path, times=None, **more: real_utime(path, (time.time(), time.time()))
 from prunebench.bench.results import claims
-me = claims.here()
-claims.here = lambda: dataclasses.replace(me, host="far", machine="0" * 12)
+me = claims.this_process()
+claims.this_process = lambda: dataclasses.replace(me, host="far", machine="0" * 12)
 claim = claims.Claims(Path(sys.argv[1]), heartbeat_s=0.05, expire_s=60.0).acquire(sys.argv[4])
 claim.touch()
 print("won" if claim else "lost", flush=True)
@@ -118,6 +118,6 @@ def test_silence_and_death_are_told_apart(tmp_path):
     assert claim is not None
     found = Claims(tmp_path).holder(KEY)
     assert found is not None
-    assert found.process == here()
+    assert found.process == this_process()
     claim.release()
     assert not list(Path(tmp_path).glob("*.json"))

@@ -11,7 +11,7 @@ import pytest
 
 from prunebench.bench.grids.grid_file import expand, read_grid
 from prunebench.bench.grids.mixture import of_cells
-from prunebench.bench.results.planned import note_plan
+from prunebench.bench.results.planned import add_plan
 from prunebench.bench.results.store import Store
 from prunebench.errors import FolderError
 from support.command import command
@@ -58,7 +58,7 @@ def test_files_that_cannot_grow_stop_the_run_and_it_goes_on_with_more_room(calm,
     stopped(grid(toml, root, before=file_limit(60)), f"{root}/planned/")
     for file in (toml, alone):
         loaded, where = read_grid(file)
-        note_plan(Store.open(root), loaded.name, of_cells(expand(loaded, where)))
+        add_plan(Store.open(root), loaded.name, of_cells(expand(loaded, where)))
     for size, every, what in (
         (60, "0", toml), (400, "1e9", alone), (1000, "0", toml), (1000, "1e9", toml),
     ):  # fmt: skip

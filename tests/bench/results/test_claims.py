@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from prunebench.bench.results.claims import Claims
-from prunebench.bench.results.process import Process, alive, here, start_time
+from prunebench.bench.results.process import Process, alive, start_time, this_process
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
 
@@ -84,7 +84,7 @@ def take(claims: Claims, key: str = KEY) -> bool:
 
 def plant(folder: Path, age: float = 0.0, **fields: object) -> Path:
     """A claim file of somebody else, whose last heartbeat is ``age`` seconds old."""
-    me = here()
+    me = this_process()
     body = {"host": me.host, "machine": me.machine, "pid": me.pid, "start": me.start,
             "token": "t", **fields}  # fmt: skip
     folder.mkdir(exist_ok=True)
@@ -103,7 +103,7 @@ def test_a_claim_excludes_others_until_it_is_released(folder: Path) -> None:
     holder = others.holder(KEY)
     assert holder is not None
     assert holder.live
-    assert holder.process == here()
+    assert holder.process == this_process()
     assert holder.token == claim.token
     claim.release()
     claim.release()
@@ -153,7 +153,7 @@ def test_a_reused_process_id_is_recognised_by_its_start(folder: Path) -> None:
         pytest.skip("this system does not tell when a process started")
     plant(folder, start="1")
     assert take(Claims(folder))
-    me = here()
+    me = this_process()
     assert Process(me.host, me.machine, me.pid, "1").dead() is True
     assert me.dead() is False
     assert Process(me.host, "elsewhere", me.pid, me.start).dead() is None
@@ -203,7 +203,9 @@ def test_the_heartbeat_keeps_claims_alive_and_one_thread_serves_them_all(folder:
 def test_a_holder_that_fell_silent_finds_out_and_leaves_its_successor_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prunebench.bench.results.claims._HEART.add", lambda claim, interval: None)
+    monkeypatch.setattr(
+        "prunebench.bench.results.claims._HEARTBEATS.add", lambda claim, interval: None
+    )
     silent = Claims(folder)
     lost = silent.acquire(KEY)
     assert lost is not None
@@ -229,7 +231,7 @@ def test_a_sweep_removes_stale_claims_and_names_live_holders(folder: Path) -> No
     plant(folder, machine="elsewhere", host="node7")
     (folder / "notes.json").touch()
     with Claims(folder).acquire("c" * 16) or pytest.fail("refused"):
-        live = Claims(folder).sweep()
+        live = Claims(folder).remove_stale()
     assert live.keys() == {KEY, "c" * 16}
     assert live[KEY].process is not None
     assert live[KEY].process.host == "node7"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.results.atomic import Scratch
-from prunebench.bench.results.process import here, start_time
+from prunebench.bench.results.atomic import TemporaryFiles
+from prunebench.bench.results.process import start_time, this_process
 from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
 from prunebench.record import Record, RecordError, content_key
@@ -176,14 +176,14 @@ def test_quarantine_takes_paths_of_problems_and_no_others(store: Store, tmp_path
 def test_folders_are_published_whole(store: Store) -> None:
     final = store.evidence_path(make().key)
     for text in ("first", "second"):
-        with store.scratch("evidence") as folder:
+        with store.temporary_folder("evidence") as folder:
             (folder / "logits").write_text(text)
             assert not (final / "logits").exists() or text == "second"
             store.publish_folder(folder, final)
             assert not folder.exists()
         assert (final / "logits").read_text() == text
     assert not list((store.root / ".tmp").iterdir())
-    with store.scratch() as folder, pytest.raises(InputError, match="outside"):
+    with store.temporary_folder() as folder, pytest.raises(InputError, match="outside"):
         store.publish_folder(folder, store.root / ".." / "elsewhere")
     with pytest.raises(FileNotFoundError):
         store.publish_folder(store.root / "missing", final)
@@ -193,8 +193,8 @@ def test_folders_are_published_whole(store: Store) -> None:
 def test_abandoned_temporaries_are_cleaned_and_live_ones_kept(store: Store) -> None:
     dead = subprocess.Popen([sys.executable, "-c", "pass"])
     dead.wait()
-    temporary, me = store.root / ".tmp", here()
-    ours = Scratch(store.root).path("work")
+    temporary, me = store.root / ".tmp", this_process()
+    ours = TemporaryFiles(store.root).path("work")
     names = {
         ours.name: (True, True),
         f"work~{me.machine}~{dead.pid}~1~aa": (True, False),
