@@ -11,7 +11,7 @@ import pytest
 from prunebench.bench.grids.grid_file import expand, read_grid
 from prunebench.datasets.sources.listing import read_pairs
 from prunebench.errors import InputError
-from prunebench.leaderboard.protocol_file import read_settings
+from prunebench.leaderboard.protocol_file import read_protocol
 from prunebench.methods.precomputed import read_scores
 from prunebench.userfiles import read_table, read_toml
 
@@ -28,7 +28,7 @@ def test_grids_and_protocols_of_any_editor(tmp_path: Path, encoding: str, end: s
     path.write_bytes(f'# rules{end}name = "é"{end}'.encode(encoding))
     assert read_toml(path) == {"name": "é"}
     path.write_bytes(f'name = "mine"{end}alpha = 0.1{end}'.encode(encoding))
-    assert read_settings(path).alpha == 0.1
+    assert read_protocol(path).alpha == 0.1
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -102,7 +102,7 @@ def test_other_columns_and_their_order_do_not_matter(tmp_path: Path) -> None:
 def test_a_small_toml_file_costs_little(tmp_path: Path, text: str, part: str) -> None:
     path = tmp_path / "g.toml"
     path.write_text(text)
-    for read in (read_grid, read_settings):
+    for read in (read_grid, read_protocol):
         tracemalloc.start()
         try:
             with pytest.raises(InputError, match=part):
