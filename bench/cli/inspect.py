@@ -145,9 +145,9 @@ def methods(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
 
 
 def _card(card: dict[str, Any]) -> None:
-    facts = ("name", "title", "kind", "side", "signals", "cost", "clean_data", "paper",
+    fields = ("name", "title", "kind", "side", "signals", "cost", "clean_data", "paper",
              "repository")  # fmt: skip
-    shown = {n: ", ".join(card[n]) if isinstance(card[n], list) else card[n] for n in facts}
+    shown = {n: ", ".join(card[n]) if isinstance(card[n], list) else card[n] for n in fields}
     _table(("", ""), [(name, value) for name, value in shown.items() if value])
     if card["options"]:
         _table(

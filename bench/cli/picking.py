@@ -41,7 +41,7 @@ def list_records(results: str, as_json: bool, **chosen: Any) -> None:
 
     Example: prunebench list results/demo --method random --seed 0..2
     """
-    rows = rows_of(*picked(results, **_taken(chosen)))
+    rows = rows_of(*picked(results, **_filter_arguments(chosen)))
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
@@ -64,13 +64,13 @@ def drop(ctx: click.Context, /, results: str, yes: bool, as_json: bool, **chosen
     from prunebench.bench.results.store import Store
     from prunebench.leaderboard.board.collect import PLANNED
 
-    taken = _taken(chosen)
-    words = _words(**taken)
+    chosen_by = _filter_arguments(chosen)
+    words = _words(**chosen_by)
     if not words:
         raise InputError("which runs?", where="drop", accepted="a filter: --method, --where, "
                          "--key, ...; `prunebench list` shows what a filter picks")  # fmt: skip
     store = Store.open(results_folder(results), create=False)
-    found, everything = picked(results, **taken)
+    found, everything = picked(results, **chosen_by)
     if not found:
         raise InputError(f"no run has {words}", where=results, accepted="see `prunebench list`")
     _refuse_running(store, found)
@@ -117,7 +117,7 @@ def _refuse_running(store: Any, found: Sequence[Record]) -> None:
                              accepted="runs that are at rest")  # fmt: skip
 
 
-def _taken(chosen: dict[str, Any]) -> dict[str, Any]:
+def _filter_arguments(chosen: dict[str, Any]) -> dict[str, Any]:
     statuses, keys = chosen.pop("statuses"), chosen.pop("keys")
     return {"found": filters(chosen), "statuses": statuses, "keys": keys}
 

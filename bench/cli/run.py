@@ -98,7 +98,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
     load_plugins(ctx)
     from prunebench.bench.grids.driver import run_cells
     from prunebench.bench.results.store import Store
-    from prunebench.bench.runs.resolve import check_left, resolve_cell
+    from prunebench.bench.runs.resolve import check_trainable, resolve_cell
     from prunebench.bench.spec.run_spec import HeldOut
 
     out, as_json = values.pop("out"), values.pop("as_json")
@@ -117,7 +117,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
     # At lower ratios, sets of four samples at most: recorded as skipped once they are read.
     doubtful = size is not None or cell.spec.ratio > _NEARLY_ALL
     if doubtful and not (store.records / f"{cell.spec.key}.json").exists():
-        check_left(cell)
+        check_trainable(cell)
     warn_edited(store)
     warn_mixture(store, [cell], add=True, verb="run")
     report = run_cells([cell], store, settings, losses)

@@ -31,6 +31,10 @@ from prunebench.registry import DATASETS
 
 #: Seconds in which a cell that is asked to end must reach the end of a step and save itself.
 _GRACE_S = 10.0
+#: Options that every executor takes by these names.
+_OF_EXECUTORS = (
+    "threads", "devices", "slots_per_device", "time_limit_s", "plugins", "free_memory",
+)  # fmt: skip
 
 
 @dataclass
@@ -163,17 +167,12 @@ def make_executor(store: Store, options: ExecutionOptions, keep: bool = False) -
     ray = options.executor == "ray"
     shared: dict[str, Any] = {
         "slots": options.workers,
-        "threads": options.threads,
-        "devices": options.devices,
-        "slots_per_device": options.slots_per_device,
-        "time_limit_s": options.time_limit_s,
-        "plugins": options.plugins,
+        **{name: getattr(options, name) for name in _OF_EXECUTORS},
         "settings": {"root": str(store.root), **options.for_workers()},
         "on_lost": lambda job, status, reason: record_lost(store, job, status, reason),
         "log_dir": None if options.inline and not ray else store.root / "logs",
         "keep": keep,
         "grace_s": _GRACE_S,
-        "free_memory": options.free_memory,
     }
     if ray:
         from prunebench.bench.executors.ray.executor import RayExecutor

@@ -110,6 +110,7 @@ def cell_steps(
 def _suffices(record: Record, store: Store, need: EvidenceSpec) -> bool:
     """Whether a record has the evidence that its run is wanted for; a run that ended early has
     none."""
+    # A record has no other field that tells the two kinds of diverged runs apart.
     trained_to_its_end = record.status == "done" or record.reason == _AT_CHANCE
     return need.empty or not trained_to_its_end or has_evidence(store, record.key, need)
 

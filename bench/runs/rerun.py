@@ -26,7 +26,7 @@ from prunebench.registry import CRITERIA, DATASETS
 
 _SIZES = {"original_train_size", "original_test_size"}
 #: Fields of a specification that `run` has no flag for, with what it sets them to.
-_UNSAID: dict[str, Any] = {
+_WITHOUT_FLAG: dict[str, Any] = {
     "budget_share": None,
     "validation": Validation().model_dump(mode="json"),
     "proxy": "shared",
@@ -116,14 +116,14 @@ def command_of(record: Record, plugins: Sequence[str] = ()) -> str | None:
     spec = record.spec
     noise, reference, criterion = spec["noise"], spec["reference"], spec["criterion"]
     plain = resolve(CRITERIA.get(criterion["name"]).target.options, {}, criterion["name"])
-    sayable = (
-        all(spec[name] == value for name, value in _UNSAID.items())
+    has_flags = (
+        all(spec[name] == value for name, value in _WITHOUT_FLAG.items())
         and "tuned" not in spec
         and (noise["count"], noise["seed"]) == ("exact_per_class", None)
         and reference["mode"] == "held_out"
         and criterion["params"] == plain
     )
-    if not sayable:
+    if not has_flags:
         return None
     flags = [word for path in plugin_files(spec, plugins) for word in ("--plugin", path)]
     words = ["prunebench", *flags, "run", "--dataset"]

@@ -222,7 +222,7 @@ def build_spec(**fields: Any) -> RunSpec:
     return resolve_cell(**fields).spec
 
 
-def check_left(cell: Cell) -> None:
+def check_trainable(cell: Cell) -> None:
     """Refuses a run that has nothing to train, before its results folder is made.
 
     Raises:
