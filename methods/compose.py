@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prunebench.errors import InputError, nearest
-from prunebench.methods import align_scorer
-from prunebench.methods.align_scorer import ALIGN_OPTIONS, Alignment
+from prunebench.methods.align import ALIGN_CARD, ALIGN_OPTIONS, ALIGN_VERSION, Alignment
 from prunebench.methods.base import Card, Pruner, ScoreBasedPruner
 from prunebench.options import Option, Value
 from prunebench.registry import METHODS, Entry, UnknownName
@@ -143,18 +142,18 @@ def _aligned(base: MethodInfo) -> MethodInfo:
             where=f"{base.name}{SUFFIX}",
             accepted=", ".join(m.name for m in list_methods() if m.aligned),
         )
-    align = align_scorer.CARD
+    own = ALIGN_CARD
     card = replace(
         base.card,
-        title=f"{base.card.title} + {align.title}" if base.card.title else align.title,
-        paper="; ".join(p for p in (align.paper, base.card.paper) if p),
-        cost=align.cost if base.card.cost == "none" else f"{base.card.cost}; {align.cost}",
-        side="of the alignment score: " + (base.card.side or align.side),
+        title=f"{base.card.title} + {own.title}" if base.card.title else own.title,
+        paper="; ".join(p for p in (own.paper, base.card.paper) if p),
+        cost=own.cost if base.card.cost == "none" else f"{base.card.cost}; {own.cost}",
+        side="of the alignment score: " + (base.card.side or own.side),
     )
     return replace(
         base,
         name=base.name + SUFFIX,
-        version=f"{base.version}+{align_scorer.VERSION}",
+        version=f"{base.version}+{ALIGN_VERSION}",
         options={**base.options, **ALIGN_OPTIONS},
         card=card,
         aligned=True,

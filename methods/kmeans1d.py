@@ -2,6 +2,12 @@
 
 In one dimension every cluster is a run of the sorted values, so an assignment is k - 1 cuts
 and a centre is a difference of prefix sums.
+
+scikit-learn's ``KMeans`` itself (1.9.1, k = 5, 2 cores) is not used for two reasons. On float32
+scores its groups depend on the number of threads: with 1 and 2 threads they differed in 2 of 60
+draws of 50,000 scores and in 17 of 18 draws of 1,000,000, by up to 902 scores. And planning with
+it took 7.9 % of an epoch on the digits against 1.3 % here; grouping alone (1 thread) took 55 ms
+against 9 ms at 50,000 scores and 0.80 s against 0.19 s at 1,000,000 (medians, in turn).
 """
 
 from __future__ import annotations

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from prunebench.bench.perf.timing import in_turn
-from prunebench.methods.align import alignment
-from prunebench.methods.align_scorer import trajectory_scores
+from prunebench.methods.align import alignment, trajectory_scores
 from support.suite import goals
 from support.timing import machine
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from prunebench.errors import InputError
-from prunebench.methods.align import alignment
-from prunebench.methods.align_scorer import Alignment, trajectory_scores, trajectory_window
+from prunebench.methods.align import Alignment, alignment, trajectory_scores, trajectory_window
 from prunebench.methods.base import LastLoss, Plan, ScoreBasedPruner, Scorer
 from prunebench.methods.compose import resolve_method
 from prunebench.methods.infobatch import prunable
