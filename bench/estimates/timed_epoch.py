@@ -30,7 +30,7 @@ from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock
-from prunebench.bench.train.setup import make_setup
+from prunebench.bench.train.setup import Callback, RunView, make_setup
 from prunebench.bench.train.task import load_raw, load_task
 from prunebench.bench.train.trainer import Trainer
 from prunebench.datasets.source import Outline, RawData
@@ -175,10 +175,12 @@ def measure(kind: Kind, device: torch.device, limit_s: float = 2.0) -> Rates:
     )
     clock = Clock(len(task.train), 10_000, spec.ratio, "epochs")
     untested = spec.replace(recipe=spec.recipe.model_copy(update={"eval_every": 0}))
-    trainer = Trainer(make_setup(untested, task, pruner, clock=clock, device=device))
+    trainer = Trainer(
+        make_setup(untested, task, pruner, clock=clock, device=device, callbacks=[epochs])
+    )
     built_s = lap()
     with suppress(_Enough):
-        trainer.fit(epochs.note)
+        trainer.fit()
     each, epoch_s = epochs.rates()
     ssl_s = encoder_seconds(task.raw, spec.recipe, device) if kind.encoder else 0.0
     lap()
@@ -198,7 +200,7 @@ class _Enough(Exception):
     """The last epoch says enough."""
 
 
-class _GrowingEpochs:
+class _GrowingEpochs(Callback):
     """Sizes of epochs, each four times the one before, until one takes long enough to be timed.
 
     Attributes:
@@ -216,11 +218,11 @@ class _GrowingEpochs:
     def rough(self) -> bool:
         return max(self.times) < min(self.batch, self.n)
 
-    def note(self, trainer: Trainer) -> None:
+    def epoch_end(self, run: RunView) -> None:
         """Takes in one epoch's time and sets the size of the next."""
-        if trainer.epoch == 1:  # it warms up
+        if run.epoch == 1:  # it warms up
             return
-        last, spent = trainer.seconds[-1], time.perf_counter() - self.begin
+        last, spent = run.seconds[-1], time.perf_counter() - self.begin
         self.times.setdefault(self.size, []).append(last)
         if self.size == self.n:
             if spent > self.limit_s:

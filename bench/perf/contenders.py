@@ -105,8 +105,13 @@ def streams(seed: int) -> Streams:
 def one_epoch(run: Trainer) -> StepGenerator[int]:
     """One epoch with all that belongs to it; returns the samples trained."""
     before = run.ledger.trained
-    yield from run._epoch(run._begin())
+    yield from run.epoch_steps()
     return run.ledger.trained - before
+
+
+def how_of(run: Trainer) -> str:
+    """Whether the steps of a run are captured, or why not."""
+    return run.not_captured_because or ("captured" if run.captured_step else "launched")
 
 
 class Solo:
@@ -141,7 +146,7 @@ class Solo:
     @property
     def how(self) -> str:
         """Whether steps are captured, or why not."""
-        return self.run.not_captured_because or ("captured" if self.run.graph else "launched")
+        return how_of(self.run)
 
 
 class Laned:
@@ -180,8 +185,7 @@ class Laned:
     @property
     def how(self) -> str:
         """Of the first run."""
-        run = self.runs[0]
-        return run.not_captured_because or ("captured" if run.graph else "launched")
+        return how_of(self.runs[0])
 
 
 def whole_run(work: Workload, method: str, ratio: float, execution: ExecutionOptions) -> int:

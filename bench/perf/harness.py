@@ -35,7 +35,7 @@ class WeightlessTrainer(Trainer):
 def weightless(s: Settings, method: str = "infobatch+align") -> Trainer:
     """Such a run of N samples in mid-run, its tables full."""
     run = WeightlessTrainer(s.work().setup(ExecutionOptions(graph="off"), method, 0.5))
-    filled(run.tables, _DONE)
+    filled(run.sample_tables, _DONE)
     run.epoch = run.ledger.epochs = _DONE
     return run
 

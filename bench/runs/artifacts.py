@@ -19,6 +19,7 @@ from prunebench.bench.train.metrics import (
     end_loss,
     whole_epochs,
 )
+from prunebench.bench.train.setup import Callback, RunView
 from prunebench.bench.train.trainer import Trainer
 from prunebench.datasets.task import Task
 from prunebench.methods.base import Subset
@@ -54,8 +55,10 @@ def _csv(frame: pd.DataFrame) -> bytes:
 
 def epoch_csv(trainer: Trainer) -> bytes:
     """The per-epoch table with the reference loss beside it."""
-    frame = pd.DataFrame(trainer.table).rename(columns={"test_accuracy": accuracy_name(trainer)})
-    reference = trainer.tables.reference_loss[: len(frame)].cpu().numpy()
+    frame = pd.DataFrame(trainer.epoch_log).rename(
+        columns={"test_accuracy": accuracy_name(trainer)}
+    )
+    reference = trainer.sample_tables.reference_loss[: len(frame)].cpu().numpy()
     if np.isfinite(reference).any():
         frame["reference_loss"] = reference
     return _csv(frame)
@@ -75,9 +78,9 @@ def artifacts(
         Artifact name -> bytes, metric name -> value.
     """
     task = trainer.setup.task
-    for row in trainer.table:  # a checkpoint of an earlier version; only last epochs are cut
+    for row in trainer.epoch_log:  # a checkpoint of an earlier version; only last epochs are cut
         row.setdefault("planned", row["trained"])
-    whole = whole_epochs(trainer.table)
+    whole = whole_epochs(trainer.epoch_log)
     classes = task.raw.num_classes
     labels = task.test.labels
     predicted = predicted.cpu()
@@ -120,7 +123,7 @@ def artifacts(
         "whole_epochs": float(whole),
         "kept_per_epoch": float(trainer.ledger.trained / (len(visits) * (whole or 1))),
         "worst_class_kept_per_epoch": float(share[share.isfinite()].min()),
-        "end_train_loss": end_loss(trainer.table),
+        "end_train_loss": end_loss(trainer.epoch_log),
     }
     return files, metrics
 
@@ -146,7 +149,7 @@ def _metrics(
         "worst_class_accuracy": float(right[right.isfinite()].min()),
         "realised_ratio": ledger.realised_ratio,
         "compute_ratio": ledger.compute_ratio,
-        "final_train_loss": trainer.table[-1]["train_loss"],
+        "final_train_loss": trainer.epoch_log[-1]["train_loss"],
         "kept_fraction": float(visits.sum() / (len(visits) * max(1, ledger.epochs))),
         "kept_noise_rate": float(visits[flipped].sum() / visits.sum()) if noisy else None,
         "worst_class_kept_share": float(present.min()),
@@ -154,19 +157,17 @@ def _metrics(
     }
 
 
-class LossRecorder:
-    """Observer that copies the loss table after chosen epochs (counted from 1)."""
-
-    signals: frozenset[str] = frozenset()
+class LossRecorder(Callback):
+    """Callback that copies the loss table after chosen epochs (counted from 1)."""
 
     def __init__(self, epochs: frozenset[int]) -> None:
         self.epochs = epochs
         self.rows: dict[int, Tensor] = {}
 
-    def epoch_end(self, trainer: Trainer) -> None:
+    def epoch_end(self, run: RunView) -> None:
         """Copies the table where it is due; an empty set means every epoch."""
-        if not self.epochs or trainer.epoch in self.epochs:
-            self.rows[trainer.epoch] = trainer.tables.loss.cpu().clone()
+        if not self.epochs or run.epoch in self.epochs:
+            self.rows[run.epoch] = run.sample_tables.loss.cpu().clone()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Rows so far."""

@@ -1,4 +1,5 @@
-"""A run's whole state in one safetensors file that proves itself; nothing is unpickled."""
+"""A run's whole state in one safetensors file that proves itself, and the callbacks that write it
+and report progress; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -21,8 +22,7 @@ from prunebench.bench.results.atomic import folder_errors
 from prunebench.bench.train import stopping
 from prunebench.bench.train.ledger import Ledger
 from prunebench.bench.train.plan_checks import check_plan
-from prunebench.bench.train.setup import Epoch
-from prunebench.bench.train.stopping import Stopped
+from prunebench.bench.train.setup import Callback, Epoch, RunView
 from prunebench.bench.train.trainer import Trainer
 from prunebench.files import OwnFolder
 from prunebench.methods.base import Plan
@@ -37,21 +37,21 @@ class DamagedCheckpoint(Exception):
     """A checkpoint that is torn, changed or of another spec; it is set aside and redone."""
 
 
-def _parts(trainer: Trainer) -> dict[str, Mapping[str, Any]]:
+def _parts(run: RunView) -> dict[str, Mapping[str, Any]]:
     parts: dict[str, Mapping[str, Any]] = {
-        "model": trainer.model.state_dict(),
-        "tables": trainer.tables.state_dict(),
-        "criterion": trainer.criterion.state_dict(),
-        "pruner": trainer.setup.pruner.state_dict(),
-        "run": {"kept_visits": trainer.kept_visits},
+        "model": run.model.state_dict(),
+        "tables": run.sample_tables.state_dict(),
+        "criterion": run.criterion.state_dict(),
+        "pruner": run.setup.pruner.state_dict(),
+        "run": {"kept_visits": run.kept_visits},
     }
-    for number, observer in enumerate(trainer.setup.callbacks):
-        parts[f"observer{number}"] = observer.state_dict()
-    for number, state in trainer.optimizer.state_dict()["state"].items():
+    for number, callback in enumerate(run.setup.callbacks):
+        parts[f"observer{number}"] = callback.state_dict()
+    for number, state in run.optimizer.state_dict()["state"].items():
         parts[f"optimizer{number}"] = {k: v for k, v in state.items() if v is not None}
-    if trainer.now is not None:
-        parts["now"] = _pack(trainer.now)
-        parts["last"] = _last_scores(trainer)
+    if run.paused is not None:
+        parts["now"] = _pack(run.paused)
+        parts["last"] = _last_scores(run)
     return parts
 
 
@@ -85,23 +85,23 @@ def _unpack(parts: Mapping[str, Any], device: torch.device, size: int) -> Epoch:
     return now
 
 
-def _last_scores(trainer: Trainer) -> dict[str, Any]:
+def _last_scores(run: RunView) -> dict[str, Any]:
     """The scores behind the plan; where they are a table itself, its name: it goes on changing."""
-    scores = trainer.setup.pruner.last_scores
+    scores = run.setup.pruner.last_scores
     if scores is None:
         return {}
-    for name, table in trainer.tables.state_dict().items():
+    for name, table in run.sample_tables.state_dict().items():
         if scores.data_ptr() == table.data_ptr() and scores.shape == table.shape:
             return {"table": name}
     return {"scores": scores}
 
 
-def dump(trainer: Trainer, key: str) -> bytes:
+def dump(run: RunView, key: str) -> bytes:
     """The state of a run at the end of an epoch, or where it was stopped within one."""
-    trainer.settle()
+    run.finish_readbacks()
     tensors: dict[str, Tensor] = {}
     scalars: dict[str, Any] = {}
-    for part, values in _parts(trainer).items():
+    for part, values in _parts(run).items():
         for name, value in values.items():
             if isinstance(value, Tensor):
                 tensors[f"{part}/{name}"] = value.detach().cpu().clone().contiguous()
@@ -109,10 +109,10 @@ def dump(trainer: Trainer, key: str) -> bytes:
                 scalars[f"{part}/{name}"] = value
     meta = {
         "key": key,
-        "epoch": trainer.epoch,
-        "ledger": asdict(trainer.ledger),
-        "table": trainer.table,
-        "seconds": trainer.seconds,
+        "epoch": run.epoch,
+        "ledger": asdict(run.ledger),
+        "table": run.epoch_log,
+        "seconds": run.seconds,
         "scalars": scalars,
     }
     text = json.dumps(meta).encode()
@@ -121,11 +121,11 @@ def dump(trainer: Trainer, key: str) -> bytes:
     return hashlib.sha256(body).digest() + body
 
 
-def save(trainer: Trainer, folder: Path, key: str) -> None:
+def save(run: RunView, folder: Path, key: str) -> None:
     """Writes the checkpoint atomically.
 
     Args:
-        trainer: The run.
+        run: The run.
         folder: ``Store.checkpoint_path`` of its cell.
         key: Whose.
 
@@ -134,7 +134,7 @@ def save(trainer: Trainer, folder: Path, key: str) -> None:
         InputError: A link is in the way.
     """
     with folder_errors(folder):
-        OwnFolder(folder.parents[1]).write(folder / FILE, dump(trainer, key))
+        OwnFolder(folder.parents[1]).write(folder / FILE, dump(run, key))
 
 
 def restore(trainer: Trainer, folder: Path, key: str) -> bool:
@@ -194,14 +194,14 @@ def _load(trainer: Trainer, tensors: Mapping[str, Tensor], meta: Mapping[str, An
         return {k.removeprefix(prefix): v for k, v in both.items() if k.startswith(prefix)}
 
     trainer.model.load_state_dict(part("model"))
-    trainer.tables.load_state_dict(part("tables"))
+    trainer.sample_tables.load_state_dict(part("tables"))
     trainer.criterion.load_state_dict(part("criterion"))
     trainer.setup.pruner.load_state_dict(
         {k: v.to(device) if isinstance(v, Tensor) else v for k, v in part("pruner").items()}
     )
     trainer.kept_visits.copy_(part("run")["kept_visits"].view_as(trainer.kept_visits))
-    for number, observer in enumerate(trainer.setup.callbacks):
-        observer.load_state_dict(part(f"observer{number}"), meta["epoch"])
+    for number, callback in enumerate(trainer.setup.callbacks):
+        callback.load_state_dict(part(f"observer{number}"), meta["epoch"])
     state = trainer.optimizer.state_dict()
     params = [p for group in trainer.optimizer.param_groups for p in group["params"]]
     state["state"] = {n: found for n in range(len(params)) if (found := part(f"optimizer{n}"))}
@@ -213,38 +213,55 @@ def _load(trainer: Trainer, tensors: Mapping[str, Tensor], meta: Mapping[str, An
     trainer.optimizer.load_state_dict(state)
     trainer.epoch = meta["epoch"]
     trainer.ledger = Ledger(**meta["ledger"])
-    trainer.table = list(meta["table"])
+    trainer.epoch_log = list(meta["table"])
     trainer.seconds = list(meta["seconds"])
     now, last = part("now"), part("last")
     if now:
-        trainer.now = _unpack(now, device, len(trainer.sample_ids))
-        scores = trainer.tables.state_dict()[last["table"]] if "table" in last else None
+        trainer.paused = _unpack(now, device, len(trainer.sample_ids))
+        scores = trainer.sample_tables.state_dict()[last["table"]] if "table" in last else None
         trainer.setup.pruner.last_scores = last["scores"].to(device) if "scores" in last else scores
 
 
-class AfterEpoch:
-    """Reports progress and writes checkpoints when they are due, or when it is time to leave.
+class Checkpoints(Callback):
+    """Writes checkpoints when they are due, and where the run is asked to end.
 
     Args:
         folder: Where to.
         key: Whose.
         every_s: Seconds between two of them; 0 makes one after every epoch.
-        report: Told the share done, or None.
     """
 
-    def __init__(
-        self, folder: Path, key: str, every_s: float, report: Callable[[float], None] | None
-    ) -> None:
-        self.folder, self.key, self.every_s, self.report = folder, key, every_s, report
+    def __init__(self, folder: Path, key: str, every_s: float) -> None:
+        self.folder, self.key, self.every_s = folder, key, every_s
         self.last = time.monotonic()
 
-    def __call__(self, trainer: Trainer) -> None:
-        clock, epoch, trained = trainer.setup.clock, trainer.epoch, trainer.ledger.trained
-        if self.report is not None:
-            self.report(clock.progress(epoch, trained).fraction)
-        due = time.monotonic() - self.last >= self.every_s or stopping.asked()
-        if due and not clock.finished(epoch, trained):
-            save(trainer, self.folder, self.key)
+    def step_end(self, run: RunView) -> bool:
+        """Whether this process was asked to end."""
+        return stopping.asked()
+
+    def epoch_end(self, run: RunView) -> bool:
+        """Saves where it is due."""
+        asked, due = stopping.asked(), time.monotonic() - self.last >= self.every_s
+        if due and not asked and not run.over:
+            save(run, self.folder, self.key)
             self.last = time.monotonic()
-            if stopping.asked():
-                raise Stopped
+        return asked
+
+    def asked_to_stop(self, run: RunView) -> None:
+        """Saves."""
+        save(run, self.folder, self.key)
+
+
+class ProgressReport(Callback):
+    """Reports the share done after every epoch.
+
+    Args:
+        report: Called with a number in [0, 1].
+    """
+
+    def __init__(self, report: Callable[[float], None]) -> None:
+        self.report = report
+
+    def epoch_end(self, run: RunView) -> None:
+        """Reports."""
+        self.report(run.setup.clock.progress(run.epoch, run.ledger.trained).fraction)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from prunebench.bench.inputs.strong import strong_batches
 from prunebench.bench.results.manifest import Damaged, to_json, write_manifest
-from prunebench.bench.train.trainer import Trainer
+from prunebench.bench.train.setup import Callback, RunView
 from prunebench.datasets.task import Task
 from prunebench.errors import InputError
 from prunebench.methods.base import EvidenceSpec, Snapshot, StrongView
@@ -25,8 +25,8 @@ from prunebench.record import file_digest
 SIGNAL_NAMES = ("p_target", "correct")
 
 
-class Recorder:
-    """Observer of a full-data run; a pure read in eval mode, with streams of its own."""
+class Recorder(Callback):
+    """Callback of a full-data run; a pure read in eval mode, with streams of its own."""
 
     def __init__(self, need: EvidenceSpec) -> None:
         unknown = need.signals - set(SIGNAL_NAMES)
@@ -39,38 +39,38 @@ class Recorder:
         self.views: dict[str, dict[str, Tensor]] = {}
         self.scoring = 0
 
-    def epoch_end(self, trainer: Trainer) -> None:
+    def epoch_end(self, run: RunView) -> None:
         """Takes a row of every signal, and snapshots where they are due."""
         for name, rows in self.rows.items():
-            value = trainer.tables.signal(name)
+            value = run.sample_tables.signal(name)
             rows.append((value > 0.5 if name == "correct" else value).cpu().clone())
-        if trainer.epoch in self.need.snapshots:
-            logits, features = trainer.forward(
-                trainer.inputs,
-                lambda ids: trainer.inputs.unaugmented_batches(ids).batch,
-                trainer.sample_ids,
+        if run.epoch in self.need.snapshots:
+            logits, features = run.forward(
+                run.inputs,
+                lambda ids: run.inputs.unaugmented_batches(ids).batch,
+                run.sample_ids,
                 True,
             )
             assert features is not None
-            self.views[f"snapshot-{trainer.epoch}"] = {
+            self.views[f"snapshot-{run.epoch}"] = {
                 "logits": logits.cpu(),
                 "features": features.cpu(),
             }
-            self.scoring += len(trainer.sample_ids)
-        if trainer.epoch in self.need.strong:
-            stream = trainer.stream("evidence-strong")
-            logits, features = trainer.forward(
-                trainer.inputs,
-                lambda rows: strong_batches(trainer.inputs, rows, stream),
-                trainer.sample_ids,
+            self.scoring += len(run.sample_ids)
+        if run.epoch in self.need.strong:
+            stream = run.stream("evidence-strong")
+            logits, features = run.forward(
+                run.inputs,
+                lambda rows: strong_batches(run.inputs, rows, stream),
+                run.sample_ids,
                 True,
             )
             assert features is not None
-            self.views[f"strong-{trainer.epoch}"] = {
+            self.views[f"strong-{run.epoch}"] = {
                 "confidence": logits.softmax(1).max(1).values.cpu(),
                 "features": features.cpu(),
             }
-            self.scoring += len(trainer.sample_ids)
+            self.scoring += len(run.sample_ids)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Rows and views so far."""
@@ -104,10 +104,10 @@ class Recorder:
             view, _, part = name.removeprefix("view.").rpartition(".")
             self.views.setdefault(view, {})[part] = state[name]
 
-    def write(self, folder: Path, trainer: Trainer, run: Mapping[str, Any]) -> None:
+    def write(self, folder: Path, run: RunView, entries: Mapping[str, Any]) -> None:
         """Writes arrays and a manifest with their digests into an empty folder."""
         arrays: dict[str, np.ndarray[Any, Any]] = {
-            "ids": trainer.setup.task.raw.train_ids(trainer.sample_ids.cpu()).numpy()
+            "ids": run.setup.task.raw.train_ids(run.sample_ids.cpu()).numpy()
         }
         for name, rows in self.rows.items():
             value = torch.stack(rows).numpy()
@@ -120,10 +120,10 @@ class Recorder:
             np.save(path, array, allow_pickle=False)
             files[path.name] = file_digest(path)
         manifest = {
-            **run,
+            **entries,
             "needs": to_json(self.need),
-            "epochs": trainer.epoch,
-            "trained_per_epoch": (trainer.ledger.trained + trainer.ledger.strong) // trainer.epoch,
+            "epochs": run.epoch,
+            "trained_per_epoch": (run.ledger.trained + run.ledger.strong) // run.epoch,
             "scoring": self.scoring,
             "files": files,
         }

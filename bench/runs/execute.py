@@ -29,6 +29,7 @@ from prunebench.bench.runs.artifacts import (
     diverged,
 )
 from prunebench.bench.runs.cell import Cell
+from prunebench.bench.runs.checkpoint import Checkpoints, ProgressReport
 from prunebench.bench.runs.evidence import Recorder
 from prunebench.bench.runs.failure import out_of_memory, reason_of
 from prunebench.bench.runs.followers import lead
@@ -40,7 +41,7 @@ from prunebench.bench.spec.run_spec import RunSpec, clean_labels
 from prunebench.bench.train import stopping
 from prunebench.bench.train.distributed import world
 from prunebench.bench.train.plan_checks import ConstantPlan, check_subset
-from prunebench.bench.train.setup import Diverged, Observer, Setup, make_setup
+from prunebench.bench.train.setup import Callback, Diverged, Setup, make_setup
 from prunebench.bench.train.step import StepGenerator, run_to_end
 from prunebench.bench.train.task import (
     clock_of,
@@ -217,8 +218,8 @@ class CellRun:
         self, task: Task, method: MethodInfo
     ) -> tuple[Trainer, Recorder | None, LossRecorder | None]:
         """A trainer at the run's last checkpoint, or at its start, and who looks at the run."""
-        recorder, losses = self._observers()
-        setup = self._setup(task, method, [recorder, losses])
+        recorder, losses, callbacks = self._callbacks()
+        setup = self._setup(task, method, callbacks)
         lead(setup, self.cell, self.folder, self.name)
         self.trainer = Trainer(setup)
         try:
@@ -226,18 +227,23 @@ class CellRun:
         except checkpoint.DamagedCheckpoint as error:
             self.store.set_aside(self.folder, str(error))
             self.trainer.close()
-            recorder, losses = self._observers()
-            self.trainer = Trainer(self._setup(task, method, [recorder, losses]))
+            recorder, losses, callbacks = self._callbacks()
+            self.trainer = Trainer(self._setup(task, method, callbacks))
         return self.trainer, recorder, losses
 
-    def _observers(self) -> tuple[Recorder | None, LossRecorder | None]:
-        cell = self.cell
-        return (
-            None if cell.evidence.empty else Recorder(cell.evidence),
-            None if cell.losses is None else LossRecorder(cell.losses),
-        )
+    def _callbacks(self) -> tuple[Recorder | None, LossRecorder | None, list[Callback]]:
+        """Those that take what the run was asked for, and all; those with a state come first, since
+        checkpoints number them."""
+        cell, report = self.cell, self.context.report
+        recorder = None if cell.evidence.empty else Recorder(cell.evidence)
+        losses = None if cell.losses is None else LossRecorder(cell.losses)
+        callbacks: list[Callback] = [c for c in (recorder, losses) if c is not None]
+        if report is not None:
+            callbacks.append(ProgressReport(report))
+        callbacks.append(Checkpoints(self.folder, self.name, self.options.checkpoint_s))
+        return recorder, losses, callbacks
 
-    def _setup(self, task: Task, method: MethodInfo, observers: Sequence[Observer | None]) -> Setup:
+    def _setup(self, task: Task, method: MethodInfo, callbacks: Sequence[Callback]) -> Setup:
         """The method's pruner and what it needs: evidence, a kept subset or a reference set."""
         spec = self.spec
         streams = streams_of(spec)
@@ -267,7 +273,7 @@ class CellRun:
             reference = resolve_reference(task, pruner.params, streams, evidence, warmup)
         return make_setup(
             spec, task, pruner, clock=clock, streams=streams, device=self.device,
-            callbacks=[o for o in observers if o], reference=reference,
+            callbacks=callbacks, reference=reference,
             weights=self.cell.weights, execution=self.options,
         )  # fmt: skip
 
@@ -279,16 +285,9 @@ class CellRun:
 
     def _fit(self, trainer: Trainer, leaving: ExitStack) -> StepGenerator[tuple[Status, str]]:
         """Trains to the end of the budget, with checkpoints; a stop that is asked for saves."""
-        after = checkpoint.AfterEpoch(
-            self.folder, self.name, self.options.checkpoint_s, self.context.report
-        )
         try:
             leaving.enter_context(stopping.deferred())
-            yield from trainer.steps(after, stopping.asked)
-        except stopping.Stopped:
-            if trainer.now is not None:
-                checkpoint.save(trainer, self.folder, self.name)
-            raise
+            yield from trainer.steps()
         except Diverged as error:
             return "diverged", str(error)
         return "done", ""

@@ -17,7 +17,7 @@ from prunebench.bench.runs.artifacts import LossRecorder
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.evidence import Recorder
 from prunebench.bench.train.distributed import world
-from prunebench.bench.train.setup import Diverged, Observer, Setup, make_setup
+from prunebench.bench.train.setup import Callback, Diverged, Setup, make_setup
 from prunebench.bench.train.task import load_task, with_reference_in_training
 from prunebench.bench.train.trainer import Trainer
 from prunebench.errors import SkipCell
@@ -85,13 +85,13 @@ def _setup(job: dict[str, Any]) -> Setup:
     if spec.method.name == "full+reference":
         task = with_reference_in_training(task)
     pruner, criterion, clock, streams, reference = pickle.loads(job["made"])
-    observers: list[Observer] = []
+    callbacks: list[Callback] = []
     if not cell.evidence.empty:
-        observers.append(Recorder(cell.evidence))
+        callbacks.append(Recorder(cell.evidence))
     if cell.losses is not None:
-        observers.append(LossRecorder(cell.losses))
+        callbacks.append(LossRecorder(cell.losses))
     return make_setup(
         spec, task, pruner, clock=clock, criterion=criterion, streams=streams,
-        device=torch.device(job["device"]), callbacks=observers, reference=reference,
+        device=torch.device(job["device"]), callbacks=callbacks, reference=reference,
         weights=cell.weights,
     )  # fmt: skip

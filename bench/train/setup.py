@@ -1,126 +1,34 @@
-"""What one training run is made of, and who may look at it."""
+"""What one training run is made of, who may look at it, and what they see."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from prunebench.bench.inputs.streaming import Source
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock
+from prunebench.bench.train.distributed.world import World
+from prunebench.bench.train.ledger import Ledger
+from prunebench.bench.train.sample_tables import SampleTables
 from prunebench.bench.train.task import clock_of, criterion_of, streams_of
 from prunebench.datasets.task import Split, Task
 from prunebench.methods.base import Criterion, DynamicPruner, Plan
-from prunebench.rng import Streams
-
-if TYPE_CHECKING:
-    from prunebench.bench.train.trainer import Trainer
-
+from prunebench.rng import Stream, Streams
 
 CPU = torch.device("cpu")
 
-
-class Observer(Protocol):
-    """Looks at a run after each epoch without touching it (evidence, loss records)."""
-
-    signals: frozenset[str]
-
-    def epoch_end(self, trainer: Trainer) -> None:
-        """Called when ``trainer.epoch`` epochs are done."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """What must survive a restart."""
-
-    def load_state_dict(self, state: Mapping[str, Tensor], epoch: int) -> None:
-        """Restores it.
-
-        Args:
-            state: What ``state_dict`` gave.
-            epoch: Epochs that were done then.
-
-        Raises:
-            ValueError: It is not what this observer would hold by then.
-        """
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What one training run is made of; ``weights`` is the file the recipe starts from.
-
-    ``make_setup`` assembles it from a specification; what runs without one gives every part.
-    """
-
-    task: Task
-    recipe: Recipe
-    pruner: DynamicPruner
-    criterion: Criterion
-    streams: Streams
-    clock: Clock
-    device: torch.device
-    replica: int = 0
-    callbacks: Sequence[Observer] = ()
-    reference: Split | None = None
-    weights: str = ""
-    execution: ExecutionOptions = ExecutionOptions()
-
-    @property
-    def on_device(self) -> bool:
-        """Whether rates and optimiser live on the device, as a captured step needs them."""
-        return self.device.type == "cuda" or self.execution.graph == "rehearse"
-
-
-def make_setup(
-    spec: RunSpec,
-    task: Task,
-    pruner: DynamicPruner,
-    *,
-    clock: Clock | None = None,
-    criterion: Criterion | None = None,
-    streams: Streams | None = None,
-    device: torch.device = CPU,
-    callbacks: Sequence[Observer] = (),
-    reference: Split | None = None,
-    weights: str = "",
-    execution: ExecutionOptions = ExecutionOptions(),
-) -> Setup:
-    """The setup of a specification.
-
-    Args:
-        spec: Gives the recipe, the replica, and what is not given below.
-        task: What is trained on.
-        pruner: Which samples are trained when.
-        clock: When the run ends; by default after the budget of the specification.
-        criterion: By default that of the specification.
-        streams: Random streams; by default those of the specification's seed and setting.
-        device: Where it is trained.
-        callbacks: Who looks at the run.
-        reference: The reference samples, where the pruner measures them.
-        weights: File of the weights to start from.
-        execution: How steps are run.
-
-    Raises:
-        SkipCell: The budget of the specification leaves nothing to train.
-    """
-    return Setup(
-        task,
-        spec.recipe,
-        pruner,
-        criterion or criterion_of(spec),
-        streams or streams_of(spec),
-        clock or clock_of(spec, pruner, len(task.train)),
-        device,
-        spec.replica,
-        callbacks,
-        reference,
-        weights,
-        execution,
-    )
+#: One row of the per-epoch table.
+LogRow = dict[str, float | int | None]
 
 
 @dataclass
@@ -163,11 +71,205 @@ class Epoch:
             torch.cuda.set_rng_state(self.generators["cuda"], device)
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What one training run is made of; ``make_setup`` assembles it from a specification.
+
+    Attributes:
+        task: What is trained on.
+        recipe: How.
+        pruner: Which samples are trained when.
+        criterion: Per-sample loss.
+        streams: Random streams.
+        clock: When the run ends.
+        device: Where it is trained.
+        replica: Which repeat of a scoring run it is; 0 for the first.
+        callbacks: Who looks at the run; the numbers of their states in a checkpoint are their
+            places here.
+        reference: The reference samples, where the pruner measures them.
+        weights: File of the weights to start from.
+        execution: How steps are run.
+    """
+
+    task: Task
+    recipe: Recipe
+    pruner: DynamicPruner
+    criterion: Criterion
+    streams: Streams
+    clock: Clock
+    device: torch.device
+    replica: int = 0
+    callbacks: Sequence[Callback] = ()
+    reference: Split | None = None
+    weights: str = ""
+    execution: ExecutionOptions = ExecutionOptions()
+
+    @property
+    def on_device(self) -> bool:
+        """Whether rates and optimiser live on the device, as a captured step needs them."""
+        return self.device.type == "cuda" or self.execution.graph == "rehearse"
+
+
+class RunView(Protocol):
+    """What callbacks and the captured step may see of a run.
+
+    Attributes:
+        setup: What the run is made of.
+        world: The processes that share it.
+        inputs: The stored training samples.
+        sample_ids: int64 [N], of the training split.
+        labels: int64 [N].
+        model: The network.
+        optimizer: Of its parameters.
+        criterion: Per-sample loss.
+        sample_tables: Losses and signals by position.
+        kept_visits: int64 [N], epochs in which each sample was trained.
+        ledger: Costs so far.
+        selecting: Whether samples are chosen within batches.
+        epoch: Epochs done.
+        epoch_log: One row for each of them.
+        seconds: Time of each of them, callbacks left out.
+        paused: The epoch under way, where the run was stopped between two steps.
+    """
+
+    setup: Setup
+    world: World
+    inputs: Source
+    sample_ids: Tensor
+    labels: Tensor
+    model: nn.Module
+    optimizer: Optimizer
+    criterion: Criterion
+    sample_tables: SampleTables
+    kept_visits: Tensor
+    ledger: Ledger
+    selecting: bool
+    epoch: int
+    epoch_log: list[LogRow]
+    seconds: list[float]
+    paused: Epoch | None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to train."""
+
+    def stream(self, name: str, step: int = 0) -> Stream:
+        """The run's stream for a purpose in the present epoch."""
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The precision of forward passes."""
+
+    def forward(
+        self,
+        inputs: Source,
+        batches: Callable[[Tensor], Callable[[int, int], Tensor]],
+        sample_ids: Tensor,
+        features: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Logits and features of samples in eval mode."""
+
+    def finish_readbacks(self) -> None:
+        """Fills in the figures of the log that are on their way from the device."""
+
+
+class Callback:
+    """Looks at a run: checkpoints, evidence, losses, progress, early ending.
+
+    ``trainer`` prints the loop with the place of every hook. A hook changes nothing of the run,
+    and draws from streams of its own.
+    """
+
+    #: Signals that the per-sample tables must keep for it; see ``sample_tables.SIGNALS``.
+    signals: frozenset[str] = frozenset()
+
+    def step_end(self, run: RunView) -> bool | None:
+        """Called after every step.
+
+        Returns:
+            True asks the run to stop here; where several processes share it, only the end of an
+            epoch can.
+        """
+
+    def epoch_end(self, run: RunView) -> bool | None:
+        """Called when ``run.epoch`` epochs are done.
+
+        Returns:
+            True asks the run to stop here.
+        """
+
+    def asked_to_stop(self, run: RunView) -> None:
+        """Called where the run stops because a callback asked for it: it can go on from what
+        is there now."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What must survive a restart."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor], epoch: int) -> None:
+        """Restores it.
+
+        Args:
+            state: What ``state_dict`` gave.
+            epoch: Epochs that were done then.
+
+        Raises:
+            ValueError: It is not what this callback would hold by then.
+        """
+
+
+def make_setup(
+    spec: RunSpec,
+    task: Task,
+    pruner: DynamicPruner,
+    *,
+    clock: Clock | None = None,
+    criterion: Criterion | None = None,
+    streams: Streams | None = None,
+    device: torch.device = CPU,
+    callbacks: Sequence[Callback] = (),
+    reference: Split | None = None,
+    weights: str = "",
+    execution: ExecutionOptions = ExecutionOptions(),
+) -> Setup:
+    """The setup of a specification.
+
+    Args:
+        spec: Gives the recipe, the replica, and what is not given below.
+        task: What is trained on.
+        pruner: Which samples are trained when.
+        clock: When the run ends; by default after the budget of the specification.
+        criterion: By default that of the specification.
+        streams: Random streams; by default those of the specification's seed and setting.
+        device: Where it is trained.
+        callbacks: Who looks at the run.
+        reference: The reference samples, where the pruner measures them.
+        weights: File of the weights to start from.
+        execution: How steps are run.
+
+    Raises:
+        SkipCell: The budget of the specification leaves nothing to train.
+    """
+    return Setup(
+        task,
+        spec.recipe,
+        pruner,
+        criterion or criterion_of(spec),
+        streams or streams_of(spec),
+        clock or clock_of(spec, pruner, len(task.train)),
+        device,
+        spec.replica,
+        callbacks,
+        reference,
+        weights,
+        execution,
+    )
+
+
 class Diverged(Exception):
     """The loss is no longer finite."""
 
 
-def settle_algorithms(execution: ExecutionOptions, device: torch.device) -> None:
+def choose_algorithms(execution: ExecutionOptions, device: torch.device) -> None:
     """Has this process choose algorithms that repeat their bits, or any.
 
     Autotuning stays off either way: it would choose anew in every process.

@@ -1,4 +1,4 @@
-"""One optimiser step, and an epoch as a sequence of them.
+"""One optimiser step: a batch forward, its losses into the tables, backward, update.
 
 The same ``Stepper`` runs eagerly on every device and inside a captured graph: it reads the tensors
 it is handed, writes tensors that stay where they are, and reads nothing back to the host.
@@ -17,9 +17,9 @@ from torch.optim import Optimizer
 
 from prunebench.bench.inputs.streaming import Source
 from prunebench.bench.inputs.strong import strong_view
-from prunebench.bench.inputs.view import Batches
 from prunebench.bench.train.distributed.gradients import Reducer
 from prunebench.bench.train.distributed.world import World
+from prunebench.bench.train.epoch_steps import EpochSteps
 from prunebench.bench.train.plan_checks import ordered_choice
 from prunebench.bench.train.sample_tables import SampleTables
 from prunebench.methods.base import Batch, BatchPruner, Criterion
@@ -74,35 +74,40 @@ class StepBatch:
     stored: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class EpochSteps:
-    """One epoch as the step loop sees it.
+class CapturedStep(Protocol):
+    """A training step that is recorded and replayed as a whole (experimental); see ``capture``.
 
     Attributes:
-        batches: (start, stop, k) of each batch in ``order``; k of its samples are trained.
-        bounds: (start, stop) of each batch among this process's own samples.
-        order: int64 [n], positions in the training split.
-        positions: int64 [m], those of this process, as are the next three.
-        sample_ids: int64 [m], rows of ``RawData.train_x``.
-        labels: Labels.
-        weights: float [m], or None for 1.
-        inputs: Network input of those from position ``done`` on.
-        done: Own samples that an earlier part of the epoch has trained.
-        rates: (learning rate, momentum) of each step.
-        planned: Samples that the whole epoch would train; the budget may cut the last epoch.
+        release: Called when the run is over; another may then take the step.
     """
 
-    batches: list[tuple[int, int, int]]
-    bounds: list[tuple[int, int]]
-    order: Tensor
-    positions: Tensor
-    sample_ids: Tensor
-    labels: Tensor
-    weights: Tensor | None
-    inputs: Batches
-    done: int
-    rates: list[tuple[float, float]]
-    planned: int
+    release: Callable[[], None]
+
+    def load(self, epoch: EpochSteps, stream: Callable[[str, int], Stream], first: int) -> int:
+        """Copies an epoch in.
+
+        Args:
+            epoch: What to train.
+            stream: Gives the run's stream for a purpose in a step of the epoch.
+            first: The step to begin with.
+
+        Returns:
+            How many steps from ``first`` on may be replayed; the others are launched.
+        """
+
+    def step(self) -> None:
+        """Replays one step."""
+
+    def choices(self) -> Tensor | None:
+        """int64 [n], the positions trained since the last call; None but for batch-level
+        methods."""
+
+
+def work_so_far() -> Wait:
+    """The end of what the current stream of a card has been given so far."""
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return event
 
 
 def autocast(half: bool, device: torch.device) -> AbstractContextManager[None]:

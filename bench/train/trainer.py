@@ -1,7 +1,30 @@
 """The one training loop: static, dynamic and batch-level pruners, any criterion, CPU and CUDA.
 
-Top to bottom: plan the epoch, order it, cut it to the budget, step through it, book the visits,
-measure the reference, evaluate. Nothing is read back to the host inside the step loop.
+What happens, in order, with every hook of a ``Callback`` (marked >)::
+
+    while the budget is not used up:
+        measure the reference set, where the pruner wants it at the start of an epoch
+        plan, check and lay out the epoch: order it, cut it to the budget and into batches
+        for every batch:
+            set the learning rate and the momentum
+            choose samples of the batch (batch-level pruners)
+            forward, losses into the per-sample tables, backward, optimiser, criterion
+          > callback.step_end(run)
+            if a callback said so: pause the epoch
+          >     callback.asked_to_stop(run), then Stopped is raised
+        note the visits in the per-sample tables
+        re-score what the plan wants scored without training (IES)
+        measure the reference set, where the pruner wants it at the end of an epoch
+        evaluate on the test split, where the recipe says so
+        add the epoch to the log
+      > callback.epoch_end(run)
+        if the loss is not finite: Diverged is raised
+        if a callback said so:
+      >     callback.asked_to_stop(run), then Stopped is raised
+
+Nothing is read back to the host between two steps of an epoch. A step may be replayed as a whole
+instead of launched operation by operation (``capture``, experimental), and several processes may
+share a run (``distributed``).
 """
 
 from __future__ import annotations
@@ -10,238 +33,298 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from prunebench.bench.spec.recipe import schedule_point
-from prunebench.bench.train.budget import batch_bounds, selected_counts, whole_batches
+from prunebench.bench.inputs.statistics import with_statistics
+from prunebench.bench.inputs.streaming import Source, open_inputs
+from prunebench.bench.networks.build import build_model
+from prunebench.bench.networks.weights import start_from
+from prunebench.bench.spec.compat import head_classes
 from prunebench.bench.train.capture.compile import compiled
 from prunebench.bench.train.capture.pool import acquire_captured_step
+from prunebench.bench.train.device_optimizers import make_device_optimizer
+from prunebench.bench.train.distributed.gradients import Reducer
+from prunebench.bench.train.distributed.world import current
+from prunebench.bench.train.epoch_steps import EpochSteps, lay_out
+from prunebench.bench.train.evaluate import Readback, forward_all
+from prunebench.bench.train.ledger import Ledger
 from prunebench.bench.train.metrics import epoch_diagnostics
-from prunebench.bench.train.optimizers import schedule, set_schedule
+from prunebench.bench.train.optimizers import make_optimizer, set_schedule
 from prunebench.bench.train.plan_checks import check_plan
-from prunebench.bench.train.setup import Diverged, Epoch
-from prunebench.bench.train.state import RunState
-from prunebench.bench.train.step import EpochSteps, StepBatch, StepGenerator, run_to_end
+from prunebench.bench.train.sample_tables import SampleTables
+from prunebench.bench.train.setup import Diverged, Epoch, LogRow, Setup, choose_algorithms
+from prunebench.bench.train.step import (
+    CapturedStep,
+    StepBatch,
+    StepGenerator,
+    Stepper,
+    autocast,
+    run_to_end,
+    work_so_far,
+)
 from prunebench.bench.train.stopping import Stopped
-from prunebench.methods.base import BatchPruner, DynamicPruner
+from prunebench.datasets.task import Split
+from prunebench.methods.base import BatchPruner, DynamicPruner, TrainView
+from prunebench.rng import Stream
 
 
-class Trainer(RunState):
-    """One run; ``fit`` trains it to the end of its budget."""
+class Trainer:
+    """One run: its state at the end of an epoch or between two steps of one, and its loop.
 
-    #: The training pass of whole batches where it is compiled and launched, not captured.
-    network: Callable[[Tensor], Tensor] | None = None
+    Callbacks and the captured step see it as a ``RunView``.
 
-    def fit(
-        self,
-        after_epoch: Callable[[Trainer], None] = lambda _: None,
-        stop: Callable[[], bool] = lambda: False,
-    ) -> None:
+    Args:
+        setup: What it is made of.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup, self.world = setup, current()
+        task, recipe, device = setup.task, setup.recipe, setup.device
+        choose_algorithms(setup.execution, device)
+        raw = with_statistics(task.raw, recipe.normalise)
+        self.half = recipe.precision == "bf16"
+        channels_last = device.type == "cuda" or self.half
+        augment = raw.augment if recipe.augment == "dataset" else recipe.augment
+        shared = setup.on_device
+        self.inputs = open_inputs(
+            raw.train_x, raw, shared, augment=augment, pad=recipe.pad, device=device,
+            channels_last=channels_last,
+        )  # fmt: skip
+        self.test_inputs = open_inputs(
+            raw.test_x, raw, shared, device=device, channels_last=channels_last
+        )
+        self.sample_ids, self.labels = _on(task.train, device)
+        self.test_sample_ids, self.test_labels = _on(task.test, device)
+        if setup.reference is not None:
+            self.reference_sample_ids, self.reference_labels = _on(setup.reference, device)
+
+        self.model = self._build_model().to(device)
+        if channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)
+        make = make_device_optimizer if setup.on_device else make_optimizer
+        self.optimizer: Optimizer = make(recipe, self.model.parameters())
+        self.criterion = setup.criterion
+        single = self.world.alone
+        self.reducer = None if single else Reducer(self.world, self.model, self.criterion)
+        outputs = head_classes(recipe, raw.num_classes)
+        self.criterion.begin(len(raw.train_x), outputs, device, setup.streams.get("criterion"))
+        n = len(self.sample_ids)
+        setup.pruner.begin(  # which decides on the tables that are wanted
+            TrainView(n, raw.num_classes, self.labels, recipe.epochs, setup.clock.ratio, device)
+        )
+        #: Whether samples are chosen within batches.
+        self.selecting = isinstance(setup.pruner, BatchPruner) and setup.clock.ratio > 0
+
+        self.sample_tables = SampleTables(
+            n, setup.clock.max_epochs + 1, window=setup.pruner.window,
+            signals=setup.pruner.signals.union(*(c.signals for c in setup.callbacks)),
+            is_cross_entropy=self.criterion.is_cross_entropy, history=setup.pruner.history,
+            device=device,
+        )  # fmt: skip
+        self.kept_visits = torch.zeros(n, dtype=torch.int64, device=device)
+        target, num_samples = setup.clock.target, setup.clock.num_samples
+        self.ledger = Ledger(target=target, num_samples=num_samples, full_epochs=recipe.epochs)
+        self.epoch = 0
+        self.epoch_log: list[LogRow] = []
+        self.seconds: list[float] = []
+        #: Figures of the log that are on their way from the device.
+        self.readbacks: list[tuple[LogRow, str, Readback]] = []
+        #: The epoch under way, where the run was stopped between two steps.
+        self.paused: Epoch | None = None
+
+        self.stepper = Stepper(
+            self.model, self.optimizer, self.criterion, self.sample_tables, self.inputs,
+            self.half, self.world, self.reducer,
+        )  # fmt: skip
+        self.captured_step: CapturedStep | None = None
+        #: The training pass of whole batches where it is compiled and launched, not captured.
+        self.network: Callable[[Tensor], Tensor] | None = None
+        #: Why steps are not captured, on a device that could; empty where they are.
+        self.not_captured_because = ""
+
+    def _build_model(self) -> nn.Module:
+        setup, raw = self.setup, self.setup.task.raw
+        stream = setup.streams.get("init")
+        if setup.replica:
+            stream = stream.child("replica", setup.replica)
+        model = build_model(setup.recipe, raw.input_shape, raw.num_classes, stream)
+        start_from(model, setup.recipe, setup.weights)
+        return model
+
+    def fit(self) -> None:
         """Trains to the end of the budget, from wherever the state is.
-
-        Args:
-            after_epoch: Called after every epoch (checkpoints, progress).
-            stop: Asked after every step; True leaves the state fit for a checkpoint.
 
         Raises:
             Diverged: The training loss is not finite.
             SkipCell: The budget cannot be reached.
-            Stopped: ``stop`` said so.
+            Stopped: A callback asked for it; the run can go on from its state.
         """
         with guarded(self.setup.device):
-            run_to_end(self.steps(after_epoch, stop))
+            run_to_end(self.steps())
 
-    def steps(
-        self,
-        after_epoch: Callable[[Trainer], None] = lambda _: None,
-        stop: Callable[[], bool] = lambda: False,
-    ) -> StepGenerator[None]:
+    def steps(self) -> StepGenerator[None]:
         """As ``fit``, giving way after every step; the caller guards torch's generators."""
-        self.stop = stop
         if self.reducer is not None:
             self.reducer.begin(self.epoch)
         self.acquire_captured_step()
+        clock = self.setup.clock
         try:
-            yield from self._epochs(after_epoch)
+            while self.paused or not clock.finished(self.epoch, self.ledger.trained):
+                yield from self.epoch_steps()
         finally:
-            self.settle()
+            self.finish_readbacks()
 
     def acquire_captured_step(self) -> None:
-        """Gets the captured step, on a device that can have one."""
-        if self.setup.on_device and self.graph is None:
-            self.graph, self.not_captured_because = acquire_captured_step(self)
+        """Gets the captured step, on a device that can have one, or the compiled network."""
+        if self.setup.on_device and self.captured_step is None:
+            self.captured_step, self.not_captured_because = acquire_captured_step(self)
         execution = self.setup.execution
         asked = execution.compile and execution.graph != "off" and not self.setup.on_device
         if asked and self.network is None and not self.not_captured_because:
             self.network, self.not_captured_because = compiled(self)
 
-    def _epochs(self, after_epoch: Callable[[Trainer], None]) -> StepGenerator[None]:
-        clock = self.setup.clock
-        while self.now or not clock.finished(self.epoch, self.ledger.trained):
-            start = time.perf_counter()
-            now, self.now = self.now or self._begin(), None
-            try:
-                yield from self._epoch(now)
-            finally:
-                now.seconds += time.perf_counter() - start
-            self.seconds.append(now.seconds)
-            after_epoch(self)
+    def epoch_steps(self) -> StepGenerator[None]:
+        """One epoch, or what is left of a paused one.
 
-    def _begin(self) -> Epoch:
-        setup = self.setup
-        # Dropout and the like read the global generator, which is forked for the run.
-        torch.manual_seed(self.world.own(self.stream("torch")).key & 0x7FFFFFFFFFFFFFFF)
-        if setup.pruner.reference and _at_start(setup.pruner):
-            self._measure_reference()
-        progress = setup.clock.progress(self.epoch, self.ledger.trained)
-        plan = setup.pruner.plan(progress, self.tables, self.stream("pruner"))
-        check_plan(plan, len(self.sample_ids), setup.pruner.name)
-        return Epoch(plan, self.ledger.trained)
-
-    def _epoch(self, now: Epoch) -> StepGenerator[None]:
-        setup, clock, plan = self.setup, self.setup.clock, now.plan
-        visited, lr = yield from self._steps_of_epoch(now)
+        Raises:
+            Diverged: The training loss is not finite.
+            Stopped: A callback asked for it.
+        """
+        setup, start = self.setup, time.perf_counter()
+        epoch, self.paused = self.paused or self.plan_epoch(), None
+        visited = yield from self.train_steps(epoch)
+        if visited is None:
+            epoch.seconds += time.perf_counter() - start
+            self.paused = epoch
+            self._stop()
         if self.reducer is not None:
             self.reducer.end_epoch()
-        self.tables.close_epoch(visited, self.epoch)
+        self.sample_tables.close_epoch(visited, self.epoch)
         self.kept_visits.index_add_(0, visited, torch.ones_like(visited))
         self.ledger.epochs += 1
-        if plan.forward_only is not None and len(plan.forward_only):
-            self._rescore(plan.forward_only)
-        if setup.pruner.reference and not _at_start(setup.pruner):
+        if epoch.plan.forward_only is not None and len(epoch.plan.forward_only):
+            self._rescore(epoch.plan.forward_only)
+        if setup.pruner.reference and not _reference_at_start(setup.pruner):
             self._measure_reference()
         if setup.device.type == "cuda":
-            yield _event()
-        self.settle()
-        row: dict[str, float | int | None] = {
+            yield work_so_far()
+        self.finish_readbacks()
+        loss, scores = self.sample_tables.loss, setup.pruner.last_scores
+        row: LogRow = {
             "epoch": self.epoch,
-            "trained": self.ledger.trained - now.started,
-            "planned": now.planned,
-            "lr": lr,
-            **epoch_diagnostics(
-                self.tables.loss, visited, setup.pruner.last_scores, setup.task.flipped
-            ),
+            "trained": self.ledger.trained - epoch.started,
+            "planned": epoch.planned,
+            "lr": epoch.lr,
+            **epoch_diagnostics(loss, visited, scores, setup.task.flipped),
+            "test_accuracy": None,
         }
         self.epoch += 1
-        for observer in setup.callbacks:
-            observer.epoch_end(self)
+        over = setup.clock.finished(self.epoch, self.ledger.trained)
         every = setup.recipe.eval_every
-        done = clock.finished(self.epoch, self.ledger.trained)
-        row["test_accuracy"] = None
-        if every and self.epoch % every == 0 and not done:
-            self.pending.append((row, "test_accuracy", self.test_readback()))
-        self.table.append(row)
-        loss = row["train_loss"]
-        if loss is not None and not math.isfinite(loss):
+        if every and self.epoch % every == 0 and not over:
+            self.readbacks.append((row, "test_accuracy", self.test_readback()))
+        self.epoch_log.append(row)
+        self.seconds.append(epoch.seconds + time.perf_counter() - start)
+        stop = [callback.epoch_end(self) for callback in setup.callbacks]
+        if self.diverged:
             raise Diverged(f"training loss is not finite in epoch {self.epoch - 1}")
+        if any(stop) and not over:
+            self._stop()
 
-    def _steps(self, now: Epoch) -> tuple[Tensor, float]:
-        """Runs the optimiser over a plan; returns the positions visited and the last lr."""
-        return run_to_end(self._steps_of_epoch(now))
+    def plan_epoch(self) -> Epoch:
+        """The next epoch, as the pruner plans it.
 
-    def _steps_of_epoch(self, now: Epoch) -> StepGenerator[tuple[Tensor, float]]:
-        epoch, ledger, world = self._laid_out(now), self.ledger, self.world
-        now.planned = epoch.planned
-        now.resume(self.setup.device)
+        Raises:
+            PlanError: The plan breaks its contract.
+        """
+        pruner = self.setup.pruner
+        # Dropout and the like read the global generator, which is forked for the run.
+        torch.manual_seed(self.world.own(self.stream("torch")).key & 0x7FFFFFFFFFFFFFFF)
+        if pruner.reference and _reference_at_start(pruner):
+            self._measure_reference()
+        progress = self.setup.clock.progress(self.epoch, self.ledger.trained)
+        plan = pruner.plan(progress, self.sample_tables, self.stream("pruner"))
+        check_plan(plan, len(self.sample_ids), pruner.name)
+        return Epoch(plan, self.ledger.trained)
+
+    def train_steps(self, epoch: Epoch) -> StepGenerator[Tensor | None]:
+        """Runs the optimiser over a plan.
+
+        Returns:
+            int64 [n], the positions that were trained; None where a callback stopped the run
+            before the last of them.
+        """
+        steps, ledger = lay_out(self, epoch), self.ledger
+        epoch.planned = steps.planned
+        epoch.resume(self.setup.device)
         self.model.train()
-        replays = 0 if self.graph is None else self.graph.load(epoch, self, now.step)
-        for step in range(now.step, len(epoch.batches)):
-            start, stop, k = epoch.batches[step]
-            if self.graph is not None and replays:
-                self.graph.step()
+        captured, replays = self.captured_step, 0
+        if captured is not None:
+            replays = captured.load(steps, self.stream, epoch.step)
+        for step in range(epoch.step, len(steps.batches)):
+            start, stop, k = steps.batches[step]
+            if captured is not None and replays:
+                captured.step()
                 replays -= 1
             else:
-                self._collect(now)
-                self._eager(epoch, now, step)
+                self._collect_choices(epoch)
+                self._launch_step(steps, epoch, step)
             ledger.trained += k
             ledger.strong += k if self.criterion.views == 2 else 0
             ledger.scoring_forward += stop - start if self.selecting else 0
-            now.step, now.lr = step + 1, epoch.rates[step][0]
-            if world.alone and self.stop():
-                self._collect(now)
-                now.pause(self.setup.device)
-                self.now = now
-                raise Stopped
+            epoch.step, epoch.lr = step + 1, steps.rates[step][0]
+            asked = [callback.step_end(self) for callback in self.setup.callbacks]
+            if any(asked) and self.world.alone:
+                self._collect_choices(epoch)
+                epoch.pause(self.setup.device)
+                return None
             yield None
-        self._collect(now)
-        ledger.steps += len(epoch.batches)
-        positions = torch.cat(now.visited) if now.visited else epoch.order
-        mine = torch.cat(now.trained) if now.visited else epoch.positions
-        world.merge(self.tables.floats(), positions, mine)
-        return positions, now.lr
+        self._collect_choices(epoch)
+        ledger.steps += len(steps.batches)
+        visited = torch.cat(epoch.visited) if epoch.visited else steps.order
+        own = torch.cat(epoch.trained) if epoch.visited else steps.positions
+        self.world.merge(self.sample_tables.floats(), visited, own)
+        return visited
 
-    def _eager(self, epoch: EpochSteps, now: Epoch, step: int) -> None:
+    def _launch_step(self, steps: EpochSteps, epoch: Epoch, step: int) -> None:
         """One step, launched operation by operation."""
-        (start, stop, k), (a, b) = epoch.batches[step], epoch.bounds[step]
-        set_schedule(self.optimizer, *epoch.rates[step])
+        (start, stop, k), (a, b) = steps.batches[step], steps.bounds[step]
+        set_schedule(self.optimizer, *steps.rates[step])
         twice = self.criterion.views == 2
-        x = epoch.inputs.batch(a - epoch.done, b - epoch.done)
-        stored = epoch.inputs.pixels(a - epoch.done, b - epoch.done) if twice else None
+        x = steps.inputs.batch(a - steps.done, b - steps.done)
+        stored = steps.inputs.pixels(a - steps.done, b - steps.done) if twice else None
         part: Any = slice(a, b)
         if self.selecting:
-            positions = epoch.order[start:stop]
-            pruner = cast(BatchPruner, self.setup.pruner)
-            rng = self.stream("select", step)
+            positions = steps.order[start:stop]
+            pruner, rng = cast(BatchPruner, self.setup.pruner), self.stream("select", step)
             chosen = self.stepper.select(pruner, x, positions, self.labels[positions], k, rng)
-            now.visited.append(positions[chosen])
+            epoch.visited.append(positions[chosen])
             own = self.world.owned(chosen)
             x, stored, part = x[own], None if stored is None else stored[own], own + a
-            now.trained.append(epoch.positions[part])
-        weights = None if epoch.weights is None else epoch.weights[part]
+            epoch.trained.append(steps.positions[part])
+        weights = None if steps.weights is None else steps.weights[part]
         batch = StepBatch(
-            x, epoch.positions[part], epoch.sample_ids[part], epoch.labels[part], weights, stored
+            x, steps.positions[part], steps.sample_ids[part], steps.labels[part], weights, stored
         )
         whole = len(batch.x) == self.setup.recipe.batch_size
         self.stepper.train(batch, k, self.stream("strong"), self.network if whole else None)
 
-    def _collect(self, now: Epoch) -> None:
-        """Books what replayed steps of a batch-level method have trained."""
-        chosen = None if self.graph is None else self.graph.choices()
+    def _collect_choices(self, epoch: Epoch) -> None:
+        """Notes what replayed steps of a batch-level method have trained."""
+        chosen = None if self.captured_step is None else self.captured_step.choices()
         if chosen is not None:
-            now.visited.append(chosen)
-            now.trained.append(chosen)
+            epoch.visited.append(chosen)
+            epoch.trained.append(chosen)
 
-    def _laid_out(self, now: Epoch) -> EpochSteps:
-        """A plan in order, cut to the budget and into batches, with the rate of every step."""
-        setup, clock, plan, started = self.setup, self.setup.clock, now.plan, now.started
-        recipe, room = setup.recipe, clock.room(started)
-        order = self.stream("order").bits(self.sample_ids[plan.indices]).argsort(stable=True)
-        if recipe.drop_last:
-            order = order[: whole_batches(len(order), recipe.batch_size)]
-        positions = plan.indices[order]
-        weights = None if plan.weights is None else plan.weights[order]
-        planned = len(positions)
-        if room is not None and not self.selecting:
-            positions = positions[:room]
-            weights = None if weights is None else weights[:room]
-        self.world.agree(f"the plan of epoch {self.epoch}", (positions, weights, plan.forward_only))
-        bounds = batch_bounds(len(positions), recipe.batch_size)
-        if self.selecting:
-            planned = sum(k for _, _, k in selected_counts(bounds, clock.ratio, None))
-            batches = selected_counts(bounds, clock.ratio, room)
-        else:
-            batches = [(start, stop, stop - start) for start, stop in bounds]
-        bounds = [(start, stop) for start, stop, _ in batches]
-        local = positions[: bounds[-1][1]] if bounds else positions
-        if not self.world.alone:
-            mine, bounds = self.world.shares(bounds)
-            mine = mine.to(positions.device)
-            local, weights = positions[mine], None if weights is None else weights[mine]
-        rate, rates, trained = schedule(recipe), [], started
-        for step, (_, _, k) in enumerate(batches):
-            point = schedule_point(recipe, step, len(batches), started, trained, clock.num_samples)
-            rates.append(rate(clock.fraction(self.epoch, *point)))
-            trained += k
-        sample_ids, labels = self.sample_ids[local], self.labels[local]
-        done = bounds[now.step - 1][1] if now.step else 0
-        inputs = self.inputs.augmented_batches(sample_ids[done:], self.stream("augment"))
-        return EpochSteps(
-            batches, bounds, positions, local, sample_ids, labels, weights, inputs, done, rates,
-            planned,
-        )  # fmt: skip
+    def _stop(self) -> NoReturn:
+        """Ends the run before its time; callbacks save what it can go on from."""
+        for callback in self.setup.callbacks:
+            callback.asked_to_stop(self)
+        raise Stopped
 
     def _rescore(self, positions: Tensor) -> None:
         """Forward pass in eval mode on the augmented view; losses enter the tables (IES)."""
@@ -251,26 +334,106 @@ class Trainer(RunState):
             self.inputs, lambda ids: self.inputs.augmented_batches(ids, stream).batch, sample_ids
         )
         losses = self.criterion.per_sample(logits, labels, sample_ids, None).detach()
-        self.tables.write(positions, losses, logits, labels)
-        self.tables.close_epoch(positions, self.epoch)
+        self.sample_tables.write(positions, losses, logits, labels)
+        self.sample_tables.close_epoch(positions, self.epoch)
         self.ledger.forward_only += len(positions)
 
     def _measure_reference(self) -> None:
-        """Mean loss of the reference set in eval mode on the unaugmented view, in float64."""
+        """Mean cross-entropy of the reference set in eval mode on the unaugmented view, summed in
+        float64."""
         if self.setup.reference is None:
             return
         sample_ids, labels = self.reference_sample_ids, self.reference_labels
         logits, _ = self.forward(
             self.inputs, lambda ids: self.inputs.unaugmented_batches(ids).batch, sample_ids
         )
-        losses = self._cross_entropy(logits, labels, sample_ids)
-        self.tables.reference_loss[self.epoch] = losses.double().mean()
+        if self.criterion.is_cross_entropy:
+            losses = self.criterion.per_sample(logits, labels, sample_ids)
+        else:
+            losses = nn.functional.cross_entropy(logits, labels, reduction="none")
+        self.sample_tables.reference_loss[self.epoch] = losses.double().mean()
         self.ledger.reference_forward += len(sample_ids)
 
-    def _cross_entropy(self, logits: Tensor, labels: Tensor, sample_ids: Tensor) -> Tensor:
-        if self.criterion.is_cross_entropy:
-            return self.criterion.per_sample(logits, labels, sample_ids)
-        return nn.functional.cross_entropy(logits, labels, reduction="none")
+    def stream(self, name: str, step: int = 0) -> Stream:
+        """The run's stream for a purpose in the present epoch."""
+        stream = self.setup.streams.get(name, self.epoch, step)
+        return stream.child("replica", self.setup.replica) if self.setup.replica else stream
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """bf16 where the recipe asks for it."""
+        return autocast(self.half, self.setup.device)
+
+    def forward(
+        self,
+        inputs: Source,
+        batches: Callable[[Tensor], Callable[[int, int], Tensor]],
+        sample_ids: Tensor,
+        features: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Logits and features of samples in eval mode, each process computing its part.
+
+        Args:
+            inputs: Where the samples are stored.
+            batches: Gives the batches of some samples, as a function of (start, stop).
+            sample_ids: int64 [n].
+            features: Whether the features are wanted too.
+
+        Returns:
+            float32 [n, C], and float32 [n, D] or None.
+        """
+        n = len(sample_ids)
+        own = sample_ids[self.world.part(n)]
+        logits, vectors = forward_all(
+            self.model, len(own), batches(own), self.autocast(),
+            features=features, size=inputs.eval_batch,
+        )  # fmt: skip
+        gathered = self.world.join(logits, n)
+        return gathered, None if vectors is None else self.world.join(vectors, n)
+
+    def test_logits(self) -> Tensor:
+        """float32 [M, C] on the test split, eval mode, unaugmented view."""
+        self.ledger.eval_forward += len(self.test_sample_ids)
+        inputs = self.test_inputs
+        return self.forward(
+            inputs, lambda ids: inputs.unaugmented_batches(ids).batch, self.test_sample_ids
+        )[0]
+
+    def test_readback(self) -> Readback:
+        """Share of the test split that is classified right, not waited for."""
+        return Readback((self.test_logits().argmax(1) == self.test_labels).double().mean())
+
+    def test_accuracy(self) -> float:
+        """The same, waited for."""
+        return self.test_readback().get()
+
+    def finish_readbacks(self) -> None:
+        """Fills in the figures of the log that were on their way."""
+        for row, name, figure in self.readbacks:
+            row[name] = figure.get()
+        self.readbacks.clear()
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the training loss of the last epoch is not finite."""
+        loss = self.epoch_log[-1]["train_loss"] if self.epoch_log else None
+        return loss is not None and not math.isfinite(loss)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to train.
+
+        Raises:
+            SkipCell: The budget cannot be reached.
+        """
+        return self.diverged or self.setup.clock.finished(self.epoch, self.ledger.trained)
+
+    def close(self) -> None:
+        """Ends decoding processes and releases the captured step; the figures stay."""
+        self.inputs.close()
+        self.test_inputs.close()
+        if self.captured_step is not None:
+            self.captured_step.release()
+            self.captured_step = None
 
 
 def guarded(device: torch.device) -> AbstractContextManager[None]:
@@ -278,13 +441,10 @@ def guarded(device: torch.device) -> AbstractContextManager[None]:
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
-def _at_start(pruner: DynamicPruner) -> bool:
+def _on(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
+    return split.sample_ids.to(device), split.labels.to(device)
+
+
+def _reference_at_start(pruner: DynamicPruner) -> bool:
     scorer = getattr(pruner, "scorer", None)
     return getattr(scorer, "reference_at", "epoch_end") == "epoch_start"
-
-
-def _event() -> torch.cuda.Event:
-    """The end of what this stream has been given so far."""
-    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record()
-    return event

@@ -24,6 +24,7 @@ from prunebench.bench.results.manifest import (
     write_manifest,
 )
 from prunebench.bench.runs import checkpoint
+from prunebench.bench.train.setup import Callback, RunView
 from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.base import EvidenceSpec
 from prunebench.record import file_digest
@@ -34,8 +35,10 @@ from support.runs import trainer_of
 KEY = "0123456789abcdef"
 
 
-def _trainer() -> Trainer:
-    return trainer_of(small_cell("infobatch+align", recipe_params={"epochs": 4}))
+def _trainer(*callbacks: Callback) -> Trainer:
+    return trainer_of(
+        small_cell("infobatch+align", recipe_params={"epochs": 4}), callbacks=callbacks
+    )
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +48,13 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, bytes, Pat
     class Enough(Exception):
         pass
 
-    def stop(trainer: Trainer) -> None:
-        raise Enough
+    class Stop(Callback):
+        def epoch_end(self, run: RunView) -> None:
+            raise Enough
 
-    trainer = _trainer()
+    trainer = _trainer(Stop())
     with pytest.raises(Enough):
-        trainer.fit(stop)
+        trainer.fit()
     return _trainer(), checkpoint.dump(trainer, KEY), tmp_path_factory.mktemp("state")
 
 

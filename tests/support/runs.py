@@ -4,7 +4,7 @@ import torch
 
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.spec.execution import ExecutionOptions
-from prunebench.bench.train.setup import make_setup
+from prunebench.bench.train.setup import Callback, make_setup
 from prunebench.bench.train.task import load_task
 from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.compose import resolve_method
@@ -19,8 +19,21 @@ def trainer_of(cell: Cell, wrap=lambda pruner: pruner, **parts) -> Trainer:
     return Trainer(make_setup(spec, task, pruner, **{"reference": task.reference, **parts}))
 
 
+class Hooks(Callback):
+    """Calls functions of a test."""
+
+    def __init__(self, epoch_end=lambda run: None, step_end=lambda run: None) -> None:
+        self.epoch_end, self.step_end = epoch_end, step_end
+
+
 def make(
-    method="full", graph="rehearse", criterion="ce", model="cnn", device="cpu", **fields
+    method="full",
+    graph="rehearse",
+    criterion="ce",
+    model="cnn",
+    device="cpu",
+    callbacks=(),
+    **fields,
 ) -> Trainer:
     execution = fields.pop("execution", {})
     recipe = {"epochs": 4, "batch_size": 128, "model": model, "model_params": {},
@@ -29,12 +42,12 @@ def make(
         recipe["model_params"] = recipe["model_params"] or {"width": 4, "depth": 2}
     cell = small_cell(method, criterion=criterion, recipe_params=recipe, **fields)
     how = ExecutionOptions(graph=graph, **execution)
-    return trainer_of(cell, device=torch.device(device), execution=how)
+    return trainer_of(cell, callbacks=callbacks, device=torch.device(device), execution=how)
 
 
 def everything(run: Trainer) -> dict[str, torch.Tensor]:
     state = {f"model.{k}": v for k, v in run.model.state_dict().items()}
-    state |= {f"tables.{k}": v for k, v in run.tables.state_dict().items()}
+    state |= {f"tables.{k}": v for k, v in run.sample_tables.state_dict().items()}
     state |= {f"criterion.{k}": v for k, v in run.criterion.state_dict().items()}
     return state | {"visits": run.kept_visits}
 
@@ -44,6 +57,6 @@ def same(a: Trainer, b: Trainer) -> bool:
     assert one.keys() == two.keys()
     differing = [k for k in one if not torch.equal(one[k].nan_to_num(-7), two[k].nan_to_num(-7))]
     assert not differing
-    assert a.table == b.table
+    assert a.epoch_log == b.epoch_log
     assert a.ledger == b.ledger
     return True

@@ -1,25 +1,22 @@
 """The network through the compiler on a CPU: the other fast path, taken only where it is asked for.
 
-On a card the compiled network is part of the captured step; see ``bench.captures``.
+On a card the compiled network is part of the captured step; see ``capture.step``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from prunebench.bench.inputs.view import Inputs
 from prunebench.bench.train.capture.pool import compile_network
-
-if TYPE_CHECKING:
-    from prunebench.bench.train.trainer import Trainer
+from prunebench.bench.train.capture.step import CapturableRun
 
 Forward = Callable[[Tensor], Tensor]
 
 
-def compiled(run: Trainer) -> tuple[Forward | None, str]:
+def compiled(run: CapturableRun) -> tuple[Forward | None, str]:
     """The training pass of whole batches, compiled; one batch has gone through it, without trace.
 
     Args:

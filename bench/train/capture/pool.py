@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,13 +13,10 @@ from prunebench.bench.inputs.view import Inputs
 from prunebench.bench.networks.build import builder_of
 from prunebench.bench.train.budget import selected_counts
 from prunebench.bench.train.capture.graph import Capture, CudaCapture, Rehearsal
-from prunebench.bench.train.capture.step import CapturedStep
+from prunebench.bench.train.capture.step import CapturableRun, CapturedStep
 from prunebench.bench.train.device_optimizers import OnDevice, has_momentum
 from prunebench.methods.base import BatchPruner
 from prunebench.record import canonical
-
-if TYPE_CHECKING:
-    from prunebench.bench.train.trainer import Trainer
 
 _FIELDS = ("model", "model_params", "optimizer", "weight_decay", "nesterov", "batch_size",
            "precision", "compat")  # fmt: skip
@@ -68,7 +65,7 @@ def use(captures: CapturedStepPool) -> CapturedStepPool:
     return before
 
 
-def not_captured_because(run: Trainer) -> str:
+def not_captured_because(run: CapturableRun) -> str:
     """Why a run's steps are launched one operation at a time; empty where they are captured."""
     setup, recipe = run.setup, run.setup.recipe
     if setup.execution.graph == "off":
@@ -90,7 +87,7 @@ def not_captured_because(run: Trainer) -> str:
     return ""
 
 
-def kept_of(run: Trainer) -> int | None:
+def kept_of(run: CapturableRun) -> int | None:
     """Samples trained of every whole batch, for batch-level methods."""
     if not run.selecting:
         return None
@@ -98,7 +95,7 @@ def kept_of(run: Trainer) -> int | None:
     return selected_counts([(0, size)], run.setup.clock.ratio, None)[0][2]
 
 
-def capture_key(run: Trainer) -> str:
+def capture_key(run: CapturableRun) -> str:
     """Everything that a captured step depends on beyond the values in its buffers and state."""
     setup, recipe, criterion = run.setup, run.setup.recipe, run.criterion
     kept = kept_of(run)
@@ -112,7 +109,7 @@ def capture_key(run: Trainer) -> str:
             "momentum": has_momentum(recipe),
             "criterion": [type(criterion).__module__, type(criterion).__qualname__,
                           criterion.params],
-            "tables": sorted(run.tables.floats()),
+            "tables": sorted(run.sample_tables.floats()),
             "method": None if kept is None else [setup.pruner.name, setup.pruner.params, kept],
             "compiled": setup.execution.compile,
             "deterministic": setup.execution.deterministic,
@@ -121,7 +118,7 @@ def capture_key(run: Trainer) -> str:
     )  # fmt: skip
 
 
-def acquire_captured_step(run: Trainer) -> tuple[CapturedStep | None, str]:
+def acquire_captured_step(run: CapturableRun) -> tuple[CapturedStep | None, str]:
     """The captured step of a run, from an earlier run of its shape or recorded now.
 
     Returns:
@@ -146,7 +143,7 @@ def acquire_captured_step(run: Trainer) -> tuple[CapturedStep | None, str]:
     return step, reason
 
 
-def _record(run: Trainer) -> tuple[CapturedStep | None, str]:
+def _record(run: CapturableRun) -> tuple[CapturedStep | None, str]:
     execution, reason = run.setup.execution, ""
     for compiled in (True, False) if execution.compile else (False,):
         rehearsed = execution.graph == "rehearse"
@@ -163,6 +160,6 @@ def _record(run: Trainer) -> tuple[CapturedStep | None, str]:
     return None, reason
 
 
-def compile_network(run: Trainer) -> Callable[[Tensor], Tensor]:
+def compile_network(run: CapturableRun) -> Callable[[Tensor], Tensor]:
     """The network's training pass through the compiler, for one batch size."""
     return cast(Callable[[Tensor], Tensor], torch.compile(run.model, dynamic=False))

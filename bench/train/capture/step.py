@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -23,12 +23,21 @@ from prunebench.bench.inputs.view import EpochInputs, Inputs
 from prunebench.bench.train.capture.graph import Capture
 from prunebench.bench.train.capture.keyed_streams import ParentStream, signed_keys
 from prunebench.bench.train.device_optimizers import OnDevice
-from prunebench.bench.train.step import EpochSteps, StepBatch
+from prunebench.bench.train.epoch_steps import EpochSteps
+from prunebench.bench.train.setup import RunView
+from prunebench.bench.train.step import StepBatch, Stepper
 from prunebench.methods.base import BatchPruner
 from prunebench.rng import Stream
 
-if TYPE_CHECKING:
-    from prunebench.bench.train.trainer import Trainer
+
+class CapturableRun(RunView, Protocol):
+    """A run whose steps may be captured; a captured step puts its own parts in their place.
+
+    Attributes:
+        stepper: Trains its network on one batch after the other.
+    """
+
+    stepper: Stepper
 
 
 class EpochBuffers:
@@ -40,7 +49,7 @@ class EpochBuffers:
         keys: Names of the draws of batch-level selection.
     """
 
-    def __init__(self, run: Trainer, steps: int, keys: tuple[str, ...]) -> None:
+    def __init__(self, run: CapturableRun, steps: int, keys: tuple[str, ...]) -> None:
         device, n = run.setup.device, len(run.sample_ids)
         self.positions = torch.arange(n, device=device)
         self.sample_ids, self.labels = run.sample_ids.clone(), run.labels.clone()
@@ -101,7 +110,7 @@ class CapturedStep:
 
     def __init__(
         self,
-        run: Trainer,
+        run: CapturableRun,
         capture: Capture,
         kept: int | None,
         network: Callable[[Tensor], Tensor],
@@ -178,17 +187,8 @@ class CapturedStep:
         e.at.add_(self.size)
         e.step.add_(1)
 
-    def load(self, epoch: EpochSteps, run: Trainer, first: int) -> int:
-        """Copies an epoch in.
-
-        Args:
-            epoch: What to train.
-            run: Whose epoch it is.
-            first: The step to begin with.
-
-        Returns:
-            How many steps from ``first`` on may be replayed; the others are for the eager path.
-        """
+    def load(self, epoch: EpochSteps, stream: Callable[[str, int], Stream], first: int) -> int:
+        """Copies an epoch in; see ``train.step.CapturedStep``."""
         k = self.size if self.kept is None else self.kept
         whole = [(stop - start, kept) == (self.size, k) for start, stop, kept in epoch.batches]
         count = (*whole[first:], False).index(False)
@@ -200,10 +200,10 @@ class CapturedStep:
         e.fill(epoch)
         e.rewind(epoch.done, first)
         if self.stepper.criterion.views == 2:
-            _send(torch.tensor(signed_keys(run.stream("strong"), DRAWS)), e.strong_keys)
+            _send(torch.tensor(signed_keys(stream("strong", 0), DRAWS)), e.strong_keys)
         if self.names:
             keys = [
-                signed_keys(run.stream("select", step), self.names)
+                signed_keys(stream("select", step), self.names)
                 for step in range(first, first + count)
             ]
             _send(torch.tensor(keys), e.select_keys[first : first + count])
@@ -225,7 +225,7 @@ class CapturedStep:
         return self.buffers.chosen[begin * self.kept : end * self.kept].clone()
 
     @torch.no_grad()
-    def bind(self, run: Trainer) -> bool:
+    def bind(self, run: CapturableRun) -> bool:
         """Copies a run's state in and gives the run what the captured step works on.
 
         Returns:
@@ -241,7 +241,7 @@ class CapturedStep:
             for mine, new in zip(*(state.values() for state in states), strict=True):
                 mine.copy_(new)
             self.optimizer.load_state_dict(run.optimizer.state_dict())
-            run.tables.rebind(own.tables.floats())
+            run.sample_tables.rebind(own.tables.floats())
         run.stepper, run.model = own, own.model
         run.optimizer, run.criterion = own.optimizer, own.criterion
         return True

@@ -40,7 +40,7 @@ def steps(fields, graph, done):
     done.append(run)
     state = {name: value.clone() for name, value in everything(run).items()}
     run.close()
-    return state, run.table, run.ledger
+    return state, run.epoch_log, run.ledger
 
 
 @pytest.mark.parametrize("graph", ["auto", "rehearse"])
@@ -55,7 +55,7 @@ def test_runs_in_lanes_equal_runs_alone(graph, count, forgetful):
     for fields in runs:
         run = make(graph=graph, **fields)
         run.fit()
-        alone.append((everything(run), run.table, run.ledger))
+        alone.append((everything(run), run.epoch_log, run.ledger))
     for (state, table, ledger), (other, other_table, other_ledger) in zip(
         together, alone, strict=True
     ):

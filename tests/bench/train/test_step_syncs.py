@@ -6,6 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunebench.bench.train.capture.pool import CapturedStepPool, use
 from prunebench.bench.train.plan_checks import ConstantPlan
+from prunebench.bench.train.step import run_to_end
 from prunebench.methods.base import StaticPruner
 from prunebench.methods.compose import resolve_method
 from prunebench.registry import METHODS
@@ -44,9 +45,9 @@ def own_captures():
 
 def watched(run):
     run.acquire_captured_step()
-    epoch = run._begin()
+    epoch = run.plan_epoch()
     with Reads() as reads:
-        run._steps(epoch)
+        run_to_end(run.train_steps(epoch))
     return reads
 
 

@@ -8,10 +8,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunebench.bench.runs import checkpoint
 from prunebench.bench.train.setup import Epoch
+from prunebench.bench.train.step import run_to_end
 from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.base import DynamicPruner, Plan
 from support.cells import small_cell
-from support.runs import trainer_of
+from support.runs import Hooks, trainer_of
 
 
 def make(method: str = "full", callbacks=(), **fields) -> Trainer:
@@ -38,11 +39,11 @@ class CountSyncs(TorchDispatchMode):
 @pytest.mark.parametrize("optimizer", ["sgd", "lars"])
 def test_no_host_synchronisation_inside_the_step_loop(method, optimizer):
     trainer = make(method, recipe_params={"optimizer": optimizer})
-    trainer.fit(lambda t: None)
+    trainer.fit()
     trainer = make(method, recipe_params={"optimizer": optimizer})
     plan = Plan(torch.arange(len(trainer.sample_ids)), torch.ones(len(trainer.sample_ids)))
     with CountSyncs() as counter:
-        trainer._steps(Epoch(plan, trainer.ledger.trained))
+        run_to_end(trainer.train_steps(Epoch(plan, trainer.ledger.trained)))
     assert counter.seen["convolution"] > 20
     for name in ("_local_scalar_dense", "item", "nonzero", "_unique2"):
         assert counter.seen[name] == 0, f"{name} was called {counter.seen[name]} times"
@@ -96,7 +97,7 @@ def test_budget_is_met_exactly(method, ratio):
     assert trainer.ledger.trained == trainer.ledger.target
     assert trainer.ledger.trained == round((1 - ratio) * 6 * len(trainer.sample_ids))
     assert int(trainer.kept_visits.sum()) == trainer.ledger.trained
-    assert sum(row["trained"] for row in trainer.table) == trainer.ledger.trained
+    assert sum(row["trained"] for row in trainer.epoch_log) == trainer.ledger.trained
 
 
 class Weighted(DynamicPruner):
@@ -126,16 +127,18 @@ def test_weights_multiply_the_per_sample_loss_and_the_batch_size_divides():
     )
     gradient = torch.autograd.grad((losses * w).sum() / 64, list(trainer.model.parameters()))
     expected = start - torch.cat([g.flatten() for g in gradient])
-    trainer._steps(Epoch(Plan(index, w), 0))
+    run_to_end(trainer.train_steps(Epoch(Plan(index, w), 0)))
     torch.testing.assert_close(weights(trainer), expected, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(trainer.tables.loss[index], losses.detach(), rtol=1e-5, atol=1e-6)
-    assert trainer.tables.loss[64:].isnan().all()
+    torch.testing.assert_close(
+        trainer.sample_tables.loss[index], losses.detach(), rtol=1e-5, atol=1e-6
+    )
+    assert trainer.sample_tables.loss[64:].isnan().all()
 
 
 def test_tables_book_visits_and_the_ring_of_losses():
     trainer = make("infobatch+align")
     trainer.fit()
-    tables = trainer.tables
+    tables = trainer.sample_tables
     assert torch.equal(tables.seen, trainer.kept_visits)
     assert int(tables.last_seen.max()) == trainer.epoch - 1
     filled = tables.loss_epochs >= 0
@@ -162,17 +165,18 @@ def test_resume_inside_a_run_is_bit_for_bit(method, optimizer, tmp_path):
             checkpoint.save(trainer, tmp_path, "k")
             raise Stop
 
-    broken = make(method, recipe_params={"optimizer": optimizer})
+    hook = Hooks(epoch_end=save_and_stop)
+    broken = make(method, callbacks=[hook], recipe_params={"optimizer": optimizer})
     with pytest.raises(Stop):
-        broken.fit(save_and_stop)
+        broken.fit()
     resumed = make(method, recipe_params={"optimizer": optimizer})
     assert checkpoint.restore(resumed, tmp_path, "k")
     assert resumed.epoch == 3
     resumed.fit()
     assert torch.equal(weights(whole), weights(resumed))
-    assert torch.equal(whole.tables.loss, resumed.tables.loss)
+    assert torch.equal(whole.sample_tables.loss, resumed.sample_tables.loss)
     assert whole.ledger == resumed.ledger
-    assert whole.table == resumed.table
+    assert whole.epoch_log == resumed.epoch_log
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "other key", "other model"])

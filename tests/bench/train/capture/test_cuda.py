@@ -9,6 +9,7 @@ from prunebench.bench.train.capture import pool
 from prunebench.bench.train.capture.pool import CapturedStepPool
 from prunebench.bench.train.lanes import run_all
 from prunebench.bench.train.setup import Epoch
+from prunebench.bench.train.step import run_to_end
 from prunebench.bench.train.stopping import Stopped
 from prunebench.bench.train.task import load_task
 from prunebench.bench.train.trainer import Trainer
@@ -16,7 +17,7 @@ from prunebench.methods.base import Plan
 from prunebench.methods.divbs import select_diverse
 from prunebench.rng import Stream
 from support.cells import small_cell
-from support.runs import everything, trainer_of
+from support.runs import Hooks, everything, trainer_of
 from support.runs import make as launchable
 
 pytestmark = [
@@ -65,7 +66,7 @@ def test_first_epoch_follows_the_cpu():
     for device in ("cpu", "cuda"):
         trainer = make("full", device, epochs=1)
         trainer.fit()
-        losses.append(trainer.tables.loss.cpu())
+        losses.append(trainer.sample_tables.loss.cpu())
     torch.testing.assert_close(*losses, rtol=2e-2, atol=2e-2)
 
 
@@ -73,10 +74,10 @@ def test_first_epoch_follows_the_cpu():
 def test_no_synchronisation_inside_the_step_loop(optimizer):
     trainer = make("full", "cuda", optimizer=optimizer)
     plan = Plan(torch.arange(len(trainer.sample_ids), device="cuda"))
-    trainer._steps(Epoch(plan, trainer.ledger.trained))
+    run_to_end(trainer.train_steps(Epoch(plan, trainer.ledger.trained)))
     torch.cuda.set_sync_debug_mode("error")
     try:
-        trainer._steps(Epoch(plan, trainer.ledger.trained))
+        run_to_end(trainer.train_steps(Epoch(plan, trainer.ledger.trained)))
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -114,11 +115,11 @@ def test_graph_follows_the_launched_steps_and_repeats_its_bits(method, optimizer
     graphed = run(method, **fields)
     first = finished(graphed)
     assert graphed.not_captured_because == ""
-    assert graphed.graph.capture.replays > 0
+    assert graphed.captured_step.capture.replays > 0
     assert equal(first, finished(run(method, **fields)))
     eager = run(method, graph="off", **fields)
     other = finished(eager)
-    assert eager.graph is None
+    assert eager.captured_step is None
     if method in ("full", "infobatch+align"):  # others may keep other samples after a rounding
         for name in first:
             if first[name].is_floating_point():
@@ -132,13 +133,13 @@ def test_no_synchronisation_in_the_replays(method, criterion):
     trainer = run(method, criterion=criterion)
     trainer.acquire_captured_step()
     assert trainer.not_captured_because == ""
-    first = trainer._begin()
-    trainer._steps(first)
+    first = trainer.plan_epoch()
+    run_to_end(trainer.train_steps(first))
     again = Epoch(first.plan, trainer.ledger.trained)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        trainer._steps(again)
+        run_to_end(trainer.train_steps(again))
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -203,10 +204,11 @@ def test_where_memory_runs_out_there_are_fewer_lanes():
 @pytest.mark.parametrize("method", ["infobatch", "divbs"])
 def test_a_run_stopped_between_replays_goes_on_bit_for_bit(method, tmp_path):
     fields = {"execution": {"deterministic": True}}
-    whole, broken = finished(run(method, **fields)), run(method, **fields)
     asked = iter(range(1000))
+    whole = finished(run(method, **fields))
+    broken = run(method, callbacks=[Hooks(step_end=lambda _: next(asked) == 7)], **fields)
     with pytest.raises(Stopped):
-        broken.fit(stop=lambda: next(asked) == 7)
+        broken.fit()
     checkpoint.save(broken, tmp_path, "k")
     resumed = run(method, **fields)
     assert checkpoint.restore(resumed, tmp_path, "k")

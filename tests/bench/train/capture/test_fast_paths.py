@@ -28,9 +28,9 @@ def trained(method, **fields):
 @pytest.mark.parametrize("method", METHODS)
 def test_on_a_cpu_results_have_the_same_bits_whatever_is_asked_for(method):
     usual = trained(method, graph="auto")
-    assert usual.graph is None
+    assert usual.captured_step is None
     off = trained(method, graph="off", execution={"compile": True, "deterministic": True})
-    assert off.graph is None
+    assert off.captured_step is None
     assert same(usual, off)
     files = [artifacts(run, run.test_logits().argmax(1), None) for run in (usual, off)]
     assert files[0] == files[1]
@@ -110,6 +110,6 @@ def test_the_record_of_a_compiled_run_says_so(traced, run):
 
 def test_a_compiled_network_trains_in_the_captured_form(traced):
     through = trained("infobatch", execution={"compile": True})
-    assert through.graph is not None
+    assert through.captured_step is not None
     assert through.not_captured_because == ""
     assert same(through, trained("infobatch"))

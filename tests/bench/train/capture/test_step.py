@@ -11,13 +11,14 @@ from prunebench.bench.runs import checkpoint
 from prunebench.bench.train.capture import pool
 from prunebench.bench.train.capture.graph import Rehearsal
 from prunebench.bench.train.capture.pool import CapturedStepPool, not_captured_because
+from prunebench.bench.train.epoch_steps import lay_out
 from prunebench.bench.train.setup import Epoch
 from prunebench.bench.train.stopping import Stopped
 from prunebench.bench.train.trainer import Trainer
 from prunebench.methods import divbs
 from prunebench.methods.base import Plan
 from prunebench.methods.divbs import gradient_gram, pick_on_device
-from support.runs import everything, make, same
+from support.runs import Hooks, everything, make, same
 
 METHODS = ["full", "random-dynamic", "infobatch", "seta", "ies", "divbs", "infobatch+align"]
 #: Operators that hand a value to the host, or whose result's size depends on values.
@@ -50,7 +51,7 @@ class Ops(TorchDispatchMode):
 def launched(method="full", **fields) -> Trainer:
     """The same state and optimiser, every operation launched: a method that is never captured."""
     run = make(method, **fields)
-    run.steps = lambda after, stop: run._epochs(after)
+    run.acquire_captured_step = lambda: None
     return run
 
 
@@ -59,9 +60,9 @@ def test_captured_form_gives_the_bits_of_the_launched_one(method):
     replayed, eager = make(method), launched(method)
     replayed.fit()
     eager.fit()
-    assert replayed.graph is not None
+    assert replayed.captured_step is not None
     assert replayed.not_captured_because == ""
-    assert replayed.graph.capture.replays > 0
+    assert replayed.captured_step.capture.replays > 0
     assert same(replayed, eager)
 
 
@@ -72,7 +73,7 @@ def test_captured_form_follows_the_plain_cpu_path(optimizer):
         "infobatch", graph="auto", recipe_params=recipe)  # fmt: skip
     replayed.fit()
     plain.fit()
-    assert plain.graph is None
+    assert plain.captured_step is None
     for p, q in zip(replayed.model.parameters(), plain.model.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-4)
 
@@ -83,7 +84,7 @@ def test_criteria_with_parameters_of_their_own_are_replayed(criterion):
         "infobatch", criterion=criterion)  # fmt: skip
     replayed.fit()
     eager.fit()
-    assert replayed.graph is not None
+    assert replayed.captured_step is not None
     assert same(replayed, eager)
 
 
@@ -111,17 +112,17 @@ class Reach(TorchDispatchMode):
 def armed(method="full", **fields) -> Trainer:
     """A run at its first epoch's first step, the epoch in its buffers."""
     run = make(method, **fields)
-    run.graph, reason = pool.acquire_captured_step(run)
+    run.captured_step, reason = pool.acquire_captured_step(run)
     assert reason == ""
     plan = Plan(torch.arange(len(run.sample_ids)), torch.ones(len(run.sample_ids)))
     run.model.train()
-    assert run.graph.load(run._laid_out(Epoch(plan, 0)), run, 0) > 3
+    assert run.captured_step.load(lay_out(run, Epoch(plan, 0)), run.stream, 0) > 3
     return run
 
 
 def fixed(run: Trainer) -> list[torch.Tensor]:
     """All tensors that a captured step may know."""
-    graph, view = run.graph, run.inputs
+    graph, view = run.captured_step, run.inputs
     tensors = [*graph.state(), graph.lane, graph.slots, graph.optimizer.lr]
     tensors += [graph.optimizer.momentum, *vars(graph.buffers.draws or object).values()]
     for owner in (graph.buffers, view):
@@ -147,17 +148,17 @@ def test_a_captured_step_knows_only_fixed_addresses_and_reads_nothing_back(
     )  # fmt: skip
     run = armed(method, criterion=criterion, recipe_params=recipe)
     places = [tensor.data_ptr() for tensor in fixed(run)]
-    run.graph.step()
+    run.captured_step.step()
     with Ops() as ops:
-        run.graph.step()
+        run.captured_step.step()
     with Reach(fixed(run)) as reach:
-        run.graph.step()
+        run.captured_step.step()
     assert sum(ops.seen.values()) > 80
     assert ops.reads == {}
     assert reach.foreign == {}
     assert [tensor.data_ptr() for tensor in fixed(run)] == places
-    assert int(run.graph.buffers.step) == 3
-    assert int(run.graph.buffers.at) == 3 * run.setup.recipe.batch_size
+    assert int(run.captured_step.buffers.step) == 3
+    assert int(run.captured_step.buffers.at) == 3 * run.setup.recipe.batch_size
 
 
 def test_the_watch_finds_what_it_watches_for():
@@ -174,7 +175,7 @@ def test_the_watch_finds_what_it_watches_for():
 def test_recording_leaves_no_trace():
     run = make("infobatch", criterion="sop")
     before = {k: v.clone() for k, v in everything(run).items()}
-    run.graph, _ = pool.acquire_captured_step(run)
+    run.captured_step, _ = pool.acquire_captured_step(run)
     after = everything(run)
     assert all(torch.equal(before[k].nan_to_num(-7), after[k].nan_to_num(-7)) for k in before)
     assert not any(bool(v.any()) for s in run.optimizer.state.values() for v in s.values())
@@ -185,18 +186,20 @@ def test_recording_leaves_no_trace():
 def test_a_later_run_takes_over_the_captured_step_and_gets_its_own_bits(criterion, own_captures):
     first = make("infobatch", criterion=criterion, seed=1)
     first.fit()
-    step = first.graph
+    step = first.captured_step
     first.close()
     second = make("random-dynamic", criterion=criterion, noise="symmetric:0.2")
     second.fit()
-    assert second.graph is step
+    assert second.captured_step is step
     assert (own_captures.recorded, own_captures.reused) == (1, 1)
     pool.use(CapturedStepPool())
     fresh = make("random-dynamic", criterion=criterion, noise="symmetric:0.2")
     fresh.fit()
-    assert fresh.graph is not step
+    assert fresh.captured_step is not step
     assert same(second, fresh)
-    assert [r["test_accuracy"] for r in second.table] == [r["test_accuracy"] for r in fresh.table]
+    assert [r["test_accuracy"] for r in second.epoch_log] == [
+        r["test_accuracy"] for r in fresh.epoch_log
+    ]
 
 
 @pytest.mark.parametrize("change", [
@@ -217,7 +220,7 @@ def test_a_closed_run_gives_its_step_back_and_few_are_kept(own_captures):
     for run in runs:
         run.fit()
         run.close()
-        assert run.graph is None
+        assert run.captured_step is None
     assert len(own_captures._idle) == own_captures.keep == 2
     own_captures.clear()
     assert not own_captures._idle
@@ -226,16 +229,17 @@ def test_a_closed_run_gives_its_step_back_and_few_are_kept(own_captures):
 @pytest.mark.parametrize("method", ["infobatch", "divbs"])
 @pytest.mark.parametrize("where", [3, 9])
 def test_a_run_stopped_between_replays_goes_on_bit_for_bit(method, where, tmp_path):
-    whole, broken = make(method), make(method)
-    whole.fit()
     asked = iter(range(1000))
+    whole = make(method)
+    broken = make(method, callbacks=[Hooks(step_end=lambda _: next(asked) == where)])
+    whole.fit()
     with pytest.raises(Stopped):
-        broken.fit(stop=lambda: next(asked) == where)
+        broken.fit()
     checkpoint.save(broken, tmp_path, "k")
     resumed = make(method)
     assert checkpoint.restore(resumed, tmp_path, "k")
     resumed.fit()
-    assert resumed.graph.capture.replays > 0
+    assert resumed.captured_step.capture.replays > 0
     assert same(whole, resumed)
 
 
@@ -244,7 +248,7 @@ def test_only_whole_batches_are_replayed():
     run.fit()
     whole, tail = divmod(len(run.sample_ids), 128)
     assert tail
-    assert run.graph.capture.replays == whole
+    assert run.captured_step.capture.replays == whole
     assert run.ledger.steps == whole + 1
 
 
@@ -258,7 +262,7 @@ def test_what_is_not_captured_says_why(fields, reason):
         assert reason in not_captured_because(run)
         return
     run.fit()
-    assert run.graph is None
+    assert run.captured_step is None
     assert reason in run.not_captured_because
 
 
@@ -290,7 +294,7 @@ def test_a_step_that_cannot_be_captured_is_launched_and_its_record_says_so(monke
     refused, eager = make("infobatch"), launched("infobatch")
     refused.fit()
     eager.fit()
-    assert refused.graph is None
+    assert refused.captured_step is None
     assert (
         "could not be captured: RuntimeError: operation not permitted"
         in refused.not_captured_because

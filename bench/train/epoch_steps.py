@@ -1,0 +1,114 @@
+"""An epoch laid out: the plan in order, cut to the budget and into batches, each with its rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from prunebench.bench.inputs.view import Batches
+from prunebench.bench.spec.compat import schedule_point
+from prunebench.bench.train.budget import batch_bounds, selected_counts, whole_batches
+from prunebench.bench.train.optimizers import schedule
+from prunebench.bench.train.setup import Epoch, RunView
+
+
+@dataclass(frozen=True)
+class EpochSteps:
+    """One epoch as the step loop sees it.
+
+    Attributes:
+        batches: (start, stop, k) of each batch in ``order``; k of its samples are trained.
+        bounds: (start, stop) of each batch among this process's own samples.
+        order: int64 [n], positions in the training split.
+        positions: int64 [m], those of this process; ``sample_ids``, ``labels`` and ``weights``
+            likewise.
+        sample_ids: int64 [m].
+        labels: int64 [m].
+        weights: float [m], or None for 1.
+        inputs: Network input of those from ``done`` on.
+        done: How many of them an earlier part of the epoch has trained.
+        rates: (learning rate, momentum) of each step.
+        planned: Samples that the whole epoch would train; the budget may cut the last epoch.
+    """
+
+    batches: list[tuple[int, int, int]]
+    bounds: list[tuple[int, int]]
+    order: Tensor
+    positions: Tensor
+    sample_ids: Tensor
+    labels: Tensor
+    weights: Tensor | None
+    inputs: Batches
+    done: int
+    rates: list[tuple[float, float]]
+    planned: int
+
+
+def lay_out(run: RunView, epoch: Epoch) -> EpochSteps:
+    """The steps of an epoch.
+
+    Args:
+        run: At the begin of the epoch, or where it was paused.
+        epoch: Its plan, and the steps that are done.
+
+    Raises:
+        Lost: Another process of the run has another plan.
+    """
+    plan, recipe, clock = epoch.plan, run.setup.recipe, run.setup.clock
+    order = run.stream("order").bits(run.sample_ids[plan.indices]).argsort(stable=True)
+    if recipe.drop_last:
+        order = order[: whole_batches(len(order), recipe.batch_size)]
+    positions = plan.indices[order]
+    weights = None if plan.weights is None else plan.weights[order]
+
+    planned, room = len(positions), clock.room(epoch.started)
+    if room is not None and not run.selecting:
+        positions = positions[:room]
+        weights = None if weights is None else weights[:room]
+    run.world.agree(f"the plan of epoch {run.epoch}", (positions, weights, plan.forward_only))
+    bounds = batch_bounds(len(positions), recipe.batch_size)
+    if run.selecting:
+        planned = sum(k for _, _, k in selected_counts(bounds, clock.ratio, None))
+        batches = selected_counts(bounds, clock.ratio, room)
+    else:
+        batches = [(start, stop, stop - start) for start, stop in bounds]
+
+    bounds = [(start, stop) for start, stop, _ in batches]
+    own = positions[: bounds[-1][1]] if bounds else positions
+    if not run.world.alone:
+        mine, bounds = run.world.shares(bounds)
+        mine = mine.to(positions.device)
+        own, weights = positions[mine], None if weights is None else weights[mine]
+    sample_ids = run.sample_ids[own]
+    done = bounds[epoch.step - 1][1] if epoch.step else 0
+    return EpochSteps(
+        batches,
+        bounds,
+        positions,
+        own,
+        sample_ids,
+        run.labels[own],
+        weights,
+        run.inputs.augmented_batches(sample_ids[done:], run.stream("augment")),
+        done,
+        _rates(run, epoch.started, [k for _, _, k in batches]),
+        planned,
+    )
+
+
+def _rates(run: RunView, started: int, sizes: list[int]) -> list[tuple[float, float]]:
+    """(learning rate, momentum) of every step of an epoch.
+
+    Args:
+        run: The run.
+        started: Samples trained before the epoch.
+        sizes: Samples that each step trains.
+    """
+    recipe, clock = run.setup.recipe, run.setup.clock
+    rate, rates, trained = schedule(recipe), [], started
+    for step, k in enumerate(sizes):
+        point = schedule_point(recipe, step, len(sizes), started, trained, clock.num_samples)
+        rates.append(rate(clock.fraction(run.epoch, *point)))
+        trained += k
+    return rates
