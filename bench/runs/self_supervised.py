@@ -33,7 +33,7 @@ from prunebench.bench.results.store import Store
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.evaluate import forward_all
-from prunebench.bench.train.optimizers import one_cycle
+from prunebench.bench.train.schedules import one_cycle
 from prunebench.datasets.source import RawData
 from prunebench.datasets.task import Task
 from prunebench.errors import SkipCell

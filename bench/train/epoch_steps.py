@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from prunebench.bench.inputs.view import Batches
-from prunebench.bench.spec.compat import schedule_point
+from prunebench.bench.spec.recipe import schedule_point
 from prunebench.bench.train.budget import batch_bounds, selected_counts, whole_batches
-from prunebench.bench.train.optimizers import schedule
+from prunebench.bench.train.schedules import schedule
 from prunebench.bench.train.setup import Epoch, RunView
 
 

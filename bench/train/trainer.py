@@ -43,7 +43,7 @@ from prunebench.bench.inputs.statistics import with_statistics
 from prunebench.bench.inputs.streaming import Source, open_inputs
 from prunebench.bench.networks.build import build_model
 from prunebench.bench.networks.weights import start_from
-from prunebench.bench.spec.compat import head_classes
+from prunebench.bench.spec.recipe import head_classes
 from prunebench.bench.train.capture.compile import compiled
 from prunebench.bench.train.capture.pool import acquire_captured_step
 from prunebench.bench.train.device_optimizers import make_device_optimizer

@@ -15,7 +15,7 @@ from prunebench.bench.runs.resolve import build_spec
 from prunebench.bench.spec.recipe import _LATER, NEEDED, SWITCHES, Recipe
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.train.budget import whole_batches
-from prunebench.bench.train.optimizers import schedule
+from prunebench.bench.train.schedules import schedule
 from prunebench.bench.train.step import Stepper
 from prunebench.bench.train.task import load_task
 from prunebench.errors import InputError

@@ -6,12 +6,8 @@ from torch import nn
 
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.train.device_optimizers import make_device_optimizer
-from prunebench.bench.train.optimizers import (
-    make_optimizer,
-    one_cycle,
-    one_cycle_momentum,
-    set_schedule,
-)
+from prunebench.bench.train.optimizers import make_optimizer, set_schedule
+from prunebench.bench.train.schedules import one_cycle, one_cycle_momentum
 
 STEPS = 20
 

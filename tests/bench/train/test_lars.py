@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from prunebench.bench.train.optimizers import LARS, one_cycle, one_cycle_momentum
+from prunebench.bench.train.optimizers import LARS
+from prunebench.bench.train.schedules import one_cycle, one_cycle_momentum
 
 STEPS, PEAK, DECAY = 30, 5.2, 5e-4
 

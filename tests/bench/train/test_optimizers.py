@@ -7,14 +7,13 @@ import torch
 from torch import nn
 
 from prunebench.bench.spec.recipe import Recipe
-from prunebench.bench.train.optimizers import (
+from prunebench.bench.train.optimizers import make_optimizer, set_schedule
+from prunebench.bench.train.schedules import (
     linear_tail,
-    make_optimizer,
     multi_step,
     one_cycle,
     one_cycle_momentum,
     schedule,
-    set_schedule,
     warm_cosine,
 )
 

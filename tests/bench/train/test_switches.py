@@ -12,7 +12,7 @@ from prunebench.bench.networks.build import build_model
 from prunebench.bench.spec.recipe import SWITCHES, Recipe, Switch, schedule_point
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.train.budget import Clock
-from prunebench.bench.train.optimizers import schedule
+from prunebench.bench.train.schedules import schedule
 from prunebench.errors import InputError
 from prunebench.rng import Streams
 from support.cells import small_cell
