@@ -71,7 +71,7 @@ def _lead(words: list[str]) -> int:
     from prunebench.bench import cli
     from prunebench.bench.train.distributed import world
 
-    if not world.current().alone:
+    if not world.current().is_single:
         words = [*words, "--workers", "1"]
     sys.argv = ["prunebench", *words]
     code = 1
@@ -79,10 +79,10 @@ def _lead(words: list[str]) -> int:
         cli.main()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
-    if world.current().alone:
+    if world.current().is_single:
         return code
     if not world.abandoned():
-        world.announce(None)
+        world.broadcast_job(None)
         world.finish()
         return code
     # The others may wait inside a step for ever: torchrun ends them when this one fails.

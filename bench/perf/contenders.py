@@ -11,7 +11,7 @@ import torch
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.train.budget import Clock
-from prunebench.bench.train.lanes import Lanes
+from prunebench.bench.train.interleaved import InterleavedRuns
 from prunebench.bench.train.setup import Setup
 from prunebench.bench.train.step import StepGenerator, run_to_end
 from prunebench.bench.train.trainer import Trainer
@@ -160,7 +160,7 @@ class Laned:
 
     def __init__(self, work: Workload, execution: ExecutionOptions, count: int) -> None:
         self.work, self.execution = work, execution
-        self.lanes = Lanes(work.device, count)
+        self.lanes = InterleavedRuns(work.device, count)
         self.runs: dict[int, Trainer] = {}
 
     def _turns(self, lane: int) -> StepGenerator[int]:
@@ -171,11 +171,11 @@ class Laned:
 
     def epoch(self) -> int:
         """One epoch of every run; returns the samples of all."""
-        for lane in range(len(self.lanes.lanes)):
+        for lane in range(len(self.lanes.contexts)):
             self.lanes.add(lane, self._turns(lane))
         total = 0
         while self.lanes.running:
-            for end in self.lanes.turn():
+            for end in self.lanes.step():
                 if end.error is not None:
                     self.lanes.close()
                     raise end.error

@@ -168,13 +168,13 @@ class CellRun:
             except (Busy, InputError, FolderError):
                 raise  # none is a result of this cell
             except SkipCell as skip:
-                world.settle()
+                world.job_done()
                 status, reason = "skipped", skip.reason
             except (Exception, SystemExit) as error:
                 memory = out_of_memory(error)
                 if self.context.retry_on_oom and memory:
                     raise  # it is run again with fewer cells beside it
-                if self.resumed and world.current().alone and not memory:
+                if self.resumed and world.current().is_single and not memory:
                     # A changed state can fail anywhere; what fails for another reason fails again.
                     again = f"did not go on from its checkpoint ({error_line(error)})"
                 status, reason = "failed", reason_of(error, self.spec.method.name)
@@ -199,7 +199,7 @@ class CellRun:
         status, reason = yield from self._fit(trainer, leaving)
         self._note_steps(trainer)
         predicted = trainer.test_logits().argmax(1)
-        world.settle()
+        world.job_done()
         self.files, self.metrics = artifacts(trainer, predicted, self.subset)
         self.info["metrics"] = METRICS
         if losses is not None and losses.rows:
@@ -360,7 +360,7 @@ def run_info(task: Task, method: MethodInfo, spec: RunSpec) -> dict[str, Any]:
     }
     if task.raw.clean_known:
         found["noise_rate"] = round(float(task.flipped.double().mean()), 6)
-    if not world.current().alone:
+    if not world.current().is_single:
         found["processes"] = world.current().size
     if task.raw.train_origin is not None:
         found["original_train_size"] = task.raw.train_origin.total

@@ -32,13 +32,13 @@ def lead(setup: Setup, cell: Cell, folder: Path, name: str) -> None:
         folder: Where its checkpoints lie.
         name: Their key.
     """
-    if world.current().alone:
+    if world.current().is_single:
         return
     # From one process of a run to another of it: nothing foreign is unpickled.
     made = pickle.dumps(
         (setup.pruner, setup.criterion, setup.clock, setup.streams, setup.reference)
     )
-    world.announce(
+    world.broadcast_job(
         {
             "cell": cell.to_json(),
             "made": made,
@@ -53,7 +53,7 @@ def lead(setup: Setup, cell: Cell, folder: Path, name: str) -> None:
 def follow() -> int:
     """Trains along with process 0 until it says that it is done; returns how many runs."""
     runs = 0
-    while (job := world.listen()) is not None:
+    while (job := world.receive_job()) is not None:
         _train(job)
         runs += 1
     return runs

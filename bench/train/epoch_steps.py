@@ -76,7 +76,7 @@ def lay_out(run: RunView, epoch: Epoch) -> EpochSteps:
 
     bounds = [(start, stop) for start, stop, _ in batches]
     own = positions[: bounds[-1][1]] if bounds else positions
-    if not run.world.alone:
+    if not run.world.is_single:
         mine, bounds = run.world.shares(bounds)
         mine = mine.to(positions.device)
         own, weights = positions[mine], None if weights is None else weights[mine]

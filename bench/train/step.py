@@ -185,7 +185,7 @@ class Stepper:
         self.tables.write(batch.positions, losses.detach(), logits.detach(), labels)
         weights = batch.weights
         loss = losses.mean() if weights is None else (losses * weights).mean()
-        if not self.world.alone:
+        if not self.world.is_single:
             loss = (losses if weights is None else losses * weights).sum() / k
         extra = criterion.batch_term(logits, labels, sample_ids, other)
         if extra is not None:

@@ -108,7 +108,7 @@ class Trainer:
         make = make_device_optimizer if setup.on_device else make_optimizer
         self.optimizer: Optimizer = make(recipe, self.model.parameters())
         self.criterion = setup.criterion
-        single = self.world.alone
+        single = self.world.is_single
         self.reducer = None if single else Reducer(self.world, self.model, self.criterion)
         outputs = head_classes(recipe, raw.num_classes)
         self.criterion.begin(len(raw.train_x), outputs, device, setup.streams.get("criterion"))
@@ -243,7 +243,7 @@ class Trainer:
         """
         pruner = self.setup.pruner
         # Dropout and the like read the global generator, which is forked for the run.
-        torch.manual_seed(self.world.own(self.stream("torch")).key & 0x7FFFFFFFFFFFFFFF)
+        torch.manual_seed(self.world.rank_stream(self.stream("torch")).key & 0x7FFFFFFFFFFFFFFF)
         if pruner.reference and _reference_at_start(pruner):
             self._measure_reference()
         progress = self.setup.clock.progress(self.epoch, self.ledger.trained)
@@ -278,7 +278,7 @@ class Trainer:
             ledger.scoring_forward += stop - start if self.selecting else 0
             epoch.step, epoch.lr = step + 1, steps.rates[step][0]
             asked = [callback.step_end(self) for callback in self.setup.callbacks]
-            if any(asked) and self.world.alone:
+            if any(asked) and self.world.is_single:
                 self._collect_choices(epoch)
                 epoch.pause(self.setup.device)
                 return None
@@ -387,8 +387,8 @@ class Trainer:
             self.model, len(own), batches(own), self.autocast(),
             features=features, size=inputs.eval_batch,
         )  # fmt: skip
-        gathered = self.world.join(logits, n)
-        return gathered, None if vectors is None else self.world.join(vectors, n)
+        gathered = self.world.gather_rows(logits, n)
+        return gathered, None if vectors is None else self.world.gather_rows(vectors, n)
 
     def test_logits(self) -> Tensor:
         """float32 [M, C] on the test split, eval mode, unaugmented view."""

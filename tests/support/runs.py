@@ -1,9 +1,12 @@
 """Small trainers on digits, with the captured form rehearsed on the CPU unless asked otherwise."""
 
+from collections import deque
+
 import torch
 
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.spec.execution import ExecutionOptions
+from prunebench.bench.train.interleaved import InterleavedRuns
 from prunebench.bench.train.setup import Callback, make_setup
 from prunebench.bench.train.task import load_task
 from prunebench.bench.train.trainer import Trainer
@@ -60,3 +63,34 @@ def same(a: Trainer, b: Trainer) -> bool:
     assert a.epoch_log == b.epoch_log
     assert a.ledger == b.ledger
     return True
+
+
+def run_all(makers, device, count, note=lambda limit: None):
+    """Runs everything interleaved, ``count`` runs at once; returns what each returned, in order.
+
+    Where memory runs out, the run that met it is begun anew later, and from then on one run fewer is
+    under way at once, of which ``note`` is told.
+    """
+    runs, limit = InterleavedRuns(device, count), count
+    waiting, results = deque(range(len(makers))), {}
+    try:
+        while len(results) < len(makers):
+            while waiting and len(runs.running) < limit:
+                number = waiting.popleft()
+                runs.add(number, makers[number]())
+            ends = runs.step()
+            for place, end in enumerate(ends):
+                if end.error is None:
+                    results[end.name] = end.value
+                elif isinstance(end.error, torch.OutOfMemoryError) and limit > 1:
+                    beside = len(runs.running) + len(ends) - place
+                    limit = max(1, min(limit, beside) - 1)
+                    waiting.append(end.name)
+                    end.error.with_traceback(None)  # its frames hold tensors
+                    runs.free()
+                    note(limit)
+                else:
+                    raise end.error
+    finally:
+        runs.close()
+    return [results[number] for number in range(len(makers))]

@@ -50,7 +50,7 @@ class InlineExecutor(Executor):
         """See ``Executor.run``."""
         book = Book(jobs, on_event, self.on_lost)
         function = prepare(self.run_path, self.plugins)
-        with leaving() if world.current().alone else nullcontext():
+        with leaving() if world.current().is_single else nullcontext():
             self._work(book, function, on_event)
         return book.outcomes()
 

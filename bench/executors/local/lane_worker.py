@@ -12,7 +12,7 @@ import torch
 
 from prunebench.bench.executors.local.messages import receive, send
 from prunebench.bench.runs.worker_context import WorkerContext
-from prunebench.bench.train.lanes import Finished, Lanes
+from prunebench.bench.train.interleaved import Finished, InterleavedRuns
 from prunebench.bench.train.step import StepGenerator
 from prunebench.bench.train.stopping import Stopped, ask
 
@@ -47,7 +47,7 @@ class LaneServer:
     ) -> None:
         self.connection, self.function, self.context = connection, function, context
         self.call, self.reporter = call, reporter
-        self.lanes = Lanes(torch.device(context.device), count)
+        self.lanes = InterleavedRuns(torch.device(context.device), count)
         self.contexts: dict[int, WorkerContext] = {}
         self.draining = False
 
@@ -68,7 +68,7 @@ class LaneServer:
                     ask()
                     self._leave()
                     raise
-                for end in self.lanes.turn():
+                for end in self.lanes.step():
                     self._answer(end)
         finally:
             self.lanes.close()
@@ -76,7 +76,7 @@ class LaneServer:
     def _take(self, message: dict[str, Any]) -> None:
         lane = message["lane"]
         if message.get("kind") == "drop":
-            self.lanes.drop(lane)
+            self.lanes.cancel(lane)
             send(self.connection, {"kind": "dropped", "lane": lane})
             return
 
@@ -119,4 +119,4 @@ class LaneServer:
         """Lets the other lanes save themselves."""
         limit = time.monotonic() + _LEAVING_S
         while self.lanes.running and time.monotonic() < limit:
-            self.lanes.turn()
+            self.lanes.step()

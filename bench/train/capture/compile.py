@@ -26,7 +26,7 @@ def compiled(run: CapturableRun) -> tuple[Forward | None, str]:
         The pass, or None with the reason why there is none.
     """
     size = run.setup.recipe.batch_size
-    if not run.world.alone:
+    if not run.world.is_single:
         return None, "several processes share the run"
     if not isinstance(run.inputs, Inputs):
         return None, "images are streamed"

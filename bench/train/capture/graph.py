@@ -63,7 +63,7 @@ def side_stream() -> torch.cuda.Stream:
 class CudaCapture:
     """A step as one CUDA graph.
 
-    A lane captures on its own stream, so that the work spaces of the libraries, which go by
+    An interleaved run captures on its own stream, so that the work spaces of the libraries, which go by
     stream, are shared with nothing that may run beside it. On the default stream, which cannot be
     captured, a side stream serves, and the caller's stream waits for it.
 

@@ -55,7 +55,7 @@ class _State:
 
 
 def current() -> CapturedStepPool:
-    """The captured steps of this process, or of the lane whose turn it is."""
+    """The captured steps of this process, or of the interleaved run that makes a step."""
     return _State.captures
 
 
@@ -70,7 +70,7 @@ def not_captured_because(run: CapturableRun) -> str:
     setup, recipe = run.setup, run.setup.recipe
     if setup.execution.graph == "off":
         return "switched off"
-    if not run.world.alone:
+    if not run.world.is_single:
         return "several processes share the run"
     if not isinstance(run.inputs, Inputs):
         return "images are streamed"

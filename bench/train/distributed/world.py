@@ -42,7 +42,7 @@ class World:
     size: int = 1
 
     @property
-    def alone(self) -> bool:
+    def is_single(self) -> bool:
         """Whether it is the only one."""
         return self.size == 1
 
@@ -67,26 +67,26 @@ class World:
 
     def owned(self, chosen: Tensor) -> Tensor:
         """Positions in this process's share of a batch, of the chosen positions of the batch."""
-        if self.alone:
+        if self.is_single:
             return chosen
         return chosen[chosen % self.size == self.rank] // self.size
 
     def part(self, n: int) -> slice:
-        """A contiguous share of n rows for evaluation; see ``join``."""
-        if self.alone:
+        """A contiguous share of n rows for evaluation; see ``gather_rows``."""
+        if self.is_single:
             return slice(0, n)
         each = -(-n // self.size)
         return slice(min(n, self.rank * each), min(n, (self.rank + 1) * each))
 
-    def join(self, part: Tensor, n: int) -> Tensor:
+    def gather_rows(self, part: Tensor, n: int) -> Tensor:
         """All n rows from everybody's ``part``, the same on all."""
-        if self.alone:
+        if self.is_single:
             return part
         return torch.cat(self._gather(part, -(-n // self.size)))[:n]
 
     def gather_interleaved(self, part: Tensor, n: int) -> Tensor:
         """All n rows of a batch from everybody's r::R, the same on all."""
-        if self.alone:
+        if self.is_single:
             return part
         gathered = self._gather(part, -(-n // self.size))
         return torch.stack(gathered, dim=1).flatten(0, 1)[:n]
@@ -100,13 +100,13 @@ class World:
 
     def add(self, x: Tensor) -> Tensor:
         """The sum over all processes, in place."""
-        if not self.alone:
+        if not self.is_single:
             _call(lambda: dist.all_reduce(x))
         return x
 
     def largest(self, x: Tensor) -> Tensor:
         """The element-wise maximum over all processes, in place."""
-        if not self.alone:
+        if not self.is_single:
             _call(lambda: dist.all_reduce(x, dist.ReduceOp.MAX))
         return x
 
@@ -121,7 +121,7 @@ class World:
         Raises:
             Lost: A position was written by none or by two.
         """
-        if self.alone or not len(visited):
+        if self.is_single or not len(visited):
             return
         first = next(iter(tables.values()))
         seen = torch.zeros(len(first), dtype=torch.bool, device=first.device)
@@ -140,14 +140,14 @@ class World:
         Raises:
             Lost: One of them differs.
         """
-        if self.alone:
+        if self.is_single:
             return
         digest = hashlib.blake2b(digest_size=7)
         for value in values:
             data = value.detach().cpu().contiguous() if isinstance(value, Tensor) else repr(value)
             digest.update(data.encode() if isinstance(data, str) else data.numpy().tobytes())
         own = torch.tensor([[int.from_bytes(digest.digest(), "big")]])
-        found = self.join(own, self.size).flatten().tolist()
+        found = self.gather_rows(own, self.size).flatten().tolist()
         if len(set(found)) > 1:
             odd = [rank for rank, value in enumerate(found) if value != found[0]]
             raise Lost(
@@ -156,9 +156,9 @@ class World:
                 accepted="the same code, data and kind of device in every process",
             )
 
-    def own(self, stream: Stream) -> Stream:
+    def rank_stream(self, stream: Stream) -> Stream:
         """A stream of this process's own; alone, the stream itself."""
-        return stream if self.alone else stream.child("process", self.rank)
+        return stream if self.is_single else stream.child("process", self.rank)
 
 
 def _call(collective: Callable[[], T]) -> T:
@@ -214,13 +214,13 @@ def start() -> World:
     return _State.world
 
 
-def announce(job: Mapping[str, Any] | None) -> None:
+def broadcast_job(job: Mapping[str, Any] | None) -> None:
     """Process 0 asks the others to train with it; None ends them.
 
     Raises:
         Lost: An earlier run broke off, so the others no longer listen.
     """
-    if _State.world.alone:
+    if _State.world.is_single:
         return
     if _State.leading:
         raise Lost("an earlier run of these processes broke off", where="torchrun",
@@ -230,12 +230,12 @@ def announce(job: Mapping[str, Any] | None) -> None:
     _State.leading = job is not None
 
 
-def settle() -> None:
+def job_done() -> None:
     """Process 0: the announced job ended the same way everywhere."""
     _State.leading = False
 
 
-def listen() -> Any:
+def receive_job() -> Any:
     """The other processes: the next job, None at the end."""
     box: list[Any] = [None]
     _call(lambda: dist.broadcast_object_list(box, src=0, device=torch.device("cpu")))
@@ -249,6 +249,6 @@ def abandoned() -> bool:
 
 def finish() -> None:
     """Leaves the group."""
-    if not _State.world.alone:
+    if not _State.world.is_single:
         dist.destroy_process_group()
         _State.world = World()

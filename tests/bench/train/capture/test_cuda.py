@@ -7,7 +7,6 @@ from prunebench.bench.inputs.view import Inputs, draw_crop_flip
 from prunebench.bench.runs import checkpoint
 from prunebench.bench.train.capture import pool
 from prunebench.bench.train.capture.pool import CapturedStepPool
-from prunebench.bench.train.lanes import run_all
 from prunebench.bench.train.setup import Epoch
 from prunebench.bench.train.step import run_to_end
 from prunebench.bench.train.stopping import Stopped
@@ -17,7 +16,7 @@ from prunebench.methods.base import Plan
 from prunebench.methods.divbs import select_diverse
 from prunebench.rng import Stream
 from support.cells import small_cell
-from support.runs import Hooks, everything, trainer_of
+from support.runs import Hooks, everything, run_all, trainer_of
 from support.runs import make as launchable
 
 pytestmark = [

@@ -50,8 +50,8 @@ def test_pieces_come_together_the_same_everywhere():
         table[8] = torch.nan if world.rank == 0 else -1.0
         world.merge({"a": table}, visited, mine)
         return (
-            torch.equal(world.join(rows[world.part(7)], 7), rows),
-            torch.equal(world.join(few[world.part(1)], 1), few),
+            torch.equal(world.gather_rows(rows[world.part(7)], 7), rows),
+            torch.equal(world.gather_rows(few[world.part(1)], 1), few),
             torch.equal(world.gather_interleaved(rows[world.rank :: world.size], 7), rows),
             torch.equal(world.gather_interleaved(few[world.rank :: world.size], 1), few),
             [None if value != value else value for value in table.tolist()],

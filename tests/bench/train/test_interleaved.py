@@ -1,4 +1,4 @@
-"""Lanes: runs in turns give the bits that they give alone."""
+"""Interleaved runs give the bits that they give alone."""
 
 import pytest
 import torch
@@ -6,9 +6,9 @@ from torch import nn
 
 from prunebench.bench.networks.base import FeatureNet, flat_size
 from prunebench.bench.networks.build import register_model
-from prunebench.bench.train.lanes import Finished, Lanes, run_all
+from prunebench.bench.train.interleaved import Finished, InterleavedRuns
 from prunebench.registry import MODELS
-from support.runs import everything, make
+from support.runs import everything, make, run_all
 
 CPU = torch.device("cpu")
 RUNS = [
@@ -45,7 +45,7 @@ def steps(fields, graph, done):
 
 @pytest.mark.parametrize("graph", ["auto", "rehearse"])
 @pytest.mark.parametrize("count", [2, 3])
-def test_runs_in_lanes_equal_runs_alone(graph, count, forgetful):
+def test_interleaved_runs_equal_runs_alone(graph, count, forgetful):
     short = {"epochs": 2}
     runs = [{**fields, "recipe_params": short} for fields in RUNS]
     runs += [{"method": "infobatch", "model": forgetful, "recipe_params": short, "seed": seed}
@@ -66,7 +66,7 @@ def test_runs_in_lanes_equal_runs_alone(graph, count, forgetful):
         assert ledger == other_ledger
 
 
-def test_lanes_take_turns_and_later_runs_take_freed_lanes():
+def test_runs_alternate_and_later_ones_take_freed_places():
     seen = []
 
     def counting(name, steps):
@@ -95,7 +95,7 @@ class Delay:
         self.asks = 0
 
 
-def test_a_lane_that_waits_lets_the_others_go_on():
+def test_a_run_that_waits_lets_the_others_go_on():
     seen, delay = [], Delay(2)
 
     def waiting():
@@ -119,7 +119,7 @@ def test_a_lane_that_waits_lets_the_others_go_on():
     assert late.synchronised == 1
 
 
-def test_a_lack_of_memory_costs_a_lane_and_no_run():
+def test_a_lack_of_memory_costs_a_place_and_no_run():
     room, running, limits = 2, [0], []
 
     def hungry(name):
@@ -142,7 +142,7 @@ def test_a_lack_of_memory_costs_a_lane_and_no_run():
         run_all([lambda: hungry("alone")], CPU, 1)
 
 
-def test_an_error_ends_all_and_every_lane_lets_go():
+def test_an_error_ends_all_and_every_run_is_closed():
     closed = []
 
     def failing():
@@ -163,25 +163,25 @@ def test_an_error_ends_all_and_every_lane_lets_go():
 
 def test_the_generators_of_the_process_are_left_alone():
     state = torch.get_rng_state()
-    lanes = Lanes(CPU, 1)
+    runs = InterleavedRuns(CPU, 1)
 
     def drawing():
         torch.manual_seed(1)
         yield None
         return torch.rand(2)
 
-    lanes.add("a", drawing())
-    assert lanes.turn() == []
+    runs.add("a", drawing())
+    assert runs.step() == []
     torch.rand(7)
     outside = torch.get_rng_state()
-    (end,) = lanes.turn()
+    (end,) = runs.step()
     assert isinstance(end, Finished)
     assert torch.equal(torch.get_rng_state(), outside)
     torch.manual_seed(1)
     assert torch.equal(end.value, torch.rand(2))
     torch.set_rng_state(state)
-    lanes.add("b", drawing())
+    runs.add("b", drawing())
     with pytest.raises(ValueError, match="taken"):
-        lanes.add("c", drawing())
-    lanes.drop("b")
-    assert lanes.running == []
+        runs.add("c", drawing())
+    runs.cancel("b")
+    assert runs.running == []

@@ -1,0 +1,157 @@
+"""Interleaved runs (``--lanes``): several on one card, a step of each after the other, from one
+thread of one process.
+
+Experimental: no card has run it yet. Every run has a stream, captured steps and a state of torch's
+generators of its own, so it gives the bits that it gives without others; only the time is shared.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from prunebench.bench.train.capture import pool
+from prunebench.bench.train.capture.pool import CapturedStepPool
+from prunebench.bench.train.step import StepGenerator, Wait
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that ended.
+
+    Attributes:
+        name: What it was added as.
+        value: What it returned.
+        error: What it raised, or None.
+    """
+
+    name: Any
+    value: Any = None
+    error: BaseException | None = None
+
+
+class StreamContext:
+    """Stream, generators and captured steps of one run at a time; they stay for the next one.
+
+    Args:
+        device: Where its runs are.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.captured_steps = device, CapturedStepPool()
+        self.name: Any = None
+        self.steps: StepGenerator[Any] | None = None
+        self.waiting: Wait | None = None
+        if device.type == "cuda":
+            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self.stream.wait_stream(torch.cuda.default_stream(device))
+            self.generator = torch.Generator(device)
+        else:
+            self.state = torch.get_rng_state()
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Its stream, generators and captured steps are the current ones."""
+        with ExitStack() as stack:
+            stack.callback(pool.use, pool.use(self.captured_steps))
+            if self.device.type == "cuda":
+                stack.enter_context(torch.cuda.stream(self.stream))
+                shared = torch.cuda.default_generators[self.stream.device_index]
+                stack.callback(shared.graphsafe_set_state, shared.graphsafe_get_state())
+                shared.graphsafe_set_state(self.generator)
+            else:
+                stack.callback(torch.set_rng_state, torch.get_rng_state())
+                stack.callback(self._note)
+                torch.set_rng_state(self.state)
+            yield
+
+    def _note(self) -> None:
+        self.state = torch.get_rng_state()
+
+    def step(self) -> Finished | None:
+        """One step of its run; what became of it, if that was the last."""
+        assert self.steps is not None
+        try:
+            with self.entered():
+                self.waiting = next(self.steps)
+            return None
+        except StopIteration as end:
+            finished = Finished(self.name, value=end.value)
+        except BaseException as error:
+            finished = Finished(self.name, error=error)
+        self.steps = self.waiting = None
+        return finished
+
+    def cancel(self) -> None:
+        """Breaks its run off, which lets go of what it holds."""
+        steps, self.steps, self.waiting = self.steps, None, None
+        if steps is not None:
+            with self.entered():
+                steps.close()
+
+
+class InterleavedRuns:
+    """Runs of which each gives way to the others after every step.
+
+    Args:
+        device: One device.
+        count: Runs at once.
+    """
+
+    def __init__(self, device: torch.device, count: int) -> None:
+        self.device = device
+        self.contexts = [StreamContext(device) for _ in range(count)]
+
+    @property
+    def running(self) -> list[Any]:
+        """Names of the runs under way."""
+        return [context.name for context in self.contexts if context.steps is not None]
+
+    def add(self, name: Any, steps: StepGenerator[Any]) -> None:
+        """Starts a run on a free context.
+
+        Raises:
+            ValueError: All are taken.
+        """
+        for context in self.contexts:
+            if context.steps is None:
+                context.name, context.steps = name, steps
+                return
+        raise ValueError(f"all {len(self.contexts)} runs are under way")
+
+    def step(self) -> list[Finished]:
+        """One step of every run that need not wait for the device; where all must, of the first
+        that is served."""
+        active = [context for context in self.contexts if context.steps is not None]
+        able = [context for context in active if context.waiting is None or context.waiting.query()]
+        if active and not able:
+            assert active[0].waiting is not None
+            active[0].waiting.synchronize()
+            able = active[:1]
+        return [end for context in able if (end := context.step()) is not None]
+
+    def cancel(self, name: Any) -> None:
+        """Breaks a run off."""
+        for context in self.contexts:
+            if context.steps is not None and context.name == name:
+                context.cancel()
+
+    def free(self) -> None:
+        """Lets go of what is kept for a next run."""
+        for context in self.contexts:
+            if context.steps is None:
+                context.captured_steps.clear()
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def close(self) -> None:
+        """Breaks all runs off."""
+        for context in self.contexts:
+            context.cancel()
+        self.free()
