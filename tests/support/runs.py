@@ -68,8 +68,8 @@ def same(a: Trainer, b: Trainer) -> bool:
 def run_all(makers, device, count, note=lambda limit: None):
     """Runs everything interleaved, ``count`` runs at once; returns what each returned, in order.
 
-    Where memory runs out, the run that met it is begun anew later, and from then on one run fewer is
-    under way at once, of which ``note`` is told.
+    Where memory runs out, the run that met it is begun anew later, and from then on one run fewer
+    is under way at once, of which ``note`` is told.
     """
     runs, limit = InterleavedRuns(device, count), count
     waiting, results = deque(range(len(makers))), {}

@@ -63,9 +63,9 @@ def side_stream() -> torch.cuda.Stream:
 class CudaCapture:
     """A step as one CUDA graph.
 
-    An interleaved run captures on its own stream, so that the work spaces of the libraries, which go by
-    stream, are shared with nothing that may run beside it. On the default stream, which cannot be
-    captured, a side stream serves, and the caller's stream waits for it.
+    An interleaved run captures on its own stream, so that the work spaces of the libraries, which
+    go by stream, are shared with nothing that may run beside it. The default stream cannot be
+    captured: there a side stream serves, and the caller's stream waits for it.
 
     Args:
         device: A CUDA device.

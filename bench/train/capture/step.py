@@ -122,7 +122,7 @@ class CapturedStep:
         self.names = (self.pruner.draws or ()) if kept is not None else ()
         self.buffers = EpochBuffers(run, len(run.sample_ids) // self.size + 1, self.names)
         device = run.setup.device
-        self.lane = torch.arange(self.size, device=device)
+        self.offsets = torch.arange(self.size, device=device)
         self.slots = torch.arange(kept or 0, device=device)
         #: Called when the run is over; another may then take the step.
         self.release: Callable[[], None] = lambda: None
@@ -165,7 +165,7 @@ class CapturedStep:
         rates = e.rates.index_select(0, e.step)[0]
         optimizer.lr.copy_(rates[0])
         optimizer.momentum.copy_(rates[1])
-        place = self.lane + e.at
+        place = self.offsets + e.at
         positions, sample_ids, labels, weights = (
             buffer.index_select(0, place)
             for buffer in (e.positions, e.sample_ids, e.labels, e.weights)

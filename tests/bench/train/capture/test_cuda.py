@@ -158,7 +158,7 @@ def test_a_step_that_was_handed_on_gives_the_bits_of_a_fresh_one(criterion, own_
 
 @pytest.mark.parametrize("deterministic", [True, False])
 @pytest.mark.parametrize("count", [2, 4])
-def test_lanes_give_the_bits_of_runs_alone(deterministic, count):
+def test_interleaved_runs_give_the_bits_of_runs_alone(deterministic, count):
     execution = {"deterministic": deterministic}
     makers = [
         lambda: run("infobatch", seed=0, execution=execution),
@@ -182,7 +182,7 @@ def test_lanes_give_the_bits_of_runs_alone(deterministic, count):
         assert equal(state, finished(make()))
 
 
-def test_where_memory_runs_out_there_are_fewer_lanes():
+def test_where_memory_runs_out_fewer_runs_are_under_way():
     limits: list[int] = []
     hoard: list[torch.Tensor] = []
 

@@ -123,7 +123,7 @@ def armed(method="full", **fields) -> Trainer:
 def fixed(run: Trainer) -> list[torch.Tensor]:
     """All tensors that a captured step may know."""
     graph, view = run.captured_step, run.inputs
-    tensors = [*graph.state(), graph.lane, graph.slots, graph.optimizer.lr]
+    tensors = [*graph.state(), graph.offsets, graph.slots, graph.optimizer.lr]
     tensors += [graph.optimizer.momentum, *vars(graph.buffers.draws or object).values()]
     for owner in (graph.buffers, view):
         tensors += [v for v in vars(owner).values() if isinstance(v, torch.Tensor)]
