@@ -31,7 +31,8 @@ def execution_options(function: F) -> F:
         switch = flag.is_switch
         function = click.option(
             *flag.names, name, type=_click_type(flag), is_flag=switch, default=default,
-            show_default=not switch and default is not None, metavar=flag.metavar, help=flag.help,
+            show_default=not switch and default is not None, metavar=flag.metavar,
+            help=flag.help_text,
         )(function)  # fmt: skip
     return function
 

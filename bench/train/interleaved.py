@@ -1,7 +1,7 @@
 """Interleaved runs (``--lanes``): several on one card, a step of each after the other, from one
 thread of one process.
 
-Experimental: no card has run it yet. Every run has a stream, captured steps and a state of torch's
+Every run has a stream, captured steps and a state of torch's
 generators of its own, so it gives the bits that it gives without others; only the time is shared.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.train.capture import pool
 from prunebench.bench.train.capture.pool import CapturedStepPool
 from prunebench.bench.train.step import StepGenerator, Wait
@@ -95,6 +96,7 @@ class StreamContext:
                 steps.close()
 
 
+@experimental
 class InterleavedRuns:
     """Runs of which each gives way to the others after every step.
 

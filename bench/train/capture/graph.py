@@ -7,6 +7,8 @@ from typing import Protocol
 
 import torch
 
+from prunebench.bench.spec.experimental import experimental
+
 #: Steps before a capture: libraries choose algorithms, compilers compile, workspaces appear.
 WARM = 3
 _side: dict[int, torch.cuda.Stream] = {}
@@ -60,6 +62,7 @@ def side_stream() -> torch.cuda.Stream:
     return _side[number]
 
 
+@experimental
 class CudaCapture:
     """A step as one CUDA graph.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from prunebench.bench.inputs.view import Inputs
 from prunebench.bench.networks.build import builder_of
+from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.train.budget import selected_counts
 from prunebench.bench.train.capture.graph import Capture, CudaCapture, Rehearsal
 from prunebench.bench.train.capture.step import CapturableRun, CapturedStep
@@ -22,6 +23,7 @@ _FIELDS = ("model", "model_params", "optimizer", "weight_decay", "nesterov", "ba
            "precision", "compat")  # fmt: skip
 
 
+@experimental
 class CapturedStepPool:
     """Captured steps that wait for the next run of their shape.
 
@@ -118,6 +120,7 @@ def capture_key(run: CapturableRun) -> str:
     )  # fmt: skip
 
 
+@experimental
 def acquire_captured_step(run: CapturableRun) -> tuple[CapturedStep | None, str]:
     """The captured step of a run, from an earlier run of its shape or recorded now.
 
@@ -160,6 +163,7 @@ def _record(run: CapturableRun) -> tuple[CapturedStep | None, str]:
     return None, reason
 
 
+@experimental
 def compile_network(run: CapturableRun) -> Callable[[Tensor], Tensor]:
     """The network's training pass through the compiler, for one batch size."""
     return cast(Callable[[Tensor], Tensor], torch.compile(run.model, dynamic=False))

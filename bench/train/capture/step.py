@@ -20,6 +20,7 @@ from torch import Tensor
 from prunebench.bench.inputs.crops import Boxes, Draws
 from prunebench.bench.inputs.strong import DRAWS
 from prunebench.bench.inputs.view import EpochInputs, Inputs
+from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.train.capture.graph import Capture
 from prunebench.bench.train.capture.keyed_streams import ParentStream, signed_keys
 from prunebench.bench.train.device_optimizers import OnDevice
@@ -98,6 +99,7 @@ def _send(host: Tensor, to: Tensor) -> None:
     to.copy_(host, non_blocking=True)
 
 
+@experimental
 class CapturedStep:
     """One captured step and the buffers and state it works on.
 
