@@ -34,7 +34,7 @@ class Clock:
 
     @cached_property
     def target(self) -> int:
-        """Trained samples that the ratio stands for: round-half-even of (1-p) N E."""
+        """Trained samples that the ratio means: round-half-even of (1-p) N E."""
         return kept_count(self.num_samples * self.full_epochs, self.ratio)
 
     def nothing_left(self, static: bool) -> str:
@@ -64,7 +64,7 @@ class Clock:
         return self.epochs or MAX_STRETCH * self.full_epochs
 
     def progress(self, epoch: int, trained: int) -> Progress:
-        """Where a run stands after ``epoch`` epochs and ``trained`` samples."""
+        """How far a run is after ``epoch`` epochs and ``trained`` samples."""
         total = self.epochs
         if total is not None:
             left = float(total - epoch)

@@ -1,6 +1,6 @@
 """Optimisers whose every number lives on the device, so that a captured step can be replayed.
 
-Learning rate and momentum are 0-dim tensors that a step reads where they lie, and state starts at
+Learning rate and momentum are 0-dim tensors that a step reads on the device, and state starts at
 zero instead of appearing in the first step; both are what a CUDA graph needs, and neither changes
 the rules (0 x momentum + d is the first step's d).
 """

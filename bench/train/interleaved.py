@@ -89,7 +89,7 @@ class StreamContext:
         return finished
 
     def cancel(self) -> None:
-        """Breaks its run off, which lets go of what it holds."""
+        """Breaks its run off, which frees what it holds."""
         steps, self.steps, self.waiting = self.steps, None, None
         if steps is not None:
             with self.entered():
@@ -98,7 +98,7 @@ class StreamContext:
 
 @experimental
 class InterleavedRuns:
-    """Runs of which each gives way to the others after every step.
+    """Runs that make a step each, one after the other.
 
     Args:
         device: One device.
@@ -144,7 +144,7 @@ class InterleavedRuns:
                 context.cancel()
 
     def free(self) -> None:
-        """Lets go of what is kept for a next run."""
+        """Frees what is kept for a next run."""
         for context in self.contexts:
             if context.steps is None:
                 context.captured_steps.clear()

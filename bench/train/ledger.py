@@ -10,7 +10,7 @@ class Ledger:
     """Samples that passed the network, by purpose.
 
     Attributes:
-        target: Trained samples that the nominal ratio stands for.
+        target: Trained samples that the nominal ratio means.
         trained: Forward and backward, for the model that is evaluated.
         strong: Further forward and backward passes of a second view.
         forward_only: Re-scored in eval mode (IES).

@@ -135,7 +135,7 @@ def make_optimizer(recipe: Recipe, params: Iterable[Tensor]) -> Optimizer:
 def set_schedule(optimizer: Optimizer, lr: float, momentum: float) -> None:
     """Writes learning rate and momentum (beta1 for Adam) into every group."""
     for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):  # lies on the device, where a captured step reads it
+        if isinstance(group["lr"], Tensor):  # on the device, where a captured step reads it
             group["lr"].fill_(lr)
             group["momentum"].fill_(momentum)
             continue

@@ -106,7 +106,7 @@ class SampleTables:
             table.index_copy_(0, positions, value)
 
     def close_epoch(self, visited: Tensor, epoch: int) -> None:
-        """Books the visits of one epoch: each sample of ``visited`` was written once.
+        """Counts the visits of one epoch: each sample of ``visited`` was written once.
 
         Args:
             visited: int64 [n], positions.

@@ -38,7 +38,7 @@ class Wait(Protocol):
         """Waits for its end."""
 
 
-#: What a run gives way with: None after a step, or what it has to wait for.
+#: Yields after every step of a run: None, or what the run has to wait for before it goes on.
 StepGenerator = Generator[Wait | None, None, T]
 
 

@@ -1,4 +1,4 @@
-"""Streams whose keys lie on the device, for draws inside a captured step."""
+"""Streams whose keys are on the device, for draws inside a captured step."""
 
 from __future__ import annotations
 

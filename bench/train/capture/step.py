@@ -4,7 +4,7 @@ backward and update as one CUDA graph.
 A captured step reads an epoch from buffers that stay where they are, finds its batch by a counter
 on the device, and moves the counter on; between two epochs the host copies the next plan into the
 buffers, and in between it only replays. Everything a step writes (weights, statistics, optimiser
-state, tables) lies at fixed addresses too, so a later run of the same shape takes over the captured
+state, tables) has fixed addresses too, so a later run of the same shape takes over the captured
 step: its own state is copied in.
 """
 
