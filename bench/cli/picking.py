@@ -79,7 +79,7 @@ def drop(ctx: click.Context, /, results: str, yes: bool, as_json: bool, **chosen
     recorded = [record.key for record in found if record.status != PLANNED]
     if not yes:
         if as_json or not sys.stdin.isatty():
-            raise InputError("nothing is moved: nobody can be asked", where="drop",
+            raise InputError("nothing is moved: there is no terminal to ask on", where="drop",
                              accepted="--yes")  # fmt: skip
         if not click.confirm(f"Move {len(recorded)} runs to {store.root / 'quarantine'}?"):
             ctx.exit(1)
@@ -95,7 +95,8 @@ def drop(ctx: click.Context, /, results: str, yes: bool, as_json: bool, **chosen
 
 
 def _move(store: Any, keys: Sequence[str], recorded: Sequence[str], reason: str) -> None:
-    """Plans first, then run by run with the record last: broken off, the same call goes on."""
+    """Plans first, then run by run, each record last, so that after an interruption the same call
+    goes on."""
     from prunebench.bench.results.planned import drop_planned
 
     store = type(store).open(store.root)
@@ -114,7 +115,7 @@ def _refuse_running(store: Any, found: Sequence[Record]) -> None:
         holder = claims.holder(record.key)
         if holder is not None and holder.live:
             raise InputError("is being run now", where=f"record {record.key}",
-                             accepted="runs that are at rest")  # fmt: skip
+                             accepted="runs that no process is running")  # fmt: skip
 
 
 def _filter_arguments(chosen: dict[str, Any]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
             raise InputError(f"{size}", where="--reference-size", accepted="0 or more")
         values["reference"] = HeldOut(size=size)
     parse_all_params(values)
-    cell = resolve_cell(where="run", **values)
+    cell = replace(resolve_cell(where="run", **values), losses=losses)
     store = Store(Path(out))
     # At lower ratios, sets of four samples at most: recorded as skipped once they are read.
     doubtful = size is not None or cell.spec.ratio > _NEARLY_ALL
@@ -120,7 +120,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
         check_trainable(cell)
     warn_edited(store)
     warn_mixture(store, [cell], add=True, verb="run")
-    report = run_cells([cell], store, settings, losses)
+    report = run_cells([cell], store, settings)
     code = report_cells(report)
     record = store.get(cell.spec.key)
     if record is None:  # `report_cells` has printed why
@@ -132,16 +132,16 @@ def run(ctx: click.Context, /, **values: Any) -> None:
     ctx.exit(code or (1 if record.status in ("failed", "killed") else 0))
 
 
-def _epochs(text: str | None) -> list[int] | None:
+def _epochs(text: str | None) -> frozenset[int] | None:
     if text is None or text == "all":
-        return None if text is None else []
+        return None if text is None else frozenset()
     try:
         epochs = [int(part) for part in text.split(",")]
     except ValueError:
         epochs = [0]
     if min(epochs) < 1:
         raise InputError(f"{text!r}", where="--record-losses", accepted="epochs from 1, or all")
-    return epochs
+    return frozenset(epochs)
 
 
 def _show_record(record: Any, store: Any) -> None:
@@ -168,12 +168,12 @@ def _show_record(record: Any, store: Any) -> None:
     "dataset_params",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Where the data lie here, when the record's data set needs a path.",
+    help="Where the data are here, when the record's data set needs a path.",
 )
 @click.option(
-    "--method-file", default=None, metavar="FILE", help="Where the file of `scores:FILE` lies here."
+    "--method-file", default=None, metavar="FILE", help="Where the file of `scores:FILE` is here."
 )
-@click.option("--weights", default=None, metavar="FILE", help="Where the initial weights lie here.")
+@click.option("--weights", default=None, metavar="FILE", help="Where the initial weights are here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 @execution_options
 @click.pass_context
@@ -187,7 +187,7 @@ def rerun(ctx: click.Context, /, **values: Any) -> None:
     load_plugins(ctx)
     from prunebench.bench.grids.driver import run_cells
     from prunebench.bench.results.store import Store
-    from prunebench.bench.runs.rerun import compare_records, recorded_cell, recorded_losses
+    from prunebench.bench.runs.rerun import compare_records, recorded_cell
 
     _, old = one_run(values)
     into, as_json = values.pop("into"), values.pop("as_json")
@@ -197,7 +197,7 @@ def rerun(ctx: click.Context, /, **values: Any) -> None:
     cell = recorded_cell(old, where, values.pop("method_file"), values.pop("weights"))
     with tempfile.TemporaryDirectory(prefix="prunebench-rerun-") as scratch:
         target = Store(Path(into or scratch))
-        code = report_cells(run_cells([cell], target, settings, recorded_losses(old)))
+        code = report_cells(run_cells([cell], target, settings))
         new = target.get(old.key)
         if new is None:  # `report_cells` has printed why
             ctx.exit(code)
@@ -258,7 +258,7 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
         print(json.dumps(summary, indent=2) if as_json else lines(summary))
         return
     store = Store(Path(out))
-    report = run_cells(cells, store, settings, loaded.losses, grid=loaded.name)
+    report = run_cells(cells, store, settings, grid=loaded.name)
     code = report_cells(report)
     counts = {s: report.count(s) for s in ("done", "diverged", "skipped", "failed", "killed")}
     summary = {"out": out, "cells": len(report.planned.jobs), "stood": len(report.recorded)}

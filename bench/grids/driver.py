@@ -64,7 +64,6 @@ def run_cells(
     cells: Sequence[Cell],
     store: Store,
     options: ExecutionOptions,
-    losses: Sequence[int] | None = None,
     executor: Executor | None = None,
     grid: str = "",
 ) -> Report:
@@ -77,7 +76,6 @@ def run_cells(
         cells: What is wanted.
         store: The results folder.
         options: How to run it.
-        losses: Epochs whose per-sample losses every cell stores; ``[]`` for all, None for none.
         executor: One of ``make_executor`` to use again; None makes one for this call.
         grid: Name of the grid that asks for these cells: the folder keeps that it did.
 
@@ -86,7 +84,7 @@ def run_cells(
         FolderError: The folder cannot be written any more; finished cells are recorded.
         KeyboardInterrupt: Stopped by the user; finished cells are recorded.
     """
-    planned = plan_jobs(cells, losses)
+    planned = plan_jobs(cells)
     check_data(planned.cells.values())
     store = Store.open(store.root)
     sweep(store)

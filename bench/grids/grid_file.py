@@ -164,6 +164,9 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
                 )  # fmt: skip
             if cell.label:
                 cells[cell.spec.key] = replace(old, label=cell.label)
+    if grid.losses is not None:
+        kept = frozenset(grid.losses)
+        return [replace(cell, losses=kept) for cell in cells.values()]
     return list(cells.values())
 
 
@@ -248,8 +251,8 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
     for dataset, criterion, noise, seed, method in axes:
         whole = resolve_method(method).ratios == "zero"
         for ratio in [None] if whole or not block.ratio else block.ratio:
-            plain = [(params, None) for params in _options((block.params or {}).get(method, {}))]
-            rows = [*plain, *((p.params, p) for p in tuned.get(method, []))]
+            untuned = [(params, None) for params in _options((block.params or {}).get(method, {}))]
+            rows = [*untuned, *((p.params, p) for p in tuned.get(method, []))]
             for number, (params, pinned) in enumerate(rows):
                 slot = (dataset, criterion, noise, method, ratio, number)
                 if pinned is None and slot in first:

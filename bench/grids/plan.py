@@ -33,12 +33,11 @@ class Planned:
     added: list[str]
 
 
-def plan_jobs(cells: Sequence[Cell], losses: Sequence[int] | None = None) -> Planned:
+def plan_jobs(cells: Sequence[Cell]) -> Planned:
     """Plans jobs for cells.
 
     Args:
         cells: What is wanted; doubles are dropped.
-        losses: Epochs whose per-sample losses every cell stores; ``[]`` for all, None for none.
     """
     wanted = {cell.spec.key: cell for cell in cells}
     known = dict(wanted)
@@ -46,15 +45,15 @@ def plan_jobs(cells: Sequence[Cell], losses: Sequence[int] | None = None) -> Pla
     after: dict[str, tuple[str, ...]] = {}
     scoring = _Scoring()
     for cell in wanted.values():
-        need, proxies = scoring.of(cell)
-        after[cell.spec.key] = tuple(proxy.key for proxy in proxies)
-        for proxy in proxies:
-            needs.setdefault(proxy.key, []).append(need)
-            known.setdefault(proxy.key, Cell(proxy, cell.data, weights=cell.weights))
+        need, runs = scoring.of(cell)
+        after[cell.spec.key] = tuple(run.key for run in runs)
+        for run in runs:
+            needs.setdefault(run.key, []).append(need)
+            fresh = Cell(run, cell.data, weights=cell.weights, losses=cell.losses)
+            known.setdefault(run.key, fresh)
     first = list(needs)
-    kept = None if losses is None else frozenset(losses)
-    for key, cell in known.items():
-        known[key] = replace(cell, evidence=merge(needs.get(key, ())), losses=kept)
+    for key, wants in needs.items():
+        known[key] = replace(known[key], evidence=merge(wants))
     groups = _Groups()
     order = first + [key for key in wanted if key not in needs]
     jobs = [
@@ -82,13 +81,13 @@ class _Scoring:
         spec = cell.spec
         if spec.key_without_seed not in self._found:
             self._found[spec.key_without_seed] = _needs(cell)
-        need, proxies = self._found[spec.key_without_seed]
-        return need, [self._run(proxy, spec.seed) for proxy in proxies]
+        need, runs = self._found[spec.key_without_seed]
+        return need, [self._run(run, spec.seed) for run in runs]
 
-    def _run(self, proxy: RunSpec, seed: int) -> RunSpec:
-        slot = proxy.key_without_seed, seed
+    def _run(self, run: RunSpec, seed: int) -> RunSpec:
+        slot = run.key_without_seed, seed
         if slot not in self._runs:
-            self._runs[slot] = proxy if proxy.seed == seed else proxy.with_seed(seed)
+            self._runs[slot] = run if run.seed == seed else run.with_seed(seed)
         return self._runs[slot]
 
 

@@ -72,7 +72,7 @@ def run_cell(
         cell: What is run.
         store: The results folder.
         options: How: the fields that workers are given.
-        context: Where, and who is told how far it is.
+        context: Where, and who takes the share done.
 
     Returns:
         The record, and whether this call made it.
@@ -173,7 +173,7 @@ class CellRun:
             except (Exception, SystemExit) as error:
                 memory = out_of_memory(error)
                 if self.context.retry_on_oom and memory:
-                    raise  # it is run again with fewer cells beside it
+                    raise  # it is run again with fewer cells at once
                 if self.resumed and world.current().is_single and not memory:
                     # A changed state can fail anywhere; what fails for another reason fails again.
                     again = f"did not go on from its checkpoint ({error_line(error)})"
@@ -277,9 +277,9 @@ class CellRun:
             weights=self.cell.weights, execution=self.options,
         )  # fmt: skip
 
-    def _record_evidence(self, proxy: RunSpec, need: EvidenceSpec) -> Record:
+    def _record_evidence(self, scoring: RunSpec, need: EvidenceSpec) -> Record:
         """Runs a scoring run of this cell, here and now."""
-        cell = Cell(proxy, self.cell.data, weights=self.cell.weights, evidence=need)
+        cell = Cell(scoring, self.cell.data, weights=self.cell.weights, evidence=need)
         options = replace(self.options, retry_failed=True)
         return run_cell(cell, self.store, options, WorkerContext(device=self.context.device))[0]
 

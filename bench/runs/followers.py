@@ -1,4 +1,4 @@
-"""One cell in several processes: process 0 runs it as always and tells the others what to train.
+"""One cell in several processes: process 0 runs it as always and has the others train along.
 
 The others hold no claim and write nothing. They build the same task, pruner and network, load the
 same checkpoint, and step along until the run ends.
@@ -29,12 +29,12 @@ def lead(setup: Setup, cell: Cell, folder: Path, name: str) -> None:
     Args:
         setup: The run, its pruner not yet begun.
         cell: What is run.
-        folder: Where its checkpoints lie.
+        folder: Of its checkpoints.
         name: Their key.
     """
     if world.current().is_single:
         return
-    # From one process of a run to another of it: nothing foreign is unpickled.
+    # From one process of a run to another of it: nothing from elsewhere is unpickled.
     made = pickle.dumps(
         (setup.pruner, setup.criterion, setup.clock, setup.streams, setup.reference)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,14 @@ def recorded_cell(
     if spec.recipe.weights:
         start = _same_file(weights, spec.recipe.weights, "its initial weights", "--weights")
     argument = resolve_method(spec.method.name).target.argument
+    # A repeat must store the same losses to leave the same artifacts.
+    losses = frozenset[int]() if "losses.npz" in record.artifacts else None
+    cell = Cell(spec, source.params, weights=start, losses=losses)
     if not argument:
-        return Cell(spec, source.params, {}, start)
+        return cell
     what = f"the {argument} of method {spec.method.name!r}"
     found = _same_file(file, spec.method.identity, what, "--method-file")
-    return Cell(spec, source.params, {argument: found}, start)
+    return replace(cell, method_params={argument: found})
 
 
 def recorded_source(record: Record, data: Mapping[str, Any]) -> tuple[RunSpec, DataSource]:
@@ -96,15 +100,10 @@ def _same_file(file: str | None, digest: str, what: str, flag: str) -> str:
     return file
 
 
-def recorded_losses(record: Record) -> list[int] | None:
-    """Which per-sample losses a repeat must store to leave the same artifacts."""
-    return [] if "losses.npz" in record.artifacts else None
-
-
 def command_of(record: Record, plugins: Sequence[str] = ()) -> str | None:
     """The command line that gives the record's run, options spelled out.
 
-    Paths are in no record; ``PATH`` or ``FILE`` stands for them.
+    Paths are in no record; ``PATH`` or ``FILE`` takes their place.
 
     Args:
         record: The record.
@@ -115,13 +114,13 @@ def command_of(record: Record, plugins: Sequence[str] = ()) -> str | None:
     """
     spec = record.spec
     noise, reference, criterion = spec["noise"], spec["reference"], spec["criterion"]
-    plain = resolve(CRITERIA.get(criterion["name"]).target.options, {}, criterion["name"])
+    defaults = resolve(CRITERIA.get(criterion["name"]).target.options, {}, criterion["name"])
     has_flags = (
         all(spec[name] == value for name, value in _WITHOUT_FLAG.items())
         and "tuned" not in spec
         and (noise["count"], noise["seed"]) == ("exact_per_class", None)
         and reference["mode"] == "held_out"
-        and criterion["params"] == plain
+        and criterion["params"] == defaults
     )
     if not has_flags:
         return None

@@ -58,14 +58,14 @@ def scoring_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
         return []
     criterion = spec.criterion
     if not (isinstance(pruner, StaticPruner) and pruner.proxy_criterion):
-        plain = CRITERIA.get("ce")
-        options = {name: option.default for name, option in plain.target.options.items()}
-        criterion = Named(name="ce", version=str(plain.version), params=options)
-    proxies = [spec.proxy_spec(replica, criterion) for replica in range(need.repeats)]
+        entropy = CRITERIA.get("ce")
+        options = {name: option.default for name, option in entropy.target.options.items()}
+        criterion = Named(name="ce", version=str(entropy.version), params=options)
+    found = [spec.scoring_spec(replica, criterion) for replica in range(need.repeats)]
     if spec.proxy == "own":
         recipe = Recipe(**{**spec.recipe.model_dump(), **own})
-        proxies = [proxy.replace(recipe=recipe) for proxy in proxies]
-    return proxies
+        found = [scoring.replace(recipe=recipe) for scoring in found]
+    return found
 
 
 def find_evidence(
@@ -136,15 +136,17 @@ def gather_evidence(
     folders: list[Path] = []
     trained = scored = 0
     read = charged_epochs(need, spec.recipe.epochs)
-    for proxy in scoring_specs(pruner, spec):
-        folder = find_evidence(store, proxy.key, need, task, read)
+    for scoring in scoring_specs(pruner, spec):
+        folder = find_evidence(store, scoring.key, need, task, read)
         if folder is None:
-            old = _recorded(store, proxy.key)
+            old = _recorded(store, scoring.key)
             wanted = replace(merge([need, old]), repeats=1, ssl=False)
-            record = run(proxy, wanted)
-            folder = find_evidence(store, proxy.key, need, task, read)
+            record = run(scoring, wanted)
+            folder = find_evidence(store, scoring.key, need, task, read)
             if folder is None:
-                raise RuntimeError(f"the scoring run {proxy.key} {record.status}: {record.reason}")
+                raise RuntimeError(
+                    f"the scoring run {scoring.key} {record.status}: {record.reason}"
+                )
         manifest = read_manifest(folder)
         assert manifest is not None
         folders.append(folder)

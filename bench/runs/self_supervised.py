@@ -119,7 +119,7 @@ class _Encoder:
         self.optimizer = torch.optim.Adam(params, lr=LR)
 
     def steps(self) -> Iterator[None]:
-        """Trains; gives way after every step."""
+        """Trains, and yields after every step."""
         inputs, streams, batch = self.inputs, self.streams, self.batch
         self.net.train()
         for step in range(self.count):

@@ -16,7 +16,7 @@ class WorkerContext:
         device: Device of this slot, such as ``cpu`` or ``cuda``.
         report: Takes the share done, 0..1; cheap enough for every step.
         retry_on_oom: Whether a lack of memory may escape as an exception: the job is then run again
-            with fewer others beside it.
+            with fewer others at once.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)

@@ -50,7 +50,7 @@ SWITCHES: dict[Switch, tuple[str, str]] = {
 #: Outputs under ``head-100``.
 HEAD = 100
 
-#: ``Recipe.weights`` of a recipe that starts from pretrained weights nobody has named yet.
+#: ``Recipe.weights`` of a recipe that starts from pretrained weights which are still to be named.
 NEEDED = "needed"
 
 
@@ -78,7 +78,7 @@ class Recipe(BaseModel):
     a line, with ``tail_momentum`` from there on; ``lr_warmup`` is the share over which ``cosine``
     rises from 0 in a line. ``momentum`` is beta1 for Adam. ``warmup`` is the epoch Tw after which
     static methods score; None means max(2, round(0.15 epochs)). ``weights`` is the SHA-256 of the
-    file with the initial weights: the file's path is the machine's affair.
+    file with the initial weights: its path is no part of the recipe.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -24,7 +24,7 @@ class _Frozen(BaseModel):
 
 class Named(_Frozen):
     """A registered thing with its version and all its options; where an option holds a path,
-    ``identity`` stands for the content instead."""
+    ``identity`` is the digest of the content instead."""
 
     name: str
     version: str
@@ -154,7 +154,7 @@ class RunSpec(_Frozen):
         ratio = "" if self.ratio == 0 else f" {self.ratio:g}"
         return f"{self.dataset.name} {self.noise.name} {self.method.name}{ratio} s{self.seed}"
 
-    def proxy_spec(self, replica: int = 0, criterion: Named | None = None) -> RunSpec:
+    def scoring_spec(self, replica: int = 0, criterion: Named | None = None) -> RunSpec:
         """The full-data run whose evidence serves this cell."""
         full = resolve_method("full")
         return self.replace(

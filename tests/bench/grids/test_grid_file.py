@@ -3,6 +3,7 @@
 import pytest
 
 from prunebench.bench.grids.grid_file import expand, parse_seeds, read_grid
+from prunebench.bench.grids.plan import plan_jobs
 from prunebench.bench.runs.resolve import build_spec
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.errors import InputError
@@ -127,3 +128,14 @@ def test_seeds():
     for bad in ("x", [-1], [True], "1..", "0..9999999"):
         with pytest.raises(ValueError, match=r"seeds|range"):
             parse_seeds(bad)
+
+
+def test_every_cell_stores_the_losses_that_a_grid_asks_for(tmp_path):
+    """Those of the added scoring runs, too; jobs carry it to the workers."""
+    path = tmp_path / "g.toml"
+    path.write_text(
+        'name = "g"\nlosses = [1, 3]\ndataset = "digits"\nmethod = "small-loss"\nratio = 0.5\n'
+    )
+    planned = plan_jobs(expand(*read_grid(path)))
+    assert [job.payload["losses"] for job in planned.jobs] == [[1, 3], [1, 3]]
+    assert len(planned.added) == 1

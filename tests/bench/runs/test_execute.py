@@ -286,10 +286,10 @@ def test_plans_put_the_shared_runs_first_and_once():
 
 def test_proxies_have_keys_of_their_own():
     spec = small_cell("small-loss").spec
-    proxy = spec.proxy_spec()
+    proxy = spec.scoring_spec()
     assert proxy.key != spec.key
     assert proxy.key == small_cell("full").spec.key
-    assert spec.proxy_spec(replica=1).key not in (spec.key, proxy.key)
+    assert spec.scoring_spec(replica=1).key not in (spec.key, proxy.key)
 
 
 def test_options_of_execution_are_no_part_of_the_key(run):

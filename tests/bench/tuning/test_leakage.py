@@ -96,7 +96,7 @@ def test_keys_without_a_study_stand_and_a_mark_changes_them() -> None:
     assert marked.content["tuned"]["metric"] == "validation_accuracy"
     assert marked.key != spec.key
     assert marked.replace(tuned=None).key == spec.key
-    assert marked.proxy_spec().key == spec.proxy_spec().key
+    assert marked.scoring_spec().key == spec.scoring_spec().key
     with pytest.raises(ValueError, match="seed 9 was seen"):
         marked.replace(seed=9)
     with pytest.raises(ValueError, match="has a validation split"):
