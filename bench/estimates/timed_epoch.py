@@ -24,7 +24,7 @@ from prunebench.bench.estimates.rates import FORWARD, Rates, selects_in_batches
 from prunebench.bench.executors.base import Event, Job
 from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.runs.artifacts import artifacts
-from prunebench.bench.runs.job_result import OutcomeCode
+from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.bench.runs.self_supervised import encoder_seconds
 from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.spec.execution import ExecutionOptions
@@ -134,7 +134,7 @@ def _mean(rates: list[Rates]) -> Rates:
     )  # fmt: skip
 
 
-def measure_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
+def measure_payload(payload: dict[str, Any], context: WorkerContext) -> JobResult:
     """Worker function: measures one kind and writes its rates to the file it is given."""
     torch.set_num_threads(int(context.settings["threads"]))
     outline = {**payload["outline"], "shape": tuple(payload["outline"]["shape"])}
@@ -144,7 +144,7 @@ def measure_payload(payload: dict[str, Any], context: WorkerContext) -> dict[str
     )  # fmt: skip
     rates = measure(kind, torch.device(context.device))
     write_atomic(Path(context.settings["out"], payload["file"]), json.dumps(asdict(rates)).encode())
-    return {"status": "done", "reason": ""}
+    return JobResult()
 
 
 def measure(kind: Kind, device: torch.device, limit_s: float = 2.0) -> Rates:

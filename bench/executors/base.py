@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from prunebench.bench.runs.job_result import OutcomeCode
+from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.bench.runs.worker_context import WorkerContext
-from prunebench.errors import InputError
 from prunebench.record import Status as Status
 
 EventKind = Literal["started", "progress", "finished", "requeued", "waiting", "notice"]
@@ -22,11 +20,11 @@ class Job:
 
     Attributes:
         key: Content key of the cell.
-        payload: What the worker function gets; JSON.
+        payload: Argument of the worker function; JSON.
         after: Keys that must have ended, in whatever way, before this one starts. Keys that are
             no jobs of the same run count as ended.
         label: Short text for the display.
-        group: Cells of one group share data that a worker keeps warm.
+        group: Cells of one group share data that a worker keeps loaded.
         cost: Expected duration in any one unit, for the estimate of the time left.
     """
 
@@ -45,10 +43,10 @@ class Outcome:
     Attributes:
         key: Its key.
         status: Final status.
-        reason: Why, unless done, for people.
+        reason: Why, unless done; for people.
         seconds: Wall time over all its attempts.
         attempts: Times it was started here; 0 when another driver had recorded it.
-        code: What programs decide by.
+        code: Why, for programs.
     """
 
     key: str
@@ -81,7 +79,7 @@ class Event:
     text: str = ""
 
 
-WorkerFunction = Callable[[dict[str, Any], WorkerContext], dict[str, Any]]
+WorkerFunction = Callable[[dict[str, Any], WorkerContext], JobResult]
 OnEvent = Callable[[Event], None]
 OnLost = Callable[[Job, Status, str], None]
 
@@ -98,7 +96,7 @@ class Executor(ABC):
             on_event: Called in the driver's thread; should return at once.
 
         Raises:
-            InputError: Keys occur twice, ``after`` runs in circles, or a worker cannot start.
+            InputError: Keys occur twice, ``after`` has a cycle, or a worker cannot start.
             KeyboardInterrupt: The user or the system asked to stop; all workers are gone.
         """
 
@@ -108,25 +106,4 @@ class Executor(ABC):
         return 1
 
     def close(self) -> None:
-        """Ends whatever waits for a further run."""
-
-
-def resolve(path: str) -> WorkerFunction:
-    """Finds a worker function by ``module:function``.
-
-    Raises:
-        InputError: No such module or function.
-    """
-    module, _, name = path.partition(":")
-    try:
-        target: Any = importlib.import_module(module)
-        for part in name.split("."):
-            target = getattr(target, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"worker function {path!r} cannot be imported ({error})", accepted="module:function"
-        ) from error
-    if not callable(target):
-        raise InputError(f"{path!r} is no function", accepted="module:function")
-    found: WorkerFunction = target
-    return found
+        """Ends the workers that wait for a further run."""

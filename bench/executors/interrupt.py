@@ -1,76 +1,28 @@
-"""Ctrl-C and SIGTERM as something a loop can wait for."""
+"""SIGINT and SIGTERM in the driver's process."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 from prunebench.bench.train.stopping import Stopped, ask
 
 
-class Interrupt:
-    """While entered, the first signal only sets ``pending``; a second one raises at once.
+@contextmanager
+def stop_signals(handler: Callable[[], None]) -> Iterator[None]:
+    """While entered, SIGINT and SIGTERM call a handler.
 
     Signals that were ignored before (``nohup``) stay so. Outside the main thread, where Python
-    allows no handlers, it never fires.
+    allows no handlers, nothing changes.
     """
-
-    def __init__(self) -> None:
-        self.pending = False
-        self._old: dict[int, Any] = {}
-
-    def fileno(self) -> int:
-        """Readable once a signal is pending."""
-        return self._reader
-
-    def __enter__(self) -> Interrupt:
-        self._reader, self._writer = os.pipe()
-        os.set_blocking(self._writer, False)
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._old[number] = signal.signal(number, self._receive)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        os.close(self._reader)
-        os.close(self._writer)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.pending:
-            raise KeyboardInterrupt
-        self.pending = True
-        os.write(self._writer, b"!")
-
-
-@contextmanager
-def leaving() -> Iterator[None]:
-    """Around a cell that runs in this process: the first Ctrl-C or SIGTERM lets it save itself.
-
-    Handlers as in ``Interrupt``.
-
-    Raises:
-        KeyboardInterrupt: A signal came, and the cell is saved or has nothing to save.
-    """
-    heard = False
 
     def receive(number: int, frame: FrameType | None) -> None:
-        nonlocal heard
-        if heard or not ask():
-            raise KeyboardInterrupt
-        heard = True
+        handler()
 
     old: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
@@ -79,8 +31,65 @@ def leaving() -> Iterator[None]:
                 old[number] = signal.signal(number, receive)
     try:
         yield
+    finally:
+        for changed, previous in old.items():
+            signal.signal(changed, signal.SIG_DFL if previous is None else previous)
+
+
+class Interrupt:
+    """The first signal only sets ``pending``; a second one raises ``KeyboardInterrupt``."""
+
+    def __init__(self) -> None:
+        self.pending = False
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+
+    def fileno(self) -> int:
+        """Readable once a signal is pending."""
+        return self._reader
+
+    def receive(self) -> None:
+        """Handles a signal."""
+        if self.pending:
+            raise KeyboardInterrupt
+        self.pending = True
+        os.write(self._writer, b"!")
+
+    def close(self) -> None:
+        """Frees the handles."""
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+@contextmanager
+def waiting_for_signals() -> Iterator[Interrupt]:
+    """While entered, a loop can wait for signals beside its workers."""
+    interrupt = Interrupt()
+    try:
+        with stop_signals(interrupt.receive):
+            yield interrupt
+    finally:
+        interrupt.close()
+
+
+@contextmanager
+def saving_on_signal() -> Iterator[None]:
+    """Around a cell that runs in this process: the first signal lets it save itself at its next
+    step, a second one ends it at once.
+
+    Raises:
+        KeyboardInterrupt: A signal came, and the cell is saved or has nothing to save.
+    """
+    saving = False
+
+    def receive() -> None:
+        nonlocal saving
+        if saving or not ask():
+            raise KeyboardInterrupt
+        saving = True
+
+    try:
+        with stop_signals(receive):
+            yield
     except Stopped:
         raise KeyboardInterrupt from None
-    finally:
-        for held, handler in old.items():
-            signal.signal(held, signal.SIG_DFL if handler is None else handler)

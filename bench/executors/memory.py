@@ -1,16 +1,16 @@
-"""Fewer cells at once where memory runs short, instead of dead ones."""
+"""Runs fewer cells at once where memory runs short, before the kernel kills some."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 GIB = float(1 << 30)
 HOST = "memory"
-_MARGIN_SHARE, _MARGIN_LIMIT = 0.05, 1 << 30
+_FLOOR_SHARE, _FLOOR_LIMIT = 0.05, 1 << 30
 _KIB = 1024
 
 
@@ -19,7 +19,7 @@ class Reading:
     """Memory of a machine, or of the control group around this process, whichever is tighter.
 
     Attributes:
-        available: Bytes that can be had without swapping; page cache counts as free.
+        available: Bytes that can be used without swapping; page cache counts as free.
         total: Bytes in all.
         kills: Processes that the kernel has killed for lack of memory since boot.
     """
@@ -35,7 +35,7 @@ def read_memory(
     """Reads /proc/meminfo, /proc/vmstat and the limits of control groups (v1 and v2).
 
     Returns:
-        None where the system does not tell.
+        None where the system does not provide them.
     """
     facts = _table(proc / "meminfo")
     if "MemAvailable" not in facts or "MemTotal" not in facts:
@@ -87,7 +87,7 @@ def _group_limits(proc: Path, groups: Path) -> list[tuple[int, int]]:
 
 def used_memory(pid: int, proc: Path = Path("/proc")) -> int:
     """Bytes of a process and its children that no other process could drop: mapped files, such
-    as packed images, are left out. 0 where the system does not tell."""
+    as packed images, are left out. 0 where the system does not provide it."""
     facts = _table(proc / str(pid) / "status")
     used = (facts.get("RssAnon", 0) + facts.get("RssShmem", 0)) * _KIB
     for tasks in (proc / str(pid) / "task").glob("*/children"):
@@ -97,37 +97,47 @@ def used_memory(pid: int, proc: Path = Path("/proc")) -> int:
 
 
 class MemoryGuard:
-    """Decides whether one more cell may run on a machine.
+    """Decides whether one more job may run on a machine.
 
-    A further cell is expected to grow as large as the largest worker of the run has been seen,
-    and so are those that run. What is then left must not fall below a floor. One cell may always
-    run: without any, no memory would come free.
+    The largest worker of the run so far is the estimate for what a new job will use, and for what
+    each running job may still grow to. The memory that is left then must not be less than a
+    floor. One job may always run: otherwise no memory would ever become free.
 
     Args:
-        places: Cells at once by device.
+        slots: Jobs at once by device.
+        busy: Gives the device of every slot that runs a job or starts a worker.
         floor: Bytes to leave free; None means 5 % of the memory, at most 1 GiB; 0 turns the
-            waiting off, not what follows a kill.
-        read: Tells how much there is.
+            waiting off, but a worker that is killed for lack of memory still lowers the limit.
+        read: Reads the memory of the machine.
+
+    Attributes:
+        limits: Jobs at once by device, and by ``HOST`` for the whole machine.
+        short: Whether the last job was refused because memory is short.
     """
 
     def __init__(
         self,
-        places: Mapping[str, int],
+        slots: Mapping[str, int],
+        busy: Callable[[], Mapping[int, str]],
         floor: int | None = None,
         read: Callable[[], Reading | None] = read_memory,
     ) -> None:
-        self.limits = {**places, HOST: sum(places.values())}
-        self._floor, self._read = floor, read
+        self.limits = {**slots, HOST: sum(slots.values())}
+        self._busy, self._floor, self._read = busy, floor, read
         self._reading = first = read()
         self._kills = first.kills if first is not None else 0
         self._used: dict[int, int] = {}
-        self._biggest = 0
-        self.waiting = False
+        self._largest = 0
+        self.short = False
 
-    def look(self, used: Mapping[int, int]) -> None:
-        """Takes in what each slot's worker uses now, in bytes, and reads the machine's memory."""
+    def update(self, used: Mapping[int, int]) -> None:
+        """Reads the machine's memory.
+
+        Args:
+            used: Bytes that each slot's worker uses now.
+        """
         self._reading, self._used = self._read(), dict(used)
-        self._biggest = max(self._biggest, *used.values(), 0)
+        self._largest = max(self._largest, *used.values(), 0)
 
     @property
     def floor(self) -> int:
@@ -135,72 +145,65 @@ class MemoryGuard:
         if self._floor is not None:
             return self._floor
         total = self._reading.total if self._reading is not None else 0
-        return min(_MARGIN_LIMIT, int(_MARGIN_SHARE * total))
+        return min(_FLOOR_LIMIT, int(_FLOOR_SHARE * total))
 
-    def room(self, slot: int, device: str, busy: Mapping[int, str]) -> bool:
-        """Whether a slot may take a cell.
-
-        Args:
-            slot: Its number.
-            device: Its device.
-            busy: Device by slot of the cells that run now; ``slot`` is not among them.
-        """
-        self.waiting = False
-        if not busy:
+    def has_room(self, slot: int, device: str) -> bool:
+        """Whether a slot may start a job beside those that run."""
+        self.short = False
+        others = self._others(slot)
+        if not others:
             return True
-        if not self.allowed(device, busy.values()):
+        here = sum(one == device for one in others.values())
+        if len(others) >= self.limits[HOST] or here >= self.limits.get(device, 1):
             return False
         if self._reading is None or self._floor == 0:
             return True
-        growth = sum(max(0, self._biggest - self._used.get(one, 0)) for one in (*busy, slot))
-        self.waiting = self._reading.available < self.floor + growth
-        return not self.waiting
-
-    def allowed(self, device: str, busy: Collection[str]) -> bool:
-        """Whether the limits admit one more cell on a device beside those on ``busy``."""
-        here = sum(place == device for place in busy)
-        return len(busy) < self.limits[HOST] and here < self.limits.get(device, 1)
+        growth = sum(max(0, self._largest - self._used.get(one, 0)) for one in (*others, slot))
+        self.short = self._reading.available < self.floor + growth
+        return not self.short
 
     def single_slot(self, device: str) -> bool:
-        """Whether a cell on a device has all of its memory to itself."""
+        """Whether a job on a device has all of its memory to itself."""
         return min(self.limits.get(device, 1), self.limits[HOST]) <= 1
 
-    def lower(self, device: str, busy: Collection[str]) -> str:
-        """One cell fewer at once for the rest of the run.
+    def lower_limit(self, slot: int, place: str) -> str:
+        """Allows one job fewer at once for the rest of the run.
 
         Args:
-            device: Where memory was used up; ``cpu`` or ``memory`` mean the machine's.
-            busy: Devices of the cells that ran, the failed one among them.
+            slot: Whose job ran out of memory.
+            place: The device whose memory was used up; ``cpu`` or ``HOST`` for the machine's.
 
         Returns:
-            The new limit in words; empty where one cell ran alone already.
+            The new limit in words; empty where only one job was allowed already.
         """
-        place = device if device.startswith("cuda") else HOST
-        running = len(busy) if place == HOST else sum(one == place for one in busy)
-        old = min(self.limits.get(place, 1), max(1, running))
+        place = place if place.partition(":")[0] == "cuda" else HOST
         if self.limits.get(place, 1) <= 1:
             return ""
-        self.limits[place] = max(1, old - 1)
+        others = self._others(slot).values()
+        running = 1 + sum(place in (HOST, one) for one in others)
+        self.limits[place] = limit = max(1, min(self.limits[place], running) - 1)
         where = "" if place == HOST else f" on {place}"
-        cells = "1 cell" if self.limits[place] == 1 else f"{self.limits[place]} cells"
-        return f"at most {cells} at once{where} from now on"
+        return f"at most {limit} cell{'' if limit == 1 else 's'} at once{where} from now on"
 
     def killed_by_oom(self, code: int) -> bool:
-        """Whether a worker's exit code is the kernel's answer to a lack of memory: SIGKILL while
-        memory was short, or while the kernel's count of such kills went up."""
+        """Whether the kernel killed a worker for lack of memory: its exit code is SIGKILL, and
+        memory was short or the kernel's count of such kills has gone up."""
         if code != -signal.SIGKILL:
             return False
         before, self._reading = self._reading, self._read()
-        readings = [one for one in (before, self._reading) if one is not None]
-        kills = max((one.kills for one in readings), default=0)
+        kills = max((one.kills for one in (before, self._reading) if one is not None), default=0)
         risen, self._kills = kills > self._kills, max(kills, self._kills)
-        # Its own memory is free again by now: what was seen before counts.
-        return risen or any(one.available < self.floor for one in readings[:1])
+        # Its memory is free again by now, so the reading from before decides.
+        known = before or self._reading
+        return risen or (known is not None and known.available < self.floor)
 
     def shortage(self) -> str:
-        """Why cells wait, in one line."""
+        """Why jobs wait, in one line."""
         left = self._reading.available / GIB if self._reading is not None else 0.0
         return (
             f"memory is short ({left:.1f} GiB available, cells take up to "
-            f"{self._biggest / GIB:.1f} GiB): fewer cells at once while it is"
+            f"{self._largest / GIB:.1f} GiB): fewer cells at once while it is"
         )
+
+    def _others(self, slot: int) -> dict[int, str]:
+        return {number: device for number, device in self._busy().items() if number != slot}

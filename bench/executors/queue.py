@@ -1,10 +1,11 @@
-"""Which job runs next: dependencies first, then warm data, then the given order."""
+"""Which job runs next: one that others wait for, then one whose data a worker has loaded."""
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
 
 from prunebench.bench.executors.base import Job
 from prunebench.errors import InputError
@@ -17,7 +18,7 @@ class JobQueue:
         jobs: Distinct keys; ``after`` keys that are no jobs count as ended.
 
     Raises:
-        InputError: A key occurs twice, or jobs wait for one another in a circle.
+        InputError: A key occurs twice, or jobs wait for one another in a cycle.
     """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
@@ -27,23 +28,23 @@ class JobQueue:
             counts = Counter(job.key for job in self._jobs)
             twice = next(key for key, count in counts.items() if count > 1)
             raise InputError(f"job {twice} occurs twice")
-        self._missing: dict[str, set[str]] = {}
-        self._dependants: dict[str, list[str]] = defaultdict(list)
-        for job in self._jobs:
-            self._missing[job.key] = {key for key in job.after if key in self._order}
-            for key in self._missing[job.key]:
-                self._dependants[key].append(job.key)
-        self._check_circles()
+        after = {job.key: {key for key in job.after if key in self._order} for job in self._jobs}
+        self._needed = frozenset().union(*after.values())
+        self._sorter = TopologicalSorter(after)
+        try:
+            self._sorter.prepare()
+        except CycleError as error:
+            raise InputError(
+                f"jobs wait for one another in a cycle: {', '.join(sorted({*error.args[1]}))}"
+            ) from None
         self._open = set(self._order)
         self._ready: set[int] = set()
         # Heaps of job numbers by rank (0 = others wait for it) and by (rank, group); an entry
-        # whose number is no longer ready is dropped when it surfaces.
+        # whose number is no longer ready is dropped when it comes first.
         self._heaps: dict[tuple[int, str | None], list[int]] = defaultdict(list)
         self._groups: dict[int, str] = {}
         self._delayed: list[tuple[float, int]] = []
-        for job in self._jobs:
-            if not self._missing[job.key]:
-                self._push(self._order[job.key])
+        self._push_freed()
 
     @property
     def open(self) -> int:
@@ -60,9 +61,9 @@ class JobQueue:
         """The next job for a slot, or None when none is ready."""
         if not self.ready(now):
             return None
-        warm = self._groups.get(slot)
+        loaded = self._groups.get(slot)
         for rank in (0, 1):
-            for group in (warm, None) if warm else (None,):
+            for group in (loaded, None) if loaded else (None,):
                 number = self._pop(rank, group)
                 if number is not None:
                     job = self._jobs[number]
@@ -80,18 +81,20 @@ class JobQueue:
     def finish(self, key: str) -> None:
         """Marks a job as ended and frees those that waited for it."""
         self._open.discard(key)
-        for dependant in self._dependants.pop(key, ()):
-            self._missing[dependant].discard(key)
-            if not self._missing[dependant]:
-                self._push(self._order[dependant])
+        self._sorter.done(key)
+        self._push_freed()
 
     def next_time(self) -> float | None:
         """When the earliest put-back job may be taken; None without one."""
         return self._delayed[0][0] if self._delayed else None
 
+    def _push_freed(self) -> None:
+        for key in self._sorter.get_ready():
+            self._push(self._order[key])
+
     def _push(self, number: int) -> None:
         job = self._jobs[number]
-        rank = 0 if job.key in self._dependants else 1
+        rank = 0 if job.key in self._needed else 1
         self._ready.add(number)
         heapq.heappush(self._heaps[rank, None], number)
         heapq.heappush(self._heaps[rank, job.group], number)
@@ -104,16 +107,3 @@ class JobQueue:
                 self._ready.discard(number)
                 return number
         return None
-
-    def _check_circles(self) -> None:
-        waiting = {key: len(missing) for key, missing in self._missing.items()}
-        free = [key for key, count in waiting.items() if not count]
-        while free:
-            key = free.pop()
-            del waiting[key]
-            for dependant in self._dependants.get(key, ()):
-                waiting[dependant] -= 1
-                if not waiting[dependant]:
-                    free.append(dependant)
-        if waiting:
-            raise InputError(f"jobs wait for one another in a circle: {', '.join(sorted(waiting))}")

@@ -1,119 +1,213 @@
-"""What the news of a worker means for the book and for memory, whichever executor heard them."""
+"""The state of every job of one run, for whichever executor runs them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import signal
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from prunebench.bench.executors.base import Event, Job
+from prunebench.bench.executors.base import Event, Job, OnEvent, OnLost, Outcome
 from prunebench.bench.executors.memory import HOST, MemoryGuard
-from prunebench.bench.executors.outcomes import Book, cause
-from prunebench.bench.runs.job_result import OutcomeCode
-from prunebench.errors import InputError
+from prunebench.bench.executors.messages import (
+    JobEnded,
+    JobProgress,
+    SlotEvent,
+    StartFailed,
+    WorkerDied,
+)
+from prunebench.bench.executors.queue import JobQueue
+from prunebench.bench.runs.job_result import JobResult, OutcomeCode
+from prunebench.errors import FolderError, InputError
+from prunebench.record import Status
+
+_RETRY_S, _RETRY_LIMIT_S = 0.5, 10.0
 
 
 @dataclass
 class SlotState:
-    """A slot as its driver sees it.
+    """A slot: room for one job at a time.
 
     Attributes:
         number: Which slot.
-        device: Where its cells run.
-        job: The cell it is on.
-        start_at: Monotonic time before which no further worker is started.
+        device: Where its jobs run.
+        job: The job that it runs.
     """
 
     number: int
     device: str
     job: Job | None = None
-    start_at: float = 0.0
 
 
-class Desk:
-    """Takes down what workers say.
+class JobTracker:
+    """The queue, the attempts and the outcomes of one run.
 
     Args:
-        book: Of the run.
-        attempts: Times a cell is started whose worker dies under it.
-        time_limit_s: For the reason of cells that were ended.
+        jobs: All jobs of the run.
+        on_event: Receives every event.
+        on_lost: Records final statuses that the worker function could not record itself.
+        attempts: Times a job is started whose worker dies under it.
     """
 
-    def __init__(self, book: Book, attempts: int, time_limit_s: float | None) -> None:
-        self.book, self.attempts, self.time_limit_s = book, attempts, time_limit_s
-        self._short = False
-
-    def hear(
+    def __init__(
         self,
-        seat: SlotState,
-        message: dict[str, Any],
-        guard: MemoryGuard,
-        busy: Collection[str],
-        now: float,
+        jobs: Sequence[Job],
+        on_event: OnEvent,
+        on_lost: OnLost | None = None,
+        attempts: int = 1,
     ) -> None:
-        """Takes down one of ``Slot.news``.
+        self.jobs, self.queue, self.on_event = jobs, JobQueue(jobs), on_event
+        self._on_lost, self._limit = on_lost, attempts
+        self._attempts: Counter[str] = Counter()
+        self._waits: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._outcomes: dict[str, Outcome] = {}
+        self._said_short = False
+
+    def outcomes(self) -> list[Outcome]:
+        """The outcomes in the order of the jobs."""
+        return [self._outcomes[job.key] for job in self.jobs]
+
+    def started(self, job: Job, slot: int) -> None:
+        """Notes that a job begins an attempt."""
+        self._attempts[job.key] += 1
+        self.on_event(Event("started", job.key, slot))
+
+    def apply(self, slot: SlotState, event: SlotEvent, guard: MemoryGuard) -> None:
+        """Applies what a slot reports; a slot whose job is over gets free.
 
         Args:
-            seat: Whose.
-            message: The news.
-            guard: Of its machine.
-            busy: Devices of the cells that run there, this one among them.
-            now: Monotonic time.
+            slot: Which slot.
+            event: The report.
+            guard: Of the slot's machine.
 
         Raises:
-            InputError: The worker cannot do any cell.
+            InputError: The workers cannot run any job.
         """
-        kind, job = message["kind"], seat.job
-        if kind == "broken":
-            what, where, accepted = message["parts"]
-            raise InputError(what, where=where, accepted=accepted)
-        if job is None or kind not in ("progress", "result", "died"):
+        job = slot.job
+        if isinstance(event, StartFailed):
+            raise InputError(event.what, where=event.where, accepted=event.accepted)
+        if job is None:
             return
-        if kind == "progress":
-            fraction = float(message["fraction"])
-            self.book.on_event(Event("progress", job.key, seat.number, fraction))
-            return
-        seat.job, seconds = None, float(message["seconds"])
-        if kind == "result":
-            result = message["result"]
-            if result["status"] == "memory":
-                note = guard.lower(seat.device, busy)
-                reason = _first(str(result.get("reason") or "out of memory"))
-                self.book.starved(job, seat.number, _join(reason, note), seconds)
+        if isinstance(event, JobProgress):
+            self.on_event(Event("progress", job.key, slot.number, event.fraction))
+        elif isinstance(event, JobEnded):
+            slot.job = None
+            if event.result.code is OutcomeCode.OUT_OF_MEMORY:
+                reason = event.result.reason.partition("\n")[0][:200] or "out of memory"
+                note = guard.lower_limit(slot.number, slot.device)
+                self._retry_beside_fewer(job, slot, reason, note, event.seconds)
             else:
-                self.book.answered(job, seat.number, result, message["escaped"], seconds, now)
-        elif message["timed_out"]:
-            reason = f"time limit of {self.time_limit_s:g} s"
-            self.book.lost(job, seat.number, "failed", reason, seconds, OutcomeCode.TIME_LIMIT)
-        else:
-            self.died(seat, job, int(message["code"]), guard, busy, seconds)
+                self.ended(job, slot.number, event.result, event.seconds)
+        elif isinstance(event, WorkerDied):
+            slot.job = None
+            oom = "out of memory" if guard.killed_by_oom(event.exit_code) else ""
+            self.died(job, slot, describe_exit(event.exit_code), oom, guard, event.seconds)
+
+    def ended(self, job: Job, slot: int, result: JobResult, seconds: float = 0.0) -> None:
+        """Notes a result, and calls ``on_lost`` where nothing of it has been recorded.
+
+        Args:
+            job: The job.
+            slot: Where it ran.
+            result: Of the worker function. ``BUSY`` jobs are put back and tried again later.
+            seconds: Wall time of this attempt.
+        """
+        key, code, reason = job.key, result.code, result.reason
+        if code is OutcomeCode.BUSY:
+            self._attempts[key] -= 1
+            delay = min(_RETRY_LIMIT_S, _RETRY_S * 1.5 ** self._waits[key])
+            self._waits[key] += 1
+            self.queue.put_back(job, time.monotonic() + delay)
+            self.on_event(Event("waiting", key, slot))
+            return
+        self._seconds[key] += seconds
+        if code is OutcomeCode.EXISTS:
+            self._attempts[key] = 0
+        elif code in _NOT_RECORDED and self._on_lost is not None:
+            try:
+                self._on_lost(job, result.status, reason)
+            except FolderError as error:
+                code, reason = OutcomeCode.FOLDER_LOST, str(error)
+            except Exception as error:  # one job's record must not stop the others
+                reason = f"{reason} (not recorded: {type(error).__name__}: {error})"
+        outcome = self._outcome(job, result.status, reason, code)
+        self._outcomes[key] = outcome
+        self.queue.finish(key)
+        self.on_event(Event("finished", key, slot, 1.0, outcome))
 
     def died(
         self,
-        seat: SlotState,
         job: Job,
-        code: int,
+        slot: SlotState,
+        reason: str,
+        out_of_memory: str,
         guard: MemoryGuard,
-        busy: Collection[str],
         seconds: float,
     ) -> None:
-        """A worker died under a cell, of a lack of memory or of anything else."""
-        note = guard.lower(HOST, busy) if guard.killed_by_oom(code) else ""
+        """Puts a job back whose worker died, until its attempts are used up.
+
+        Args:
+            job: The job.
+            slot: Where it ran.
+            reason: Why the worker died.
+            out_of_memory: The reason where that was a lack of memory, else empty. If fewer jobs
+                can run at once, the attempt does not count.
+            guard: As in ``apply``.
+            seconds: Wall time of this attempt.
+        """
+        note = guard.lower_limit(slot.number, HOST) if out_of_memory else ""
+        tries = self._attempts[job.key]
         if note:
-            self.book.starved(job, seat.number, f"out of memory; {note}", seconds)
+            self._retry_beside_fewer(job, slot, out_of_memory, note, seconds)
+        elif tries < self._limit:
+            self._put_back(job, slot, "killed", reason, OutcomeCode.WORKER_DIED, seconds)
         else:
-            self.book.died(job, seat.number, cause(code), seconds, self.attempts)
+            reason = f"{reason} (after {tries} attempt{'' if tries == 1 else 's'})"
+            result = JobResult(OutcomeCode.WORKER_DIED, "killed", reason)
+            self.ended(job, slot.number, result, seconds)
 
-    def short(self, key: str, guard: MemoryGuard) -> None:
-        """Tells once that cells wait for memory."""
-        if not self._short:
-            self._short = True
-            self.book.on_event(Event("notice", key, -1, text=guard.shortage()))
+    def short_of_memory(self, guard: MemoryGuard) -> None:
+        """Says once that jobs wait for memory."""
+        if not self._said_short:
+            self._said_short = True
+            self.notice(guard.shortage())
+
+    def notice(self, text: str) -> None:
+        """Passes on a line about the run."""
+        self.on_event(Event("notice", self.jobs[0].key, -1, text=text))
+
+    def _retry_beside_fewer(
+        self, job: Job, slot: SlotState, reason: str, note: str, seconds: float
+    ) -> None:
+        self._attempts[job.key] -= 1
+        reason = f"{reason}; {note}" if note else reason
+        self._put_back(job, slot, "failed", reason, OutcomeCode.OUT_OF_MEMORY, seconds)
+
+    def _put_back(
+        self, job: Job, slot: SlotState, status: Status, reason: str, code: OutcomeCode, s: float
+    ) -> None:
+        self._seconds[job.key] += s
+        self.queue.put_back(job)
+        outcome = self._outcome(job, status, reason, code)
+        self.on_event(Event("requeued", job.key, slot.number, outcome=outcome))
+
+    def _outcome(self, job: Job, status: Status, reason: str, code: OutcomeCode) -> Outcome:
+        key = job.key
+        return Outcome(key, status, reason, self._seconds[key], self._attempts[key], code)
 
 
-def _first(text: str) -> str:
-    return text.partition("\n")[0][:200]
+_NOT_RECORDED = (OutcomeCode.ESCAPED, OutcomeCode.TIME_LIMIT, OutcomeCode.WORKER_DIED)
 
 
-def _join(reason: str, note: str) -> str:
-    return f"{reason}; {note}" if note else reason
+def describe_exit(code: int) -> str:
+    """An exit code in words; negative ones are signals."""
+    if code >= 0:
+        return f"the worker exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = " (out of memory, or killed by hand)" if -code == signal.SIGKILL else ""
+    return f"the worker died of {name}{hint}"

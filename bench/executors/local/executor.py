@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
@@ -12,27 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.bench.executors.base import Executor, Job, OnEvent, OnLost, Outcome
-from prunebench.bench.executors.interrupt import Interrupt
-from prunebench.bench.executors.local.inline import InlineExecutor
-from prunebench.bench.executors.local.lanes import Host, LaneSlot
+from prunebench.bench.executors.interrupt import Interrupt, waiting_for_signals
+from prunebench.bench.executors.local.inline import run_inline
 from prunebench.bench.executors.local.process import Launch
-from prunebench.bench.executors.local.slot import Slot, stop
+from prunebench.bench.executors.local.slot import Slot, Worker, end_workers
 from prunebench.bench.executors.memory import MemoryGuard, Reading, read_memory
-from prunebench.bench.executors.outcomes import Book, cause
-from prunebench.bench.executors.tracker import Desk, SlotState
+from prunebench.bench.executors.messages import Ready, SlotEvent, WorkerDied
+from prunebench.bench.executors.tracker import JobTracker, describe_exit
 from prunebench.errors import InputError
 
 _FIRST_STARTS, _LATER_STARTS = 3, 10
 _START_DELAY_LIMIT_S = 10.0
 _POLL_S = 0.2
-_LOOK_S = 1.0
+_MEMORY_CHECK_S = 1.0
 
 
 class LocalExecutor(Executor):
-    """Spreads jobs over worker processes and outlives their deaths.
+    """Spreads jobs over worker processes and replaces workers that die.
 
     Args:
-        run: Worker function as ``module:function``: ``(payload, context) -> {"status", "reason"}``.
+        run: Worker function as ``module:function``: ``(payload, context) -> JobResult``.
         slots: Workers; default ``slots_per_device`` on each device.
         threads: Threads of the numeric libraries in each worker.
         devices: Slot i works on ``devices[i % len(devices)]``.
@@ -47,9 +47,9 @@ class LocalExecutor(Executor):
         grace_s: Seconds between asking a worker to end and killing it.
         keep: Workers wait for the next run until ``close``; starting one takes seconds.
         free_memory: Bytes to leave free, see ``MemoryGuard``.
-        lanes: Cells that one worker runs in turns; ``run`` then names a function that gives way
-            after every step. A worker's slots count towards ``slots_per_device``.
-        read_memory: Tells how much there is.
+        lanes: Experimental: runs that one worker interleaves; ``run`` then names a function that
+            returns the steps of a run. A worker's slots count towards ``slots_per_device``.
+        read_memory: Reads the memory of the machine.
 
     Raises:
         InputError: A number out of range, or inline with more than one slot or a time limit.
@@ -92,11 +92,11 @@ class LocalExecutor(Executor):
         self.inline = inline or (self.slots == 1 and os.environ.get("PRUNEBENCH_INLINE") == "1")
         if self.inline and (self.slots > 1 or time_limit_s is not None):
             raise InputError("inline with several slots or a time limit", accepted="one of them")
-        given = {**(settings or {}), **({"lanes": lanes} if lanes > 1 else {})}
-        self.launch, self.lanes = Launch(run, threads, tuple(plugins), given, log_dir), lanes
+        self.launch = Launch(run, threads, tuple(plugins), dict(settings or {}), log_dir)
+        self.lanes = lanes
         self.time_limit_s, self.attempts = time_limit_s, attempts
         self.on_lost, self.grace_s = on_lost, grace_s
-        self.keep, self._waiting = keep, list[Slot]()
+        self.keep, self._kept = keep, list[Worker]()
         self.free_memory, self.read_memory = free_memory, read_memory
 
     @property
@@ -104,137 +104,129 @@ class LocalExecutor(Executor):
         """Cells at once."""
         return self._count
 
-    def make_slots(self) -> list[Slot]:
-        """Slots without workers."""
-        places, limit, grace = self.devices, self.time_limit_s, self.grace_s
-        if self.lanes > 1:
-            shared: dict[str, Host] = {}
-            return [
-                LaneSlot(n, places[n % len(places)], self.launch, limit, grace, shared=shared)
-                for n in range(self._count)
-            ]
-        return [
-            Slot(n, places[n % len(places)], self.launch, limit, grace) for n in range(self._count)
-        ]
+    def make_workers(self) -> list[Worker]:
+        """Workers that are not started."""
+        devices = itertools.islice(itertools.cycle(self.devices), self._count)
+        open_slots: dict[str, list[Slot]] = {}
+        groups: list[list[Slot]] = []
+        for number, device in enumerate(devices):
+            group = open_slots.get(device, [])
+            if not group or len(group) == self.lanes:
+                group = open_slots[device] = []
+                groups.append(group)
+            group.append(Slot(number, device))
+        return [Worker(group, self.launch, self.time_limit_s, self.grace_s) for group in groups]
 
     def run(self, jobs: Sequence[Job], on_event: OnEvent) -> list[Outcome]:
         """See ``Executor.run``."""
+        tracker = JobTracker(jobs, on_event, self.on_lost, self.attempts)
         if self.inline:
-            launch = self.launch
-            return InlineExecutor(
-                launch.run, self.devices[0], launch.plugins, launch.settings, self.on_lost
-            ).run(jobs, on_event)
-        run = _Run(self, Book(jobs, on_event, self.on_lost), self._waiting)
-        self._waiting = []
-        outcomes = run.loop()
-        if self.keep:
-            self._waiting = run.slots
-        return outcomes
+            run_inline(tracker, self.launch, self.devices[0])
+        else:
+            workers, self._kept = self._kept or self.make_workers(), []
+            with waiting_for_signals() as interrupt:
+                try:
+                    _Run(self, tracker, workers).loop(interrupt)
+                    self._kept = workers if self.keep else []
+                finally:
+                    if not self._kept:
+                        end_workers(workers, self.grace_s)
+        return tracker.outcomes()
 
     def close(self) -> None:
         """Ends the workers that wait for a further run."""
-        stop(self._waiting, self.grace_s)
-        self._waiting = []
+        end_workers(self._kept, self.grace_s)
+        self._kept = []
 
 
 class _Run:
-    """One run: hands out jobs, listens to the workers, buries the dead."""
+    """One run: gives jobs to workers, applies their reports, replaces dead ones."""
 
-    def __init__(self, executor: LocalExecutor, book: Book, waiting: list[Slot]) -> None:
-        self.executor, self.book = executor, book
-        self.slots = waiting or executor.make_slots()
-        self.seats = [SlotState(slot.number, slot.device) for slot in self.slots]
-        self.desk = Desk(book, executor.attempts, executor.time_limit_s)
-        places = Counter(slot.device for slot in self.slots)
-        self.guard = MemoryGuard(places, executor.free_memory, executor.read_memory)
-        self.look_at, self.failed_starts = 0.0, 0
-        self.greeted = self.waiting = False
+    def __init__(self, executor: LocalExecutor, tracker: JobTracker, workers: list[Worker]) -> None:
+        self.function, self.tracker, self.workers = executor.launch.run, tracker, workers
+        slots = Counter(slot.device for worker in workers for slot in worker.slots.values())
+        self.guard = MemoryGuard(slots, self._busy, executor.free_memory, executor.read_memory)
+        self.memory_check_at, self.failed_starts = 0.0, 0
+        self.any_ready = self.short = False
 
-    def loop(self) -> list[Outcome]:
-        with Interrupt() as interrupt:
-            ended = False
-            try:
-                while self.book.queue.open:
-                    self._hand_out()
-                    self._listen(interrupt)
-                    if interrupt.pending:
-                        raise KeyboardInterrupt
-                ended = True
-            finally:
-                if not (ended and self.executor.keep):
-                    stop(self.slots, self.executor.grace_s)
-        return self.book.outcomes()
-
-    def _hand_out(self) -> None:
-        now = time.monotonic()
-        if now >= self.look_at:
-            self.look_at = now + _LOOK_S
-            self.guard.look({slot.number: slot.used() for slot in self.slots if slot.worker})
-        self.waiting = False
-        for slot, seat in zip(self.slots, self.seats, strict=True):
-            if slot.idle and self.book.queue.ready(now):
-                if not self._room(slot):
-                    slot.retire()
-                    continue
-                job = self.book.queue.take(slot.number, now)
-                if job is None:
-                    break
-                seat.job = job
-                self.book.started(job, slot.number)
-                slot.give(job.payload, retry_on_oom=not self.guard.single_slot(slot.device))
-        starting = sum(slot.worker is not None and not slot.ready for slot in self.slots)
-        for slot, seat in zip(self.slots, self.seats, strict=True):
-            if slot.worker is not None or seat.start_at > now:
-                continue
-            if self.book.queue.ready(now) > starting and self._room(slot):
-                slot.start()
-                starting += 1
+    def loop(self, interrupt: Interrupt) -> None:
+        while self.tracker.queue.open:
+            self._give_jobs()
+            self._wait(interrupt)
+            for worker in self.workers:
+                for slot, event in worker.poll():
+                    self._apply(worker, slot, event)
+            if interrupt.pending:
+                raise KeyboardInterrupt
 
     def _busy(self) -> dict[int, str]:
-        slots = [slot for slot in self.slots if slot.worker is not None and not slot.idle]
+        slots = [slot for worker in self.workers for slot in worker.running]
+        # A process that starts or ends has memory too.
+        slots += [one.first for one in self.workers if one.process is not None and not one.ready]
         return {slot.number: slot.device for slot in slots}
 
-    def _room(self, slot: Slot) -> bool:
-        busy = {number: device for number, device in self._busy().items() if number != slot.number}
-        room = self.guard.room(slot.number, slot.device, busy)
-        if self.guard.waiting:
-            self.waiting = True
-            running = (seat.job for seat in self.seats if seat.job is not None)
-            self.desk.short(next(running, self.book.jobs[0]).key, self.guard)
+    def _give_jobs(self) -> None:
+        now, queue = time.monotonic(), self.tracker.queue
+        if now >= self.memory_check_at:
+            self.memory_check_at = now + _MEMORY_CHECK_S
+            self.guard.update(
+                {slot: one.used_memory() for one in self.workers for slot in one.slots}
+            )
+        self.short = False
+        for worker in self.workers:
+            for slot in worker.free:
+                if not queue.ready(now):
+                    break
+                if not self._has_room(slot):
+                    worker.retire()
+                    break
+                job = queue.take(slot.number, now)
+                if job is not None:
+                    self.tracker.started(job, slot.number)
+                    worker.give(slot, job, not self.guard.single_slot(slot.device))
+        starting = sum(one.process is not None and not one.ready for one in self.workers)
+        for worker in self.workers:
+            may_start = worker.process is None and worker.start_at <= now
+            if may_start and queue.ready(now) > starting and self._has_room(worker.first):
+                worker.start()
+                starting += len(worker.slots)
+
+    def _has_room(self, slot: Slot) -> bool:
+        room = self.guard.has_room(slot.number, slot.device)
+        if self.guard.short:
+            self.short = True
+            self.tracker.short_of_memory(self.guard)
         return room
 
-    def _listen(self, interrupt: Interrupt) -> None:
+    def _wait(self, interrupt: Interrupt) -> None:
+        """Until a worker has sent something or has died, a signal has come, or it is time."""
         now = time.monotonic()
-        times = [slot.until() for slot in self.slots]
-        times += [seat.start_at for seat in self.seats if seat.start_at > now]
-        if any(seat.job is None for seat in self.seats):
-            times.append(self.book.queue.next_time() or math.inf)
-        workers = [slot.worker for slot in self.slots if slot.worker is not None]
-        if not all(worker.watched for worker in workers):
+        times = [worker.next_check() for worker in self.workers]
+        times += [worker.start_at for worker in self.workers if worker.start_at > now]
+        if any(len(worker.running) < len(worker.slots) for worker in self.workers):
+            times.append(self.tracker.queue.next_time() or math.inf)
+        processes = [worker.process for worker in self.workers if worker.process is not None]
+        if not all(process.death_wakes for process in processes):
             times.append(now + _POLL_S)
-        if self.waiting:
-            times.append(now + _LOOK_S)
-        handles = [handle for worker in workers for handle in worker.waitables()]
+        if self.short:
+            times.append(now + _MEMORY_CHECK_S)
+        handles = [handle for process in processes for handle in process.waitables()]
         until = min(times)
         wait([*handles, interrupt.fileno()], None if until == math.inf else max(0.0, until - now))
-        for slot, seat in zip(self.slots, self.seats, strict=True):
-            busy = list(self._busy().values())
-            for message in slot.news():
-                now = time.monotonic()
-                if message["kind"] == "ready":
-                    self.greeted, self.failed_starts = True, 0
-                elif message["kind"] == "died" and seat.job is None:
-                    self._count_failed_start(seat, message, now)
-                self.desk.hear(seat, message, self.guard, busy, now)
 
-    def _count_failed_start(self, seat: SlotState, message: dict[str, Any], now: float) -> None:
-        if message["greeted"]:
-            return
+    def _apply(self, worker: Worker, slot: Slot, event: SlotEvent) -> None:
+        if isinstance(event, Ready):
+            self.any_ready, self.failed_starts = True, 0
+        elif isinstance(event, WorkerDied) and not event.was_ready:
+            self._count_failed_start(worker, event.exit_code)
+        self.tracker.apply(slot, event, self.guard)
+
+    def _count_failed_start(self, worker: Worker, exit_code: int) -> None:
         self.failed_starts += 1
-        seat.start_at = now + min(_START_DELAY_LIMIT_S, 0.1 * 2**self.failed_starts)
-        # While others work, there is something to wait for: memory may come free.
-        limit = _LATER_STARTS if self.greeted else _FIRST_STARTS
-        if self.failed_starts >= limit and not any(other.job for other in self.seats):
-            raise InputError(
-                f"workers do not start: {cause(message['code'])}", where=self.executor.launch.run
-            )
+        delay = min(_START_DELAY_LIMIT_S, 0.1 * 2**self.failed_starts)
+        worker.start_at = time.monotonic() + delay
+        # While other workers run, more starts are tried: their memory may become free.
+        limit = _LATER_STARTS if self.any_ready else _FIRST_STARTS
+        if self.failed_starts >= limit and not any(other.running for other in self.workers):
+            why = f"workers do not start: {describe_exit(exit_code)}"
+            raise InputError(why, where=self.function)

@@ -1,4 +1,4 @@
-"""A worker process as its driver sees it."""
+"""A worker process, from the side of its driver."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from prunebench.bench.executors.local.messages import receive, send
+from prunebench.bench.executors.messages import (
+    DriverMessage,
+    Socket,
+    Start,
+    WorkerMessage,
+    receive,
+    send,
+)
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
 
@@ -66,17 +73,18 @@ def environment(
 
 
 class WorkerProcess:
-    """One worker: a socket to talk, a process to watch, a process group to end.
+    """One worker: a process in a group of its own, and a socket to it.
 
-    The kernel ends it with the thread that made it (PR_SET_PDEATHSIG): that thread must live on.
+    The kernel ends it with the thread that made it (PR_SET_PDEATHSIG), which must stay alive.
 
     Args:
         slot: Number of the slot, for the log's name.
         device: Device of the slot.
         launch: What it starts with.
+        slots: Jobs at once.
     """
 
-    def __init__(self, slot: int, device: str, launch: Launch) -> None:
+    def __init__(self, slot: int, device: str, launch: Launch, slots: int = 1) -> None:
         env, inside = environment(device, launch.threads)
         ours, theirs = socket.socketpair()
         with theirs, contextlib.ExitStack() as stack:
@@ -98,26 +106,24 @@ class WorkerProcess:
                 env=env,
             )
         self.pid = self._process.pid
-        self._connection: Connection[Any, Any] | None = Connection(ours.detach())
+        self._connection: Socket | None = Connection(ours.detach())
         self._pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
-        self.tell(
-            run=launch.run, plugins=launch.plugins, settings=launch.settings, device=inside
-        )  # fmt: skip
+        self.send(Start(launch.run, list(launch.plugins), launch.settings, inside, slots))
 
-    def tell(self, **message: Any) -> None:
-        """Sends a message; a worker that is gone shows so by its death."""
+    def send(self, message: DriverMessage) -> None:
+        """Sends a message; nothing happens if the worker is dead."""
         if self._connection is not None:
             with contextlib.suppress(OSError):
                 send(self._connection, message)
 
     def waitables(self) -> list[Any]:
-        """What becomes readable when there is news of this worker."""
+        """Handles that become readable when a message arrives or the worker dies."""
         handles: list[Any] = [] if self._connection is None else [self._connection]
         return [*handles, self._pidfd] if self._pidfd >= 0 else handles
 
-    def messages(self) -> list[dict[str, Any]]:
+    def messages(self) -> list[WorkerMessage]:
         """Every message that has arrived."""
-        found: list[dict[str, Any]] = []
+        found: list[WorkerMessage] = []
         try:
             while self._connection is not None and self._connection.poll():
                 found.append(receive(self._connection))
@@ -127,12 +133,12 @@ class WorkerProcess:
 
     @property
     def connected(self) -> bool:
-        """Whether it has not hung up."""
+        """Whether both ends of the socket are open."""
         return self._connection is not None
 
     @property
-    def watched(self) -> bool:
-        """Whether its death wakes the driver."""
+    def death_wakes(self) -> bool:
+        """Whether its death makes one of the ``waitables`` readable."""
         return self._pidfd >= 0
 
     def exit_code(self) -> int | None:
@@ -140,25 +146,23 @@ class WorkerProcess:
         return self._process.poll()
 
     def hang_up(self) -> None:
-        """Closes the line; an idle worker then ends by itself."""
+        """Closes the socket; an idle worker then ends by itself."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def terminate(self) -> None:
-        """Asks the worker to end; its cell's ``finally`` blocks run."""
+        """Sends SIGTERM: the worker saves its run and ends; ``finally`` blocks run."""
         self._process.terminate()
 
     def kill(self) -> None:
-        """Ends the worker and whatever it has started."""
+        """Ends the worker and every process that it has started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def close(self, wait_s: float = 0.0) -> int:
-        """Waits for its end, kills what is left of its group and frees the handles."""
+    def close(self) -> int:
+        """Kills what is left of its process group, frees the handles and returns the exit code."""
         self.hang_up()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(wait_s)
         self.kill()
         code = self._process.wait()
         if self._pidfd >= 0:

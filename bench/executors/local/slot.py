@@ -1,129 +1,189 @@
-"""One slot: its worker process, the cell it is on, and when patience with it ends."""
+"""A worker process as its driver uses it: the slots that it serves, their jobs and time limits."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
+from prunebench.bench.executors.base import Job
 from prunebench.bench.executors.local.process import Launch, WorkerProcess
 from prunebench.bench.executors.memory import used_memory
+from prunebench.bench.executors.messages import (
+    CancelJob,
+    JobEnded,
+    JobProgress,
+    Ready,
+    RunJob,
+    SlotEvent,
+    WorkerDied,
+)
+from prunebench.bench.executors.tracker import SlotState
+from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 
 
-class Slot:
-    """A place for one cell at a time. Its worker may die and be replaced.
+@dataclass(eq=False)
+class Slot(SlotState):
+    """A slot of a worker on this machine.
+
+    Attributes:
+        running: Whether its worker has its job.
+        begin: Monotonic time at which the job began.
+        deadline: When the time limit of the job passes.
+        timed_out: Whether it has passed.
+    """
+
+    running: bool = False
+    begin: float = 0.0
+    deadline: float = math.inf
+    timed_out: bool = False
+
+
+class Worker:
+    """A worker process that may die and be started again.
+
+    It serves one slot or, experimentally, several: then it interleaves the steps of their jobs,
+    a time limit ends one job alone, and a death ends all of them.
 
     Args:
-        number: Which slot, for the log's name.
-        device: Where its cells run.
-        launch: What its workers start with.
-        time_limit_s: Wall time after which a cell is ended.
-        grace_s: Seconds between asking a worker to end and killing it.
+        slots: Its slots, on one device.
+        launch: What the process starts with.
+        time_limit_s: Wall time after which a job is ended.
+        grace_s: Seconds between SIGTERM and SIGKILL.
+
+    Attributes:
+        process: None before the start and after the death.
+        ready: Whether it takes jobs.
+        start_at: Monotonic time before which it is not started.
     """
 
     def __init__(
         self,
-        number: int,
-        device: str,
+        slots: Sequence[Slot],
         launch: Launch,
         time_limit_s: float | None = None,
         grace_s: float = 3.0,
     ) -> None:
-        self.number, self.device, self.launch = number, device, launch
-        self.time_limit_s, self.grace_s = time_limit_s, grace_s
-        self.worker: WorkerProcess | None = None
-        self.ready = self.busy = self.greeted = self.timed_out = False
-        self.begin, self.deadline, self.kill_at = 0.0, math.inf, math.inf
+        self.slots, self.launch = {slot.number: slot for slot in slots}, launch
+        self.time_limit_s, self.grace_s = time_limit_s or math.inf, grace_s
+        self.first, self.shared = slots[0], len(slots) > 1
+        self.process: WorkerProcess | None = None
+        self.ready = self.was_ready = False
+        self.start_at, self.kill_at = 0.0, math.inf
+        self._late = f"time limit of {self.time_limit_s:g} s"
 
     @property
-    def idle(self) -> bool:
-        """Whether it waits for a cell."""
-        return self.worker is not None and self.ready and not self.busy
+    def running(self) -> list[Slot]:
+        """Slots whose jobs it runs."""
+        return [slot for slot in self.slots.values() if slot.running]
+
+    @property
+    def free(self) -> list[Slot]:
+        """Slots for which it can take a job now."""
+        return [slot for slot in self.slots.values() if self.ready and not slot.running]
 
     def start(self) -> None:
-        """Starts a worker; ``ready`` follows."""
-        self.worker = WorkerProcess(self.number, self.device, self.launch)
-        self.ready = self.busy = self.greeted = False
+        """Starts the process; ``Ready`` follows."""
+        number, device = self.first.number, self.first.device
+        self.process = WorkerProcess(number, device, self.launch, len(self.slots))
+        self.ready = self.was_ready = False
 
-    def give(self, payload: dict[str, Any], retry_on_oom: bool) -> None:
-        """Hands its idle worker a cell; see ``WorkerContext.retry_on_oom``."""
-        assert self.worker is not None
-        self.begin, self.busy, self.timed_out = time.monotonic(), True, False
-        self.deadline = self.begin + (self.time_limit_s or math.inf)
-        self.worker.tell(payload=payload, retry_on_oom=retry_on_oom)
+    def give(self, slot: Slot, job: Job, retry_on_oom: bool) -> None:
+        """Sends a job for a free slot; see ``WorkerContext.retry_on_oom``."""
+        assert self.process is not None
+        slot.job, slot.running, slot.timed_out = job, True, False
+        slot.begin = time.monotonic()
+        slot.deadline = slot.begin + self.time_limit_s
+        self.process.send(RunJob(job.payload, retry_on_oom, slot.number))
 
     def retire(self) -> None:
-        """Lets an idle worker end, and with it what it holds."""
-        if self.worker is not None:
-            self.worker.hang_up()
-        self.ready = False
+        """Ends the process if it has no job, which frees its memory."""
+        if self.process is not None and not self.running:
+            self.process.hang_up()
+            self.ready = False
 
-    def used(self) -> int:
-        """Bytes its worker holds; 0 without one."""
-        return 0 if self.worker is None else used_memory(self.worker.pid)
+    def used_memory(self) -> int:
+        """Bytes of the process; 0 without one."""
+        return 0 if self.process is None else used_memory(self.process.pid)
 
-    def until(self) -> float:
-        """When it must be looked after, news or not."""
-        return min(self.deadline, self.kill_at)
+    def next_check(self) -> float:
+        """Monotonic time at which ``poll`` must be called even if no message arrives."""
+        return min(self.kill_at, *(slot.deadline for slot in self.slots.values()))
 
-    def news(self) -> list[dict[str, Any]]:
-        """What its worker has said and, last, whether it is dead.
+    def poll(self) -> list[tuple[Slot, SlotEvent]]:
+        """Reads what the process has sent, enforces time limits, and notices its death.
 
         Returns:
-            ``ready``, ``broken``, ``progress`` and ``result`` as the worker sends them, a result
-            with its ``seconds``; ``died`` with ``code``, ``greeted`` (whether it was ever ready),
-            ``timed_out`` and ``seconds``.
+            Reports of slots. ``Ready`` and ``StartFailed`` are reported for the first slot. The
+            death of the process is reported for every job that it ends, or else for the first
+            slot; a job whose time limit has passed ends before that with ``TIME_LIMIT``.
         """
-        worker, now = self.worker, time.monotonic()
-        if worker is None:
+        process, now = self.process, time.monotonic()
+        if process is None:
             return []
-        # The exit code is read before the messages: what a dead worker said last still counts.
-        code = worker.exit_code()
-        told = [self._hear(message, now) for message in worker.messages()]
+        # The exit code is read first: then the last messages of a dead process are all there.
+        code = process.exit_code()
+        reports: list[tuple[Slot, SlotEvent]] = []
+        for message in process.messages():
+            if isinstance(message, JobProgress | JobEnded):
+                slot = self.slots[message.slot]
+            else:
+                slot = self.first
+            reports.append((slot, message))
+            if isinstance(message, Ready):
+                self.ready = self.was_ready = True
+            elif isinstance(message, JobEnded):
+                slot.running, slot.deadline = False, math.inf
+                self.ready = self.ready and not message.last
+                if self.shared and not any(other.timed_out for other in self.running):
+                    self.kill_at = math.inf
         if code is not None:
-            told.append(self._bury(worker.close(), now))
-        elif now >= self.kill_at:
-            worker.kill()
+            return [*reports, *self._died(process.close(), now)]
+        if now >= self.kill_at:
+            process.kill()
             self.kill_at = math.inf
-        elif now >= self.deadline:
-            self.timed_out, self.deadline = True, math.inf
+        for slot in self.running:
+            if now >= slot.deadline:
+                slot.timed_out, slot.deadline = True, math.inf
+                self.kill_at = now + self.grace_s
+                if self.shared:
+                    process.send(CancelJob(slot.number, self._late))
+                else:
+                    process.terminate()
+                    self.ready = False
+        if not process.connected and self.kill_at == math.inf:
             self.kill_at = now + self.grace_s
-            worker.terminate()
-        elif not worker.connected and self.kill_at == math.inf:
-            self.kill_at = now + self.grace_s
-        return told
+        return reports
 
-    def _hear(self, message: dict[str, Any], now: float) -> dict[str, Any]:
-        if message["kind"] == "ready":
-            self.ready = self.greeted = True
-        elif message["kind"] == "result":
-            self.busy, self.deadline = False, math.inf
-            self.ready = not message["recycle"] and not self.timed_out
-            return {**message, "seconds": now - self.begin}
-        return message
-
-    def _bury(self, code: int, now: float) -> dict[str, Any]:
-        seconds = now - self.begin if self.busy else 0.0
-        died = {"kind": "died", "code": code, "greeted": self.greeted, "seconds": seconds}
-        died["timed_out"] = self.timed_out
-        self.worker, self.ready, self.busy = None, False, False
-        self.deadline = self.kill_at = math.inf
-        return died
+    def _died(self, code: int, now: float) -> list[tuple[Slot, SlotEvent]]:
+        late = [slot for slot in self.running if slot.timed_out]
+        result = JobResult(OutcomeCode.TIME_LIMIT, "failed", self._late)
+        reports: list[tuple[Slot, SlotEvent]] = [
+            (slot, JobEnded(result, now - slot.begin, last=True)) for slot in late
+        ]
+        lost = [slot for slot in self.running if not slot.timed_out]
+        for slot in lost or [self.first]:
+            seconds = now - slot.begin if slot.running else 0.0
+            reports.append((slot, WorkerDied(code, self.was_ready, seconds)))
+        for slot in self.running:
+            slot.running, slot.deadline = False, math.inf
+        self.process, self.ready, self.kill_at = None, False, math.inf
+        return reports
 
 
-def stop(slots: Sequence[Slot], grace_s: float) -> None:
-    """Ends the workers of slots: asks first, then kills."""
-    workers = [slot.worker for slot in slots if slot.worker is not None]
+def end_workers(workers: Sequence[Worker], grace_s: float) -> None:
+    """Ends worker processes: SIGTERM where a job runs, SIGKILL after ``grace_s`` seconds."""
+    processes = [worker.process for worker in workers if worker.process is not None]
     try:
-        for slot in slots:
-            if slot.worker is not None:
-                slot.worker.hang_up()
-                if slot.busy:
-                    slot.worker.terminate()
+        for worker in workers:
+            if worker.process is not None:
+                worker.process.hang_up()
+                if worker.running:
+                    worker.process.terminate()
         end = time.monotonic() + grace_s
-        while any(w.exit_code() is None for w in workers) and time.monotonic() < end:
+        while any(p.exit_code() is None for p in processes) and time.monotonic() < end:
             time.sleep(0.01)
     finally:
-        for worker in workers:
-            worker.close()
+        for process in processes:
+            process.close()

@@ -20,12 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import prunebench
+from prunebench.bench.executors.base import Job
 from prunebench.bench.executors.local.process import Launch
-from prunebench.bench.executors.local.slot import Slot, stop
+from prunebench.bench.executors.local.slot import Slot, Worker, end_workers
 from prunebench.bench.executors.memory import read_memory
+from prunebench.bench.executors.messages import JobEnded, SlotEvent
 from prunebench.bench.executors.ray.transfer import Files, StagingFolder
 from prunebench.bench.results.environment import source_digest
 from prunebench.bench.results.process import this_process
+from prunebench.bench.runs.job_result import OutcomeCode
 from prunebench.files import is_private, private_folder, write_atomic
 from prunebench.record import file_digest
 
@@ -90,11 +93,12 @@ class Host:
             self._spool = StagingFolder(root)
             settings = {**launch.settings, "root": str(root)}
             launch = replace(launch, settings=settings, log_dir=root / "logs")
-        self._slot = Slot(order.number, order.device, launch, order.time_limit_s, order.grace_s)
+        self._slot = Slot(order.number, order.device)
+        self._worker = Worker([self._slot], launch, order.time_limit_s, order.grace_s)
 
     def greet(self) -> dict[str, Any]:
         """Starts the worker and says where this is."""
-        self._slot.start()
+        self._worker.start()
         return {
             "shared": self._spool is None,
             "machine": this_process().machine,
@@ -123,52 +127,56 @@ class Host:
                     self._spool.take_in(one, _fetch(references[0]))
             if parcels["checkpoint"]:
                 self._spool.resume(key, parcels["checkpoint"])
-        self._slot.give(payload, retry_on_oom)
+        self._worker.give(self._slot, Job(key, payload), retry_on_oom)
 
     def news(self, wait_s: float) -> dict[str, Any]:
         """Waits until the worker has something to say, or it is time.
 
         Returns:
-            ``messages`` as of ``Slot.news``, results with a ``parcel``; ``memory`` of the node
+            ``messages`` of the worker; the ``parcel`` of a job that ended; ``memory`` of the node
             and ``used`` by the worker, in bytes; a new ``checkpoint`` of the cell, or None.
         """
         end = time.monotonic() + wait_s
-        messages: list[dict[str, Any]] = []
-        while not messages and self._slot.worker is not None:
-            until = min(end, self._slot.until())
-            worker = self._slot.worker
-            handles = worker.waitables()
+        messages: list[SlotEvent] = []
+        while not messages and self._worker.process is not None:
+            until = min(end, self._worker.next_check())
+            process = self._worker.process
+            handles = process.waitables()
             left = until - time.monotonic()
-            wait(handles, max(0.0, left if worker.watched else min(left, 0.2)))
-            messages = self._slot.news()
+            wait(handles, max(0.0, left if process.death_wakes else min(left, 0.2)))
+            messages = self._events()
             if time.monotonic() >= end:
                 break
         return self._report(messages)
 
     def stop(self) -> dict[str, Any]:
         """Ends the worker, which saves its cell first where it can, and clears up."""
-        messages = self._slot.news()
-        stop([self._slot], self._order.grace_s)
-        return self._report([*messages, *self._slot.news()])
+        messages = self._events()
+        end_workers([self._worker], self._order.grace_s)
+        return self._report([*messages, *self._events()])
 
     def clear(self) -> None:
         """Removes what the actors of this run share on this node; the last one calls it."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _report(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
-        checkpoint: Files | None = None
+    def _events(self) -> list[SlotEvent]:
+        return [event for _, event in self._worker.poll()]
+
+    def _report(self, messages: list[SlotEvent]) -> dict[str, Any]:
+        checkpoint, parcel = None, None
         if self._spool is not None:
-            for message in messages:
-                if message["kind"] == "result":
-                    message["parcel"] = self._spool.hand_out([self._key, *self._after])
+            ended = [one.result for one in messages if isinstance(one, JobEnded)]
+            if any(result.code is not OutcomeCode.TIME_LIMIT for result in ended):
+                parcel = self._spool.hand_out([self._key, *self._after])
             if self._key:
                 checkpoint = self._spool.checkpoint(self._key)
         memory = read_memory()
         return {
             "messages": messages,
+            "parcel": parcel,
             "memory": None if memory is None else asdict(memory),
-            "used": self._slot.used(),
+            "used": self._worker.used_memory(),
             "checkpoint": checkpoint,
         }
 

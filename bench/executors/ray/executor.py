@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.bench.executors.base import Executor, Job, OnEvent, OnLost, Outcome
 from prunebench.bench.executors.local.process import Launch
-from prunebench.bench.executors.outcomes import Book
 from prunebench.bench.executors.ray.actor import Order, Plugin
 from prunebench.bench.executors.ray.cluster import Cluster
+from prunebench.bench.executors.tracker import JobTracker
 from prunebench.errors import InputError
 
 if TYPE_CHECKING:
@@ -138,13 +138,13 @@ class RayExecutor(Executor):
         """See ``Executor.run``."""
         from prunebench.bench.executors.ray.run import RayRun
 
-        book = Book(jobs, on_event, self.on_lost)
+        tracker = JobTracker(jobs, on_event, self.on_lost, self.attempts)
         waiting, self._waiting = self._waiting, []
         ended = False
         try:
             if not jobs:
                 return []
-            run = RayRun(self, self.connect(), book, waiting)
+            run = RayRun(self, self.connect(), tracker, waiting)
             waiting = run.seats
             outcomes = run.loop()
             ended = True

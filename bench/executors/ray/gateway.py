@@ -13,6 +13,7 @@ from prunebench.bench.executors.ray.transfer import Files, read_files, stamp, wr
 from prunebench.bench.results.claims import Claim, Claims
 from prunebench.bench.results.manifest import Damaged, from_json, read_manifest, verify
 from prunebench.bench.results.store import Store, final_record
+from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.bench.runs.scoring_runs import evidence_needs, find_evidence
 from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.spec.run_spec import RunSpec
@@ -38,18 +39,18 @@ class ResultsGateway:
         self._claims: dict[str, Claim] = {}
         self._packed: OrderedDict[str, tuple[str, Any]] = OrderedDict()
 
-    def begin(self, job: Job) -> dict[str, Any] | None:
+    def begin(self, job: Job) -> JobResult | None:
         """Claims a cell for a node.
 
         Returns:
-            None when it is to be run; else a worker's answer, ``exists`` or ``busy``.
+            None when it is to be run; else the result, ``EXISTS`` or ``BUSY``.
         """
         found = self._stands(job)
         if found is not None:
             return found
         claim = Claims(self.store.claims).acquire(job.key)
         if claim is None:
-            return {"status": "busy", "reason": f"{job.key} is held by another process"}
+            return JobResult(OutcomeCode.BUSY, "failed", f"{job.key} is held by another process")
         found = self._stands(job)
         if found is not None:
             claim.release()
@@ -77,11 +78,11 @@ class ResultsGateway:
         checkpoint = read_files(self.store.checkpoint_path(job.key))
         return {"evidence": evidence, "checkpoint": checkpoint}
 
-    def finish(self, job: Job, parcel: dict[str, Any]) -> dict[str, Any] | None:
+    def finish(self, job: Job, parcel: dict[str, Any]) -> JobResult | None:
         """Stores what a node has made, evidence first, and gives the claim up.
 
         Returns:
-            None, or ``busy`` where the cell was taken over while this process stood still.
+            None, or ``BUSY`` where the cell was taken over while this process stood still.
 
         Raises:
             InputError: Something has arrived damaged, or the folder cannot be written.
@@ -90,7 +91,7 @@ class ResultsGateway:
         claim = self._claims.get(job.key)
         try:
             if claim is not None and not claim.valid():
-                return {"status": "busy", "reason": f"{job.key} was taken over"}
+                return JobResult(OutcomeCode.BUSY, "failed", f"{job.key} was taken over")
             for key, files in parcel["evidence"].items():
                 self._save_evidence(key, files)
             for key, (data, files) in parcel["records"].items():
@@ -119,7 +120,7 @@ class ResultsGateway:
             self.drop(key)
         self._packed.clear()
 
-    def _stands(self, job: Job) -> dict[str, Any] | None:
+    def _stands(self, job: Job) -> JobResult | None:
         record = final_record(self.store, job.key, self.retry_failed)
         if record is None:
             return None
@@ -128,7 +129,8 @@ class ResultsGateway:
         open_need = not need.empty and record.status == "done"
         if open_need and find_evidence(self.store, job.key, need) is None:
             return None
-        return {"status": "exists", "as": record.status, "reason": record.reason}
+        fields = {"code": OutcomeCode.EXISTS, "status": record.status, "reason": record.reason}
+        return JobResult.from_json(fields)
 
     def _save_evidence(self, key: str, files: Files) -> None:
         with self.store.temporary_folder("arrived") as folder:

@@ -6,19 +6,21 @@ import signal
 import sys
 import time
 from contextlib import redirect_stdout, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import prunebench
-from prunebench.bench.executors.base import Event, Job, Outcome
-from prunebench.bench.executors.interrupt import Interrupt
-from prunebench.bench.executors.local.worker import describe
+from prunebench.bench.executors.base import Job, Outcome
+from prunebench.bench.executors.interrupt import waiting_for_signals
+from prunebench.bench.executors.local.call import describe
 from prunebench.bench.executors.memory import HOST, MemoryGuard, Reading
-from prunebench.bench.executors.outcomes import Book, cause
+from prunebench.bench.executors.messages import JobEnded, Ready, SlotEvent, WorkerDied
 from prunebench.bench.executors.ray.actor import Host
 from prunebench.bench.executors.ray.cluster import Cluster, first_lines
 from prunebench.bench.executors.ray.slot import WAIT_S, Node, RaySlot, end
-from prunebench.bench.executors.tracker import Desk
+from prunebench.bench.executors.tracker import JobTracker, describe_exit
 from prunebench.bench.results.environment import source_digest
+from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,18 +38,17 @@ class RayRun:
     Args:
         executor: Whose run.
         cluster: Where.
-        book: Of the run.
+        tracker: Of the run.
         waiting: Seats of an earlier run, their actors alive.
     """
 
     def __init__(
-        self, executor: RayExecutor, cluster: Cluster, book: Book, waiting: list[RaySlot]
+        self, executor: RayExecutor, cluster: Cluster, tracker: JobTracker, waiting: list[RaySlot]
     ) -> None:
-        self.executor, self.cluster, self.book = executor, cluster, book
+        self.executor, self.cluster, self.tracker = executor, cluster, tracker
         self.ray, self.gateway = cluster.ray, executor.gateway
         device = executor.device
         self.seats = waiting or [RaySlot(n, device) for n in range(executor.slots)]
-        self.desk = Desk(book, executor.attempts, executor.time_limit_s)
         self.nodes: dict[str, Node] = {}
         self.failed_starts, self.begin = 0, time.monotonic()
         self.told = self.mixed = False
@@ -55,10 +56,10 @@ class RayRun:
     def loop(self) -> list[Outcome]:
         """Runs every job to its end."""
         # Ray prints its messages about actors and nodes on stdout, which is for results.
-        with Interrupt() as interrupt, redirect_stdout(sys.stderr):
+        with waiting_for_signals() as interrupt, redirect_stdout(sys.stderr):
             ended = False
             try:
-                while self.book.queue.open:
+                while self.tracker.queue.open:
                     now = time.monotonic()
                     self._start(now)
                     self._hand_out(now)
@@ -69,12 +70,16 @@ class RayRun:
             finally:
                 if not (ended and self.executor.keep):
                     end(self.ray, self.seats, self.gateway, self.executor.grace_s)
-        return self.book.outcomes()
+        return self.tracker.outcomes()
 
     def _start(self, now: float) -> None:
         coming = sum(seat.actor is not None and not seat.ready for seat in self.seats)
         for seat in self.seats:
-            if seat.actor is None and seat.start_at <= now and self.book.queue.ready(now) > coming:
+            if (
+                seat.actor is None
+                and seat.start_at <= now
+                and self.tracker.queue.ready(now) > coming
+            ):
                 executor = self.executor
                 actor = self.ray.remote(Host).options(
                     num_cpus=executor.launch.threads, num_gpus=executor.share, max_restarts=0
@@ -91,7 +96,7 @@ class RayRun:
         if waited > _PATIENCE_S and not self.told and not self._room():
             self.told = True
             text = f"waiting for room on the Ray cluster: {self._resources()}"
-            self.book.on_event(Event("notice", self.book.jobs[0].key, -1, text=text))
+            self.tracker.notice(text)
 
     def _room(self) -> int:
         return self.cluster.capacity(self.executor.launch.threads, self.executor.share)
@@ -107,16 +112,15 @@ class RayRun:
         for seat in self.seats:
             if seat.ready and seat.call is None and seat.job is None:
                 guard = self._guard(seat)
-                if not self.book.queue.ready(now):
+                if not self.tracker.queue.ready(now):
                     return
-                busy = self._busy(seat.node)
-                if not guard.room(seat.number, seat.device, busy):
-                    if guard.waiting:
-                        self.desk.short(self.book.jobs[0].key, guard)
+                if not guard.has_room(seat.number, seat.device):
+                    if guard.short:
+                        self.tracker.short_of_memory(guard)
                     if len(self._on(seat.node)) > guard.limits[HOST]:
                         self._dismiss(seat)
                     continue
-                job = self.book.queue.take(seat.number, now)
+                job = self.tracker.queue.take(seat.number, now)
                 if job is not None:
                     self._give(seat, job, guard, now)
 
@@ -125,8 +129,8 @@ class RayRun:
         if self.gateway is not None and not seat.facts["shared"]:
             found = self.gateway.begin(job)
             if found is not None:
-                self.book.started(job, seat.number)
-                self.book.answered(job, seat.number, found, False, 0.0, now)
+                self.tracker.started(job, seat.number)
+                self.tracker.ended(job, seat.number, found)
                 return
             parcels = self.gateway.parcels(job)
         retry_on_oom = not guard.single_slot(seat.device)
@@ -140,7 +144,7 @@ class RayRun:
         if not calls:
             time.sleep(0.05)
             return
-        wanted = self.book.queue.next_time()
+        wanted = self.tracker.queue.next_time()
         wait_s = _POLL_S if wanted is None else min(_POLL_S, max(0.0, wanted - time.monotonic()))
         done, _ = self.ray.wait(list(calls), num_returns=len(calls), timeout=0)
         if not done:
@@ -162,7 +166,7 @@ class RayRun:
             self._welcome(seat, said)
         elif seat.job is not None and not seat.begun:
             seat.begun = True
-            self.book.started(seat.job, seat.number)
+            self.tracker.started(seat.job, seat.number)
         else:
             self._hear(seat, said)
         if seat.call is None and (seat.job is not None or not seat.ready):
@@ -182,52 +186,50 @@ class RayRun:
                 f"warning: the source on node {facts['host']} ({facts['code']}) differs from this "
                 f"one's ({code}); records name theirs"
             )
-            self.book.on_event(Event("notice", self.book.jobs[0].key, seat.number, text=text))
+            self.tracker.notice(text)
         seat.facts = facts
 
     def _hear(self, seat: RaySlot, said: dict[str, Any]) -> None:
         node, seat.used = self._node(seat), int(said["used"])
         node.reading = None if said["memory"] is None else Reading(**said["memory"])
-        node.guard.look({one.number: one.used for one in self._on(seat.node)})
-        busy = list(self._busy(seat.node).values())
+        node.guard.update({one.number: one.used for one in self._on(seat.node)})
         if said["checkpoint"] and seat.job is not None and self.gateway is not None:
             self.gateway.checkpoint(seat.job.key, said["checkpoint"])
         for message in said["messages"]:
-            if message["kind"] == "ready":
+            if isinstance(message, Ready):
                 seat.ready, self.failed_starts = True, 0
-            elif message["kind"] == "result":
-                seat.ready = not message["recycle"]
-                self._collect(seat, message)
-            elif message["kind"] == "died":
+            elif isinstance(message, JobEnded):
+                seat.ready = not message.last
+                message = self._collect(seat, message, said["parcel"])
+            elif isinstance(message, WorkerDied):
                 seat.ready = False
                 self._lost_worker(seat, message)
-            self.desk.hear(seat, message, node.guard, busy, time.monotonic())
+            self.tracker.apply(seat, message, node.guard)
 
-    def _collect(self, seat: RaySlot, message: dict[str, Any]) -> None:
+    def _collect(self, seat: RaySlot, message: JobEnded, parcel: Any) -> SlotEvent:
         """Stores what came back; what cannot be stored makes the cell fail."""
-        if self.gateway is None or seat.job is None or "parcel" not in message:
-            return
+        if self.gateway is None or seat.job is None or parcel is None:
+            return message
         try:
-            found = self.gateway.finish(seat.job, message["parcel"])
+            found = self.gateway.finish(seat.job, parcel)
         except (InputError, OSError) as error:
-            message["result"] = {"status": "failed", "reason": describe(error)}
-            message["escaped"] = True
-        else:
-            message["result"] = found or message["result"]
+            found = JobResult(OutcomeCode.ESCAPED, "failed", describe(error))
+        return message if found is None else replace(message, result=found)
 
-    def _lost_worker(self, seat: RaySlot, message: dict[str, Any]) -> None:
+    def _lost_worker(self, seat: RaySlot, message: WorkerDied) -> None:
         """Its worker process is gone; the actor starts another one."""
         if seat.job is not None and self.gateway is not None:
             self.gateway.drop(seat.job.key)
-        if not message["greeted"]:
-            self._count_failed_start(seat, f"workers do not start: {cause(message['code'])}")
+        if not message.was_ready:
+            reason = f"workers do not start: {describe_exit(message.exit_code)}"
+            self._count_failed_start(seat, reason)
         seat.call, seat.greeting = seat.actor.greet.remote(), True
 
     def _bury(self, seat: RaySlot, error: Exception) -> None:
         """Its actor is gone, perhaps with its node."""
-        guard, busy = self._guard(seat), list(self._busy(seat.node).values())
+        guard = self._guard(seat)
         job, begun, up = seat.job, seat.begun, bool(seat.facts)
-        seconds, attempts = time.monotonic() - seat.since, self.executor.attempts
+        seconds = time.monotonic() - seat.since
         self._forget(seat)
         if job is None:
             if not up:
@@ -237,15 +239,12 @@ class RayRun:
             self.gateway.drop(job.key)
         by_ray = isinstance(error, self.ray.exceptions.OutOfMemoryError)
         if not begun:
-            self.book.queue.put_back(job)
+            self.tracker.queue.put_back(job)
         elif by_ray or guard.killed_by_oom(-signal.SIGKILL):
-            reason, note = "its Ray actor ran out of memory", guard.lower(HOST, busy)
-            if note:
-                self.book.starved(job, seat.number, f"{reason}; {note}", seconds)
-            else:
-                self.book.died(job, seat.number, reason, seconds, attempts)
+            reason = "its Ray actor ran out of memory"
+            self.tracker.died(job, seat, reason, reason, guard, seconds)
         else:
-            self.book.died(job, seat.number, _LOST, seconds, attempts)
+            self.tracker.died(job, seat, _LOST, "", guard, seconds)
 
     def _forget(self, seat: RaySlot) -> None:
         with suppress(Exception):  # it may be gone for good
@@ -274,7 +273,9 @@ class RayRun:
 
     def _node(self, seat: RaySlot) -> Node:
         if seat.node not in self.nodes:
-            self.nodes[seat.node] = Node(self.executor.free_memory, len(self.seats))
+            name = seat.node
+            busy = lambda: self._busy(name)  # noqa: E731
+            self.nodes[name] = Node(self.executor.free_memory, len(self.seats), busy)
         return self.nodes[seat.node]
 
     def _guard(self, seat: RaySlot) -> MemoryGuard:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prunebench.bench.executors.memory import HOST, MemoryGuard, Reading
+from prunebench.bench.executors.messages import JobEnded
 from prunebench.bench.executors.tracker import SlotState
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class RaySlot(SlotState):
         begun: Whether the job has reached it.
         since: Monotonic time of its start, or of the job's.
         used: Bytes that its worker holds.
+        start_at: Monotonic time before which no further actor is started.
     """
 
     actor: Any = None
@@ -41,6 +43,7 @@ class RaySlot(SlotState):
     begun: bool = False
     since: float = 0.0
     used: int = 0
+    start_at: float = 0.0
 
     @property
     def node(self) -> str:
@@ -51,10 +54,12 @@ class RaySlot(SlotState):
 class Node:
     """Memory of one machine, as its actors report it."""
 
-    def __init__(self, floor: int | None, slots: int) -> None:
+    def __init__(
+        self, floor: int | None, slots: int, busy: Callable[[], Mapping[int, str]]
+    ) -> None:
         self.reading: Reading | None = None
         # Which cards an actor sees is Ray's choice; to us they are one place.
-        self.guard = MemoryGuard({"cuda": slots, "cpu": slots}, floor, lambda: self.reading)
+        self.guard = MemoryGuard({"cuda": slots, "cpu": slots}, busy, floor, lambda: self.reading)
         self.guard.limits[HOST] = slots
 
 
@@ -88,8 +93,8 @@ def _last(said: Any, seat: RaySlot, gateway: ResultsGateway | None) -> None:
     if gateway is None or seat.job is None or not isinstance(said, dict):
         return
     for message in said["messages"]:
-        if message["kind"] == "result" and "parcel" in message:
-            gateway.finish(seat.job, message["parcel"])
+        if isinstance(message, JobEnded) and said["parcel"] is not None:
+            gateway.finish(seat.job, said["parcel"])
             return
     if said["checkpoint"]:
         gateway.checkpoint(seat.job.key, said["checkpoint"])

@@ -4,7 +4,6 @@ import pytest
 
 from prunebench.bench.cli.options import check_lanes
 from prunebench.bench.executors.local.executor import LocalExecutor
-from prunebench.bench.executors.local.lanes import LaneSlot
 from prunebench.bench.grids.driver import make_executor
 from prunebench.bench.results.store import Store
 from prunebench.bench.spec.execution import ExecutionOptions
@@ -37,10 +36,9 @@ def test_cards_with_lanes_get_one_process_each(tmp_path):
     executor = make_executor(Store(tmp_path), running)
     assert isinstance(executor, LocalExecutor)
     assert executor.launch.run.endswith(":payload_steps")
-    assert executor.launch.settings["lanes"] == 3
-    told = ExecutionOptions.of_worker(executor.launch.settings)
-    assert told == ExecutionOptions(graph="off", compile=True)
-    slots = executor.make_slots()
-    assert [slot.device for slot in slots] == ["cuda:0", "cuda:1"] * 3
-    assert all(isinstance(slot, LaneSlot) for slot in slots)
-    assert len({id(slot.shared) for slot in slots}) == 1
+    given = ExecutionOptions.of_worker(executor.launch.settings)
+    assert given == ExecutionOptions(graph="off", compile=True)
+    workers = executor.make_workers()
+    devices = [[slot.device for slot in worker.slots.values()] for worker in workers]
+    assert devices == [["cuda:0"] * 3, ["cuda:1"] * 3]
+    assert all(worker.shared for worker in workers)

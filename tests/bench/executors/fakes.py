@@ -16,6 +16,7 @@ from typing import Any
 from prunebench.bench.executors.base import Job, Outcome
 from prunebench.bench.results.claims import Claims
 from prunebench.bench.results.store import Store
+from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.record import Record, content_key
 
@@ -35,7 +36,7 @@ def keys(count: int) -> list[str]:
     return [content_key(spec(number)) for number in range(count)]
 
 
-def act(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
+def act(payload: dict[str, Any], context: WorkerContext) -> JobResult:
     """Does what the payload says: ``[verb, argument...]`` in ``do``."""
     verb, *arguments = payload["do"]
     log = payload.get("log")
@@ -62,7 +63,10 @@ def act(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
             context.report(step / 4)
             time.sleep(0.25)
     elif verb == "return":
-        return arguments[0]
+        fields = arguments[0]
+        if not isinstance(fields, dict):
+            return fields
+        return JobResult(**{**fields, "code": OutcomeCode(fields.get("code", "recorded"))})
     elif verb == "hold":
         block = bytearray(arguments[0] << 20)
         block[::4096] = b"x" * len(block[::4096])
@@ -75,37 +79,37 @@ def act(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
         resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
         bytearray(arguments[0] << 20)
     elif verb == "global":
-        return {"status": "done", "reason": str(globals()[arguments[0]])}
+        return JobResult(reason=str(globals()[arguments[0]]))
     elif verb == "tell":
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
         told = [os.environ.get(name, "") for name in names]
-        return {"status": "done", "reason": "|".join([context.device, *told])}
+        return JobResult(reason="|".join([context.device, *told]))
     if log:
         with open(log, "a") as file:
             file.write(f"{payload.get('name', verb)} {os.getpid()} end\n")
-    return {"status": "done", "reason": "", "settings": context.settings}
+    return JobResult()
 
 
-def cell(payload: dict[str, Any], context: WorkerContext) -> dict[str, Any]:
+def cell(payload: dict[str, Any], context: WorkerContext) -> JobResult:
     """A cell as the real one goes: record? claim, record again? compute, save, release."""
     store = Store.open(context.settings["root"])
     number, nap = payload["number"], payload["nap"]
     fresh = record(number)
     if store.get(fresh.key) is not None:
-        return {"status": "exists"}
+        return JobResult(OutcomeCode.EXISTS)
     claim = Claims(store.claims, heartbeat_s=0.5, expire_s=30.0).acquire(fresh.key)
     if claim is None:
-        return {"status": "busy"}
+        return JobResult(OutcomeCode.BUSY)
     with claim:
         if store.get(fresh.key) is not None:
-            return {"status": "exists"}
+            return JobResult(OutcomeCode.EXISTS)
         with open(Path(context.settings["root"]) / "log", "a") as file:
             file.write(f"{fresh.key} {os.getpid()}\n")
         time.sleep(nap)
         once = os.urandom(8).hex()
         files = {"a.bin": os.urandom(20_000), "b.txt": once.encode()}
         store.save(record(number, metrics={"x": float(number)}, info={"once": once}), files)
-    return {"status": "done"}
+    return JobResult()
 
 
 def drive(root: str, cells: int, slots: int, nap: float) -> list[Outcome]:

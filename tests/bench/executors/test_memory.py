@@ -79,44 +79,54 @@ def test_the_tighter_of_machine_and_control_group_counts(tmp_path: Path) -> None
     assert read_memory(tmp_path / "nothing", groups) is None
 
 
-def guard(available: int, floor: int | None = None, slots: int = 3) -> MemoryGuard:
-    return MemoryGuard({"cpu": slots}, floor, lambda: Reading(available * MIB, 8192 * MIB))
+def guard(available: int, floor: int | None = None, busy: tuple[int, ...] = ()) -> MemoryGuard:
+    return MemoryGuard(
+        {"cpu": 3}, lambda: dict.fromkeys(busy, "cpu"), floor,
+        lambda: Reading(available * MIB, 8192 * MIB),
+    )  # fmt: skip
 
 
 def test_room_is_what_running_and_further_cells_may_still_grow() -> None:
-    one = guard(2000, 500 * MIB)
-    one.look({0: 1000 * MIB, 1: 600 * MIB, 2: 100 * MIB})
-    assert one.room(2, "cpu", {0: "cpu"})  # 500 + 0 + 900
-    one = guard(1700, 500 * MIB)
-    one.look({0: 1000 * MIB, 1: 600 * MIB, 2: 100 * MIB})
-    assert not one.room(2, "cpu", {0: "cpu", 1: "cpu"})  # 500 + 0 + 400 + 900
-    assert one.waiting
+    used = {0: 1000 * MIB, 1: 600 * MIB, 2: 100 * MIB}
+    one = guard(2000, 500 * MIB, busy=(0,))
+    one.update(used)
+    assert one.has_room(2, "cpu")  # 500 + 0 + 900
+    one = guard(1700, 500 * MIB, busy=(0, 1))
+    one.update(used)
+    assert not one.has_room(2, "cpu")  # 500 + 0 + 400 + 900
+    assert one.short
     assert "fewer cells at once" in one.shortage()
-    assert one.room(0, "cpu", {})  # one may always run
-    assert not one.waiting
-    assert guard(100, 0).room(1, "cpu", {0: "cpu"})  # turned off
+    one = guard(1700, 500 * MIB, busy=(0,))
+    one.update(used)
+    assert one.has_room(0, "cpu")  # one may always run
+    assert not one.short
+    assert guard(100, 0, busy=(0,)).has_room(1, "cpu")  # turned off
     assert guard(0).floor == int(0.05 * 8192 * MIB)
-    assert MemoryGuard({"cpu": 2}, read=lambda: None).room(1, "cpu", {0: "cpu"})
+    assert MemoryGuard({"cpu": 2}, lambda: {0: "cpu"}, read=lambda: None).has_room(1, "cpu")
 
 
 def test_limits_fall_by_one_where_memory_was_used_up() -> None:
-    places = {"cuda:0": 3, "cuda:1": 3}
-    one = MemoryGuard(places, None, lambda: Reading(8000 * MIB, 8192 * MIB))
     busy = {0: "cuda:0", 1: "cuda:1", 2: "cuda:0"}
+    one = MemoryGuard(
+        {"cuda:0": 3, "cuda:1": 3}, lambda: busy, None, lambda: Reading(8000 * MIB, 8192 * MIB)
+    )
     assert not one.single_slot("cuda:0")
-    assert one.lower("cuda:0", busy.values()) == "at most 1 cell at once on cuda:0 from now on"
+    assert one.lower_limit(0, "cuda:0") == "at most 1 cell at once on cuda:0 from now on"
     assert one.single_slot("cuda:0")
     assert not one.single_slot("cuda:1")
-    assert one.lower("cuda:0", ["cuda:0"]) == ""
-    assert not one.room(4, "cuda:0", {0: "cuda:0"})
-    assert one.room(5, "cuda:1", {0: "cuda:0"})
-    assert one.lower("memory", busy.values()) == "at most 2 cells at once from now on"
-    assert not one.room(5, "cuda:1", {0: "cuda:0", 1: "cuda:1"})
+    busy = {0: "cuda:0"}
+    assert one.lower_limit(0, "cuda:0") == ""
+    assert not one.has_room(4, "cuda:0")
+    assert one.has_room(5, "cuda:1")
+    busy = {1: "cuda:1", 2: "cuda:0"}  # the slot whose worker was killed is free by then
+    assert one.lower_limit(0, "memory") == "at most 2 cells at once from now on"
+    busy = {0: "cuda:0", 1: "cuda:1"}
+    assert not one.has_room(5, "cuda:1")
 
 
 def test_only_sigkill_with_memory_short_or_a_counted_kill_is_a_lack_of_memory() -> None:
     readings = [Reading(4000 * MIB, 8192 * MIB, 7)]
-    one = MemoryGuard({"cpu": 2}, None, lambda: readings[-1])
+    one = MemoryGuard({"cpu": 2}, dict, None, lambda: readings[-1])
     assert not one.killed_by_oom(-signal.SIGKILL)
     assert not one.killed_by_oom(-signal.SIGSEGV)
     readings.append(Reading(4000 * MIB, 8192 * MIB, 8))
@@ -124,7 +134,7 @@ def test_only_sigkill_with_memory_short_or_a_counted_kill_is_a_lack_of_memory() 
     assert one.killed_by_oom(-signal.SIGKILL)
     assert not one.killed_by_oom(-signal.SIGKILL)  # that kill has been counted
     readings.append(Reading(100 * MIB, 8192 * MIB, 8))
-    one.look({})
+    one.update({})
     readings.append(Reading(6000 * MIB, 8192 * MIB, 8))  # its own memory is free again
     assert one.killed_by_oom(-signal.SIGKILL)
 

@@ -73,12 +73,12 @@ def test_put_back_jobs_wait_for_their_time() -> None:
     assert queue.open == 2
 
 
-def test_twice_and_in_circles_is_refused() -> None:
+def test_twice_and_in_cycles_is_refused() -> None:
     with pytest.raises(InputError, match="a occurs twice"):
         JobQueue([job("a"), job("a")])
-    with pytest.raises(InputError, match="circle: a, b"):
+    with pytest.raises(InputError, match="cycle: a, b"):
         JobQueue([job("a", after="b"), job("b", after="a"), job("c")])
-    with pytest.raises(InputError, match="circle"):
+    with pytest.raises(InputError, match="cycle"):
         JobQueue([job("a", after="a")])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prunebench.bench.executors.base import Job
-from prunebench.bench.executors.outcomes import Book
+from prunebench.bench.executors.tracker import JobTracker
 from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.errors import FolderError
 
@@ -32,10 +32,12 @@ def test_a_lost_folder_is_known_by_its_code() -> None:
         if job.key == "a":
             raise FolderError.of("/full", "No space left on device")
 
-    book = Book(jobs, lambda event: None, on_lost)
-    book.lost(jobs[0], 0, "failed", "time limit of 3 s", 0.0, OutcomeCode.TIME_LIMIT)
-    book.lost(jobs[1], 0, "failed", f"RuntimeError: {FolderError.START}", 0.0)
-    lost, other = book.outcomes()
+    tracker = JobTracker(jobs, lambda event: None, on_lost)
+    late = JobResult(OutcomeCode.TIME_LIMIT, "failed", "time limit of 3 s")
+    tracker.ended(jobs[0], 0, late)
+    alike = JobResult(OutcomeCode.ESCAPED, "failed", f"RuntimeError: {FolderError.START}")
+    tracker.ended(jobs[1], 0, alike)
+    lost, other = tracker.outcomes()
     assert lost.code is OutcomeCode.FOLDER_LOST
     assert lost.reason.startswith(FolderError.START)
     assert other.code is OutcomeCode.ESCAPED

@@ -16,7 +16,7 @@ import pytest
 from prunebench.bench.executors.base import Event, Job, Outcome
 from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.executors.local.process import environment
-from prunebench.bench.executors.outcomes import cause
+from prunebench.bench.executors.tracker import describe_exit
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.errors import InputError
@@ -148,8 +148,8 @@ def test_busy_cells_are_tried_again_and_existing_ones_are_finished() -> None:
         heard(event)
         tries[event.kind] += 1
 
-    busy = {"status": "busy"}
-    todo = jobs(("return", busy), ("return", {"status": "exists", "as": "diverged"}), ("nap", 0))
+    busy = {"code": "busy"}
+    todo = jobs(("return", busy), ("return", {"code": "exists", "status": "diverged"}), ("nap", 0))
     payload = todo[0].payload
 
     def loosen(event: Event) -> None:
@@ -256,9 +256,9 @@ def test_two_drivers_share_one_folder_without_doing_anything_twice(tmp_path: Pat
 
 
 def test_causes_are_named() -> None:
-    assert cause(-9) == "the worker died of SIGKILL (out of memory, or killed by hand)"
-    assert cause(-250) == "the worker died of signal 250"
-    assert cause(1) == "the worker exited with code 1"
+    assert describe_exit(-9) == "the worker died of SIGKILL (out of memory, or killed by hand)"
+    assert describe_exit(-250) == "the worker died of signal 250"
+    assert describe_exit(1) == "the worker exited with code 1"
 
 
 def test_a_context_needs_nothing() -> None:

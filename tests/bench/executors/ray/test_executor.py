@@ -73,7 +73,7 @@ def test_every_way_to_end_and_every_order(nodes: Any, tmp_path: Path) -> None:
     lost: list[tuple[str, str]] = []
     acts = [("nap", 0), ("raise", "value"), ("signal-once", str(tmp_path / "x")), ("exit", 3),
             ("nap", 60), ("return", {"status": "skipped", "reason": "no view"}), ("report",),
-            ("return", {"status": "exists", "as": "diverged"}), ("tell",)]  # fmt: skip
+            ("return", {"code": "exists", "status": "diverged"}), ("tell",)]  # fmt: skip
     outcomes, heard = run(
         nodes,
         jobs(*acts, log=log, after={0: ("j1", "j2"), 6: ("j3",)}),

@@ -1,4 +1,4 @@
-"""Several cells in turns in one worker process, seen from the driver."""
+"""Several cells that one worker process interleaves, seen from the driver."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def run(
         for n, act in enumerate(acts)
     ]
     settings = {"slots": lanes, "lanes": lanes, "grace_s": 1.0, **arguments}
-    return LocalExecutor("lane_fakes:act", **settings).run(jobs, heard.append), heard
+    return LocalExecutor("interleaved_fakes:act", **settings).run(jobs, heard.append), heard
 
 
 def lines(log: Path) -> list[list[str]]:
     return [line.split() for line in log.read_text().splitlines()]
 
 
-def test_cells_of_one_process_take_turns(tmp_path: Path) -> None:
+def test_cells_of_one_process_are_interleaved(tmp_path: Path) -> None:
     log = tmp_path / "log"
     outcomes, heard = run(log, ("steps", 30), ("steps", 30), ("steps", 3))
     assert [outcome.status for outcome in outcomes] == ["done"] * 3
@@ -45,7 +45,7 @@ def test_cells_of_one_process_take_turns(tmp_path: Path) -> None:
     both = steps[steps.index("j1") :][:20]
     assert both.count("j0") >= 8
     assert both.count("j1") >= 8
-    assert steps.index("j2") > 30  # it waited for a lane
+    assert steps.index("j2") > 30  # it waited for a free slot
     assert {event.slot for event in heard if event.kind == "progress"} == {0, 1}
 
 
@@ -67,7 +67,7 @@ def test_a_process_that_dies_costs_an_attempt_of_each_of_its_cells(tmp_path: Pat
     assert [event.kind for event in heard].count("requeued") == 2
 
 
-def test_a_lack_of_memory_lowers_the_lanes_and_the_cell_runs_again(tmp_path: Path) -> None:
+def test_a_lack_of_memory_lowers_the_limit_and_the_cell_runs_again(tmp_path: Path) -> None:
     log = tmp_path / "log"
     outcomes, heard = run(log, ("steps", 60), ("starved",), ("steps", 3), lanes=2)
     assert [outcome.status for outcome in outcomes] == ["done"] * 3
@@ -101,14 +101,14 @@ def test_a_cell_that_never_gives_way_is_killed_with_its_process(tmp_path: Path) 
     assert "time limit" in outcomes[0].reason
 
 
-def test_real_cells_in_lanes_leave_the_records_of_real_cells(tmp_path: Path) -> None:
+def test_interleaved_cells_leave_the_records_of_cells_run_alone(tmp_path: Path) -> None:
     cells = [
         small_cell(method, seed=seed, recipe_params={"epochs": 2})
         for method, seed in (("infobatch", 0), ("divbs", 1), ("el2n", 2))
     ]
     planned = plan_jobs(cells)
     records = []
-    for name, run_path, lanes in (("alone", "run_payload", 1), ("lanes", "payload_steps", 3)):
+    for name, run_path, lanes in (("alone", "run_payload", 1), ("interleaved", "payload_steps", 3)):
         store = Store.open(tmp_path / name)
         executor = LocalExecutor(
             f"prunebench.bench.runs.job:{run_path}", slots=lanes, lanes=lanes,
@@ -137,7 +137,7 @@ executor.run(plan_jobs(cells).jobs, lambda event: print(event.kind, event.key, f
 """
 
 
-def test_a_driver_that_is_asked_to_end_leaves_every_lane_saved(tmp_path: Path) -> None:
+def test_a_driver_that_is_terminated_leaves_every_run_saved(tmp_path: Path) -> None:
     path = os.pathsep.join([str(HERE.parents[1]), *sys.path])
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(tmp_path / "r")], stdout=subprocess.PIPE, text=True,

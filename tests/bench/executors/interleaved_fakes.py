@@ -1,4 +1,4 @@
-"""Cells without training that give way after every step."""
+"""Cells without training, as generators of steps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from prunebench.bench.runs.job_result import JobResult
 
 
 def act(payload: dict[str, Any], context: Any) -> Any:
@@ -45,4 +47,4 @@ def act(payload: dict[str, Any], context: Any) -> Any:
         note("end")
     finally:
         note("left")
-    return {"status": "done", "reason": pid}
+    return JobResult(reason=pid)
