@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 1000),
     default=5,
     show_default=True,
-    help="StepGenerator of every contender that count.",
+    help="Turns of every contender that count.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option(
@@ -46,13 +46,6 @@ if TYPE_CHECKING:
 @click.option(
     "--compile", "compiled", is_flag=True, help="Let the compiled network take part; takes minutes."
 )
-@click.option(
-    "--official",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="PATH",
-    help="Your clone of the InfoBatch repository, a contender of `epoch`; its code is run.",
-)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
     "--out",
@@ -62,15 +55,16 @@ if TYPE_CHECKING:
     help="Write perf.json and perf.md there.",
 )
 @click.pass_context
-def perf(ctx: click.Context, only: tuple[str, ...], listed: bool, repeats: int, device: str,
-         n: int, threads: int, compiled: bool, official: Path | None, as_json: bool,
-         out: Path | None) -> None:  # fmt: skip
-    """Time data path, step, epoch, pruners and harness beside plain or literal contenders.
+def perf(
+    ctx: click.Context, only: tuple[str, ...], listed: bool, repeats: int, device: str, n: int,
+    threads: int, compiled: bool, as_json: bool, out: Path | None,
+) -> None:  # fmt: skip
+    """Time data path, step, epoch, whole runs and memory beside plain contenders.
 
     Contenders take turns in one process; ratios of medians, their spread, and whether the
     project's goals are met here. On a card the contenders are those of its own benchmark.
 
-    Example: prunebench perf --only data-path --only seta --out perf/
+    Example: prunebench perf --only data-path --only step --out perf/
     """
     from prunebench.bench.perf.suite import BENCHMARKS, chosen
 
@@ -85,14 +79,10 @@ def perf(ctx: click.Context, only: tuple[str, ...], listed: bool, repeats: int, 
 
     check_devices((device,))
     if device.startswith("cuda"):
-        ctx.exit(_on_card(device, n, repeats, out, only, official))
-    from prunebench.bench.perf import official as clone
-
-    if official is not None:
-        clone.load(official)
+        ctx.exit(_on_card(device, n, repeats, out, only))
     if out is not None:
         _writable(out)
-    report = _measured(names, repeats, n, threads, compiled, official, as_json)
+    report = _measured(names, repeats, n, threads, compiled, as_json)
     from prunebench.bench.perf.page import markdown
 
     if out is not None:
@@ -105,11 +95,10 @@ def perf(ctx: click.Context, only: tuple[str, ...], listed: bool, repeats: int, 
 
 
 def _measured(
-    names: Sequence[str], repeats: int, n: int, threads: int, compiled: bool,
-    official: Path | None, quiet: bool,
-) -> dict[str, Any]:  # fmt: skip
-    from prunebench.bench.perf.settings import Settings
-    from prunebench.bench.perf.suite import report
+    names: Sequence[str], repeats: int, n: int, threads: int, compiled: bool, quiet: bool
+) -> dict[str, Any]:
+    from prunebench.bench.perf.suite import find, report
+    from prunebench.bench.perf.workload import Settings
 
     def note(name: str, found: Sequence[Result]) -> None:
         figures = [f for result in found for f in result.figures if f.goal is not None]
@@ -117,8 +106,9 @@ def _measured(
         line = f"{len(figures)} goals, {missed} missed" if figures else "done"
         print(f"{name}: {line}", file=sys.stderr, flush=True)
 
-    settings = Settings(repeats=repeats, n=n, threads=threads, compile=compiled, official=official)
-    return report(names, settings, (lambda name, found: None) if quiet else note)
+    settings = Settings(repeats=repeats, n=n, threads=threads, compile=compiled)
+    benchmarks = {name: find(name) for name in names}
+    return report(benchmarks, settings, (lambda name, found: None) if quiet else note)
 
 
 def _writable(out: Path) -> None:
@@ -148,16 +138,13 @@ def _show(report: dict[str, Any]) -> None:
         out.print(f"- {note}", markup=False, soft_wrap=True)
 
 
-def _on_card(
-    device: str, n: int, repeats: int, out: Path | None, only: tuple[str, ...],
-    official: Path | None,
-) -> int:  # fmt: skip
+def _on_card(device: str, n: int, repeats: int, out: Path | None, only: tuple[str, ...]) -> int:
     from prunebench.bench.perf import cuda
 
-    if only or official is not None:
+    if only:
         raise InputError(
             f"--device {device} takes all contenders of the card's own benchmark",
-            where="--only" if only else "--official", accepted="with --device cpu",
+            where="--only", accepted="with --device cpu",
         )  # fmt: skip
     if out is None:
         raise InputError("missing", where="--out", accepted="a folder, with --device cuda")

@@ -1,105 +1,92 @@
-"""Our own training in its forms, as contenders whose epochs are timed."""
+"""Contenders that are timed epoch by epoch: a plain loop, and our training in its forms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
+from prunebench.bench.perf.workload import LAUNCHED, Settings, Workload
 from prunebench.bench.spec.execution import ExecutionOptions
-from prunebench.bench.spec.recipe import Recipe
-from prunebench.bench.train.budget import Clock
 from prunebench.bench.train.interleaved import InterleavedRuns
-from prunebench.bench.train.setup import Setup
 from prunebench.bench.train.step import StepGenerator, run_to_end
 from prunebench.bench.train.trainer import Trainer
-from prunebench.datasets.build import make_task
-from prunebench.datasets.noise.names import parse_noise
 from prunebench.datasets.source import RawData
-from prunebench.datasets.task import Task
-from prunebench.methods.compose import resolve_method
-from prunebench.registry import CRITERIA
-from prunebench.rng import Streams
-
-#: More epochs than any measurement takes: a clock that never runs out.
-_MANY = 10_000
+from prunebench.errors import InputError
 
 
-@dataclass(frozen=True)
-class Workload:
-    """What is trained.
+class Pictures(Dataset[tuple[Tensor, int]]):
+    """Arrays that become PIL images on access, as torchvision's CIFAR classes have them.
 
-    Attributes:
+    Args:
         raw: The data set.
-        device: Where.
-        model: Registered network.
-        model_params: Its parameters.
-        batch: Batch size.
-        precision: ``bf16`` or ``fp32``.
-        optimizer: As in a recipe.
-        reference: Clean images held out.
-        epochs: Of the recipe.
-        augment: As in a recipe.
+        count: How many of its training images.
     """
 
-    raw: RawData
-    device: torch.device
-    model: str = "resnet18"
-    model_params: dict[str, Any] = field(default_factory=dict)
-    batch: int = 128
-    precision: str = "bf16"
-    optimizer: str = "lars"
-    reference: int = 1000
-    epochs: int = _MANY
-    augment: Literal["dataset", "none", "crop_flip"] = "crop_flip"
+    def __init__(self, raw: RawData, count: int) -> None:
+        from torchvision import transforms
 
-    def task(self, seed: int) -> Task:
-        """The task of one seed."""
-        return make_task(
-            self.raw, parse_noise("symmetric:0.4"), streams(seed), reference_size=self.reference
+        x = raw.train_x
+        if not isinstance(x, Tensor):
+            raise InputError("images that are streamed", where="--data", accepted="a packed set")
+        side = int(x.shape[-1])
+        self.pixels = x[:count].permute(0, 2, 3, 1).contiguous().numpy()
+        self.labels = raw.train_y[:count].tolist()
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomHorizontalFlip(),
+                transforms.RandomCrop(side, min(4, side - 1), padding_mode="reflect"),
+                transforms.ToTensor(),
+                transforms.Normalize(raw.mean, raw.std),
+            ]
         )
 
-    def trainer(
-        self,
-        execution: ExecutionOptions,
-        method: str = "infobatch",
-        ratio: float = 0.0,
-        seed: int = 0,
-        **params: Any,
-    ) -> Trainer:
-        """A run; by default InfoBatch that prunes nothing, which records every loss."""
-        return Trainer(self.setup(execution, method, ratio, seed, **params))
+    def __len__(self) -> int:
+        return len(self.labels)
 
-    def setup(
-        self,
-        execution: ExecutionOptions,
-        method: str = "infobatch",
-        ratio: float = 0.0,
-        seed: int = 0,
-        **params: Any,
-    ) -> Setup:
-        """What such a run is made of."""
-        task = self.task(seed)
-        recipe = Recipe(
-            name="perf", model=self.model, model_params=self.model_params, epochs=self.epochs,
-            batch_size=self.batch, optimizer=self.optimizer, lr=5.2, augment=self.augment,
-            precision=self.precision,
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.pixels[index])), self.labels[index]
+
+
+class PlainLoop:
+    """What most code is: PIL transforms, a DataLoader, fp32, a value read back per step.
+
+    Args:
+        work: The workload.
+        count: Images of one pass.
+        workers: Decoding processes of the loader.
+    """
+
+    how = "a loop of the usual style"
+
+    def __init__(self, work: Workload, count: int, workers: int = 0) -> None:
+        self.device, self.model = work.device, work.network().to(work.device)
+        self.loader: DataLoader[Any] = DataLoader(
+            Pictures(work.raw, count), batch_size=work.batch, shuffle=True, num_workers=workers,
+            pin_memory=work.device.type == "cuda", persistent_workers=workers > 0,
         )  # fmt: skip
-        if method == "infobatch" and ratio == 0.0:
-            params = {"r": 0.0, **params}
-        pruner: Any = resolve_method(method).build(params)
-        return Setup(
-            task, recipe, pruner, CRITERIA.get("ce").target(smoothing=0.0), streams(seed),
-            Clock(len(task.train), self.epochs, ratio), self.device,
-            reference=task.reference if pruner.reference else None, execution=execution,
-        )  # fmt: skip
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4
+        )
 
-
-def streams(seed: int) -> Streams:
-    """Of one measured run."""
-    return Streams(seed, "perf", "symmetric:0.4")
+    def epoch(self) -> int:
+        """One pass; returns the images trained."""
+        self.model.train()
+        seen, total = 0, 0.0
+        for x, y in self.loader:
+            x, y = x.to(self.device), y.to(self.device)
+            loss = F.cross_entropy(self.model(x), y)
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            total += loss.item()
+            seen += len(y)
+        return seen
 
 
 def one_epoch(run: Trainer) -> StepGenerator[int]:
@@ -109,8 +96,8 @@ def one_epoch(run: Trainer) -> StepGenerator[int]:
     return run.ledger.trained - before
 
 
-def how_of(run: Trainer) -> str:
-    """Whether the steps of a run are captured, or why not."""
+def how(run: Trainer) -> str:
+    """Whether steps are captured, or why not."""
     return run.not_captured_because or ("captured" if run.captured_step else "launched")
 
 
@@ -118,35 +105,30 @@ class Solo:
     """One run, epoch by epoch.
 
     Args:
-        work: The workload.
-        execution: How its steps are run.
-        prepare: Called between building and capture.
-        made: The run, where it is another than the workload's usual one.
+        run: The run.
     """
 
-    def __init__(
-        self,
-        work: Workload,
-        execution: ExecutionOptions,
-        prepare: Callable[[], None] = lambda: None,
-        made: Trainer | None = None,
-    ) -> None:
-        self.run = made or work.trainer(execution)
-        self.prepare = prepare
-        self._armed = False
+    def __init__(self, run: Trainer) -> None:
+        self.run, self._begun = run, False
 
     def epoch(self) -> int:
-        """One epoch; the first captures the step."""
-        if not self._armed:
-            self.prepare()
+        """One epoch; the first captures the step. Returns the samples trained."""
+        if not self._begun:
             self.run.acquire_captured_step()
-            self._armed = True
+            self._begun = True
         return run_to_end(one_epoch(self.run))
 
     @property
     def how(self) -> str:
-        """Whether steps are captured, or why not."""
-        return how_of(self.run)
+        """How steps are run."""
+        return how(self.run)
+
+
+def epoch_part(
+    s: Settings, precision: str = "fp32", execution: ExecutionOptions = LAUNCHED
+) -> Solo:
+    """Our trainer on a part of an epoch, losses recorded."""
+    return Solo(s.work(s.part, precision).trainer(execution))
 
 
 class Laned:
@@ -159,11 +141,11 @@ class Laned:
     """
 
     def __init__(self, work: Workload, execution: ExecutionOptions, count: int) -> None:
-        self.work, self.execution = work, execution
+        self.work, self.execution, self.count = work, execution, count
         self.lanes = InterleavedRuns(work.device, count)
         self.runs: dict[int, Trainer] = {}
 
-    def _turns(self, lane: int) -> StepGenerator[int]:
+    def _steps(self, lane: int) -> StepGenerator[int]:
         if lane not in self.runs:
             self.runs[lane] = self.work.trainer(self.execution, seed=lane)
             self.runs[lane].acquire_captured_step()
@@ -171,8 +153,8 @@ class Laned:
 
     def epoch(self) -> int:
         """One epoch of every run; returns the samples of all."""
-        for lane in range(len(self.lanes.contexts)):
-            self.lanes.add(lane, self._turns(lane))
+        for lane in range(self.count):
+            self.lanes.add(lane, self._steps(lane))
         total = 0
         while self.lanes.running:
             for end in self.lanes.step():
@@ -184,13 +166,13 @@ class Laned:
 
     @property
     def how(self) -> str:
-        """Of the first run."""
-        return how_of(self.runs[0])
+        """How steps of the first run are run."""
+        return how(self.runs[0])
 
 
 def whole_run(work: Workload, method: str, ratio: float, execution: ExecutionOptions) -> int:
     """Trains a whole short run, evaluation at the end included; returns the samples trained."""
-    run = replace(work, epochs=work.epochs).trainer(execution, method, ratio)
+    run = work.trainer(execution, method, ratio)
     try:
         run.fit()
         run.test_accuracy()

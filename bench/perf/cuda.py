@@ -1,206 +1,197 @@
 """How fast training is on a card: ``python -m prunebench.bench.perf.cuda --out DIR``.
 
-Contenders take turns (A B C A B C ...), one epoch each, after one epoch that is not counted;
-medians and spread of images per second, beside a plain loop of the usual style. Writes
-``cuda.json`` and ``cuda.md``. Needs neither mlflow nor optuna. On a CPU it only shows that it runs.
+The harness of ``prunebench perf`` with the contenders of a card: a plain loop of the usual style,
+and our step launched, captured, compiled, deterministic, autotuned, at batch 512 and in lanes.
+Writes ``cuda.json`` and ``cuda.md``. Needs neither mlflow nor optuna. On a CPU it only shows that
+it runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal
 
 import torch
 
-from prunebench.bench.networks.build import build_model
-from prunebench.bench.perf.contenders import Laned, Solo, Workload, streams, whole_run
-from prunebench.bench.perf.plain import PlainLoop
-from prunebench.bench.perf.report import markdown, verdicts
+from prunebench.bench.perf.contenders import Laned, PlainLoop, Solo, whole_run
+from prunebench.bench.perf.page import markdown
+from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
+from prunebench.bench.perf.suite import report
+from prunebench.bench.perf.timing import in_turn
+from prunebench.bench.perf.workload import HALVES, Settings, Workload
 from prunebench.bench.spec.execution import ExecutionOptions
-from prunebench.bench.train.task import load_raw
 from prunebench.errors import InputError
 
 ALL = ("plain", "eager", "graph", "compiled", "deterministic", "autotuned", "batch-512",
        "lanes-2", "lanes-4", "lanes-6")  # fmt: skip
-HALVES = ("random", "random-dynamic", "infobatch", "seta", "infobatch+align")
-Epoch = Callable[[], int]
-Graph = Literal["auto", "off", "rehearse"]
 
 
-def machine(device: torch.device) -> dict[str, Any]:
-    """Device, versions and, on a card, clocks, power and temperature as nvidia-smi tells them."""
-    facts: dict[str, Any] = {
-        "platform": platform.platform(), "python": platform.python_version(),
-        "torch": torch.__version__, "threads": torch.get_num_threads(), "device": str(device),
-    }  # fmt: skip
-    if device.type == "cuda":
-        facts |= {"card": torch.cuda.get_device_name(device), "cuda": torch.version.cuda,
-                  "cudnn": torch.backends.cudnn.version()}  # type: ignore[no-untyped-call] # fmt: skip
-    return facts
+@dataclass
+class Card:
+    """What is timed on a card beside the sizes of ``Settings``.
 
-
-def clocks(device: torch.device) -> str:
-    """One line of nvidia-smi; empty without it."""
-    if device.type != "cuda":
-        return ""
-    fields = "clocks.sm,clocks.mem,power.draw,temperature.gpu,driver_version"
-    number = device.index or 0
-    try:
-        done = subprocess.run(
-            ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader", f"--id={number}"],
-            capture_output=True, text=True, timeout=20, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
-
-
-def timed(epoch: Epoch, device: torch.device) -> tuple[float, int]:
-    """Seconds of one call, the device's work included, and the images it trained."""
-    sync = torch.cuda.synchronize if device.type == "cuda" else lambda _: None
-    sync(device)
-    start = time.perf_counter()
-    count = epoch()
-    sync(device)
-    return time.perf_counter() - start, count
-
-
-def make(name: str, work: Workload, plain_images: int, workers: int, graph: Graph) -> Any:
-    """A contender by name; an object with ``epoch()`` and, for ours, ``how``.
-
-    Raises:
-        InputError: No contender of that name.
+    Attributes:
+        precision: Of our steps; the plain loop is fp32.
+        contenders: Of ``ALL``.
+        graph: As in ``ExecutionOptions``; ``rehearse`` takes the captured form on any device.
+        plain_images: Images of one epoch of the plain loop.
+        workers: Of its loader.
+        speeds: Images per second of the contenders, once they are known.
     """
-    execution = ExecutionOptions(graph=graph)
-    if name == "plain":
-        shape = tuple(work.raw.train_x.shape[1:])
-        run = work.trainer(replace(execution, graph="off"))
-        model = build_model(run.setup.recipe, shape, work.raw.num_classes, streams(0).get("init"))
-        return PlainLoop(work.raw, model, work.device, work.batch, plain_images, workers)
-    if name.startswith("lanes-"):
-        return Laned(work, execution, int(name.removeprefix("lanes-")))
-    if name == "autotuned":
 
-        def autotune() -> None:
-            torch.backends.cudnn.benchmark = True
+    precision: str = "bf16"
+    contenders: tuple[str, ...] = ALL
+    graph: Literal["auto", "off", "rehearse"] = "auto"
+    plain_images: int = 12_800
+    workers: int = 0
+    speeds: dict[str, float] = field(default_factory=dict)
 
-        return Solo(work, execution, autotune)
-    forms = {
-        "eager": replace(execution, graph="off"),
-        "graph": execution,
-        "compiled": replace(execution, compile=True),
-        "deterministic": replace(execution, deterministic=True),
-        "batch-512": replace(execution, compile=execution.compile),
-    }
-    if name not in forms:
-        raise InputError(f"{name!r}", where="--contenders", accepted=", ".join(ALL))
-    if name == "batch-512":
-        work = replace(work, batch=4 * work.batch)
-    return Solo(work, forms[name])
+    def training(self, s: Settings) -> Result:
+        """Epochs of the contenders in turn; one that fails is named in a note."""
+        work, cuda = s.work(precision=self.precision), s.device.type == "cuda"
+        made_by_name: dict[str, Any] = {}
+        images: dict[str, int] = {}
+        beside: list[Figure] = []
+        notes: list[str] = []
+        for name in self.contenders:
+            if cuda:
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats(s.device)
+            base, begin = torch.cuda.memory_allocated(s.device) if cuda else 0, time.perf_counter()
+            try:
+                contender = self.make(name, work)
+                set_switches(name)
+                images[name] = contender.epoch()
+                if cuda:
+                    torch.cuda.synchronize(s.device)
+            except (RuntimeError, ImportError) as error:  # others can still be timed
+                notes.append(f"no {name}: {type(error).__name__}: {str(error)[:200]}")
+                continue
+            made_by_name[name] = contender
+            beside.append(Figure(f"{name}: made and warm", time.perf_counter() - begin, "s"))
+            if cuda:
+                peak = torch.cuda.max_memory_allocated(s.device) - base
+                beside.append(Figure(f"{name}: peak memory", peak / 2**20, "MiB"))
+            notes.append(f"steps of {name}: {contender.how}")
+        epochs = {name: contender.epoch for name, contender in made_by_name.items()}
+        times = in_turn(epochs, s.repeats, s.device, before=set_switches)
+        set_switches("")
+        figures = []
+        for name, count in images.items():
+            if name in times.taken:
+                self.speeds[name] = count / times.median(name)
+                seconds = times.seconds(name)
+                low, high = count / max(seconds), count / min(seconds)
+                figures.append(Figure(name, self.speeds[name], "img/s", low, high))
+        what = (
+            f"epochs of {s.n:,} images, ResNet-18 of width {s.width}, batch {s.batch}, "
+            f"{self.precision}; {self.plain_images:,} images of the plain loop, fp32"
+        )
+        return made("training", what, times, [*figures, *goals(self.speeds), *beside], notes)
+
+    def make(self, name: str, work: Workload) -> Any:
+        """A contender by name: an object with ``epoch()`` and ``how``.
+
+        Raises:
+            InputError: No contender of that name.
+        """
+        execution = ExecutionOptions(graph=self.graph)
+        kind, _, number = name.partition("-")
+        if name == "plain":
+            return PlainLoop(work, self.plain_images, self.workers)
+        if kind == "lanes" and number.isdecimal():
+            return Laned(work, execution, int(number))
+        forms = {
+            "eager": ExecutionOptions(graph="off"),
+            "graph": execution,
+            "compiled": replace(execution, compile=True),
+            "deterministic": replace(execution, deterministic=True),
+            "autotuned": execution,
+            "batch-512": execution,
+        }
+        if name not in forms:
+            raise InputError(f"{name!r}", where="--contenders", accepted=", ".join(ALL))
+        if name == "batch-512":
+            work = replace(work, batch=4 * work.batch)
+        return Solo(work.trainer(forms[name]))
+
+    def passes(self, s: Settings) -> Result:
+        """Reference passes of 1,000 and 10,000 images, and the test pass."""
+        work = s.work(precision=self.precision)
+        passes: dict[str, Callable[[], object]] = {}
+        shares: dict[str, float] = {}
+        for size, bound in ((1000, 0.01), (10_000, 0.07)):
+            size = min(size, s.n // 4)
+            run = replace(work, reference=size).trainer(
+                ExecutionOptions(graph=self.graph), "infobatch+align"
+            )
+            passes[f"reference {size}"], shares[f"reference {size}"] = run._measure_reference, bound
+        passes[f"test {len(run.test_sample_ids)}"] = run.test_logits
+        times = in_turn(passes, s.repeats, s.device)
+        solo = fastest(self.speeds)
+        figures = [
+            Figure(f"{name} / epoch", times.median(name) * solo / s.n, "share",
+                   goal=Goal(bound, False))
+            for name, bound in shares.items() if solo
+        ]  # fmt: skip
+        return made("passes", "passes in eval mode beside an epoch, solo", times, figures)
+
+    def halves(self, s: Settings) -> Result:
+        """Whole runs at half the samples beside full training; a static subset needs evidence,
+        which a run in memory has none of."""
+        work = replace(s.work(precision=self.precision), epochs=s.epochs)
+
+        def run(method: str, ratio: float) -> Callable[[], int]:
+            return lambda: whole_run(work, method, ratio, ExecutionOptions(graph=self.graph))
+
+        names = [name for name in HALVES if name != "random"]
+        contenders = {"full": run("full", 0.0)} | {name: run(name, 0.5) for name in names}
+        times = in_turn(contenders, s.repeats, s.device)
+        figures = [
+            figure(f"{name} / full", times.ratio(name, "full"), "share", Goal(0.53, False))
+            for name in names
+        ]
+        return made("halves", f"runs of {s.epochs} epochs of {s.n:,} images", times, figures)
 
 
-def settle(name: str) -> None:
+def set_switches(name: str) -> None:
     """Process-wide switches of a contender, set again before each of its turns."""
     torch.backends.cudnn.benchmark = name == "autotuned"
     torch.backends.cudnn.deterministic = name == "deterministic"
     torch.use_deterministic_algorithms(name == "deterministic")
 
 
-def measure(
-    names: Sequence[str],
-    work: Workload,
-    repeats: int,
-    plain_images: int,
-    workers: int = 0,
-    graph: Graph = "auto",
-) -> dict[str, dict[str, Any]]:
-    """Times contenders in turn; see the module.
+def fastest(speeds: Mapping[str, float]) -> float | None:
+    """Images per second of the fastest single run at the usual batch size."""
+    solo = [speeds[name] for name in ("graph", "compiled", "autotuned") if name in speeds]
+    return max(solo, default=None)
 
-    Returns:
-        By name: ``images_s`` of every repeat, ``median``, ``low``, ``high``, ``warm_s`` of the
-        epoch before, ``how`` steps were run and ``peak_gib`` of memory; or ``error``.
+
+def goals(speeds: Mapping[str, float]) -> list[Figure]:
+    """What is aimed at on a card, as far as it was timed.
+
+    Args:
+        speeds: Images per second by contender.
     """
-    made: dict[str, Any] = {}
-    found: dict[str, dict[str, Any]] = {}
-    cuda = work.device.type == "cuda"
-    for name in names:
-        if cuda:
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(work.device)
-        base = torch.cuda.memory_allocated(work.device) if cuda else 0
-        try:
-            settle(name)
-            made[name] = make(name, work, plain_images, workers, graph)
-            warm, _ = timed(made[name].epoch, work.device)
-        except (RuntimeError, ImportError) as error:  # others can still be measured
-            made.pop(name, None)
-            found[name] = {"error": f"{type(error).__name__}: {str(error)[:200]}"}
-            continue
-        peak = torch.cuda.max_memory_allocated(work.device) - base if cuda else 0
-        found[name] = {"images_s": [], "warm_s": warm, "peak_gib": peak / 2**30,
-                       "how": getattr(made[name], "how", "a loop of the usual style")}  # fmt: skip
-    for _ in range(repeats):
-        for name, contender in made.items():
-            settle(name)
-            seconds, count = timed(contender.epoch, work.device)
-            found[name]["images_s"].append(count / seconds)
-    for row in found.values():
-        if speeds := row.get("images_s"):
-            row |= {"median": median(speeds), "low": min(speeds), "high": max(speeds)}
-    return found
-
-
-def passes(work: Workload, repeats: int, graph: Graph) -> dict[str, float]:
-    """Median seconds of the passes beside training: reference of 1,000 and 10,000, test split."""
-    found: dict[str, float] = {}
-    n = len(work.raw.train_x)
-    for size in {min(1000, n // 4), min(10_000, n // 4)}:
-        run = replace(work, reference=size).trainer(
-            ExecutionOptions(graph=graph),
-            "infobatch+align",
-        )
-
-        def reference(run: Any = run, size: int = size) -> int:
-            run._measure_reference()
-            return size
-
-        timed(reference, work.device)
-        found[f"reference {size}"] = median(
-            timed(reference, work.device)[0] for _ in range(repeats)
-        )
-
-    def test(run: Any = run) -> int:
-        return len(run.test_logits())
-
-    timed(test, work.device)
-    found[f"test {len(run.test_sample_ids)}"] = median(
-        timed(test, work.device)[0] for _ in range(repeats)
-    )
-    return found
-
-
-def halves(work: Workload, repeats: int, epochs: int, graph: Graph) -> dict[str, float]:
-    """Wall time of whole runs at half the samples over that of full training, medians."""
-    short, execution = replace(work, epochs=epochs), ExecutionOptions(graph=graph)
-    names = ("full", *HALVES)
-    times: dict[str, list[float]] = {name: [] for name in names if name != "random"}
-    for repeat in range(repeats + 1):
-        for name, seconds in times.items():
-            ratio = 0.0 if name == "full" else 0.5
-            took, _ = timed(lambda n=name, r=ratio: whole_run(short, n, r, execution), work.device)  # type: ignore[misc]
-            if repeat:
-                seconds.append(took)
-    full = median(times["full"])
-    return {name: median(seconds) / full for name, seconds in times.items() if name != "full"}
+    solo, plain = fastest(speeds), speeds.get("plain")
+    laned = max((v for name, v in speeds.items() if name.startswith("lanes-")), default=None)
+    wanted = [
+        ("solo, batch 128", solo, "img/s", Goal(60_000)),
+        ("lanes, aggregate", laned, "img/s", Goal(85_000)),
+        ("batch 512", speeds.get("batch-512"), "img/s", Goal(95_000)),
+        ("solo / plain loop", solo and plain and solo / plain, "x", Goal(15)),
+        ("lanes / plain loop", laned and plain and laned / plain, "x", Goal(22)),
+        ("200 epochs of 50,000, solo", solo and 1e7 / solo / 60, "min", Goal(2.8, False)),
+        ("200 epochs of 50,000, per run in lanes", laned and 1e7 / laned / 60, "min",
+         Goal(2.0, False)),
+    ]  # fmt: skip
+    return [Figure(what, value, unit, goal=goal) for what, value, unit, goal in wanted if value]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -226,47 +217,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: --device: no device {given.device!r} here (accepted: cpu)", file=sys.stderr)
         return 2
     try:
-        report = measured(given, device)
+        settings = Settings(
+            given.repeats, device, given.images, given.batch, given.width, given.side,
+            threads=torch.get_num_threads(), epochs=given.half_epochs, packed=given.data,
+        )  # fmt: skip
+        if given.data:
+            held = len(settings.raw.train_y)
+            settings = replace(settings, n=held - min(1000, held // 10))
+        card = Card(
+            given.precision, tuple(name.strip() for name in given.contenders.split(",")),
+            given.graph, given.plain_images, given.workers,
+        )  # fmt: skip
+        suite = {"training": card.training, "passes": card.passes}
+        found = report(suite | ({"halves": card.halves} if given.half_epochs else {}), settings)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "cuda.json").write_text(json.dumps(report, indent=1) + "\n")
-    text = markdown(report)
+    (given.out / "cuda.json").write_text(json.dumps(found, indent=1) + "\n")
+    text = markdown(found)
     (given.out / "cuda.md").write_text(text, encoding="utf-8")
     print(text)
     return 0
-
-
-def measured(given: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Everything that ``main`` reports."""
-    name, params = "synthetic", {
-        "n": given.images, "test": max(100, given.images // 5), "classes": 10, "superclasses": 1,
-        "size": given.side,
-    }  # fmt: skip
-    if given.data:
-        name, params = "packed", {"path": given.data}
-    raw = load_raw(name, params)
-    work = Workload(
-        raw, device, model_params={"width": given.width}, batch=given.batch,
-        precision=given.precision, reference=min(1000, len(raw.train_x) // 10),
-    )  # fmt: skip
-    names = [part.strip() for part in given.contenders.split(",")]
-    before = clocks(device)
-    found = measure(names, work, given.repeats, given.plain_images, given.workers, given.graph)
-    settle("")
-    report: dict[str, Any] = {
-        "machine": machine(device),
-        "clocks": [before, clocks(device)],
-        "workload": {"data": given.data or "synthetic", "images": len(work.task(0).train),
-                     "model": f"resnet18 width {given.width}", "batch": given.batch,
-                     "precision": given.precision, "repeats": given.repeats},
-        "contenders": found,
-        "passes_s": passes(work, given.repeats, given.graph),
-        "halves": halves(work, given.repeats, given.half_epochs, given.graph)
-        if given.half_epochs else {},
-    }  # fmt: skip
-    return {**report, "goals": verdicts(report)}
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ import tempfile
 from pathlib import Path
 
 from prunebench.bench.perf.result import Goal, Result, figure, made
-from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn
+from prunebench.bench.perf.workload import HALVES, Settings
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.bench.runs.worker_context import WorkerContext
 
-METHODS = ("random", "random-dynamic", "infobatch", "seta", "infobatch+align")
 #: A network so small that everything beside it weighs as much as it can.
 _RECIPE = {"model": "cnn", "model_params": {"width": 16, "depth": 3, "stride": 2}, "lr": 0.1,
            "batch_size": 128, "augment": "crop_flip", "eval_every": 10}  # fmt: skip
@@ -38,11 +37,11 @@ def halves(s: Settings) -> Result:
             assert record.ledger["trained"] == wanted, record.ledger
 
         contenders = {"full": lambda: cell("full", 0.0)}
-        contenders |= {name: lambda n=name: cell(n, 0.5) for name in METHODS}  # type: ignore[misc]
+        contenders |= {name: lambda n=name: cell(n, 0.5) for name in HALVES}  # type: ignore[misc]
         times = in_turn(contenders, s.repeats, s.device)
     figures = [
         figure(f"{name} / full", times.ratio(name, "full"), "share", Goal(0.53, False))
-        for name in METHODS
+        for name in HALVES
     ]
     what = (
         f"cells of {s.epochs} epochs of {s.n:,} images of 3 x {s.side} x {s.side} at ratio 0.5, "

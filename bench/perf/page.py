@@ -66,7 +66,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines = [
         "# Speed", "", where(report), "",
         f"Contenders took turns, one turn each uncounted, then {repeats}. Values are ratios of "
-        "medians; pairs: least and greatest ratio of turns taken side by side. CPU time stands "
+        "medians; pairs: least and greatest ratio of turns taken side by side. CPU time is given "
         "where other programs took more than a tenth of the time of a single thread.",
         "", tabulate(figure_rows(report), head, "github", disable_numparse=True),
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -41,11 +42,22 @@ def cores() -> int:
 def clocks(device: torch.device) -> str:
     """MHz of the processor's cores now, or nvidia-smi's line on a card; empty where unknown."""
     if device.type == "cuda":
-        from prunebench.bench.perf import cuda
-
-        return cuda.clocks(device)
+        return _card(device)
     now = [float(text) for text in _cpuinfo("cpu MHz")]
     return f"{median(now):.0f} MHz ({min(now):.0f} to {max(now):.0f})" if now else ""
+
+
+def _card(device: torch.device) -> str:
+    """One line of nvidia-smi: clocks, power, temperature, driver; empty without it."""
+    fields = "clocks.sm,clocks.mem,power.draw,temperature.gpu,driver_version"
+    words = [f"--query-gpu={fields}", "--format=csv,noheader", f"--id={device.index or 0}"]
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", *words], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
 
 
 def load() -> float | None:

@@ -82,7 +82,7 @@ def in_turn(
 
     Args:
         contenders: What is timed, by name.
-        repeats: StepGenerator that count.
+        repeats: Turns that count.
         device: Its work is waited for.
         calls: A turn of these contenders is the mean of so many calls in a row; others call once.
         before: Called, untimed, before each turn of a contender.

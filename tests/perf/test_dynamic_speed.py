@@ -1,5 +1,5 @@
 """Goals of the dynamic methods beside their literal forms and beside an epoch of training; see
-``prunebench.bench.perf``."""
+``perf.benchmarks``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from perf.benchmarks import BENCHMARKS
 from prunebench.bench.perf.timing import in_turn
 from prunebench.methods.align import alignment, trajectory_scores
 from support.suite import goals
@@ -18,11 +19,11 @@ pytestmark = pytest.mark.perf
 
 @pytest.mark.parametrize("method", ["seta", "ies", "divbs"])
 def test_plans_against_literal_forms(method: str) -> None:
-    assert goals(method) == {"literal / ours": True}
+    assert goals(BENCHMARKS[method]) == {"literal / ours": True}
 
 
 def test_bookkeeping_beside_an_epoch() -> None:
-    met = goals("bookkeeping")
+    met = goals(BENCHMARKS["bookkeeping"])
     assert len(met) == 4
     assert all(met.values()), met
 

@@ -1,5 +1,5 @@
 """Goals of the data path, the training epoch, the optimiser and the harness, and the command
-line beside its plain counterpart. What is timed stands in ``prunebench.bench.perf``."""
+line beside its plain counterpart. See ``prunebench.bench.perf`` and ``perf.benchmarks``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from perf.benchmarks import BENCHMARKS
+from prunebench.bench.perf.suite import find
 from prunebench.bench.perf.surroundings import bf16_units
 from support.suite import goals
 from support.timing import side_by_side
@@ -17,36 +19,36 @@ pytestmark = pytest.mark.perf
 
 
 def test_data_path_against_torchvision() -> None:
-    assert goals("data-path") == {"PIL and DataLoader / ours": True}
+    assert goals(find("data-path")) == {"PIL and DataLoader / ours": True}
 
 
 def test_digits_epoch_against_the_barest_loop() -> None:
-    assert goals("step") == {"ours / barest loop": True}
+    assert goals(find("step")) == {"ours / barest loop": True}
 
 
 def test_resnet_epoch_against_a_plain_loop() -> None:
     """The convolutions' arithmetic is the same in the launched form, whose gain is therefore
     bounded by what the plain loop spends beside them."""
-    met = goals("epoch", compile=True)
+    met = goals(find("epoch"), compile=True)
     assert met["plain loop / ours, compiled"]
     if bf16_units():
         assert met["plain loop / ours, bf16"]
 
 
 def test_lars_against_sgd_and_a_whole_step() -> None:
-    assert goals("lars") == {"LARS / unfused SGD": True, "LARS / whole step": True}
+    assert goals(BENCHMARKS["lars"]) == {"LARS / unfused SGD": True, "LARS / whole step": True}
 
 
 def test_harness_beside_the_network() -> None:
-    assert goals("overhead") == {"harness / epoch": True}
+    assert goals(BENCHMARKS["overhead"]) == {"harness / epoch": True}
 
 
 def test_reference_passes_beside_the_network() -> None:
-    assert all(goals("passes").values())
+    assert all(goals(BENCHMARKS["passes"]).values())
 
 
 def test_half_the_samples_take_half_the_time() -> None:
-    met = goals("halves", repeats=3)
+    met = goals(find("halves"), repeats=3)
     assert len(met) == 5
     assert all(met.values()), met
 

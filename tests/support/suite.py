@@ -1,4 +1,4 @@
-"""Benchmarks of ``prunebench perf`` as tests: which of their goals are met here."""
+"""Benchmarks as tests: their figures, and which of their goals are met here."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any
 import torch
 
 from prunebench.bench.perf.page import figure_rows, where
-from prunebench.bench.perf.settings import Settings
-from prunebench.bench.perf.suite import report
+from prunebench.bench.perf.suite import Benchmark, report
+from prunebench.bench.perf.workload import Settings
 
 #: Sizes that only show that a benchmark runs.
-TINY = Settings(repeats=1, n=300, batch=32, width=2, wide=4, side=8, steps=2, epochs=1)
+TINY = Settings(repeats=1, n=300, batch=32, width=2, side=8, steps=2, epochs=1)
 
 
-def goals(name: str, **settings: Any) -> dict[str, bool]:
+def goals(benchmark: Benchmark, **settings: Any) -> dict[str, bool]:
     """Runs one benchmark and prints its figures.
 
     Args:
-        name: Of the suite.
+        benchmark: Takes settings and gives results.
         settings: As in ``Settings``.
 
     Returns:
         By figure with a goal: whether it is met, each time it occurs.
     """
-    made = report([name], Settings(threads=torch.get_num_threads(), **settings))
+    made = report({"": benchmark}, Settings(threads=torch.get_num_threads(), **settings))
     print()
     for row in figure_rows(made):
         print("  ".join(part for part in row if part))

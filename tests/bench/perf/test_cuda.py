@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from prunebench.bench.perf.cuda import ALL, main
-from prunebench.bench.perf.report import verdicts
+from prunebench.bench.perf.cuda import ALL, goals, main
+from prunebench.bench.perf.page import figure_rows
 from prunebench.bench.train.capture import pool
 
 
@@ -26,20 +26,24 @@ def test_every_contender_but_the_compiled_runs_on_a_cpu(tmp_path, capsys):
                  "--contenders", ",".join(names)])  # fmt: skip
     assert code == 0
     report = json.loads((tmp_path / "cuda.json").read_text())
-    assert list(report["contenders"]) == names
-    for name, row in report["contenders"].items():
-        assert "error" not in row, (name, row)
-        assert row["low"] <= row["median"] <= row["high"]
-        assert len(row["images_s"]) == 1
-    hows = {name: row["how"] for name, row in report["contenders"].items()}
+    training, passes, halves = report["results"]
+    assert [row["name"] for row in training["rows"]] == names
+    speeds = {f["what"]: f for f in training["figures"] if f["unit"] == "img/s"}
+    for name in names:
+        assert 0 < speeds[name]["low"] <= speeds[name]["value"] <= speeds[name]["high"]
+    hows = dict(note.removeprefix("steps of ").split(": ", 1) for note in training["notes"])
     assert hows["graph"] == hows["lanes-2"] == hows["batch-512"] == "captured"
     assert hows["eager"] == "switched off" or hows["eager"] == "launched"
-    assert set(report["halves"]) == {"random-dynamic", "infobatch", "seta", "infobatch+align"}
-    assert all(0 < share < 3 for share in report["halves"].values())
+    assert [f["what"] for f in passes["figures"]] == ["reference 40 / epoch"]
+    shares = {f["what"]: f["value"] for f in halves["figures"]}
+    assert set(shares) == {f"{name} / full" for name in ("random-dynamic", "infobatch", "seta",
+                                                         "infobatch+align")}  # fmt: skip
+    assert all(0 < share < 3 for share in shares.values())
     page = (tmp_path / "cuda.md").read_text()
     assert page.strip() in capsys.readouterr().out
     for word in (*names, "reference 40", "solo / plain loop", "200 epochs"):
         assert word in page
+    assert all(row[4] for row in figure_rows(report) if row[0] == "halves")
 
 
 def test_a_machine_without_a_card_and_unknown_names_get_one_line(tmp_path, capsys):
@@ -47,23 +51,27 @@ def test_a_machine_without_a_card_and_unknown_names_get_one_line(tmp_path, capsy
     assert "--contenders" in capsys.readouterr().err
 
 
+def test_a_contender_that_fails_is_named_and_the_others_are_timed(tmp_path, monkeypatch):
+    def broken(work, count, workers):
+        raise RuntimeError("out of paint")
+
+    monkeypatch.setattr("prunebench.bench.perf.cuda.PlainLoop", broken)
+    asked = ["--half-epochs", "0", "--contenders", "plain,eager"]
+    assert main([*TINY, "--out", str(tmp_path), *asked]) == 0
+    training, passes = json.loads((tmp_path / "cuda.json").read_text())["results"]
+    assert [row["name"] for row in training["rows"]] == ["eager"]
+    assert "no plain: RuntimeError: out of paint" in training["notes"]
+    assert passes["figures"] == []  # no captured run to compare with
+
+
 def test_goals_are_judged_by_their_direction():
-    report = {
-        "workload": {"images": 50_000},
-        "contenders": {"graph": {"median": 70_000.0}, "compiled": {"median": 90_000.0},
-                       "lanes-4": {"median": 80_000.0}, "plain": {"median": 5_000.0},
-                       "eager": {"error": "none"}},
-        "passes_s": {"reference 1000": 0.004, "reference 10000": 0.05, "test 10000": 1.0},
-        "halves": {"infobatch": 0.5, "seta": 0.6},
-    }  # fmt: skip
-    found = {row["what"]: (round(row["got"], 3), row["met"]) for row in verdicts(report)}
+    speeds = {"graph": 70_000.0, "compiled": 90_000.0, "lanes-4": 80_000.0, "plain": 5_000.0}
+    found = {figure.what: (round(figure.value, 3), figure.met) for figure in goals(speeds)}
     assert found["solo, batch 128"] == (90_000, True)
     assert found["lanes, aggregate"] == (80_000, False)
     assert "batch 512" not in found
     assert found["solo / plain loop"] == (18, True)
     assert found["lanes / plain loop"] == (16, False)
-    assert found["200 epochs of 50,000, solo: minutes"] == (1.852, True)
-    assert found["reference 1000 / epoch"] == (0.007, True)
-    assert found["reference 10000 / epoch"] == (0.09, False)
-    assert found["half the samples / full, infobatch"] == (0.5, True)
-    assert found["half the samples / full, seta"] == (0.6, False)
+    assert found["200 epochs of 50,000, solo"] == (1.852, True)
+    assert found["200 epochs of 50,000, per run in lanes"] == (2.083, False)
+    assert goals({}) == []

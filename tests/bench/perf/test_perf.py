@@ -8,12 +8,11 @@ import pytest
 import torch
 
 from prunebench.bench.perf import epochs, timing
-from prunebench.bench.perf.harness import overhead, weightless
 from prunebench.bench.perf.page import figure_rows, markdown, shown
 from prunebench.bench.perf.result import Goal, figure
-from prunebench.bench.perf.settings import threads
-from prunebench.bench.perf.suite import BENCHMARKS, report, run
+from prunebench.bench.perf.suite import BENCHMARKS, find, report, run
 from prunebench.bench.perf.timing import Taken, Times, in_turn, paired
+from prunebench.bench.perf.workload import threads
 from support.command import prunebench
 from support.suite import TINY
 
@@ -75,7 +74,7 @@ def test_goals_and_figures():
 
 @pytest.mark.parametrize("name", [name for name in BENCHMARKS if name != "memory"])
 def test_every_benchmark_runs_and_gives_figures(name):
-    for result in run(name, TINY):
+    for result in run(find(name), TINY):
         plain = json.loads(json.dumps(result.as_json()))
         assert plain["name"] == name
         assert plain["rows"]
@@ -87,56 +86,49 @@ def test_every_benchmark_runs_and_gives_figures(name):
 
 
 def test_a_run_adds_memory_to_what_the_data_take():
-    data, added = run("memory", TINY)[0].figures
+    data, added = run(find("memory"), TINY)[0].figures
     assert data.value > 100
     assert data.low > 0
     assert -20 < added.value < 2000
 
 
 def test_report_says_where_and_what_and_whether_goals_are_met():
-    made = json.loads(json.dumps(report(["ies", "divbs"], TINY)))
+    names = ["data-path", "step"]
+    made = json.loads(json.dumps(report({name: find(name) for name in names}, TINY)))
     assert made["schema"] == 1
     assert {"device_class", "torch", "threads", "clocks", "load", "bf16"} <= set(made["machine"])
-    assert [result["name"] for result in made["results"]] == ["ies", "divbs"]
+    assert [result["name"] for result in made["results"]] == names
     assert made["settings"]["n"] == 300
     text = markdown(made)
     goal = made["results"][0]["figures"][0]
-    assert f">= 200x: {'met' if goal['met'] else 'missed'}" in text
+    assert f">= 20x: {'met' if goal['met'] else 'missed'}" in text
     for result in made["results"]:
         assert f"## {result['name']}" in text
         assert all(f"| {row['name']} " in text for row in result["rows"])
 
 
-def test_the_harness_benchmark_trains_what_the_pruner_planned():
-    weighed = weightless(TINY)
-    assert weighed.setup.pruner.name == "infobatch+align"
-    assert sum(p.numel() for p in weighed.model.parameters()) == 40
-    images = overhead(TINY).value("images of an epoch")
-    assert TINY.n // 2 < images < TINY.n  # a half of those below the mean is left out
-
-
 def test_command_prints_a_table_and_writes_both_files(tmp_path):
     out = tmp_path / "a" / "b"
-    said = prunebench("perf", "--only", "ies", "--n", "200", "--repeats", "1", "--out", out)
+    said = prunebench("perf", "--only", "data-path", "--n", "200", "--repeats", "1", "--out", out)
     assert said.code == 0, said.err
-    assert "literal / ours" in said.out
-    assert ">= 200x" in said.out
-    assert "ies: 1 goals" in said.err
+    assert "PIL and DataLoader / ours" in said.out
+    assert ">= 20x" in said.out
+    assert "data-path: 1 goals" in said.err
     made = json.loads((out / "perf.json").read_text())
     assert made["settings"]["n"] == 200
     assert (out / "perf.md").read_text() == markdown(made)
 
 
 def test_command_prints_json_and_lists():
-    said = prunebench("perf", "--only", "divbs", "--n", "100", "--repeats", "1", "--json")
-    assert said.json["results"][0]["name"] == "divbs"
+    said = prunebench("perf", "--only", "data-path", "--n", "100", "--repeats", "1", "--json")
+    assert said.json["results"][0]["name"] == "data-path"
     assert said.err == ""
     listed = prunebench("perf", "--list")
     assert [line.split()[0] for line in listed.out.splitlines()] == list(BENCHMARKS)
 
 
 @pytest.mark.parametrize(("words", "line"), [
-    (("--only", "epochs"), "accepted: epoch (nearest of"),
+    (("--only", "epochs"), "accepted: epoch, data-path"),
     (("--device", "cuda:7"), "no device 'cuda:7' here"),
     (("--device", "tpu"), "unknown device 'tpu'"),
     (("--repeats", "0"), "0 is not accepted; accepted: a whole number from 1 to 1000"),
@@ -151,7 +143,7 @@ def test_bad_words_are_refused_in_one_line(words, line):
 
 def test_a_folder_that_cannot_be_made_stops_before_anything_is_timed(tmp_path):
     (tmp_path / "file").write_text("")
-    said = prunebench("perf", "--only", "ies", "--out", tmp_path / "file" / "x")
+    said = prunebench("perf", "--only", "step", "--out", tmp_path / "file" / "x")
     assert said.code == 2
     assert "--out" in said.err
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from prunebench.bench.perf import literal
+from perf.benchmarks import literal
 from prunebench.bench.perf.result import Goal, Result, figure, made
-from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn
+from prunebench.bench.perf.workload import Settings
 from prunebench.methods.base import Progress, TrainView
 from prunebench.methods.divbs import select_diverse
 from prunebench.methods.ies import IES

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from prunebench.bench.perf.contenders import epoch_part
 from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
-from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn, paired
+from prunebench.bench.perf.workload import Settings
 from prunebench.bench.train.evaluate import forward_all
 from prunebench.methods.dual import dual_scores
 from prunebench.methods.grand import el2n_scores, grand_scores
@@ -23,7 +24,7 @@ _IMAGES = 1024
 def passes(s: Settings) -> Result:
     """Images a second in eval mode, with and without features, beside a loop of small batches;
     and what a reference pass and a test pass weigh in an epoch."""
-    part = s.epoch_part()
+    part = epoch_part(s)
     run: Any = part.run
     rows = torch.arange(min(_IMAGES, s.part), device=s.device)
     count = len(rows)
@@ -65,7 +66,7 @@ def passes(s: Settings) -> Result:
 
 def scoring(s: Settings) -> Result:
     """Scores of static methods from recorded evidence, as shares of an epoch of training."""
-    part, classes, width, epochs = s.epoch_part(), 10, 8 * s.width, 30
+    part, classes, width, epochs = epoch_part(s), 10, 8 * s.width, 30
     g = torch.Generator().manual_seed(0)
     logits = torch.randn(s.n, classes, generator=g)
     features = torch.randn(s.n, width, generator=g)

@@ -1,24 +1,17 @@
-"""A user's clone of the official package in the epoch benchmark."""
+"""A user's clone of the official package, as ``PRUNEBENCH_OFFICIAL`` names it, beside our epoch."""
 
+import os
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from prunebench.bench.perf import epochs, official
-from prunebench.bench.perf.settings import Settings
-from prunebench.bench.perf.suite import run
+from perf.benchmarks import ladder, official
 from prunebench.errors import InputError
-from support.command import prunebench
-from support.suite import TINY
+from support.suite import TINY, goals
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def _one_core(monkeypatch):
-    """Two threads on a busy machine wait for each other."""
-    monkeypatch.setattr(epochs, "cores", lambda: 1)
 
 
 # A clone with the public surface of the official package, sampler fault included.
@@ -83,12 +76,11 @@ def clone(tmp_path):
     sys.modules.pop("infobatch", None)
 
 
-def test_a_clone_takes_part_in_the_epoch_benchmark_with_the_shim_disclosed(clone):
-    settings = Settings(**{**vars(TINY), "official": clone})
-    for result in run("epoch", settings):
-        assert "official InfoBatch" in [row.name for row in result.rows]
-        assert result.value("official InfoBatch / ours") > 0
-        assert any(official.SHIM in note for note in result.notes)
+def test_a_clone_takes_part_with_the_shim_disclosed(clone):
+    result = ladder.official(TINY, clone)
+    assert [row.name for row in result.rows] == ["official InfoBatch", "plain loop", "ours"]
+    assert result.value("official InfoBatch / ours") > 0
+    assert any(official.SHIM in note for note in result.notes)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 10))
     loop = official.OfficialLoop(clone, TINY.raw, model, CPU, 32, 64)
     assert loop.epoch() == 64  # without the shim an epoch never ends
@@ -105,11 +97,10 @@ def test_what_is_no_clone_is_refused_in_one_line(files, line, tmp_path):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    said = prunebench("perf", "--only", "epoch", "--official", tmp_path)
+    with pytest.raises(InputError, match=line) as caught:
+        official.load(tmp_path)
     sys.modules.pop("infobatch", None)
-    assert said.code == 2
-    assert line in said.err
-    assert len(said.err.splitlines()) == 1
+    assert "\n" not in str(caught.value)
     assert str(tmp_path) not in sys.path
 
 
@@ -117,3 +108,11 @@ def test_another_package_of_that_name_is_not_taken_for_the_clone(clone, monkeypa
     monkeypatch.setitem(sys.modules, "infobatch", torch)
     with pytest.raises(InputError, match="another package of that name"):
         official.load(clone)
+
+
+@pytest.mark.perf
+def test_the_users_clone_beside_ours():
+    if "PRUNEBENCH_OFFICIAL" not in os.environ:
+        pytest.skip("PRUNEBENCH_OFFICIAL names no clone of the InfoBatch repository")
+    path = Path(os.environ["PRUNEBENCH_OFFICIAL"])
+    assert goals(lambda settings: ladder.official(settings, path)) == {}

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from prunebench.bench.perf.contenders import epoch_part
 from prunebench.bench.perf.result import Goal, Result, figure, made
-from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn, paired
+from prunebench.bench.perf.workload import Settings
 from prunebench.bench.train.sample_tables import SampleTables
 from prunebench.methods.base import DynamicPruner, Progress, TrainView
 from prunebench.methods.compose import resolve_method
@@ -45,7 +46,7 @@ def begun(name: str, s: Settings) -> tuple[DynamicPruner, SampleTables, Progress
 
 def bookkeeping(s: Settings) -> Result:
     """Loss table, DAS, SeTa and IES, each as a share of an epoch of N samples."""
-    part = s.epoch_part()
+    part = epoch_part(s)
     contenders: dict[str, Callable[[], object]] = {
         f"training {s.part:,} images": part.epoch,
         "loss table": _losses(s),

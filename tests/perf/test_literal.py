@@ -2,7 +2,7 @@
 
 import torch
 
-from prunebench.bench.perf import literal
+from perf.benchmarks import literal
 from prunebench.bench.train.optimizers import LARS
 from prunebench.methods.base import Progress, TrainView
 from prunebench.methods.ies import mastered

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunebench.bench.perf.limits import peak
+from prunebench.bench.perf.memory import peak
 from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
-from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn
+from prunebench.bench.perf.workload import Settings
 from prunebench.methods.dual import dual_scores
 from prunebench.methods.dyn_unc import dyn_unc_scores
 from prunebench.methods.prune4rel import prune4rel_order

@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from perf.benchmarks.bookkeeping import filled
 from prunebench.bench.networks.base import FeatureNet
-from prunebench.bench.perf.books import filled
-from prunebench.bench.perf.contenders import Solo
+from prunebench.bench.perf.contenders import Solo, epoch_part
 from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
-from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn, paired
-from prunebench.bench.spec.execution import ExecutionOptions
+from prunebench.bench.perf.workload import Settings
 from prunebench.bench.train.trainer import Trainer
 
 _DONE = 30
@@ -34,7 +33,7 @@ class WeightlessTrainer(Trainer):
 
 def weightless(s: Settings, method: str = "infobatch+align") -> Trainer:
     """Such a run of N samples in mid-run, its tables full."""
-    run = WeightlessTrainer(s.work().setup(ExecutionOptions(graph="off"), method, 0.5))
+    run = WeightlessTrainer(s.work().setup(method=method, ratio=0.5))
     filled(run.sample_tables, _DONE)
     run.epoch = run.ledger.epochs = _DONE
     return run
@@ -47,8 +46,7 @@ def overhead(s: Settings) -> Result:
     The share is an upper bound: loss, backward and update of the weightless network and the
     data path of the reference pass are in it.
     """
-    run, part = weightless(s), s.epoch_part()
-    harness = Solo(s.work(10), ExecutionOptions(graph="off"), made=run)
+    harness, part = Solo(weightless(s)), epoch_part(s)
     trained: list[int] = []
     contenders = {
         "harness": lambda: trained.append(harness.epoch()),

@@ -6,10 +6,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from prunebench.bench.inputs.view import Inputs
-from prunebench.bench.perf.plain import Pictures
+from prunebench.bench.perf.contenders import Pictures
 from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
-from prunebench.bench.perf.settings import Settings, tensor
 from prunebench.bench.perf.timing import in_turn
+from prunebench.bench.perf.workload import Settings, tensor
 
 #: Batches of one turn.
 _BATCHES = 20

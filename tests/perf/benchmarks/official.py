@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from prunebench.bench.perf.plain import Pictures
+from prunebench.bench.perf.contenders import Pictures
 from prunebench.datasets.source import RawData
 from prunebench.errors import InputError
 
@@ -29,7 +29,7 @@ def load(path: Path) -> Any:
         InputError: There is none, it cannot be imported, or it lacks what the example uses.
     """
     accepted = "a clone of the InfoBatch repository: a folder that holds infobatch/"
-    where = f"--official {path}"
+    where = str(path)
     if not (path / "infobatch" / "__init__.py").is_file():
         raise InputError("no package infobatch there", where=where, accepted=accepted)
     root = str(path.resolve())

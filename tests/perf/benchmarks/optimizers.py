@@ -6,20 +6,24 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from perf.benchmarks.literal import LiteralLARS
 from prunebench.bench.networks.build import build_model
-from prunebench.bench.perf.contenders import streams
-from prunebench.bench.perf.literal import LiteralLARS
 from prunebench.bench.perf.result import Goal, Result, figure, made
-from prunebench.bench.perf.settings import Settings
 from prunebench.bench.perf.timing import in_turn, paired
+from prunebench.bench.perf.workload import Settings, streams
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.train.optimizers import LARS
+
+
+def wide(s: Settings) -> int:
+    """Channels of the full ResNet-18's first stage, beside the narrow one's."""
+    return 4 * s.width
 
 
 def full_network(s: Settings) -> nn.Module:
     """The ResNet-18 of the paper's recipe."""
     recipe = get_recipe("cifar10n")
-    recipe = recipe.model_copy(update={"model_params": {"width": s.wide}})
+    recipe = recipe.model_copy(update={"model_params": {"width": wide(s)}})
     return build_model(recipe, (3, s.side, s.side), 10, streams(0).get("init")).to(s.device)
 
 

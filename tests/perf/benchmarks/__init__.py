@@ -1,0 +1,19 @@
+"""Benchmarks of parts beside literal readings of papers and released code. ``make perf`` runs them
+and holds their goals; those of whole epochs and runs are in ``prunebench.bench.perf``."""
+
+from perf.benchmarks import bookkeeping, ladder, limit, optimizers, overhead, passes, plans, static
+
+BENCHMARKS = {
+    "ladder": ladder.ladder,
+    "lars": optimizers.lars,
+    "seta": plans.seta,
+    "ies": plans.ies,
+    "divbs": plans.divbs,
+    "windows": static.windows,
+    "prune4rel": static.prune4rel,
+    "scoring": passes.scoring,
+    "passes": passes.passes,
+    "bookkeeping": bookkeeping.bookkeeping,
+    "overhead": overhead.overhead,
+    "limit": limit.limit,
+}
