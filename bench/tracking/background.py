@@ -52,7 +52,6 @@ class BackgroundMirror:
         self._queue: queue.SimpleQueue[tuple[Record, Path | None, float] | None]
         self._queue = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._ready = threading.Event()
         self._abandoned = threading.Event()
         self._submitted = self._written = self._unchanged = 0
         self._reason = ""
@@ -63,10 +62,6 @@ class BackgroundMirror:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
             self._thread.start()
-
-    def wait_ready(self, timeout: float) -> bool:
-        """Waits until the store is initialised or has failed; False after ``timeout`` seconds."""
-        return self._ready.wait(timeout)
 
     def submit(self, record: Record, artifacts: Path | None = None) -> None:
         """Queues a sealed record; returns at once.
@@ -103,7 +98,6 @@ class BackgroundMirror:
 
     def _work(self) -> None:
         mirror = self._open()
-        self._ready.set()
         failures = 0
         while (item := self._queue.get()) is not None and not self._abandoned.is_set():
             if mirror is None or failures >= MAX_FAILURES:

@@ -21,7 +21,7 @@ from prunebench.options import Value
 
 #: Validation samples by default: a fifth of the training split, at most this many.
 VALIDATION_LIMIT = 5000
-#: Configurations that are run again on fresh seeds, the default aside.
+#: Configurations that are run again on fresh seeds, besides the default.
 FINALISTS = 3
 #: Smallest group in which successive halving compares schedules.
 _BRACKET = 8
@@ -33,7 +33,7 @@ class Design:
 
     Attributes:
         fields: Arguments of ``resolve_cell``, without options of the method and seed.
-        fixed: Options of the method that are held.
+        fixed: Options of the method that keep a given value.
         space: What is searched.
         seeds: Tuning seeds of every trial.
         fresh: Tuning seeds of the finalists.
@@ -67,7 +67,7 @@ class Design:
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """The declaration as JSON values; a study goes on under the same one only."""
+        """The declaration as JSON values; a study can be continued under the same one only."""
         spec = {name: value for name, value in self.base.spec.content.items() if name != "seed"}
         return {
             "spec": spec,

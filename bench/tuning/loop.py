@@ -65,8 +65,8 @@ def run_trials(
         keys = [design.cell(point, seed, share).spec.key
                 for share in design.fidelities for seed in design.seeds]  # fmt: skip
         states = [state(key) for key in keys]
-        begun = [key for key, found in zip(keys, states, strict=True) if found]
-        return EarlierWork(states.count("recorded"), "interrupted" in states, begun)
+        started = [key for key, found in zip(keys, states, strict=True) if found]
+        return EarlierWork(states.count("recorded"), "interrupted" in states, started)
 
     def fits(point: Point) -> None:
         for share in design.fidelities:
@@ -107,7 +107,7 @@ def _halving(
     design: Design, run: RunCells, points: dict[int, Point], trials: dict[int, Trial]
 ) -> list[TrialResult]:
     """Successive halving over complete schedules: of n configurations the best n * (this share /
-    the next share) go on. The default always does, for it is what all are compared with."""
+    the next share) go on. The default always does: all others are compared with it."""
     remaining = sorted(points)
     keys: dict[int, list[str]] = {slot: [] for slot in points}
     last: dict[int, Outcome] = {}

@@ -232,13 +232,13 @@ def _not_mlflow(url: str) -> None:
 
 
 def declared(study: optuna.Study) -> dict[str, Any] | None:
-    """The declaration that a study was begun with."""
+    """The declaration that a study was started with."""
     found: dict[str, Any] | None = study.user_attrs.get(_SETTINGS)
     return found
 
 
 def declare(study: optuna.Study, content: dict[str, Any]) -> None:
-    """Declares a new study, or checks that an existing one was declared alike.
+    """Declares a new study, or checks that an existing one has the same declaration.
 
     Raises:
         InputError: A difference, which is named.
@@ -251,9 +251,9 @@ def declare(study: optuna.Study, content: dict[str, Any]) -> None:
     if found is not None:
         path, was, now = found
         raise InputError(
-            f"study {study.study_name!r} was begun with {path} = {_show(was)}, not {_show(now)}",
+            f"study {study.study_name!r} was started with {path} = {_show(was)}, not {_show(now)}",
             where="tune",
-            accepted="the command it was begun with, or another --study",
+            accepted="the command it was started with, or another --study",
         )
 
 

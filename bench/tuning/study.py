@@ -39,7 +39,7 @@ def study_name(design: Design) -> str:
 
 
 def folder_of(store: Store) -> Path:
-    """Where studies lie in a results folder."""
+    """The folder of the studies in a results folder."""
     return store.root / "tuning"
 
 
@@ -85,7 +85,7 @@ def tune(
     Raises:
         InputError: Seeds in common with evaluation, another command under this name, another
             driver at work, or defaults that give no value.
-        KeyboardInterrupt: Stopped; the same command goes on.
+        KeyboardInterrupt: Stopped; the same command continues it.
     """
     check_name(name)
     check_seeds(design, store, reported)
@@ -143,7 +143,7 @@ def report_study(
         known = sorted(p.stem for p in folder.glob("*.journal")) if folder.is_dir() else []
         raise InputError(
             f"no finished study {name!r}", where=str(folder),
-            accepted=f"a study that has ended; begun here: {', '.join(known) or 'none'}",
+            accepted=f"a study that has ended; started here: {', '.join(known) or 'none'}",
         )  # fmt: skip
     pinned = read_pinned(path)
     records: list[Record] = []

@@ -1,6 +1,6 @@
-"""Trials by slot: slot n is the n-th configuration, however often its trial was begun.
+"""Trials by slot: slot n is the n-th configuration, however often its trial was started.
 
-A trial that a killed driver left running fails in Optuna and is begun anew with the same
+A trial that a killed driver left running fails in Optuna and is started again with the same
 parameters, so Optuna's numbers have gaps and slots do not. The sampler is seeded by the slot and
 sees the same history in the same order, hence a resumed study draws the points of an unbroken one.
 
@@ -26,7 +26,7 @@ from prunebench.errors import InputError
 from prunebench.options import Value
 from prunebench.record import canonical
 
-#: How often a trial is begun anew when its driver died and no further cell had ended.
+#: How often a trial is started again when its driver died and no further cell had ended.
 RETRIES = 2
 _REDRAWS, _RANDOM_FROM = 60, 10
 
@@ -77,7 +77,7 @@ class EarlierWork:
     Attributes:
         done: Cells with records.
         interrupted: Whether a cell was running.
-        keys: Cells that had begun.
+        keys: Cells that were started.
     """
 
     done: int

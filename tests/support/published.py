@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 
 from prunebench.datasets.images.packed_format import write_packed
 from prunebench.datasets.locate import DataFile
-from prunebench.datasets.sources.cifar.files import Family
 from prunebench.datasets.sources.cifar.human import LABEL_FILES, LabelFile
-from prunebench.datasets.sources.cifar.tables import CIFAR10, CIFAR100
+from prunebench.datasets.sources.cifar.tables import CIFAR10, CIFAR100, Family
 
 Labels = NDArray[np.int64]
 

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from prunebench.datasets.locate import LIMITS, DataFile, checksum, data_root, limited_rows
 from prunebench.datasets.source import DataSource, Origin, Outline, RawData, register_dataset
 from prunebench.datasets.sources.cifar.files import (
-    LAYOUTS,
-    Family,
     Images,
     check_images,
     check_order,
@@ -33,7 +31,7 @@ from prunebench.datasets.sources.cifar.human import (
     find_labels,
     read_labels,
 )
-from prunebench.datasets.sources.cifar.tables import CIFAR10, CIFAR100
+from prunebench.datasets.sources.cifar.tables import CIFAR10, CIFAR100, LAYOUTS, Family
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 from prunebench.untrusted import user_path

@@ -2,8 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from prunebench.datasets.locate import DataFile
-from prunebench.datasets.sources.cifar.files import Family
+
+LAYOUTS = ("python", "binary", "packed")
+PACKED = ("train.npz", "test.npz")
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is published of one of the two sets.
+
+    Attributes:
+        name: ``cifar10`` or ``cifar100``.
+        class_names: C names.
+        python: Files of the python layout with their checksums, training files first.
+        binary: (file, images) of the binary layout, in the same order.
+        folders: Folder name of each layout.
+        label_key: Key of the labels in the python files.
+        train_labels: SHA-256 of the training labels as little-endian int64 bytes.
+        coarse: Super-class of each class, which the files repeat; empty where they do not.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    python: tuple[DataFile, ...]
+    binary: tuple[tuple[str, int], ...]
+    folders: dict[str, str]
+    label_key: str
+    train_labels: str
+    coarse: tuple[int, ...] = ()
+
+    def files(self, layout: str) -> tuple[str, ...]:
+        """File names of a layout, training files first; the last one holds the test split."""
+        if layout == "packed":
+            return PACKED
+        if layout == "binary":
+            return tuple(name for name, _ in self.binary)
+        return tuple(file.path for file in self.python)
+
 
 CIFAR10 = Family(
     name="cifar10",

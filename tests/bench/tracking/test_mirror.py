@@ -84,8 +84,8 @@ def current(uri: str, experiment: str) -> dict[str, str]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder whose schema was created by a live writer; tests differ by experiment."""
     results = tmp_path_factory.mktemp("results") / "new? %41"
-    with BackgroundMirror(None, results, "first") as tracking:
-        assert tracking.wait_ready(60)
+    with BackgroundMirror(None, results, "first"):
+        pass  # closing waits until the store is there
     assert (results / "mlflow.db").is_file()
     assert [path.name for path in results.parent.iterdir()] == [results.name]
     return results
