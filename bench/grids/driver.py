@@ -162,22 +162,22 @@ def make_executor(store: Store, options: ExecutionOptions, keep: bool = False) -
     Raises:
         InputError: Numbers or devices that the executor cannot serve.
     """
-    ray = options.executor == "ray"
     shared: dict[str, Any] = {
-        "slots": options.workers,
-        **{name: getattr(options, name) for name in _OF_EXECUTORS},
-        "settings": {"root": str(store.root), **options.for_workers()},
         "on_lost": lambda job, status, reason: record_lost(store, job, status, reason),
-        "log_dir": None if options.inline and not ray else store.root / "logs",
         "keep": keep,
         "grace_s": _GRACE_S,
     }
-    if ray:
+    if options.executor == "ray":
         from prunebench.bench.executors.ray.executor import RayExecutor
+        from prunebench.bench.executors.ray.settings import RaySettings
 
-        return RayExecutor(
-            **shared, address=options.ray_address, store=store, retry_failed=options.retry_failed
-        )
+        return RayExecutor(RaySettings(options, store, **shared))
+    shared |= {
+        "slots": options.workers,
+        **{name: getattr(options, name) for name in _OF_EXECUTORS},
+        "settings": {"root": str(store.root), **options.for_workers()},
+        "log_dir": None if options.inline else store.root / "logs",
+    }
     if options.lanes > 1:
         turns = "prunebench.bench.runs.job:payload_steps"
         return LocalExecutor(turns, **shared, lanes=options.lanes)

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import pytest
 
 from prunebench.bench.executors.base import Executor, Job
 from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.executors.ray.executor import RayExecutor
+from prunebench.bench.executors.ray.settings import RaySettings
 from prunebench.bench.results.store import Store
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.record import content_key
 from support.rays import cluster
 from support.timing import machine
@@ -52,12 +53,17 @@ def executors(
         for name in ("local", "ray", "ray, folder not shared"):
             root = tmp_path / name.replace(", ", "-").replace(" ", "-")
             store = Store.open(root)
-            settings: dict[str, Any] = {"settings": {"root": str(root)}, "slots": 1, "keep": True}
-            one: Executor = LocalExecutor("fakes:cell", **settings)
-            if name != "local":
+            one: Executor
+            if name == "local":
+                given = {"root": str(root)}
+                one = LocalExecutor("fakes:cell", settings=given, slots=1, keep=True)
+            else:
+                options = ExecutionOptions(workers=1, ray_address=address)
                 shared = name == "ray"
-                settings |= {"address": address, "store": store, "share": shared}
-                one = RayExecutor("fakes:cell", **settings)
+                settings = RaySettings(
+                    options, store, run="fakes:cell", keep=True, sees_results=shared
+                )
+                one = RayExecutor(settings)
             stack.callback(one.close)
             found[name] = one, root
         yield found

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prunebench.bench.executors.ray.transfer import run_folder
 from prunebench.bench.results.manifest import MANIFEST, write_manifest
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs import self_supervised
@@ -304,15 +306,30 @@ def test_a_folder_of_somebody_else_is_not_private(tmp_path: Path) -> None:
 def test_nodes_take_no_folder_that_somebody_else_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ray_host = pytest.importorskip("prunebench.bench.executors.ray.actor")
-    monkeypatch.setattr(ray_host.tempfile, "gettempdir", lambda: str(tmp_path))
-    folder = ray_host._node_folder("run")
-    assert ray_host._node_folder("run") == folder
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = run_folder("prunebench-node", "run", shared=True)
+    assert run_folder("prunebench-node", "run", shared=True) == folder
     assert folder.stat().st_mode & 0o777 == 0o700
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "prunebench-node-other").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="is there already"):
-        ray_host._node_folder("other")
+        run_folder("prunebench-node", "other", shared=True)
     folder.chmod(0o777)
     with pytest.raises(InputError, match="is there already"):
-        ray_host._node_folder("run")
+        run_folder("prunebench-node", "run", shared=True)
+
+
+def test_folders_of_runs_that_were_killed_go_after_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    for name in ("old", "open", "used"):
+        (tmp_path / f"pbray-{name}" / "r" / "logs").mkdir(parents=True)
+        log = tmp_path / f"pbray-{name}" / "r" / "logs" / "raylet.out"
+        log.touch()
+        for path in (log, *log.parents[:3]):
+            os.utime(path, (0, 0))
+        log.parents[2].chmod(0o755 if name == "open" else 0o700)
+    log.touch()  # a cluster that runs writes its logs
+    run_folder("pbray", "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"pbray-new", "pbray-open", "pbray-used"}

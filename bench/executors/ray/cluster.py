@@ -9,22 +9,19 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prunebench.bench.results.process import alive, this_process
+from prunebench.bench.executors.ray.transfer import run_folder
 from prunebench.errors import InputError
-from prunebench.files import is_private, private_folder
 
 T = TypeVar("T")
-_FOLDER = "pbray-"
 _STORE_BYTES = 100 << 20
 _TRIES = 4
-_PLACE_LENGTH = 8  # a socket's path has room for 107 characters, most of them Ray's
+_CARDS = "CUDA_VISIBLE_DEVICES"
 #: Environment of a cluster of its own, which Ray reads when it is imported: no usage statistics,
 #: loopback only, a token that only its processes know, no kills by Ray's memory monitor beside our
 #: guard, cells with the priority of any other process, and time to start on a busy machine.
@@ -57,12 +54,18 @@ class Cluster:
     """
 
     def __init__(self, address: str | None, cpus: int, cards: list[int]) -> None:
-        self.ray, self._folder = _import_ray(address is None), Path()
+        self.ray = _import_ray(own=address is None)
+        self._folder: Path | None = None
         self._connected = not self.ray.is_initialized()
-        if self._connected and address is None:
-            self._start(cpus, cards)
-        elif self._connected:
-            self._join(str(address))
+        if self._connected:
+            try:
+                if address is None:
+                    self._start(cpus, cards)
+                else:
+                    self._join(address)
+            except BaseException:
+                self.close()
+                raise
 
     def capacity(self, cpus: int, share: float) -> int:
         """Number of actors that the nodes of the cluster have room for.
@@ -83,42 +86,25 @@ class Cluster:
     def close(self) -> None:
         """Leaves the cluster; one of its own ends."""
         if self._connected:
-            with _sigterm_kept():
-                self.ray.shutdown()
+            self.ray.shutdown()
             self._connected = False
-        if self._folder.name:
+        if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self, cpus: int, cards: list[int]) -> None:
-        self._folder = _private_folder()
+        # Ray opens its own folder to everybody, so that one lies inside ours.
+        self._folder = run_folder("pbray", f"{os.getpid()}-{secrets.token_hex(2)}", 20)
+        own = {"num_cpus": cpus, "num_gpus": len(cards), "object_store_memory": _STORE_BYTES,
+               "_temp_dir": str(self._folder / "r")}  # fmt: skip
         try:
             with _visible(cards):
-                retried(lambda: self._init("local", cpus, len(cards)), self.ray.shutdown)
-        except BaseException as error:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            if not isinstance(error, Exception):
-                raise
+                retried(lambda: self._init("local", **own), self.ray.shutdown)
+        except Exception as error:
             raise InputError(
                 f"Ray does not start here ({first_lines(error)})",
                 where="--executor ray",
                 accepted="a machine that is less busy, or a running cluster with --ray-address",
             ) from error
-
-    def _init(self, address: str, cpus: int | None = None, cards: int | None = None) -> None:
-        private: dict[str, Any] = {}
-        # Ray opens its own folder to everybody, so that one lies inside ours.
-        if self._folder.name:
-            private = {"object_store_memory": _STORE_BYTES, "_temp_dir": str(self._folder / "r")}
-        with _sigterm_kept():
-            self.ray.init(
-                address=address,
-                num_cpus=cpus,
-                num_gpus=cards,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **private,
-            )
 
     def _join(self, address: str) -> None:
         host, colon, port = address.rpartition(":")
@@ -133,6 +119,20 @@ class Cluster:
                 accepted="auto on a node of a cluster, or HOST:PORT of its head",
             ) from None
 
+    def _init(self, address: str, **own: Any) -> None:
+        handler = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+        try:
+            self.ray.init(
+                address=address,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **own,
+            )
+        finally:  # Ray takes SIGTERM for itself
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)
+
 
 def retried(start: Callable[[], T], undo: Callable[[], object]) -> T:
     """Starts what belongs to Ray, several times where it fails: a node gives its own processes a
@@ -140,16 +140,14 @@ def retried(start: Callable[[], T], undo: Callable[[], object]) -> T:
 
     Args:
         start: Starts it.
-        undo: Clears up after a start that failed.
+        undo: Clears up before the next try.
     """
-    for left in reversed(range(_TRIES)):
+    for _ in range(_TRIES - 1):
         try:
             return start()
-        except BaseException as error:
+        except Exception:
             undo()
-            if not left or not isinstance(error, Exception):
-                raise
-    raise AssertionError
+    return start()
 
 
 def first_lines(error: Exception) -> str:
@@ -183,44 +181,14 @@ def _import_ray(own: bool) -> Any:
 
 @contextmanager
 def _visible(cards: list[int]) -> Iterator[None]:
-    """Shows only some of the cards to a cluster that starts."""
-    old = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = old.split(",") if old else []
+    """Shows only these cards to a cluster that starts."""
+    old = os.environ.get(_CARDS)
+    names = old.split(",") if old else None
     if cards:
-        chosen = [names[card] if names else str(card) for card in cards]
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
+        os.environ[_CARDS] = ",".join(names[card] if names else str(card) for card in cards)
     try:
         yield
     finally:
+        os.environ.pop(_CARDS, None)
         if old is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = old
-        elif cards:
-            del os.environ["CUDA_VISIBLE_DEVICES"]
-
-
-@contextmanager
-def _sigterm_kept() -> Iterator[None]:
-    """``ray.init`` takes SIGTERM for itself; the caller's handler comes back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if handler is None else handler)
-
-
-def _private_folder() -> Path:
-    """A folder for the cluster's sockets and logs; those of drivers that were killed go."""
-    place = Path(tempfile.gettempdir())
-    if len(str(place)) > _PLACE_LENGTH:
-        place = Path("/tmp")
-    me = this_process()
-    ours = f"{_FOLDER}{me.machine[:4]}-"
-    for old in place.glob(f"{ours}*"):
-        pid, _, rest = old.name.removeprefix(ours).partition("-")
-        with suppress(OSError):
-            if is_private(old) and pid.isdecimal() and not alive(int(pid), rest.partition("-")[0]):
-                shutil.rmtree(old, ignore_errors=True)
-    return private_folder(place / f"{ours}{me.pid}-{me.start}-{secrets.token_hex(1)}")
+            os.environ[_CARDS] = old

@@ -1,4 +1,4 @@
-"""One writer: what nodes without the results folder make is claimed, checked and stored here."""
+"""Claims, checks and stores what nodes without the results folder make."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from contextlib import suppress
 from typing import Any
 
 from prunebench.bench.executors.base import Job
-from prunebench.bench.executors.ray.transfer import Files, read_files, stamp, write_files
+from prunebench.bench.executors.ray.transfer import (
+    Files,
+    JobFiles,
+    NewResults,
+    manifest_digest,
+    read_files,
+    write_files,
+)
 from prunebench.bench.results.claims import Claim, Claims
 from prunebench.bench.results.manifest import Damaged, from_json, read_manifest, verify
 from prunebench.bench.results.store import Store, final_record
@@ -22,11 +29,11 @@ from prunebench.methods.base import EvidenceSpec
 from prunebench.methods.compose import resolve_method
 from prunebench.record import RecordError, parse
 
-_KEPT = 8
+_MOST_PUT = 8
 
 
 class ResultsGateway:
-    """Stands in for workers at the driver's results folder.
+    """Does for nodes what a worker that sees the driver's results folder does itself.
 
     Args:
         store: The results folder.
@@ -37,7 +44,8 @@ class ResultsGateway:
     def __init__(self, store: Store, retry_failed: bool, put: Callable[[object], Any]) -> None:
         self.store, self.retry_failed, self._put = store, retry_failed, put
         self._claims: dict[str, Claim] = {}
-        self._packed: OrderedDict[str, tuple[str, Any]] = OrderedDict()
+        #: Digest and reference of the evidence that was last used, by key.
+        self._put_evidence: OrderedDict[str, tuple[str, Any]] = OrderedDict()
 
     def begin(self, job: Job) -> JobResult | None:
         """Claims a cell for a node.
@@ -45,22 +53,20 @@ class ResultsGateway:
         Returns:
             None when it is to be run; else the result, ``EXISTS`` or ``BUSY``.
         """
-        found = self._stands(job)
+        claim = None
+        found = self._recorded(job)
+        if found is None:
+            claim = Claims(self.store.claims).acquire(job.key)
+            if claim is None:
+                return _busy(f"{job.key} is held by another process")
+            found = self._recorded(job)  # by the process that held the claim until now
+            self._claims[job.key] = claim
         if found is not None:
-            return found
-        claim = Claims(self.store.claims).acquire(job.key)
-        if claim is None:
-            return JobResult(OutcomeCode.BUSY, "failed", f"{job.key} is held by another process")
-        found = self._stands(job)
-        if found is not None:
-            claim.release()
-            return found
-        self._claims[job.key] = claim
-        return None
+            self.release(job.key)
+        return found
 
-    def parcels(self, job: Job) -> dict[str, Any]:
-        """What a node needs beside the job: evidence as key -> (stamp, [reference]), and the
-        checkpoint of an earlier attempt."""
+    def job_files(self, job: Job) -> JobFiles:
+        """What a node needs beside the job."""
         evidence: dict[str, tuple[str, list[Any]]] = {}
         for key in (*job.after, *_encoder(job)):
             folder = self.store.evidence_path(key)
@@ -68,21 +74,20 @@ class ResultsGateway:
                 if read_manifest(folder) is None:
                     continue
                 files = read_files(folder) or {}
-                mark = stamp(files)
-                if self._packed.get(key, ("", None))[0] != mark:
-                    self._packed[key] = (mark, self._put(files))
-                self._packed.move_to_end(key)
-                evidence[key] = (mark, [self._packed[key][1]])
-        while len(self._packed) > max(_KEPT, len(evidence)):
-            self._packed.popitem(last=False)
-        checkpoint = read_files(self.store.checkpoint_path(job.key))
-        return {"evidence": evidence, "checkpoint": checkpoint}
+                digest = manifest_digest(files)
+                if self._put_evidence.get(key, ("", None))[0] != digest:
+                    self._put_evidence[key] = (digest, self._put(files))
+                self._put_evidence.move_to_end(key)
+                evidence[key] = (digest, [self._put_evidence[key][1]])
+        while len(self._put_evidence) > max(_MOST_PUT, len(evidence)):
+            self._put_evidence.popitem(last=False)
+        return JobFiles(evidence, read_files(self.store.checkpoint_path(job.key)))
 
-    def finish(self, job: Job, parcel: dict[str, Any]) -> JobResult | None:
-        """Stores what a node has made, evidence first, and gives the claim up.
+    def finish(self, job: Job, results: NewResults) -> JobResult | None:
+        """Stores what a node has made, evidence first, and releases the claim.
 
         Returns:
-            None, or ``BUSY`` where the cell was taken over while this process stood still.
+            None, or ``BUSY`` where another process took the cell over while this one was suspended.
 
         Raises:
             InputError: Something has arrived damaged, or the folder cannot be written.
@@ -91,43 +96,44 @@ class ResultsGateway:
         claim = self._claims.get(job.key)
         try:
             if claim is not None and not claim.valid():
-                return JobResult(OutcomeCode.BUSY, "failed", f"{job.key} was taken over")
-            for key, files in parcel["evidence"].items():
+                return _busy(f"{job.key} was taken over")
+            for key, files in results.evidence.items():
                 self._save_evidence(key, files)
-            for key, (data, files) in parcel["records"].items():
+            for key, (data, files) in results.records.items():
                 self._save_record(key, data, files)
-            if parcel["records"]:
+            if results.records:
                 self.store.remove_checkpoint(job.key)
             return None
         finally:
-            self.drop(job.key)
+            self.release(job.key)
 
-    def checkpoint(self, key: str, files: Files) -> None:
-        """Keeps a node's checkpoint, so that another one can go on."""
+    def keep_checkpoint(self, key: str, files: Files) -> None:
+        """Stores a node's checkpoint, from which another node can resume."""
         claim = self._claims.get(key)
         if claim is not None and claim.valid():
             write_files(self.store, self.store.checkpoint_path(key), files)
 
-    def drop(self, key: str) -> None:
-        """Gives the claim of a cell up."""
+    def release(self, key: str) -> None:
+        """Releases the claim of a cell."""
         claim = self._claims.pop(key, None)
         if claim is not None:
             claim.release()
 
     def close(self) -> None:
-        """Gives every claim up and forgets what was packed."""
+        """Releases every claim, and the evidence in Ray's object store."""
         for key in list(self._claims):
-            self.drop(key)
-        self._packed.clear()
+            self.release(key)
+        self._put_evidence.clear()
 
-    def _stands(self, job: Job) -> JobResult | None:
+    def _recorded(self, job: Job) -> JobResult | None:
+        """The result of a cell that needs no run: its record is final and its evidence is there."""
         record = final_record(self.store, job.key, self.retry_failed)
         if record is None:
             return None
-        wanted = job.payload.get("evidence")
-        need = from_json(wanted) if wanted else EvidenceSpec()
-        open_need = not need.empty and record.status == "done"
-        if open_need and find_evidence(self.store, job.key, need) is None:
+        asked = job.payload.get("evidence")
+        need = from_json(asked) if asked else EvidenceSpec()
+        wanted = not need.empty and record.status == "done"
+        if wanted and find_evidence(self.store, job.key, need) is None:
             return None
         fields = {"code": OutcomeCode.EXISTS, "status": record.status, "reason": record.reason}
         return JobResult.from_json(fields)
@@ -153,6 +159,10 @@ class ResultsGateway:
         if digests != {name: {"sha256": v["sha256"]} for name, v in record.artifacts.items()}:
             raise RecordError("its artifacts arrived damaged", where=key)
         self.store.save(record, files)
+
+
+def _busy(reason: str) -> JobResult:
+    return JobResult(OutcomeCode.BUSY, "failed", reason)
 
 
 def _encoder(job: Job) -> list[str]:

@@ -1,146 +1,197 @@
-"""One run on a cluster: starts actors, hands out jobs, listens, replaces what is lost."""
+"""One run on a cluster: starts actors, gives them jobs, applies reports, replaces lost actors."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import prunebench
-from prunebench.bench.executors.base import Job, Outcome
-from prunebench.bench.executors.interrupt import waiting_for_signals
+from prunebench.bench.executors.interrupt import Interrupt
 from prunebench.bench.executors.local.call import describe
 from prunebench.bench.executors.memory import HOST, MemoryGuard, Reading
 from prunebench.bench.executors.messages import JobEnded, Ready, SlotEvent, WorkerDied
-from prunebench.bench.executors.ray.actor import Host
+from prunebench.bench.executors.ray.actor import REPORT_S, NodeActor, NodeInfo, Report
 from prunebench.bench.executors.ray.cluster import Cluster, first_lines
-from prunebench.bench.executors.ray.slot import WAIT_S, Node, RaySlot, end
-from prunebench.bench.executors.tracker import JobTracker, describe_exit
+from prunebench.bench.executors.ray.gateway import ResultsGateway
+from prunebench.bench.executors.ray.settings import ActorStart, RaySettings
+from prunebench.bench.executors.ray.transfer import NewResults
+from prunebench.bench.executors.tracker import JobTracker, SlotState, describe_exit
 from prunebench.bench.results.environment import source_digest
 from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.errors import InputError
 
-if TYPE_CHECKING:
-    from prunebench.bench.executors.ray.executor import RayExecutor
-
 _POLL_S = 0.25
-_PATIENCE_S = 10.0
+_NOTICE_S = 10.0
 _LOST = "its Ray actor or its node was lost"
 _STARTS, _START_DELAY_LIMIT_S = 5, 10.0
+
+
+@dataclass
+class RaySlot(SlotState):
+    """A slot whose worker an actor runs.
+
+    Attributes:
+        actor: The actor; None where one is to be started.
+        call: The call of the actor that it has not answered.
+        node: Where the actor runs; None until it is up.
+        ready: Whether its worker can take a job.
+        begun: Whether the job has reached the actor.
+        since: Monotonic time at which the actor got the job.
+        used: Bytes of its worker.
+        start_at: Monotonic time before which no actor is started.
+    """
+
+    actor: Any = None
+    call: Any = None
+    node: NodeInfo | None = None
+    ready: bool = False
+    begun: bool = False
+    since: float = 0.0
+    used: int = 0
+    start_at: float = 0.0
+
+    @property
+    def machine(self) -> str:
+        """Machine of the actor; empty until it is up."""
+        return self.node.machine if self.node is not None else ""
+
+    def kill_actor(self, ray: Any) -> None:
+        """Ends the actor at once, and forgets it and its job."""
+        with suppress(Exception):  # a dead actor cannot be killed again
+            ray.kill(self.actor, no_restart=True)
+        self.actor = self.call = self.job = self.node = None
+        self.ready, self.begun, self.used = False, False, 0
+
+
+class NodeMemory:
+    """Memory of one machine: the last reading of its actors, and the guard that uses it."""
+
+    def __init__(self, floor: int | None, slots: Sequence[RaySlot], machine: str) -> None:
+        self.reading: Reading | None = None
+        self._slots, self._machine = slots, machine
+        # Ray chooses the card of an actor, so that all cards of a machine count as one place.
+        places = {"cuda": len(slots), "cpu": len(slots)}
+        self.guard = MemoryGuard(places, self._busy, floor, lambda: self.reading)
+        self.guard.limits[HOST] = len(slots)
+
+    def slots(self) -> list[RaySlot]:
+        """Slots whose actors run on this machine."""
+        return [slot for slot in self._slots if slot.node and slot.machine == self._machine]
+
+    def _busy(self) -> dict[int, str]:
+        return {slot.number: slot.device for slot in self.slots() if slot.job is not None}
 
 
 class RayRun:
     """See the module.
 
     Args:
-        executor: Whose run.
-        cluster: Where.
+        settings: How jobs run.
+        start: What every actor starts with; its number is filled in here.
+        cluster: Where the actors run.
+        gateway: Stores what nodes without the results folder send; None without such a folder.
         tracker: Of the run.
-        waiting: Seats of an earlier run, their actors alive.
+        slots: With the actors of an earlier run, or without actors.
     """
 
     def __init__(
-        self, executor: RayExecutor, cluster: Cluster, tracker: JobTracker, waiting: list[RaySlot]
+        self,
+        settings: RaySettings,
+        start: ActorStart,
+        cluster: Cluster,
+        gateway: ResultsGateway | None,
+        tracker: JobTracker,
+        slots: Sequence[RaySlot],
     ) -> None:
-        self.executor, self.cluster, self.tracker = executor, cluster, tracker
-        self.ray, self.gateway = cluster.ray, executor.gateway
-        device = executor.device
-        self.seats = waiting or [RaySlot(n, device) for n in range(executor.slots)]
-        self.nodes: dict[str, Node] = {}
-        self.failed_starts, self.begin = 0, time.monotonic()
-        self.told = self.mixed = False
+        self.settings, self.start = settings, start
+        self.cluster, self.ray, self.gateway = cluster, cluster.ray, gateway
+        self.tracker, self.slots = tracker, slots
+        self.size = settings.slot_size
+        self.nodes: dict[str, NodeMemory] = {}
+        self.failed_starts, self.waiting_since = 0, time.monotonic()
+        self.said_waiting = self.said_other_source = False
 
-    def loop(self) -> list[Outcome]:
+    def loop(self, interrupt: Interrupt) -> None:
         """Runs every job to its end."""
         # Ray prints its messages about actors and nodes on stdout, which is for results.
-        with waiting_for_signals() as interrupt, redirect_stdout(sys.stderr):
-            ended = False
-            try:
-                while self.tracker.queue.open:
-                    now = time.monotonic()
-                    self._start(now)
-                    self._hand_out(now)
-                    self._listen()
-                    if interrupt.pending:
-                        raise KeyboardInterrupt
-                ended = True
-            finally:
-                if not (ended and self.executor.keep):
-                    end(self.ray, self.seats, self.gateway, self.executor.grace_s)
-        return self.tracker.outcomes()
+        with redirect_stdout(sys.stderr):
+            while self.tracker.queue.open:
+                now = time.monotonic()
+                self._start_actors(now)
+                self._give_jobs(now)
+                self._wait()
+                if interrupt.pending:
+                    raise KeyboardInterrupt
 
-    def _start(self, now: float) -> None:
-        coming = sum(seat.actor is not None and not seat.ready for seat in self.seats)
-        for seat in self.seats:
-            if (
-                seat.actor is None
-                and seat.start_at <= now
-                and self.tracker.queue.ready(now) > coming
-            ):
-                executor = self.executor
-                actor = self.ray.remote(Host).options(
-                    num_cpus=executor.launch.threads, num_gpus=executor.share, max_restarts=0
+    def _start_actors(self, now: float) -> None:
+        starting = sum(slot.actor is not None and not slot.ready for slot in self.slots)
+        for slot in self.slots:
+            if self.tracker.queue.ready(now) <= starting:
+                break
+            if slot.actor is None and slot.start_at <= now:
+                actor = self.ray.remote(NodeActor).options(
+                    num_cpus=self.size[0], num_gpus=self.size[1], max_restarts=0
                 )
-                seat.actor, seat.since = actor.remote(executor.order(seat.number)), now
-                seat.call, seat.greeting = seat.actor.greet.remote(), True
-                coming += 1
-        if any(seat.facts for seat in self.seats) or not coming:
-            self.begin = now
-            return
-        waited = now - self.begin
-        if waited > self.executor.start_s:
+                slot.actor = actor.remote(replace(self.start, number=slot.number))
+                slot.call = slot.actor.start.remote()
+                starting += 1
+        if any(slot.node for slot in self.slots) or not starting:
+            self.waiting_since = now
+        waited = now - self.waiting_since
+        if waited > self.settings.start_s:
             raise InputError(f"no Ray actor came up in {waited:.0f} s: {self._resources()}")
-        if waited > _PATIENCE_S and not self.told and not self._room():
-            self.told = True
-            text = f"waiting for room on the Ray cluster: {self._resources()}"
-            self.tracker.notice(text)
-
-    def _room(self) -> int:
-        return self.cluster.capacity(self.executor.launch.threads, self.executor.share)
+        if waited > _NOTICE_S and not self.said_waiting and not self.cluster.capacity(*self.size):
+            self.said_waiting = True
+            self.tracker.notice(f"waiting for room on the Ray cluster: {self._resources()}")
 
     def _resources(self) -> str:
         has = self.ray.cluster_resources()
-        each = {"CPU": self.executor.launch.threads, "GPU": self.executor.share}
+        each = dict(zip(("CPU", "GPU"), self.size, strict=True))
         wants = ", ".join(f"{count:g} {name}" for name, count in each.items() if count)
         found = ", ".join(f"{has.get(name, 0):g} {name}" for name, count in each.items() if count)
         return f"a slot takes {wants}, the cluster has {found} in all"
 
-    def _hand_out(self, now: float) -> None:
-        for seat in self.seats:
-            if seat.ready and seat.call is None and seat.job is None:
-                guard = self._guard(seat)
-                if not self.tracker.queue.ready(now):
-                    return
-                if not guard.has_room(seat.number, seat.device):
-                    if guard.short:
-                        self.tracker.short_of_memory(guard)
-                    if len(self._on(seat.node)) > guard.limits[HOST]:
-                        self._dismiss(seat)
-                    continue
-                job = self.tracker.queue.take(seat.number, now)
-                if job is not None:
-                    self._give(seat, job, guard, now)
+    def _give_jobs(self, now: float) -> None:
+        for slot in self.slots:
+            if not slot.ready or slot.call is not None or slot.job is not None:
+                continue
+            if not self.tracker.queue.ready(now):
+                return
+            node = self._node(slot)
+            if node.guard.has_room(slot.number, slot.device):
+                self._give_job(slot, node.guard, now)
+                continue
+            if node.guard.short:
+                self.tracker.short_of_memory(node.guard)
+            if len(node.slots()) > node.guard.limits[HOST]:
+                slot.kill_actor(self.ray)  # for the memory that it holds
+                slot.start_at = float("inf")
 
-    def _give(self, seat: RaySlot, job: Job, guard: MemoryGuard, now: float) -> None:
-        parcels = None
-        if self.gateway is not None and not seat.facts["shared"]:
+    def _give_job(self, slot: RaySlot, guard: MemoryGuard, now: float) -> None:
+        job = self.tracker.queue.take(slot.number, now)
+        if job is None:
+            return
+        files = None
+        if self.gateway is not None and slot.node is not None and not slot.node.sees_results:
             found = self.gateway.begin(job)
             if found is not None:
-                self.tracker.started(job, seat.number)
-                self.tracker.ended(job, seat.number, found)
+                self.tracker.started(job, slot.number)
+                self.tracker.ended(job, slot.number, found)
                 return
-            parcels = self.gateway.parcels(job)
-        retry_on_oom = not guard.single_slot(seat.device)
-        seat.job, seat.begun, seat.since = job, False, now
-        seat.call = seat.actor.give.remote(
-            job.payload, retry_on_oom, job.key, list(job.after), parcels
+            files = self.gateway.job_files(job)
+        slot.job, slot.begun, slot.since = job, False, now
+        slot.call = slot.actor.run_job.remote(
+            job.payload, not guard.single_slot(slot.device), [job.key, *job.after], files
         )
 
-    def _listen(self) -> None:
-        calls = {seat.call: seat for seat in self.seats if seat.call is not None}
+    def _wait(self) -> None:
+        """Until an actor has answered, or it is time."""
+        calls = {slot.call: slot for slot in self.slots if slot.call is not None}
         if not calls:
             time.sleep(0.05)
             return
@@ -150,133 +201,145 @@ class RayRun:
         if not done:
             done, _ = self.ray.wait(list(calls), num_returns=1, timeout=wait_s)
         for call in done:
-            self._attend(calls[call])
+            self._receive(calls[call])
 
-    def _attend(self, seat: RaySlot) -> None:
-        call, seat.call = seat.call, None
+    def _receive(self, slot: RaySlot) -> None:
+        call, slot.call = slot.call, None
         try:
-            said = self.ray.get(call)
+            answer = self.ray.get(call)
         except self.ray.exceptions.RayTaskError as error:
             raise getattr(error, "cause", error) from error  # what our own code on the node raised
         except self.ray.exceptions.RayError as error:
-            self._bury(seat, error)
+            self._actor_lost(slot, error)
             return
-        if seat.greeting:
-            seat.greeting = False
-            self._welcome(seat, said)
-        elif seat.job is not None and not seat.begun:
-            seat.begun = True
-            self.tracker.started(seat.job, seat.number)
-        else:
-            self._hear(seat, said)
-        if seat.call is None and (seat.job is not None or not seat.ready):
-            seat.call = seat.actor.news.remote(WAIT_S)
+        if isinstance(answer, NodeInfo):
+            self._check_node(answer)
+            slot.node = answer
+        elif isinstance(answer, Report):
+            self._apply(slot, answer)
+        elif slot.job is not None:
+            slot.begun = True
+            self.tracker.started(slot.job, slot.number)
+        if slot.call is None and (slot.job is not None or not slot.ready):
+            slot.call = slot.actor.report.remote()
 
-    def _welcome(self, seat: RaySlot, facts: dict[str, Any]) -> None:
+    def _check_node(self, node: NodeInfo) -> None:
         version, code = prunebench.__version__, source_digest()
-        if facts["version"] != version:
+        if node.version != version:
             raise InputError(
-                f"node {facts['host']} has prunebench {facts['version']}, this one {version}",
+                f"node {node.host} has prunebench {node.version}, this one {version}",
                 where="--executor ray",
                 accepted="the same version on every node",
             )
-        if facts["code"] != code and not self.mixed:
-            self.mixed = True
-            text = (
-                f"warning: the source on node {facts['host']} ({facts['code']}) differs from this "
+        if node.code != code and not self.said_other_source:
+            self.said_other_source = True
+            self.tracker.notice(
+                f"warning: the source on node {node.host} ({node.code}) differs from this "
                 f"one's ({code}); records name theirs"
             )
-            self.tracker.notice(text)
-        seat.facts = facts
 
-    def _hear(self, seat: RaySlot, said: dict[str, Any]) -> None:
-        node, seat.used = self._node(seat), int(said["used"])
-        node.reading = None if said["memory"] is None else Reading(**said["memory"])
-        node.guard.update({one.number: one.used for one in self._on(seat.node)})
-        if said["checkpoint"] and seat.job is not None and self.gateway is not None:
-            self.gateway.checkpoint(seat.job.key, said["checkpoint"])
-        for message in said["messages"]:
-            if isinstance(message, Ready):
-                seat.ready, self.failed_starts = True, 0
-            elif isinstance(message, JobEnded):
-                seat.ready = not message.last
-                message = self._collect(seat, message, said["parcel"])
-            elif isinstance(message, WorkerDied):
-                seat.ready = False
-                self._lost_worker(seat, message)
-            self.tracker.apply(seat, message, node.guard)
+    def _apply(self, slot: RaySlot, report: Report) -> None:
+        node, slot.used = self._node(slot), report.used
+        node.reading = report.memory
+        node.guard.update({one.number: one.used for one in node.slots()})
+        if report.checkpoint and slot.job is not None and self.gateway is not None:
+            self.gateway.keep_checkpoint(slot.job.key, report.checkpoint)
+        for event in report.events:
+            if isinstance(event, Ready):
+                slot.ready, self.failed_starts = True, 0
+            elif isinstance(event, JobEnded):
+                slot.ready = not event.last
+                event = self._store(slot, event, report.results)
+            elif isinstance(event, WorkerDied):
+                slot.ready = False
+                self._worker_died(slot, event)
+            self.tracker.apply(slot, event, node.guard)
 
-    def _collect(self, seat: RaySlot, message: JobEnded, parcel: Any) -> SlotEvent:
-        """Stores what came back; what cannot be stored makes the cell fail."""
-        if self.gateway is None or seat.job is None or parcel is None:
-            return message
+    def _store(self, slot: RaySlot, event: JobEnded, results: NewResults | None) -> SlotEvent:
+        """Stores what a job has made; a job whose results cannot be stored fails."""
+        if self.gateway is None or slot.job is None:
+            return event
+        if results is None:
+            self.gateway.release(slot.job.key)
+            return event
         try:
-            found = self.gateway.finish(seat.job, parcel)
+            found = self.gateway.finish(slot.job, results)
         except (InputError, OSError) as error:
             found = JobResult(OutcomeCode.ESCAPED, "failed", describe(error))
-        return message if found is None else replace(message, result=found)
+        return event if found is None else replace(event, result=found)
 
-    def _lost_worker(self, seat: RaySlot, message: WorkerDied) -> None:
-        """Its worker process is gone; the actor starts another one."""
-        if seat.job is not None and self.gateway is not None:
-            self.gateway.drop(seat.job.key)
-        if not message.was_ready:
-            reason = f"workers do not start: {describe_exit(message.exit_code)}"
-            self._count_failed_start(seat, reason)
-        seat.call, seat.greeting = seat.actor.greet.remote(), True
+    def _worker_died(self, slot: RaySlot, event: WorkerDied) -> None:
+        """Has the actor start another worker."""
+        if slot.job is not None and self.gateway is not None:
+            self.gateway.release(slot.job.key)
+        if not event.was_ready:
+            reason = f"workers do not start: {describe_exit(event.exit_code)}"
+            self._count_failed_start(slot, reason)
+        slot.call = slot.actor.start.remote()
 
-    def _bury(self, seat: RaySlot, error: Exception) -> None:
-        """Its actor is gone, perhaps with its node."""
-        guard = self._guard(seat)
-        job, begun, up = seat.job, seat.begun, bool(seat.facts)
-        seconds = time.monotonic() - seat.since
-        self._forget(seat)
-        if job is None:
-            if not up:
-                self._count_failed_start(seat, f"Ray actors do not start: {first_lines(error)}")
+    def _actor_lost(self, slot: RaySlot, error: Exception) -> None:
+        """Puts the job of a lost actor back, which may have gone with its node."""
+        job, begun, node = slot.job, slot.begun, self._node(slot) if slot.node else None
+        slot.kill_actor(self.ray)
+        if node is None:
+            self._count_failed_start(slot, f"Ray actors do not start: {first_lines(error)}")
+        if node is None or job is None:
             return
         if self.gateway is not None:
-            self.gateway.drop(job.key)
-        by_ray = isinstance(error, self.ray.exceptions.OutOfMemoryError)
+            self.gateway.release(job.key)
         if not begun:
             self.tracker.queue.put_back(job)
-        elif by_ray or guard.killed_by_oom(-signal.SIGKILL):
-            reason = "its Ray actor ran out of memory"
-            self.tracker.died(job, seat, reason, reason, guard, seconds)
-        else:
-            self.tracker.died(job, seat, _LOST, "", guard, seconds)
+            return
+        by_ray = isinstance(error, self.ray.exceptions.OutOfMemoryError)
+        oom = "its Ray actor ran out of memory"
+        if not (by_ray or node.guard.killed_by_oom(-signal.SIGKILL)):
+            oom = ""
+        seconds = time.monotonic() - slot.since
+        self.tracker.died(job, slot, oom or _LOST, oom, node.guard, seconds)
 
-    def _forget(self, seat: RaySlot) -> None:
-        with suppress(Exception):  # it may be gone for good
-            self.ray.kill(seat.actor, no_restart=True)
-        seat.actor = seat.call = seat.job = None
-        seat.facts, seat.used = {}, 0
-        seat.ready = seat.begun = seat.greeting = False
-
-    def _dismiss(self, seat: RaySlot) -> None:
-        """Ends an idle actor whose place is not to be used any more, for the memory it holds."""
-        self._forget(seat)
-        seat.start_at = float("inf")
-
-    def _count_failed_start(self, seat: RaySlot, reason: str) -> None:
+    def _count_failed_start(self, slot: RaySlot, reason: str) -> None:
         self.failed_starts += 1
         delay = min(_START_DELAY_LIMIT_S, 0.1 * 2**self.failed_starts)
-        seat.start_at = time.monotonic() + delay
-        if self.failed_starts >= _STARTS and not any(other.job for other in self.seats):
-            raise InputError(reason, where=self.executor.launch.run)
+        slot.start_at = time.monotonic() + delay
+        if self.failed_starts >= _STARTS and not any(other.job for other in self.slots):
+            raise InputError(reason, where=self.settings.run)
 
-    def _on(self, node: str) -> list[RaySlot]:
-        return [seat for seat in self.seats if seat.facts and seat.node == node]
+    def _node(self, slot: RaySlot) -> NodeMemory:
+        name = slot.machine
+        if name not in self.nodes:
+            self.nodes[name] = NodeMemory(self.settings.options.free_memory, self.slots, name)
+        return self.nodes[name]
 
-    def _busy(self, node: str) -> dict[int, str]:
-        return {seat.number: seat.device for seat in self._on(node) if seat.job is not None}
 
-    def _node(self, seat: RaySlot) -> Node:
-        if seat.node not in self.nodes:
-            name = seat.node
-            busy = lambda: self._busy(name)  # noqa: E731
-            self.nodes[name] = Node(self.executor.free_memory, len(self.seats), busy)
-        return self.nodes[seat.node]
+def end_actors(
+    ray: Any, slots: Sequence[RaySlot], gateway: ResultsGateway | None, grace_s: float
+) -> None:
+    """Has each actor end its worker, stores its last report, and kills it."""
+    slots = [slot for slot in slots if slot.actor is not None]
+    try:
+        calls = {slot.actor.stop.remote(): slot for slot in slots if slot.node is not None}
+        calls |= {slot.call: slot for slot in slots if slot.call is not None and slot.begun}
+        end, waiting = time.monotonic() + grace_s + 2 * REPORT_S, list(calls)
+        while waiting and (left := end - time.monotonic()) > 0:
+            done, waiting = ray.wait(waiting, num_returns=1, timeout=left)
+            for call in done:
+                with suppress(Exception):  # a lost actor has no last report
+                    _store_last(ray.get(call), calls[call], gateway)
+        one_each = {slot.machine: slot for slot in slots if slot.node is not None}
+        with suppress(Exception):
+            removals = [slot.actor.remove_folder.remote() for slot in one_each.values()]
+            ray.wait(removals, num_returns=len(removals), timeout=5.0)
+    finally:
+        for slot in slots:
+            slot.kill_actor(ray)
+        if gateway is not None:
+            gateway.close()
 
-    def _guard(self, seat: RaySlot) -> MemoryGuard:
-        return self._node(seat).guard
+
+def _store_last(answer: Any, slot: RaySlot, gateway: ResultsGateway | None) -> None:
+    if gateway is None or slot.job is None or not isinstance(answer, Report):
+        return
+    if answer.results is not None:
+        gateway.finish(slot.job, answer.results)
+    elif answer.checkpoint:
+        gateway.keep_checkpoint(slot.job.key, answer.checkpoint)

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from prunebench.bench.executors.base import Event, Job, Outcome
 from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.executors.queue import JobQueue
 from prunebench.bench.executors.ray.executor import RayExecutor
+from prunebench.bench.executors.ray.settings import RaySettings
 from prunebench.bench.grids.driver import make_executor, run_cells
 from prunebench.bench.grids.grid_file import expand, read_grid
 from prunebench.bench.results.claims import Claims
@@ -55,7 +57,10 @@ def nodes() -> Iterator[Any]:
 
 
 def executor(nodes: Any, **arguments: Any) -> RayExecutor:
-    return RayExecutor("fakes:act", **{"slots": 2, "address": nodes.address, **arguments})
+    names = {field.name for field in fields(ExecutionOptions)}
+    given = {"workers": 2, "ray_address": nodes.address, **arguments}
+    options = ExecutionOptions(**{name: given.pop(name) for name in names & given.keys()})
+    return RayExecutor(RaySettings(options, **{"run": "fakes:act", **given}))
 
 
 def run(nodes: Any, todo: list[Job], **arguments: Any) -> tuple[list[Outcome], Heard]:
@@ -146,7 +151,7 @@ def test_a_killed_actor_and_a_lost_node_give_their_cells_to_others(
 
     todo = jobs(*[("nap", 3)] * 3, *[("nap", 0)] * 3, log=log)
     # On a slow machine the cell of the dead actor may be begun on the node that is about to go.
-    outcomes = executor(nodes, slots=3, attempts=3).run(todo, shoot)
+    outcomes = executor(nodes, workers=3, attempts=3).run(todo, shoot)
     assert [o.status for o in outcomes] == ["done"] * 6
     again = [e.outcome.reason for e in heard if e.kind == "requeued" and e.outcome]
     assert len(again) >= 2
@@ -186,15 +191,15 @@ def test_an_interrupt_ends_all_workers_and_raises(
 @clustered
 def test_what_cannot_start_is_one_clear_line(nodes: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="worker function 'nowhere:act' cannot be imported"):
-        RayExecutor("nowhere:act", slots=1, address=nodes.address).run(jobs(("nap", 0)), Heard())
+        run(nodes, jobs(("nap", 0)), run="nowhere:act", workers=1)
     with pytest.raises(InputError, match=r"no such file: /nowhere/plugin\.py"):
-        run(nodes, jobs(("nap", 0)), plugins=["/nowhere/plugin.py"])
+        run(nodes, jobs(("nap", 0)), plugins=("/nowhere/plugin.py",))
     broken = tmp_path / "broken.py"
     broken.write_text("1 / 0\n")
     with pytest.raises(InputError, match=r"broken\.py: the plug-in fails to import.*ZeroDivision"):
-        run(nodes, jobs(("nap", 0)), plugins=[str(broken)], slots=1)
+        run(nodes, jobs(("nap", 0)), plugins=(str(broken),), workers=1)
     with pytest.raises(InputError, match=r"no Ray cluster answers at '127\.0\.0\.1:9'"):
-        RayExecutor("fakes:act", address="127.0.0.1:9").run(jobs(("nap", 0)), Heard())
+        run(nodes, jobs(("nap", 0)), ray_address="127.0.0.1:9")
     with pytest.raises(InputError, match="a slot takes 64 CPU, the cluster has 2 CPU"):
         run(nodes, jobs(("nap", 0)), threads=64, start_s=1.0)
 
@@ -203,7 +208,7 @@ def test_what_cannot_start_is_one_clear_line(nodes: Any, tmp_path: Path) -> None
 def test_a_plug_in_travels_with_its_content(nodes: Any, tmp_path: Path) -> None:
     plugin = tmp_path / "mine.py"
     plugin.write_text("import fakes\nfakes.TOLD = __file__\n")
-    one = executor(nodes, plugins=[str(plugin)], slots=1, keep=True)
+    one = executor(nodes, plugins=(str(plugin),), workers=1, keep=True)
     try:
         todo = jobs(("global", "TOLD"))
         assert one.run(todo, Heard())[0].reason == str(plugin)
@@ -212,9 +217,8 @@ def test_a_plug_in_travels_with_its_content(nodes: Any, tmp_path: Path) -> None:
         assert one.run(todo, Heard())[0].reason == str(plugin)
     finally:
         one.close()
-    order = one.order(0)
-    assert order.plugins[0].content == plugin.read_bytes()
-    outcomes, _ = run(nodes, jobs(("global", "TOLD")), plugins=[str(plugin)], slots=1)
+    assert one.actor_start().plugins[0].content == plugin.read_bytes()
+    outcomes, _ = run(nodes, jobs(("global", "TOLD")), plugins=(str(plugin),), workers=1)
     assert outcomes[0].reason == "changed"
 
 
@@ -230,18 +234,18 @@ def test_a_node_without_the_folder_sends_everything_to_one_writer(
     settings = {"mlflow": False, "quiet": True, "checkpoint_s": 0.0}
     run_cells(cells, near, ExecutionOptions(inline=True, **settings))
     remote = ExecutionOptions(executor="ray", ray_address=nodes.address, workers=2, **settings)
-    one = make_executor(far, remote)
-    one.visible = False  # as if the folder were not there
     held: list[str] = []
 
     def watch(job: Job, status: str, reason: str) -> None:
         raise AssertionError(f"{job.label} {status} {reason}")
 
-    one.on_lost = watch
-    courier_of = one.connect
+    one = make_executor(far, remote)
+    # As if the folder were not there.
+    one.settings = replace(one.settings, sees_results=False, on_lost=watch)
+    connect_once = one.connect
 
     def connect() -> Any:
-        found = courier_of()
+        found = connect_once()
         begin = one.gateway.begin
 
         def spy(job: Job) -> Any:
@@ -264,19 +268,22 @@ def test_a_node_without_the_folder_sends_everything_to_one_writer(
 
 
 def test_cards_are_shared_in_parts_that_fit() -> None:
+    cards = ExecutionOptions(workers=0, devices=("cuda:0", "cuda:1"), slots_per_device=3)
     for slots in range(1, 65):
-        one = RayExecutor(devices=("cuda:0", "cuda:1"), slots_per_device=slots, address="auto")
-        assert slots * round(one.share * 10_000) <= 10_000 < (slots + 1) * one.share * 10_001
-    assert RayExecutor(devices=("cuda:0", "cuda:1"), slots_per_device=3).slots == 6
-    assert RayExecutor(slots=3).share == 0
+        one = RaySettings(replace(cards, slots_per_device=slots, ray_address="auto"))
+        share = one.slot_size[1]
+        assert slots * round(share * 10_000) <= 10_000 < (slots + 1) * share * 10_001
+    assert RayExecutor(RaySettings(cards)).slots == 6
+    assert RaySettings(cards).cards == [0, 1]
+    assert RaySettings(ExecutionOptions(workers=3, threads=2)).slot_size == (2, 0)
     for wrong, line in (
         ({"devices": ("cpu", "cuda:0")}, "devices of two kinds"),
         ({"threads": 0}, "threads is 0"),
-        ({"slots": -1}, "slots is -1"),
+        ({"workers": -1}, "slots is -1"),
         ({"time_limit_s": 0.0}, "time limit"),
     ):
         with pytest.raises(InputError, match=line):
-            RayExecutor(**wrong)
+            RaySettings(replace(cards, **wrong))
 
 
 def test_without_ray_one_line_says_what_to_install(

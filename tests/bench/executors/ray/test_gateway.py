@@ -1,0 +1,97 @@
+"""What a node without the results folder makes reaches the driver's, whole or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from prunebench.bench.executors.base import Job
+from prunebench.bench.executors.ray.gateway import ResultsGateway
+from prunebench.bench.executors.ray.transfer import StagingFolder
+from prunebench.bench.results.claims import Claims
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.job_result import JobResult, OutcomeCode
+from prunebench.errors import InputError
+from prunebench.record import Record, content_key
+
+KEY = content_key({"cell": 1})
+JOB = Job(KEY, {})
+
+
+def save(store: Store) -> Record:
+    record = Record(key=KEY, spec={"cell": 1}, status="done", metrics={"x": 1.0})
+    store.save(record, {"a.bin": b"1234"})
+    return record
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "home")
+
+
+@pytest.fixture
+def gateway(home: Store) -> ResultsGateway:
+    return ResultsGateway(home, retry_failed=False, put=lambda files: files)
+
+
+def test_a_record_comes_home_once(gateway: ResultsGateway, home: Store, tmp_path: Path) -> None:
+    node = StagingFolder(tmp_path / "node")
+    assert gateway.begin(JOB) is None
+    assert Claims(home.claims).holder(KEY)
+    assert gateway.job_files(JOB).checkpoint is None
+    save(node.store)
+    results = node.take_results([KEY])
+    assert not node.store.keys()
+    assert gateway.finish(JOB, results) is None
+    assert Claims(home.claims).holder(KEY) is None
+    assert (home.artifacts / KEY / "a.bin").read_bytes() == b"1234"
+    found = gateway.begin(JOB)
+    assert found == JobResult(OutcomeCode.EXISTS, "done")
+    assert Claims(home.claims).holder(KEY) is None
+
+
+def test_a_claim_of_another_process_keeps_a_cell_busy(gateway: ResultsGateway, home: Store) -> None:
+    claim = Claims(home.claims).acquire(KEY)
+    assert claim is not None
+    found = gateway.begin(JOB)
+    assert found is not None
+    assert found.code is OutcomeCode.BUSY
+    claim.release()
+    assert gateway.begin(JOB) is None
+    gateway.close()
+    assert Claims(home.claims).holder(KEY) is None
+
+
+def test_damage_on_the_way_stores_nothing_and_releases_the_claim(
+    gateway: ResultsGateway, home: Store, tmp_path: Path
+) -> None:
+    node = StagingFolder(tmp_path / "node")
+    assert gateway.begin(JOB) is None
+    save(node.store)
+    results = node.take_results([KEY])
+    data, _ = results.records[KEY]
+    with pytest.raises(InputError, match="arrived damaged"):
+        gateway.finish(JOB, replace(results, records={KEY: (data, {"a.bin": b"123x"})}))
+    assert not home.keys()
+    assert Claims(home.claims).holder(KEY) is None
+
+
+def test_checkpoints_travel_both_ways_and_once(
+    gateway: ResultsGateway, home: Store, tmp_path: Path
+) -> None:
+    first, second = StagingFolder(tmp_path / "first"), StagingFolder(tmp_path / "second")
+    assert gateway.begin(JOB) is None
+    first.add_checkpoint(KEY, {"state": b"epoch 3"})
+    files = first.new_checkpoint(KEY)
+    assert files == {"state": b"epoch 3"}
+    assert first.new_checkpoint(KEY) is None
+    gateway.keep_checkpoint(KEY, files)
+    sent = gateway.job_files(JOB).checkpoint
+    assert sent == files
+    second.add_checkpoint(KEY, sent)
+    assert second.new_checkpoint(KEY) == files
+    gateway.release(KEY)
+    gateway.keep_checkpoint(KEY, {"state": b"of a node that lost its claim"})
+    assert gateway.job_files(JOB).checkpoint == files
