@@ -68,15 +68,8 @@ class OnDevice(Eager):
         return [self.state[p][name] for p in params]
 
     @torch.no_grad()
-    def reset(self) -> None:
-        """State as at the start, in place."""
-        for state in self.state.values():
-            for value in state.values():
-                value.zero_()
-
-    @torch.no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restores state in place: a captured step knows its addresses.
+        """Restores state in place, zeros where there is none: a captured step knows its addresses.
 
         Raises:
             KeyError: Some of the state is missing.

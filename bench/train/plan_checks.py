@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from prunebench.methods.base import (
-    BatchPruner,
     DynamicPruner,
     Plan,
     Progress,
-    Pruner,
     Subset,
     Tables,
 )
@@ -118,8 +116,3 @@ class ConstantPlan(DynamicPruner):
     def plan(self, progress: Progress, tables: Tables, rng: Stream) -> Plan:
         """The subset."""
         return Plan(self.indices.to(self.view.device))
-
-
-def epoch_level(pruner: Pruner) -> bool:
-    """Whether a pruner plans whole epochs (neither static nor batch-level)."""
-    return isinstance(pruner, DynamicPruner) and not isinstance(pruner, BatchPruner)

@@ -167,8 +167,7 @@ class Trainer:
             run_to_end(self.steps())
 
     def steps(self) -> StepGenerator[None]:
-        """As ``fit``, a generator that yields after every step; the caller guards torch's
-        generators."""
+        """As ``fit``, yielding after every step; the caller guards torch's generators."""
         if self.reducer is not None:
             self.reducer.begin(self.epoch)
         self.acquire_captured_step()
