@@ -181,7 +181,7 @@ def test_the_generators_of_the_process_are_left_alone():
     assert torch.equal(end.value, torch.rand(2))
     torch.set_rng_state(state)
     runs.add("b", drawing())
-    with pytest.raises(ValueError, match="taken"):
+    with pytest.raises(ValueError, match="all 1 runs are under way"):
         runs.add("c", drawing())
     runs.cancel("b")
     assert runs.running == []
