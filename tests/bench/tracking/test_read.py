@@ -14,6 +14,7 @@ import pytest
 
 from prunebench.bench.results.store import Store
 from prunebench.bench.tracking import read, sync
+from prunebench.bench.tracking.client import all_pages
 from prunebench.bench.tracking.database import default_uri, sqlite_uri
 from prunebench.leaderboard.bundle import unpack
 from prunebench.record import Record
@@ -241,3 +242,19 @@ def test_reading_changes_nothing(folder: Path) -> None:
     assert len(read.mirrored_records(str(folder))) == 18
     after = {name: data for name, data in files(folder).items() if name.startswith("mlflow")}
     assert after == before
+
+
+def test_every_page_of_a_search_is_read() -> None:
+    class Page(list[int]):
+        token: str | None = None
+
+    asked: list[tuple[list[str], str | None]] = []
+
+    def search(places: list[str], *, max_results: int, page_token: str | None) -> Page:
+        asked.append((places, page_token))
+        page = Page(range(3 * len(asked) - 3, 3 * len(asked)))
+        page.token = f"after {len(asked)}" if len(asked) < 3 else None
+        return page
+
+    assert list(all_pages(search, ["1"])) == list(range(9))
+    assert asked == [(["1"], None), (["1"], "after 1"), (["1"], "after 2")]
