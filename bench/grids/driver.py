@@ -179,8 +179,8 @@ def make_executor(store: Store, options: ExecutionOptions, keep: bool = False) -
         "log_dir": None if options.inline else store.root / "logs",
     }
     if options.lanes > 1:
-        turns = "prunebench.bench.runs.job:payload_steps"
-        return LocalExecutor(turns, **shared, lanes=options.lanes)
+        steps = "prunebench.bench.runs.job:payload_steps"
+        return LocalExecutor(steps, **shared, interleaved=options.lanes)
     return LocalExecutor(**shared, inline=options.inline and options.time_limit_s is None)
 
 

@@ -47,8 +47,8 @@ class LocalExecutor(Executor):
         grace_s: Seconds between asking a worker to end and killing it.
         keep: Workers wait for the next run until ``close``; starting one takes seconds.
         free_memory: Bytes to leave free, see ``MemoryGuard``.
-        lanes: Experimental: runs that one worker interleaves; ``run`` then names a function that
-            returns the steps of a run. A worker's slots count towards ``slots_per_device``.
+        interleaved: Experimental: slots of one worker, which interleaves their runs; ``run`` then
+            names a function that returns the steps of a run.
         read_memory: Reads the memory of the machine.
 
     Raises:
@@ -72,7 +72,7 @@ class LocalExecutor(Executor):
         grace_s: float = 3.0,
         keep: bool = False,
         free_memory: int | None = None,
-        lanes: int = 1,
+        interleaved: int = 1,
         read_memory: Callable[[], Reading | None] = read_memory,
     ) -> None:
         self.devices = tuple(devices)
@@ -93,7 +93,7 @@ class LocalExecutor(Executor):
         if self.inline and (self.slots > 1 or time_limit_s is not None):
             raise InputError("inline with several slots or a time limit", accepted="one of them")
         self.launch = Launch(run, threads, tuple(plugins), dict(settings or {}), log_dir)
-        self.lanes = lanes
+        self.interleaved = interleaved
         self.time_limit_s, self.attempts = time_limit_s, attempts
         self.on_lost, self.grace_s = on_lost, grace_s
         self.keep, self._kept = keep, list[Worker]()
@@ -111,7 +111,7 @@ class LocalExecutor(Executor):
         groups: list[list[Slot]] = []
         for number, device in enumerate(devices):
             group = open_slots.get(device, [])
-            if not group or len(group) == self.lanes:
+            if not group or len(group) == self.interleaved:
                 group = open_slots[device] = []
                 groups.append(group)
             group.append(Slot(number, device))

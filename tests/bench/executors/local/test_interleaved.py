@@ -21,14 +21,14 @@ pytestmark = pytest.mark.usefixtures("fakes")
 
 
 def run(
-    log: Path, *acts: Any, lanes: int = 2, **arguments: Any
+    log: Path, *acts: Any, slots: int = 2, **arguments: Any
 ) -> tuple[list[Outcome], list[Event]]:
     heard: list[Event] = []
     jobs = [
         Job(f"j{n}", {"do": list(act), "name": f"j{n}", "log": str(log)})
         for n, act in enumerate(acts)
     ]
-    settings = {"slots": lanes, "lanes": lanes, "grace_s": 1.0, **arguments}
+    settings = {"slots": slots, "interleaved": slots, "grace_s": 1.0, **arguments}
     return LocalExecutor("interleaved_fakes:act", **settings).run(jobs, heard.append), heard
 
 
@@ -69,7 +69,7 @@ def test_a_process_that_dies_costs_an_attempt_of_each_of_its_cells(tmp_path: Pat
 
 def test_a_lack_of_memory_lowers_the_limit_and_the_cell_runs_again(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    outcomes, heard = run(log, ("steps", 60), ("starved",), ("steps", 3), lanes=2)
+    outcomes, heard = run(log, ("steps", 60), ("starved",), ("steps", 3), slots=2)
     assert [outcome.status for outcome in outcomes] == ["done"] * 3
     again = [event for event in heard if event.kind == "requeued"]
     assert [event.key for event in again] == ["j1"]
@@ -108,11 +108,11 @@ def test_interleaved_cells_leave_the_records_of_cells_run_alone(tmp_path: Path) 
     ]
     planned = plan_jobs(cells)
     records = []
-    for name, run_path, lanes in (("alone", "run_payload", 1), ("interleaved", "payload_steps", 3)):
+    for name, run_path, slots in (("alone", "run_payload", 1), ("interleaved", "payload_steps", 3)):
         store = Store.open(tmp_path / name)
         executor = LocalExecutor(
-            f"prunebench.bench.runs.job:{run_path}", slots=lanes, lanes=lanes,
-            settings={"root": str(store.root)}, inline=lanes == 1,
+            f"prunebench.bench.runs.job:{run_path}", slots=slots, interleaved=slots,
+            settings={"root": str(store.root)}, inline=slots == 1,
         )  # fmt: skip
         outcomes = executor.run(planned.jobs, lambda event: None)
         assert {outcome.status for outcome in outcomes} <= {"done", "diverged"}
@@ -130,7 +130,7 @@ from support.cells import small_cell
 store = Store.open(sys.argv[1])
 cells = [small_cell(m, recipe_params={"epochs": 2000}) for m in ("infobatch", "divbs")]
 executor = LocalExecutor(
-    "prunebench.bench.runs.job:payload_steps", slots=2, lanes=2, grace_s=30.0,
+    "prunebench.bench.runs.job:payload_steps", slots=2, interleaved=2, grace_s=30.0,
     settings={"root": str(store.root), "checkpoint_s": 10000.0},
 )
 executor.run(plan_jobs(cells).jobs, lambda event: print(event.kind, event.key, flush=True))
