@@ -117,13 +117,13 @@ class RawData:
             return self.train_origin.total
         return len(self.train_y) - (0 if self.reference_rows is None else len(self.reference_rows))
 
-    def train_ids(self, rows: Tensor) -> Tensor:
-        """Original sample ids of rows of ``train_x``: what every table and file calls them."""
-        return rows if self.train_origin is None else self.train_origin.ids[rows]
+    def train_ids(self, sample_ids: Tensor) -> Tensor:
+        """Original ids, as tables and files hold them, of rows of ``train_x``."""
+        return sample_ids if self.train_origin is None else self.train_origin.ids[sample_ids]
 
-    def test_ids(self, rows: Tensor) -> Tensor:
+    def test_ids(self, sample_ids: Tensor) -> Tensor:
         """Original ids of rows of ``test_x``."""
-        return rows if self.test_origin is None else self.test_origin.ids[rows]
+        return sample_ids if self.test_origin is None else self.test_origin.ids[sample_ids]
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -89,11 +89,11 @@ class Curvature(Scorer):
         least, most = (int(v) for v in seen.aminmax())
         if least == most:
             recent = torch.arange(least - used, least, device=seen.device) % ring
-            rows = tables.losses[recent]
+            recent_losses = tables.losses[recent]
         else:
             back = torch.arange(used, 0, -1, device=seen.device)
-            rows = tables.losses.gather(0, (seen - back[:, None]) % ring)
-        score = _bending(rows, self.average, self.last)
+            recent_losses = tables.losses.gather(0, (seen - back[:, None]) % ring)
+        score = _bending(recent_losses, self.average, self.last)
         if least >= self.window:
             return score
         return score.masked_fill(seen < self.window, torch.nan)

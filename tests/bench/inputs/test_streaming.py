@@ -56,19 +56,19 @@ def batches(epoch, bounds):
 @pytest.mark.parametrize("crop", [None, 14])
 def test_batches_equal_resident_ones_bit_for_bit(tree, augment, crop):
     resident, streamed = both(tree, 0, crop, augment=augment, pad=2)
-    rows = torch.tensor([40, 3, 3, 17, 0, 47, 22, 9, 31, 5, 8])
+    ids = torch.tensor([40, 3, 3, 17, 0, 47, 22, 9, 31, 5, 8])
     bounds = [(0, 4), (4, 5), (5, 11)]
-    one, two = (batches(x.augmented_batches(rows, Stream(5)), bounds) for x in (resident, streamed))
+    one, two = (batches(x.augmented_batches(ids, Stream(5)), bounds) for x in (resident, streamed))
     assert one[0].shape == (4, 3, crop or 18, crop or 18)
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
     for inputs in (resident, streamed):  # a process without a share of a batch
-        assert inputs.augmented_batches(rows, Stream(5)).batch(0, 0).shape == (0, *inputs.shape)
-    assert torch.equal(streamed.unaugmented_batches(rows).batch(0, 11), resident.unaugmented(rows))
-    assert torch.equal(streamed.unaugmented(rows), resident.unaugmented(rows))
+        assert inputs.augmented_batches(ids, Stream(5)).batch(0, 0).shape == (0, *inputs.shape)
+    assert torch.equal(streamed.unaugmented_batches(ids).batch(0, 11), resident.unaugmented(ids))
+    assert torch.equal(streamed.unaugmented(ids), resident.unaugmented(ids))
     if augment != "none":
-        assert not torch.equal(torch.cat(one), resident.unaugmented(rows))
-    views = strong_batches(streamed, rows, Stream(1))
-    assert torch.equal(views(0, 4), strong_view(resident, rows[:4], Stream(1)))
+        assert not torch.equal(torch.cat(one), resident.unaugmented(ids))
+    views = strong_batches(streamed, ids, Stream(1))
+    assert torch.equal(views(0, 4), strong_view(resident, ids[:4], Stream(1)))
     assert views(4, 11).shape == (7, 3, crop or 18, crop or 18)
 
 
@@ -77,39 +77,37 @@ def test_worker_processes_give_the_same_in_order_epoch_after_epoch(tree, monkeyp
     resident, streamed = both(tree, 2, augment="crop_flip")
     state = torch.random.get_rng_state()
     for epoch in range(3):
-        rows = Stream(epoch).permutation(48)[: 48 - 7 * epoch]
-        bounds = [(a, min(a + 8, len(rows))) for a in range(0, len(rows), 8)]
+        ids = Stream(epoch).permutation(48)[: 48 - 7 * epoch]
+        bounds = [(a, min(a + 8, len(ids))) for a in range(0, len(ids), 8)]
         one, two = (
-            batches(x.augmented_batches(rows, Stream(epoch)), bounds) for x in (resident, streamed)
+            batches(x.augmented_batches(ids, Stream(epoch)), bounds) for x in (resident, streamed)
         )
         assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
-        half = streamed.augmented_batches(rows, Stream(9))  # left half-way, as a cut budget does
+        half = streamed.augmented_batches(ids, Stream(9))  # left half-way, as a cut budget does
         half.batch(0, 8)
     assert torch.equal(state, torch.random.get_rng_state())
     workers = streamed.readers._loader._iterator._workers
     assert len(workers) == 2
     streamed.close()
     assert not any(worker.is_alive() for worker in workers)
-    assert torch.equal(
-        streamed.unaugmented_batches(rows).batch(0, 3), resident.unaugmented(rows[:3])
-    )
+    assert torch.equal(streamed.unaugmented_batches(ids).batch(0, 3), resident.unaugmented(ids[:3]))
     streamed.close()
 
 
 def test_only_the_rows_of_the_plan_are_read(tmp_path):
     root = write_tree(tmp_path / "t", train=12, test=1)
     resident, streamed = both(root, 1, augment="crop_flip")
-    rows = torch.tensor([5, 0, 30])
+    ids = torch.tensor([5, 0, 30])
     for row, name in enumerate(NAMES):
-        if row not in rows:
+        if row not in ids:
             (root / "train" / name).unlink()
     assert torch.equal(
-        streamed.augmented_batches(rows, Stream(1)).batch(0, 3),
-        resident.augmented_batches(rows, Stream(1)).batch(0, 3),
+        streamed.augmented_batches(ids, Stream(1)).batch(0, 3),
+        resident.augmented_batches(ids, Stream(1)).batch(0, 3),
     )
     with pytest.raises(InputError, match=r"train/class_0/0001.jpg: cannot be read \(No such file"):
         streamed.augmented_batches(torch.tensor([0, 1]), Stream(1)).batch(0, 2)
-    assert len(streamed.augmented_batches(rows, Stream(1)).batch(0, 3)) == 3  # and goes on
+    assert len(streamed.augmented_batches(ids, Stream(1)).batch(0, 3)) == 3  # and goes on
     streamed.close()
 
 

@@ -26,9 +26,9 @@ def test_pixels_equal_pil(shape):
     """The same draws through PIL: reflect-pad, crop, flip, normalise."""
     raw = raw_images(*shape)
     inputs = Inputs(raw.train_x, raw, augment="crop_flip", pad=4)
-    rows = torch.arange(40)
-    draws = draw_crop_flip(Stream(3), rows, inputs.pad)
-    got = inputs.augmented(rows, draws)
+    ids = torch.arange(40)
+    draws = draw_crop_flip(Stream(3), ids, inputs.pad)
+    got = inputs.augmented(ids, draws)
     for i in range(40):
         image = raw.train_x[i].permute(1, 2, 0).numpy()
         planes = []

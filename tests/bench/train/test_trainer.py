@@ -118,19 +118,19 @@ def test_weights_multiply_the_per_sample_loss_and_the_batch_size_divides():
     recipe = {"schedule": "constant", "lr": 1.0, "momentum": 0.0, "weight_decay": 0.0,
               "batch_size": 64, "model": "mlp", "model_params": {"width": 8}}  # fmt: skip
     trainer = make("full", recipe_params=recipe)
-    index = torch.arange(64)
+    positions = torch.arange(64)
     w = torch.linspace(0.5, 2.0, 64)
     start = weights(trainer)
-    x = trainer.inputs.unaugmented(trainer.sample_ids[index])
+    x = trainer.inputs.unaugmented(trainer.sample_ids[positions])
     losses = torch.nn.functional.cross_entropy(
-        trainer.model(x), trainer.labels[index], reduction="none"
+        trainer.model(x), trainer.labels[positions], reduction="none"
     )
     gradient = torch.autograd.grad((losses * w).sum() / 64, list(trainer.model.parameters()))
     expected = start - torch.cat([g.flatten() for g in gradient])
-    run_to_end(trainer.train_steps(Epoch(Plan(index, w), 0)))
+    run_to_end(trainer.train_steps(Epoch(Plan(positions, w), 0)))
     torch.testing.assert_close(weights(trainer), expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(
-        trainer.sample_tables.loss[index], losses.detach(), rtol=1e-5, atol=1e-6
+        trainer.sample_tables.loss[positions], losses.detach(), rtol=1e-5, atol=1e-6
     )
     assert trainer.sample_tables.loss[64:].isnan().all()
 
