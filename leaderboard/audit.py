@@ -26,7 +26,7 @@ _SPREAD = 1.4826
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditFinding:
     """One thing to look at.
 
     Attributes:
@@ -44,13 +44,13 @@ class Finding:
 
 def audit(
     records: Sequence[Record], protocol: ProtocolFile | None = None, planned: Iterable[Record] = ()
-) -> list[Finding]:
-    """All findings, errors first; empty where nothing is worth saying.
+) -> list[AuditFinding]:
+    """All findings, errors first; empty where there is nothing to report.
 
     Looks for doubled runs, mixed protocols, missing, failed and diverged runs, unequal seeds,
     realised ratios off their nominal value, outlying and impossible figures, several machines,
     thread counts or code revisions, several sources of one plug-in, and label noise that differs
-    from what its name says.
+    from its nominal one.
 
     Args:
         records: Any records, the same one several times too.
@@ -60,7 +60,7 @@ def audit(
     Raises:
         FilterError: A filter that no record fits.
     """
-    found: list[Finding] = []
+    found: list[AuditFinding] = []
     by_key: dict[str, dict[str, Record]] = defaultdict(dict)
     for record in records:
         by_key[record.key][record.digest] = record
@@ -70,10 +70,10 @@ def audit(
         what = next(filter(None, (difference(first, other) for other in others)), "")
         if what:
             detail = f"{len(same)} different records: {what}"
-            found.append(Finding("error", "conflict", key, detail))
+            found.append(AuditFinding("error", "conflict", key, detail))
         elif others:
             detail = f"{len(same)} records with equal results: one run"
-            found.append(Finding("note", "run twice", key, detail))
+            found.append(AuditFinding("note", "run twice", key, detail))
         unique.append(chosen(same.values()))
     if any(f.what == "conflict" for f in found):
         return sorted(found, key=lambda f: (f.level, f.where))
@@ -83,17 +83,17 @@ def audit(
     except FilterError:
         raise
     except InputError as error:
-        found.append(Finding("error", "mixed protocols", "leaderboard", str(error)))
+        found.append(AuditFinding("error", "mixed protocols", "leaderboard", str(error)))
         runs = ()
     for design in group_by_design(runs):
         try:
             check_design(replace(design, runs=tuple(r for r in design.runs if _has_record(r))))
         except InputError as error:
-            found.append(Finding("error", "mixed protocols", design.label, str(error)))
+            found.append(AuditFinding("error", "mixed protocols", design.label, str(error)))
         own, name = design.runs, design.label
         found += [*_doubles(own, name), *_states(own, name), *_gaps(own, name),
                   *_figures(own, name)]  # fmt: skip
-    found += [Finding("warning", "plug-in", "leaderboard", line)
+    found += [AuditFinding("warning", "plug-in", "leaderboard", line)
               for line in mixed_lines(run.record for run in runs)]  # fmt: skip
     found += _machines(runs)
     order = {"error": 0, "warning": 1, "note": 2}
@@ -104,12 +104,12 @@ def _place(run: Run, board: str) -> str:
     return f"{board}, {run.noise}, {run.method}, ratio {run.ratio:g}, seed {run.seed}"
 
 
-def _doubles(runs: Iterable[Run], board: str) -> list[Finding]:
+def _doubles(runs: Iterable[Run], board: str) -> list[AuditFinding]:
     seen: dict[object, list[Run]] = defaultdict(list)
     for run in filter(_has_record, runs):
         seen[run.noise, row_id(run), run.ratio, run.seed].append(run)
     return [
-        Finding(
+        AuditFinding(
             "error",
             "doubled",
             _place(same[0], board),
@@ -120,16 +120,16 @@ def _doubles(runs: Iterable[Run], board: str) -> list[Finding]:
     ]
 
 
-def _states(runs: Iterable[Run], board: str) -> list[Finding]:
+def _states(runs: Iterable[Run], board: str) -> list[AuditFinding]:
     found = []
     for run in runs:
         if run.missing and _has_record(run):
-            found.append(Finding("warning", "missing", _place(run, board), run.missing))
+            found.append(AuditFinding("warning", "missing", _place(run, board), run.missing))
         elif run.diverged:
-            found.append(Finding("warning", "diverged", _place(run, board), run.record.reason))
+            found.append(AuditFinding("warning", "diverged", _place(run, board), run.record.reason))
         if run.record.info.get("reference_leaks"):
             detail = "the clean reference is the test split"
-            found.append(Finding("warning", "leak", _place(run, board), detail))
+            found.append(AuditFinding("warning", "leak", _place(run, board), detail))
     return found
 
 
@@ -142,7 +142,7 @@ def _never_run(records: Iterable[Record], planned: Iterable[Record]) -> list[Rec
     return [record for record in planned if record.key not in have]
 
 
-def _gaps(runs: Sequence[Run], board: str) -> list[Finding]:
+def _gaps(runs: Sequence[Run], board: str) -> list[AuditFinding]:
     """Cells that a row lacks: those that the other rows of its table have, and those that a grid
     asked for. Full training and controls are rows like the others."""
     found = []
@@ -165,14 +165,14 @@ def _gaps(runs: Sequence[Run], board: str) -> list[Finding]:
             more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
             where = f"{board}, ratio {ratio:g}, {labels[identity]}"
             detail = f"lacks {shown}{more}: {len(lacking)} of {len(wanted)} cells"
-            found.append(Finding("warning", "incomplete", where, detail))
+            found.append(AuditFinding("warning", "incomplete", where, detail))
     if everywhere and not any(run.method == FULL for run in runs):
         detail = "no run of full training: no differences to it"
-        found.append(Finding("warning", "incomplete", f"{board}, full", detail))
+        found.append(AuditFinding("warning", "incomplete", f"{board}, full", detail))
     return found
 
 
-def _figures(runs: Iterable[Run], board: str) -> list[Finding]:
+def _figures(runs: Iterable[Run], board: str) -> list[AuditFinding]:
     found = []
     cells: dict[object, list[Run]] = defaultdict(list)
     for run in runs:
@@ -182,12 +182,12 @@ def _figures(runs: Iterable[Run], board: str) -> list[Finding]:
         realised = run.metric("realised_ratio")
         if realised is not None and abs(realised - run.ratio) > OFF_RATIO:
             detail = f"realised ratio {realised:.3f}"
-            found.append(Finding("warning", "ratio off", _place(run, board), detail))
+            found.append(AuditFinding("warning", "ratio off", _place(run, board), detail))
         rate = run.record.info.get("noise_rate")
         wanted = _nominal_noise(run.noise)
         if rate is not None and wanted is not None and rate > wanted + 0.05:
             detail = f"{rate:.3f} of the labels are wrong"
-            found.append(Finding("warning", "noise off", _place(run, board), detail))
+            found.append(AuditFinding("warning", "noise off", _place(run, board), detail))
     for same in cells.values():
         values = sorted(run.accuracy or 0.0 for run in same)
         if len(values) < 3:
@@ -198,7 +198,7 @@ def _figures(runs: Iterable[Run], board: str) -> list[Finding]:
             away = abs((run.accuracy or 0.0) - middle)
             if away > OUTLYING * max(spread, 1.0):
                 detail = f"{run.accuracy:.1f} % where the seeds' median is {middle:.1f} %"
-                found.append(Finding("warning", "outlier", _place(run, board), detail))
+                found.append(AuditFinding("warning", "outlier", _place(run, board), detail))
     return found
 
 
@@ -213,11 +213,11 @@ def _nominal_noise(name: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _machines(runs: Iterable[Run]) -> list[Finding]:
+def _machines(runs: Iterable[Run]) -> list[AuditFinding]:
     found = []
     for name, what in (("device_class", "devices"), ("threads", "threads"), ("code", "code"),
                        ("torch", "torch versions")):  # fmt: skip
         values = {str(run.record.environment.get(name)) for run in runs} - {"None"}
         if len(values) > 1:
-            found.append(Finding("note", what, "leaderboard", ", ".join(sorted(values))))
+            found.append(AuditFinding("note", what, "leaderboard", ", ".join(sorted(values))))
     return found

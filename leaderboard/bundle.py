@@ -21,7 +21,7 @@ _PLENTY = 1 << 22
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a file's name says that it holds records."""
+    """Whether a file's name is that of packed records."""
     return path.name.endswith(SUFFIXES)
 
 

@@ -29,7 +29,7 @@ class ProtocolFile(Filters):
             and time ratios refer to full training whatever it is.
         diverged: Whether a diverged run counts with its final accuracy or as chance.
         rows: ``complete`` ranks only rows with every cell; ``intersect`` drops cells until every
-            row is complete, and says which.
+            row is complete, and lists them.
         planned: Pairs (a, b) of row labels whose difference a - b belongs to the confirmatory
             family, beside every base method and its ``+align`` variant.
     """

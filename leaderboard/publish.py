@@ -25,7 +25,7 @@ def publication(
         files: Its rendered forms by file name, figures below ``figures/``.
         records: What it was built from.
         command: Command that renders the folder again, run inside it.
-        extra: Further files, the protocol say.
+        extra: Further files, such as the protocol.
     """
     figures = sorted(name for name in files if name.startswith("figures/")
                      and name.endswith(".svg"))  # fmt: skip

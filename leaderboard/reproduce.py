@@ -35,7 +35,7 @@ class Reproduced:
         half_width: Half of our 95 % t interval; None below three seeds.
         printed_gap, gap: Difference to full training, printed and ours (paired); accuracies only.
         gap_half_width: Half of its 95 % t interval.
-        verdict: ``agrees`` where our interval holds the printed number, give or take its
+        verdict: ``agrees`` where our interval holds the printed number, within its
             rounding; ``higher`` or ``lower``; ``undecided`` below three seeds.
         gap_verdict: The same of the gap; empty where there is none.
     """

@@ -183,7 +183,7 @@ def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from prunebench.bench.cli.fitted import console
+    from prunebench.bench.cli.terminal_tables import console
 
     table = Table(box=SIMPLE_HEAD, show_header=any(columns), pad_edge=False)
     for number, column in enumerate(columns):

@@ -1,4 +1,4 @@
-"""Verbs that read records and say what they support: leaderboard, compare, audit."""
+"""Verbs that read records: leaderboard, compare, audit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from prunebench.bench.cli.filters import filter_options, filters, flags
+from prunebench.bench.cli.filter_options import filter_options, filters, flags
 from prunebench.errors import InputError, spelled
 from prunebench.files import OwnFolder
 
@@ -61,7 +61,7 @@ def sources(texts: tuple[str, ...]) -> list[Path]:
 
 
 def print_notes(notes: list[str]) -> None:
-    """Says what was found beside the results, a few lines of it."""
+    """Prints what was found beside the results, the first lines of it."""
     for line in notes[:_NOTES]:
         print(f"note: {line}", file=sys.stderr)
     if len(notes) > _NOTES:
@@ -136,8 +136,8 @@ def render(
 
     Example: prunebench leaderboard results/demo --publish docs/leaderboards/demo
     """
-    from prunebench.bench.cli.fitted import show
     from prunebench.bench.cli.options import report_faults
+    from prunebench.bench.cli.terminal_tables import show
     from prunebench.bench.reports.boards import gather, make_board, texts, unite, write_files
     from prunebench.leaderboard.publish import publication
     from prunebench.leaderboard.published.numbers import read_published
@@ -212,7 +212,7 @@ def _published(folder: Path) -> dict[str, bytes]:
 
 
 def _check_publication(folder: Path) -> None:
-    """Refuses links in a publication before anything is read: it may come from a stranger, and
+    """Refuses links in a publication before anything is read: it may come from anybody, and
     what a link leads to must not become a part of it.
 
     Raises:
@@ -261,12 +261,12 @@ def merge_folders(results: tuple[str, ...], out: str, as_json: bool) -> None:
     from prunebench.bench.reports.boards import merge
 
     notes: list[str] = []
-    copied, stood = merge(sources(results), Path(out), notes)
+    copied, already = merge(sources(results), Path(out), notes)
     print_notes(notes)
     if as_json:
-        print(json.dumps({"copied": copied, "stood": stood}))
+        print(json.dumps({"copied": copied, "stood": already}))
     else:
-        print(f"{copied} records copied to {out}, {stood} were there already")
+        print(f"{copied} records copied to {out}, {already} were there already")
 
 
 @click.command()
@@ -332,10 +332,10 @@ def audit(
     """
     from dataclasses import asdict
 
-    from prunebench.bench.cli.fitted import show
+    from prunebench.bench.cli.terminal_tables import show
     from prunebench.bench.reports.boards import load_records
     from prunebench.bench.results.planned import planned_cells
-    from prunebench.leaderboard.audit import Finding
+    from prunebench.leaderboard.audit import AuditFinding
     from prunebench.leaderboard.audit import audit as find
     from prunebench.leaderboard.render.markdown import escape, pipe
 
@@ -344,7 +344,7 @@ def audit(
     records = [record for source in folders for record in load_records(source, faults)]
     wanted = _grid_cells(ctx, grid) if grid else []
     wanted += [cell for folder in folders if folder.is_dir() for cell in planned_cells(folder)]
-    found = [Finding("error", "unreadable", f.where, f.what) for f in faults]
+    found = [AuditFinding("error", "unreadable", f.where, f.what) for f in faults]
     found += find(records, _board_protocol(None, filters(chosen)), wanted)
     if as_json:
         print(json.dumps([asdict(f) for f in found], indent=1))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from prunebench.bench.cli.filters import filter_options, filters, typed
+from prunebench.bench.cli.filter_options import filter_options, filters, typed
 from prunebench.bench.cli.options import results_folder
 from prunebench.bench.results.names import is_key
 from prunebench.errors import InputError, visible

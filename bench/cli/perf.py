@@ -123,7 +123,7 @@ def _writable(out: Path) -> None:
 def _show(report: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from prunebench.bench.cli.fitted import console
+    from prunebench.bench.cli.terminal_tables import console
     from prunebench.bench.perf.page import figure_rows, where
 
     table = Table(box=None, pad_edge=False, header_style="bold")

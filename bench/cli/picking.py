@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prunebench.bench.cli.filters import filter_options, filters, typed
+from prunebench.bench.cli.filter_options import filter_options, filters, typed
 from prunebench.bench.cli.options import results_folder
 from prunebench.errors import InputError, spelled
 
@@ -224,7 +224,7 @@ def _row_names(records: Sequence[Record]) -> dict[str, str]:
 
 def _show(rows: Sequence[dict[str, Any]]) -> None:
     """A table; where it is wider than the terminal, what all runs share is a line beneath it."""
-    from prunebench.bench.cli.fitted import console
+    from prunebench.bench.cli.terminal_tables import console
 
     names = ["key", "board", "method", "noise", "ratio", "seed", "recipe", "status", "accuracy"]
     names += ["role"] * any(row["role"] != "eval" for row in rows)

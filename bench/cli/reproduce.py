@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from prunebench.bench.cli.filters import filter_options, filters
+from prunebench.bench.cli.filter_options import filter_options, filters
 from prunebench.errors import InputError
 
 
@@ -31,9 +31,9 @@ def reproduce(
     """
     from dataclasses import asdict
 
-    from prunebench.bench.cli.fitted import show
     from prunebench.bench.cli.leaderboard import print_notes, sources
     from prunebench.bench.cli.options import report_faults
+    from prunebench.bench.cli.terminal_tables import show
     from prunebench.bench.reports.boards import gather
     from prunebench.leaderboard.board.collect import collect
     from prunebench.leaderboard.protocol_file import ProtocolFile

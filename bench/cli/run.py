@@ -148,7 +148,7 @@ def _show_record(record: Any, store: Any) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from prunebench.bench.cli.fitted import console
+    from prunebench.bench.cli.terminal_tables import console
 
     title = spelled(f"{record.key}  {record.status} {record.reason}".strip())
     table = Table(title=Text(title), show_header=False)
@@ -265,7 +265,7 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
     summary |= {name: n for name, n in counts.items() if n}
     print(json.dumps(summary, indent=2) if as_json else _lines(summary))
     if board:
-        from prunebench.bench.cli.fitted import show
+        from prunebench.bench.cli.terminal_tables import show
         from prunebench.bench.reports.boards import write_board
 
         written = write_board([store.root], store.root / "leaderboard")
@@ -300,7 +300,7 @@ def demo(ctx: click.Context, /, out: str, **values: Any) -> None:
     Example: prunebench demo
     """
     load_plugins(ctx)
-    from prunebench.bench.cli.fitted import show
+    from prunebench.bench.cli.terminal_tables import show
     from prunebench.bench.grids.driver import run_cells
     from prunebench.bench.grids.grid_file import expand, read_grid
     from prunebench.bench.reports.boards import write_board

@@ -39,9 +39,7 @@ _TOLD = 2000
     show_default=True,
     help="Port; a free one where it is taken, or 0.",
 )
-@click.option(
-    "--allow-remote", is_flag=True, help="Let other machines in: nobody is asked for a password."
-)
+@click.option("--allow-remote", is_flag=True, help="Accept other machines; there is no password.")
 @click.pass_context
 def ui(ctx: click.Context, results: str, host: str, port: int, allow_remote: bool) -> None:
     """Show a results folder's MLflow mirror in a browser, until Ctrl-C.
@@ -105,7 +103,7 @@ def _address(host: str) -> str:
 
 
 def _free_port(address: str, wanted: int) -> int:
-    """The wanted port, or one that nobody listens on.
+    """The wanted port, or a free one.
 
     Raises:
         InputError: The address is not one of this machine.
@@ -154,9 +152,9 @@ def _serve(words: list[str], line: str) -> int:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(
-            words, env=environment, start_new_session=True, stdout=said, stderr=said
+            words, env=environment, start_new_session=True, stdout=log, stderr=log
         )
         try:
             _wait_ready(child, line.partition("#")[0])
@@ -169,8 +167,8 @@ def _serve(words: list[str], line: str) -> int:
         finally:
             signal.signal(signal.SIGTERM, before)
             _end(child)
-        said.seek(0)
-        text = said.read().decode(errors="replace").strip()
+        log.seek(0)
+        text = log.read().decode(errors="replace").strip()
     print(f"prunebench: MLflow's server ended:\n{text[-_TOLD:]}", file=sys.stderr)
     return 1
 
@@ -190,7 +188,7 @@ def _wait_ready(child: subprocess.Popen[bytes], url: str) -> None:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Ends the child's whole session, with force where it does not listen."""
+    """Ends the child's whole session, by force where it ignores the signal."""
     for what in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(child.pid, what)

@@ -1,4 +1,4 @@
-"""What the tables read of a record has the types they count on; records come from strangers."""
+"""Checks of the fields that tables read: a record may come from anybody, with any content."""
 
 from __future__ import annotations
 

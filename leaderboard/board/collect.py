@@ -32,7 +32,7 @@ class Run:
         seed: Seed of the run, the unit of pairing.
         accuracy: Test accuracy of the last epoch in percent; None where the run has none.
         diverged: Whether it counts although it diverged.
-        chance: Accuracy of guessing in percent; None where the record does not say it.
+        chance: Accuracy of guessing in percent; None where the record does not hold it.
         missing: Why ``accuracy`` is None; empty otherwise.
     """
 

@@ -17,11 +17,11 @@ from prunebench.record import canonical, content_key
 FIELDS = ("dataset", "criterion", "recipe", "budget", "budget_share", "reference", "validation")
 _EMPTY: tuple[Any, ...] = (None, {}, "")
 _BUDGET = ("budget", "budget_share")
-#: What designs differ in, in the order in which labels say it; further options in between.
+#: What designs differ in, in the order in which labels name it; further options in between.
 _ORDER = ("dataset.params", "dataset.version", "dataset.identity", "criterion", "recipe.name",
           "recipe.model", "recipe.model_params", "recipe.epochs", "recipe.batch_size", "recipe.lr",
           "recipe", "budget", "budget_share", "reference", "validation")  # fmt: skip
-#: Said wherever they differ; the others where these leave designs alike.
+#: Named wherever they differ; the others only where designs would share a label without them.
 _ALWAYS = ("recipe.name", "recipe.model")
 _WORDS = {
     "recipe.name": "{}", "recipe.model": "{}", "recipe.epochs": "{} epochs",
@@ -101,16 +101,16 @@ def group_by_design(runs: Iterable[Run]) -> tuple[Design, ...]:
             contents.setdefault(name, content)
             found[name].append(run)
     measured = any(run.accuracy is not None for own in found.values() for run in own)
-    homes: dict[tuple[str, str], list[str]] = {}
+    fitting: dict[tuple[str, str], list[str]] = {}
     for run, content, name in carried:
         slot = run.method, name
-        if slot not in homes:
-            homes[slot] = _homes(run.method, content, contents)
-            if not homes[slot] and not measured:
+        if slot not in fitting:
+            fitting[slot] = _designs_of(run.method, content, contents)
+            if not fitting[slot] and not measured:
                 contents[name] = content
-                homes[slot] = [name]
-        for home in homes[slot]:
-            found[home].append(run)
+                fitting[slot] = [name]
+        for fit in fitting[slot]:
+            found[fit].append(run)
     labels = label_designs(contents)
     found_designs = [
         Design(labels[name], base_of(content), content, tuple(found[name]))
@@ -119,7 +119,7 @@ def group_by_design(runs: Iterable[Run]) -> tuple[Design, ...]:
     return tuple(sorted(found_designs, key=lambda d: (d.base, _natural(d.label))))
 
 
-def _homes(
+def _designs_of(
     method: str, content: Mapping[str, Any], contents: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
     def agreeing(free: Sequence[str]) -> list[str]:
@@ -155,7 +155,7 @@ def spec_designs(
         else:
             found.setdefault(canonical(content), content)
     rows = {**(beside or {}), **found}
-    alone = [content for method, content in carried if not _homes(method, content, rows)]
+    alone = [content for method, content in carried if not _designs_of(method, content, rows)]
     return found | {canonical(content): content for content in alone}
 
 
@@ -176,12 +176,12 @@ def label_designs(contents: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     labels: dict[str, str] = {}
     for names in by_base.values():
         flat = {name: dict(leaves(contents[name])) for name in names}
-        said = telling(list(flat.values()))
+        named = naming_fields(list(flat.values()))
         for name in names:
             data, rest = (
                 [
                     words_of(path, flat[name].get(path))
-                    for path in said
+                    for path in named
                     if path.startswith("dataset.") == wanted
                 ]
                 for wanted in (True, False)
@@ -194,7 +194,7 @@ def label_designs(contents: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def telling(flat: Sequence[Mapping[str, Any]]) -> list[str]:
+def naming_fields(flat: Sequence[Mapping[str, Any]]) -> list[str]:
     """Paths in which designs differ, as few as needed to name them, network and recipe first."""
     paths = {path for own in flat for path in own}
     differing = [path for path in paths if len({canonical(own.get(path)) for own in flat}) > 1]

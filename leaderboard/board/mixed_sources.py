@@ -10,7 +10,7 @@ from typing import Any
 from prunebench.errors import spelled
 from prunebench.record import Record
 
-#: Parts of a run that a plug-in may bring. (What a recipe says is part of the key itself.)
+#: Parts of a run that a plug-in may bring. (A recipe's content is part of the key itself.)
 KINDS = ("method", "dataset", "criterion", "model")
 #: Field of ``Record.environment``: kind -> file or package, and digest of its source.
 FIELD = "plugins"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from prunebench.leaderboard.board.collect import FULL, Run
 from prunebench.leaderboard.board.shared_protocol import SharedProtocol
 from prunebench.leaderboard.board.time_ratio import TimeRatio
+from prunebench.leaderboard.inference.rankings import Modules, Ranking
 from prunebench.leaderboard.inference.series import Series
-from prunebench.leaderboard.inference.summary import Modules, Ranking
 from prunebench.leaderboard.inference.table import Tests
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.published.numbers import PrintedRow
@@ -17,7 +17,7 @@ from prunebench.leaderboard.stats import MeanInterval, PairedDifference
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One method under one noise setting.
 
     Attributes:
@@ -65,7 +65,7 @@ class Row:
 
     label: str
     kind: str
-    cells: tuple[Cell | None, ...]
+    cells: tuple[TableCell | None, ...]
     present: int
     expected: int
     missing: tuple[tuple[str, int], ...]
@@ -139,7 +139,7 @@ class Summary:
 
     @property
     def shown(self) -> bool:
-        """Whether it says more than a table does."""
+        """Whether it shows more than one table does."""
         return len(self.ratios) > 1 or bool(self.designs)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.board.labels import KINDS, kind_of
-from prunebench.leaderboard.board.model import Cell, Row
+from prunebench.leaderboard.board.model import Row, TableCell
 from prunebench.leaderboard.board.time_ratio import time_ratio
 from prunebench.leaderboard.stats import mean_interval, paired_difference
 from prunebench.leaderboard.stats.exact import Number, exact, mean_of
@@ -96,7 +96,7 @@ def _differences(slots: Slots, baseline: Slots) -> dict[Slot, Number]:
     return {slot: exact(mine[slot]) - exact(theirs[slot]) for slot in mine.keys() & theirs.keys()}
 
 
-def _cell(noise: str, slots: Slots, baseline: Slots) -> Cell | None:
+def _cell(noise: str, slots: Slots, baseline: Slots) -> TableCell | None:
     values = {seed: v for (name, seed), v in sorted(values_of(slots).items()) if name == noise}
     if not values:
         return None
@@ -105,7 +105,7 @@ def _cell(noise: str, slots: Slots, baseline: Slots) -> Cell | None:
     runs = [slots[noise, seed] for seed in values]
     kept = [run.metric("kept_noise_rate") for run in runs]
     noise_rates = [rate for rate in kept if rate is not None]
-    return Cell(
+    return TableCell(
         accuracy=mean_interval(list(values.values())),
         difference=difference if difference.n else None,
         diverged=sum(run.diverged for run in runs),

@@ -24,7 +24,7 @@ class SharedProtocol:
         schema: Version of the specification.
         budget: ``samples``, ``paper`` or ``epochs``.
         recipe, criterion, reference, validation: As in the specification.
-        test_size: Test samples; None where no record says it.
+        test_size: Test samples; None where no record holds it.
     """
 
     board: str

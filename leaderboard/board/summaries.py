@@ -9,8 +9,8 @@ from dataclasses import replace
 from prunebench.leaderboard.board.designs import Design, label_designs
 from prunebench.leaderboard.board.labels import noise_order
 from prunebench.leaderboard.board.model import Summary, Table
+from prunebench.leaderboard.inference.rankings import modules, ranking
 from prunebench.leaderboard.inference.series import Series
-from prunebench.leaderboard.inference.summary import modules, ranking
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.record import canonical
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostShare:
     """Mean cost of a row's runs as shares of full training.
 
     Attributes:
@@ -42,7 +42,7 @@ class Cost:
     total: float
 
 
-def cost_of(runs: Mapping[tuple[str, int], Run]) -> Cost | None:
+def cost_of(runs: Mapping[tuple[str, int], Run]) -> CostShare | None:
     """None where a ledger lacks the size of a full run."""
     own, total = [], []
     for run in runs.values():
@@ -58,7 +58,7 @@ def cost_of(runs: Mapping[tuple[str, int], Run]) -> Cost | None:
         total.append(1 - saved + proxy / whole)
     if not own:
         return None
-    return Cost(math.fsum(own) / len(own), math.fsum(total) / len(total))
+    return CostShare(math.fsum(own) / len(own), math.fsum(total) / len(total))
 
 
 def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
@@ -86,7 +86,7 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
         yield _figure(stem, summary.dataset, usable, row_styles(kinds_of(tables)))
 
 
-def _costs(table: Table) -> dict[str, Cost]:
+def _costs(table: Table) -> dict[str, CostShare]:
     """Costs of the complete rows; oracles are no choice anybody has."""
     found = {row.label: cost_of(table.runs.get(row.label, {}))
              for row in table.rows if row.kind != "oracle"}  # fmt: skip
@@ -94,7 +94,7 @@ def _costs(table: Table) -> dict[str, Cost]:
 
 
 def _figure(
-    stem: str, dataset: str, usable: Sequence[tuple[Table, dict[str, Cost]]],
+    stem: str, dataset: str, usable: Sequence[tuple[Table, dict[str, CostShare]]],
     styles: Mapping[str, RowStyle],
 ) -> Drawn:  # fmt: skip
     most = max(len(costs) for _, costs in usable)
@@ -136,7 +136,7 @@ def _figure(
 
 
 def _compute(
-    axes: Axes, rows: Sequence[Row], costs: Mapping[str, Cost], styles: Mapping[str, RowStyle]
+    axes: Axes, rows: Sequence[Row], costs: Mapping[str, CostShare], styles: Mapping[str, RowStyle]
 ) -> None:
     points = {row.label: (costs[row.label].total, row.mean) for row in rows
               if row.mean is not None}  # fmt: skip

@@ -23,7 +23,7 @@ from prunebench.leaderboard.figures import (
 )
 from prunebench.leaderboard.figures.fonts import fit_fonts
 from prunebench.leaderboard.figures.material import Material
-from prunebench.leaderboard.figures.style import Drawn, Omitted, house, picture
+from prunebench.leaderboard.figures.style import Drawn, Omitted, figure_settings, picture
 
 FIGURES: dict[str, Callable[[Material], Iterator[Drawn | Omitted]]] = {
     "accuracy-by-ratio": accuracy_by_ratio.draw,
@@ -84,7 +84,7 @@ def gallery(
     lines = ["# Figures", ""]
     omitted: list[Omitted] = []
     unseen: set[str] = set()
-    with house():
+    with figure_settings():
         for name, found in drawings(material, only):
             if isinstance(found, Omitted):
                 omitted.append(found)
@@ -109,7 +109,7 @@ def gallery(
 def drawings(
     material: Material, only: Collection[str] | None = None
 ) -> Iterator[tuple[str, Drawn | Omitted]]:
-    """(name, figure) one after the other; to be called inside :func:`house`."""
+    """(name, figure) one after the other; to be called inside :func:`figure_settings`."""
     for name, draw in FIGURES.items():
         if only is not None and name not in only:
             continue

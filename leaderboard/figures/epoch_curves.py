@@ -17,7 +17,7 @@ FILE = "epochs.csv"
 
 
 def tables_of(material: Material, runs: Iterable[Run]) -> list[pd.DataFrame]:
-    """Per-epoch tables of the runs that count and are at hand, without stubs."""
+    """Per-epoch tables of the runs that count and are available, without stubs."""
     counted = [run for run in runs if run.accuracy is not None]
     frames = ((run, material.table(run, FILE)) for run in counted)
     return [without_stub(frame, run.record.spec.get("budget", "samples"))

@@ -1,6 +1,6 @@
-"""Fonts for scripts that the house font lacks: others of this machine, named by their files.
+"""Fonts for scripts that the default font lacks: others of this machine, named by their files.
 
-Text in the house font alone is drawn as before, so that its bytes are the same everywhere.
+Text in the default font alone is drawn as before, so that its bytes are the same everywhere.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-HOUSE = "DejaVu Sans"
+DEFAULT_FONT = "DejaVu Sans"
 
 
 def fit_fonts(figure: Figure) -> frozenset[str]:
-    """Gives every text of a figure the fonts that it needs beside the house font.
+    """Gives every text of a figure the fonts that it needs beside the default font.
 
     Args:
         figure: With its texts; to be called again where more are added.
@@ -36,25 +36,25 @@ def fit_fonts(figure: Figure) -> frozenset[str]:
     families, unseen = _others(lacking)
     for text in texts:
         if _lacking(text.get_text()):
-            text.set_fontfamily([HOUSE, *families])
+            text.set_fontfamily([DEFAULT_FONT, *families])
     for axes in figure.axes:  # drawing makes new tick labels
         for axis in (axes.xaxis, axes.yaxis):
             if any(_lacking(label.get_text()) for label in axis.get_ticklabels()):
-                axis.set_tick_params(labelfontfamily=[HOUSE, *families])
+                axis.set_tick_params(labelfontfamily=[DEFAULT_FONT, *families])
     return unseen
 
 
 def _lacking(signs: Iterable[str]) -> frozenset[str]:
-    """Signs that the house font has not; none of them is to be drawn as a box."""
+    """Signs that the default font has not; none of them is to be drawn as a box."""
     plain = {sign for sign in signs if sign > "\x7f"}
-    return frozenset(sign for sign in plain if ord(sign) not in _house())
+    return frozenset(sign for sign in plain if ord(sign) not in _default_signs())
 
 
 @cache
-def _house() -> frozenset[int]:
+def _default_signs() -> frozenset[int]:
     from matplotlib import font_manager
 
-    return _signs_of(font_manager.findfont(HOUSE))
+    return _signs_of(font_manager.findfont(DEFAULT_FONT))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What figures are drawn from: a board, and the artifacts of its runs where they are at hand."""
+"""What figures are drawn from: a board, and the artifacts of its runs where they are available."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Material:
 
     Attributes:
         board: The board.
-        read: Bytes of an artifact by run and file name; None where it is not at hand.
+        read: Bytes of an artifact by run and file name; None where it is not available.
         nemenyi: Whether critical-difference diagrams show Nemenyi's distance too.
     """
 
@@ -47,12 +47,12 @@ class Material:
             yield summary, tuple(t for t in self.board.tables if t.dataset == summary.dataset)
 
     def table(self, run: Run, name: str) -> pd.DataFrame | None:
-        """A CSV artifact, or None where it is not at hand."""
+        """A CSV artifact, or None where it is not available."""
         data = self.read(run, name)
         return None if data is None else pd.read_csv(io.BytesIO(data))
 
     def arrays(self, run: Run, name: str) -> Arrays | None:
-        """An npz artifact, never unpickled; None where it is not at hand.
+        """An npz artifact, never unpickled; None where it is not available.
 
         Raises:
             InputError: Not an npz of plain arrays.

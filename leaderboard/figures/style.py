@@ -1,4 +1,4 @@
-"""The house look: settings, titles, captions, and the bytes of a picture."""
+"""The style of all figures: settings, titles, captions, and the bytes of a picture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import InputError
-from prunebench.leaderboard.figures.fonts import HOUSE, fit_fonts
+from prunebench.leaderboard.figures.fonts import DEFAULT_FONT, fit_fonts
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -29,7 +29,7 @@ DPI = 120  # 1200 pixels
 _LONGEST_PART = 80
 
 _RC: Any = {
-    "font.family": HOUSE, "font.size": 8.5, "axes.titlesize": 9, "axes.labelsize": 8.5,
+    "font.family": DEFAULT_FONT, "font.size": 8.5, "axes.titlesize": 9, "axes.labelsize": 8.5,
     "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY,
     "axes.labelcolor": INK, "text.color": INK, "xtick.color": GREY, "ytick.color": GREY,
@@ -49,8 +49,8 @@ def available() -> bool:
 
 
 @contextlib.contextmanager
-def house() -> Iterator[None]:
-    """The settings, whatever a user's own file says.
+def figure_settings() -> Iterator[None]:
+    """The settings, whatever a user's own matplotlibrc sets.
 
     Raises:
         InputError: matplotlib is not installed.
@@ -159,7 +159,7 @@ def finish(figure: Figure, stem: str, title: str, caption: str, right: float = 0
 
 
 def picture(drawn: Drawn, form: str) -> bytes:
-    """SVG or PNG without dates or program names; to be called inside :func:`house`."""
+    """SVG or PNG without dates or program names; to be called inside :func:`figure_settings`."""
     metadata: dict[str, Any] = {"Software": None}
     if form == "svg":
         metadata = {"Date": None, "Creator": None, "Title": drawn.title,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from prunebench.leaderboard.inference.bold import BoldColumn, bold_column
 from prunebench.leaderboard.inference.marks import Lossless, Marks, cell_marks, lossless
+from prunebench.leaderboard.inference.rankings import Ranking, ranking
 from prunebench.leaderboard.inference.series import Series, matrix
-from prunebench.leaderboard.inference.summary import Ranking, ranking
 from prunebench.leaderboard.protocol_file import ProtocolFile
 
 

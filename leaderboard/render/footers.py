@@ -10,7 +10,7 @@ from prunebench.leaderboard.filters import shown
 from prunebench.leaderboard.inference.compare import POWER
 from prunebench.leaderboard.inference.groups import Groups
 from prunebench.leaderboard.inference.marks import MIN_T
-from prunebench.leaderboard.inference.summary import Modules, Ranking
+from prunebench.leaderboard.inference.rankings import Modules, Ranking
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.row_text import number, p_text, span
 

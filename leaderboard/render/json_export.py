@@ -11,7 +11,7 @@ from typing import Any
 from prunebench.leaderboard.board.model import Board, Row, Summary, Table
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.groups import Groups
-from prunebench.leaderboard.inference.summary import Modules, Ranking
+from prunebench.leaderboard.inference.rankings import Modules, Ranking
 from prunebench.leaderboard.render.row_text import (
     better_or_worse,
     bold,

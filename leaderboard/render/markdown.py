@@ -9,9 +9,9 @@ from tabulate import tabulate
 
 from prunebench.leaderboard.board.collect import FULL
 from prunebench.leaderboard.board.labels import decimals
-from prunebench.leaderboard.board.model import Board, Cell, Row, Summary, Table
+from prunebench.leaderboard.board.model import Board, Row, Summary, Table, TableCell
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
-from prunebench.leaderboard.inference.summary import Modules
+from prunebench.leaderboard.inference.rankings import Modules
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.published.numbers import ABOUT
 from prunebench.leaderboard.render.footers import (
@@ -141,7 +141,7 @@ def label(row: Row) -> str:
 
 
 def _accuracy(table: Table, row: Row, place: int, digits: int) -> str:
-    cell: Cell | None = row.cells[place]
+    cell: TableCell | None = row.cells[place]
     if cell is None:
         return "-"
     text = number(cell.accuracy.mean, digits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from prunebench.leaderboard.board.model import Board, Cell, Row, Table
+from prunebench.leaderboard.board.model import Board, Row, Table, TableCell
 
 
 def model_index(board: Board) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def _shown(row: Row) -> bool:
     return any(cell is not None for cell in row.cells)
 
 
-def _result(table: Table, noise: str, cell: Cell) -> dict[str, Any]:
+def _result(table: Table, noise: str, cell: TableCell) -> dict[str, Any]:
     metrics: list[dict[str, Any]] = [
         {"type": "accuracy", "name": "accuracy at the last epoch, percent, "
          f"mean over {cell.accuracy.n} seeds", "value": round(cell.accuracy.mean, 4),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # tables use this module, and every run does: without scipy it starts sooner
-    from prunebench.leaderboard.board.model import Cell, Row, Table
+    from prunebench.leaderboard.board.model import Row, Table, TableCell
     from prunebench.leaderboard.inference.compare import Comparison
     from prunebench.leaderboard.published.numbers import PrintedRow
     from prunebench.leaderboard.stats import MeanInterval
@@ -173,7 +173,7 @@ def has_diagnostics(row: Row) -> bool:
     )
 
 
-def kept(cell: Cell | None) -> str:
+def kept(cell: TableCell | None) -> str:
     """Noise rate among the kept samples in percent, and AUROC of the score."""
     if cell is None:
         return "-"

@@ -33,7 +33,6 @@ from prunebench.leaderboard.stats.families import (
 from prunebench.leaderboard.stats.intervals import MeanInterval, Proportion, mean_interval, wilson
 from prunebench.leaderboard.stats.letters import Letters, compact_letters
 from prunebench.leaderboard.stats.lossless import NonInferior, non_inferior
-from prunebench.leaderboard.stats.outcomes import Outcomes, to_resolution, win_tie_loss
 from prunebench.leaderboard.stats.paired import (
     PairedDifference,
     PairedT,
@@ -65,6 +64,7 @@ from prunebench.leaderboard.stats.ranks import (
     nemenyi_cd,
 )
 from prunebench.leaderboard.stats.signflip import SignFlip, sign_flip
+from prunebench.leaderboard.stats.wins_and_losses import Outcomes, to_resolution, win_tie_loss
 
 __all__ = [
     "Adjusted",

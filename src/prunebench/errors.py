@@ -31,7 +31,7 @@ def spelled(text: str, keep: str = "") -> str:
     cursor spelled out too.
 
     Args:
-        text: The text of a file, say.
+        text: Any text, such as that of a file.
         keep: Signs that stay.
     """
     if text.isprintable():
@@ -97,7 +97,7 @@ class FolderError(Exception):
 
 
 class SkipCell(Exception):
-    """A cell that cannot apply (no strong view for text, say); recorded as ``skipped``."""
+    """A cell that cannot apply (text has no strong view, for example); recorded as ``skipped``."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

@@ -140,7 +140,7 @@ def _replacing(name: str, folder: int, staging: int, temporary: str) -> Iterator
 
 
 def is_private(folder: Path) -> bool:
-    """Whether a path is a folder, no link, that belongs to this user and to nobody else."""
+    """Whether a path is a folder, no link, that only this user owns and can open."""
     try:
         found = folder.lstat()
     except OSError:

@@ -18,7 +18,7 @@ class Option:
     """One named option of a method, criterion or dataset.
 
     Attributes:
-        default: Value when the user says nothing; its type is the option's type.
+        default: Value when none is given; its type is the option's type.
         help: One line for the method's card.
         low: Smallest accepted number (inclusive).
         high: Largest accepted number (inclusive).

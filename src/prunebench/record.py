@@ -1,4 +1,4 @@
-"""One run's result: a small JSON file that proves itself by its digest."""
+"""One run's result: a small JSON file with a digest over its content."""
 
 from __future__ import annotations
 

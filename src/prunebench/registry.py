@@ -45,7 +45,7 @@ class Entry(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Problem:
+class BrokenPlugin:
     """A plug-in that could not be loaded."""
 
     source: str
@@ -63,7 +63,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, package: str) -> None:
         self.kind, self.package = kind, package
         self.group = f"prunebench.{kind}s" if not kind.endswith("on") else "prunebench.criteria"
-        self.problems: list[Problem] = []
+        self.problems: list[BrokenPlugin] = []
         self._entries: dict[str, Entry[T]] = {}
         self._loaded = False
 
@@ -140,7 +140,7 @@ class Registry(Generic[T]):
                 origin(point.module)
             except Exception as error:
                 source = f"{point.name} = {point.value}"
-                self.problems.append(Problem(source, error_line(error)))
+                self.problems.append(BrokenPlugin(source, error_line(error)))
 
 
 def _home(module: str) -> str:

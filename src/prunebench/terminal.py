@@ -11,8 +11,8 @@ from prunebench.errors import spelled
 class SafeStream:
     """A text stream in whose output only line ends and tabs move anything.
 
-    It says that it is no terminal, so that libraries send it no colours or movements of their own;
-    whoever wants those takes ``terminal(stream)`` and spells out what comes from files.
+    ``isatty`` is False, so that libraries send it no colours or movements of their own; code that
+    wants those takes ``terminal(stream)`` and spells out what comes from files.
 
     Args:
         stream: Where the text goes.

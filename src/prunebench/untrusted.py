@@ -1,4 +1,4 @@
-"""Files that may come from strangers: paths that can be used, and what a small file may grow to in
+"""Files that may be hostile: paths that can be used, and what a small file may grow to in
 memory."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def user_path(text: str | Path, where: str = "") -> Path:
     """A path as a user or a file gives it, ``~`` expanded; it need not exist.
 
     Raises:
-        InputError: No path at all here: a home nobody has, a NUL, too long, or not to be looked at.
+        InputError: No path here: an unknown home folder, a NUL, too long, or unreadable.
     """
     try:
         path = Path(text).expanduser()

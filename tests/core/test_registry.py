@@ -65,7 +65,7 @@ def test_entry_points_load_and_broken_ones_are_reported(tmp_path):
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("True True [Problem(source='a = bad_plugin'")
+    assert done.stdout.startswith("True True [BrokenPlugin(source='a = bad_plugin'")
     assert "boom" in done.stdout
 
 

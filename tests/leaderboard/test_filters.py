@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.cli.filters import filters, flags
+from prunebench.bench.cli.filter_options import filters, flags
 from prunebench.bench.results.store import Store
 from prunebench.leaderboard.filters import Filters
 from support.command import files, prunebench

@@ -65,12 +65,12 @@ def board_of(path: Path) -> Board:
 def drawn(material: Material) -> Iterator[tuple[str, str]]:
     """The numbers and words of each figure, before anything is laid out."""
     from prunebench.leaderboard.figures.all_figures import FIGURES, drawings
-    from prunebench.leaderboard.figures.style import Drawn, house
+    from prunebench.leaderboard.figures.style import Drawn, figure_settings
 
     def unlaid(figure: Any, stem: str, title: str, caption: str, right: float = 0.0) -> Drawn:
         return Drawn(stem, title, caption, figure)
 
-    with house(), contextlib.ExitStack() as patches:
+    with figure_settings(), contextlib.ExitStack() as patches:
         for module in {draw.__module__ for draw in FIGURES.values()}:
             patches.enter_context(mock.patch(f"{module}.finish", unlaid))
         for name, found in drawings(material):

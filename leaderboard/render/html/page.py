@@ -24,7 +24,7 @@ from prunebench.leaderboard.render.footers import (
     table_lines,
 )
 from prunebench.leaderboard.render.html.page_table import PageTable
-from prunebench.leaderboard.render.html.tables import (
+from prunebench.leaderboard.render.html.page_tables import (
     accuracy_table,
     diagnostics_table,
     modules_table,

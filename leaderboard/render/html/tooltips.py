@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
-from prunebench.leaderboard.board.model import Cell, Row, Table
+from prunebench.leaderboard.board.model import Row, Table, TableCell
 from prunebench.leaderboard.inference.bold import BoldColumn
 from prunebench.leaderboard.inference.compare import POWER, Comparison
 from prunebench.leaderboard.inference.groups import Groups
@@ -111,7 +111,7 @@ class TableFacts:
             facts.append(("diverged", f"{cell.diverged} of {found.n} runs ‡"))
         return facts + _diagnostics(cell)
 
-    def _difference(self, cell: Cell) -> list[Fact]:
+    def _difference(self, cell: TableCell) -> list[Fact]:
         d = cell.difference
         if d is None:
             return []
@@ -231,7 +231,7 @@ def share_of(value: float | None) -> str:
     return "" if value is None else f"{number(100 * value, 1)} %"
 
 
-def _diagnostics(cell: Cell) -> list[Fact]:
+def _diagnostics(cell: TableCell) -> list[Fact]:
     kept = f"{share(cell.kept_noise)} %" if cell.kept_noise else ""
     auroc = "" if cell.auroc is None else number(cell.auroc, 3)
     return [("noise among the kept", kept), ("AUROC of the score", auroc),

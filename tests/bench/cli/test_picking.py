@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.bench.cli import fitted
+from prunebench.bench.cli import terminal_tables
 from prunebench.bench.cli.picking import _show
 from prunebench.bench.results.planned import add_plan, plan_files, planned_cells, planned_record
 from prunebench.bench.results.store import Store
@@ -75,7 +75,7 @@ def test_a_list_follows_the_terminal_and_tells_options_apart(
     for width in (80, 140):
         monkeypatch.setenv("COLUMNS", str(width))
         screen = Terminal()
-        monkeypatch.setattr(fitted.sys, "stdout", SafeStream(screen))
+        monkeypatch.setattr(terminal_tables.sys, "stdout", SafeStream(screen))
         _show(rows)
         assert max(map(len, re.sub("\x1b\\[[0-9;]*m", "", screen.getvalue()).split("\n"))) <= width
     assert "(k=2)" in screen.getvalue()
@@ -84,7 +84,7 @@ def test_a_list_follows_the_terminal_and_tells_options_apart(
     assert "n" * 57 + "..." in screen.getvalue()
     assert "n" * 58 not in screen.getvalue()
     piped = io.StringIO()
-    monkeypatch.setattr(fitted.sys, "stdout", piped)
+    monkeypatch.setattr(terminal_tables.sys, "stdout", piped)
     _show(long)
     assert "n" * 300 in piped.getvalue()
 

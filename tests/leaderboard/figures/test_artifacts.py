@@ -25,12 +25,12 @@ from prunebench.leaderboard.figures import Omitted, gallery
 from prunebench.leaderboard.figures.classes import class_shares
 from prunebench.leaderboard.figures.loss_distribution import trained_share
 from prunebench.leaderboard.figures.stored_losses import Losses
-from prunebench.leaderboard.figures.style import house
+from prunebench.leaderboard.figures.style import figure_settings
 
 
 @pytest.fixture(autouse=True)
 def look() -> Iterator[None]:
-    with house():
+    with figure_settings():
         yield
 
 

@@ -20,7 +20,7 @@ from prunebench.leaderboard.figures.accuracy_by_cost import cost_of, front
 from prunebench.leaderboard.figures.accuracy_by_option import sweeps
 from prunebench.leaderboard.figures.differences import grid_of
 from prunebench.leaderboard.figures.seeds_needed import need
-from prunebench.leaderboard.figures.style import house
+from prunebench.leaderboard.figures.style import figure_settings
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.stats import mean_interval
@@ -39,7 +39,7 @@ def material(records: list[Record]) -> Material:
 
 @pytest.fixture(autouse=True)
 def look() -> Iterator[None]:
-    with house():
+    with figure_settings():
         yield
 
 

@@ -25,7 +25,7 @@ from prunebench.leaderboard.figures.accuracy_by_ratio import parts
 from prunebench.leaderboard.figures.classes import share_column
 from prunebench.leaderboard.figures.epoch_curves import without_stub
 from prunebench.leaderboard.figures.static_dynamic import swarm
-from prunebench.leaderboard.figures.style import WIDTH, Drawn, house
+from prunebench.leaderboard.figures.style import WIDTH, Drawn, figure_settings
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.record import Record
 
@@ -34,7 +34,7 @@ LONG = "a-method-with-a-long-name (alpha=0.9, r=0.1)"
 
 @pytest.fixture(autouse=True)
 def look() -> Iterator[None]:
-    with house():
+    with figure_settings():
         yield
 
 

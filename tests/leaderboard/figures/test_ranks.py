@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib")
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material
 from prunebench.leaderboard.figures.critical_difference import strip_of, strips
-from prunebench.leaderboard.figures.style import house
+from prunebench.leaderboard.figures.style import figure_settings
 from prunebench.leaderboard.figures.wins import duel
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.protocol_file import ProtocolFile
@@ -29,7 +29,7 @@ def material() -> Material:
 
 @pytest.fixture(autouse=True)
 def look() -> Iterator[None]:
-    with house():
+    with figure_settings():
         yield
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from prunebench.leaderboard.board.labels import decimals
 from prunebench.leaderboard.board.model import Row, Summary, Table
 from prunebench.leaderboard.inference.compare import Comparison
-from prunebench.leaderboard.inference.summary import Module, Modules
+from prunebench.leaderboard.inference.rankings import Module, Modules
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.html.page_table import (
     DOWN,

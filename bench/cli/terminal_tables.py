@@ -24,10 +24,10 @@ def console() -> Console:
 
 def show(markdown: str) -> None:
     """Prints markdown, on a terminal in its width; elsewhere as it is."""
-    print(fitted(markdown, console().width) if terminal(sys.stdout).isatty() else markdown)
+    print(fit_to_width(markdown, console().width) if terminal(sys.stdout).isatty() else markdown)
 
 
-def fitted(markdown: str, width: int) -> str:
+def fit_to_width(markdown: str, width: int) -> str:
     """Cuts tables that are too wide into several that repeat the first column, and wraps lines.
 
     Args:

@@ -6,8 +6,8 @@ import re
 import pytest
 from rich.cells import cell_len
 
-from prunebench.bench.cli import fitted as module
-from prunebench.bench.cli.fitted import console, fitted, show
+from prunebench.bench.cli import terminal_tables as module
+from prunebench.bench.cli.terminal_tables import console, fit_to_width, show
 from prunebench.terminal import SafeStream
 
 BOARD = """# Leaderboard
@@ -23,7 +23,7 @@ BOARD = """# Leaderboard
 
 @pytest.mark.parametrize("width", [34, 44, 60])
 def test_tables_repeat_their_first_column_where_they_are_too_wide(width: int) -> None:
-    text = fitted(BOARD, width)
+    text = fit_to_width(BOARD, width)
     assert max(map(cell_len, text.split("\n"))) <= width
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.split("\n") if line[:1] == "|"]
     cells = {cell.strip() for row in rows for cell in row}
@@ -37,7 +37,7 @@ def test_tables_repeat_their_first_column_where_they_are_too_wide(width: int) ->
 def test_wide_terminals_and_other_outputs_get_the_board_as_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert fitted(BOARD, 200) == BOARD
+    assert fit_to_width(BOARD, 200) == BOARD
     show(BOARD)
     assert capsys.readouterr().out == BOARD + "\n"
     assert console().width == 1000

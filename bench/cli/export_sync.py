@@ -25,7 +25,7 @@ from prunebench.files import OwnFolder
     help="What to write; training is what the run trained on: split, label, flip and visits of "
     "every sample.",
 )
-@click.option("--list", "listing", is_flag=True, help="Say what the run holds, and write nothing.")
+@click.option("--list", "listing", is_flag=True, help="Print what the run holds; write nothing.")
 @click.option("--to", default=None, metavar="FILE.csv", help="File (default: standard output).")
 @click.option(
     "--dataset-param",
