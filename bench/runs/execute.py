@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -120,7 +119,7 @@ class CellRun:
     """One run of a cell under its claim.
 
     Attributes:
-        trainer: Set once there is one.
+        trainer: Set once there is one; with it ``recorder`` and ``losses``, where they are wanted.
         resumed: Whether it went on from a checkpoint.
         subset: What a static method keeps.
         info: For ``Record.info``; likewise ``files`` and ``metrics``.
@@ -143,6 +142,8 @@ class CellRun:
         self.name = cell.spec.key + ("" if cell.evidence.empty else "+evidence")
         self.folder: Path = store.checkpoint_path(cell.spec.key)
         self.trainer: Trainer | None = None
+        self.recorder: Recorder | None = None
+        self.losses: LossRecorder | None = None
         self.resumed = False
         self.subset: Subset | None = None
         self.info: dict[str, Any] = {}
@@ -195,31 +196,28 @@ class CellRun:
         self.info = run_info(task, method, self.spec)
         if method.oracle and not task.raw.clean_known:
             raise SkipCell(f"the clean labels of {self.spec.dataset.name} are not known")
-        trainer, recorder, losses = self._begin(task, method)
+        trainer = self._begin(task, method)
         status, reason = yield from self._fit(trainer, leaving)
         self._note_steps(trainer)
         predicted = trainer.test_logits().argmax(1)
         world.job_done()
         self.files, self.metrics = artifacts(trainer, predicted, self.subset)
         self.info["metrics"] = METRICS
-        if losses is not None and losses.rows:
-            self.files["losses.npz"] = losses.dump(
+        if self.losses is not None and self.losses.rows:
+            self.files["losses.npz"] = self.losses.dump(
                 trainer.setup.task.raw.train_ids(trainer.sample_ids.cpu()),
                 trainer.setup.task.flipped,
             )
         accuracy = float(self.metrics[accuracy_name(trainer)] or 0.0)
         if status == "done" and diverged(accuracy, task.raw.num_classes):
             status, reason = "diverged", _AT_CHANCE
-        if recorder is not None:
-            self._publish(recorder, trainer)
+        if self.recorder is not None:
+            self._publish(self.recorder, trainer)
         return status, reason
 
-    def _begin(
-        self, task: Task, method: MethodInfo
-    ) -> tuple[Trainer, Recorder | None, LossRecorder | None]:
-        """A trainer at the run's last checkpoint, or at its start, and who looks at the run."""
-        recorder, losses, callbacks = self._callbacks()
-        setup = self._setup(task, method, callbacks)
+    def _begin(self, task: Task, method: MethodInfo) -> Trainer:
+        """A trainer at the run's last checkpoint, or at its start."""
+        setup = self._setup(task, method)
         lead(setup, self.cell, self.folder, self.name)
         self.trainer = Trainer(setup)
         try:
@@ -227,23 +225,21 @@ class CellRun:
         except checkpoint.DamagedCheckpoint as error:
             self.store.set_aside(self.folder, str(error))
             self.trainer.close()
-            recorder, losses, callbacks = self._callbacks()
-            self.trainer = Trainer(self._setup(task, method, callbacks))
-        return self.trainer, recorder, losses
+            self.trainer = Trainer(self._setup(task, method))
+        return self.trainer
 
-    def _callbacks(self) -> tuple[Recorder | None, LossRecorder | None, list[Callback]]:
-        """Those that take what the run was asked for, and all; those with a state come first, since
-        checkpoints number them."""
-        cell, report = self.cell, self.context.report
-        recorder = None if cell.evidence.empty else Recorder(cell.evidence)
-        losses = None if cell.losses is None else LossRecorder(cell.losses)
-        callbacks: list[Callback] = [c for c in (recorder, losses) if c is not None]
-        if report is not None:
-            callbacks.append(ProgressReport(report))
-        callbacks.append(Checkpoints(self.folder, self.name, self.options.checkpoint_s))
-        return recorder, losses, callbacks
+    def _callbacks(self) -> list[Callback]:
+        """All that look at the run; those with a state first, since checkpoints number them."""
+        cell = self.cell
+        self.recorder = None if cell.evidence.empty else Recorder(cell.evidence)
+        self.losses = None if cell.losses is None else LossRecorder(cell.losses)
+        return [
+            *(one for one in (self.recorder, self.losses) if one is not None),
+            ProgressReport(self.context.report),
+            Checkpoints(self.folder, self.name, self.options.checkpoint_s),
+        ]
 
-    def _setup(self, task: Task, method: MethodInfo, callbacks: Sequence[Callback]) -> Setup:
+    def _setup(self, task: Task, method: MethodInfo) -> Setup:
         """The method's pruner and what it needs: evidence, a kept subset or a reference set."""
         spec = self.spec
         streams = streams_of(spec)
@@ -273,7 +269,7 @@ class CellRun:
             reference = resolve_reference(task, pruner.params, streams, evidence, warmup)
         return make_setup(
             spec, task, pruner, clock=clock, streams=streams, device=self.device,
-            callbacks=callbacks, reference=reference,
+            callbacks=self._callbacks(), reference=reference,
             weights=self.cell.weights, execution=self.options,
         )  # fmt: skip
 
