@@ -66,28 +66,16 @@ def _bytes(gib: float | None) -> int | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionOptions:
-    """How runs are executed.
+    """How runs are executed. The help of its flag describes a field; beyond that:
 
     Attributes:
-        workers: Runs at once; 0 takes what a Ray cluster has room for.
-        threads: Intra-op threads per run on a CPU.
-        devices: Torch devices to spread the runs over.
-        slots_per_device: Runs at once on each device, where ``devices`` are not CPUs.
-        lanes: Runs that one worker process interleaves on its device; 1 for one at a time.
-        compile: Whether the network goes through the compiler: in a captured step, and on a CPU
-            unless ``graph`` is ``off``.
-        deterministic: Whether only algorithms that repeat their bits are used.
+        workers: 0 takes what a Ray cluster has room for.
+        slots_per_device: Of no meaning where ``devices`` are CPUs.
+        compile: In a captured step, and on a CPU unless ``graph`` is ``off``.
         graph: ``auto`` captures the step where the device can and the run allows; ``off`` launches
             every operation; ``rehearse`` takes the captured form without capturing, on any device.
-        checkpoint_s: Seconds between checkpoints inside a run; 0 makes one after every epoch.
-        time_limit_s: Limit per run, or None.
-        retry_failed: Whether runs that are recorded as failed are run again.
-        mlflow: Whether to mirror into MLflow.
-        mlflow_uri: Tracking URI; None for a database in the results folder.
-        quiet: No progress display.
-        executor: Worker processes on this machine, or a Ray cluster.
-        ray_address: A running Ray cluster; None starts one on this machine.
-        free_memory: Bytes to leave free on each machine, see ``MemoryGuard``.
+        checkpoint_s: 0 makes a checkpoint after every epoch.
+        free_memory: In bytes, see ``MemoryGuard``; None for the default.
         inline: Whether runs take place in this process.
         plugins: Files whose decorators register methods and data sets.
     """
