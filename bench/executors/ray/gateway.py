@@ -53,14 +53,13 @@ class ResultsGateway:
         Returns:
             None when it is to be run; else the result, ``EXISTS`` or ``BUSY``.
         """
-        claim = None
         found = self._recorded(job)
         if found is None:
             claim = Claims(self.store.claims).acquire(job.key)
             if claim is None:
                 return _busy(f"{job.key} is held by another process")
-            found = self._recorded(job)  # by the process that held the claim until now
             self._claims[job.key] = claim
+            found = self._recorded(job)  # by the process that held the claim until now
         if found is not None:
             self.release(job.key)
         return found

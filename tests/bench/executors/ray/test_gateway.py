@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from prunebench.bench.executors.base import Job
+from prunebench.bench.executors.messages import JobEnded
+from prunebench.bench.executors.ray.actor import NodeInfo, Report
 from prunebench.bench.executors.ray.gateway import ResultsGateway
+from prunebench.bench.executors.ray.run import RayRun, RaySlot
+from prunebench.bench.executors.ray.settings import RaySettings
 from prunebench.bench.executors.ray.transfer import StagingFolder
+from prunebench.bench.executors.tracker import JobTracker
 from prunebench.bench.results.claims import Claims
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.job_result import JobResult, OutcomeCode
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.errors import InputError
 from prunebench.record import Record, content_key
 
@@ -36,7 +44,7 @@ def gateway(home: Store) -> ResultsGateway:
     return ResultsGateway(home, retry_failed=False, put=lambda files: files)
 
 
-def test_a_record_comes_home_once(gateway: ResultsGateway, home: Store, tmp_path: Path) -> None:
+def test_a_record_is_stored_once(gateway: ResultsGateway, home: Store, tmp_path: Path) -> None:
     node = StagingFolder(tmp_path / "node")
     assert gateway.begin(JOB) is None
     assert Claims(home.claims).holder(KEY)
@@ -95,3 +103,20 @@ def test_checkpoints_travel_both_ways_and_once(
     gateway.release(KEY)
     gateway.keep_checkpoint(KEY, {"state": b"of a node that lost its claim"})
     assert gateway.job_files(JOB).checkpoint == files
+
+
+def test_a_time_limit_on_a_node_releases_the_claim(gateway: ResultsGateway, home: Store) -> None:
+    tracker = JobTracker([JOB], lambda event: None)
+    node = NodeInfo("m", "node-1", "1", "code", sees_results=False)
+    slot = RaySlot(0, "cpu", job=JOB, node=node, begun=True)
+    start: Any = None
+    cluster: Any = SimpleNamespace(ray=None)
+    settings = RaySettings(ExecutionOptions(time_limit_s=2.0))
+    run = RayRun(settings, start, cluster, gateway, tracker, [slot])
+    assert gateway.begin(JOB) is None
+    tracker.started(JOB, 0)
+    late = JobResult(OutcomeCode.TIME_LIMIT, "failed", "time limit of 2 s")
+    run._apply(slot, Report([JobEnded(late, 2.0, last=True)], None, 0, None, None))
+    assert Claims(home.claims).holder(KEY) is None
+    assert [(o.status, o.code) for o in tracker.outcomes()] == [("failed", OutcomeCode.TIME_LIMIT)]
+    assert (slot.job, slot.ready) == (None, False)
