@@ -195,15 +195,15 @@ def _tune(ctx: click.Context, store: Any, url: str | None, values: dict[str, Any
         round_ = declared_round(design, store, name, url) or settings.workers
         design = make_design(**values, round=round_)
 
-    def tell(line: str) -> None:
+    def notify(line: str) -> None:
         if not settings.quiet:
             print(line, file=sys.stderr, flush=True)
 
-    pinned, report = tune(design, store, settings, name, url, report_seeds, tell)
+    pinned, report = tune(design, store, settings, name, url, report_seeds, notify)
     if settings.mlflow:
         _mirror(store, settings.mlflow_uri)
     spent = report["budget"]["total"]
-    tell(f"{spent:g} full trainings spent; wrote {pinned.path}")
+    notify(f"{spent:g} full trainings spent; wrote {pinned.path}")
     return report
 
 

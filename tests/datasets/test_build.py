@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from prunebench import datasets
+from prunebench.datasets import content, packfile
+from prunebench.datasets import task as tasks
 from prunebench.datasets.build import default_reference_size, make_task
+from prunebench.datasets.images import packed_format
 from prunebench.datasets.noise.inject import inject
 from prunebench.datasets.noise.names import parse_noise
 from prunebench.datasets.source import RawData
@@ -208,3 +212,11 @@ def test_clean_and_real_noise() -> None:
 def test_bad_arguments(options: dict, said: str) -> None:
     with pytest.raises(InputError, match=said):
         task(**options)
+
+
+def test_plugins_of_earlier_versions_find_what_their_guide_imported() -> None:
+    for name in ("DataSource", "RawData", "register_dataset"):
+        assert getattr(tasks, name) is getattr(datasets, name)
+    for name in ("channel_stats", "content_digest"):
+        assert getattr(content, name) is getattr(datasets, name)
+    assert packfile.write_packed is packed_format.write_packed
