@@ -12,20 +12,18 @@ from prunebench.bench.runs.self_supervised import BATCH as SSL_BATCH
 from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock, batch_bounds, selected_counts
+from prunebench.bench.train.task import criterion_of
 from prunebench.datasets.build import default_reference_size
 from prunebench.datasets.source import Outline
 from prunebench.methods.base import (
     BatchPruner,
     DynamicPruner,
-    EvidenceSpec,
     Pruner,
     ScoreBasedPruner,
     StaticPruner,
     kept_count,
 )
-from prunebench.methods.compose import resolve_method
 from prunebench.methods.ies import IES
-from prunebench.registry import CRITERIA
 
 
 @dataclass(frozen=True)
@@ -74,21 +72,14 @@ def split_sizes(spec: RunSpec, outline: Outline) -> tuple[int, int]:
     return outline.train - spec.validation.size - (0 if own else wanted), wanted
 
 
-def build_pruner(cell: Cell) -> Pruner:
-    """The cell's pruner."""
-    info = resolve_method(cell.spec.method.name)
-    return info.build({**cell.spec.method.params, **cell.method_params})
-
-
-def cell_cost(cell: Cell, outline: Outline, evidence: EvidenceSpec | None = None) -> Cost:
-    """What one cell costs, scoring runs left out.
+def cell_cost(cell: Cell, outline: Outline) -> Cost:
+    """What one cell costs with the evidence that it records; scoring runs are left out.
 
     Args:
         cell: The cell.
         outline: Its data set.
-        evidence: What the run records for others.
     """
-    spec, pruner = cell.spec, build_pruner(cell)
+    spec, pruner = cell.spec, cell.pruner()
     n, held_out = split_sizes(spec, outline)
     share = spec.budget_share
     share = float(pruner.pruned_share(spec.ratio)) if share is None else share
@@ -97,12 +88,11 @@ def cell_cost(cell: Cell, outline: Outline, evidence: EvidenceSpec | None = None
     if spec.method.name == "full+reference" and spec.reference.mode == "held_out":
         rows += held_out
     trained, scored, epochs, exact = _training(pruner, clock, rows, share, spec)
-    views = CRITERIA.get(spec.criterion.name).target(**dict(spec.criterion.params)).views
     tests = 1 + ((epochs - 1) // spec.recipe.eval_every if spec.recipe.eval_every else 0)
-    taken = 0 if evidence is None else len(evidence.snapshots) + len(evidence.strong)
+    taken = len(cell.evidence.snapshots) + len(cell.evidence.strong)
     return Cost(
         trained=trained,
-        strong=trained * (views - 1),
+        strong=trained * (criterion_of(spec).views - 1),
         forward_only=max(0, epochs * rows - trained) if isinstance(pruner, IES) else 0,
         scoring_forward=scored,
         reference_forward=epochs * _tracked(pruner, n, held_out),
@@ -130,7 +120,7 @@ def _training(
 
 
 def _by_batch(clock: Clock, rows: int, batch: int) -> tuple[int, int, int, bool]:
-    bounds, trained, scored, epochs = batch_bounds(rows, batch), 0, 0, 0
+    bounds = batch_bounds(rows, batch)
     whole = selected_counts(bounds, clock.ratio, None)
     kept, seen = sum(k for *_, k in whole), sum(stop - start for start, stop, _ in whole)
     last = clock.epochs if clock.epochs is not None else clock.target // kept
@@ -167,14 +157,13 @@ def own_evidence(cell: Cell, outline: Outline) -> tuple[Cost, int]:
     Returns:
         The cost, and the trained samples of it that the method reads and is charged for.
     """
-    pruner = build_pruner(cell)
+    pruner = cell.pruner()
     need = evidence_needs(pruner, cell.spec)
     n = split_sizes(cell.spec, outline)[0]
     total, charged = Cost(), 0
-    for proxy in scoring_specs(pruner, cell.spec):
-        total += cell_cost(Cell(proxy, cell.data, {}), outline, need)
-        views = CRITERIA.get(proxy.criterion.name).target(**dict(proxy.criterion.params)).views
-        charged += charged_epochs(need, proxy.recipe.epochs) * n * views
+    for scoring in scoring_specs(pruner, cell.spec):
+        total += cell_cost(Cell(scoring, cell.data, evidence=need), outline)
+        charged += charged_epochs(need, scoring.recipe.epochs) * n * criterion_of(scoring).views
     if need.ssl:
         encoder = encoder_cost(cell, outline)
         total, charged = total + encoder, charged + encoder.ssl_trained
@@ -186,6 +175,6 @@ def encoders(planned: Planned) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for job in planned.jobs:
         cell = planned.cells[job.key]
-        if evidence_needs(build_pruner(cell), cell.spec).ssl:
+        if evidence_needs(cell.pruner(), cell.spec).ssl:
             found.setdefault(encoder_key(cell.spec), []).append(job.key)
     return found

@@ -30,6 +30,7 @@ from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.train.task import load_raw
 from prunebench.datasets.source import Outline, RawData
 from prunebench.errors import InputError
+from prunebench.methods.base import EvidenceSpec
 from prunebench.record import FINAL, Record
 from prunebench.registry import DATASETS
 
@@ -51,7 +52,7 @@ _PURPOSES = {
 def summarise(
     cells: Sequence[Cell],
     out: Path,
-    running: ExecutionOptions,
+    options: ExecutionOptions,
     absent: Mapping[str, str] | None = None,
     measure: TimeKinds = time_kinds,
 ) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def summarise(
     Args:
         cells: The grid's cells.
         out: Results folder, which need not exist; nothing is written.
-        running: How the grid will be run.
+        options: How the grid will be run.
         absent: Data sets whose files are not here, with what is missing.
         measure: Times the kinds of cells of which the folder holds no record.
 
@@ -74,7 +75,7 @@ def summarise(
     """
     planned, absent = plan_jobs(cells), absent or {}
     records = Store(out).scan().records if (out / "records").is_dir() else []
-    to_run = _to_run(planned, records, Store(out), running.retry_failed)
+    to_run = _to_run(planned, records, Store(out), options.retry_failed)
     counts = _Counts(planned, to_run, absent)
     total = sum(counts.costs.values(), Cost())
     unshared = [part for one in counts.alone.values() for part in (one.itself, one.scoring)]
@@ -95,16 +96,18 @@ def summarise(
         "not here": dict(absent),
         "not counted": sorted(counts.unknown),
         "not timed": [],
-        "workers": running.workers,
+        "workers": options.workers,
         "seconds": None,
     }
     kinds = counts.kinds
-    device = torch.device(running.devices[0])
-    rates = rates_from_records(records, kinds, device, running.threads)
+    device = torch.device(options.devices[0])
+    rates = rates_from_records(records, kinds, device, options.threads)
     new = {name: kind for name, kind in kinds.items() if name not in rates or kind.encoder}
-    measured, start_s = measure(new, running, len(to_run)) if new else ({}, 0.0)
+    measured, start_s = measure(new, options, len(to_run)) if new else ({}, 0.0)
     rates |= measured
-    summary["not timed"] = sorted({k.spec.recipe.name for n, k in kinds.items() if n not in rates})
+    summary["not timed"] = sorted(
+        {k.cell.spec.recipe.name for n, k in kinds.items() if n not in rates}
+    )
     if not rates:
         return summary
     seconds = {
@@ -115,14 +118,14 @@ def summarise(
     jobs = [job for job in to_run if job.key in seconds]
     load_s = max(rate.load_s for rate in rates.values())
     begin = 2 * start_s + load_s  # the driver imports what a worker does, and goes first
-    summary["seconds"] = round(makespan(jobs, seconds, running.workers, begin), 2)
+    summary["seconds"] = round(makespan(jobs, seconds, options.workers, begin), 2)
     summary["seconds of work"] = round(sum(seconds.values()), 2)
     summary["if not shared"]["seconds of work"] = round(
         sum(counts.seconds_alone(key, rates) for key in counts.alone if key in seconds), 2
     )
     summary["measured"] = [
-        {"recipe": kinds[kind].spec.recipe.name, "dataset": kinds[kind].spec.dataset.name,
-         "criterion": kinds[kind].spec.criterion.name, "data here": kinds[kind].present,
+        {"recipe": kinds[kind].cell.spec.recipe.name, "dataset": kinds[kind].cell.spec.dataset.name,
+         "criterion": kinds[kind].cell.spec.criterion.name, "data here": kinds[kind].present,
          **asdict(rate)}
         for kind, rate in rates.items()
     ]  # fmt: skip
@@ -185,13 +188,13 @@ class _Counts:
             if outline is None:
                 self.unknown.add(cell.spec.dataset.name)
                 continue
-            need = None if cell.evidence.empty else cell.evidence
-            cost = cell_cost(cell, outline, need)
+            cost = cell_cost(cell, outline)
             self.costs[key] = cost + encoder_cost(cell, outline) if key in first else cost
             if key not in planned.added:
-                self.alone[key] = _Alone(cell_cost(cell, outline), *own_evidence(cell, outline))
+                silent = replace(cell, evidence=EvidenceSpec())
+                self.alone[key] = _Alone(cell_cost(silent, outline), *own_evidence(cell, outline))
             self.kind[key] = name = kind_of(cell.spec)
-            kind = self.kinds.setdefault(name, Kind(cell.spec, cell.data, outline, present))
+            kind = self.kinds.setdefault(name, Kind(cell, outline, present))
             if key in embedded:
                 self.kinds[name] = replace(kind, encoder=True)
 

@@ -24,6 +24,7 @@ from prunebench.bench.estimates.rates import FORWARD, Rates, selects_in_batches
 from prunebench.bench.executors.base import Event, Job
 from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.runs.artifacts import artifacts
+from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.bench.runs.self_supervised import encoder_seconds
 from prunebench.bench.runs.worker_context import WorkerContext
@@ -46,7 +47,6 @@ from prunebench.methods.base import (
     Tables,
     TrainView,
 )
-from prunebench.methods.compose import resolve_method
 from prunebench.rng import Stream
 
 #: Workers measured at once at most, and seconds after which measuring a kind is given up.
@@ -60,24 +60,23 @@ _RANDOM_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Kind:
-    """What is measured: one cell's specification, its data options, the outline of its data set,
-    whether the files are here, and whether a self-supervised encoder belongs to it."""
+    """What is measured: one cell, the outline of its data set, whether the files are here, and
+    whether a self-supervised encoder belongs to it."""
 
-    spec: RunSpec
-    data: Mapping[str, Any]
+    cell: Cell
     outline: Outline
     present: bool
     encoder: bool = False
 
 
 def time_kinds(
-    kinds: Mapping[str, Kind], running: ExecutionOptions, cells: int
+    kinds: Mapping[str, Kind], options: ExecutionOptions, cells: int
 ) -> tuple[dict[str, Rates], float]:
     """Measures every kind in worker processes.
 
     Args:
         kinds: By ``kind_of``.
-        running: Execution settings of the grid.
+        options: Execution settings of the grid.
         cells: Cells to run; no more workers than that are started.
 
     Returns:
@@ -87,7 +86,7 @@ def time_kinds(
     Raises:
         InputError: A kind cannot be trained at all.
     """
-    copies = max(1, min(running.workers, cells, MOST_COPIES))
+    copies = max(1, min(options.workers, cells, MOST_COPIES))
     started: dict[int, float] = {}
     begin = time.monotonic()
 
@@ -99,16 +98,15 @@ def time_kinds(
         folder = Path(name)
         executor = LocalExecutor(
             "prunebench.bench.estimates.timed_epoch:measure_payload",
-            slots=copies, threads=running.threads, devices=running.devices,
-            slots_per_device=running.slots_per_device, plugins=running.plugins,
-            settings={"threads": running.threads, "out": name}, time_limit_s=LONGEST_S,
+            slots=copies, threads=options.threads, devices=options.devices,
+            slots_per_device=options.slots_per_device, plugins=options.plugins,
+            settings={"threads": options.threads, "out": name}, time_limit_s=LONGEST_S,
             log_dir=folder / "logs",
         )  # fmt: skip
         jobs = [
             Job(f"{number}-{copy}", {
-                "spec": kind.spec.content, "data": dict(kind.data), "present": kind.present,
-                "outline": asdict(kind.outline), "encoder": kind.encoder,
-                "file": f"{number}-{copy}.json",
+                "cell": kind.cell.to_json(), "outline": asdict(kind.outline),
+                "present": kind.present, "encoder": kind.encoder, "file": f"{number}-{copy}.json",
             })
             for number, kind in enumerate(kinds.values()) for copy in range(copies)
         ]  # fmt: skip
@@ -138,10 +136,8 @@ def measure_payload(payload: dict[str, Any], context: WorkerContext) -> JobResul
     """Worker function: measures one kind and writes its rates to the file it is given."""
     torch.set_num_threads(int(context.settings["threads"]))
     outline = {**payload["outline"], "shape": tuple(payload["outline"]["shape"])}
-    kind = Kind(
-        RunSpec.model_validate(payload["spec"]), payload["data"], Outline(**outline),
-        payload["present"], payload["encoder"],
-    )  # fmt: skip
+    cell = Cell.from_json(payload["cell"])
+    kind = Kind(cell, Outline(**outline), payload["present"], payload["encoder"])
     rates = measure(kind, torch.device(context.device))
     write_atomic(Path(context.settings["out"], payload["file"]), json.dumps(asdict(rates)).encode())
     return JobResult()
@@ -155,24 +151,21 @@ def measure(kind: Kind, device: torch.device, limit_s: float = 2.0) -> Rates:
         device: Where to train.
         limit_s: Seconds for which epochs of the whole training split are repeated.
     """
-    spec, times = kind.spec, [time.perf_counter()]
+    spec, times = kind.cell.spec, [time.perf_counter()]
 
     def lap() -> float:
         times.append(time.perf_counter())
         return times[-1] - times[-2]
 
     if kind.present:
-        load_raw(spec.dataset.name, kind.data)
+        load_raw(spec.dataset.name, kind.cell.data)
     load_s = lap()
-    task = load_task(spec, kind.data) if kind.present else _random_task(spec, kind.outline)
+    task = load_task(spec, kind.cell.data) if kind.present else _random_task(spec, kind.outline)
     task_s = lap() if kind.present else 0.0
     epochs = _GrowingEpochs(spec.recipe.batch_size, len(task.train), limit_s)
-    chooser = resolve_method(spec.method.name).build(spec.method.params)
-    pruner = (
-        _Selecting(epochs, cast(BatchPruner, chooser))
-        if selects_in_batches(spec)
-        else _Sized(epochs)
-    )
+    pruner: DynamicPruner = _Sized(epochs)
+    if selects_in_batches(spec):
+        pruner = _Selecting(epochs, cast(BatchPruner, kind.cell.pruner()))
     clock = Clock(len(task.train), 10_000, spec.ratio, "epochs")
     untested = spec.replace(recipe=spec.recipe.model_copy(update={"eval_every": 0}))
     trainer = Trainer(

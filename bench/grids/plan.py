@@ -12,7 +12,6 @@ from prunebench.bench.runs.scoring_runs import evidence_needs, scoring_specs
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.errors import InputError
 from prunebench.methods.base import EvidenceSpec
-from prunebench.methods.compose import resolve_method
 from prunebench.record import canonical
 
 
@@ -108,8 +107,7 @@ def _needs(cell: Cell) -> tuple[EvidenceSpec, list[RunSpec]]:
     """What a cell must wait for. A method that raises here raises again as its cell is run, which
     is then recorded; the others go on."""
     try:
-        info = resolve_method(cell.spec.method.name)
-        pruner = info.build({**cell.spec.method.params, **cell.method_params})
+        pruner = cell.pruner()
         return evidence_needs(pruner, cell.spec), scoring_specs(pruner, cell.spec)
     except InputError:
         raise

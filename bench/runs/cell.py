@@ -8,7 +8,8 @@ from typing import Any
 
 from prunebench.bench.results.manifest import from_json, to_json
 from prunebench.bench.spec.run_spec import RunSpec
-from prunebench.methods.base import EvidenceSpec
+from prunebench.methods.base import EvidenceSpec, Pruner
+from prunebench.methods.compose import resolve_method
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,15 @@ class Cell:
     label: str = ""
     evidence: EvidenceSpec = field(default_factory=EvidenceSpec)
     losses: frozenset[int] | None = None
+
+    def pruner(self) -> Pruner:
+        """The method with its options, paths included.
+
+        Raises:
+            InputError: An unknown method or option.
+        """
+        info = resolve_method(self.spec.method.name)
+        return info.build({**self.spec.method.params, **self.method_params})
 
     def with_label(self, info: Mapping[str, Any]) -> dict[str, Any]:
         """``Record.info`` with the name of the row; without one nothing changes."""

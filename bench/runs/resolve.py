@@ -229,9 +229,7 @@ def check_trainable(cell: Cell) -> None:
         InputError: Its ratio and epochs leave no sample, or its held-out samples do not.
     """
     spec = cell.spec
-    info = resolve_method(spec.method.name)
-    pruner = info.build({**spec.method.params, **cell.method_params})
     try:
-        clock_of(spec, pruner, len(load_task(spec, cell.data).train))
+        clock_of(spec, cell.pruner(), len(load_task(spec, cell.data).train))
     except SkipCell as skip:
         raise InputError(skip.reason, where="ratio", accepted="a smaller ratio") from None

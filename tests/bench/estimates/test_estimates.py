@@ -263,7 +263,7 @@ def test_what_is_too_slow_to_be_timed_is_named(tmp_path):
 def test_a_measurement_that_takes_too_long_is_given_up(monkeypatch):
     monkeypatch.setattr("prunebench.bench.estimates.timed_epoch.LONGEST_S", 0.01)
     cell = small_cell("full")
-    kinds = {"slow": Kind(cell.spec, cell.data, DIGITS, True)}
+    kinds = {"slow": Kind(cell, DIGITS, True)}
     assert time_kinds(kinds, ExecutionOptions(), 1)[0] == {}
 
 
@@ -282,7 +282,7 @@ def test_kinds_tell_apart_what_takes_another_time():
 def test_rates_are_measured_with_the_real_trainer(present):
     for method in ("full", "divbs"):
         cell = small_cell(method)
-        rates = measure(Kind(cell.spec, cell.data, DIGITS, present), CPU, limit_s=0.1)
+        rates = measure(Kind(cell, DIGITS, present), CPU, limit_s=0.1)
         assert 1e-6 < rates.train_s < 1e-2
         assert 0 < rates.eval_s < rates.train_s
         assert rates.epoch_s >= 0
@@ -292,7 +292,7 @@ def test_rates_are_measured_with_the_real_trainer(present):
 def test_a_step_that_is_too_slow_is_judged_by_smaller_ones(monkeypatch):
     monkeypatch.setattr("prunebench.bench.estimates.timed_epoch._SLOWEST_S", 0.0)
     cell = small_cell("full")
-    rates = measure(Kind(cell.spec, cell.data, DIGITS, True), CPU)
+    rates = measure(Kind(cell, DIGITS, True), CPU)
     assert rates.rough
     assert 1e-6 < rates.train_s < 1e-1
 
@@ -300,7 +300,7 @@ def test_a_step_that_is_too_slow_is_judged_by_smaller_ones(monkeypatch):
 def test_a_cell_that_cannot_train_is_one_line():
     cell = small_cell("full", reference={"size": 5000})
     with pytest.raises(InputError, match="5000 reference") as caught:
-        time_kinds({"bad": Kind(cell.spec, cell.data, DIGITS, True)}, ExecutionOptions(), 1)
+        time_kinds({"bad": Kind(cell, DIGITS, True)}, ExecutionOptions(), 1)
     assert "\n" not in str(caught.value)
 
 
