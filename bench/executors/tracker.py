@@ -23,6 +23,8 @@ from prunebench.errors import FolderError, InputError
 from prunebench.record import Status
 
 _RETRY_S, _RETRY_LIMIT_S = 0.5, 10.0
+#: The worker function has made no record.
+_NOT_RECORDED = (OutcomeCode.ESCAPED, OutcomeCode.TIME_LIMIT, OutcomeCode.WORKER_DIED)
 
 
 @dataclass
@@ -75,7 +77,7 @@ class JobTracker:
         self.on_event(Event("started", job.key, slot))
 
     def apply(self, slot: SlotState, event: SlotEvent, guard: MemoryGuard) -> None:
-        """Applies what a slot reports; a slot whose job is over gets free.
+        """Applies what a slot reports; a slot whose job is over becomes free.
 
         Args:
             slot: Which slot.
@@ -196,9 +198,6 @@ class JobTracker:
     def _outcome(self, job: Job, status: Status, reason: str, code: OutcomeCode) -> Outcome:
         key = job.key
         return Outcome(key, status, reason, self._seconds[key], self._attempts[key], code)
-
-
-_NOT_RECORDED = (OutcomeCode.ESCAPED, OutcomeCode.TIME_LIMIT, OutcomeCode.WORKER_DIED)
 
 
 def describe_exit(code: int) -> str:

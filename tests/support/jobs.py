@@ -1,4 +1,4 @@
-"""Jobs for the functions of ``fakes.py``, what an executor tells of them, and their processes."""
+"""Jobs for the functions of ``fakes.py``, the events of an executor, and the processes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from prunebench.bench.executors.base import Event, Job
 from prunebench.bench.results.process import alive
 
 
-class Heard(list[Event]):
-    """Every event, to be called with one."""
+class Events(list[Event]):
+    """Every event of a run, in order; called with each."""
 
     def __call__(self, event: Event) -> None:
         self.append(event)
 
     def kinds(self, key: str) -> list[str]:
-        """What became of a job, progress left out."""
+        """The kinds of events of a job, progress left out."""
         return [event.kind for event in self if event.key == key and event.kind != "progress"]
 
     def most_at_once(self) -> int:

@@ -80,10 +80,10 @@ def act(payload: dict[str, Any], context: WorkerContext) -> JobResult:
         bytearray(arguments[0] << 20)
     elif verb == "global":
         return JobResult(reason=str(globals()[arguments[0]]))
-    elif verb == "tell":
+    elif verb == "surroundings":
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
-        told = [os.environ.get(name, "") for name in names]
-        return JobResult(reason="|".join([context.device, *told]))
+        values = [os.environ.get(name, "") for name in names]
+        return JobResult(reason="|".join([context.device, *values]))
     if log:
         with open(log, "a") as file:
             file.write(f"{payload.get('name', verb)} {os.getpid()} end\n")

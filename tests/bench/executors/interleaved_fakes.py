@@ -35,13 +35,13 @@ def act(payload: dict[str, Any], context: Any) -> Any:
         if verb == "kill-once" and not Path(arguments[0]).exists():
             Path(arguments[0]).touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        if verb == "starved" and context.retry_on_oom:
+        if verb == "out-of-memory" and context.retry_on_oom:
             raise torch.OutOfMemoryError("CUDA out of memory")
         if verb == "endless":
             while True:
                 time.sleep(0.01)
                 yield None
-        if verb == "deaf":
+        if verb == "ignores-sigterm":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             time.sleep(60)
         note("end")

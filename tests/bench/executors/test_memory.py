@@ -24,7 +24,7 @@ from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.failure import out_of_memory
 from prunebench.bench.runs.worker_context import WorkerContext
 from support.cells import small_cell
-from support.jobs import Heard, jobs
+from support.jobs import Events, jobs
 
 MIB = 1 << 20
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -150,10 +150,10 @@ def test_what_says_that_memory_is_used_up() -> None:
 
 def test_a_worker_killed_while_memory_is_short_leaves_fewer_at_once(tmp_path: Path) -> None:
     place = proc(tmp_path / "proc", 6000 * MIB)
-    heard = Heard()
+    events = Events()
 
     def on_event(event: Event) -> None:
-        heard(event)
+        events(event)
         if event.kind == "started" and event.key == "j1":
             proc(tmp_path / "proc", 6000 * MIB, kills=1)  # as the kernel counts its kills
 
@@ -162,51 +162,51 @@ def test_a_worker_killed_while_memory_is_short_leaves_fewer_at_once(tmp_path: Pa
         "fakes:act", slots=2, attempts=1, read_memory=lambda: read_memory(place)
     ).run(jobs(*acts), on_event)
     assert [o.status for o in outcomes] == ["done"] * 8
-    again = [e for e in heard if e.kind == "requeued"]
+    again = [e for e in events if e.kind == "requeued"]
     assert [(e.key, e.outcome.reason) for e in again if e.outcome] == [
         ("j1", "out of memory; at most 1 cell at once from now on")
     ]
-    assert heard.most_at_once() == 2
-    assert Heard(heard[heard.index(again[0]) + 1 :]).most_at_once() == 1
+    assert events.most_at_once() == 2
+    assert Events(events[events.index(again[0]) + 1 :]).most_at_once() == 1
 
 
 def test_a_worker_killed_by_hand_changes_nothing(tmp_path: Path) -> None:
     place = proc(tmp_path / "proc", 6000 * MIB)
-    heard = Heard()
+    events = Events()
     acts = [("signal-once", str(tmp_path / "x")), *[("nap", 0.7)] * 6]
     outcomes = LocalExecutor("fakes:act", slots=2, read_memory=lambda: read_memory(place)).run(
-        jobs(*acts), heard
+        jobs(*acts), events
     )
     assert [o.status for o in outcomes] == ["done"] * 7
-    again = next(e for e in heard if e.kind == "requeued")
-    assert Heard(heard[heard.index(again) + 1 :]).most_at_once() == 2
+    again = next(e for e in events if e.kind == "requeued")
+    assert Events(events[events.index(again) + 1 :]).most_at_once() == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")
 def test_a_cell_that_is_refused_memory_is_run_again_alone(tmp_path: Path) -> None:
-    log, heard = tmp_path / "log", Heard()
+    log, events = tmp_path / "log", Events()
     acts = [("grow", 600, str(tmp_path / "x")), ("nap", 0.3), ("nap", 0.3), ("nap", 0.1)]
-    outcomes = LocalExecutor("fakes:act", slots=2, attempts=1).run(jobs(*acts, log=log), heard)
+    outcomes = LocalExecutor("fakes:act", slots=2, attempts=1).run(jobs(*acts, log=log), events)
     assert [(o.status, o.attempts) for o in outcomes] == [("done", 1)] * 4
-    again = next(e for e in heard if e.kind == "requeued")
+    again = next(e for e in events if e.kind == "requeued")
     assert again.outcome is not None
     assert again.outcome.reason == "MemoryError; at most 1 cell at once from now on"
-    assert Heard(heard[heard.index(again) + 1 :]).most_at_once() == 1
+    assert Events(events[events.index(again) + 1 :]).most_at_once() == 1
     # Alone it has all there is: then the failure is its own, and final.
     lost: list[str] = []
     outcomes = LocalExecutor(
         "fakes:act", slots=1, on_lost=lambda job, status, reason: lost.append(status)
-    ).run(jobs(("raise", "memory"), ("nap", 0)), Heard())
+    ).run(jobs(("raise", "memory"), ("nap", 0)), Events())
     assert [o.status for o in outcomes] == ["failed", "done"]
     assert lost == ["failed"]
 
 
 def test_cells_wait_while_memory_is_short_and_one_line_says_so(tmp_path: Path) -> None:
     place = proc(tmp_path / "proc", 200 * MIB)
-    heard = Heard()
+    events = Events()
 
     def on_event(event: Event) -> None:
-        heard(event)
+        events(event)
         if event.kind == "finished" and event.key == "j2":
             proc(tmp_path / "proc", 6000 * MIB)
 
@@ -214,27 +214,27 @@ def test_cells_wait_while_memory_is_short_and_one_line_says_so(tmp_path: Path) -
         jobs(*[("nap", 0.1)] * 3, *[("nap", 1.5)] * 4), on_event
     )
     assert [o.status for o in outcomes] == ["done"] * 7
-    free = next(i for i, e in enumerate(heard) if e.kind == "finished" and e.key == "j2")
-    assert Heard(heard[:free]).most_at_once() == 1
-    assert Heard(heard[free:]).most_at_once() >= 2
-    notices = [e.text for e in heard if e.kind == "notice"]
+    free = next(i for i, e in enumerate(events) if e.kind == "finished" and e.key == "j2")
+    assert Events(events[:free]).most_at_once() == 1
+    assert Events(events[free:]).most_at_once() >= 2
+    notices = [e.text for e in events if e.kind == "notice"]
     assert len(notices) == 1
     assert notices[0].startswith("memory is short (0.2 GiB available")
 
 
 def test_a_further_cell_is_expected_to_grow_like_the_largest() -> None:
-    heard = Heard()
+    events = Events()
     one = LocalExecutor(
         "fakes:act",
         slots=2,
         read_memory=lambda: Reading(4000 * MIB, 8192 * MIB),
         free_memory=3800 * MIB,
     )
-    outcomes = one.run(jobs(("hold", 400, 2.5), ("nap", 1.6), ("nap", 0.1), ("nap", 0.1)), heard)
+    outcomes = one.run(jobs(("hold", 400, 2.5), ("nap", 1.6), ("nap", 0.1), ("nap", 0.1)), events)
     assert [o.status for o in outcomes] == ["done"] * 4
-    assert any(event.kind == "notice" for event in heard)
+    assert any(event.kind == "notice" for event in events)
     # Both began, nothing being known; once 400 MiB were seen, nothing began beside them.
-    order = [(event.kind, event.key) for event in heard if event.kind in ("started", "finished")]
+    order = [(event.kind, event.key) for event in events if event.kind in ("started", "finished")]
     assert order.index(("started", "j1")) < order.index(("finished", "j0"))
     assert order.index(("finished", "j0")) < order.index(("started", "j2"))
 

@@ -9,7 +9,7 @@ import pytest
 
 from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.errors import InputError
-from support.jobs import Heard, jobs
+from support.jobs import Events, jobs
 
 pytestmark = pytest.mark.usefixtures("fakes")
 
@@ -34,25 +34,25 @@ def test_wrong_arguments_are_one_clear_line(arguments: dict[str, Any], message: 
 
 @pytest.mark.parametrize("inline", [False, True])
 @pytest.mark.parametrize("path", ["nowhere:act", "fakes:nothing", "fakes", "fakes:HERE", ":"])
-def test_a_function_that_cannot_be_found_is_told_once(path: str, inline: bool) -> None:
+def test_a_function_that_cannot_be_found_is_reported_once(path: str, inline: bool) -> None:
     with pytest.raises(InputError, match=r"worker function|is no function"):
-        LocalExecutor(path, slots=1, inline=inline).run(jobs(("nap", 0)), Heard())
+        LocalExecutor(path, slots=1, inline=inline).run(jobs(("nap", 0)), Events())
 
 
-def test_a_module_that_breaks_or_kills_at_import_is_told(
+def test_a_module_that_breaks_or_kills_at_import_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "broken_cells.py").write_text("1 / 0\n")
     (tmp_path / "deadly_cells.py").write_text("import os\nos._exit(9)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(InputError, match="ZeroDivisionError"):
-        LocalExecutor("broken_cells:f", slots=2).run(jobs(("nap", 0), ("nap", 0)), Heard())
+        LocalExecutor("broken_cells:f", slots=2).run(jobs(("nap", 0), ("nap", 0)), Events())
     with pytest.raises(InputError, match="do not start: the worker exited with code 9"):
-        LocalExecutor("deadly_cells:f", slots=2).run(jobs(("nap", 0), ("nap", 0)), Heard())
+        LocalExecutor("deadly_cells:f", slots=2).run(jobs(("nap", 0), ("nap", 0)), Events())
 
 
-def test_a_missing_plug_in_is_told() -> None:
+def test_a_missing_plug_in_is_reported() -> None:
     with pytest.raises(InputError, match=r"no such file: /nowhere/plugin\.py"):
         LocalExecutor("fakes:act", slots=2, plugins=["/nowhere/plugin.py"]).run(
-            jobs(("nap", 0)), Heard()
+            jobs(("nap", 0)), Events()
         )

@@ -20,26 +20,26 @@ from prunebench.bench.executors.tracker import describe_exit
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.errors import InputError
-from support.jobs import Heard, gone, jobs, pids
+from support.jobs import Events, gone, jobs, pids
 
 HERE = Path(__file__).parents[1]
 pytestmark = pytest.mark.usefixtures("fakes")
 
 
-def run(todo: list[Job], **arguments: Any) -> tuple[list[Outcome], Heard]:
-    heard = Heard()
-    outcomes = LocalExecutor("fakes:act", **{"slots": 2, **arguments}).run(todo, heard)
+def run(todo: list[Job], **arguments: Any) -> tuple[list[Outcome], Events]:
+    events = Events()
+    outcomes = LocalExecutor("fakes:act", **{"slots": 2, **arguments}).run(todo, events)
     assert [outcome.key for outcome in outcomes] == [job.key for job in todo]
-    return outcomes, heard
+    return outcomes, events
 
 
 def test_two_slots_do_everything_in_two_processes_that_end(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    outcomes, heard = run(jobs(*[("nap", 0.1)] * 8, log=log))
+    outcomes, events = run(jobs(*[("nap", 0.1)] * 8, log=log))
     assert [(outcome.status, outcome.attempts) for outcome in outcomes] == [("done", 1)] * 8
     assert all(outcome.seconds >= 0.1 for outcome in outcomes)
-    assert all(heard.kinds(f"j{number}") == ["started", "finished"] for number in range(8))
-    assert {event.slot for event in heard} == {0, 1}
+    assert all(events.kinds(f"j{number}") == ["started", "finished"] for number in range(8))
+    assert {event.slot for event in events} == {0, 1}
     assert len(set(pids(log))) == 2
     assert os.getpid() not in pids(log)
     assert gone(pids(log))
@@ -58,7 +58,7 @@ def test_fewer_jobs_than_slots_start_fewer_workers(tmp_path: Path) -> None:
 def test_whatever_a_cell_raises_fails_that_cell_only(inline: bool) -> None:
     lost: list[tuple[str, str]] = []
     acts = [("raise", "value"), ("nap", 0), ("raise", "memory"), ("raise", "exit"), ("nap", 0),
-            ("return", {"status": "unheard"}), ("return", None), ("return", {"status": "failed"}),
+            ("return", {"status": "unknown"}), ("return", None), ("return", {"status": "failed"}),
             ("return", {"status": "skipped", "reason": "no view"})]  # fmt: skip
     outcomes, _ = run(
         jobs(*acts),
@@ -86,23 +86,23 @@ def test_a_hook_that_raises_stops_nothing() -> None:
 
 
 def test_a_cell_that_dies_once_is_run_again(tmp_path: Path) -> None:
-    outcomes, heard = run(jobs(("signal-once", str(tmp_path / "x")), ("nap", 0.1), ("nap", 0)))
+    outcomes, events = run(jobs(("signal-once", str(tmp_path / "x")), ("nap", 0.1), ("nap", 0)))
     assert [(o.status, o.attempts) for o in outcomes] == [("done", 2), ("done", 1), ("done", 1)]
-    assert heard.kinds("j0") == ["started", "requeued", "started", "finished"]
+    assert events.kinds("j0") == ["started", "requeued", "started", "finished"]
 
 
 def test_a_cell_that_always_dies_is_killed_and_the_others_finish() -> None:
     lost: list[tuple[str, str, str]] = []
     acts = [("signal", "SIGKILL"), ("signal", "SIGSEGV"), ("exit", 3), ("signal", "SIGTERM"),
             *[("nap", 0)] * 4]  # fmt: skip
-    outcomes, heard = run(
+    outcomes, events = run(
         jobs(*acts), on_lost=lambda job, status, why: lost.append((job.key, status, why))
     )
     assert [o.status for o in outcomes] == ["killed"] * 4 + ["done"] * 4
     for outcome, word in zip(outcomes, ("SIGKILL", "SIGSEGV", "code 3", "143"), strict=False):
         assert word in outcome.reason
         assert "after 2 attempts" in outcome.reason
-        assert heard.kinds(outcome.key) == ["started", "requeued", "started", "finished"]
+        assert events.kinds(outcome.key) == ["started", "requeued", "started", "finished"]
     assert sorted(lost) == [(o.key, "killed", o.reason) for o in outcomes[:4]]
 
 
@@ -110,7 +110,7 @@ def test_a_cell_that_always_dies_is_killed_and_the_others_finish() -> None:
 def test_the_time_limit_ends_a_cell_once_and_for_all(act: tuple[Any, ...], tmp_path: Path) -> None:
     lost: list[str] = []
     log = tmp_path / "log"
-    outcomes, heard = run(
+    outcomes, events = run(
         jobs(act, ("nap", 0), ("nap", 0), log=log),
         slots=1,
         time_limit_s=0.5,
@@ -120,7 +120,7 @@ def test_the_time_limit_ends_a_cell_once_and_for_all(act: tuple[Any, ...], tmp_p
     assert [(o.status, o.attempts) for o in outcomes] == [("failed", 1), ("done", 1), ("done", 1)]
     assert outcomes[0].reason == "time limit of 0.5 s"
     assert lost == ["j0 failed time limit of 0.5 s"]
-    assert heard.kinds("j0") == ["started", "finished"]
+    assert events.kinds("j0") == ["started", "finished"]
     assert gone(pids(log))
 
 
@@ -132,20 +132,20 @@ def test_dependants_start_after_their_dependencies_ended_in_whatever_way(tmp_pat
     todo = [
         Job(job.key, job.payload, after=waits.get(number, ())) for number, job in enumerate(first)
     ]
-    outcomes, heard = run(todo)
+    outcomes, events = run(todo)
     assert [o.status for o in outcomes] == ["done", "done", "failed", "killed", "done"]
-    steps = [(event.kind, event.key) for event in heard]
+    steps = [(event.kind, event.key) for event in events]
     for number, keys in waits.items():
         for key in keys:
             assert steps.index(("finished", key)) < steps.index(("started", f"j{number}"))
 
 
 def test_busy_cells_are_tried_again_and_existing_ones_are_finished() -> None:
-    heard = Heard()
+    events = Events()
     tries: Counter[str] = Counter()
 
     def stop_being_busy(event: Event) -> None:
-        heard(event)
+        events(event)
         tries[event.kind] += 1
 
     busy = {"code": "busy"}
@@ -158,23 +158,23 @@ def test_busy_cells_are_tried_again_and_existing_ones_are_finished() -> None:
             payload["do"] = ["nap", 0]
 
     outcomes = LocalExecutor("fakes:act", slots=1).run(todo, loosen)
-    assert heard.kinds("j0") == ["started", "waiting"] * 2 + ["started", "finished"]
+    assert events.kinds("j0") == ["started", "waiting"] * 2 + ["started", "finished"]
     assert [(o.status, o.attempts) for o in outcomes] == [("done", 1), ("diverged", 0), ("done", 1)]
 
 
 @pytest.mark.parametrize("inline", [False, True])
 def test_progress_and_settings_reach_the_other_side(inline: bool) -> None:
-    _, heard = run(jobs(("report",)), slots=1, inline=inline)
-    shares = [event.fraction for event in heard if event.kind == "progress"]
+    _, events = run(jobs(("report",)), slots=1, inline=inline)
+    shares = [event.fraction for event in events if event.kind == "progress"]
     assert shares == sorted(shares)
     assert shares[-1] == 0.75
-    outcomes, _ = run(jobs(("tell",)), slots=1, inline=inline, threads=1, devices=("meta",))
+    outcomes, _ = run(jobs(("surroundings",)), slots=1, inline=inline, threads=1, devices=("meta",))
     assert outcomes[0].reason.startswith("meta|")
 
 
 def test_slots_see_their_device_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    acts = [("tell",), ("tell",)]
+    acts = [("surroundings",), ("surroundings",)]
     outcomes, _ = run(jobs(*acts), slots=None, threads=3, devices=("cuda:0", "cuda:1"))
     assert {o.reason for o in outcomes} <= {"cuda|3|3|0", "cuda|3|3|1"}
     env, name = environment("cuda:1", 1, {"CUDA_VISIBLE_DEVICES": "4, GPU-abc"})
@@ -192,12 +192,12 @@ def test_output_of_workers_goes_to_the_log(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_all_workers_and_raises(number: signal.Signals, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    heard = Heard()
+    events = Events()
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
     def on_event(event: Event) -> None:
-        heard(event)
-        if [e.kind for e in heard].count("started") == 2:
+        events(event)
+        if [e.kind for e in events].count("started") == 2:
             threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
 
     todo = jobs(("nap", 60), ("stubborn",), ("nap", 0), log=log)
@@ -206,7 +206,7 @@ def test_an_interrupt_ends_all_workers_and_raises(number: signal.Signals, tmp_pa
     assert len(pids(log)) == 2
     assert gone(pids(log))
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
-    assert "finished" not in [event.kind for event in heard]
+    assert "finished" not in [event.kind for event in events]
 
 
 def test_an_error_in_the_driver_ends_all_workers(tmp_path: Path) -> None:

@@ -23,13 +23,13 @@ pytestmark = pytest.mark.usefixtures("fakes")
 def run(
     log: Path, *acts: Any, slots: int = 2, **arguments: Any
 ) -> tuple[list[Outcome], list[Event]]:
-    heard: list[Event] = []
+    events: list[Event] = []
     jobs = [
         Job(f"j{n}", {"do": list(act), "name": f"j{n}", "log": str(log)})
         for n, act in enumerate(acts)
     ]
     settings = {"slots": slots, "interleaved": slots, "grace_s": 1.0, **arguments}
-    return LocalExecutor("interleaved_fakes:act", **settings).run(jobs, heard.append), heard
+    return LocalExecutor("interleaved_fakes:act", **settings).run(jobs, events.append), events
 
 
 def lines(log: Path) -> list[list[str]]:
@@ -38,7 +38,7 @@ def lines(log: Path) -> list[list[str]]:
 
 def test_cells_of_one_process_are_interleaved(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    outcomes, heard = run(log, ("steps", 30), ("steps", 30), ("steps", 3))
+    outcomes, events = run(log, ("steps", 30), ("steps", 30), ("steps", 3))
     assert [outcome.status for outcome in outcomes] == ["done"] * 3
     assert len({pid for _, pid, _ in lines(log)}) == 1
     steps = [name for name, _, text in lines(log) if text.isdigit()]
@@ -46,7 +46,7 @@ def test_cells_of_one_process_are_interleaved(tmp_path: Path) -> None:
     assert both.count("j0") >= 8
     assert both.count("j1") >= 8
     assert steps.index("j2") > 30  # it waited for a free slot
-    assert {event.slot for event in heard if event.kind == "progress"} == {0, 1}
+    assert {event.slot for event in events if event.kind == "progress"} == {0, 1}
 
 
 def test_a_failure_lets_the_others_finish_and_the_process_is_replaced(tmp_path: Path) -> None:
@@ -61,17 +61,17 @@ def test_a_failure_lets_the_others_finish_and_the_process_is_replaced(tmp_path: 
 
 def test_a_process_that_dies_costs_an_attempt_of_each_of_its_cells(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    outcomes, heard = run(log, ("kill-once", str(tmp_path / "flag")), ("steps", 40))
+    outcomes, events = run(log, ("kill-once", str(tmp_path / "flag")), ("steps", 40))
     assert [outcome.status for outcome in outcomes] == ["done", "done"]
     assert [outcome.attempts for outcome in outcomes] == [2, 2]
-    assert [event.kind for event in heard].count("requeued") == 2
+    assert [event.kind for event in events].count("requeued") == 2
 
 
 def test_a_lack_of_memory_lowers_the_limit_and_the_cell_runs_again(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    outcomes, heard = run(log, ("steps", 60), ("starved",), ("steps", 3), slots=2)
+    outcomes, events = run(log, ("steps", 60), ("out-of-memory",), ("steps", 3), slots=2)
     assert [outcome.status for outcome in outcomes] == ["done"] * 3
-    again = [event for event in heard if event.kind == "requeued"]
+    again = [event for event in events if event.kind == "requeued"]
     assert [event.key for event in again] == ["j1"]
     assert "at most 1 cell at once" in again[0].outcome.reason
     order = lines(log)
@@ -96,7 +96,7 @@ def test_a_time_limit_breaks_one_cell_off_and_not_its_neighbour(tmp_path: Path) 
 
 def test_a_cell_that_never_gives_way_is_killed_with_its_process(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    outcomes, _ = run(log, ("deaf",), ("steps", 5), time_limit_s=1.0, attempts=1)
+    outcomes, _ = run(log, ("ignores-sigterm",), ("steps", 5), time_limit_s=1.0, attempts=1)
     assert outcomes[0].status == "failed"
     assert "time limit" in outcomes[0].reason
 

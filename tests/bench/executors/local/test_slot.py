@@ -31,7 +31,7 @@ LATE = JobResult(OutcomeCode.TIME_LIMIT, "failed", "time limit of 0.01 s")
 
 
 class FakeProcess:
-    """Says what a test puts into ``inbox``; notes what it is told in ``log``."""
+    """Sends what a test puts into ``inbox``; keeps what it receives in ``log``."""
 
     death_wakes, connected, pid = True, True, 2**22 + 1
 

@@ -27,7 +27,7 @@ from prunebench.bench.results.store import Store
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.errors import InputError
 from support.command import prunebench
-from support.jobs import Heard, gone, jobs, pids
+from support.jobs import Events, gone, jobs, pids
 from support.killing import agrees, needs_proc
 from support.rays import add_node, cluster
 
@@ -63,9 +63,9 @@ def executor(nodes: Any, **arguments: Any) -> RayExecutor:
     return RayExecutor(RaySettings(options, **{"run": "fakes:act", **given}))
 
 
-def run(nodes: Any, todo: list[Job], **arguments: Any) -> tuple[list[Outcome], Heard]:
-    heard = Heard()
-    return executor(nodes, **arguments).run(todo, heard), heard
+def run(nodes: Any, todo: list[Job], **arguments: Any) -> tuple[list[Outcome], Events]:
+    events = Events()
+    return executor(nodes, **arguments).run(todo, events), events
 
 
 def parent(pid: int) -> int:
@@ -78,8 +78,8 @@ def test_every_way_to_end_and_every_order(nodes: Any, tmp_path: Path) -> None:
     lost: list[tuple[str, str]] = []
     acts = [("nap", 0), ("raise", "value"), ("signal-once", str(tmp_path / "x")), ("exit", 3),
             ("nap", 60), ("return", {"status": "skipped", "reason": "no view"}), ("report",),
-            ("return", {"code": "exists", "status": "diverged"}), ("tell",)]  # fmt: skip
-    outcomes, heard = run(
+            ("return", {"code": "exists", "status": "diverged"}), ("surroundings",)]  # fmt: skip
+    outcomes, events = run(
         nodes,
         jobs(*acts, log=log, after={0: ("j1", "j2"), 6: ("j3",)}),
         time_limit_s=2.0,
@@ -95,13 +95,13 @@ def test_every_way_to_end_and_every_order(nodes: Any, tmp_path: Path) -> None:
     assert outcomes[4].reason == "time limit of 2 s"
     assert outcomes[8].reason.startswith("cpu|1|1|")
     assert sorted(lost) == [("j1", "failed"), ("j3", "killed"), ("j4", "failed")]
-    assert heard.kinds("j2") == ["started", "requeued", "started", "finished"]
-    assert [event.fraction for event in heard if event.kind == "progress"][-1] == 0.75
-    steps = [(event.kind, event.key) for event in heard]
+    assert events.kinds("j2") == ["started", "requeued", "started", "finished"]
+    assert [event.fraction for event in events if event.kind == "progress"][-1] == 0.75
+    steps = [(event.kind, event.key) for event in events]
     for key, waits in (("j0", ("j1", "j2")), ("j6", ("j3",))):
         for first in waits:
             assert steps.index(("finished", first)) < steps.index(("started", key))
-    assert {event.slot for event in heard} == {0, 1}
+    assert {event.slot for event in events} == {0, 1}
     assert gone(pids(log), 3.0)
 
 
@@ -114,7 +114,7 @@ def test_a_worker_stays_with_its_data(
     log = tmp_path / "log"
     groups = {number: "ab"[number % 2] for number in range(8)}
     todo = jobs(*[("nap", 0.15)] * 8, log=log, group=groups)
-    assert {o.status for o in one.run(todo, Heard())} == {"done"}
+    assert {o.status for o in one.run(todo, Events())} == {"done"}
     lines = [line.split() for line in log.read_text().splitlines() if line.endswith("begin")]
     seen: dict[str, list[str]] = {}
     for name, pid, _ in lines:
@@ -131,11 +131,11 @@ def test_a_killed_actor_and_a_lost_node_give_their_cells_to_others(
 ) -> None:
     log = tmp_path / "log"
     node = add_node(nodes)
-    heard, shots = Heard(), [0]
+    events, shots = Events(), [0]
 
     def shoot(event: Event) -> None:
-        heard(event)
-        started = [e.key for e in heard if e.kind == "started"]
+        events(event)
+        started = [e.key for e in events if e.kind == "started"]
         if event.kind == "started" and len(started) == 3 and not shots[0]:
             shots[0] = 1
             threading.Timer(0.5, kill).start()
@@ -153,7 +153,7 @@ def test_a_killed_actor_and_a_lost_node_give_their_cells_to_others(
     # On a slow machine the cell of the dead actor may be begun on the node that is about to go.
     outcomes = executor(nodes, workers=3, attempts=3).run(todo, shoot)
     assert [o.status for o in outcomes] == ["done"] * 6
-    again = [e.outcome.reason for e in heard if e.kind == "requeued" and e.outcome]
+    again = [e.outcome.reason for e in events if e.kind == "requeued" and e.outcome]
     assert len(again) >= 2
     assert set(again) == {"its Ray actor or its node was lost"}
     assert sum(o.attempts for o in outcomes) == 6 + len(again)
@@ -170,12 +170,12 @@ def node_of(raylet: int) -> str:
 def test_an_interrupt_ends_all_workers_and_raises(
     nodes: Any, number: signal.Signals, tmp_path: Path
 ) -> None:
-    log, heard = tmp_path / "log", Heard()
+    log, events = tmp_path / "log", Events()
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
     def on_event(event: Event) -> None:
-        heard(event)
-        if [e.kind for e in heard].count("started") == 2:
+        events(event)
+        if [e.kind for e in events].count("started") == 2:
             threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
 
     with pytest.raises(KeyboardInterrupt):
@@ -185,7 +185,7 @@ def test_an_interrupt_ends_all_workers_and_raises(
     assert len(pids(log)) == 2
     assert gone(pids(log), 3.0)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
-    assert "finished" not in [event.kind for event in heard]
+    assert "finished" not in [event.kind for event in events]
 
 
 @clustered
@@ -211,10 +211,10 @@ def test_a_plug_in_travels_with_its_content(nodes: Any, tmp_path: Path) -> None:
     one = executor(nodes, plugins=(str(plugin),), workers=1, keep=True)
     try:
         todo = jobs(("global", "TOLD"))
-        assert one.run(todo, Heard())[0].reason == str(plugin)
+        assert one.run(todo, Events())[0].reason == str(plugin)
         plugin.write_text("import fakes\nfakes.TOLD = 'changed'\n")
         # Its actor waits with the file it has loaded; a fresh one gets what lies there now.
-        assert one.run(todo, Heard())[0].reason == str(plugin)
+        assert one.run(todo, Events())[0].reason == str(plugin)
     finally:
         one.close()
     assert one.actor_start().plugins[0].content == plugin.read_bytes()
