@@ -51,7 +51,7 @@ class NewResults:
 
 
 def run_folder(kind: str, name: str, longest: int = 4096, shared: bool = False) -> Path:
-    """A private folder for one run on this machine; those that no run has used for a day go.
+    """A private folder for one run on this machine; those unused for a day are removed.
 
     Args:
         kind: First part of the folder's name.
