@@ -7,6 +7,7 @@ same checkpoint, and step along until the run ends.
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,27 @@ from prunebench.bench.train.setup import Callback, Diverged, Setup, make_setup
 from prunebench.bench.train.task import load_task, with_reference_in_training
 from prunebench.bench.train.trainer import Trainer
 from prunebench.errors import SkipCell
+
+
+@dataclass(frozen=True)
+class SharedRun:
+    """What process 0 sends to the others.
+
+    Attributes:
+        cell: As of ``Cell.to_json``.
+        made: Pickled pruner, criterion, clock, streams and reference set, as process 0 made them.
+        device: Type of the device on which each process trains.
+        threads: Intra-op threads.
+        folder: Of the checkpoints.
+        name: Their key.
+    """
+
+    cell: dict[str, Any]
+    made: bytes
+    device: str
+    threads: int
+    folder: Path
+    name: str
 
 
 def lead(setup: Setup, cell: Cell, folder: Path, name: str) -> None:
@@ -38,35 +60,29 @@ def lead(setup: Setup, cell: Cell, folder: Path, name: str) -> None:
     made = pickle.dumps(
         (setup.pruner, setup.criterion, setup.clock, setup.streams, setup.reference)
     )
+    threads = torch.get_num_threads()
     world.broadcast_job(
-        {
-            "cell": cell.to_json(),
-            "made": made,
-            "device": setup.device.type,
-            "threads": torch.get_num_threads(),
-            "folder": str(folder.resolve()),
-            "name": name,
-        }
+        SharedRun(cell.to_json(), made, setup.device.type, threads, folder.resolve(), name)
     )
 
 
 def follow() -> int:
     """Trains along with process 0 until it says that it is done; returns how many runs."""
     runs = 0
-    while (job := world.receive_job()) is not None:
-        _train(job)
+    while (run := world.receive_job()) is not None:
+        _train(run)
         runs += 1
     return runs
 
 
-def _train(job: dict[str, Any]) -> None:
-    torch.set_num_threads(job["threads"])
-    trainer = Trainer(_setup(job))
+def _train(run: SharedRun) -> None:
+    torch.set_num_threads(run.threads)
+    trainer = Trainer(_setup(run))
     try:
         try:
-            checkpoint.restore(trainer, Path(job["folder"]), job["name"])
+            checkpoint.restore(trainer, run.folder, run.name)
         except checkpoint.DamagedCheckpoint:
-            trainer = Trainer(_setup(job))  # as process 0 does
+            trainer = Trainer(_setup(run))  # as process 0 does
         try:
             trainer.fit()
         except Diverged:
@@ -78,13 +94,13 @@ def _train(job: dict[str, Any]) -> None:
         trainer.close()
 
 
-def _setup(job: dict[str, Any]) -> Setup:
-    cell = Cell.from_json(job["cell"])
+def _setup(run: SharedRun) -> Setup:
+    cell = Cell.from_json(run.cell)
     spec = cell.spec
     task = load_task(spec, cell.data)
     if spec.method.name == "full+reference":
         task = with_reference_in_training(task)
-    pruner, criterion, clock, streams, reference = pickle.loads(job["made"])
+    pruner, criterion, clock, streams, reference = pickle.loads(run.made)
     callbacks: list[Callback] = []
     if not cell.evidence.empty:
         callbacks.append(Recorder(cell.evidence))
@@ -92,6 +108,6 @@ def _setup(job: dict[str, Any]) -> Setup:
         callbacks.append(LossRecorder(cell.losses))
     return make_setup(
         spec, task, pruner, clock=clock, criterion=criterion, streams=streams,
-        device=torch.device(job["device"]), callbacks=callbacks, reference=reference,
+        device=torch.device(run.device), callbacks=callbacks, reference=reference,
         weights=cell.weights,
     )  # fmt: skip

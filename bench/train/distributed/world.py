@@ -214,7 +214,7 @@ def start() -> World:
     return _State.world
 
 
-def broadcast_job(job: Mapping[str, Any] | None) -> None:
+def broadcast_job(job: object | None) -> None:
     """Process 0 asks the others to train with it; None ends them.
 
     Raises:
