@@ -4,9 +4,9 @@ A trial that a killed driver left running fails in Optuna and is started again w
 parameters, so Optuna's numbers have gaps and slots do not. The sampler is seeded by the slot and
 sees the same history in the same order, hence a resumed study draws the points of an unbroken one.
 
-The points of a finite space come from our own list and not from Optuna's BruteForceSampler or
-GridSampler: those count a failed trial as visited, would repeat or skip the default, and end a
-study through ``Study.stop``, which works inside ``optimize`` only.
+The points of a finite space come from our own list and not from Optuna's GridSampler or
+BruteForceSampler: both count a failed trial as visited and end a study through ``Study.stop``,
+which raises outside ``optimize``; GridSampler would also run the default twice.
 """
 
 from __future__ import annotations
