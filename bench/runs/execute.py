@@ -243,7 +243,7 @@ class CellRun:
         """The method's pruner and what it needs: evidence, a kept subset or a reference set."""
         spec = self.spec
         streams = streams_of(spec)
-        pruner: Any = method.build({**spec.method.params, **self.cell.method_params})
+        pruner: Any = self.cell.pruner()
         self.info["clean_labels_used"] = clean_labels(
             pruner.clean_data, spec.role, spec.validation.labels, spec.tuned
         )
