@@ -27,7 +27,7 @@ def seconds(value: float) -> str:
 
 
 def title(result: Mapping[str, Any]) -> str:
-    """Name of the benchmark, and what tells the result from another of it."""
+    """Name of the benchmark, and what distinguishes the result from another of it."""
     return ", ".join(part for part in (result["name"], result["variant"]) if part)
 
 

@@ -78,7 +78,7 @@ class Result:
         figures: Made of their times.
         clock: Which clock was read.
         notes: What a reader must know.
-        variant: What tells it from another result of the same benchmark.
+        variant: What distinguishes it from another result of the same benchmark.
     """
 
     name: str
