@@ -31,7 +31,7 @@ from prunebench.bench.train.task import load_raw
 from prunebench.datasets.source import Outline, RawData
 from prunebench.errors import InputError
 from prunebench.methods.base import EvidenceSpec
-from prunebench.record import FINAL, Record
+from prunebench.record import FINAL, NewerRecord, Record, RecordError
 from prunebench.registry import DATASETS
 
 #: Times kinds of cells for a grid of so many: their rates, and the seconds that a worker starts in.
@@ -72,10 +72,14 @@ def summarise(
         on one, and ``if not shared``, samples and seconds of work were every cell to train its own
         scoring run. Data sets of which neither files nor sizes are
         known are in ``not counted``, recipes too slow here to be timed in ``not timed``.
+
+    Raises:
+        NewerRecord: A cell's record is of a later format.
     """
     planned, absent = plan_jobs(cells), absent or {}
-    records = Store(out).scan().records if (out / "records").is_dir() else []
-    to_run = _to_run(planned, records, Store(out), options.retry_failed)
+    store = Store(out)
+    records = _records(store, planned)
+    to_run = _to_run(planned, records, store, options.retry_failed)
     counts = _Counts(planned, to_run, absent)
     total = sum(counts.costs.values(), Cost())
     unshared = [part for one in counts.alone.values() for part in (one.itself, one.scoring)]
@@ -134,6 +138,26 @@ def summarise(
 
 def _by_purpose(cost: Cost) -> dict[str, int]:
     return {name: getattr(cost, field) for field, name in _PURPOSES.items()}
+
+
+def _records(store: Store, planned: Planned) -> list[Record]:
+    """What the folder holds, without damaged records: the grid makes them anew.
+
+    Raises:
+        NewerRecord: A planned cell's record is of a later format.
+    """
+    if not store.records.is_dir():
+        return []
+    scan = store.scan()
+    keys = {job.key for job in planned.jobs}
+    for key in sorted(keys & {problem.path.stem for problem in scan.problems}):
+        try:
+            store.get(key)
+        except NewerRecord:
+            raise
+        except RecordError:
+            continue
+    return scan.records
 
 
 def _to_run(

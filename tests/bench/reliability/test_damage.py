@@ -186,6 +186,7 @@ def test_records_of_a_newer_format_are_left_alone(calm, tmp_path):
     assert "schema 2, written by a newer prunebench" in line
     assert path.read_text() == newer
     assert not list((root / "quarantine").iterdir())
+    refused(prunebench("grid", toml, "--out", root, "--dry-run"), "written by a newer prunebench")
     said = prunebench("status", root)
     assert said.code == 1
     assert "newer prunebench" in said.out.replace("\n", " ")
