@@ -55,9 +55,6 @@ from prunebench.methods.base import EvidenceSpec, StaticPruner, Subset, kept_cou
 from prunebench.methods.compose import MethodInfo, resolve_method
 from prunebench.record import Record, Status
 
-#: Reason of a run that was trained to its end and is no better than chance.
-_AT_CHANCE = "final accuracy is at the level of chance"
-
 
 def run_cell(
     cell: Cell,
@@ -110,8 +107,9 @@ def cell_steps(
 def _suffices(record: Record, store: Store, need: EvidenceSpec) -> bool:
     """Whether a record has the evidence that its run is wanted for; a run that ended early has
     none."""
-    # A record has no other field that tells the two kinds of diverged runs apart.
-    trained_to_its_end = record.status == "done" or record.reason == _AT_CHANCE
+    # A run that ended early has no finite loss; one at the level of chance has.
+    finite = record.metrics.get("final_train_loss") is not None
+    trained_to_its_end = record.status == "done" or (record.status == "diverged" and finite)
     return need.empty or not trained_to_its_end or has_evidence(store, record.key, need)
 
 
@@ -210,7 +208,7 @@ class CellRun:
             )
         accuracy = float(self.metrics[accuracy_name(trainer)] or 0.0)
         if status == "done" and diverged(accuracy, task.raw.num_classes):
-            status, reason = "diverged", _AT_CHANCE
+            status, reason = "diverged", "final accuracy is at the level of chance"
         if self.recorder is not None:
             self._publish(self.recorder, trainer)
         return status, reason

@@ -43,7 +43,10 @@ method = ["full", "random", "small-loss", "dual", "infobatch", "divbs", "ies", "
 
 def run(command: str, *words: str | Path) -> None:
     """Runs a verb; stops where it fails."""
-    subprocess.run([command, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [command, *map(str, words)], check=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
 
 
 def grids(command: str, out: Path) -> None:
