@@ -5,14 +5,37 @@ Text in the default font alone is drawn as before, so that its bytes are the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DEFAULT_FONT = "DejaVu Sans"
+
+
+@contextmanager
+def bundled_default_font() -> Iterator[None]:
+    """Has matplotlib take its own files of the default font.
+
+    A system may have the font in another version, with other numbers of glyphs; which of the two
+    matplotlib finds first depends on the machine, and on the cache that earlier processes left.
+    """
+    from matplotlib import font_manager, get_data_path
+
+    manager = font_manager.fontManager
+    before = list(manager.ttflist)
+    folder = Path(get_data_path(), "fonts", "ttf")
+    try:
+        manager.ttflist[:] = [font for font in before if font.name != DEFAULT_FONT]
+        for path in sorted((folder / "DejaVuSans.ttf", *folder.glob("DejaVuSans-*.ttf"))):
+            manager.addfont(path)
+        yield
+    finally:
+        manager.ttflist[:] = before
 
 
 def fit_fonts(figure: Figure) -> frozenset[str]:

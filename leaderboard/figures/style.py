@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import InputError
-from prunebench.leaderboard.figures.fonts import DEFAULT_FONT, fit_fonts
+from prunebench.leaderboard.figures.fonts import DEFAULT_FONT, bundled_default_font, fit_fonts
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -67,7 +67,8 @@ def figure_settings() -> Iterator[None]:
             warnings.filterwarnings("ignore", words, UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_RC)
-        yield
+        with bundled_default_font():
+            yield
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -230,6 +232,27 @@ def test_kept_shares_of_two_sets_of_metrics_never_stand_in_one_figure() -> None:
 def scripts() -> Material:
     return Material(build(kinded(grid(("full", "random", "方法"), noises=("clean", "real:日本語"),
                                       ratios=(0.3, 0.5)))))  # fmt: skip
+
+
+def test_the_default_font_is_matplotlibs_own_file(tmp_path: Path) -> None:
+    """A system's font of that name has other glyph numbers, which are in the bytes of an SVG."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    own = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    system = Path(shutil.copy(own / "DejaVuSerif.ttf", tmp_path))
+    manager = font_manager.fontManager
+    before = list(manager.ttflist)
+    entry = next(font for font in before if Path(font.fname).name == "DejaVuSans.ttf")
+    manager.ttflist.insert(0, replace(entry, fname=str(system)))
+    try:
+        with figure_settings():
+            for weight, name in (("normal", "DejaVuSans.ttf"), ("bold", "DejaVuSans-Bold.ttf")):
+                wanted = font_manager.FontProperties(family=fonts.DEFAULT_FONT, weight=weight)
+                assert Path(font_manager.findfont(wanted)) == own / name
+        assert manager.ttflist == [replace(entry, fname=str(system)), *before]
+    finally:
+        manager.ttflist[:] = before
 
 
 def test_other_scripts_use_a_font_that_has_them_or_a_line_says_so() -> None:
