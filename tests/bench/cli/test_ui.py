@@ -136,7 +136,7 @@ def test_it_answers_on_loopback_alone_and_leaves_no_process(
     (server,) = _children(child.pid)
     assert _session(server)
     child.send_signal(signal.SIGTERM)
-    out, err = child.communicate(timeout=30)
+    out, err = child.communicate(timeout=120)
     assert (child.returncode, out) == (0, "")
     assert re.fullmatch(r"port \d+ is taken\n", err)  # no logs of requests
     end = time.monotonic() + 10
