@@ -69,26 +69,6 @@ def check_archive(archive: zipfile.ZipFile, size: int, where: str) -> None:
         )  # fmt: skip
 
 
-def check_zip_bytes(data: bytes, where: str) -> None:
-    """``check_archive`` of an archive in memory; bytes that are no archive pass.
-
-    Raises:
-        InputError: It is a decompression bomb, or begins as an archive does and has no directory
-            that could be checked: other readers might find one.
-    """
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
-    except Exception as error:  # a damaged directory raises half a dozen types
-        if data[:2] != b"PK":
-            return
-        raise InputError(
-            f"damaged archive ({error or type(error).__name__})", where=where,
-            accepted="a whole file",
-        ) from None  # fmt: skip
-    with archive:
-        check_archive(archive, len(data), where)
-
-
 def read_npz(path: Path, names: Collection[str]) -> dict[str, NDArray[Any]]:
     """Some arrays of an npz file; none is made before its stored bytes are known to fill it.
 
