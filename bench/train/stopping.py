@@ -29,10 +29,20 @@ def ask() -> bool:
 
     Returns:
         Whether a run is under way that will see it at its next step. False: nothing waits for
-        it, and whoever asks raises ``Stopped`` himself.
+        it; see ``ask_or_stop``.
     """
     _STATE.asked = _STATE.depth > 0
     return _STATE.asked
+
+
+def ask_or_stop() -> None:
+    """As ``ask``, where nobody else handles a process that has no run under way.
+
+    Raises:
+        Stopped: There is none.
+    """
+    if not ask():
+        raise Stopped
 
 
 def asked() -> bool:

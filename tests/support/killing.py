@@ -142,6 +142,8 @@ def agrees(root: Path, undisturbed: Path) -> None:
             Store(root).artifact(record.key, name)  # its bytes are those of its digest
     assert not list((root / "claims").glob("*.json"))
     assert not list((root / "checkpoints").iterdir())
+    reasons = [path.read_text() for path in (root / "quarantine").glob("*/reason.json")]
+    assert not reasons
     assert not list((root / "quarantine").iterdir())
 
 

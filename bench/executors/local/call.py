@@ -13,7 +13,7 @@ from prunebench.bench.executors.base import WorkerFunction
 from prunebench.bench.runs.failure import out_of_memory
 from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.bench.runs.worker_context import WorkerContext
-from prunebench.bench.train.stopping import Stopped
+from prunebench.bench.train.stopping import Stopped, ask_or_stop
 from prunebench.errors import FolderError, InputError, error_line
 from prunebench.registry import load_plugin
 
@@ -29,7 +29,11 @@ def describe(error: BaseException) -> str:
 
 
 def throttled(report: Callable[[float], None]) -> Callable[[float], None]:
-    """A ``report`` that passes on at most five shares a second."""
+    """A ``report`` that passes on at most five shares a second.
+
+    Where the driver is gone, its process is asked to end: that is no failure of the run, which
+    saves itself at its next step.
+    """
     last, process = 0.0, os.getpid()
 
     def limited(fraction: float) -> None:
@@ -38,7 +42,10 @@ def throttled(report: Callable[[float], None]) -> Callable[[float], None]:
         if now - last >= _REPORT_S:
             last = now
             _end_fork(process)
-            report(min(1.0, max(0.0, float(fraction))))
+            try:
+                report(min(1.0, max(0.0, float(fraction))))
+            except OSError:
+                ask_or_stop()
 
     return limited
 

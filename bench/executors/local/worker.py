@@ -33,7 +33,7 @@ from prunebench.bench.executors.messages import (
 )
 from prunebench.bench.runs.job_result import OutcomeCode
 from prunebench.bench.runs.worker_context import WorkerContext
-from prunebench.bench.train.stopping import Stopped, ask
+from prunebench.bench.train.stopping import Stopped, ask_or_stop
 from prunebench.errors import InputError
 
 _PR_SET_PDEATHSIG = 1
@@ -75,8 +75,7 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
     """A run saves itself at its next step; without one, the exception ends the process. Either
     way ``finally`` blocks run."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if not ask():
-        raise Stopped
+    ask_or_stop()
 
 
 def follow_parent(parent: int) -> None:
