@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from prunebench import __version__
+
 VERBS = {
     "demo": ("run:demo", "Train and rank a small grid on handwritten digits."),
     "run": ("run:run", "Run one cell and print its record."),
@@ -89,7 +91,7 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="prunebench")
+@click.version_option(__version__, prog_name="prunebench")
 @click.option(
     "--plugin",
     "plugins",
@@ -135,6 +137,8 @@ def main() -> None:
     except Exception as error:
         from prunebench.errors import FolderError, InputError
 
+        if package := _absent(error):
+            error = InputError(f"{package} is not installed", accepted=f"`pip install {package}`")
         if isinstance(error, InputError):
             code = _say(str(error), 2)
         elif isinstance(error, FolderError):
@@ -147,6 +151,13 @@ def main() -> None:
         else:
             raise
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _absent(error: Exception) -> str:
+    """The package that is missing here; empty where the error is another one."""
+    name = (error.name or "") if isinstance(error, ModuleNotFoundError) else ""
+    package = name.partition(".")[0]
+    return "" if package == "prunebench" else package
 
 
 #: Signs of our tables for encodings that lack them; others are spelled out.

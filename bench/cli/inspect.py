@@ -200,7 +200,8 @@ def _table(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
 def doctor(ctx: click.Context, out: str | None, as_json: bool) -> None:
     """Check Python, torch, the tracking stack, plug-ins and a results folder.
 
-    Exit code 1 if something is broken.
+    Exit code 1 if something is broken; MLflow and Optuna may be missing, and the line says what
+    will not work without them.
 
     Example: prunebench doctor
     """
@@ -212,5 +213,5 @@ def doctor(ctx: click.Context, out: str | None, as_json: bool) -> None:
                          indent=2))  # fmt: skip
     else:
         for check in found:
-            print(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<22} {check.detail}")
+            print(f"{check.word:<4}  {check.name:<22} {check.detail}")
     ctx.exit(0 if all(check.ok for check in found) else 1)

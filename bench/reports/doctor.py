@@ -18,11 +18,31 @@ from prunebench.registry import REGISTRIES, load_plugin
 
 @dataclass(frozen=True)
 class Check:
-    """One finding."""
+    """One finding.
+
+    Attributes:
+        name: What was looked at.
+        ok: Whether nothing is broken.
+        detail: What was seen.
+        absent: Whether an optional package is missing: what it serves does not work, all else does.
+    """
 
     name: str
     ok: bool
     detail: str
+    absent: bool = False
+
+    @property
+    def word(self) -> str:
+        """``ok``, ``none`` where something optional is missing, ``FAIL`` where it is broken."""
+        return "FAIL" if not self.ok else "none" if self.absent else "ok"
+
+
+#: What cannot be done without a package that training does not need.
+_WITHOUT = {
+    "mlflow": "no mirror (--no-mlflow leaves its warning out), no `sync`, no `ui`",
+    "optuna": "no `tune`",
+}
 
 
 def checks(out: Path | None, plugins: Sequence[str]) -> list[Check]:
@@ -45,6 +65,10 @@ def checks(out: Path | None, plugins: Sequence[str]) -> list[Check]:
 def _run(name: str, check: Callable[[], str]) -> Check:
     try:
         return Check(name, True, check())
+    except ModuleNotFoundError as error:
+        if error.name != name or name not in _WITHOUT:
+            return Check(name, False, error_line(error)[:300])
+        return Check(name, True, f"not installed: {_WITHOUT[name]}", absent=True)
     except Exception as error:
         return Check(name, False, error_line(error)[:300])
 
