@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from prunebench.bench.spec.execution import ExecutionOptions, Flag
+from prunebench.bench.spec.execution import ExecutionOptions, Flag, check_deterministic
 from prunebench.errors import InputError
 from prunebench.options import Option
 from prunebench.registry import DATASETS, REGISTRIES, load_plugin
@@ -75,6 +75,8 @@ def options_for_execution(
         raise InputError(f"{address!r}", where="--ray-address", accepted="with --executor ray only")
     if not address:  # another cluster may have what this machine lacks
         check_devices(devices)
+        if options.deterministic and any(name.startswith("cuda") for name in devices):
+            check_deterministic()
     if options.lanes > 1:
         check_lanes(devices, options.executor, slots)
         slots, inline = options.lanes, False

@@ -7,11 +7,16 @@ from the fields of one dataclass: a new option is one new field.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from prunebench.bench.spec.experimental import NOTE
+from prunebench.errors import InputError
+
+#: Work spaces with which cuBLAS repeats its bits; ``prunebench.bench`` sets the first.
+_REPEATING = (":4096:8", ":16:8")
 
 
 @dataclass(frozen=True)
@@ -171,3 +176,18 @@ class ExecutionOptions:
         """Inverse of ``for_workers``; other entries are left alone, missing ones have defaults."""
         names = [f.name for f in dataclasses.fields(cls) if f.metadata["worker"]]
         return cls(**{name: settings[name] for name in names if name in settings})
+
+
+def check_deterministic() -> None:
+    """Checks that nobody has set work spaces with which matrix products on a card differ.
+
+    Raises:
+        InputError: CUBLAS_WORKSPACE_CONFIG has such a value.
+    """
+    found = os.environ.get("CUBLAS_WORKSPACE_CONFIG", "")
+    if found not in _REPEATING:
+        raise InputError(
+            f"--deterministic with work spaces of cuBLAS that do not repeat their bits ({found!r})",
+            where="CUBLAS_WORKSPACE_CONFIG",
+            accepted=f"{' or '.join(_REPEATING)}, or the variable unset",
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from prunebench.bench.inputs.streaming import Source
-from prunebench.bench.spec.execution import ExecutionOptions
+from prunebench.bench.spec.execution import ExecutionOptions, check_deterministic
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock
@@ -273,11 +272,16 @@ def choose_algorithms(execution: ExecutionOptions, device: torch.device) -> None
     """Has this process choose algorithms that repeat their bits, or any.
 
     Autotuning stays off either way: it would choose anew in every process.
+
+    Raises:
+        InputError: They shall repeat their bits, and the environment makes matrix products differ.
     """
     if device.type != "cuda":
         return
+    if execution.deterministic:
+        check_deterministic()
+        # Else every ``torch.empty`` costs a kernel more.
+        torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = execution.deterministic
-    if execution.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(execution.deterministic)

@@ -67,6 +67,8 @@ def act(payload: dict[str, Any], context: WorkerContext) -> JobResult:
         if not isinstance(fields, dict):
             return fields
         return JobResult(**{**fields, "code": OutcomeCode(fields.get("code", "recorded"))})
+    elif verb == "variable":
+        return JobResult(reason=str(os.environ.get(arguments[0])))
     elif verb == "hold":
         block = bytearray(arguments[0] << 20)
         block[::4096] = b"x" * len(block[::4096])
