@@ -281,7 +281,7 @@ def choose_algorithms(execution: ExecutionOptions, device: torch.device) -> None
     if execution.deterministic:
         check_deterministic()
         # Else every ``torch.empty`` costs a kernel more.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = execution.deterministic
     torch.use_deterministic_algorithms(execution.deterministic)
