@@ -1,12 +1,9 @@
-"""A run's whole state in one safetensors file that proves itself, and the callbacks that write it
-and report progress; nothing is unpickled."""
+"""A run's whole state as the parts of a checkpoint, and the callbacks that write it and report
+progress."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -14,27 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from prunebench.bench.results.atomic import folder_errors
+from prunebench.bench.runs import checkpoint_file
+from prunebench.bench.runs.checkpoint_file import Content, load_optimizer, optimizer_parts
 from prunebench.bench.train import stopping
 from prunebench.bench.train.ledger import Ledger
 from prunebench.bench.train.plan_checks import check_plan
 from prunebench.bench.train.setup import Callback, Epoch, RunView
 from prunebench.bench.train.trainer import Trainer
-from prunebench.files import OwnFolder
 from prunebench.methods.base import Plan
 
-FILE = "state.safetensors"
-_META = "__meta__"
 _EPOCH = ("started", "step", "lr", "seconds")
 _PLAN = ("indices", "weights", "forward_only")
-
-
-class DamagedCheckpoint(Exception):
-    """A checkpoint that is torn, changed or of another spec; it is set aside and redone."""
 
 
 def _parts(run: RunView) -> dict[str, Mapping[str, Any]]:
@@ -47,8 +36,7 @@ def _parts(run: RunView) -> dict[str, Mapping[str, Any]]:
     }
     for number, callback in enumerate(run.setup.callbacks):
         parts[f"observer{number}"] = callback.state_dict()
-    for number, state in run.optimizer.state_dict()["state"].items():
-        parts[f"optimizer{number}"] = {k: v for k, v in state.items() if v is not None}
+    parts |= optimizer_parts(run.optimizer)
     if run.paused is not None:
         parts["now"] = _pack(run.paused)
         parts["last"] = _last_scores(run)
@@ -99,26 +87,13 @@ def _last_scores(run: RunView) -> dict[str, Any]:
 def dump(run: RunView, key: str) -> bytes:
     """The state of a run at the end of an epoch, or where it was stopped within one."""
     run.finish_readbacks()
-    tensors: dict[str, Tensor] = {}
-    scalars: dict[str, Any] = {}
-    for part, values in _parts(run).items():
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                tensors[f"{part}/{name}"] = value.detach().cpu().clone().contiguous()
-            else:
-                scalars[f"{part}/{name}"] = value
-    meta = {
-        "key": key,
+    entries = {
         "epoch": run.epoch,
         "ledger": asdict(run.ledger),
         "table": run.epoch_log,
         "seconds": run.seconds,
-        "scalars": scalars,
     }
-    text = json.dumps(meta).encode()
-    tensors[_META] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-    body = save_tensors(tensors)
-    return hashlib.sha256(body).digest() + body
+    return checkpoint_file.encode(key, _parts(run), entries)
 
 
 def save(run: RunView, folder: Path, key: str) -> None:
@@ -133,8 +108,7 @@ def save(run: RunView, folder: Path, key: str) -> None:
         FolderError: It cannot be written.
         InputError: A link is in the way.
     """
-    with folder_errors(folder):
-        OwnFolder(folder.parents[1]).write(folder / FILE, dump(run, key))
+    checkpoint_file.write(folder, dump(run, key))
 
 
 def restore(trainer: Trainer, folder: Path, key: str) -> bool:
@@ -146,26 +120,7 @@ def restore(trainer: Trainer, folder: Path, key: str) -> bool:
     Raises:
         DamagedCheckpoint: It is torn, changed, or does not fit the run.
     """
-    try:
-        with os.fdopen(OwnFolder(folder.parents[1]).open(folder / FILE, os.O_RDONLY), "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise DamagedCheckpoint(f"{folder / FILE}: cannot be read ({error.strerror})") from None
-    if hashlib.sha256(data[32:]).digest() != data[:32]:
-        raise DamagedCheckpoint(f"{folder / FILE}: digest mismatch")
-    try:
-        tensors = load_tensors(data[32:])
-        meta = json.loads(bytes(tensors.pop(_META).numpy()))
-        if meta["key"] != key:
-            raise DamagedCheckpoint(f"{folder / FILE}: belongs to {meta['key']}")
-        _load(trainer, tensors, meta)
-    except DamagedCheckpoint:
-        raise
-    except Exception as error:  # a forged state raises nearly everything
-        raise DamagedCheckpoint(f"{folder / FILE}: does not fit ({error})") from None
-    return True
+    return checkpoint_file.restore(folder, key, lambda content: _load(trainer, content))
 
 
 def _is_sound(meta: Mapping[str, Any], most: int) -> bool:
@@ -183,16 +138,10 @@ def _is_sound(meta: Mapping[str, Any], most: int) -> bool:
     )
 
 
-def _load(trainer: Trainer, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    device = trainer.setup.device
+def _load(trainer: Trainer, content: Content) -> None:
+    device, meta, part = trainer.setup.device, content.entries, content.part
     if not _is_sound(meta, trainer.setup.clock.max_epochs):
         raise ValueError("counts that no run has")
-
-    def part(name: str) -> dict[str, Any]:
-        prefix = f"{name}/"
-        both: dict[str, Any] = {**tensors, **meta["scalars"]}
-        return {k.removeprefix(prefix): v for k, v in both.items() if k.startswith(prefix)}
-
     trainer.model.load_state_dict(part("model"))
     trainer.sample_tables.load_state_dict(part("tables"))
     trainer.criterion.load_state_dict(part("criterion"))
@@ -202,15 +151,7 @@ def _load(trainer: Trainer, tensors: Mapping[str, Tensor], meta: Mapping[str, An
     trainer.kept_visits.copy_(part("run")["kept_visits"].view_as(trainer.kept_visits))
     for number, callback in enumerate(trainer.setup.callbacks):
         callback.load_state_dict(part(f"observer{number}"), meta["epoch"])
-    state = trainer.optimizer.state_dict()
-    params = [p for group in trainer.optimizer.param_groups for p in group["params"]]
-    state["state"] = {n: found for n in range(len(params)) if (found := part(f"optimizer{n}"))}
-    for number, moments in state["state"].items():
-        for name, value in moments.items():
-            # A fused step reads and writes as much memory as the parameter has, whatever is there.
-            if value.shape != (() if name == "step" else params[number].shape):
-                raise ValueError(f"{name} of another shape than its parameter")
-    trainer.optimizer.load_state_dict(state)
+    load_optimizer(trainer.optimizer, content)
     trainer.epoch = meta["epoch"]
     trainer.ledger = Ledger(**meta["ledger"])
     trainer.epoch_log = list(meta["table"])

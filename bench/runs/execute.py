@@ -29,6 +29,7 @@ from prunebench.bench.runs.artifacts import (
 )
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.checkpoint import Checkpoints, ProgressReport
+from prunebench.bench.runs.checkpoint_file import DamagedCheckpoint
 from prunebench.bench.runs.evidence import Recorder
 from prunebench.bench.runs.failure import out_of_memory, reason_of
 from prunebench.bench.runs.followers import lead
@@ -220,7 +221,7 @@ class CellRun:
         self.trainer = Trainer(setup)
         try:
             self.resumed = checkpoint.restore(self.trainer, self.folder, self.name)
-        except checkpoint.DamagedCheckpoint as error:
+        except DamagedCheckpoint as error:
             self.store.set_aside(self.folder, str(error))
             self.trainer.close()
             self.trainer = Trainer(self._setup(task, method))

@@ -16,6 +16,7 @@ import torch
 from prunebench.bench.runs import checkpoint
 from prunebench.bench.runs.artifacts import LossRecorder
 from prunebench.bench.runs.cell import Cell
+from prunebench.bench.runs.checkpoint_file import DamagedCheckpoint
 from prunebench.bench.runs.evidence import Recorder
 from prunebench.bench.train.distributed import world
 from prunebench.bench.train.setup import Callback, Diverged, Setup, make_setup
@@ -81,7 +82,7 @@ def _train(run: SharedRun) -> None:
     try:
         try:
             checkpoint.restore(trainer, run.folder, run.name)
-        except checkpoint.DamagedCheckpoint:
+        except DamagedCheckpoint:
             trainer = Trainer(_setup(run))  # as process 0 does
         try:
             trainer.fit()

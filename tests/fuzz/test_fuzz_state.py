@@ -24,6 +24,7 @@ from prunebench.bench.results.manifest import (
     write_manifest,
 )
 from prunebench.bench.runs import checkpoint
+from prunebench.bench.runs.checkpoint_file import FILE, DamagedCheckpoint
 from prunebench.bench.train.setup import Callback, RunView
 from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.base import EvidenceSpec
@@ -59,11 +60,11 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, bytes, Pat
 
 
 def _restore(trainer: Trainer, folder: Path, data: bytes) -> bool:
-    (folder / checkpoint.FILE).write_bytes(data)
+    (folder / FILE).write_bytes(data)
     with bounded():
         try:
             return checkpoint.restore(trainer, folder, KEY)
-        except checkpoint.DamagedCheckpoint:
+        except DamagedCheckpoint:
             return False
 
 

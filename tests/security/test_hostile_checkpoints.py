@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.checkpoint import FILE
+from prunebench.bench.runs.checkpoint_file import FILE
 from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.train import stopping
 from prunebench.methods.base import EvidenceSpec

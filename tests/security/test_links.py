@@ -14,7 +14,7 @@ import pytest
 
 from prunebench.bench.executors.local.process import Launch, WorkerProcess
 from prunebench.bench.results.store import _WRITTEN, Store
-from prunebench.bench.runs.checkpoint import FILE
+from prunebench.bench.runs.checkpoint_file import FILE
 from prunebench.bench.tracking.mirror import writer_lock
 from prunebench.bench.tuning.storage import open_study
 from prunebench.errors import InputError

@@ -21,6 +21,7 @@ from prunebench.bench.networks.weights import read_weights
 from prunebench.bench.results.manifest import Damaged, read_manifest
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs import checkpoint
+from prunebench.bench.runs.checkpoint_file import FILE, DamagedCheckpoint
 from prunebench.bench.runs.export import export_csv
 from prunebench.datasets import restricted_pickle
 from prunebench.datasets.cache import read_arrays as read_cached
@@ -195,9 +196,9 @@ def test_artifacts_of_a_foreign_run(tmp_path: Path, mark: Path) -> None:
 def test_checkpoints(tmp_path: Path, mark: Path) -> None:
     for body in (pickle.dumps(Evil(mark)), _torch(mark), _object_npz(mark, "a")):
         for content in (body, hashlib.sha256(body).digest() + body):
-            (tmp_path / checkpoint.FILE).write_bytes(content)
+            (tmp_path / FILE).write_bytes(content)
             trainer: Any = None  # nothing of it is touched before the file has been read
-            with pytest.raises(checkpoint.DamagedCheckpoint):
+            with pytest.raises(DamagedCheckpoint):
                 checkpoint.restore(trainer, tmp_path, "k")
             assert not mark.exists()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.checkpoint import FILE
+from prunebench.bench.runs.checkpoint_file import FILE
 from prunebench.record import canonical
 from support.command import figures, prunebench, refused
 from support.faults import Child, at_step, grid, one_line, same_results, tiny_grid

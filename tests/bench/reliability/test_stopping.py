@@ -12,7 +12,7 @@ import pytest
 
 from prunebench.bench.results.claims import Claims
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.checkpoint import FILE
+from prunebench.bench.runs.checkpoint_file import FILE
 from support.command import command, figures
 from support.faults import Child, at_step, count_steps, same_results, tiny_grid, whole
 from support.killing import agrees, children, needs_proc

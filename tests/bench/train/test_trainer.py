@@ -7,6 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunebench.bench.runs import checkpoint
+from prunebench.bench.runs.checkpoint_file import FILE, DamagedCheckpoint
 from prunebench.bench.train.setup import Epoch
 from prunebench.bench.train.step import run_to_end
 from prunebench.bench.train.trainer import Trainer
@@ -183,7 +184,7 @@ def test_resume_inside_a_run_is_bit_for_bit(method, optimizer, tmp_path):
 def test_damaged_checkpoints_are_refused(damage, tmp_path):
     trainer = make("full")
     checkpoint.save(trainer, tmp_path, "k")
-    path = tmp_path / checkpoint.FILE
+    path = tmp_path / FILE
     data = bytearray(path.read_bytes())
     if damage == "flip":
         data[len(data) // 2] ^= 1
@@ -192,7 +193,7 @@ def test_damaged_checkpoints_are_refused(damage, tmp_path):
     path.write_bytes(bytes(data))
     fields = {"recipe_params": {"model_params": {"width": 4, "depth": 2}}}
     other = make("full", **(fields if damage == "other model" else {}))
-    with pytest.raises(checkpoint.DamagedCheckpoint):
+    with pytest.raises(DamagedCheckpoint):
         checkpoint.restore(other, tmp_path, "x" if damage == "other key" else "k")
 
 
