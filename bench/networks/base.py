@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Literal, Protocol, cast
 
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -98,6 +99,28 @@ def make_norm(kind: Norm, channels: int) -> nn.Module:
         return nn.BatchNorm2d(channels)
     groups = 1 if channels % GROUP_CHANNELS else channels // GROUP_CHANNELS
     return nn.GroupNorm(groups, channels)
+
+
+class AveragePool2x2(nn.Module):
+    """Average pooling to 2 x 2 in the windows of ``AdaptiveAvgPool2d(2)``, which share the middle
+    row and column where a side is odd.
+
+    On a card the same windows as plain pooling, since the adaptive one's backward adds in any
+    order there and ``--deterministic`` refuses it. A CPU keeps the adaptive one: the two round
+    differently.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float [B, channels, 2, 2] of [B, channels, H, W]."""
+        return quadrant_means(x) if x.device.type == "cuda" else F.adaptive_avg_pool2d(x, 2)
+
+
+def quadrant_means(x: Tensor) -> Tensor:
+    """float [B, channels, 2, 2]: windows of ceil(H / 2) x ceil(W / 2) in the four corners."""
+    x = x.expand(*x.shape[:2], *(max(2, side) for side in x.shape[2:]))
+    height, width = x.shape[2:]
+    kernel = ((height + 1) // 2, (width + 1) // 2)
+    return F.avg_pool2d(x, kernel, stride=(height // 2, width // 2))
 
 
 def need_images(name: str, shape: tuple[int, ...], channels: int | None = None) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from prunebench.bench.networks import news as _news
 from prunebench.bench.networks import resnet as _resnet
 from prunebench.bench.networks.base import (
+    AveragePool2x2,
     Builder,
     Depth,
     FeatureNet,
@@ -81,7 +82,7 @@ def cnn(
             nn.ReLU(inplace=True),
         ]
         channels, out = out, out * 2
-    layers += [nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    layers += [AveragePool2x2(), nn.Flatten()]
     return FeatureNet(nn.Sequential(*layers), channels * 4, num_classes)
 
 

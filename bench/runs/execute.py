@@ -31,7 +31,7 @@ from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.checkpoint import Checkpoints, ProgressReport
 from prunebench.bench.runs.checkpoint_file import DamagedCheckpoint
 from prunebench.bench.runs.evidence import Recorder
-from prunebench.bench.runs.failure import out_of_memory, reason_of
+from prunebench.bench.runs.failure import not_deterministic, out_of_memory, reason_of
 from prunebench.bench.runs.followers import lead
 from prunebench.bench.runs.reference_set import resolve_reference
 from prunebench.bench.runs.scoring_runs import gather_evidence, has_evidence
@@ -171,6 +171,9 @@ class CellRun:
                 world.job_done()
                 status, reason = "skipped", skip.reason
             except (Exception, SystemExit) as error:
+                refused = not_deterministic(error, self.spec)
+                if refused is not None:
+                    raise refused from None
                 memory = out_of_memory(error)
                 if self.context.retry_on_oom and memory:
                     raise  # it is run again with fewer cells at once

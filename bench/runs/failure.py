@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import traceback
+
+from prunebench.bench.spec.run_spec import RunSpec
+from prunebench.errors import InputError
 
 _OURS = ("prunebench.bench", "prunebench.datasets", "prunebench.methods.compose")
 _LIBRARIES = (
     "torch", "torchvision", "timm", "PIL", "numpy", "scipy", "sklearn", "safetensors",
 )  # fmt: skip
 _LIMIT = 300
+#: What torch says under ``--deterministic`` of an operation, and of matrix products on a card.
+_NO_FORM, _CUBLAS = " does not have a deterministic implementation", "it uses CuBLAS"
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -16,6 +22,34 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def not_deterministic(error: BaseException, spec: RunSpec) -> InputError | None:
+    """What a run under ``--deterministic`` is refused for; None for any other exception.
+
+    Args:
+        error: Raised by an operation of the run's network, criterion or method.
+        spec: The run.
+    """
+    text = str(error)
+    if not isinstance(error, RuntimeError):
+        return None
+    if _CUBLAS in text:
+        chosen = os.environ.get("CUBLAS_WORKSPACE_CONFIG", "")
+        return InputError(
+            f"matrix products are not deterministic with CUBLAS_WORKSPACE_CONFIG={chosen!r}",
+            where="--deterministic", accepted=":4096:8 or :16:8, set before the process starts",
+        )  # fmt: skip
+    operation, found, _ = text.partition(_NO_FORM)
+    if not found:
+        return None
+    parts = f"model {spec.recipe.model}, criterion {spec.criterion.name}, method {spec.method.name}"
+    return InputError(
+        f"the operation {operation.split()[-1]} has no deterministic form on a card",
+        where=f"--deterministic, {parts}",
+        accepted="a run all of whose operations have one (models cnn, mlp and resnet18 do), or no "
+        "--deterministic",
+    )
 
 
 def reason_of(error: BaseException, method: str) -> str:

@@ -1,12 +1,13 @@
 """Networks: parameter counts, the split into features and head, options, what is refused."""
 
+import importlib.util
 import sys
 
 import pytest
 import torch
 from torch import nn
 
-from prunebench.bench.networks.base import GROUP_CHANNELS
+from prunebench.bench.networks.base import GROUP_CHANNELS, AveragePool2x2, quadrant_means
 from prunebench.bench.networks.build import (
     FeatureNet,
     build_model,
@@ -132,6 +133,62 @@ def test_cifar_resnet_computes_what_torchvisions_does_with_its_stem_replaced():
     assert [n for n, _ in theirs.named_parameters()] == [
         n.removeprefix("body.") for n, _ in ours.named_parameters()
     ]
+
+
+@pytest.mark.parametrize("side", [(1, 1), (1, 4), (2, 3), (7, 7), (8, 8), (14, 9)])
+def test_pooling_on_cards_has_the_windows_of_the_adaptive_one(side):
+    x = torch.randn(3, 5, *side, dtype=torch.float64, requires_grad=True)
+    wanted = nn.functional.adaptive_avg_pool2d(x, 2)
+    weights = torch.randn_like(wanted)
+    ours = quadrant_means(x)
+    torch.testing.assert_close(ours, wanted)
+    (of_wanted,) = torch.autograd.grad((wanted * weights).sum(), x)
+    (of_ours,) = torch.autograd.grad((ours * weights).sum(), x)
+    torch.testing.assert_close(of_ours, of_wanted)
+
+
+def test_pooling_on_a_cpu_keeps_its_bits():
+    x = torch.randn(3, 5, 14, 14)
+    pooled = build("cnn").body[-2](x)
+    assert torch.equal(pooled, nn.functional.adaptive_avg_pool2d(x, 2))
+    assert not torch.equal(pooled, quadrant_means(x))  # why a CPU keeps the other form
+
+
+#: Nodes of autograd whose backward ``torch.use_deterministic_algorithms`` refuses on a card.
+UNDETERMINED = (
+    "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AvgPool3D", "AdaptiveMaxPool", "FractionalMaxPool",
+    "MaxUnpool", "UpsampleLinear", "UpsampleBilinear", "UpsampleBicubic", "UpsampleTrilinear",
+    "ReflectionPad", "GridSampler", "NllLoss2D", "EmbeddingBag", "Kthvalue", "CtcLoss", "Put",
+)  # fmt: skip
+
+
+def nodes(tensor):
+    """Names of the autograd nodes behind a tensor."""
+    found, left = set(), [tensor.grad_fn]
+    while left:
+        node = left.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            left += [before for before, _ in node.next_functions]
+    return {node.name() for node in found}
+
+
+def test_every_built_in_network_has_a_deterministic_backward_on_a_card(monkeypatch):
+    x = torch.empty(2, 3, 8, 8, requires_grad=True)
+    assert "AdaptiveAvgPool2DBackward0" in nodes(build("cnn")(x))  # of the form for CPUs
+    monkeypatch.setattr(AveragePool2x2, "forward", lambda self, x: quadrant_means(x))
+    timm = importlib.util.find_spec("timm") is not None
+    for name in MODELS.names():
+        ours = MODELS.get(name).target.__module__.startswith("prunebench.")
+        if not ours or (hasattr(MODELS.get(name).target, "timm") and not timm):
+            continue
+        if "_base" in name or name == "swin_b":  # the same operations, more often
+            continue
+        shape = {"news-mlp": (4800,), "inception_resnet_v2": (3, 299, 299)}.get(name, LARGE)
+        model = on_paper(name, shape, 10)
+        found = nodes(model(torch.empty(2, *shape, device="meta")))
+        assert not [node for node in found if node.startswith(UNDETERMINED)], name
+        assert len(found) > 3, name
 
 
 def test_cifar_resnet_options():

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor, nn
 
-from prunebench.bench.runs.failure import reason_of
+from prunebench.bench.networks.base import FeatureNet, flat_size, register_model
+from prunebench.bench.runs.failure import not_deterministic, reason_of
+from prunebench.errors import InputError
+from support.cells import small_cell
 
 
 def raised(source: str, module: str) -> BaseException:
@@ -41,3 +47,40 @@ def test_a_torchvision_network_that_gets_the_wrong_shape() -> None:
         names["act"]()
     caught.value.__traceback__ = caught.value.__traceback__.tb_next
     assert "method" not in reason_of(caught.value, "dual")
+
+
+@register_model("failure-unpool")
+def unpooling(shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """A network with an operation that has no deterministic form, on CPUs neither."""
+
+    class Body(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            pooled, places = nn.functional.max_pool2d(x, 2, return_indices=True)
+            return nn.functional.max_unpool2d(pooled, places, 2).flatten(1)
+
+    return FeatureNet(Body(), flat_size(shape), num_classes)
+
+
+def test_a_network_that_cannot_be_deterministic_is_refused_by_one_line(run: Any) -> None:
+    torch.use_deterministic_algorithms(True)
+    try:
+        with pytest.raises(InputError) as caught:
+            run("full", recipe_params={"model": "failure-unpool", "model_params": {}, "epochs": 1})
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert caught.value.what.startswith("the operation max_unpooling2d_forward")
+    assert "model failure-unpool" in caught.value.where
+    assert "no --deterministic" in caught.value.accepted
+    assert "\n" not in str(caught.value)
+
+
+def test_matrix_products_of_a_workspace_that_is_not_deterministic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
+    said = "this operation is not deterministic because it uses CuBLAS and you have CUDA >= 10.2"
+    refused = not_deterministic(RuntimeError(said), small_cell().spec)
+    assert refused is not None
+    assert "CUBLAS_WORKSPACE_CONFIG=':0:0'" in refused.what
+    assert ":4096:8" in refused.accepted
+    assert not_deterministic(RuntimeError("CUDA error"), small_cell().spec) is None
