@@ -17,6 +17,7 @@ from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock
 from prunebench.bench.train.distributed.world import World
+from prunebench.bench.train.generators import generator_states, set_generator_states
 from prunebench.bench.train.ledger import Ledger
 from prunebench.bench.train.sample_tables import SampleTables
 from prunebench.bench.train.task import clock_of, criterion_of, streams_of
@@ -58,16 +59,11 @@ class Epoch:
 
     def pause(self, device: torch.device) -> None:
         """Notes the global generators, so that ``resume`` can go on from there."""
-        self.generators = {"cpu": torch.get_rng_state()}
-        if device.type == "cuda":
-            self.generators["cuda"] = torch.cuda.get_rng_state(device)
+        self.generators = generator_states(device)
 
     def resume(self, device: torch.device) -> None:
         """Sets the global generators as they were; nothing for a fresh epoch."""
-        if "cpu" in self.generators:
-            torch.set_rng_state(self.generators["cpu"])
-        if "cuda" in self.generators:
-            torch.cuda.set_rng_state(self.generators["cuda"], device)
+        set_generator_states(self.generators, device)
 
 
 @dataclass(frozen=True)

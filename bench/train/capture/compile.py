@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prunebench.bench.inputs.view import Inputs
 from prunebench.bench.spec.experimental import experimental
-from prunebench.bench.train.capture.pool import compile_network
+from prunebench.bench.train.capture.pool import compile_network, refusal
 from prunebench.bench.train.capture.step import CapturableRun
 
 Forward = Callable[[Tensor], Tensor]
@@ -46,8 +46,7 @@ def compiled(run: CapturableRun) -> tuple[Forward | None, str]:
             total = network(x).float().sum()
         total.backward()  # type: ignore[no-untyped-call]
     except (RuntimeError, ImportError) as error:  # no compiler on this machine, say
-        line = " ".join(str(error).split())[:160]
-        return None, f"could not be compiled: {type(error).__name__}: {line}"
+        return None, refusal("compiled", error)
     finally:
         run.optimizer.zero_grad(set_to_none=True)
         for buffer, value in zip(model.buffers(), before, strict=True):

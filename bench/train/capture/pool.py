@@ -9,8 +9,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from prunebench.bench.inputs.streaming import Source
 from prunebench.bench.inputs.view import Inputs
 from prunebench.bench.networks.build import builder_of
+from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.train.budget import selected_counts
 from prunebench.bench.train.capture.graph import Capture, CudaCapture, Rehearsal
@@ -67,15 +69,34 @@ def use(captures: CapturedStepPool) -> CapturedStepPool:
     return before
 
 
+def never_captured_because(execution: ExecutionOptions, inputs: Source, model: str) -> str:
+    """What keeps the steps of any training from being captured: options, data or network.
+
+    Args:
+        execution: How steps are run.
+        inputs: The training samples.
+        model: Name of the network.
+
+    Returns:
+        The reason; empty for none.
+    """
+    if execution.graph == "off":
+        return "switched off"
+    if not isinstance(inputs, Inputs):
+        return "images are streamed"
+    if not getattr(builder_of(model), "capturable", True):
+        return f"the model {model} says that it cannot be"
+    return ""
+
+
 def not_captured_because(run: CapturableRun) -> str:
     """Why a run's steps are launched one operation at a time; empty where they are captured."""
     setup, recipe = run.setup, run.setup.recipe
-    if setup.execution.graph == "off":
-        return "switched off"
+    reason = never_captured_because(setup.execution, run.inputs, recipe.model)
+    if reason:
+        return reason
     if not run.world.is_single:
         return "several processes share the run"
-    if not isinstance(run.inputs, Inputs):
-        return "images are streamed"
     if len(run.sample_ids) < recipe.batch_size:
         return "the training split is smaller than a batch"
     if not isinstance(run.optimizer, OnDevice):
@@ -84,8 +105,6 @@ def not_captured_because(run: CapturableRun) -> str:
         return f"{setup.pruner.name} chooses samples on the host"
     if not run.criterion.capturable:
         return f"the criterion {type(run.criterion).__name__} does not declare that it can be"
-    if not getattr(builder_of(recipe.model), "capturable", True):
-        return f"the model {recipe.model} says that it cannot be"
     return ""
 
 
@@ -157,10 +176,14 @@ def _record(run: CapturableRun) -> tuple[CapturedStep | None, str]:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            what = "compiled and captured" if compiled else "captured"
-            line = " ".join(str(error).split())[:160]
-            reason = f"could not be {what}: {type(error).__name__}: {line}"
+            reason = refusal("compiled and captured" if compiled else "captured", error)
     return None, reason
+
+
+def refusal(what: str, error: Exception) -> str:
+    """The reason that a failed attempt leaves in the record."""
+    line = " ".join(str(error).split())[:160]
+    return f"could not be {what}: {type(error).__name__}: {line}"
 
 
 @experimental
