@@ -235,6 +235,14 @@ class DataSource(ABC):
         they are known from the files alone. For estimates: nothing that trains reads it."""
         return None
 
+    def default_recipe(self) -> str:
+        """Name of the recipe that its runs have unless the user names another.
+
+        Raises:
+            InputError: It depends on files that cannot be read.
+        """
+        return self.recipe
+
     def asymmetric_rule(self) -> str:
         """Rule id that ``asymmetric`` means here; cheap, and equal to the loaded data's."""
         return "next_class"

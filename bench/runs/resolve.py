@@ -157,7 +157,7 @@ def resolve_cell(
         InputError: One clear line for whatever is wrong.
     """
     source = open_source(dataset, dataset_params or {})
-    chosen = get_recipe(recipe or source.recipe)
+    chosen = get_recipe(recipe or source.default_recipe())
     info = resolve_method(method)
     loss = CRITERIA.get(criterion)
     options = resolve(info.options, {**info.fixed, **(params or {})}, f"{where}: {info.name}")

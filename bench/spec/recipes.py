@@ -69,6 +69,21 @@ def packed() -> Recipe:
     )
 
 
+@register_recipe("vectors")
+def vectors() -> Recipe:
+    """Vectors of one's own: a multi-layer perceptron with two hidden layers."""
+    return Recipe(
+        name="vectors",
+        model="mlp",
+        model_params={"width": 128, "depth": 2},
+        epochs=30,
+        batch_size=128,
+        lr=0.1,
+        schedule="one_cycle",
+        cycle_momentum=False,
+    )
+
+
 @register_recipe("mnist")
 def mnist() -> Recipe:
     """MNIST and Fashion-MNIST at full size."""

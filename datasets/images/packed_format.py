@@ -95,11 +95,11 @@ def read_pack(path: Path) -> Pack:
         arrays["jpeg"],
         arrays["offset"],
         arrays["label"].astype(np.int64),
-        class_names=tuple(_extra(arrays, "class_names", "U", path)),
-        groups=tuple(_extra(arrays, "groups", "iu", path)),
+        class_names=tuple(text_or_numbers(arrays, "class_names", "U", path)),
+        groups=tuple(text_or_numbers(arrays, "groups", "iu", path)),
         mean=_channels(arrays, "mean", path),
         std=_channels(arrays, "std", path),
-        human=_human(arrays, path),
+        human=human_labels(arrays, len(arrays["label"]), path),
     )
 
 
@@ -128,7 +128,18 @@ def _check_images(arrays: dict[str, Array], path: Path) -> None:
         raise refuse("label", f"negative at image {int((label < 0).argmax())}", "0 to C-1")
 
 
-def _extra(arrays: dict[str, Array], key: str, kinds: str, path: Path) -> list[Any]:
+def text_or_numbers(arrays: Mapping[str, Array], key: str, kinds: str, path: Path) -> list[Any]:
+    """An optional array of one dimension as a list; empty where it is not there.
+
+    Args:
+        arrays: Of the file.
+        key: Its name.
+        kinds: ``U`` for texts, ``iu`` for integers, ``f`` for floats.
+        path: The file, for messages.
+
+    Raises:
+        InputError: It is something else.
+    """
     if key not in arrays:
         return []
     array = arrays[key]
@@ -150,7 +161,7 @@ def _extra(arrays: dict[str, Array], key: str, kinds: str, path: Path) -> list[A
 
 
 def _channels(arrays: dict[str, Array], key: str, path: Path) -> tuple[float, ...]:
-    values = _extra(arrays, key, "f", path)
+    values = text_or_numbers(arrays, key, "f", path)
     low_ok = all(math.isfinite(v) and 0 <= v <= 1 and (v or key == "mean") for v in values)
     if values and (len(values) != 3 or not low_ok):
         raise InputError(
@@ -159,11 +170,23 @@ def _channels(arrays: dict[str, Array], key: str, path: Path) -> tuple[float, ..
     return tuple(values)
 
 
-def _human(arrays: dict[str, Array], path: Path) -> dict[str, NDArray[np.int64]]:
+def human_labels(
+    arrays: Mapping[str, Array], count: int, path: Path
+) -> dict[str, NDArray[np.int64]]:
+    """Labels with real noise by variant, from ``human`` and ``human_names``; empty without them.
+
+    Args:
+        arrays: Of the file.
+        count: Samples N.
+        path: The file, for messages.
+
+    Raises:
+        InputError: They are no integers, or not one row for each name.
+    """
     if "human" not in arrays:
         return {}
-    array, names = arrays["human"], _extra(arrays, "human_names", "U", path)
-    wanted = (len(set(names)), len(arrays["label"]))
+    array, names = arrays["human"], text_or_numbers(arrays, "human_names", "U", path)
+    wanted = (len(set(names)), count)
     plain = str(array.dtype) in ("uint8", "int64") and len(set(names)) == len(names)
     if not plain or array.shape != wanted:
         raise InputError(
@@ -383,10 +406,10 @@ def write_packed(
             extras["human_names"] = np.array(list(human), dtype=np.str_)
         arrays |= {key: array for key, array in extras.items() if len(array)}
         _check_images(arrays, path)
-        _extra(arrays, "class_names", "U", path)
+        text_or_numbers(arrays, "class_names", "U", path)
         for key in ("mean", "std"):
             _channels(arrays, key, path)
-        _human(arrays, path)
+        human_labels(arrays, len(arrays["label"]), path)
         with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
             for key, array in arrays.items():
                 # A ZipInfo of its own carries the fixed date 1980-01-01: no clock in the bytes.

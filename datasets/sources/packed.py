@@ -16,6 +16,7 @@ from prunebench.datasets.images.pixels import Reading, default_workers, reading_
 from prunebench.datasets.locate import LIMITS, files_identity, limited_rows
 from prunebench.datasets.noise.rules import RULES, default_asymmetric
 from prunebench.datasets.source import DataSource, Origin, RawData, register_dataset
+from prunebench.datasets.sources.label_checks import Labels, count_classes
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
 from prunebench.untrusted import user_path
@@ -43,52 +44,16 @@ def locate(path: str) -> tuple[Path, Path]:
 
 
 def _check_labels(train: Pack, test: Pack) -> int:
-    """Number of classes: the names' count, else one more than the largest training label."""
-    classes = len(train.class_names) or int(train.label.max()) + 1
-    if not train.class_names and classes > len(train):
-        raise InputError(
-            f"{classes - 1} at image {int(train.label.argmax())} of {len(train)}",
-            where=f"{train.path}: label",
-            accepted="0 to C-1 without gaps, or class_names for all classes",
-        )
-    if classes < 2:
-        raise InputError("a single class", where=f"{train.path}: label", accepted="two or more")
-    wanted = f"0 to {classes - 1}"
-    for pack in (train, test):
-        bad = np.flatnonzero(pack.label >= classes)
-        if len(bad):
-            raise InputError(
-                f"{pack.label[bad[0]]} at image {bad[0]}",
-                where=f"{pack.path}: label",
-                accepted=f"{wanted}, the classes of {train.path.name}",
-            )
-    for name, human in train.human.items():
-        bad = np.flatnonzero((human < 0) | (human >= classes))
-        if len(bad):
-            raise InputError(
-                f"{human[bad[0]]} at image {bad[0]} of {name!r}",
-                where=f"{train.path}: human",
-                accepted=wanted,
-            )
-    seen = np.zeros(classes, dtype=bool)
-    seen[train.label] = True
-    if not train.class_names and not seen.all():
-        raise InputError(
-            f"class {int(seen.argmin())} has no training image",
-            where=f"{train.path}: label",
-            accepted=f"{wanted} without gaps, or class_names for all classes",
-        )
-    if train.groups and len(train.groups) != classes:
-        raise InputError(
-            f"{len(train.groups)} super-class ids",
-            where=f"{train.path}: groups",
-            accepted=f"{classes}, one for each class",
-        )
-    if test.class_names and test.class_names != train.class_names:
-        raise InputError(
-            "differ from those of the training file", where=f"{test.path}: class_names"
-        )
-    return classes
+    """Number of classes.
+
+    Raises:
+        InputError: As ``count_classes``.
+    """
+    return count_classes(*(
+        Labels(pack.label, f"{pack.path}: label", str(pack.path), class_names=pack.class_names,
+               groups=pack.groups, human=pack.human)
+        for pack in (train, test)
+    ))  # fmt: skip
 
 
 @register_dataset("packed", version=2)
