@@ -14,6 +14,7 @@ from prunebench.datasets.images.class_folders import (
     read_tree,
     tree_identity,
 )
+from prunebench.datasets.images.label_table import TableLabels, read_labels
 from prunebench.datasets.images.lazy import (
     ImageFiles,
     PathList,
@@ -21,11 +22,15 @@ from prunebench.datasets.images.lazy import (
     sampled_stats,
 )
 from prunebench.datasets.images.pixels import Reading, Resize, default_workers, reading_options
-from prunebench.datasets.locate import LIMITS, limited_rows
+from prunebench.datasets.locate import LIMITS, files_identity, limited_rows, require
 from prunebench.datasets.noise.rules import RULES
 from prunebench.datasets.source import DataSource, Origin, RawData, register_dataset
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
+from prunebench.untrusted import user_path
+
+#: Options that change no pixel and no label, or whose file enters by its content.
+_LOCAL = ("path", "workers", "stream", "labels")
 
 
 @register_dataset("folder", version=2)
@@ -53,6 +58,13 @@ class Folder(DataSource):
         "workers": Option(
             None, "decoding processes; none: all CPUs, 0: none", 0, kind=int, optional=True
         ),
+        "labels": Option(
+            None,
+            "table (CSV) of file_name, label and perhaps clean_label: human labels of the "
+            "training images, noise real",
+            kind=str,
+            optional=True,
+        ),
         "asymmetric": Option(
             None, "rule that asymmetric noise means", choices=tuple(RULES), optional=True
         ),
@@ -71,6 +83,7 @@ class Folder(DataSource):
     limit: int | None
     test_limit: int | None
     workers: int | None
+    labels: str | None
     asymmetric: str | None
     ground: str
     upright: str
@@ -79,13 +92,18 @@ class Folder(DataSource):
         train, test = (read_tree(root) for root in find_splits(self.path, "folder"))
         return train, match_classes(train, test)
 
+    def _labels(self, train: Tree) -> TableLabels | None:
+        if self.labels is None:
+            return None
+        return read_labels(user_path(self.labels, "folder.labels"), train)
+
     def check(self) -> None:
-        """Lists both splits; no image is opened."""
+        """Lists both splits and reads the table of labels; no image is opened."""
         if self.crop is not None and self.crop > self.size:
             raise InputError(
                 f"{self.crop}", where="folder.crop", accepted=f"at most {self.size}, the size"
             )
-        self._trees()
+        self._labels(self._trees()[0])
 
     def notes(self) -> list[str]:
         """Files that are left out, by split."""
@@ -96,16 +114,26 @@ class Folder(DataSource):
         return self.asymmetric or "next_class"
 
     def identity(self) -> str:
-        """SHA-256 over paths, sizes and, for small trees, content."""
-        return tree_identity(*self._trees())
+        """SHA-256 over paths, sizes and, for small trees, content, and over the table of labels."""
+        images = tree_identity(*self._trees())
+        if self.labels is None:
+            return images
+        table = files_identity([require(user_path(self.labels, "folder.labels"), "folder")])
+        return hashlib.sha256(f"{images} {table}".encode()).hexdigest()
+
+    def variants(self) -> tuple[str, ...]:
+        """The human labels of the table."""
+        return () if self.labels is None else ("",)
 
     def portable(self) -> dict[str, Value]:
         """Options that enter the key: streamed or resident, the pixels are the same."""
-        return {k: v for k, v in self.params.items() if k not in ("path", "workers", "stream")}
+        return {k: v for k, v in self.params.items() if k not in _LOCAL}
 
     def load(self) -> RawData:
         self.check()
         train, test = self._trees()
+        labels = self._labels(train)
+        clean = train.labels if labels is None else labels.clean
         threads = self.workers or default_workers()
         train_rows = limited_rows(len(train.names), self.limit)
         test_rows = limited_rows(len(test.names), self.test_limit)
@@ -122,7 +150,7 @@ class Folder(DataSource):
         content += f" {self.ground} {self.upright}"
         return RawData(
             train_x=train_x,
-            train_y=torch.from_numpy(train.labels[train_rows]),
+            train_y=torch.from_numpy(clean[train_rows]),
             test_x=test_x,
             test_y=torch.from_numpy(test.labels[test_rows]),
             num_classes=len(train.classes),
@@ -135,5 +163,6 @@ class Folder(DataSource):
             crop=self.crop,
             train_origin=Origin.of(train_rows, len(train.names), self.limit),
             test_origin=Origin.of(test_rows, len(test.names), self.test_limit),
+            human={} if labels is None else {"": torch.from_numpy(labels.given[train_rows])},
             licence="as the origin of the files says",
         )

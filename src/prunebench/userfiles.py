@@ -133,7 +133,9 @@ def _check_toml(text: str, where: str) -> None:
             )  # fmt: skip
 
 
-def read_table(path: str | Path, columns: Sequence[str], where: str = "") -> dict[str, list[str]]:
+def read_table(
+    path: str | Path, columns: Sequence[str], where: str = "", *, optional: Sequence[str] = ()
+) -> dict[str, list[str]]:
     """Some columns of a table with a header line.
 
     Columns are separated by commas, semicolons or tabs, whichever the header has; blanks around
@@ -144,9 +146,10 @@ def read_table(path: str | Path, columns: Sequence[str], where: str = "") -> dic
         path: The file.
         columns: Names that the header has to hold, in lower case; it may hold others too.
         where: Its name in messages, where not the path itself.
+        optional: Further names, which the header may hold.
 
     Returns:
-        The texts of each column, all of one length; empty lines are passed over.
+        The texts of each column that is there, all of one length; empty lines are passed over.
 
     Raises:
         InputError: It cannot be read, lacks a column, or a line has too few values.
@@ -157,9 +160,11 @@ def read_table(path: str | Path, columns: Sequence[str], where: str = "") -> dic
     delimiter = max(_DELIMITERS, key=head.count)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
     rows = (row for row in reader if any(cell.strip() for cell in row))
-    found: dict[str, list[str]] = {name: [] for name in columns}
+    found: dict[str, list[str]] = {}
     try:
         header = [name.strip().lower() for name in next(rows, [])]
+        columns = (*columns, *(name for name in optional if name in header))
+        found = {name: [] for name in columns}
         slots = _slots(header, columns, where)
         for row in rows:
             for name, slot in slots:
