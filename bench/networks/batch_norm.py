@@ -1,6 +1,9 @@
-"""Batch normalisation over each half of a batch: the recipe switch ``bn-split-2``."""
+"""Batch normalisation over each half of a batch (the recipe switch ``bn-split-2``), and without a
+counter of batches."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -52,3 +55,34 @@ def split_batch_norm(model: nn.Module, where: str) -> None:
             "bn-split-2 needs batch normalisation, and this network has none",
             where=where, accepted="norm=batch, or no bn-split-2",
         )  # fmt: skip
+
+
+#: Forward passes that read the counter only where there is no momentum, and do without it.
+_WITHOUT_COUNTER = (
+    "torch.nn.modules.batchnorm._BatchNorm.forward",
+    "prunebench.bench.networks.batch_norm.SplitBatchNorm.forward",
+    "timm.layers.norm_act.BatchNormAct2d.forward",
+)
+
+
+def stop_counting(model: nn.Module) -> None:
+    """Takes ``num_batches_tracked`` from batch normalisations that never read it, in place.
+
+    With a momentum the counter changes no result and costs a kernel per layer and step. State
+    dicts that have it still load. Layers without a momentum average over all batches so far and
+    go on counting, and so do layers whose forward pass is not known here.
+    """
+    for module in model.modules():
+        forward = type(module).forward
+        if (
+            isinstance(module, _BatchNorm)
+            and module.momentum is not None
+            and module.num_batches_tracked is not None
+            and f"{forward.__module__}.{forward.__qualname__}" in _WITHOUT_COUNTER
+        ):
+            module.num_batches_tracked = None
+            module.register_load_state_dict_pre_hook(_drop_counter)
+
+
+def _drop_counter(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    state.pop(f"{prefix}num_batches_tracked", None)

@@ -24,7 +24,7 @@ from prunebench.bench.networks.base import (
     need_images,
     register_model,
 )
-from prunebench.bench.networks.batch_norm import split_batch_norm
+from prunebench.bench.networks.batch_norm import split_batch_norm, stop_counting
 from prunebench.bench.networks.vision import TIMM, check_timm, timm_builder
 from prunebench.bench.spec.recipe import Recipe, Scalar, head_classes
 from prunebench.errors import InputError, nearest
@@ -219,4 +219,5 @@ def build_model(
         )
     if "bn-split-2" in recipe.compat:
         split_batch_norm(model, f"recipe {recipe.name}: compat")
+    stop_counting(model)
     return model

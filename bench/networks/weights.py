@@ -116,7 +116,9 @@ def fit_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> 
             and len(weight) != len(own["fc.weight"])
         ):  # fmt: skip
             tensors = {**tensors, **{name: own[name] for name in _HEAD}}
-    missing = [n for n in own if n not in tensors and not n.endswith("num_batches_tracked")]
+    counter = "num_batches_tracked"  # which few networks have, see ``batch_norm.stop_counting``
+    tensors = {n: v for n, v in tensors.items() if n in own or not n.endswith(counter)}
+    missing = [n for n in own if n not in tensors and not n.endswith(counter)]
     extra = [name for name in tensors if name not in own]
     if missing or extra:
         text = [f"{len(missing)} tensors missing, first {missing[0]!r}"] if missing else []
