@@ -81,7 +81,7 @@ def stop_counting(model: nn.Module) -> None:
             and f"{forward.__module__}.{forward.__qualname__}" in _WITHOUT_COUNTER
         ):
             module.num_batches_tracked = None
-            module.register_load_state_dict_pre_hook(_drop_counter)
+            module.register_load_state_dict_pre_hook(_drop_counter)  # type: ignore[no-untyped-call]
 
 
 def _drop_counter(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
