@@ -41,15 +41,17 @@ class JobResult:
         code: What the executor decides by.
         status: Of the record, where there is one; ``failed`` where the job came to nothing.
         reason: Why, unless done, for people.
+        spoilt: Whether its process is in a state in which no further job should begin there.
     """
 
     code: OutcomeCode = OutcomeCode.RECORDED
     status: Status = "done"
     reason: str = ""
+    spoilt: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, for messages between processes."""
-        return {"code": str(self.code), "status": self.status, "reason": self.reason}
+        return {**vars(self), "code": str(self.code)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> JobResult:
@@ -60,4 +62,5 @@ class JobResult:
         """
         if value["status"] not in STATUSES:
             raise ValueError(f"unknown status {value['status']!r}")
-        return cls(OutcomeCode(value["code"]), value["status"], str(value["reason"]))
+        code, spoilt = OutcomeCode(value["code"]), bool(value.get("spoilt"))
+        return cls(code, value["status"], str(value["reason"]), spoilt)

@@ -75,13 +75,10 @@ class StepBatch:
 
 
 class CapturedStep(Protocol):
-    """A training step that is recorded and replayed as a whole (experimental); see ``capture``.
+    """A training step that is recorded and replayed as a whole (experimental); see ``capture``."""
 
-    Attributes:
-        release: Called when the run is over; another may then take the step.
-    """
-
-    release: Callable[[], None]
+    def release(self) -> None:
+        """Called when the run is over; another may then take the step."""
 
     def load(self, epoch: EpochSteps, stream: Callable[[str, int], Stream], first: int) -> int:
         """Copies an epoch in.

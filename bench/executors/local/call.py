@@ -7,12 +7,14 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prunebench.bench.executors.base import WorkerFunction
 from prunebench.bench.runs.failure import out_of_memory
 from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.bench.runs.worker_context import WorkerContext
+from prunebench.bench.train.capture import half_way
 from prunebench.bench.train.stopping import Stopped, ask_or_stop
 from prunebench.errors import FolderError, InputError, error_line
 from prunebench.registry import load_plugin
@@ -58,6 +60,11 @@ def _end_fork(process: int) -> None:
 
 def call(function: WorkerFunction, payload: dict[str, Any], context: WorkerContext) -> JobResult:
     """Runs one job; an exception that leaves the function becomes a result."""
+    result = _called(function, payload, context)
+    return replace(result, spoilt=result.spoilt or half_way.noted())
+
+
+def _called(function: WorkerFunction, payload: dict[str, Any], context: WorkerContext) -> JobResult:
     process = os.getpid()
     try:
         result = function(payload, context)
@@ -108,9 +115,10 @@ def load_function(path: str, plugins: Sequence[str]) -> WorkerFunction:
 
 
 def may_be_spoilt(result: JobResult, device: str) -> bool:
-    """Whether a job may have left its process in a state that breaks the next one: after an
-    exception that nobody expected, and after any failure on an accelerator."""
-    if result.code is OutcomeCode.OUT_OF_MEMORY:
-        return False
+    """Whether a job may have left its process in a state that breaks the next one: where its
+    result says so, after an exception that nobody expected, and after any failure on an accelerator
+    but a lack of memory."""
+    if result.spoilt or result.code is OutcomeCode.OUT_OF_MEMORY:
+        return result.spoilt
     on_accelerator = device != "cpu"
     return result.code is OutcomeCode.ESCAPED or (result.status == "failed" and on_accelerator)

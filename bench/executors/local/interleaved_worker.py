@@ -21,6 +21,7 @@ from prunebench.bench.executors.messages import (
 )
 from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.bench.runs.worker_context import WorkerContext
+from prunebench.bench.train.capture import half_way
 from prunebench.bench.train.interleaved import Finished, InterleavedRuns
 from prunebench.bench.train.step import StepGenerator
 from prunebench.bench.train.stopping import Stopped, ask
@@ -82,8 +83,9 @@ class InterleavedServer:
         if isinstance(message, CancelJob):
             if slot in self.jobs:
                 self.runs.cancel(slot)
-                result = JobResult(OutcomeCode.TIME_LIMIT, "failed", message.reason)
-                self._send_end(slot, result, False)
+                spoilt = half_way.noted()
+                result = JobResult(OutcomeCode.TIME_LIMIT, "failed", message.reason, spoilt)
+                self._send_end(slot, result, spoilt)
             return
         report = throttled(lambda share: send(self.connection, JobProgress(share, slot)))
         context = replace(self.context, retry_on_oom=message.retry_on_oom, report=report)
@@ -106,11 +108,10 @@ class InterleavedServer:
             finished.error.with_traceback(None)  # its frames hold tensors
         if result.code is OutcomeCode.OUT_OF_MEMORY:
             self.runs.free()
-        last = may_be_spoilt(result, context.device)
-        self.closing = self.closing or last
-        self._send_end(finished.name, result, last)
+        self._send_end(finished.name, result, may_be_spoilt(result, context.device))
 
     def _send_end(self, slot: int, result: JobResult, last: bool) -> None:
+        self.closing = self.closing or last
         seconds = time.monotonic() - self.jobs.pop(slot).begin
         send(self.connection, JobEnded(result, seconds, last, slot))
 

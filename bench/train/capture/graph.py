@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
 
 from prunebench.bench.spec.experimental import experimental
+from prunebench.bench.train.capture import half_way
 
 #: Steps before a capture: libraries choose algorithms, compilers compile, workspaces appear.
 WARM = 3
@@ -62,6 +65,34 @@ def side_stream() -> torch.cuda.Stream:
     return _side[number]
 
 
+@contextmanager
+def work_on(stream: torch.cuda.Stream) -> Iterator[None]:
+    """While entered, work goes to another stream, after that of the caller's stream so far.
+
+    What the caller does afterwards comes after all of it, even where an exception ended it: state
+    that is then restored is no longer written to.
+    """
+    current = torch.cuda.current_stream()
+    stream.wait_stream(current)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        current.wait_stream(stream)
+
+
+@contextmanager
+def no_waits() -> Iterator[None]:
+    """While entered, an operation that makes the host wait for the device raises RuntimeError."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @experimental
 class CudaCapture:
     """A step as one CUDA graph.
@@ -81,31 +112,62 @@ class CudaCapture:
     def record(self, step: Callable[[], None], rewind: Callable[[], None]) -> None:
         """Warms up and captures.
 
+        A capture cannot wait for the device either, and one that tries can harm the process: the
+        last step of the warm-up finds most of what would be refused.
+
         Raises:
             RuntimeError: The step holds something that cannot be captured.
             torch.OutOfMemoryError: There is no room for it.
         """
         with torch.cuda.device(self.device):
-            current = torch.cuda.current_stream()
-            stream = current
-            if current == torch.cuda.default_stream():
+            stream = torch.cuda.current_stream()
+            if stream == torch.cuda.default_stream():
                 stream = side_stream()
-            stream.wait_stream(current)
-            with torch.cuda.stream(stream):
-                for _ in range(WARM):
+            with work_on(stream):
+                for _ in range(WARM - 1):
                     rewind()
                     step()
                 rewind()
-            graph = torch.cuda.CUDAGraph()
-            # Other threads (pinned memory, progress) may go on calling CUDA meanwhile.
-            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-                step()
-            current.wait_stream(stream)
+                with no_waits():
+                    step()
+                rewind()
+            self.graph = captured(step, stream)
             rewind()
-        self.graph = graph
 
     def replay(self) -> None:
         """One launch."""
         assert self.graph is not None
         self.replays += 1
         self.graph.replay()
+
+
+def captured(step: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
+    """What a step does, as a graph; nothing of it is run.
+
+    Args:
+        step: Warmed up.
+        stream: Where it was.
+
+    Raises:
+        BaseException: What the step raised first; the graph is dropped, the current stream is what
+            it was, and a capture that could not be ended is noted in ``half_way``.
+    """
+    current, graph = torch.cuda.current_stream(), torch.cuda.CUDAGraph()
+    reason: BaseException | None = None
+    try:
+        # Other threads (pinned memory, progress) may go on calling CUDA meanwhile.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            try:
+                step()
+            except BaseException as error:
+                reason = error
+                raise
+    except BaseException as error:
+        if error is not reason:  # it comes from the end of the capture
+            half_way.note()
+        torch.cuda.set_stream(current)
+        graph.reset()
+        raise (reason or error) from None
+    finally:
+        del reason  # which holds this frame
+    return graph

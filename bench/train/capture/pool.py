@@ -41,17 +41,24 @@ class CapturedStepPool:
 
     def take(self, key: str) -> CapturedStep | None:
         """A step of this shape, which nobody else then gets; None where there is none."""
-        return self._idle.pop(key, None)
+        step = self._idle.pop(key, None)
+        if step is not None:
+            step.owner = self
+        return step
 
-    def give(self, key: str, step: CapturedStep) -> None:
-        """Keeps a step for the next run."""
-        self._idle[key] = step
+    def give(self, step: CapturedStep) -> None:
+        """Keeps a step for the next run; the one that waited longest is dropped for it."""
+        same = self._idle.pop(step.key, None)
+        if same is not None:
+            same.drop()
+        self._idle[step.key] = step
         while len(self._idle) > self.keep:
-            self._idle.popitem(last=False)
+            self._idle.popitem(last=False)[1].drop()
 
     def clear(self) -> None:
-        """Frees all that wait."""
-        self._idle.clear()
+        """Frees all that wait, at once."""
+        while self._idle:
+            self._idle.popitem()[1].drop()
 
 
 class _State:
@@ -154,14 +161,15 @@ def acquire_captured_step(run: CapturableRun) -> tuple[CapturedStep | None, str]
         return None, reason
     captures, key = current(), capture_key(run)
     step = captures.take(key)
-    if step is not None and step.bind(run):
-        captures.reused += 1
-        return step, ""
+    if step is not None:
+        if step.bind(run):
+            captures.reused += 1
+            return step, ""
+        step.drop()
     step, reason = _record(run)
     if step is not None:
         captures.recorded += 1
-        made = step
-        made.release = lambda: captures.give(key, made)
+        step.key, step.owner = key, captures
     return step, reason
 
 

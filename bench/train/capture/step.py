@@ -40,15 +40,28 @@ class CapturableRun(RunView, Protocol):
     stepper: Stepper
 
 
+class Owner(Protocol):
+    """Who lends a captured step to one run after the other."""
+
+    def give(self, step: CapturedStep) -> None:
+        """Takes it back."""
+
+
 @experimental
 class CapturedStep:
     """One captured step and the buffers and state it works on.
+
+    Nothing that it holds refers back to it, so that it is freed when nobody has it any more.
 
     Args:
         run: The run whose network, optimiser, criterion and tables it takes over.
         capture: How a step is recorded.
         kept: Samples that are trained of each batch, for batch-level methods; None for all.
         network: The forward pass of training, compiled or not.
+
+    Attributes:
+        key: Its shape, see ``pool.capture_key``.
+        owner: Who gets it when the run is over; None where nobody does.
     """
 
     def __init__(
@@ -67,11 +80,14 @@ class CapturedStep:
         device = run.setup.device
         self.offsets = torch.arange(self.size, device=device)
         self.slots = torch.arange(kept or 0, device=device)
-        #: Called when the run is over; another may then take the step.
-        self.release: Callable[[], None] = lambda: None
+        self.key, self.owner = "", cast(Owner | None, None)
         self._waiting = 0  # steps whose choices have not been handed over
         self._handed = 0
-        self._record()
+        try:
+            self._record()
+        except BaseException:
+            self.drop()  # an exception would keep it
+            raise
 
     @property
     def optimizer(self) -> OnDevice:
@@ -166,6 +182,18 @@ class CapturedStep:
         begin, end = self._handed, self._handed + self._waiting
         self._handed, self._waiting = end, 0
         return self.buffers.chosen[begin * self.kept : end * self.kept].clone()
+
+    def release(self) -> None:
+        """Called when the run is over; another may then take the step."""
+        owner, self.owner = self.owner, None
+        if owner is None:
+            self.drop()
+        else:
+            owner.give(self)
+
+    def drop(self) -> None:
+        """Frees the graph, the buffers and the gradients at once; the step is of no further use."""
+        vars(self).clear()
 
     @torch.no_grad()
     def bind(self, run: CapturableRun) -> bool:

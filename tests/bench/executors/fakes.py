@@ -18,6 +18,7 @@ from prunebench.bench.results.claims import Claims
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.bench.runs.worker_context import WorkerContext
+from prunebench.bench.train.capture import half_way
 from prunebench.record import Record, content_key
 
 HERE = str(Path(__file__).parent)
@@ -67,6 +68,8 @@ def act(payload: dict[str, Any], context: WorkerContext) -> JobResult:
         if not isinstance(fields, dict):
             return fields
         return JobResult(**{**fields, "code": OutcomeCode(fields.get("code", "recorded"))})
+    elif verb == "half-way":
+        half_way.note()
     elif verb == "variable":
         return JobResult(reason=str(os.environ.get(arguments[0])))
     elif verb == "hold":

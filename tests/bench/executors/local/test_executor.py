@@ -85,6 +85,16 @@ def test_a_hook_that_raises_stops_nothing() -> None:
     assert "disk full" in outcomes[0].reason
 
 
+def test_a_process_that_a_refused_capture_left_half_way_takes_no_further_cell(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    outcomes, _ = run(jobs(("nap", 0), ("half-way",), ("nap", 0), log=log), slots=1)
+    assert [outcome.status for outcome in outcomes] == ["done"] * 3
+    first, second, third = pids(log)
+    assert first == second != third
+
+
 def test_a_cell_that_dies_once_is_run_again(tmp_path: Path) -> None:
     outcomes, events = run(jobs(("signal-once", str(tmp_path / "x")), ("nap", 0.1), ("nap", 0)))
     assert [(o.status, o.attempts) for o in outcomes] == [("done", 2), ("done", 1), ("done", 1)]

@@ -59,6 +59,19 @@ def test_a_failure_lets_the_others_finish_and_the_process_is_replaced(tmp_path: 
     assert pids["j2"] != pids["j0"]
 
 
+@pytest.mark.parametrize("verb", ["half-way", "half-way-no-memory"])
+def test_after_a_capture_that_was_refused_half_way_the_process_is_replaced(
+    tmp_path: Path, verb: str
+) -> None:
+    log = tmp_path / "log"
+    outcomes, _ = run(log, (verb,), ("steps", 12), ("steps", 2))
+    assert [outcome.status for outcome in outcomes] == ["done"] * 3
+    pids = {name: {pid for other, pid, _ in lines(log) if other == name} for name, *_ in lines(log)}
+    assert pids["j1"] <= pids["j0"]  # it may end
+    assert not pids["j2"] & pids["j1"]
+    assert len(pids["j0"]) == (2 if verb == "half-way-no-memory" else 1)
+
+
 def test_a_process_that_dies_costs_an_attempt_of_each_of_its_cells(tmp_path: Path) -> None:
     log = tmp_path / "log"
     outcomes, events = run(log, ("kill-once", str(tmp_path / "flag")), ("steps", 40))

@@ -1,5 +1,7 @@
 """The captured step, rehearsed on the CPU: same results, fixed addresses, nothing read back."""
 
+import gc
+import weakref
 from collections import Counter
 
 import pytest
@@ -215,15 +217,78 @@ def test_another_shape_is_captured_anew(change, own_captures):
     assert pool.capture_key(first) != pool.capture_key(other)
 
 
-def test_a_closed_run_gives_its_step_back_and_few_are_kept(own_captures):
-    runs = [make("full", recipe_params={"batch_size": size}) for size in (32, 64, 96)]
-    for run in runs:
-        run.fit()
+@pytest.fixture
+def _no_collection():
+    """What is freed is freed because nobody has it any more."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def recorded(size: int) -> tuple[Trainer, list[weakref.ref]]:
+    """A run with its step recorded, and what must not outlive it."""
+    run = make("full", recipe_params={"batch_size": size, "epochs": 1})
+    run.acquire_captured_step()
+    step = run.captured_step
+    return run, [weakref.ref(one) for one in (step, step.capture, step.buffers, run.model)]
+
+
+def alive(found: list[list[weakref.ref]]) -> list[int]:
+    """How many of each kind are."""
+    return [sum(one() is not None for one in kind) for kind in zip(*found, strict=True)]
+
+
+@pytest.mark.usefixtures("_no_collection")
+def test_of_many_shapes_few_steps_stay_and_none_after_clearing(own_captures):
+    found = []
+    for size in (32, 40, 48, 56, 64, 72):
+        run, parts = recorded(size)
+        found.append(parts)
         run.close()
         assert run.captured_step is None
+        del run
     assert len(own_captures._idle) == own_captures.keep == 2
+    assert alive(found) == [2, 2, 2, 2]
     own_captures.clear()
-    assert not own_captures._idle
+    assert alive(found) == [0, 0, 0, 0]
+
+
+@pytest.mark.usefixtures("_no_collection")
+def test_a_step_that_is_given_up_frees_its_graph_and_buffers_though_somebody_has_it(own_captures):
+    own_captures.keep = 1
+    (one, parts), (two, _) = recorded(32), recorded(64)
+    step = one.captured_step
+    one.close()
+    assert alive([parts]) == [1, 1, 1, 1]
+    two.close()
+    assert alive([parts]) == [1, 0, 0, 1]
+    assert not vars(step)
+
+
+@pytest.mark.usefixtures("_no_collection")
+def test_a_second_step_of_one_shape_replaces_the_first(own_captures):
+    (one, parts), (two, others) = recorded(32), recorded(32)
+    one.close()
+    two.close()
+    assert alive([parts, others])[1:3] == [1, 1]
+    assert own_captures.take(pool.capture_key(two)) is others[0]()
+
+
+@pytest.mark.usefixtures("_no_collection")
+def test_a_refused_step_leaves_nothing(monkeypatch):
+    made: list[weakref.ref] = []
+
+    def refusing() -> Refusing:
+        capture = Refusing(RuntimeError)
+        made.append(weakref.ref(capture))
+        return capture
+
+    monkeypatch.setattr(pool, "Rehearsal", refusing)
+    run = make("full")
+    run.acquire_captured_step()
+    assert run.captured_step is None
+    assert [capture() for capture in made] == [None]
 
 
 @pytest.mark.parametrize("method", ["infobatch", "divbs"])
