@@ -216,7 +216,7 @@ def _nominal_noise(name: str) -> float | None:
 def _machines(runs: Iterable[Run]) -> list[AuditFinding]:
     found = []
     for name, what in (("device_class", "devices"), ("threads", "threads"), ("code", "code"),
-                       ("torch", "torch versions")):  # fmt: skip
+                       ("torch", "torch versions"), ("tf32", "rounded to TF32")):  # fmt: skip
         values = {str(run.record.environment.get(name)) for run in runs} - {"None"}
         if len(values) > 1:
             found.append(AuditFinding("note", what, "leaderboard", ", ".join(sorted(values))))

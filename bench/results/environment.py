@@ -43,6 +43,17 @@ def device_class(device: torch.device) -> str:
     return torch.cuda.get_device_name(device)
 
 
+def tf32_operations() -> str:
+    """Operations in fp32 whose inputs a card rounds to TF32: ``convolutions``, ``products``, both
+    or ``none``."""
+    import torch
+
+    cudnn: Any = torch.backends.cudnn  # which does not declare ``conv``
+    settings = {"convolutions": cudnn.conv, "products": torch.backends.cuda.matmul}
+    names = [name for name, of in settings.items() if of.fp32_precision == "tf32"]
+    return " and ".join(names) or "none"
+
+
 def environment(device: torch.device, spec: Mapping[str, Any]) -> dict[str, Any]:
     """What results or times may depend on.
 
@@ -64,6 +75,7 @@ def environment(device: torch.device, spec: Mapping[str, Any]) -> dict[str, Any]
         "torch": torch.__version__,
         "numpy": version("numpy"),
         "cuda": str(torch.version.cuda) if cuda else "",
+        **({"tf32": tf32_operations()} if cuda else {}),
         "prunebench": prunebench.__version__,
         "code": source_digest(),
         **({FIELD: plugins} if plugins else {}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 
 from prunebench.bench.spec.run_spec import RunSpec
@@ -13,8 +12,8 @@ _LIBRARIES = (
     "torch", "torchvision", "timm", "PIL", "numpy", "scipy", "sklearn", "safetensors",
 )  # fmt: skip
 _LIMIT = 300
-#: What torch says under ``--deterministic`` of an operation, and of matrix products on a card.
-_NO_FORM, _CUBLAS = " does not have a deterministic implementation", "it uses CuBLAS"
+#: What torch says under ``--deterministic`` of an operation.
+_NO_FORM = " does not have a deterministic implementation"
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -31,17 +30,8 @@ def not_deterministic(error: BaseException, spec: RunSpec) -> InputError | None:
         error: Raised by an operation of the run's network, criterion or method.
         spec: The run.
     """
-    text = str(error)
-    if not isinstance(error, RuntimeError):
-        return None
-    if _CUBLAS in text:
-        chosen = os.environ.get("CUBLAS_WORKSPACE_CONFIG", "")
-        return InputError(
-            f"matrix products are not deterministic with CUBLAS_WORKSPACE_CONFIG={chosen!r}",
-            where="--deterministic", accepted=":4096:8 or :16:8, set before the process starts",
-        )  # fmt: skip
-    operation, found, _ = text.partition(_NO_FORM)
-    if not found:
+    operation, found, _ = str(error).partition(_NO_FORM)
+    if not found or not isinstance(error, RuntimeError):
         return None
     parts = f"model {spec.recipe.model}, criterion {spec.criterion.name}, method {spec.method.name}"
     return InputError(

@@ -265,19 +265,24 @@ class Diverged(Exception):
 
 
 def choose_algorithms(execution: ExecutionOptions, device: torch.device) -> None:
-    """Has this process choose algorithms that repeat their bits, or any.
+    """Has this process choose algorithms that repeat their bits, or any, and sets how it computes
+    in fp32, whatever a plug-in has set: matrix products in fp32 on every device, convolutions of
+    a card with inputs rounded to TF32, as torch's defaults are.
 
     Autotuning stays off either way: it would choose anew in every process.
 
     Raises:
         InputError: They shall repeat their bits, and the environment makes matrix products differ.
     """
+    torch.set_float32_matmul_precision("highest")
     if device.type != "cuda":
         return
+    torch.backends.cudnn.allow_tf32 = True
     if execution.deterministic:
         check_deterministic()
         # Else every ``torch.empty`` costs a kernel more.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = execution.deterministic
-    torch.use_deterministic_algorithms(execution.deterministic)
+    if torch.are_deterministic_algorithms_enabled() != execution.deterministic:
+        torch.use_deterministic_algorithms(execution.deterministic)  # it loads the compiler

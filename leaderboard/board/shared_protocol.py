@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prunebench.errors import InputError
+from prunebench.errors import InputError, spelled
 from prunebench.leaderboard.board.collect import WITH_REFERENCE, Run
 from prunebench.leaderboard.board.designs import Design
 from prunebench.leaderboard.filters import shown
 from prunebench.record import canonical, content_key, first_difference
+
+_LONGEST = 40
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class SharedProtocol:
         budget: ``samples``, ``paper`` or ``epochs``.
         recipe, criterion, reference, validation: As in the specification.
         test_size: Test samples; None where no record holds it.
+        precision: How cards computed; empty where no run comes from one.
     """
 
     board: str
@@ -36,14 +40,17 @@ class SharedProtocol:
     reference: dict[str, Any]
     validation: dict[str, Any]
     test_size: int | None
+    precision: str = ""
 
     @property
     def recipe_text(self) -> str:
-        """Name and version of the recipe, its main fields, and a hash of all of them."""
+        """Name and version of the recipe, its main fields, a hash of all of them, and the
+        precision of runs from cards."""
         shown = ("model", "epochs", "batch_size")
         fields = [f"{name} {self.recipe[name]}" for name in shown if name in self.recipe]
         name = f"{self.recipe.get('name', '?')} v{self.recipe.get('version', '?')}"
-        return f"{name} ({', '.join([*fields, f'hash {content_key(self.recipe)[:8]}'])})"
+        text = f"{name} ({', '.join([*fields, f'hash {content_key(self.recipe)[:8]}'])})"
+        return f"{text}, on cards in {self.precision}" if self.precision else text
 
 
 def check_design(design: Design) -> SharedProtocol:
@@ -79,7 +86,23 @@ def check_design(design: Design) -> SharedProtocol:
         reference=spec.get("reference") or {},
         validation=spec.get("validation") or {},
         test_size=sizes[0] if sizes else None,
+        precision=_precision(runs),
     )
+
+
+def _precision(runs: Iterable[Run]) -> str:
+    """The recipe's precision and what was rounded to TF32, with counts where that differs."""
+    said: Counter[str] = Counter()
+    for run in runs:
+        environment = run.record.environment
+        if not str(environment.get("device")).startswith("cuda"):
+            continue
+        rounded = spelled(str(environment.get("tf32", ""))[:_LONGEST])
+        where = f"for {rounded}" if rounded else "not recorded"
+        recipe = run.record.spec.get("recipe") or {}
+        said[f"{recipe.get('precision', 'fp32')} (TF32 {where})"] += 1
+    counted = [f"{text} in {count} runs" for text, count in sorted(said.items())]
+    return ", ".join(counted) if len(said) > 1 else "".join(said)
 
 
 def _one(

@@ -96,6 +96,26 @@ def test_another_device_is_named_and_its_times_are_not_compared() -> None:
     assert any(f.what == "devices" for f in audit(moved))
 
 
+def test_the_precision_of_cards_is_shown_where_runs_come_from_one() -> None:
+    some = records()
+    plain = texts(make_board(some))["leaderboard.md"]
+    assert "on cards" not in plain
+    assert "TF32" not in "".join(texts(make_board(some)).values())
+    card = {"device": "cuda", "device_class": "NVIDIA H100", "threads": 1, "code": "abc123"}
+
+    def moved(count: int, **more: str) -> list[Record]:
+        return [other(r, environment={**card, **more}) for r in some[:count]] + some[count:]
+
+    for form in ("leaderboard.md", "leaderboard.html", "leaderboard.json"):
+        text = texts(make_board(moved(len(some), tf32="convolutions")))[form]
+        assert "on cards in fp32 (TF32 for convolutions)" in text
+        assert "on cards in fp32 (TF32 not recorded)" in texts(make_board(moved(2)))[form]
+    mixed = [*moved(2, tf32="convolutions")[:2], *moved(4, tf32="none")[2:4], *some[4:]]
+    said = "fp32 (TF32 for convolutions) in 2 runs, fp32 (TF32 for none) in 2 runs"
+    assert said in texts(make_board(mixed))["leaderboard.md"]
+    assert [f.detail for f in audit(mixed) if f.what == "rounded to TF32"] == ["convolutions, none"]
+
+
 def test_a_failed_seed_is_missing_and_a_diverged_one_counts() -> None:
     some = records()
     place = next(i for i, r in enumerate(some) if r.spec["method"]["name"] == "infobatch")
