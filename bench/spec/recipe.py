@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import (
@@ -54,9 +55,24 @@ HEAD = 100
 NEEDED = "needed"
 
 
-def register_recipe(name: str, *, version: int = 1) -> Callable[[Callable[[], Recipe]], object]:
-    """Decorator that registers a function returning a recipe."""
-    return RECIPES.register(name, version=version)
+def register_recipe(
+    name: str, *, version: int = 1, bf16: bool = False
+) -> Callable[[Callable[[], Recipe]], object]:
+    """Decorator that registers a function returning a recipe.
+
+    Args:
+        name: Of the recipe.
+        version: Raise it whenever results change.
+        bf16: Whether ``NAME-bf16`` is registered too: the same but for its precision.
+    """
+
+    def register(build: Callable[[], Recipe]) -> object:
+        if bf16:
+            in_bf16 = wraps(build)(lambda: build().model_copy(update={"precision": "bf16"}))
+            RECIPES.register(f"{name}-bf16", version=version)(in_bf16)
+        return RECIPES.register(name, version=version)(build)
+
+    return register
 
 
 def text_options() -> dict[str, Option]:

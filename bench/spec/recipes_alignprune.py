@@ -25,13 +25,13 @@ def _cifar(name: str, lr: float, normalise: str) -> Recipe:
     )
 
 
-@register_recipe("cifar100n")
+@register_recipe("cifar100n", bf16=True)
 def cifar100n() -> Recipe:
     """CIFAR-100 and CIFAR-100N: Table A; the rest as in the InfoBatch loop."""
     return _cifar("cifar100n", 5.2, "cifar100-official")
 
 
-@register_recipe("cifar10n")
+@register_recipe("cifar10n", bf16=True)
 def cifar10n() -> Recipe:
     """CIFAR-10 and CIFAR-10N: Table A; the rest as in the InfoBatch loop."""
     return _cifar("cifar10n", 5.62, "cifar10")
@@ -55,13 +55,13 @@ def _step(name: str, model: str, epochs: int, lr: float, weights: str = "") -> R
     )
 
 
-@register_recipe("webvision")
+@register_recipe("webvision", bf16=True)
 def webvision() -> Recipe:
     """WebVision mini: Table A; momentum as in Prune4ReL's loop."""
     return _step("webvision", "inception_resnet_v2", 100, 0.02)
 
 
-@register_recipe("clothing1m")
+@register_recipe("clothing1m", bf16=True)
 def clothing1m() -> Recipe:
     """Clothing-1M: Table A; momentum as in Prune4ReL's loop. Starts from ImageNet weights, whose
     file is given as ``weights``."""
@@ -86,4 +86,4 @@ def news() -> Recipe:
     )
 
 
-register_recipe("news")(news)
+register_recipe("news", bf16=True)(news)

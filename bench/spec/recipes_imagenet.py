@@ -46,19 +46,19 @@ def _modern(name: str, model: str, *, lr: float, warmup: float, drop_path: float
     )
 
 
-@register_recipe("imagenet-resnet18")
+@register_recipe("imagenet-resnet18", bf16=True)
 def resnet18() -> Recipe:
     """ResNet-18 (He et al. 2016): SGD, three steps."""
     return _residual("imagenet-resnet18")
 
 
-@register_recipe("imagenet-resnet50")
+@register_recipe("imagenet-resnet50", bf16=True)
 def resnet50() -> Recipe:
     """ResNet-50 (He et al. 2016): SGD, three steps."""
     return _residual("imagenet-resnet50")
 
 
-@register_recipe("imagenet")
+@register_recipe("imagenet", bf16=True)
 def imagenet() -> Recipe:
     """The default for ImageNet-1K: ResNet-50."""
     return _residual("imagenet-resnet50").model_copy(update={"name": "imagenet"})

@@ -69,7 +69,8 @@ def test_news_follows_co_teaching_plus():
     assert (small.epochs, small.milestones) == (10, (0.4,))
 
 
-@pytest.mark.parametrize("entry", list(RECIPES), ids=lambda e: e.name)
+@pytest.mark.parametrize("entry", [e for e in RECIPES if "-bf16" not in e.name],
+                         ids=lambda e: e.name)  # fmt: skip
 def test_every_recipe_builds_and_says_who_it_is(entry):
     recipe = get_recipe(entry.name)
     assert recipe.name == entry.name
@@ -83,6 +84,21 @@ def test_every_recipe_builds_and_says_who_it_is(entry):
     rate = schedule(recipe)
     assert all(math.isfinite(v) for p in (0.0, 0.5, 1.0) for v in rate(p))
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+def test_the_papers_recipes_exist_in_bf16_with_everything_else_the_same():
+    paper = ("prunebench.bench.spec.recipes_alignprune", "prunebench.bench.spec.recipes_imagenet")
+    entries = [e for e in RECIPES if e.module in paper and "-bf16" not in e.name]
+    fp32 = [e.name for e in entries if get_recipe(e.name).precision == "fp32"]
+    assert {"cifar10n", "cifar100n", "webvision", "clothing1m", "news", "imagenet"} <= set(fp32)
+    for name in fp32:
+        plain, half = get_recipe(name), get_recipe(f"{name}-bf16")
+        assert half.model_dump() == {
+            **plain.model_dump(), "name": f"{name}-bf16", "precision": "bf16"
+        }  # fmt: skip
+    keys = {build_spec(dataset="digits", recipe=f"cifar10n{end}").key for end in ("", "-bf16")}
+    assert len(keys) == 2
+    assert {e.name for e in RECIPES if e.name.endswith("-bf16")} == {f"{n}-bf16" for n in fp32}
 
 
 def test_every_data_set_has_its_recipe():
