@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -118,6 +119,10 @@ class Solo:
             self._begun = True
         return run_to_end(one_epoch(self.run))
 
+    def close(self) -> None:
+        """Frees the captured step."""
+        self.run.close()
+
     @property
     def how(self) -> str:
         """How steps are run."""
@@ -164,18 +169,70 @@ class Laned:
                 total += end.value
         return total
 
+    def close(self) -> None:
+        """Frees the lanes and their captured steps."""
+        for run in self.runs.values():
+            run.close()
+        self.lanes.close()
+
     @property
     def how(self) -> str:
         """How steps of the first run are run."""
         return how(self.runs[0])
 
 
-def whole_run(work: Workload, method: str, ratio: float, execution: ExecutionOptions) -> int:
-    """Trains a whole short run, evaluation at the end included; returns the samples trained."""
-    run = work.trainer(execution, method, ratio)
-    try:
-        run.fit()
-        run.test_accuracy()
-        return run.ledger.trained
-    finally:
-        run.close()
+class Pass:
+    """A pass in eval mode over the reference set of a run, or over its test split.
+
+    Args:
+        run: The run.
+        test: Which of the two.
+    """
+
+    how = ""
+
+    def __init__(self, run: Trainer, test: bool) -> None:
+        self.run, self.test = run, test
+
+    def epoch(self) -> int:
+        """One pass."""
+        if self.test:
+            return len(self.run.test_logits())
+        self.run._measure_reference()
+        return len(self.run.reference_sample_ids)
+
+    def close(self) -> None:
+        """Nothing of it stays."""
+        self.run.close()
+
+
+class WholeRun:
+    """Whole short runs, evaluation at the end included; the first is of one epoch, for it is not
+    counted.
+
+    Args:
+        work: The workload.
+        method: Of the run.
+        ratio: Of the run.
+        execution: How steps are run.
+    """
+
+    how = ""
+
+    def __init__(
+        self, work: Workload, method: str, ratio: float, execution: ExecutionOptions
+    ) -> None:
+        self.work, self.method, self.ratio, self.execution = work, method, ratio, execution
+        self._warm = False
+
+    def epoch(self) -> int:
+        """Trains one; returns the samples trained."""
+        work = self.work if self._warm else replace(self.work, epochs=1)
+        self._warm = True
+        run = work.trainer(self.execution, self.method, self.ratio)
+        try:
+            run.fit()
+            run.test_accuracy()
+            return run.ledger.trained
+        finally:
+            run.close()

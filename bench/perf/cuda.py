@@ -1,163 +1,226 @@
 """How fast training is on a card: ``python -m prunebench.bench.perf.cuda --out DIR``.
 
 The harness of ``prunebench perf`` with the contenders of a card: a plain loop of the usual style,
-and our step launched, captured, compiled, deterministic, autotuned, at batch 512 and in lanes.
-Writes ``cuda.json`` and ``cuda.md``. Needs neither mlflow nor optuna. On a CPU it only shows that
-it runs.
+and our step launched, captured, compiled, deterministic, in fp32, at batch 512 and in lanes; then
+passes in eval mode and whole runs at half the samples. ``cuda.json`` and ``cuda.md`` are written
+anew after every turn of a contender, and a further call with the same folder takes the turns that
+are missing. Needs neither mlflow nor optuna. On a CPU it only shows that it runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from prunebench.bench.perf.contenders import Laned, PlainLoop, Solo, whole_run
-from prunebench.bench.perf.page import markdown
+from prunebench.bench.perf.contenders import Laned, Pass, PlainLoop, Solo, WholeRun
+from prunebench.bench.perf.page import figure_rows
 from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
-from prunebench.bench.perf.suite import report
-from prunebench.bench.perf.timing import in_turn
+from prunebench.bench.perf.rounds import Contender, Limit, Tally, Turns, take_turns
+from prunebench.bench.perf.sheet import Sheet
+from prunebench.bench.perf.timing import Times, clock_of
 from prunebench.bench.perf.workload import HALVES, Settings, Workload
 from prunebench.bench.spec.execution import ExecutionOptions
-from prunebench.errors import InputError
+from prunebench.errors import InputError, nearest
 
-ALL = ("plain", "eager", "graph", "compiled", "deterministic", "autotuned", "batch-512",
-       "lanes-2", "lanes-4", "lanes-6")  # fmt: skip
+#: Contenders of an epoch, most telling first: seconds to make one with its first turn, which are
+#: mostly warm-up, capture and compilation, and images per second, both estimates for an H100.
+EXPECTED = {
+    "graph": (6.0, 45_000), "plain": (8.0, 2_500), "lanes-4": (16.0, 80_000),
+    "batch-512": (6.0, 80_000), "compiled": (80.0, 50_000), "eager": (7.0, 14_000),
+    "fp32": (8.0, 25_000), "deterministic": (8.0, 30_000), "lanes-6": (22.0, 85_000),
+    "lanes-2": (10.0, 65_000), "autotuned": (16.0, 47_000),
+}  # fmt: skip
+#: What is timed by default. Autotuned convolutions are timed only where ``--contenders`` names
+#: them: cuDNN then chooses its algorithms by a measurement, another one in every process, so a
+#: record could not be repeated. No option offers that, and no goal counts it.
+ALL = tuple(name for name in EXPECTED if name != "autotuned")
+#: Epochs that tell less than passes and whole runs.
+_LESS_TELLING = tuple(EXPECTED)[6:]
+#: Turns of whole runs that count, at most: one takes as long as ten epochs.
+HALF_TURNS = 2
+#: Seconds to build a short run and to evaluate it.
+_RUN_S = 1.5
+
+
+@dataclass(frozen=True)
+class Section:
+    """A result of the report, and what takes turns for it.
+
+    Attributes:
+        title: As ``page.title`` gives it.
+        contenders: In the order in which they are made.
+        repeats: Turns of each that count.
+        result: Made of what is known of the contenders.
+    """
+
+    title: str
+    contenders: Sequence[Contender]
+    repeats: int
+    result: Callable[[Mapping[str, Tally]], Result]
 
 
 @dataclass
 class Card:
-    """What is timed on a card beside the sizes of ``Settings``.
+    """What is timed on a card.
 
     Attributes:
-        precision: Of our steps; the plain loop is fp32.
-        contenders: Of ``ALL``.
+        settings: Sizes.
+        precision: Of our steps; the plain loop and ``fp32`` are fp32.
+        contenders: Of ``EXPECTED``.
         graph: As in ``ExecutionOptions``; ``rehearse`` takes the captured form on any device.
         plain_images: Images of one epoch of the plain loop.
         workers: Of its loader.
-        speeds: Images per second of the contenders, once they are known.
     """
 
+    settings: Settings
     precision: str = "bf16"
     contenders: tuple[str, ...] = ALL
     graph: Literal["auto", "off", "rehearse"] = "auto"
     plain_images: int = 12_800
     workers: int = 0
-    speeds: dict[str, float] = field(default_factory=dict)
 
-    def training(self, s: Settings) -> Result:
-        """Epochs of the contenders in turn; one that fails is named in a note."""
-        work, cuda = s.work(precision=self.precision), s.device.type == "cuda"
-        made_by_name: dict[str, Any] = {}
-        images: dict[str, int] = {}
-        beside: list[Figure] = []
-        notes: list[str] = []
-        for name in self.contenders:
-            if cuda:
-                torch.cuda.empty_cache()
-                torch.cuda.reset_peak_memory_stats(s.device)
-            base, begin = torch.cuda.memory_allocated(s.device) if cuda else 0, time.perf_counter()
-            try:
-                contender = self.make(name, work)
-                set_switches(name)
-                images[name] = contender.epoch()
-                if cuda:
-                    torch.cuda.synchronize(s.device)
-            except (RuntimeError, ImportError) as error:  # others can still be timed
-                notes.append(f"no {name}: {type(error).__name__}: {str(error)[:200]}")
-                continue
-            made_by_name[name] = contender
-            beside.append(Figure(f"{name}: made and warm", time.perf_counter() - begin, "s"))
-            if cuda:
-                peak = torch.cuda.max_memory_allocated(s.device) - base
-                beside.append(Figure(f"{name}: peak memory", peak / 2**20, "MiB"))
-            notes.append(f"steps of {name}: {contender.how}")
-        epochs = {name: contender.epoch for name, contender in made_by_name.items()}
-        times = in_turn(epochs, s.repeats, s.device, before=set_switches)
-        set_switches("")
-        figures = []
-        for name, count in images.items():
-            if name in times.taken:
-                self.speeds[name] = count / times.median(name)
+    @property
+    def work(self) -> Workload:
+        """What is trained."""
+        return self.settings.work(precision=self.precision)
+
+    @property
+    def execution(self) -> ExecutionOptions:
+        """How steps are run."""
+        return ExecutionOptions(graph=self.graph)
+
+    def sections(self) -> list[Section]:
+        """All results, in the order in which they are measured."""
+        s, found = self.settings, []
+        names = [name for name in EXPECTED if name in self.contenders]
+        epochs = [self._epoch(name) for name in names]
+        if epochs:
+            found.append(Section("training", epochs, s.repeats, self.training))
+        found.append(Section("passes", self._passes(), s.repeats, self.passes))
+        if s.epochs:
+            runs, turns = self._runs(), min(s.repeats, HALF_TURNS)
+            found.append(Section(f"halves, {s.epochs} epochs", runs, turns, self.halves))
+        return found
+
+    def _epoch(self, name: str) -> Contender:
+        making, speed = EXPECTED[name]
+        kind, _, number = name.partition("-")
+        images = self.plain_images if name == "plain" else self.settings.n
+        images *= int(number) if kind == "lanes" else 1
+        return Contender(name, partial(self.make, name), making, images / speed)
+
+    def make(self, name: str) -> Turns:
+        """A contender by name."""
+        work, execution = self.work, self.execution
+        kind, _, number = name.partition("-")
+        if name == "plain":
+            return PlainLoop(work, self.plain_images, self.workers)
+        if kind == "lanes":
+            return Laned(work, execution, int(number))
+        forms = {
+            "eager": ExecutionOptions(graph="off"),
+            "compiled": replace(execution, compile=True),
+            "deterministic": replace(execution, deterministic=True),
+        }
+        if name == "batch-512":
+            work = replace(work, batch=4 * work.batch)
+        if name == "fp32":
+            work = replace(work, precision="fp32")
+        return Solo(work.trainer(forms.get(name, execution)))
+
+    def training(self, tallies: Mapping[str, Tally]) -> Result:
+        """Epochs of the contenders in turn."""
+        s, times = self.settings, self._times(tallies)
+        figures, beside, notes, speeds = [], [], [], {}
+        for name, tally in tallies.items():
+            if tally.turns:
                 seconds = times.seconds(name)
-                low, high = count / max(seconds), count / min(seconds)
-                figures.append(Figure(name, self.speeds[name], "img/s", low, high))
+                speeds[name] = tally.images / times.median(name)
+                low, high = tally.images / max(seconds), tally.images / min(seconds)
+                figures.append(Figure(name, speeds[name], "img/s", low, high))
+                beside.append(Figure(f"{name}: made and warm", tally.made_s or 0.0, "s"))
+                notes.append(f"steps of {name}: {tally.how}")
+            if tally.peak_mib is not None:
+                beside.append(Figure(f"{name}: peak memory", tally.peak_mib, "MiB"))
         what = (
             f"epochs of {s.n:,} images, ResNet-18 of width {s.width}, batch {s.batch}, "
             f"{self.precision}; {self.plain_images:,} images of the plain loop, fp32"
         )
-        return made("training", what, times, [*figures, *goals(self.speeds), *beside], notes)
+        notes += _missing(tallies)
+        return made("training", what, times, [*figures, *goals(speeds), *beside], notes)
 
-    def make(self, name: str, work: Workload) -> Any:
-        """A contender by name: an object with ``epoch()`` and ``how``.
-
-        Raises:
-            InputError: No contender of that name.
-        """
-        execution = ExecutionOptions(graph=self.graph)
-        kind, _, number = name.partition("-")
-        if name == "plain":
-            return PlainLoop(work, self.plain_images, self.workers)
-        if kind == "lanes" and number.isdecimal():
-            return Laned(work, execution, int(number))
-        forms = {
-            "eager": ExecutionOptions(graph="off"),
-            "graph": execution,
-            "compiled": replace(execution, compile=True),
-            "deterministic": replace(execution, deterministic=True),
-            "autotuned": execution,
-            "batch-512": execution,
-        }
-        if name not in forms:
-            raise InputError(f"{name!r}", where="--contenders", accepted=", ".join(ALL))
-        if name == "batch-512":
-            work = replace(work, batch=4 * work.batch)
-        return Solo(work.trainer(forms[name]))
-
-    def passes(self, s: Settings) -> Result:
-        """Reference passes of 1,000 and 10,000 images, and the test pass."""
-        work = s.work(precision=self.precision)
-        passes: dict[str, Callable[[], object]] = {}
-        shares: dict[str, float] = {}
-        for size, bound in ((1000, 0.01), (10_000, 0.07)):
-            size = min(size, s.n // 4)
-            run = replace(work, reference=size).trainer(
-                ExecutionOptions(graph=self.graph), "infobatch+align"
-            )
-            passes[f"reference {size}"], shares[f"reference {size}"] = run._measure_reference, bound
-        passes[f"test {len(run.test_sample_ids)}"] = run.test_logits
-        times = in_turn(passes, s.repeats, s.device)
-        solo = fastest(self.speeds)
-        figures = [
-            Figure(f"{name} / epoch", times.median(name) * solo / s.n, "share",
-                   goal=Goal(bound, False))
-            for name, bound in shares.items() if solo
+    def _passes(self) -> list[Contender]:
+        s = self.settings
+        sizes = [(min(size, s.n // 4), False) for size in (1000, 10_000)]
+        sizes.append((len(s.raw.test_y), True))
+        return [
+            Contender(f"{'test' if test else 'reference'} {size}",
+                      partial(self._pass, size, test), 4.0, size / 100_000)
+            for size, test in dict.fromkeys(sizes)
         ]  # fmt: skip
-        return made("passes", "passes in eval mode beside an epoch, solo", times, figures)
 
-    def halves(self, s: Settings) -> Result:
-        """Whole runs at half the samples beside full training; a static subset needs evidence,
-        which a run in memory has none of."""
-        work = replace(s.work(precision=self.precision), epochs=s.epochs)
+    def _pass(self, size: int, test: bool) -> Turns:
+        work = self.work if test else replace(self.work, reference=size)
+        return Pass(work.trainer(self.execution, "infobatch+align"), test)
 
-        def run(method: str, ratio: float) -> Callable[[], int]:
-            return lambda: whole_run(work, method, ratio, ExecutionOptions(graph=self.graph))
+    def passes(self, tallies: Mapping[str, Tally], solo: float | None = None) -> Result:
+        """Reference passes of 1,000 and 10,000 images, and the test pass.
 
+        Args:
+            tallies: Of the passes.
+            solo: Images per second of the fastest single run; without it no share of an epoch is
+                given.
+        """
+        times = self._times(tallies)
+        figures = [
+            Figure(f"{name} / epoch", times.median(name) * solo / self.settings.n, "share",
+                   goal=Goal(0.01 if tallies[name].images <= 1000 else 0.07, False))
+            for name in times.taken if solo and name.startswith("reference")
+        ]  # fmt: skip
+        what = "passes in eval mode beside an epoch, solo"
+        return made("passes", what, times, figures, _missing(tallies))
+
+    def _runs(self) -> list[Contender]:
+        s, work = self.settings, replace(self.work, epochs=self.settings.epochs)
+        epoch = s.n / EXPECTED["graph"][1]
+
+        def contender(method: str, ratio: float) -> Contender:
+            seconds = s.epochs * epoch * (1 - ratio) + _RUN_S
+            make = partial(WholeRun, work, method, ratio, self.execution)
+            return Contender(method, make, 4.0 + epoch, seconds)
+
+        # A static subset needs evidence, which a run in memory has none of.
         names = [name for name in HALVES if name != "random"]
-        contenders = {"full": run("full", 0.0)} | {name: run(name, 0.5) for name in names}
-        times = in_turn(contenders, s.repeats, s.device)
+        return [contender("full", 0.0), *(contender(name, 0.5) for name in names)]
+
+    def halves(self, tallies: Mapping[str, Tally]) -> Result:
+        """Whole runs at half the samples beside full training."""
+        s, times = self.settings, self._times(tallies)
         figures = [
             figure(f"{name} / full", times.ratio(name, "full"), "share", Goal(0.53, False))
-            for name in names
-        ]
-        return made("halves", f"runs of {s.epochs} epochs of {s.n:,} images", times, figures)
+            for name in times.taken if name != "full" and "full" in times.taken
+        ]  # fmt: skip
+        what = f"runs of {s.epochs} epochs of {s.n:,} images, {min(s.repeats, HALF_TURNS)} turns"
+        return made("halves", what, times, figures, _missing(tallies), variant=f"{s.epochs} epochs")
+
+    def _times(self, tallies: Mapping[str, Tally]) -> Times:
+        taken = {name: tally.turns for name, tally in tallies.items() if tally.turns}
+        return Times(taken, clock_of(taken, self.settings.device) if taken else "wall")
+
+
+def _missing(tallies: Mapping[str, Tally]) -> list[str]:
+    return [
+        f"no {name}: {tally.note}" if not tally.turns
+        else f"{name}: {len(tally.turns)} turns, then {tally.note}"
+        for name, tally in tallies.items() if tally.note
+    ]  # fmt: skip
 
 
 def set_switches(name: str) -> None:
@@ -168,8 +231,9 @@ def set_switches(name: str) -> None:
 
 
 def fastest(speeds: Mapping[str, float]) -> float | None:
-    """Images per second of the fastest single run at the usual batch size."""
-    solo = [speeds[name] for name in ("graph", "compiled", "autotuned") if name in speeds]
+    """Images per second of the fastest single run at the usual batch size, of those that a user
+    can ask for."""
+    solo = [speeds[name] for name in ("graph", "compiled") if name in speeds]
     return max(solo, default=None)
 
 
@@ -194,8 +258,77 @@ def goals(speeds: Mapping[str, float]) -> list[Figure]:
     return [Figure(what, value, unit, goal=goal) for what, value, unit, goal in wanted if value]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures and writes; returns the exit code."""
+def measure(card: Card, sheet: Sheet, limit: Limit) -> None:
+    """Takes the turns that are missing, as far as the time allows, and stores each."""
+    sections = fitting(card.sections(), sheet, limit)
+
+    def told(section: Section, name: str) -> None:
+        tallies = sheet.turns(section.title)
+        result = section.result(tallies)
+        if section.title == "passes":
+            result = card.passes(tallies, _solo(sheet))
+        sheet.write(result)
+        print(_line(name, tallies[name], section.repeats), flush=True)
+
+    for section in sections:
+        take_turns(
+            section.contenders, sheet.turns(section.title), section.repeats, card.settings.device,
+            limit, partial(told, section), set_switches,
+        )  # fmt: skip
+    set_switches("")
+
+
+def _solo(sheet: Sheet) -> float | None:
+    figures = sheet.results.get("training", {}).get("figures", [])
+    return fastest({f["what"]: f["value"] for f in figures if f["unit"] == "img/s"})
+
+
+def fitting(sections: Sequence[Section], sheet: Sheet, limit: Limit) -> list[Section]:
+    """The sections with the contenders that are expected to fit, and prints what each may take.
+
+    Where the time is too short for all, those are left out whose place is taken by more telling
+    ones: the first epochs of ``EXPECTED``, then passes and whole runs, then the other epochs.
+    """
+
+    def expected(section: Section, one: Contender) -> float:
+        tally = sheet.turns(section.title).get(one.name, Tally())
+        return one.seconds(section.repeats - len(tally.turns))
+
+    every = [(section, one) for section in sections for one in section.contenders]
+    every.sort(key=lambda pair: pair[1].name in _LESS_TELLING)
+    left, kept = limit.left, dict[str, list[Contender]]()
+    print("expected on an H100:")
+    for section, one in every:
+        seconds = expected(section, one)
+        if not seconds:
+            continue
+        words = f"  {section.title:<20} {one.name:<18} {seconds:4.0f} s"
+        if seconds <= left:
+            left -= seconds
+            kept.setdefault(section.title, []).append(one)
+            print(words)
+        else:
+            print(f"{words}  left out: {left:.0f} s are left")
+            note = f"about {seconds:.0f} s did not fit into the time limit"
+            sheet.turns(section.title).setdefault(one.name, Tally()).note = note
+    print(f"  together about {limit.left - left:.0f} of {limit.left:.0f} s", flush=True)
+    return [replace(section, contenders=kept.get(section.title, [])) for section in sections]
+
+
+def _line(name: str, tally: Tally, repeats: int) -> str:
+    if tally.note:
+        return f"{name:<18} {tally.note}"[:200]
+    last = tally.turns[-1].wall
+    speed = f"{tally.images / last:>10,.0f} img/s" if tally.images else ""
+    return f"{name:<18} turn {len(tally.turns)} of {repeats}: {last:8.3f} s {speed}"
+
+
+def _summary(report: Mapping[str, Any]) -> str:
+    rows = [row for row in figure_rows(report) if ": " not in row[1]]
+    return "\n".join(f"{what:<40} {value:>14}  {goal}".rstrip() for _, what, value, _, goal in rows)
+
+
+def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="prunebench.bench.perf.cuda", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for cuda.json and cuda.md")
     parser.add_argument("--device", default="cuda")
@@ -208,15 +341,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--plain-images", type=int, default=12_800)
     parser.add_argument("--workers", type=int, default=0, help="of the plain loop's loader")
-    parser.add_argument("--contenders", default=",".join(ALL))
+    parser.add_argument("--contenders", default=",".join(ALL), help="none: passes and runs alone")
     parser.add_argument("--graph", choices=("auto", "off", "rehearse"), default="auto")
     parser.add_argument("--half-epochs", type=int, default=10, help="0 leaves whole runs out")
-    given = parser.parse_args(arguments)
-    device = torch.device(given.device)
+    parser.add_argument("--minutes", type=float, default=8.0,
+                        help="the least telling contenders are left out that do not fit; a further "
+                        "call with the same --out goes on")  # fmt: skip
+    return parser
+
+
+def _chosen(text: str) -> tuple[str, ...]:
+    names = [] if text == "none" else [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in EXPECTED:
+            raise InputError(f"{name!r}", where="--contenders", accepted=nearest(name, EXPECTED))
+    return tuple(names)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures and writes; returns the exit code."""
+    given = _arguments().parse_args(arguments)
+    limit, device = Limit(60 * given.minutes), torch.device(given.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         print(f"error: --device: no device {given.device!r} here (accepted: cpu)", file=sys.stderr)
         return 2
     try:
+        names = _chosen(given.contenders)
         settings = Settings(
             given.repeats, device, given.images, given.batch, given.width, given.side,
             threads=torch.get_num_threads(), epochs=given.half_epochs, packed=given.data,
@@ -225,19 +375,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             held = len(settings.raw.train_y)
             settings = replace(settings, n=held - min(1000, held // 10))
         card = Card(
-            given.precision, tuple(name.strip() for name in given.contenders.split(",")),
-            given.graph, given.plain_images, given.workers,
-        )  # fmt: skip
-        suite = {"training": card.training, "passes": card.passes}
-        found = report(suite | ({"halves": card.halves} if given.half_epochs else {}), settings)
+            settings, given.precision, names, given.graph, given.plain_images, given.workers
+        )
+        given.out.mkdir(parents=True, exist_ok=True)
+        sizes = {name: getattr(card, name)
+                 for name in ("precision", "graph", "plain_images", "workers")}  # fmt: skip
+        sheet = Sheet(given.out, settings, sizes)
+        measure(card, sheet, limit)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "cuda.json").write_text(json.dumps(found, indent=1) + "\n")
-    text = markdown(found)
-    (given.out / "cuda.md").write_text(text, encoding="utf-8")
-    print(text)
+    sheet.write()
+    print(f"\n{_summary(sheet.report)}\n\nwrote {sheet.path} and {sheet.path.with_suffix('.md')}")
     return 0
 
 

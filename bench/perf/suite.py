@@ -80,13 +80,24 @@ def report(
         spent = time.perf_counter() - begin
         results += [{**result.as_json(), "spent_s": round(spent, 1)} for result in found]
         note(name, found)
+    return {**envelope(settings, machine, results), "after": after(settings.device)}
+
+
+def after(device: torch.device) -> dict[str, Any]:
+    """Clocks and load at the end."""
+    return {"clocks": clocks(device), "load": load()}
+
+
+def envelope(
+    settings: Settings, machine: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A report but for what was seen after it."""
     given = {k: v for k, v in asdict(settings).items() if isinstance(v, int | float | str)}
     return {
         "schema": SCHEMA,
         "machine": {**machine, "threads": settings.threads},
         "settings": {**given, "device": str(settings.device)},
-        "results": results,
-        "after": {"clocks": clocks(settings.device), "load": load()},
+        "results": list(results),
         "taken": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "cuda": torch.cuda.is_available(),
     }  # fmt: skip

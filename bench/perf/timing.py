@@ -67,8 +67,9 @@ class Times:
         return median(self.seconds(name))
 
     def ratio(self, over: str, under: str) -> Ratio:
-        """How many times longer the first takes."""
-        return paired(self.seconds(over), self.seconds(under))
+        """How many times longer the first takes, by the turns that both have taken."""
+        pairs = list(zip(self.seconds(over), self.seconds(under), strict=False))
+        return paired([a for a, _ in pairs], [b for _, b in pairs])
 
 
 def in_turn(
@@ -101,10 +102,10 @@ def in_turn(
             spent = Taken((time.perf_counter() - wall) / count, (time.process_time() - cpu) / count)
             if repeat:
                 taken[name].append(spent)
-    return Times(taken, _clock(taken, device))
+    return Times(taken, clock_of(taken, device))
 
 
-def _clock(taken: Mapping[str, Sequence[Taken]], device: torch.device) -> str:
+def clock_of(taken: Mapping[str, Sequence[Taken]], device: torch.device) -> str:
     """The clock to read; a process that computes on several threads has only the wall's."""
     if device.type != "cpu" or torch.get_num_threads() > 1:
         return "wall"
