@@ -22,6 +22,7 @@ class Start:
         settings: Given to every job.
         device: Name of the device inside the worker.
         slots: Jobs at once; several are interleaved.
+        grace_s: Seconds that the process has after it was asked to end.
     """
 
     run: str
@@ -29,6 +30,7 @@ class Start:
     settings: dict[str, Any]
     device: str
     slots: int
+    grace_s: float
 
 
 @dataclass(frozen=True)

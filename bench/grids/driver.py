@@ -29,8 +29,10 @@ from prunebench.errors import FolderError, visible
 from prunebench.record import Record, canonical
 from prunebench.registry import DATASETS
 
-#: Seconds in which a cell that is asked to end must reach the end of a step and save itself.
-_GRACE_S = 10.0
+#: Seconds in which a process that is asked to end must bring its cell to the end of a step and save
+#: it, and how many more it has for each further cell: interleaved ones are saved one after the
+#: other, and a checkpoint of 100 MB takes seconds on a slow disk.
+_GRACE_S, _GRACE_PER_LANE_S = 10.0, 4.0
 #: Options that every executor takes by these names.
 _OF_EXECUTORS = (
     "threads", "devices", "slots_per_device", "time_limit_s", "plugins", "free_memory",
@@ -165,7 +167,7 @@ def make_executor(store: Store, options: ExecutionOptions, keep: bool = False) -
     shared: dict[str, Any] = {
         "on_lost": lambda job, status, reason: record_lost(store, job, status, reason),
         "keep": keep,
-        "grace_s": _GRACE_S,
+        "grace_s": _GRACE_S + _GRACE_PER_LANE_S * (options.lanes - 1),
     }
     if options.executor == "ray":
         from prunebench.bench.executors.ray.executor import RayExecutor

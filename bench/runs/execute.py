@@ -42,7 +42,7 @@ from prunebench.bench.train import stopping
 from prunebench.bench.train.distributed import world
 from prunebench.bench.train.plan_checks import ConstantPlan, check_subset
 from prunebench.bench.train.setup import Callback, Diverged, Setup, make_setup
-from prunebench.bench.train.step import StepGenerator, run_to_end
+from prunebench.bench.train.step import StepGenerator, run_to_end, work_so_far
 from prunebench.bench.train.task import (
     clock_of,
     load_task,
@@ -202,6 +202,8 @@ class CellRun:
         status, reason = yield from self._fit(trainer, leaving)
         self._note_steps(trainer)
         predicted = trainer.test_logits().argmax(1)
+        if self.device.type == "cuda":
+            yield work_so_far()
         world.job_done()
         self.files, self.metrics = artifacts(trainer, predicted, self.subset)
         self.info["metrics"] = METRICS

@@ -8,7 +8,8 @@ generators of its own, so it gives the bits that it gives without others; only t
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.train.capture import pool
 from prunebench.bench.train.capture.pool import CapturedStepPool
 from prunebench.bench.train.step import StepGenerator, Wait
+
+#: Pause between two looks at what all runs wait for: share of the time waited, and its limit.
+_PAUSE, _LONGEST_PAUSE_S = 0.05, 0.001
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,23 @@ class StreamContext:
                 steps.close()
 
 
+def _first_served(contexts: Sequence[StreamContext]) -> list[StreamContext]:
+    """Waits until at least one context, all of which wait, can go on; returns those that can.
+
+    CUDA has no way to wait for the first of several events, so they are asked in turn. The pauses
+    between two rounds are a share of the time waited so far: a wait of a few milliseconds is
+    prolonged by microseconds, and a long one burns no core.
+    """
+    waits = [(context, context.waiting) for context in contexts if context.waiting is not None]
+    if len(waits) == 1:
+        waits[0][1].synchronize()
+        return [waits[0][0]]
+    begin = time.perf_counter()
+    while not (served := [context for context, wait in waits if wait.query()]):
+        time.sleep(min(_LONGEST_PAUSE_S, _PAUSE * (time.perf_counter() - begin)))
+    return served
+
+
 @experimental
 class InterleavedRuns:
     """Runs that make a step each, one after the other.
@@ -127,14 +148,12 @@ class InterleavedRuns:
         raise ValueError(f"all {len(self.contexts)} runs are under way")
 
     def step(self) -> list[Finished]:
-        """One step of every run that need not wait for the device; where all must, of the first
-        that is served."""
+        """One step of every run that need not wait for the device; where all must, of those that
+        are served first. No run gets a second step before all that could go on have had one."""
         active = [context for context in self.contexts if context.steps is not None]
         able = [context for context in active if context.waiting is None or context.waiting.query()]
         if active and not able:
-            assert active[0].waiting is not None
-            active[0].waiting.synchronize()
-            able = active[:1]
+            able = _first_served(active)
         return [end for context in able if (end := context.step()) is not None]
 
     def cancel(self, name: Any) -> None:

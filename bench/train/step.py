@@ -107,6 +107,34 @@ def work_so_far() -> Wait:
     return event
 
 
+class RunAhead:
+    """Keeps the host a bounded number of steps ahead of a card.
+
+    The host replays steps many times faster than the card runs them. Unbounded, it would fill the
+    card's queue and then be held inside a launch, and the runs that are interleaved with it too;
+    and a run that is asked to stop would first have to sit out an epoch. Half of the bound is
+    always queued, so that the card has work while the host wakes up.
+
+    Args:
+        device: Where the steps run.
+    """
+
+    #: Steps between two events; the host is at most twice as many ahead.
+    EVERY = 32
+
+    def __init__(self, device: torch.device) -> None:
+        self._bounded, self._steps = device.type == "cuda", 0
+        self._noted: Wait | None = None
+
+    def step(self) -> Wait | None:
+        """Called after every step: what must have ended before the next one; mostly nothing."""
+        self._steps += 1
+        if not self._bounded or self._steps % self.EVERY:
+            return None
+        before, self._noted = self._noted, work_so_far()
+        return before
+
+
 def autocast(half: bool, device: torch.device) -> AbstractContextManager[None]:
     """bf16 where it is asked for."""
     return torch.autocast(device.type, torch.bfloat16) if half else nullcontext()

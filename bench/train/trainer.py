@@ -59,6 +59,7 @@ from prunebench.bench.train.sample_tables import SampleTables
 from prunebench.bench.train.setup import Diverged, Epoch, LogRow, Setup, choose_algorithms
 from prunebench.bench.train.step import (
     CapturedStep,
+    RunAhead,
     StepBatch,
     StepGenerator,
     Stepper,
@@ -227,6 +228,8 @@ class Trainer:
         every = setup.recipe.eval_every
         if every and self.epoch % every == 0 and not over:
             self.readbacks.append((row, "test_accuracy", self.test_readback()))
+            if setup.device.type == "cuda":
+                yield work_so_far()  # a checkpoint and the next plan come after it
         self.epoch_log.append(row)
         self.seconds.append(epoch.seconds + time.perf_counter() - start)
         stop = [callback.epoch_end(self) for callback in setup.callbacks]
@@ -265,6 +268,7 @@ class Trainer:
         captured, replays = self.captured_step, 0
         if captured is not None:
             replays = captured.load(steps, self.stream, epoch.step)
+        ahead = RunAhead(self.setup.device)
         for step in range(epoch.step, len(steps.batches)):
             start, stop, k = steps.batches[step]
             if captured is not None and replays:
@@ -282,7 +286,7 @@ class Trainer:
                 self._collect_choices(epoch)
                 epoch.pause(self.setup.device)
                 return None
-            yield None
+            yield ahead.step()
         self._collect_choices(epoch)
         ledger.steps += len(steps.batches)
         visited = torch.cat(epoch.visited) if epoch.visited else steps.order

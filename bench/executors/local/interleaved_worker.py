@@ -26,8 +26,8 @@ from prunebench.bench.train.interleaved import Finished, InterleavedRuns
 from prunebench.bench.train.step import StepGenerator
 from prunebench.bench.train.stopping import Stopped, ask
 
-#: Seconds in which runs can save themselves when the process is asked to end.
-_SAVE_S = 8.0
+#: Share of the time to leave in which runs can save themselves; the rest is for the process.
+_SAVING = 0.8
 
 StepsFunction = Callable[[dict[str, Any], WorkerContext], StepGenerator[JobResult]]
 
@@ -46,12 +46,19 @@ class InterleavedServer:
         function: Returns the steps of a run.
         context: Of every job, except for ``report`` and ``retry_on_oom``.
         at_once: Slots.
+        grace_s: Seconds between being asked to end and being killed.
     """
 
     def __init__(
-        self, connection: Socket, function: StepsFunction, context: WorkerContext, at_once: int
+        self,
+        connection: Socket,
+        function: StepsFunction,
+        context: WorkerContext,
+        at_once: int,
+        grace_s: float,
     ) -> None:
         self.connection, self.function, self.context = connection, function, context
+        self.save_s = _SAVING * grace_s
         self.runs = InterleavedRuns(torch.device(context.device), at_once)
         self.jobs: dict[int, _Running] = {}
         self.closing = False
@@ -117,6 +124,6 @@ class InterleavedServer:
 
     def _finish_steps(self) -> None:
         """Lets the runs reach the end of their steps, where they save themselves."""
-        limit = time.monotonic() + _SAVE_S
+        limit = time.monotonic() + self.save_s
         while self.runs.running and time.monotonic() < limit:
             self.runs.step()

@@ -82,9 +82,12 @@ class WorkerProcess:
         device: Device of the slot.
         launch: What it starts with.
         slots: Jobs at once.
+        grace_s: Seconds that it has after it was asked to end.
     """
 
-    def __init__(self, slot: int, device: str, launch: Launch, slots: int = 1) -> None:
+    def __init__(
+        self, slot: int, device: str, launch: Launch, slots: int = 1, grace_s: float = 3.0
+    ) -> None:
         env, inside = environment(device, launch.threads)
         ours, theirs = socket.socketpair()
         with theirs, contextlib.ExitStack() as stack:
@@ -108,7 +111,7 @@ class WorkerProcess:
         self.pid = self._process.pid
         self._connection: Socket | None = Connection(ours.detach())
         self._pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
-        self.send(Start(launch.run, list(launch.plugins), launch.settings, inside, slots))
+        self.send(Start(launch.run, list(launch.plugins), launch.settings, inside, slots, grace_s))
 
     def send(self, message: DriverMessage) -> None:
         """Sends a message; nothing happens if the worker is dead."""

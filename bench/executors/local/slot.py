@@ -86,7 +86,8 @@ class Worker:
     def start(self) -> None:
         """Starts the process; ``Ready`` follows."""
         number, device = self.first.number, self.first.device
-        self.process = WorkerProcess(number, device, self.launch, len(self.slots))
+        slots = len(self.slots)
+        self.process = WorkerProcess(number, device, self.launch, slots, self.grace_s)
         self.ready = self.was_ready = False
 
     def give(self, slot: Slot, job: Job, retry_on_oom: bool) -> None:

@@ -52,7 +52,8 @@ def _serve(connection: Socket) -> None:
     if start.slots > 1:
         from prunebench.bench.executors.local.interleaved_worker import InterleavedServer
 
-        InterleavedServer(connection, cast(Any, function), context, start.slots).serve()
+        steps = cast(Any, function)
+        InterleavedServer(connection, steps, context, start.slots, start.grace_s).serve()
         return
     last = False
     while not last:

@@ -42,3 +42,14 @@ def test_cards_with_lanes_get_one_process_each(tmp_path):
     devices = [[slot.device for slot in worker.slots.values()] for worker in workers]
     assert devices == [["cuda:0"] * 3, ["cuda:1"] * 3]
     assert all(worker.shared for worker in workers)
+
+
+def test_the_time_to_leave_grows_with_the_cells_that_one_process_must_save(tmp_path):
+    times = [
+        worker.grace_s
+        for lanes in (1, 2, 6)
+        for worker in make_executor(
+            Store(tmp_path), ExecutionOptions(devices=("cuda:0",), slots_per_device=6, lanes=lanes)
+        ).make_workers()
+    ]
+    assert times == [10.0, 14.0, 30.0]

@@ -1,14 +1,18 @@
 """Interleaved runs give the bits that they give alone."""
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
 
 from prunebench.bench.networks.base import FeatureNet, flat_size
 from prunebench.bench.networks.build import register_model
+from prunebench.bench.train import interleaved, trainer
 from prunebench.bench.train.interleaved import Finished, InterleavedRuns
+from prunebench.bench.train.step import RunAhead
 from prunebench.registry import MODELS
-from support.runs import everything, make, run_all
+from support.runs import Hooks, everything, make, run_all
 
 CPU = torch.device("cpu")
 RUNS = [
@@ -117,6 +121,73 @@ def test_a_run_that_waits_lets_the_others_go_on():
 
     run_all([stuck], CPU, 2)
     assert late.synchronised == 1
+
+
+def test_where_all_wait_the_first_that_is_served_goes_on(monkeypatch):
+    seen, pauses = [], []
+    monkeypatch.setattr(interleaved.time, "sleep", pauses.append)
+    late, soon = Delay(60), Delay(20)
+
+    def waiting(name, delay):
+        yield delay
+        seen.append(name)
+
+    run_all([lambda: waiting("late", late), lambda: waiting("soon", soon)], CPU, 2)
+    assert seen == ["soon", "late"]
+    assert soon.synchronised == 0
+    assert late.synchronised == 1  # nobody else was left
+    assert 0 < len(pauses) <= 20
+    assert max(pauses) <= 0.001
+
+
+@pytest.mark.parametrize("waits", [(0, 0, 0), (3, 0, 0), (5, 1, 2), (9, 9, 9)])
+def test_no_run_starves_beside_others(waits):
+    turns = []
+
+    def run(name, asks):
+        for _ in range(6):
+            turns.append(name)
+            yield Delay(asks) if asks else None
+
+    run_all([lambda n=n, w=w: run(n, w) for n, w in enumerate(waits)], CPU, len(waits))
+    for name, asks in enumerate(waits):
+        places = [place for place, turn in enumerate(turns) if turn == name]
+        apart = [b - a for a, b in itertools.pairwise(places)]
+        # While it waits, others have a turn for each time that its wait is looked at.
+        assert len(places) == 6
+        assert max(apart) <= (asks + 1) * len(waits)
+
+
+def test_the_host_is_a_bounded_number_of_steps_ahead_of_a_card(monkeypatch):
+    queued, done = 0, 0
+
+    class Event:
+        """The end of the steps queued so far."""
+
+        def __init__(self):
+            self.at = queued
+
+        def synchronize(self):
+            nonlocal done
+            done = max(done, self.at)
+
+    monkeypatch.setattr("prunebench.bench.train.step.work_so_far", Event)
+    monkeypatch.setattr(trainer, "RunAhead", lambda device: RunAhead(torch.device("cuda")))
+    monkeypatch.setattr(RunAhead, "EVERY", 2)
+    ahead = []
+
+    def note(_):
+        nonlocal queued
+        queued += 1
+        ahead.append(queued - done)
+
+    short = {"batch_size": 32, "epochs": 1}
+    make(graph="auto", recipe_params=short, callbacks=[Hooks(step_end=note)]).fit()
+    assert len(ahead) > 20
+    assert max(ahead) == 4
+    assert min(ahead[4:]) > 2  # the card never runs dry
+    on_cpu = RunAhead(CPU)
+    assert {on_cpu.step() for _ in range(9)} == {None}
 
 
 def test_a_lack_of_memory_costs_a_place_and_no_run():

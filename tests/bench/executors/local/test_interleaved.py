@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
+from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from prunebench.bench.executors.base import Event, Job, Outcome
+from prunebench.bench.executors.local import interleaved_worker
 from prunebench.bench.executors.local.executor import LocalExecutor
+from prunebench.bench.executors.messages import RunJob, send
 from prunebench.bench.grids.plan import plan_jobs
 from prunebench.bench.results.store import Store
+from prunebench.bench.runs.job_result import JobResult
+from prunebench.bench.runs.worker_context import WorkerContext
+from prunebench.bench.train.step import StepGenerator
 from support.cells import small_cell
 
 HERE = Path(__file__).parents[1]
@@ -132,6 +140,31 @@ def test_interleaved_cells_leave_the_records_of_cells_run_alone(tmp_path: Path) 
         found = [store.get(job.key) for job in planned.jobs]
         records.append([(r.key, r.metrics, r.ledger, r.artifacts, r.info) for r in found])
     assert records[0] == records[1]
+
+
+@pytest.mark.parametrize("grace_s", [10.0, 30.0])
+def test_runs_have_most_of_the_time_that_the_driver_gives_to_save_themselves(
+    grace_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, steps = itertools.count(), list[int]()
+    clock = SimpleNamespace(monotonic=lambda: float(next(seconds)))
+    monkeypatch.setattr(interleaved_worker, "time", clock)
+    monkeypatch.setattr(interleaved_worker, "ask", steps.clear)
+
+    def endless(payload: dict[str, Any], context: WorkerContext) -> StepGenerator[JobResult]:
+        while True:
+            steps.append(payload["number"])
+            yield None
+
+    ours, theirs = Pipe()
+    server = interleaved_worker.InterleavedServer(ours, endless, WorkerContext(), 2, grace_s)
+    for number in range(2):
+        send(theirs, RunJob({"number": number}, False, number))
+    theirs.close()  # the driver is gone
+    with pytest.raises(EOFError):
+        server.serve()
+    assert 0.7 * grace_s <= len(steps) / 2 <= 0.9 * grace_s  # a second each
+    assert server.runs.running == []
 
 
 DRIVER = """

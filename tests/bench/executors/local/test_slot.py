@@ -35,7 +35,10 @@ class FakeProcess:
 
     death_wakes, connected, pid = True, True, 2**22 + 1
 
-    def __init__(self, number: int, device: str, launch: Launch, slots: int) -> None:
+    def __init__(
+        self, number: int, device: str, launch: Launch, slots: int, grace_s: float
+    ) -> None:
+        assert grace_s == 0.02
         self.inbox: list[Any] = [Ready()]
         self.log: list[Any] = []
         self.code: int | None = None
@@ -132,7 +135,7 @@ def test_the_last_job_of_a_process_frees_no_slot(start: Any) -> None:
 
 
 @pytest.mark.parametrize("message", [
-    Start("m:f", ["a.py"], {"root": "r"}, "cuda", 2), RunJob({"spec": [1]}, True, 3),
+    Start("m:f", ["a.py"], {"root": "r"}, "cuda", 2, 18.0), RunJob({"spec": [1]}, True, 3),
     CancelJob(1, "late"), Ready(), StartFailed("what", "where", ""), JobProgress(0.25, 1),
     JobEnded(JobResult(OutcomeCode.EXISTS, "diverged", "why"), 1.5, True, 2),
 ])  # fmt: skip
