@@ -40,10 +40,9 @@ class OnDevice(Eager):
         names: tuple[str, ...],
     ) -> None:
         tensors = list(params)
-        self.lr, self.momentum = (
-            torch.tensor(value, dtype=tensors[0].dtype, device=tensors[0].device)
-            for value in (lr, momentum)
-        )
+        #: Both in one tensor, which a captured step writes in one call.
+        self.rates = torch.tensor((lr, momentum), dtype=tensors[0].dtype, device=tensors[0].device)
+        self.lr, self.momentum = self.rates.unbind()
         self.weight_decay = weight_decay
         super().__init__(tensors, {"lr": self.lr, "momentum": self.momentum})
         for p in tensors:

@@ -81,7 +81,7 @@ class CapturedStep(Protocol):
         """Called when the run is over; another may then take the step."""
 
     def load(self, epoch: EpochSteps, stream: Callable[[str, int], Stream], first: int) -> int:
-        """Copies an epoch in.
+        """Takes an epoch.
 
         Args:
             epoch: What to train.
@@ -203,7 +203,9 @@ class Stepper:
         with autocast(self.half, x.device):
             if criterion.views == 2:
                 second = strong_view(self.inputs, sample_ids, strong, batch.stored)
-                logits, other = torch.split(network(torch.cat([x, second])).float(), len(x))
+                logits, other = torch.split(
+                    network(torch.cat([x, second.to(x.dtype)])).float(), len(x)
+                )
             else:
                 logits = network(x).float()
         losses = criterion.per_sample(logits, labels, sample_ids, other)

@@ -1,11 +1,11 @@
-"""A whole training step recorded once and replayed: gather, augmentation, forward, loss, tables,
-backward and update as one CUDA graph.
+"""A whole training step recorded once and replayed: batch, forward, loss, tables, backward and
+update as one CUDA graph.
 
-A captured step reads an epoch from buffers that stay where they are, finds its batch by a counter
-on the device, and moves the counter on; between two epochs the host copies the next plan into the
-buffers, and in between it only replays. Everything a step writes (weights, statistics, optimiser
-state, tables) has fixed addresses too, so a later run of the same shape takes over the captured
-step: its own state is copied in.
+A captured step reads its batch from buffers that stay where they are, finds it by a counter on the
+device, and moves the counter on; the host fills the buffers with the next chunk of an epoch when
+they are used up, and in between it only replays. Everything a step writes (weights, statistics,
+optimiser state, tables) has fixed addresses too, so a later run of the same shape takes over the
+captured step: its own state is copied in.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from torch import Tensor
 from prunebench.bench.inputs.strong import DRAWS
 from prunebench.bench.inputs.view import Inputs
 from prunebench.bench.spec.experimental import experimental
-from prunebench.bench.train.capture.buffers import EpochBuffers, send
+from prunebench.bench.train.capture.buffers import EpochBuffers
 from prunebench.bench.train.capture.graph import Capture
-from prunebench.bench.train.capture.keyed_streams import ParentStream, signed_keys
+from prunebench.bench.train.capture.input_dtype import input_dtype
+from prunebench.bench.train.capture.keyed_streams import ParentStream
 from prunebench.bench.train.device_optimizers import OnDevice
 from prunebench.bench.train.epoch_steps import EpochSteps
 from prunebench.bench.train.setup import RunView
@@ -76,13 +77,12 @@ class CapturedStep:
         self.size, self.kept, self.capture = run.setup.recipe.batch_size, kept, capture
         self.pruner = cast(BatchPruner, run.setup.pruner)
         self.names = (self.pruner.draws or ()) if kept is not None else ()
-        self.buffers = EpochBuffers(run, len(run.sample_ids) // self.size + 1, self.names)
-        device = run.setup.device
-        self.offsets = torch.arange(self.size, device=device)
-        self.slots = torch.arange(kept or 0, device=device)
+        first = self.inputs.augmented_batches(run.sample_ids[: self.size], Stream(0))
+        x = first.batch(0, self.size)
+        self.buffers = EpochBuffers(
+            run, x, input_dtype(run.stepper, x, kept is not None), kept or 0, self.names
+        )
         self.key, self.owner = "", cast(Owner | None, None)
-        self._waiting = 0  # steps whose choices have not been handed over
-        self._handed = 0
         try:
             self._record()
         except BaseException:
@@ -120,71 +120,45 @@ class CapturedStep:
     def run(self) -> None:
         """One step, from buffers to buffers: what is captured."""
         e, stepper, inputs = self.buffers, self.stepper, self.inputs
-        optimizer = self.optimizer
-        rates = e.rates.index_select(0, e.step)[0]
-        optimizer.lr.copy_(rates[0])
-        optimizer.momentum.copy_(rates[1])
-        place = self.offsets + e.at
-        positions, sample_ids, labels, weights = (
-            buffer.index_select(0, place)
-            for buffer in (e.positions, e.sample_ids, e.labels, e.weights)
-        )
-        draws = e.draws_at(place)
-        x = inputs.unaugmented(sample_ids) if draws is None else inputs.augmented(sample_ids, draws)
-        k = self.size
+        torch.index_select(e.rates, 0, e.step, out=self.optimizer.rates.view(1, -1))
+        (x, ids, weights), k = e.batch(), self.size
         if self.kept is not None:
             k = self.kept
             keys = ParentStream(e.select_keys.index_select(0, e.step)[0], self.names)
-            part = stepper.select(self.pruner, x, positions, labels, k, keys)
-            x, positions, sample_ids, labels, weights = (
-                value.index_select(0, part) for value in (x, positions, sample_ids, labels, weights)
-            )
-            e.chosen.index_copy_(0, self.slots + e.step * k, positions)
+            part = stepper.select(self.pruner, x, ids[0], ids[2], k, keys)
+            x, ids, weights = x[part], ids.index_select(1, part), weights.index_select(0, part)
+            e.chosen.index_copy_(0, e.step, ids[:1])
+        positions, sample_ids, labels = ids.unbind()
         stored = inputs.pixels(sample_ids) if stepper.criterion.views == 2 else None
         batch = StepBatch(x, positions, sample_ids, labels, weights, stored)
         stepper.train(batch, k, ParentStream(e.strong_keys, DRAWS), self.network)
-        e.at.add_(self.size)
         e.step.add_(1)
 
     def load(self, epoch: EpochSteps, stream: Callable[[str, int], Stream], first: int) -> int:
-        """Copies an epoch in; see ``train.step.CapturedStep``."""
+        """Takes an epoch; see ``train.step.CapturedStep``."""
         k = self.size if self.kept is None else self.kept
         whole = [(stop - start, kept) == (self.size, k) for start, stop, kept in epoch.batches]
         count = (*whole[first:], False).index(False)
         if epoch.weights is not None and epoch.weights.dtype != torch.float32:
             count = 0
-        if count == 0:
-            return 0
-        e = self.buffers
-        e.fill(epoch)
-        e.rewind(epoch.done, first)
-        if self.stepper.criterion.views == 2:
-            send(torch.tensor(signed_keys(stream("strong", 0), DRAWS)), e.strong_keys)
-        if self.names:
-            keys = [
-                signed_keys(stream("select", step), self.names)
-                for step in range(first, first + count)
-            ]
-            send(torch.tensor(keys), e.select_keys[first : first + count])
-        self._handed, self._waiting = first, 0
+        if count:
+            self.buffers.begin(epoch, stream, first, count)
         return count
 
     def step(self) -> None:
         """Replays one step."""
+        self.buffers.advance()
         self.capture.replay()
-        self._waiting += 1
 
     def choices(self) -> Tensor | None:
         """Positions trained since the last call, of batch-level methods; None where there are
         none."""
-        if self.kept is None or self._waiting == 0:
-            return None
-        begin, end = self._handed, self._handed + self._waiting
-        self._handed, self._waiting = end, 0
-        return self.buffers.chosen[begin * self.kept : end * self.kept].clone()
+        chosen = self.buffers.choices()
+        return chosen if len(chosen) else None
 
     def release(self) -> None:
         """Called when the run is over; another may then take the step."""
+        self.buffers.end()
         owner, self.owner = self.owner, None
         if owner is None:
             self.drop()

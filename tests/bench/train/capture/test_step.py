@@ -13,18 +13,14 @@ from prunebench.bench.runs import checkpoint
 from prunebench.bench.train.capture import pool
 from prunebench.bench.train.capture.graph import Rehearsal
 from prunebench.bench.train.capture.pool import CapturedStepPool, not_captured_because
-from prunebench.bench.train.epoch_steps import lay_out
-from prunebench.bench.train.setup import Epoch
 from prunebench.bench.train.stopping import Stopped
 from prunebench.bench.train.trainer import Trainer
 from prunebench.methods import divbs
-from prunebench.methods.base import Plan
 from prunebench.methods.divbs import gradient_gram, pick_on_device
+from support.captures import Ops, armed, launched
 from support.runs import Hooks, everything, make, same
 
 METHODS = ["full", "random-dynamic", "infobatch", "seta", "ies", "divbs", "infobatch+align"]
-#: Operators that hand a value to the host, or whose result's size depends on values.
-READS = {"_local_scalar_dense", "item", "nonzero", "_unique2", "masked_select", "equal"}
 
 
 @pytest.fixture(autouse=True)
@@ -32,29 +28,6 @@ def own_captures():
     before = pool.use(CapturedStepPool())
     yield pool.current()
     pool.use(before)
-
-
-class Ops(TorchDispatchMode):
-    """Counts operators, and notes those that read back."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.seen[func.__name__.split(".")[0]] += 1
-        return func(*args, **(kwargs or {}))
-
-    @property
-    def reads(self) -> dict[str, int]:
-        return {name: n for name, n in self.seen.items() if name in READS}
-
-
-def launched(method="full", **fields) -> Trainer:
-    """The same state and optimiser, every operation launched: a method that is never captured."""
-    run = make(method, **fields)
-    run.acquire_captured_step = lambda: None
-    return run
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -98,6 +71,10 @@ class Reach(TorchDispatchMode):
         self.known = {tensor.untyped_storage().data_ptr() for tensor in known}
         self.foreign: Counter[str] = Counter()
 
+    @classmethod
+    def _should_skip_dynamo(cls):
+        return False  # else torch imports the compiler
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         leaves, _ = tree_flatten((args, kwargs or {}))
         for value in leaves:
@@ -111,22 +88,10 @@ class Reach(TorchDispatchMode):
         return made
 
 
-def armed(method="full", **fields) -> Trainer:
-    """A run at its first epoch's first step, the epoch in its buffers."""
-    run = make(method, **fields)
-    run.captured_step, reason = pool.acquire_captured_step(run)
-    assert reason == ""
-    plan = Plan(torch.arange(len(run.sample_ids)), torch.ones(len(run.sample_ids)))
-    run.model.train()
-    assert run.captured_step.load(lay_out(run, Epoch(plan, 0)), run.stream, 0) > 3
-    return run
-
-
 def fixed(run: Trainer) -> list[torch.Tensor]:
     """All tensors that a captured step may know."""
     graph, view = run.captured_step, run.inputs
-    tensors = [*graph.state(), graph.offsets, graph.slots, graph.optimizer.lr]
-    tensors += [graph.optimizer.momentum, *vars(graph.buffers.draws or object).values()]
+    tensors = [*graph.state(), graph.optimizer.rates]
     for owner in (graph.buffers, view):
         tensors += [v for v in vars(owner).values() if isinstance(v, torch.Tensor)]
     return [tensor for tensor in tensors if isinstance(tensor, torch.Tensor)]
@@ -155,12 +120,11 @@ def test_a_captured_step_knows_only_fixed_addresses_and_reads_nothing_back(
         run.captured_step.step()
     with Reach(fixed(run)) as reach:
         run.captured_step.step()
-    assert sum(ops.seen.values()) > 80
+    assert sum(ops.seen.values()) > 50
     assert ops.reads == {}
     assert reach.foreign == {}
     assert [tensor.data_ptr() for tensor in fixed(run)] == places
     assert int(run.captured_step.buffers.step) == 3
-    assert int(run.captured_step.buffers.at) == 3 * run.setup.recipe.batch_size
 
 
 def test_the_watch_finds_what_it_watches_for():
