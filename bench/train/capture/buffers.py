@@ -95,6 +95,7 @@ class EpochBuffers:
         """
         self._epoch, self._next, self._end = epoch, first, first + count
         self._row = self._rows = self._handed = 0
+        self._choices.clear()  # of an epoch that was broken off
         self._rates = self._sent(epoch.rates, torch.float32)
         if self.second:
             self.strong_keys.copy_(self._sent(signed_keys(stream("strong", 0), DRAWS)))

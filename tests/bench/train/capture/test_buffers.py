@@ -9,7 +9,10 @@ from prunebench.bench.networks.build import register_model
 from prunebench.bench.runs import checkpoint
 from prunebench.bench.train.capture import buffers, pool
 from prunebench.bench.train.capture.pool import CapturedStepPool
+from prunebench.bench.train.epoch_steps import lay_out
+from prunebench.bench.train.setup import Epoch
 from prunebench.bench.train.stopping import Stopped
+from prunebench.methods.base import Plan
 from prunebench.registry import MODELS
 from support.captures import Ops, armed, launched
 from support.runs import Hooks, make, same
@@ -73,6 +76,16 @@ def test_a_run_stopped_within_a_chunk_goes_on_bit_for_bit(method, where, tmp_pat
     resumed.fit()
     assert resumed.captured_step.capture.replays > 0
     assert same(trained(method, **fields), resumed)
+
+
+def test_choices_of_an_epoch_that_was_broken_off_are_forgotten():
+    run = armed("divbs")
+    step, first = run.captured_step, Epoch(Plan(torch.arange(len(run.sample_ids))), 0)
+    step.step()
+    step.load(lay_out(run, first), run.stream, 0)
+    assert step.choices() is None
+    step.step()
+    assert len(step.choices()) == step.kept
 
 
 def test_a_step_reads_the_same_whatever_the_augmentation_costs():
