@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from prunebench.bench.runs.job_result import JobResult
-from prunebench.bench.train.capture import half_way
 
 
 def act(payload: dict[str, Any], context: Any) -> Any:
@@ -45,11 +44,6 @@ def act(payload: dict[str, Any], context: Any) -> Any:
         if verb == "ignores-sigterm":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             time.sleep(60)
-        if verb == "half-way":
-            half_way.note()
-        if verb == "half-way-no-memory" and context.retry_on_oom:
-            half_way.note()
-            raise torch.OutOfMemoryError("CUDA out of memory")
         note("end")
     finally:
         note("left")

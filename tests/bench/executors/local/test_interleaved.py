@@ -6,21 +6,24 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
 from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from prunebench.bench.executors.base import Event, Job, Outcome
 from prunebench.bench.executors.local import interleaved_worker
 from prunebench.bench.executors.local.executor import LocalExecutor
-from prunebench.bench.executors.messages import RunJob, send
+from prunebench.bench.executors.messages import RunJob, receive, send
 from prunebench.bench.grids.plan import plan_jobs
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs.job_result import JobResult
+from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.bench.runs.worker_context import WorkerContext
+from prunebench.bench.train.capture import half_way
 from prunebench.bench.train.step import StepGenerator
 from support.cells import small_cell
 
@@ -65,19 +68,6 @@ def test_a_failure_lets_the_others_finish_and_the_process_is_replaced(tmp_path: 
     pids = {name: pid for name, pid, _ in lines(log)}
     assert pids["j0"] == pids["j1"] == outcomes[1].reason
     assert pids["j2"] != pids["j0"]
-
-
-@pytest.mark.parametrize("verb", ["half-way", "half-way-no-memory"])
-def test_after_a_capture_that_was_refused_half_way_the_process_is_replaced(
-    tmp_path: Path, verb: str
-) -> None:
-    log = tmp_path / "log"
-    outcomes, _ = run(log, (verb,), ("steps", 12), ("steps", 2))
-    assert [outcome.status for outcome in outcomes] == ["done"] * 3
-    pids = {name: {pid for other, pid, _ in lines(log) if other == name} for name, *_ in lines(log)}
-    assert pids["j1"] <= pids["j0"]  # it may end
-    assert not pids["j2"] & pids["j1"]
-    assert len(pids["j0"]) == (2 if verb == "half-way-no-memory" else 1)
 
 
 def test_a_process_that_dies_costs_an_attempt_of_each_of_its_cells(tmp_path: Path) -> None:
@@ -140,6 +130,35 @@ def test_interleaved_cells_leave_the_records_of_cells_run_alone(tmp_path: Path) 
         found = [store.get(job.key) for job in planned.jobs]
         records.append([(r.key, r.metrics, r.ledger, r.artifacts, r.info) for r in found])
     assert records[0] == records[1]
+
+
+@pytest.mark.parametrize("error", [None, torch.OutOfMemoryError("CUDA out of memory")])
+def test_after_a_capture_that_was_refused_half_way_a_process_takes_no_further_cell(
+    error: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(half_way._State, "noted", False)
+
+    def act(payload: dict[str, Any], context: WorkerContext) -> StepGenerator[JobResult]:
+        yield None
+        if payload["refused"]:
+            half_way.note()
+            if error is not None:
+                raise error
+        yield None
+        return JobResult()
+
+    ours, theirs = Pipe()
+    for number in range(2):
+        send(theirs, RunJob({"refused": number == 0}, True, number))
+    driver_leaves = threading.Timer(60.0, theirs.close)  # EOFError, where it does not end by itself
+    driver_leaves.start()
+    interleaved_worker.InterleavedServer(ours, act, WorkerContext(), 2, 1.0).serve()
+    driver_leaves.cancel()
+    ends = [receive(theirs) for _ in range(2)]
+    assert [end.slot for end in ends] == [0, 1]
+    codes = [OutcomeCode.OUT_OF_MEMORY if error else OutcomeCode.RECORDED, OutcomeCode.RECORDED]
+    assert [end.result.code for end in ends] == codes
+    assert all(end.last and end.result.spoilt for end in ends)
 
 
 @pytest.mark.parametrize("grace_s", [10.0, 30.0])
