@@ -11,6 +11,8 @@ from prunebench.bench.spec.recipe import schedule_point
 from prunebench.bench.train.budget import batch_bounds, selected_counts, whole_batches
 from prunebench.bench.train.schedules import schedule
 from prunebench.bench.train.setup import Epoch, RunView
+from prunebench.methods.base import Plan
+from prunebench.rng import Stream
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,21 @@ class EpochSteps:
     planned: int
 
 
+def in_order(plan: Plan, sample_ids: Tensor, stream: Stream) -> tuple[Tensor, Tensor | None]:
+    """A plan's samples in the order in which they are trained, drawn for each sample by itself.
+
+    Args:
+        plan: The plan.
+        sample_ids: int64 [N], by which the order is drawn.
+        stream: Of the epoch's order.
+
+    Returns:
+        Positions int64 [n], and their weights or None.
+    """
+    order = stream.bits(sample_ids[plan.indices]).argsort(stable=True)
+    return plan.indices[order], None if plan.weights is None else plan.weights[order]
+
+
 def lay_out(run: RunView, epoch: Epoch) -> EpochSteps:
     """The steps of an epoch.
 
@@ -56,11 +73,10 @@ def lay_out(run: RunView, epoch: Epoch) -> EpochSteps:
         Lost: Another process of the run has another plan.
     """
     plan, recipe, clock = epoch.plan, run.setup.recipe, run.setup.clock
-    order = run.stream("order").bits(run.sample_ids[plan.indices]).argsort(stable=True)
+    positions, weights = in_order(plan, run.sample_ids, run.stream("order"))
     if recipe.drop_last:
-        order = order[: whole_batches(len(order), recipe.batch_size)]
-    positions = plan.indices[order]
-    weights = None if plan.weights is None else plan.weights[order]
+        whole = whole_batches(len(positions), recipe.batch_size)
+        positions, weights = positions[:whole], None if weights is None else weights[:whole]
 
     planned, room = len(positions), clock.room(epoch.started)
     if room is not None and not run.selecting:

@@ -1,0 +1,1 @@
+"""prunebench from Python: pruning in a loop of one's own."""

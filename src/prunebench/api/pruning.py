@@ -1,0 +1,517 @@
+"""A registered pruner around a training loop of one's own.
+
+    pruning = Pruning(train_set, "infobatch+align", epochs=100, ratio=0.5, reference=clean_set)
+    loader = DataLoader(pruning.dataset, batch_size=128, sampler=pruning.sampler, num_workers=4)
+    for epoch in pruning.epochs():
+        for x, y, sample in loader:
+            losses = F.cross_entropy(model(x), y, reduction="none")
+            loss = pruning.loss(losses, sample)
+            ...
+        pruning.end_epoch(reference_loss=pruning.reference_loss(model))
+
+Nothing is patched: the data set hands out each sample's number beside it, the sampler hands out the
+samples of the present epoch in the order of the harness, and ``loss`` notes each sample's loss and
+applies the weights. The same seed and data give the plans of the harness's own trainer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+
+from prunebench.api.labels import labels_of
+from prunebench.api.own_epoch import Numbered, OwnEpoch, PlanSampler, size_of
+from prunebench.bench.train.budget import Clock, selected_counts
+from prunebench.bench.train.distributed.world import World
+from prunebench.bench.train.epoch_steps import in_order
+from prunebench.bench.train.plan_checks import (
+    ConstantPlan,
+    check_plan,
+    check_subset,
+    ordered_choice,
+)
+from prunebench.bench.train.sample_tables import SampleTables
+from prunebench.errors import InputError
+from prunebench.methods.base import (
+    Batch,
+    BatchPruner,
+    DynamicPruner,
+    Plan,
+    StaticPruner,
+    TrainView,
+    kept_count,
+)
+from prunebench.methods.compose import MethodInfo, resolve_method
+from prunebench.rng import Streams
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def per_sample_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """float [B], cross-entropy of each sample."""
+    return F.cross_entropy(logits.float(), labels, reduction="none")
+
+
+class Pruning:
+    """One run of a pruner in a loop of one's own.
+
+    Args:
+        train_set: Map-style data set whose samples are tuples or dicts; never changed.
+        method: A method's name, or an object with ``indices`` (of ``select``, say): these samples
+            are trained in every epoch.
+        epochs: Epochs E that training on everything would take.
+        ratio: Share of the training to save, 0 to 1. Left out, what ``indices`` leave out, or 0
+            for methods that train on everything.
+        seed: Of every draw.
+        labels: int [N], the given labels, where the data set has none that can be read cheaply.
+        num_classes: C; one more than the largest label by default.
+        reference: Map-style data set of clean samples that are not trained, for methods that
+            compare with it.
+        budget: ``samples``: training ends once (1 - ratio) x N x E samples are trained, inside an
+            epoch if need be. ``epochs``: after E epochs.
+        params: Options of the method.
+        is_cross_entropy: Whether the losses are cross-entropy. If not, methods that read
+            cross-entropy need ``logits`` and ``labels`` in every call of ``loss``.
+        device: Where per-sample losses are kept; that of the model spares a copy per step.
+        ids: int64 [N], by which the order is drawn; the samples' numbers by default.
+        streams: Random streams; by default those of the seed and no data set.
+
+    Raises:
+        InputError: A data set without length, an unknown method or one that needs a scoring run,
+            a ratio that leaves nothing, or labels that do not fit.
+    """
+
+    def __init__(
+        self,
+        train_set: Any,
+        method: Any,
+        *,
+        epochs: int,
+        ratio: float | None = None,
+        seed: int = 0,
+        labels: Any = None,
+        num_classes: int | None = None,
+        reference: Any = None,
+        budget: str = "samples",
+        params: Mapping[str, Any] | None = None,
+        is_cross_entropy: bool = True,
+        device: torch.device | str = "cpu",
+        ids: Tensor | None = None,
+        streams: Streams | None = None,
+    ) -> None:
+        self.size = size_of(train_set, "train_set")
+        if epochs < 1:
+            raise InputError(f"{epochs}", where="epochs", accepted="1 or more")
+        if budget not in ("samples", "epochs"):
+            raise InputError(f"{budget!r}", where="budget", accepted="samples, epochs")
+        self.streams = streams or Streams(seed, "own loop", "")
+        self.device = torch.device(device)
+        self.dataset = Numbered(train_set)
+        self.reference = reference
+        self.world = _world()
+        given = labels_of(train_set, labels)
+        classes = num_classes or int(given.max()) + 1
+        self.ids = torch.arange(self.size) if ids is None else ids.cpu()
+        self.pruner, ratio = self._pruner(method, ratio, dict(params or {}), given, classes)
+        self.clock = Clock(self.size, epochs, ratio, budget)
+        reason = self.clock.nothing_left(isinstance(self.pruner, ConstantPlan))
+        if reason:
+            raise InputError(reason, where="ratio", accepted="a smaller ratio")
+        self.selecting = isinstance(self.pruner, BatchPruner) and ratio > 0
+        self.pruner.begin(
+            TrainView(self.size, classes, given.to(self.device), epochs, ratio, self.device)
+        )
+        if self.pruner.reference and reference is None:
+            raise InputError(
+                f"{self.pruner.name} compares with clean samples", where="reference",
+                accepted="a data set of samples that are not trained",
+            )  # fmt: skip
+        self.tables = SampleTables(
+            self.size, self.clock.max_epochs + 1, window=self.pruner.window,
+            signals=self.pruner.signals, is_cross_entropy=is_cross_entropy,
+            history=self.pruner.history, device=self.device,
+        )  # fmt: skip
+        #: Epochs that have ended, and samples trained so far by all processes.
+        self.epoch = self.trained = 0
+        self._now: OwnEpoch | None = None
+        self.sampler = PlanSampler(lambda: self._under_way("sampler"), self.size)
+
+    def _pruner(
+        self, method: Any, ratio: float | None, params: dict[str, Any], labels: Tensor, classes: int
+    ) -> tuple[DynamicPruner, float]:
+        if not isinstance(method, str):
+            chosen = torch.as_tensor(method.indices, dtype=torch.int64).sort().values
+            own = 1 - len(chosen) / self.size if ratio is None else ratio
+            return ConstantPlan(getattr(method, "method", "indices"), chosen), own
+        info = resolve_method(method)
+        if ratio is None:
+            if info.ratios != "zero":
+                raise InputError(f"method {info.name!r} needs a ratio", where="ratio",
+                                 accepted="a share of training to save, such as 0.5")  # fmt: skip
+            ratio = 0.0
+        if not 0 <= ratio < 1:
+            raise InputError(f"{ratio}", where="ratio", accepted="0 to 1, 1 left out")
+        pruner = info.build(params)
+        if isinstance(pruner, StaticPruner):
+            return self._static(info, pruner, ratio, labels, classes), ratio
+        assert isinstance(pruner, DynamicPruner)
+        return pruner, ratio
+
+    def _static(
+        self, info: MethodInfo, pruner: StaticPruner, ratio: float, labels: Tensor, classes: int
+    ) -> DynamicPruner:
+        if not pruner.needs(1, 1).empty or pruner.oracle:
+            raise InputError(
+                f"{info.name} chooses after a scoring run", where="method",
+                accepted="what select() returns, in place of its name",
+            )  # fmt: skip
+        evidence: Any = _NoEvidence(self.ids, labels, classes)
+        k = kept_count(self.size, ratio)
+        subset = pruner.keep(evidence, k, self.streams.get(f"keep:{info.name}"))
+        check_subset(subset, k, self.size, info.name)
+        return ConstantPlan(info.name, subset.indices)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to train.
+
+        Raises:
+            SkipCell: The method trains so little that the budget cannot be met.
+        """
+        return self.clock.finished(self.epoch, self.trained)
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, 0 to 1: what a learning rate may follow."""
+        now = self._now
+        if now is None:
+            return min(1.0, self.clock.progress(self.epoch, self.trained).fraction)
+        share = now.count / len(now.order)
+        return min(1.0, self.clock.fraction(self.epoch, share, self.trained + now.count))
+
+    def epochs(self) -> Iterator[int]:
+        """The numbers of the epochs from the present one on; each is begun here.
+
+        Raises:
+            InputError: ``end_epoch`` was not called.
+        """
+        while self._now is not None or not self.finished:
+            if self._now is None:
+                self.begin_epoch()
+            number = self.epoch
+            yield number
+            if self.epoch == number:
+                raise InputError(
+                    f"epoch {number} has not ended", where="Pruning.epochs",
+                    accepted="end_epoch() after the last batch of every epoch",
+                )  # fmt: skip
+
+    def begin_epoch(self) -> None:
+        """Plans the next epoch; ``epochs`` calls it, other loops (Lightning, say) do.
+
+        Raises:
+            InputError: The last one has not ended, or nothing is left to train.
+            PlanError: The plan breaks its contract.
+        """
+        if self._now is not None or self.finished:
+            what = "the training is over" if self._now is None else "the last epoch has not ended"
+            raise InputError(what, where="Pruning.begin_epoch",
+                             accepted="end_epoch() before it, while finished is false")  # fmt: skip
+        progress = self.clock.progress(self.epoch, self.trained)
+        plan = self.pruner.plan(progress, self.tables, self.streams.get("pruner", self.epoch))
+        check_plan(plan, self.size, self.pruner.name)
+        self._now = self._laid_out(plan)
+        self.world.agree(f"the plan of epoch {self.epoch}", (self._now.order, plan.weights))
+
+    def loss(
+        self,
+        losses: Tensor,
+        sample: Tensor,
+        *,
+        logits: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> Tensor:
+        """Notes the losses of a batch and weighs them.
+
+        Args:
+            losses: float [B], of each sample (``reduction="none"``).
+            sample: int64 [B], the samples' numbers as the loader hands them out.
+            logits: float [B, C], for methods that read more than the loss.
+            labels: int64 [B], with ``logits``.
+
+        Returns:
+            Scalar: the weighted mean, to be differentiated.
+
+        Raises:
+            InputError: Losses that are reduced, another number of samples, samples that are not of
+                this epoch's plan, or no epoch under way.
+        """
+        _need_tensors(losses, sample)
+        now = self._under_way("loss")
+        if losses.dim() != 1 or losses.shape != sample.shape:
+            raise InputError(
+                f"losses of shape {tuple(losses.shape)} for samples of shape "
+                f"{tuple(sample.shape)}", where="Pruning.loss",
+                accepted='one loss for each sample of the batch (reduction="none")',
+            )  # fmt: skip
+        self._need_logits(logits)
+        now.note(sample)
+        self._write(losses, sample, logits, labels)
+        if now.weights is None:
+            return losses.mean()
+        return (losses * now.weights[sample.to(self.device)].to(losses.device)).mean()
+
+    def choose(self, logits: Tensor, features: Tensor, labels: Tensor, sample: Tensor) -> Tensor:
+        """What a batch-level method trains of a batch; only these go to ``loss``.
+
+        Args:
+            logits: float [B, C] in eval mode.
+            features: float [B, D], input of the last linear layer.
+            labels: int64 [B].
+            sample: int64 [B], the samples' numbers.
+
+        Returns:
+            int64 [k], places in the batch, ascending; all of it for methods that choose before.
+            Empty once the budget is used: then the epoch is over.
+
+        Raises:
+            InputError: No epoch is under way.
+        """
+        now = self._under_way("choose")
+        n = len(sample)
+        if not self.selecting:
+            return torch.arange(n, device=logits.device)
+        room = self.clock.room(self.trained + now.count)
+        counts = selected_counts([(0, n)], self.clock.ratio, room)
+        if not counts:
+            return torch.arange(0, device=logits.device)
+        k = counts[0][2]
+        pruner, rng = cast(BatchPruner, self.pruner), self.streams.get("select", self.epoch,
+                                                                      now.step)  # fmt: skip
+        now.step += 1
+        with torch.no_grad():
+            batch = Batch(logits.detach().float(), features.detach().float(), labels,
+                          sample.to(logits.device))  # fmt: skip
+            return ordered_choice(pruner.select(batch, k, rng), k, n, pruner.name)
+
+    @property
+    def unscored(self) -> list[int]:
+        """Samples that the plan wants scored without training (IES), not yet recorded: load them
+        from ``dataset`` and hand their losses to ``record`` before ``end_epoch``."""
+        return self._under_way("unscored").unscored.tolist()
+
+    @torch.no_grad()
+    def record(
+        self,
+        losses: Tensor,
+        sample: Tensor,
+        *,
+        logits: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> None:
+        """Notes losses of ``unscored`` samples; arguments as of ``loss``."""
+        now = self._under_way("record")
+        self._need_logits(logits)
+        self._write(losses, sample, logits, labels)
+        now.note_scored(sample)
+
+    def score(self, model: nn.Module, loss: Loss = per_sample_cross_entropy, **loading: Any) -> int:
+        """Scores what is ``unscored`` in eval mode, with the data set's own view of it.
+
+        Args:
+            model: Takes a batch of inputs.
+            loss: Losses [B] of logits and labels.
+            loading: Further arguments of the loader.
+
+        Returns:
+            How many samples.
+        """
+        now, rows = self._under_way("score"), self.unscored
+        part = Subset(self.dataset, rows[self.world.rank :: self.world.size])
+        for logits, labels, sample in _passes(model, part, self.device, loading):
+            self.record(loss(logits, labels), sample, logits=logits, labels=labels)
+        now.unscored = now.unscored[:0]  # by other processes
+        return len(rows)
+
+    def reference_loss(
+        self, model: nn.Module, loss: Loss = per_sample_cross_entropy, **loading: Any
+    ) -> float | None:
+        """Mean loss of the reference samples in eval mode, summed in float64; None where the
+        method needs none.
+
+        Args:
+            model: Takes a batch of inputs.
+            loss: Losses [B] of logits and labels.
+            loading: Further arguments of the loader.
+        """
+        if not self.pruner.reference:
+            return None
+        part = Numbered(self.reference)
+        passes = _passes(model, part, self.device, loading)
+        sums = [loss(logits, labels).double().sum() for logits, labels, _ in passes]
+        return float(torch.stack(sums).sum()) / size_of(self.reference, "reference")
+
+    def end_epoch(self, reference_loss: float | Tensor | None = None) -> None:
+        """Closes the epoch: what was trained counts, and the next one can be planned.
+
+        Args:
+            reference_loss: Mean loss of the reference samples now, see ``reference_loss``; for
+                methods that need one.
+
+        Raises:
+            InputError: No epoch is under way, nothing was trained, samples were trained that the
+                plan does not name, samples are unscored, or the reference loss is missing.
+        """
+        now = self._under_way("end_epoch")
+        if self.pruner.reference and reference_loss is None:
+            raise InputError(
+                f"{self.pruner.name} needs the loss of the reference samples",
+                where="Pruning.end_epoch", accepted="reference_loss=pruning.reference_loss(model)",
+            )  # fmt: skip
+        if len(now.unscored):
+            raise InputError(
+                f"{len(now.unscored)} samples are to be scored without training",
+                where="Pruning.end_epoch", accepted="pruning.score(model) before it",
+            )  # fmt: skip
+        visited, mine = now.visited()
+        self._close(visited, mine)
+        self.trained += len(visited)
+        if len(now.to_score):
+            self._close(now.to_score, torch.cat(now.scored))
+        if reference_loss is not None:
+            self.tables.reference_loss[self.epoch] = float(reference_loss)
+        self.epoch += 1
+        self._now = None
+
+    def _close(self, visited: Tensor, mine: Tensor) -> None:
+        visited, mine = visited.to(self.device), mine.to(self.device)
+        self.world.merge(self.tables.floats(), visited, mine)
+        self.tables.close_epoch(visited, self.epoch)
+
+    def _laid_out(self, plan: Plan) -> OwnEpoch:
+        """The plan in order, cut to the budget and to a multiple of the processes."""
+        ids, stream = self.ids.to(plan.indices.device), self.streams.get("order", self.epoch)
+        order, weights = in_order(plan, ids, stream)
+        room = None if self.selecting else self.clock.room(self.trained)
+        keep = len(order) if room is None else min(room, len(order))
+        order = order[: keep // self.world.size * self.world.size or keep]
+        table = None
+        if weights is not None:
+            table = weights.new_ones(self.size)
+            table[order] = weights[: len(order)]
+            table = table.to(self.device)
+        unscored = order[:0] if plan.forward_only is None else plan.forward_only
+        return OwnEpoch(order.cpu(), table, unscored.cpu(), self.size, self.world)
+
+    def _under_way(self, what: str) -> OwnEpoch:
+        if self._now is None:
+            raise InputError("no epoch is under way", where=f"Pruning.{what}",
+                             accepted="for epoch in pruning.epochs(): ...")  # fmt: skip
+        return self._now
+
+    def _need_logits(self, logits: Tensor | None) -> None:
+        if logits is None and (self.pruner.signals or self.tables.ce is not self.tables.loss):
+            raise InputError(
+                f"{self.pruner.name} reads more than the loss here", where="Pruning.loss",
+                accepted="logits=... and labels=... of the batch",
+            )  # fmt: skip
+
+    def _write(
+        self, losses: Tensor, sample: Tensor, logits: Tensor | None, labels: Tensor | None
+    ) -> None:
+        positions = sample.to(self.device, non_blocking=True)
+        values = losses.detach().float().to(self.device, non_blocking=True)
+        no_logits = values.new_empty((len(values), 0))
+        self.tables.write(
+            positions, values,
+            no_logits if logits is None else logits.detach().to(self.device),
+            positions if labels is None else labels.to(self.device),
+        )  # fmt: skip
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that must survive a restart, between two steps too; tensors and numbers."""
+        now = self._now
+        return {
+            "epoch": self.epoch,
+            "trained": self.trained,
+            "tables": {name: table.cpu().clone() for name, table in
+                       self.tables.state_dict().items()},
+            "pruner": self.pruner.state_dict(),
+            "now": None if now is None else now.state_dict(),
+        }  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what ``state_dict`` gave. An epoch that was under way goes on with the samples
+        that it has not trained.
+
+        Raises:
+            InputError: It is the state of another method, data set or number of epochs.
+        """
+        try:
+            self.tables.load_state_dict(state["tables"])
+            self.pruner.load_state_dict(
+                {name: value.to(self.device) if isinstance(value, Tensor) else value
+                 for name, value in state["pruner"].items()}
+            )  # fmt: skip
+            self.epoch, self.trained = int(state["epoch"]), int(state["trained"])
+            self._now = None
+            if state["now"] is not None:
+                self._now = OwnEpoch.of(state["now"], self.device, self.world)
+        except (KeyError, TypeError, RuntimeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"not a state of {self.pruner.name} on {self.size} samples "
+                f"({type(error).__name__}: {str(error).splitlines()[0][:120]})",
+                where="Pruning.load_state_dict", accepted="what state_dict() gave",
+            ) from None  # fmt: skip
+
+
+class _NoEvidence:
+    """What a static method may read where nothing was recorded."""
+
+    def __init__(self, ids: Tensor, labels: Tensor, num_classes: int) -> None:
+        self.ids, self.labels, self.num_classes = ids, labels, num_classes
+        self.original_size = int(ids.max()) + 1
+
+
+def _need_tensors(losses: object, sample: object) -> None:
+    odd = [type(value).__name__ for value in (losses, sample) if not isinstance(value, Tensor)]
+    if odd:
+        raise InputError(f"a {odd[0]} in place of a tensor", where="Pruning.loss",
+                         accepted="losses [B] and the samples' numbers [B]")  # fmt: skip
+
+
+def _world() -> World:
+    if dist.is_available() and dist.is_initialized():
+        return World(dist.get_rank(), dist.get_world_size())
+    return World()
+
+
+def _passes(
+    model: nn.Module, data: Any, device: torch.device, loading: Mapping[str, Any]
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Logits, labels and numbers of all samples in eval mode; the mode is put back."""
+    place = next((p.device for p in model.parameters()), device)
+    before = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            for batch in DataLoader(data, **{"batch_size": 512, **loading}):
+                x, y, sample = _parts(batch)
+                yield model(x.to(place)), y.to(place), sample
+    finally:
+        model.train(before)
+
+
+def _parts(batch: Any) -> Sequence[Tensor]:
+    if isinstance(batch, dict) or len(batch) != 3:
+        raise InputError(
+            "samples are not (input, label)", where="Pruning",
+            accepted="losses of your own, handed to record() or end_epoch()",
+        )  # fmt: skip
+    return cast(Sequence[Tensor], batch)

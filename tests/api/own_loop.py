@@ -1,0 +1,107 @@
+"""A plain training loop around ``Pruning`` beside the harness's own trainer, on digits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from prunebench.api.pruning import Pruning
+from prunebench.bench.networks.build import build_model
+from prunebench.bench.train.optimizers import make_optimizer, set_schedule
+from prunebench.bench.train.schedules import schedule
+from prunebench.bench.train.trainer import Trainer
+from support.runs import make
+
+EPOCHS, BATCH = 6, 64
+
+
+def trainer(method: str, ratio: float = 0.5, **fields: Any) -> Trainer:
+    """The harness's own run; it is not trained yet."""
+    recipe = {"epochs": EPOCHS, "batch_size": BATCH, "augment": "none", "cycle_momentum": False}
+    return make(method, graph="off", ratio=ratio, recipe_params=recipe, **fields)
+
+
+class OwnLoop:
+    """What a user writes, on the data, the network and the recipe of a run of the harness.
+
+    Args:
+        run: The harness's run.
+        method: Its method.
+        workers: Of the loader.
+    """
+
+    def __init__(self, run: Trainer, method: str, workers: int = 0, **pruning: Any) -> None:
+        self.run, setup = run, run.setup
+        self.x = run.inputs.unaugmented(run.sample_ids)
+        reference = setup.reference
+        fields: dict[str, Any] = {
+            "epochs": setup.recipe.epochs, "ratio": setup.clock.ratio, "ids": run.sample_ids,
+            "streams": setup.streams, "params": setup.pruner.params,
+            "num_classes": setup.task.raw.num_classes,
+        }  # fmt: skip
+        if reference is not None:
+            fields["reference"] = TensorDataset(
+                run.inputs.unaugmented(reference.sample_ids), reference.labels
+            )
+        self.pruning = Pruning(
+            TensorDataset(self.x, run.labels), method, **{**fields, **pruning}
+        )  # fmt: skip
+        self.model: Any = build_model(
+            setup.recipe, setup.task.raw.input_shape, setup.task.raw.num_classes,
+            setup.streams.get("init"),
+        )  # fmt: skip
+        self.optimizer = make_optimizer(setup.recipe, self.model.parameters())
+        self.loader = DataLoader(
+            self.pruning.dataset, batch_size=BATCH, sampler=self.pruning.sampler,
+            num_workers=workers, persistent_workers=workers > 0,
+        )  # fmt: skip
+        self.order: list[list[int]] = []
+
+    def train(self, stop_after: int | None = None) -> Iterator[None]:
+        """Trains, and yields after every step."""
+        pruning, rate = self.pruning, schedule(self.run.setup.recipe)
+        for _ in pruning.epochs():
+            self.order.append([])
+            self.model.train()
+            for x, y, sample in self.loader:
+                set_schedule(self.optimizer, *rate(pruning.progress))
+                if pruning.selecting:
+                    x, y, sample = self.chosen(x, y, sample)
+                    if not len(sample):
+                        break
+                losses = F.cross_entropy(self.model(x), y, reduction="none")
+                self.optimizer.zero_grad(set_to_none=True)
+                pruning.loss(losses, sample).backward()  # type: ignore[no-untyped-call]
+                self.optimizer.step()
+                self.order[-1] += sample.tolist()
+                yield
+            if pruning.unscored:
+                pruning.score(self.model)
+            pruning.end_epoch(pruning.reference_loss(self.model))
+
+    def chosen(self, x: Tensor, y: Tensor, sample: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What a batch-level method trains of a batch."""
+        self.model.eval()
+        with torch.no_grad():
+            features = self.model.features(x)
+            logits = self.model.head(features)
+        self.model.train()
+        part = self.pruning.choose(logits, features, y, sample)
+        return x[part], y[part], sample[part]
+
+
+def to_end(loop: OwnLoop) -> OwnLoop:
+    """Trains to the end."""
+    for _ in loop.train():
+        pass
+    return loop
+
+
+def parameters(model: nn.Module) -> dict[str, Tensor]:
+    """By name, running statistics included."""
+    return dict(model.state_dict())

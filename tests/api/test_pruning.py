@@ -1,0 +1,221 @@
+"""``Pruning`` in a plain loop equals the harness's own trainer; what breaks its contract."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from api.own_loop import OwnLoop, parameters, to_end, trainer
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from prunebench.api.pruning import Pruning
+from prunebench.errors import InputError
+from prunebench.methods.compose import list_methods
+
+torch.set_num_threads(1)
+
+METHODS = [
+    info.name for info in list_methods()
+    if info.kind in ("dynamic", "batch") and info.target.__module__.startswith("prunebench.")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_plain_loop_trains_what_the_trainer_trains(method: str) -> None:
+    ratio = 0.0 if method in ("full", "short-full", "full+reference") else 0.5
+    run = trainer(method, ratio)
+    loop = OwnLoop(run, method)
+    visited: list[list[int]] = []
+    close = run.sample_tables.close_epoch
+    run.sample_tables.close_epoch = lambda v, e: (visited.append(v.tolist()), close(v, e))[1]  # type: ignore[assignment]
+    run.fit()
+    to_end(loop)
+    assert run.epoch == loop.pruning.epoch
+    assert run.ledger.trained == loop.pruning.trained
+    wanted = [sorted(v) for v in visited]
+    found = [sorted(v) for v in loop.order]
+    assert [v for v in found if v] == [v for v in wanted if v in found]
+    for name, table in run.sample_tables.state_dict().items():
+        own = loop.pruning.tables.state_dict()[name]
+        assert torch.equal(table.nan_to_num(-7), own.nan_to_num(-7)), name
+    for name, value in parameters(run.model).items():
+        assert torch.equal(value, parameters(loop.model)[name]), name
+
+
+def fifty(labels: Any = None) -> TensorDataset:
+    x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    return TensorDataset(x, torch.arange(50) % 5 if labels is None else labels)
+
+
+def losses_of(sample: torch.Tensor) -> torch.Tensor:
+    return sample.float().sin() + 1.5
+
+
+def visits(pruning: Pruning, workers: int = 0, steps: int | None = None) -> list[tuple[int, float]]:
+    """(sample, weighted loss of its batch) of every step, for some steps or to the end."""
+    loader = DataLoader(pruning.dataset, batch_size=8, sampler=pruning.sampler,
+                        num_workers=workers, persistent_workers=workers > 0)  # fmt: skip
+    seen: list[tuple[int, float]] = []
+    count = itertools.count()
+    for _ in pruning.epochs():
+        for _, _, sample in loader:
+            value = pruning.loss(losses_of(sample), sample).item()
+            seen += [(number, value) for number in sample.tolist()]
+            if next(count) + 1 == steps:
+                return seen
+        pruning.end_epoch(1.0)
+    return seen
+
+
+def test_workers_of_the_loader_change_nothing() -> None:
+    first, second = (Pruning(fifty(), "infobatch", epochs=5, ratio=0.4, seed=3) for _ in range(2))
+    assert visits(first) == visits(second, workers=2)
+
+
+def test_the_budget_ends_inside_an_epoch_and_progress_follows_it() -> None:
+    pruning = Pruning(fifty(), "full", epochs=3, ratio=0.0)
+    assert pruning.progress == 0.0
+    assert len(visits(pruning)) == 150
+    pruning = Pruning(fifty(), "random-dynamic", epochs=4, ratio=0.47)
+    assert len(visits(pruning)) == pruning.trained == 106
+    assert pruning.finished
+    assert pruning.progress == 1.0
+    by_epochs = Pruning(fifty(), "infobatch", epochs=4, ratio=0.4, budget="epochs")
+    visits(by_epochs)
+    assert by_epochs.epoch == 4
+
+
+@pytest.mark.parametrize("steps", [3, 9, 16])
+def test_a_run_goes_on_from_its_state_inside_an_epoch(steps: int) -> None:
+    def fresh() -> Pruning:
+        params = {"align.window": 3, "align.min_obs": 2}
+        return Pruning(
+            fifty(),
+            "infobatch+align",
+            epochs=6,
+            ratio=0.3,
+            seed=1,
+            reference=fifty(),
+            params=params,
+        )
+
+    whole = [number for number, _ in visits(fresh())]
+    first, second = fresh(), fresh()
+    begun = [number for number, _ in visits(first, steps=steps)]
+    second.load_state_dict(first.state_dict())
+    assert begun + [number for number, _ in visits(second)] == whole
+    with pytest.raises(InputError, match="not a state of infobatch"):
+        Pruning(fifty(), "infobatch", epochs=6, ratio=0.3).load_state_dict({"epoch": 1})
+
+
+def test_a_subset_that_was_chosen_elsewhere() -> None:
+    class Chosen:
+        indices = torch.tensor([3, 9, 4])
+
+    pruning = Pruning(fifty(), Chosen(), epochs=4, budget="epochs")
+    numbers = [number for number, _ in visits(pruning)]
+    assert sorted(numbers) == sorted([3, 4, 9] * 4)
+    random = Pruning(fifty(), "random", epochs=2, ratio=0.6, budget="epochs")
+    assert len(visits(random)) == 40
+    with pytest.raises(InputError, match="after a scoring run"):
+        Pruning(fifty(), "small-loss", epochs=2, ratio=0.6)
+
+
+def test_samples_that_are_dicts_carry_their_number() -> None:
+    rows = [{"pixels": torch.ones(2), "label": n % 2} for n in range(6)]
+    pruning = Pruning(rows, "full", epochs=1, labels=[n % 2 for n in range(6)])
+    pruning.begin_epoch()
+    batch = next(iter(DataLoader(pruning.dataset, batch_size=6, sampler=pruning.sampler)))
+    assert sorted(batch["sample"].tolist()) == list(range(6))
+
+
+class Stream(IterableDataset[int]):
+    def __iter__(self) -> Any:
+        return iter(range(3))
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"train_set": Stream()}, "no iterable one"),
+    ({"train_set": []}, "no samples"),
+    ({"train_set": [(1, 2)]}, "cannot be read without loading every sample"),
+    ({"labels": torch.zeros(49, dtype=torch.int64)}, "49 labels"),
+    ({"labels": torch.zeros(50)}, "float32"),
+    ({"labels": torch.arange(50) - 1}, "-1 at sample 0"),
+    ({"method": "infobatsch"}, "infobatch"),
+    ({"ratio": None}, "needs a ratio"),
+    ({"ratio": 1.0}, "ratio: 1.0"),
+    ({"ratio": 0.999}, "nothing left to train"),
+    ({"epochs": 0}, "epochs: 0"),
+    ({"budget": "paper"}, "budget: 'paper'"),
+    ({"method": "infobatch+align"}, "reference"),
+    ({"params": {"speed": 1}}, "speed"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), BAD, ids=[words for _, words in BAD])
+def test_bad_input_is_one_line(change: dict[str, Any], words: str) -> None:
+    given: dict[str, Any] = {"train_set": fifty(), "method": "infobatch", "epochs": 1,
+                             "ratio": 0.5, **change}  # fmt: skip
+    with pytest.raises(InputError) as caught:
+        Pruning(given.pop("train_set"), given.pop("method"), **given)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_loop_that_breaks_the_contract_is_told_how() -> None:
+    pruning = Pruning(fifty(), "infobatch+align", epochs=4, ratio=0.5, reference=fifty())
+    sample = torch.arange(8)
+    for call in (lambda: pruning.loss(losses_of(sample), sample), pruning.end_epoch,
+                 lambda: list(pruning.sampler)):  # fmt: skip
+        with pytest.raises(InputError, match="no epoch is under way"):
+            call()
+    epochs = pruning.epochs()
+    next(epochs)
+    with pytest.raises(InputError, match='reduction="none"'):
+        pruning.loss(losses_of(sample).mean(), sample)
+    pruning.loss(losses_of(sample), sample)
+    with pytest.raises(InputError, match=r"sampler=pruning\.sampler"):
+        pruning.loss(losses_of(sample), sample)
+    with pytest.raises(InputError, match=r"sampler=pruning\.sampler"):
+        pruning.loss(losses_of(sample), sample + 100)
+    with pytest.raises(InputError, match=r"reference_loss=pruning\.reference_loss"):
+        pruning.end_epoch()
+    with pytest.raises(InputError, match="epoch 0 has not ended"):
+        next(epochs)
+    with pytest.raises(InputError, match="the last epoch has not ended"):
+        pruning.begin_epoch()
+    pruning.end_epoch(1.0)
+    with pytest.raises(InputError, match="a float in place of"):
+        pruning.loss(0.5, sample)  # type: ignore[arg-type]
+
+
+def test_without_any_batch_an_epoch_does_not_end() -> None:
+    pruning = Pruning(fifty(), "full", epochs=1)
+    pruning.begin_epoch()
+    with pytest.raises(InputError, match="nothing was trained"):
+        pruning.end_epoch()
+
+
+def test_a_loss_that_is_no_cross_entropy_needs_logits_where_they_are_read() -> None:
+    pruning = Pruning(fifty(), "infobatch", epochs=2, ratio=0.3, is_cross_entropy=False)
+    pruning.begin_epoch()
+    sample = torch.tensor(list(pruning.sampler)[:8])
+    with pytest.raises(InputError, match="logits="):
+        pruning.loss(losses_of(sample), sample)
+    logits, labels = torch.randn(8, 5), sample % 5
+    pruning.loss(losses_of(sample), sample, logits=logits, labels=labels)
+    wanted = F.cross_entropy(logits, labels, reduction="none")
+    assert torch.equal(pruning.tables.ce[sample], wanted)
+    assert torch.equal(pruning.tables.loss[sample], losses_of(sample))
+
+
+def test_reference_loss_and_score_leave_the_mode_of_the_network() -> None:
+    pruning = Pruning(fifty(), "infobatch+align", epochs=4, ratio=0.5, reference=fifty())
+    model = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Dropout(0.9))
+    found = pruning.reference_loss(model, batch_size=7)
+    x, y = fifty().tensors
+    assert found == pytest.approx(F.cross_entropy(model[0](x), y).item(), rel=1e-6)
+    assert model.training
