@@ -1,8 +1,9 @@
 """prunebench: a benchmark harness for data pruning under label noise.
 
-Methods, data sets, networks, recipes and criteria of your own import what they need from here. A
-name is looked up when it is first used, so that ``import prunebench`` needs no torch. docs/api.md
-lists these names and the other public modules; everything else may change.
+Methods, data sets, networks, recipes and criteria of your own import what they need from here, and
+so does a training loop of your own (``Pruning``). A name is looked up when it is first used, so
+that ``import prunebench`` needs no torch. docs/api.md lists these names and the other public
+modules; everything else may change.
 """
 
 from importlib import import_module
@@ -22,6 +23,7 @@ _MODULE_OF = {
     "Network": "bench.networks.base",
     "Option": "options",
     "Plan": "methods.base",
+    "Pruning": "api.pruning",
     "RawData": "datasets",
     "Recipe": "bench.spec.recipe",
     "ScoreBasedPruner": "methods.base",
@@ -36,6 +38,7 @@ _MODULE_OF = {
 }
 
 if TYPE_CHECKING:
+    from prunebench.api.pruning import Pruning
     from prunebench.bench.networks.base import FeatureNet, Network, register_model
     from prunebench.bench.spec.recipe import Recipe, register_recipe
     from prunebench.datasets import DataSource, RawData, register_dataset
@@ -80,6 +83,7 @@ __all__ = [
     "Network",
     "Option",
     "Plan",
+    "Pruning",
     "RawData",
     "Recipe",
     "ScoreBasedPruner",

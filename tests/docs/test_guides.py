@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+import torch
 
 from prunebench import registry
 from prunebench.bench.checks import check_method
@@ -170,3 +171,15 @@ def test_commands_name_verbs_and_options_that_exist(monkeypatch):
                 problems.append((page, words, str(error)))  # `prunebench rerun` names the verb
     assert problems == []
     assert len(lines) > 100
+
+
+def test_the_loop_of_the_guide_trains():
+    text = (ROOT / "docs" / "own-loop.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    names = {}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        exec(block, names)
+    assert names["pruning"].trained == 5000
+    x, y = names["clean_set"].tensors
+    assert (names["model"](x).argmax(1) == y).float().mean() > 0.9
