@@ -2,29 +2,30 @@
 
 Learning rate and momentum are 0-dim tensors that a step reads on the device, and state starts at
 zero instead of appearing in the first step; both are what a CUDA graph needs, and neither changes
-the rules (0 x momentum + d is the first step's d).
+the rules (0 x momentum + d is the first step's d). Weights, gradients and state lie in one buffer
+each (``flat``), and an update is a handful of operations on the buffers, whatever the number of
+tensors.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from prunebench.bench.spec.recipe import Recipe
+from prunebench.bench.train.flat import Block, Part
 from prunebench.bench.train.optimizers import Eager
-
-Tensors = list[Tensor]
 
 
 class OnDevice(Eager):
     """One group of tensors; ``lr`` and ``momentum`` are 0-dim tensors beside them.
 
     Args:
-        params: Tensors on one device.
+        params: Tensors on one device; they become views of a buffer, their strides stay.
         lr: Learning rate.
         momentum: Of the buffer; beta1 for Adam.
         weight_decay: Enters the gradient, or as the class says.
@@ -45,8 +46,11 @@ class OnDevice(Eager):
         self.lr, self.momentum = self.rates.unbind()
         self.weight_decay = weight_decay
         super().__init__(tensors, {"lr": self.lr, "momentum": self.momentum})
-        for p in tensors:
-            self.state[p] = {name: torch.zeros_like(p) for name in names}
+        types = dict.fromkeys(p.dtype for p in tensors)
+        self.blocks = [Block([p for p in tensors if p.dtype == t], names) for t in types]
+        for block in self.blocks:
+            for number, p in enumerate(block.params):
+                self.state[p] = {name: block.state_views[name][number] for name in names}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -55,16 +59,23 @@ class OnDevice(Eager):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        params = [p for p in self.param_groups[0]["params"] if p.grad is not None]
-        if params:
-            self._update(params, [cast(Tensor, p.grad) for p in params])
+        parts = [p for b in self.blocks for p in b.parts([p.grad for p in b.params])]
+        if parts:
+            self._begin()
+        for part in parts:
+            self._update(part)
         return loss
 
-    @abstractmethod
-    def _update(self, params: Tensors, grads: Tensors) -> None: ...
+    def _begin(self) -> None:
+        """Called once before the updates of a step."""
 
-    def _states(self, params: Tensors, name: str) -> Tensors:
-        return [self.state[p][name] for p in params]
+    @abstractmethod
+    def _update(self, part: Part) -> None: ...
+
+    def tensors(self) -> list[Tensor]:
+        """Everything at a fixed address that a step reads or writes, gradients apart."""
+        own = [tensor for block in self.blocks for tensor in block.tensors()]
+        return [self.rates, *own]
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -90,23 +101,19 @@ class DeviceSGD(OnDevice):
         names = ("momentum_buffer",) if buffered else ()
         super().__init__(params, lr, momentum, weight_decay, names)
 
-    def _update(self, params: Tensors, grads: Tensors) -> None:
-        moved = grads
+    def _update(self, part: Part) -> None:
+        moved = part.grads
         if self.weight_decay:
-            moved = list(torch._foreach_add(grads, params, alpha=self.weight_decay))
+            moved.add_(part.weights, alpha=self.weight_decay)
         if self.buffered:
-            buffers = self._states(params, "momentum_buffer")
-            torch._foreach_mul_(buffers, self.momentum)
-            torch._foreach_add_(buffers, moved)
-            if self.nesterov:
-                moved = list(torch._foreach_add(moved, torch._foreach_mul(buffers, self.momentum)))
-            else:
-                moved = buffers
-        torch._foreach_sub_(params, torch._foreach_mul(moved, self.lr))
+            buffer = part.states["momentum_buffer"]
+            torch.addcmul(moved, buffer, self.momentum, out=buffer)
+            moved = moved.addcmul_(buffer, self.momentum) if self.nesterov else buffer
+        part.weights.addcmul_(moved, self.lr, value=-1.0)
 
 
 class DeviceLARS(OnDevice):
-    """LARS as ``bench.optim.LARS`` has it, all norms in a few launches."""
+    """LARS as ``bench.optim.LARS`` has it."""
 
     def __init__(
         self, params: Iterable[Tensor], lr: float, momentum: float, weight_decay: float,
@@ -115,26 +122,24 @@ class DeviceLARS(OnDevice):
         self.trust, self.eps = trust, eps
         super().__init__(params, lr, momentum, weight_decay, ("momentum_buffer",))
 
-    def _update(self, params: Tensors, grads: Tensors) -> None:
-        decay = self.weight_decay
-        weight_norm = torch.stack(torch._foreach_norm(params))
-        grad_norm = torch.stack(torch._foreach_norm(grads))
-        ratio = self.trust * weight_norm / (grad_norm + decay * weight_norm + self.eps)
-        both = (weight_norm > 0) & (grad_norm > 0)
-        ratio = torch.where(both, ratio, torch.ones_like(ratio)).clamp_(0.0, 50.0)
-        scales = (ratio * self.lr).unbind()
-        moved = list(torch._foreach_add(grads, params, alpha=decay))
-        torch._foreach_clamp_max_(moved, 10.0)
-        torch._foreach_clamp_min_(moved, -10.0)
-        buffers = self._states(params, "momentum_buffer")
-        torch._foreach_mul_(buffers, self.momentum)
-        torch._foreach_add_(buffers, moved)
-        for p, buffer, scale in zip(params, buffers, scales, strict=True):
-            p.addcmul_(buffer, scale, value=-1.0)
+    def _update(self, part: Part) -> None:
+        decay, buffer = self.weight_decay, part.states["momentum_buffer"]
+        norms = torch._foreach_norm([*part.weight_views, *part.grad_views])
+        weight_norm, grad_norm = torch.stack(norms).view(2, -1)
+        below = torch.add(grad_norm, weight_norm, alpha=decay)
+        if self.eps:
+            below.add_(self.eps)
+        ratio = (self.trust * weight_norm).div_(below)
+        both = torch.minimum(weight_norm, grad_norm) > 0
+        scale = torch.where(both, ratio, part.ones).clamp_(0.0, 50.0).mul_(self.lr)
+        moved = part.grads.add_(part.weights, alpha=decay).clamp_(-10.0, 10.0)
+        torch.addcmul(moved, buffer, self.momentum, out=buffer)
+        part.weights.addcmul_(buffer, part.per_row(scale), value=-1.0)
 
 
 class DeviceAdam(OnDevice):
-    """Adam and AdamW as torch has them, with beta1 on the device."""
+    """Adam and AdamW as torch has them, with beta1 on the device and steps counted for all tensors
+    together, also for those without a gradient in some of them."""
 
     def __init__(
         self, params: Iterable[Tensor], lr: float, momentum: float, weight_decay: float,
@@ -142,32 +147,27 @@ class DeviceAdam(OnDevice):
     ) -> None:  # fmt: skip
         self.decoupled, self.beta2, self.eps = decoupled, beta2, eps
         super().__init__(params, lr, momentum, weight_decay, ("exp_avg", "exp_avg_sq"))
-        first = self.param_groups[0]["params"][0]
-        self.steps = torch.zeros((), dtype=torch.float32, device=first.device)
+        self.steps = torch.zeros((), dtype=torch.float32, device=self.lr.device)
         for state in self.state.values():
             state["step"] = self.steps
 
-    def _update(self, params: Tensors, grads: Tensors) -> None:
-        beta1, beta2, decay = self.momentum, self.beta2, self.weight_decay
+    def _begin(self) -> None:
         self.steps.add_(1)
-        count = self.steps.double()
-        rate = (self.lr / (1 - beta1.double() ** count)).to(self.lr.dtype)
-        bend = (1 - beta2**count).rsqrt().to(self.lr.dtype)
+        count, dtype = self.steps.double(), self.lr.dtype
+        self._rate = (self.lr / (1 - self.momentum.double() ** count)).to(dtype)
+        self._bend = (1 - self.beta2**count).rsqrt().to(dtype)
+
+    def _update(self, part: Part) -> None:
+        grads, decay = part.grads, self.weight_decay
         if decay and self.decoupled:
-            torch._foreach_mul_(params, 1 - self.lr * decay)
+            part.weights.mul_(1 - self.lr * decay)
         elif decay:
-            grads = list(torch._foreach_add(grads, params, alpha=decay))
-        means, squares = (self._states(params, name) for name in ("exp_avg", "exp_avg_sq"))
-        torch._foreach_mul_(means, beta1)
-        torch._foreach_add_(means, torch._foreach_mul(grads, 1 - beta1))
-        torch._foreach_mul_(squares, beta2)
-        torch._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
-        below = list(torch._foreach_sqrt(squares))
-        torch._foreach_mul_(below, bend)
-        torch._foreach_add_(below, self.eps)
-        moved = list(torch._foreach_div(means, below))
-        torch._foreach_mul_(moved, rate)
-        torch._foreach_sub_(params, moved)
+            grads.add_(part.weights, alpha=decay)
+        means, squares = part.states["exp_avg"], part.states["exp_avg_sq"]
+        means.lerp_(grads, (1 - self.momentum).to(grads.dtype))
+        squares.mul_(self.beta2).addcmul_(grads, grads, value=1 - self.beta2)
+        below = squares.sqrt().mul_(self._bend).add_(self.eps)
+        part.weights.addcdiv_(means * self._rate, below, value=-1.0)
 
 
 def make_device_optimizer(recipe: Recipe, params: Iterable[Tensor]) -> OnDevice:

@@ -91,7 +91,7 @@ class Reach(TorchDispatchMode):
 def fixed(run: Trainer) -> list[torch.Tensor]:
     """All tensors that a captured step may know."""
     graph, view = run.captured_step, run.inputs
-    tensors = [*graph.state(), graph.optimizer.rates]
+    tensors = [*graph.state(), *graph.optimizer.tensors()]
     for owner in (graph.buffers, view):
         tensors += [v for v in vars(owner).values() if isinstance(v, torch.Tensor)]
     return [tensor for tensor in tensors if isinstance(tensor, torch.Tensor)]
