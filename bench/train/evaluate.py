@@ -53,10 +53,10 @@ def forward_all(
 
 
 class Readback:
-    """A figure on its way to the host; nobody waits for it until it is asked for.
+    """Figures on their way to the host; nobody waits for them until they are asked for.
 
     Args:
-        value: 0-dim tensor.
+        value: A tensor of one or more numbers.
     """
 
     def __init__(self, value: Tensor) -> None:
@@ -69,7 +69,12 @@ class Readback:
             self._event.record()
 
     def get(self) -> float:
-        """The figure."""
+        """The figure, where it is one."""
+        (value,) = self.values()
+        return value
+
+    def values(self) -> list[float]:
+        """All of them."""
         if self._event is not None:
             self._event.synchronize()
-        return float(self._value)
+        return [float(value) for value in self._value.flatten().tolist()]

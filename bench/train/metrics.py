@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 import torch
 from torch import Tensor
+
+from prunebench.bench.train.evaluate import Readback
+
+
+def rank_sum(scores: Tensor, positive: Tensor) -> Tensor:
+    """What an AUROC is made of; nothing is read back to the host.
+
+    Args:
+        scores: float [N]; entries that are not finite are left out.
+        positive: bool [N], on the same device.
+
+    Returns:
+        float64 [3]: the sum of the ranks of the positives (from 1, ties at their mean), the number
+        of positives, and that of all. Each is a whole number or half of one, so that the order of
+        the sums does not matter.
+    """
+    valid = scores.isfinite()
+    positive = positive & valid
+    values = torch.where(valid, scores.double(), math.inf)
+    ordered = values.sort().values
+    below = torch.searchsorted(ordered, values)
+    ranks = (below + torch.searchsorted(ordered, values, right=True) + 1).double() / 2
+    counts = torch.stack([positive.sum(), valid.sum()]).double()
+    return torch.cat([torch.where(positive, ranks, 0.0).sum()[None], counts])
+
+
+def _share_above(ranks: float, n_pos: float, n: float) -> float | None:
+    """AUROC of a ``rank_sum``."""
+    n_neg = n - n_pos
+    if n_pos == 0 or n_neg == 0:
+        return None
+    return (ranks - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg)
 
 
 def auroc(scores: Tensor, positive: Tensor) -> float | None:
@@ -19,39 +52,41 @@ def auroc(scores: Tensor, positive: Tensor) -> float | None:
     Returns:
         A share in [0, 1], or None where one side is empty.
     """
-    positive = positive.to(scores.device)
-    valid = scores.isfinite()
-    scores, positive = scores[valid].double(), positive[valid]
-    n_pos = int(positive.sum())
-    n_neg = len(scores) - n_pos
-    if n_pos == 0 or n_neg == 0:
-        return None
-    _, inverse, counts = torch.unique(scores, return_inverse=True, return_counts=True)
-    ends = counts.cumsum(0).double()
-    ranks = (ends - (counts.double() - 1) / 2)[inverse]
-    return float((ranks[positive].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg))
+    return _share_above(*rank_sum(scores, positive.to(scores.device)).tolist())
 
 
-def epoch_diagnostics(
-    loss: Tensor, visited: Tensor, scores: Tensor | None, flipped: Tensor
-) -> dict[str, float | None]:
-    """One row of the per-epoch table.
+class EpochFigures:
+    """What the per-epoch table says of losses and noise, on its way to the host in one transfer.
 
     Args:
         loss: float32 [N], the loss table after the epoch.
         visited: int64 [n], samples trained in it.
         scores: float [N] that led to the plan, or None.
-        flipped: bool [N], wrong labels (diagnostics only).
+        flipped: bool [N], wrong labels (diagnostics only); None where there are none.
     """
-    n = len(visited)
-    flipped = flipped.to(loss.device)
-    noisy = bool(flipped.any())
-    return {
-        "kept_fraction": n / len(loss),
-        "train_loss": float(loss[visited].double().mean()) if n else None,
-        "kept_noise_rate": float(flipped[visited].double().mean()) if n and noisy else None,
-        "score_auroc": auroc(scores, flipped) if scores is not None and noisy else None,
-    }
+
+    def __init__(
+        self, loss: Tensor, visited: Tensor, scores: Tensor | None, flipped: Tensor | None
+    ) -> None:
+        self._trained, self._all = len(visited), len(loss)
+        self._noisy, self._scored = flipped is not None, False
+        parts = [loss[visited].double().mean()[None]]
+        if flipped is not None:
+            parts.append(flipped[visited].double().mean()[None])
+            if scores is not None:
+                parts.append(rank_sum(scores, flipped))
+                self._scored = True
+        self._values = Readback(torch.cat(parts))
+
+    def row(self) -> dict[str, float | None]:
+        """The figures by the name of their column, waited for."""
+        loss, *noise = self._values.values()
+        return {
+            "kept_fraction": self._trained / self._all,
+            "train_loss": loss if self._trained else None,
+            "kept_noise_rate": noise[0] if self._trained and self._noisy else None,
+            "score_auroc": _share_above(*noise[1:]) if self._scored else None,
+        }
 
 
 def whole_epochs(rows: Iterable[Mapping[str, float | int | None]]) -> Fraction:

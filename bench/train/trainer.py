@@ -52,7 +52,7 @@ from prunebench.bench.train.distributed.world import current
 from prunebench.bench.train.epoch_steps import EpochSteps, lay_out
 from prunebench.bench.train.evaluate import Readback, forward_all
 from prunebench.bench.train.ledger import Ledger
-from prunebench.bench.train.metrics import epoch_diagnostics
+from prunebench.bench.train.metrics import EpochFigures
 from prunebench.bench.train.optimizers import make_optimizer, set_schedule
 from prunebench.bench.train.plan_checks import check_plan
 from prunebench.bench.train.sample_tables import SampleTables
@@ -99,6 +99,7 @@ class Trainer:
             raw.test_x, raw, shared, device=device, channels_last=channels_last
         )
         self.sample_ids, self.labels = _on(task.train, device)
+        self.flipped = task.flipped.to(device) if bool(task.flipped.any()) else None
         self.test_sample_ids, self.test_labels = _on(task.test, device)
         if setup.reference is not None:
             self.reference_sample_ids, self.reference_labels = _on(setup.reference, device)
@@ -211,16 +212,18 @@ class Trainer:
             self._rescore(epoch.plan.forward_only)
         if setup.pruner.reference and not _reference_at_start(setup.pruner):
             self._measure_reference()
+        figures = EpochFigures(
+            self.sample_tables.loss, visited, setup.pruner.last_scores, self.flipped
+        )
         if setup.device.type == "cuda":
             yield work_so_far()
         self.finish_readbacks()
-        loss, scores = self.sample_tables.loss, setup.pruner.last_scores
         row: LogRow = {
             "epoch": self.epoch,
             "trained": self.ledger.trained - epoch.started,
             "planned": epoch.planned,
             "lr": epoch.lr,
-            **epoch_diagnostics(loss, visited, scores, setup.task.flipped),
+            **figures.row(),
             "test_accuracy": None,
         }
         self.epoch += 1
