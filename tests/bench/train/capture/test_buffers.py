@@ -78,10 +78,12 @@ def test_a_run_stopped_within_a_chunk_goes_on_bit_for_bit(method, where, tmp_pat
     assert same(trained(method, **fields), resumed)
 
 
-def test_choices_of_an_epoch_that_was_broken_off_are_forgotten():
+def test_choices_of_an_epoch_that_was_broken_off_are_forgotten(monkeypatch):
+    monkeypatch.setattr(buffers, "CHUNK_BYTES", 1)
     run = armed("divbs")
     step, first = run.captured_step, Epoch(Plan(torch.arange(len(run.sample_ids))), 0)
     step.step()
+    step.step()  # of another chunk
     step.load(lay_out(run, first), run.stream, 0)
     assert step.choices() is None
     step.step()
