@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from prunebench.bench.grids.plan import Planned
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.scoring_runs import charged_epochs, evidence_needs, scoring_specs
-from prunebench.bench.runs.self_supervised import BATCH as SSL_BATCH
 from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock, batch_bounds, selected_counts
+from prunebench.bench.train.self_supervised import BATCH as SSL_BATCH
 from prunebench.bench.train.task import criterion_of
 from prunebench.datasets.build import default_reference_size
 from prunebench.datasets.source import Outline

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from prunebench.bench.estimates.rates import FORWARD, Rates, selects_in_batches
+from prunebench.bench.estimates.timed_encoder import encoder_seconds
 from prunebench.bench.executors.base import Event, Job
 from prunebench.bench.executors.local.executor import LocalExecutor
 from prunebench.bench.runs.artifacts import artifacts
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.job_result import JobResult, OutcomeCode
-from prunebench.bench.runs.self_supervised import encoder_seconds
 from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.run_spec import RunSpec

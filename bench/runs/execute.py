@@ -35,11 +35,13 @@ from prunebench.bench.runs.failure import not_deterministic, out_of_memory, reas
 from prunebench.bench.runs.followers import lead
 from prunebench.bench.runs.reference_set import resolve_reference
 from prunebench.bench.runs.scoring_runs import gather_evidence, has_evidence
+from prunebench.bench.runs.self_supervised import Features, ssl_features
 from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.run_spec import RunSpec, clean_labels
 from prunebench.bench.train import stopping
 from prunebench.bench.train.distributed import world
+from prunebench.bench.train.generators import generator_states, set_generator_states
 from prunebench.bench.train.plan_checks import ConstantPlan, check_subset
 from prunebench.bench.train.setup import Callback, Diverged, Setup, make_setup
 from prunebench.bench.train.step import StepGenerator, run_to_end, work_so_far
@@ -124,6 +126,7 @@ class CellRun:
         info: For ``Record.info``; likewise ``files`` and ``metrics``.
         proxy_trained: Samples trained by scoring runs that the method is charged for.
         proxy_scoring: Samples scored by them.
+        behind: Share of the cell's work that lies before the run: training an encoder.
     """
 
     def __init__(
@@ -149,6 +152,7 @@ class CellRun:
         self.files: dict[str, bytes] = {}
         self.metrics: dict[str, float | None] = {}
         self.proxy_trained = self.proxy_scoring = 0
+        self.behind = 0.0
         self.start = time.perf_counter()
 
     def run(self, keep: Record | None) -> StepGenerator[Record]:
@@ -198,7 +202,7 @@ class CellRun:
         self.info = run_info(task, method, self.spec)
         if method.oracle and not task.raw.clean_known:
             raise SkipCell(f"the clean labels of {self.spec.dataset.name} are not known")
-        trainer = self._begin(task, method)
+        trainer = yield from self._begin(task, method)
         status, reason = yield from self._fit(trainer, leaving)
         self._note_steps(trainer)
         predicted = trainer.test_logits().argmax(1)
@@ -219,9 +223,9 @@ class CellRun:
             self._publish(self.recorder, trainer)
         return status, reason
 
-    def _begin(self, task: Task, method: MethodInfo) -> Trainer:
+    def _begin(self, task: Task, method: MethodInfo) -> StepGenerator[Trainer]:
         """A trainer at the run's last checkpoint, or at its start."""
-        setup = self._setup(task, method)
+        setup = yield from self._setup(task, method)
         lead(setup, self.cell, self.folder, self.name)
         self.trainer = Trainer(setup)
         try:
@@ -229,7 +233,7 @@ class CellRun:
         except DamagedCheckpoint as error:
             self.store.set_aside(self.folder, str(error))
             self.trainer.close()
-            self.trainer = Trainer(self._setup(task, method))
+            self.trainer = Trainer((yield from self._setup(task, method)))
         return self.trainer
 
     def _callbacks(self) -> list[Callback]:
@@ -239,11 +243,15 @@ class CellRun:
         self.losses = None if cell.losses is None else LossRecorder(cell.losses)
         return [
             *(one for one in (self.recorder, self.losses) if one is not None),
-            ProgressReport(self.context.report),
+            ProgressReport(self._report),
             Checkpoints(self.folder, self.name, self.options.checkpoint_s),
         ]
 
-    def _setup(self, task: Task, method: MethodInfo) -> Setup:
+    def _report(self, share: float) -> None:
+        """Reports the share of the run itself that is done."""
+        self.context.report(self.behind + (1.0 - self.behind) * share)
+
+    def _setup(self, task: Task, method: MethodInfo) -> StepGenerator[Setup]:
         """The method's pruner and what it needs: evidence, a kept subset or a reference set."""
         spec = self.spec
         streams = streams_of(spec)
@@ -258,9 +266,11 @@ class CellRun:
         clock = clock_of(spec, pruner, len(task.train))
         if spec.method.name == "full+reference":
             task = with_reference_in_training(task)
-        evidence, (self.proxy_trained, self.proxy_scoring) = gather_evidence(
-            spec, self.store, task, pruner, self.device, self._record_evidence
+        before = generator_states(self.device)  # as a method finds them that is found evidence
+        evidence, (self.proxy_trained, self.proxy_scoring) = yield from gather_evidence(
+            spec, self.store, task, pruner, self._record_evidence, self._embed
         )
+        set_generator_states(before, self.device)
         reference: Split | None = None
         if isinstance(pruner, StaticPruner):
             k = kept_count(len(task.train), spec.ratio)
@@ -277,11 +287,27 @@ class CellRun:
             weights=self.cell.weights, execution=self.options,
         )  # fmt: skip
 
-    def _record_evidence(self, scoring: RunSpec, need: EvidenceSpec) -> Record:
+    def _record_evidence(self, scoring: RunSpec, need: EvidenceSpec) -> StepGenerator[Record]:
         """Runs a scoring run of this cell, here and now."""
         cell = Cell(scoring, self.cell.data, weights=self.cell.weights, evidence=need)
         options = replace(self.options, retry_failed=True)
-        return run_cell(cell, self.store, options, WorkerContext(device=self.context.device))[0]
+        context = replace(self.context, report=lambda share: None)
+        return (yield from cell_steps(cell, self.store, options, context))[0]
+
+    def _embed(self, task: Task) -> StepGenerator[Features]:
+        """Finds the self-supervised features of the data set, or trains their encoder."""
+        own = clock_of(self.spec, self.cell.pruner(), len(task.train)).target
+
+        def report(trained: int, total: int) -> None:
+            self.behind = total / (total + own)
+            self.context.report(trained / (total + own))
+
+        features = yield from ssl_features(
+            self.spec, self.store, task, self.device, self.options, report
+        )
+        if features.made:
+            self.info["encoder"] = dict(features.made)
+        return features
 
     def _fit(self, trainer: Trainer, leaving: ExitStack) -> StepGenerator[tuple[Status, str]]:
         """Trains to the end of the budget, with checkpoints; a stop that is asked for saves."""

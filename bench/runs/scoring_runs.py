@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from prunebench.bench.results.manifest import (
     Damaged,
     check_content,
@@ -20,9 +18,10 @@ from prunebench.bench.results.manifest import (
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.evidence import RecordedEvidence
 from prunebench.bench.runs.reference_set import reference_needs
-from prunebench.bench.runs.self_supervised import ssl_features
+from prunebench.bench.runs.self_supervised import Features
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.run_spec import Named, RunSpec
+from prunebench.bench.train.step import StepGenerator
 from prunebench.datasets.task import Task
 from prunebench.errors import InputError
 from prunebench.methods.base import DynamicPruner, EvidenceSpec, Pruner, StaticPruner
@@ -112,18 +111,18 @@ def gather_evidence(
     store: Store,
     task: Task,
     pruner: Pruner,
-    device: torch.device,
-    run: Callable[[RunSpec, EvidenceSpec], Record],
-) -> tuple[RecordedEvidence, tuple[int, int]]:
-    """Finds or makes what a method needs.
+    run: Callable[[RunSpec, EvidenceSpec], StepGenerator[Record]],
+    embed: Callable[[Task], StepGenerator[Features]],
+) -> StepGenerator[tuple[RecordedEvidence, tuple[int, int]]]:
+    """Finds or makes what a method needs, giving way after every step.
 
     Args:
         spec: The run that needs it.
         store: The results folder.
         task: What the run trains on.
         pruner: Its method.
-        device: Where a self-supervised encoder is trained.
         run: Runs a scoring run that is not recorded, and records what is needed of it.
+        embed: Finds or makes the self-supervised features of the data set.
 
     Returns:
         The evidence, and the (samples trained, samples scored) that the method is charged.
@@ -141,7 +140,7 @@ def gather_evidence(
         if folder is None:
             old = _recorded(store, scoring.key)
             wanted = replace(merge([need, old]), repeats=1, ssl=False)
-            record = run(scoring, wanted)
+            record = yield from run(scoring, wanted)
             folder = find_evidence(store, scoring.key, need, task, read)
             if folder is None:
                 raise RuntimeError(
@@ -154,8 +153,9 @@ def gather_evidence(
         scored += len(task.train) * (len(need.snapshots) + len(need.strong))
     features = None
     if need.ssl:
-        features, cost = ssl_features(spec, store, task, device)
-        trained += cost
+        found = yield from embed(task)
+        features = found.rows
+        trained += found.trained
         scored += len(task.raw.train_x)
     evidence = RecordedEvidence(
         task, spec.recipe.epochs, spec.recipe.scoring_epoch, folders, features, pruner.oracle

@@ -7,9 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-#: Torch's own seed in a process that has set none.
-DEFAULT_SEED = 67280421310721
-
 
 def generator_states(device: torch.device) -> dict[str, Tensor]:
     """The states by type of device: that of the host, and that of a card."""

@@ -1,0 +1,313 @@
+"""The self-supervised encoder of a data set: the recipe's network, trained without labels on two
+strong views of every image (SimCLR; Chen et al., ICML 2020).
+
+What happens, in order::
+
+    while steps are left:
+        order the epoch
+        for every whole batch of it:
+            set the learning rate
+            two views, their features and projections, NT-Xent, backward, optimiser
+          > yield: whoever drives the training may save it, stop it, or let others go on
+    embed all images in eval mode
+
+On a card the training pass is in bf16 and channels_last, and a step is captured and replayed as
+that of a run is; the embedding is in fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from prunebench.bench.inputs.statistics import with_statistics
+from prunebench.bench.inputs.streaming import open_inputs
+from prunebench.bench.inputs.strong import DRAWS, strong_view
+from prunebench.bench.inputs.view import Inputs
+from prunebench.bench.networks.build import build_model
+from prunebench.bench.spec.execution import ExecutionOptions
+from prunebench.bench.spec.recipe import Recipe
+from prunebench.bench.train.capture.buffers import send
+from prunebench.bench.train.capture.graph import Capture, CudaCapture, Rehearsal
+from prunebench.bench.train.capture.keyed_streams import ParentStream, signed_keys
+from prunebench.bench.train.capture.pool import never_captured_because, refusal
+from prunebench.bench.train.device_optimizers import DeviceAdam
+from prunebench.bench.train.evaluate import forward_all
+from prunebench.bench.train.generators import set_generator_states
+from prunebench.bench.train.optimizers import EagerAdam, set_schedule
+from prunebench.bench.train.schedules import one_cycle
+from prunebench.bench.train.setup import choose_algorithms
+from prunebench.bench.train.step import StepGenerator, autocast, work_so_far
+from prunebench.datasets.source import RawData
+from prunebench.rng import Stream, Streams
+
+BATCH = 256
+TEMPERATURE = 0.2
+PROJECTION = 128
+LR, BETA1 = 2e-3, 0.9
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+    """Normalised temperature-scaled cross-entropy between two views (SimCLR, Eq. 1).
+
+    Args:
+        first: float [B, P], projections of one view.
+        second: float [B, P], of the other.
+        temperature: Softmax temperature.
+
+    Returns:
+        Scalar mean loss over the 2 B anchors.
+    """
+    z = F.normalize(torch.cat([first, second]), dim=1)
+    similarity = z @ z.T / temperature
+    similarity = similarity.masked_fill(
+        torch.eye(len(z), dtype=torch.bool, device=z.device), -torch.inf
+    )
+    n = len(first)
+    partner = torch.arange(2 * n, device=z.device).roll(n)
+    return F.cross_entropy(similarity, partner)
+
+
+class Encoder:
+    """One training, step by step.
+
+    Args:
+        raw: The data set; labels are never read.
+        recipe: Gives architecture, epochs and augmentation.
+        streams: Seed 0 of the data set, free of noise.
+        device: Where to train.
+        execution: How steps are run.
+        batch: Images of a step at most.
+        half: Whether the training pass is in bf16 and channels_last; None for cards alone.
+
+    Attributes:
+        net: The network.
+        projector: From its features to what the loss compares.
+        optimizer: Of both.
+        step: Steps done, of ``count``.
+        generators: States of the global generators to go on from; empty at the start.
+        not_captured_because: Why steps are not captured, on a device that could; empty where
+            they are.
+    """
+
+    def __init__(
+        self,
+        raw: RawData,
+        recipe: Recipe,
+        streams: Streams,
+        device: torch.device,
+        execution: ExecutionOptions = ExecutionOptions(),
+        *,
+        batch: int = BATCH,
+        half: bool | None = None,
+    ) -> None:
+        choose_algorithms(execution, device)
+        self.recipe, self.streams, self.device, self.execution = recipe, streams, device, execution
+        self.half = device.type == "cuda" if half is None else half
+        self.on_device = device.type == "cuda" or execution.graph == "rehearse"
+        augment = raw.augment if recipe.augment == "dataset" else recipe.augment
+        raw = with_statistics(raw, recipe.normalise)
+        self.inputs = open_inputs(
+            raw.train_x, raw, self.on_device, augment=augment, pad=recipe.pad, device=device,
+            channels_last=self.half,
+        )  # fmt: skip
+        model = build_model(recipe, raw.input_shape, raw.num_classes, streams.get("init"))
+        model = model.to(device)
+        if self.half:
+            model = model.to(memory_format=torch.channels_last)
+        self.net = cast(Any, model)
+        self.total, self.training = len(raw.train_x), raw.training_rows.to(device)
+        self.batch = min(batch, len(self.training))
+        self.per_epoch = len(self.training) // self.batch
+        self.count = recipe.epochs * self.per_epoch
+        self.projector = self._build_projector()
+        params = [*model.parameters(), *self.projector.parameters()]
+        self.optimizer: Optimizer = (
+            DeviceAdam(params, LR, BETA1, 0.0) if self.on_device else EagerAdam(params, lr=LR)
+        )
+        self.step = 0
+        self.generators: Mapping[str, Tensor] = {}
+        self.captured: _CapturedStep | None = None
+        self.not_captured_because = ""
+
+    def _build_projector(self) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.streams.get("projector").key & 0x7FFFFFFFFFFFFFFF)
+            two = torch.arange(2, device=self.device)
+            width = self.net.features(self.inputs.unaugmented(two)).shape[1]
+            return nn.Sequential(
+                nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, PROJECTION)
+            ).to(self.device)
+
+    @property
+    def epoch_over(self) -> bool:
+        """Whether the last step was the last of its epoch."""
+        return self.step % self.per_epoch == 0
+
+    @property
+    def trained(self) -> int:
+        """Samples trained so far; each view counts."""
+        return 2 * self.step * self.batch
+
+    @property
+    def trained_at_end(self) -> int:
+        """What ``trained`` is when all steps are done."""
+        return 2 * self.count * self.batch
+
+    def steps(self) -> StepGenerator[None]:
+        """Trains to the end from wherever the state is, and yields after every step; the caller
+        guards torch's generators."""
+        self._capture()
+        if self.generators:
+            set_generator_states(self.generators, self.device)
+        else:
+            torch.manual_seed(self.streams.get("torch").key & 0x7FFFFFFFFFFFFFFF)
+        self.net.train()
+        while self.step < self.count:
+            yield from self._epoch_steps()
+
+    def _epoch_steps(self) -> StepGenerator[None]:
+        """One epoch, or what is left of it."""
+        epoch, done = divmod(self.step, self.per_epoch)
+        order = self.streams.get("order", epoch).permutation(len(self.training), self.device)
+        sample_ids = self.training[order][done * self.batch : self.per_epoch * self.batch]
+        sides = [self.streams.get("view", epoch).child(side) for side in "ab"]
+        if self.captured is not None:
+            self.captured.load(sample_ids, sides, self.step)
+        stored = self.inputs.unaugmented_batches(sample_ids)
+        for start in range(0, len(sample_ids), self.batch):
+            part = slice(start, start + self.batch)
+            if self.captured is not None:
+                self.captured.capture.replay()
+            else:
+                set_schedule(self.optimizer, self.rate(self.step), BETA1)
+                self.train(sample_ids[part], stored.pixels(part.start, part.stop), sides)
+            self.step += 1
+            yield None
+        if self.device.type == "cuda":
+            yield work_so_far()
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        return one_cycle(step / self.count, LR, pct_start=0.1)
+
+    def train(self, sample_ids: Tensor, stored: Tensor, sides: Sequence[Stream]) -> None:
+        """One step, launched or captured.
+
+        Args:
+            sample_ids: int64 [B].
+            stored: uint8 [B, channels, H, W], these images as stored.
+            sides: Draws of each of the two views.
+        """
+        views = [strong_view(self.inputs, sample_ids, side, stored) for side in sides]
+        with autocast(self.half, self.device):
+            projected = self.projector(self.net.features(torch.cat(views))).float()
+        first, second = projected.split(self.batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        nt_xent(first, second).backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+    def _capture(self) -> None:
+        """Captures the step, on a device that can."""
+        if not self.on_device or self.captured is not None:
+            return
+        self.not_captured_because = never_captured_because(
+            self.execution, self.inputs, self.recipe.model
+        )
+        if self.not_captured_because:
+            return
+        self.net.train()
+        try:
+            self.captured = _CapturedStep(self)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self.not_captured_because = refusal("captured", error)
+
+    def state(self) -> list[Tensor]:
+        """Everything that a step changes."""
+        tensors = [*self.net.state_dict().values(), *self.projector.state_dict().values()]
+        for state in self.optimizer.state.values():
+            tensors += state.values()
+        return tensors
+
+    def embed(self) -> StepGenerator[Tensor]:
+        """float32 [N, D], features of all images in eval mode on the unaugmented view."""
+        every = torch.arange(self.total, device=self.device)
+        batches, size = self.inputs.unaugmented_batches(every).batch, self.inputs.eval_batch
+        full = torch.autocast(self.device.type, enabled=False)
+        features = forward_all(self.net, self.total, batches, full, features=True, size=size)[1]
+        assert features is not None
+        if self.device.type == "cuda":
+            yield work_so_far()
+        return features.cpu()
+
+    def close(self) -> None:
+        """Ends decoding processes and drops the captured step."""
+        self.inputs.close()
+        self.captured = None
+
+
+class _CapturedStep:
+    """The step of an encoder as it is captured: from buffers that stay where they are.
+
+    Args:
+        encoder: In training mode; recording leaves no trace in its state.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder, device = encoder, encoder.device
+        self.inputs = cast(Inputs, encoder.inputs)
+        self.optimizer = cast(DeviceAdam, encoder.optimizer)
+        size = encoder.per_epoch * encoder.batch
+        self.sample_ids = encoder.training[:size].clone()
+        self.keys = torch.zeros((2, len(DRAWS)), dtype=torch.int64, device=device)
+        rates = [encoder.rate(step) for step in range(encoder.count)]
+        self.rates = torch.tensor(rates, dtype=torch.float32, device=device)
+        self.offsets = torch.arange(encoder.batch, device=device)
+        #: Number of the next step.
+        self.at = torch.zeros(1, dtype=torch.int64, device=device)
+        rehearsed = encoder.execution.graph == "rehearse"
+        self.capture: Capture = Rehearsal() if rehearsed else CudaCapture(device)
+        self._record()
+
+    @torch.no_grad()
+    def _record(self) -> None:
+        state = self.encoder.state()
+        before = [tensor.detach().clone() for tensor in state]
+        try:
+            with torch.enable_grad():
+                self.capture.record(self._run, self._rewind)
+        finally:
+            for tensor, value in zip(state, before, strict=True):
+                tensor.copy_(value)
+
+    def _rewind(self) -> None:
+        self.at.zero_()
+
+    def _run(self) -> None:
+        """One step: what is captured."""
+        encoder = self.encoder
+        place = self.offsets + self.at % encoder.per_epoch * encoder.batch
+        sample_ids = self.sample_ids.index_select(0, place)
+        self.optimizer.lr.copy_(self.rates.index_select(0, self.at)[0])
+        sides = [ParentStream(keys, DRAWS) for keys in self.keys.unbind()]
+        encoder.train(sample_ids, self.inputs.pixels(sample_ids), sides)
+        self.at.add_(1)
+
+    def load(self, sample_ids: Tensor, sides: Sequence[Stream], step: int) -> None:
+        """Copies an epoch in.
+
+        Args:
+            sample_ids: int64 [n], those that are left of it.
+            sides: Draws of each of the two views.
+            step: Number of its next step.
+        """
+        self.sample_ids[-len(sample_ids) :].copy_(sample_ids)
+        send(torch.tensor([signed_keys(side, DRAWS) for side in sides]), self.keys)
+        self.at.fill_(step)
