@@ -15,7 +15,7 @@ from torch import Tensor
 
 from prunebench.bench.results.atomic import folder_errors
 from prunebench.bench.results.claims import Busy, Claim, Claims
-from prunebench.bench.results.environment import device_class
+from prunebench.bench.results.environment import device_class, tf32_operations
 from prunebench.bench.results.manifest import (
     Damaged,
     check_numbers,
@@ -213,6 +213,8 @@ class _EncoderRun:
                 "precision": "bf16" if encoder.half else "fp32",
                 "steps": encoder.not_captured_because or "captured",
             }
+        if self.device.type == "cuda":
+            made["tf32"] = tf32_operations()
         final = self.store.evidence_path(self.key)
         with folder_errors(final), self.store.temporary_folder("evidence") as work:
             np.save(work / "features.npy", rows.numpy(), allow_pickle=False)

@@ -31,6 +31,7 @@ from prunebench.bench.inputs.strong import DRAWS, strong_view
 from prunebench.bench.inputs.view import Inputs
 from prunebench.bench.networks.build import build_model
 from prunebench.bench.spec.execution import ExecutionOptions
+from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.train.capture.buffers import send
 from prunebench.bench.train.capture.graph import Capture, CudaCapture, Rehearsal
@@ -132,7 +133,7 @@ class Encoder:
         )
         self.step = 0
         self.generators: Mapping[str, Tensor] = {}
-        self.captured: _CapturedStep | None = None
+        self.captured: CapturedEncoderStep | None = None
         self.not_captured_because = ""
 
     def _build_projector(self) -> nn.Module:
@@ -223,7 +224,7 @@ class Encoder:
             return
         self.net.train()
         try:
-            self.captured = _CapturedStep(self)
+            self.captured = CapturedEncoderStep(self)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -248,12 +249,15 @@ class Encoder:
         return features.cpu()
 
     def close(self) -> None:
-        """Ends decoding processes and drops the captured step."""
+        """Ends decoding processes and frees the captured step."""
         self.inputs.close()
-        self.captured = None
+        if self.captured is not None:
+            vars(self.captured).clear()
+            self.captured = None
 
 
-class _CapturedStep:
+@experimental
+class CapturedEncoderStep:
     """The step of an encoder as it is captured: from buffers that stay where they are.
 
     Args:

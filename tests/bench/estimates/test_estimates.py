@@ -11,12 +11,12 @@ from prunebench.bench.cli.estimate import lines
 from prunebench.bench.estimates.costs import cell_cost, split_sizes
 from prunebench.bench.estimates.rates import Rates, kind_of, rates_from_records
 from prunebench.bench.estimates.summary import makespan, summarise
+from prunebench.bench.estimates.timed_encoder import encoder_seconds
 from prunebench.bench.estimates.timed_epoch import Kind, measure, time_kinds
 from prunebench.bench.executors.base import Job
 from prunebench.bench.grids.grid_file import expand, read_grid
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import run_cell
-from prunebench.bench.runs.self_supervised import encoder_seconds
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.train.task import load_raw

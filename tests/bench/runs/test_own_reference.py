@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from prunebench.bench.results.store import Store
-from prunebench.bench.runs import self_supervised
 from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.resolve import resolve_cell
-from prunebench.bench.runs.self_supervised import train_encoder
-from prunebench.bench.train import task
+from prunebench.bench.train import self_supervised, task
+from prunebench.bench.train.self_supervised import Encoder
+from prunebench.bench.train.step import run_to_end
 from prunebench.datasets.source import RawData, register_dataset
 from prunebench.datasets.sources.digits import Digits
 from prunebench.datasets.sources.synthetic import Synthetic
@@ -103,9 +103,10 @@ def test_the_encoder_never_trains_on_reference_samples(monkeypatch) -> None:
 
     monkeypatch.setattr(self_supervised, "strong_view", spy)
     recipe = resolve_cell(dataset="digits", recipe_params={"epochs": 2}).spec.recipe
-    features, trained = train_encoder(raw, recipe, Streams(0, "d", "n"), torch.device("cpu"))
-    assert len(features) == 240
-    assert trained == 2 * 2 * 200
+    encoder = Encoder(raw, recipe, Streams(0, "d", "n"), torch.device("cpu"))
+    run_to_end(encoder.steps())
+    assert len(run_to_end(encoder.embed())) == 240
+    assert encoder.trained == 2 * 2 * 200
     assert max(seen) < 200
 
 

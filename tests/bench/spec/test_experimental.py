@@ -11,12 +11,14 @@ from prunebench.bench.train.capture.graph import CudaCapture
 from prunebench.bench.train.capture.pool import CapturedStepPool, acquire_captured_step
 from prunebench.bench.train.capture.step import CapturedStep
 from prunebench.bench.train.interleaved import InterleavedRuns
+from prunebench.bench.train.self_supervised import CapturedEncoderStep
 
 DOCS = Path(__file__).parents[3] / "docs"
 
 
 @pytest.mark.parametrize("thing", [
     compiled, CudaCapture, CapturedStepPool, acquire_captured_step, CapturedStep, InterleavedRuns,
+    CapturedEncoderStep,
 ])  # fmt: skip
 def test_fast_paths_carry_the_mark(thing):
     assert thing.__doc__.startswith(NOTE)
