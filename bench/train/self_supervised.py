@@ -33,7 +33,7 @@ from prunebench.bench.networks.build import build_model
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.spec.recipe import Recipe
-from prunebench.bench.train.capture.buffers import send
+from prunebench.bench.train.capture.buffers import sent
 from prunebench.bench.train.capture.graph import Capture, CudaCapture, Rehearsal
 from prunebench.bench.train.capture.keyed_streams import ParentStream, signed_keys
 from prunebench.bench.train.capture.pool import never_captured_because, refusal
@@ -43,7 +43,7 @@ from prunebench.bench.train.generators import set_generator_states
 from prunebench.bench.train.optimizers import EagerAdam, set_schedule
 from prunebench.bench.train.schedules import one_cycle
 from prunebench.bench.train.setup import choose_algorithms
-from prunebench.bench.train.step import StepGenerator, autocast, work_so_far
+from prunebench.bench.train.step import RunAhead, StepGenerator, autocast, work_so_far
 from prunebench.datasets.source import RawData
 from prunebench.rng import Stream, Streams
 
@@ -180,7 +180,7 @@ class Encoder:
         sides = [self.streams.get("view", epoch).child(side) for side in "ab"]
         if self.captured is not None:
             self.captured.load(sample_ids, sides, self.step)
-        stored = self.inputs.unaugmented_batches(sample_ids)
+        stored, ahead = self.inputs.unaugmented_batches(sample_ids), RunAhead(self.device)
         for start in range(0, len(sample_ids), self.batch):
             part = slice(start, start + self.batch)
             if self.captured is not None:
@@ -189,7 +189,7 @@ class Encoder:
                 set_schedule(self.optimizer, self.rate(self.step), BETA1)
                 self.train(sample_ids[part], stored.pixels(part.start, part.stop), sides)
             self.step += 1
-            yield None
+            yield ahead.step()
         if self.device.type == "cuda":
             yield work_so_far()
 
@@ -272,7 +272,7 @@ class CapturedEncoderStep:
         self.sample_ids = encoder.training[:size].clone()
         self.keys = torch.zeros((2, len(DRAWS)), dtype=torch.int64, device=device)
         rates = [encoder.rate(step) for step in range(encoder.count)]
-        self.rates = torch.tensor(rates, dtype=torch.float32, device=device)
+        self.rates = sent(rates, device, torch.float32)
         self.offsets = torch.arange(encoder.batch, device=device)
         #: Number of the next step.
         self.at = torch.zeros(1, dtype=torch.int64, device=device)
@@ -313,5 +313,5 @@ class CapturedEncoderStep:
             step: Number of its next step.
         """
         self.sample_ids[-len(sample_ids) :].copy_(sample_ids)
-        send(torch.tensor([signed_keys(side, DRAWS) for side in sides]), self.keys)
+        self.keys.copy_(sent([signed_keys(side, DRAWS) for side in sides], self.keys.device))
         self.at.fill_(step)

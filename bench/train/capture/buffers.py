@@ -154,8 +154,12 @@ class EpochBuffers:
             self.ids[:steps, column].copy_(table.view(steps, -1))
 
     def _sent(self, values: object, dtype: torch.dtype = torch.int64) -> Tensor:
-        """Copies from the host without waiting for the device."""
-        host = torch.tensor(values, dtype=dtype)
-        if self.device.type == "cuda":
-            host = host.pin_memory()
-        return host.to(self.device, non_blocking=True)
+        return sent(values, self.device, dtype)
+
+
+def sent(values: object, device: torch.device, dtype: torch.dtype = torch.int64) -> Tensor:
+    """Numbers of the host on a device, which nobody waits for."""
+    host = torch.tensor(values, dtype=dtype)
+    if device.type == "cuda":
+        host = host.pin_memory()
+    return host.to(device, non_blocking=True)
