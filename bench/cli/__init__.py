@@ -39,6 +39,7 @@ VERBS = {
     "ui": ("ui:ui", "Show the MLflow mirror in a browser, on this machine only."),
     "check": ("check:check", "Check that a pruning method keeps its contract."),
     "perf": ("perf:perf", "Time this installation beside plain and literal contenders."),
+    "card": ("card:card", "Measure a card in one call: tests, speed, cells of a grid."),
     "doctor": ("inspect:doctor", "Check this machine and installation."),
 }
 

@@ -115,7 +115,7 @@ def summarise(
     if not rates:
         return summary
     seconds = {
-        key: _seconds(cost, rates[counts.kind[key]])
+        key: seconds_of(cost, rates[counts.kind[key]])
         for key, cost in counts.costs.items()
         if counts.kind[key] in rates
     }
@@ -207,7 +207,7 @@ class _Counts:
             cell = planned.cells[key]
             if job.group not in outlines:
                 name = cell.spec.dataset.name
-                outlines[job.group] = _outline(name, cell.data, name in absent)
+                outlines[job.group] = outline_of(name, cell.data, name in absent)
             outline, present = outlines[job.group]
             if outline is None:
                 self.unknown.add(cell.spec.dataset.name)
@@ -227,11 +227,19 @@ class _Counts:
         own, one = rates[self.kind[key]], self.alone[key]
         runs = self.after[key]
         scored = rates.get(self.kind.get(runs[0], ""), own) if runs else own
-        return _seconds(one.itself, own) + _seconds(one.scoring, scored, min(1, len(runs)))
+        return seconds_of(one.itself, own) + seconds_of(one.scoring, scored, min(1, len(runs)))
 
 
-def _outline(name: str, data: Mapping[str, Any], absent: bool) -> tuple[Outline | None, bool]:
-    """The outline of a data set, and whether its files are here."""
+def outline_of(
+    name: str, data: Mapping[str, Any], absent: bool = False
+) -> tuple[Outline | None, bool]:
+    """The outline of a data set, and whether its files are here.
+
+    Args:
+        name: The data set.
+        data: Its options.
+        absent: Whether it is known that the files are not.
+    """
     if not absent:
         with suppress(InputError):
             return _of(load_raw(name, data)), True
@@ -246,7 +254,8 @@ def _of(raw: RawData) -> Outline:
     )  # fmt: skip
 
 
-def _seconds(cost: Cost, rates: Rates, cells: int = 1) -> float:
+def seconds_of(cost: Cost, rates: Rates, cells: int = 1) -> float:
+    """Seconds of so many cells that cost so much together."""
     return (
         cost.trained * rates.train_s
         + cost.ssl_trained * rates.ssl_s

@@ -11,6 +11,7 @@ import pytest
 from prunebench.bench.estimates.costs import cell_cost, split_sizes
 from prunebench.bench.grids.grid_file import PRESETS, expand, read_grid
 from prunebench.bench.grids.plan import plan_jobs
+from prunebench.bench.grids.telling import METHODS
 from prunebench.datasets.source import Outline
 from prunebench.leaderboard.published.numbers import read_published
 from prunebench.registry import DATASETS
@@ -86,6 +87,18 @@ def test_a_part_of_a_table_has_the_same_keys(grids):
     assert keys["fig-c"] < keys["table-1"]
 
 
+def test_the_grid_of_a_card_is_a_part_of_a_table_in_bf16(grids):
+    def content(cell):
+        recipe = {**cell.spec.content["recipe"], "name": "", "precision": ""}
+        return {**cell.spec.content, "recipe": recipe}
+
+    table = [content(cell) for cell in grids["table-2"]]
+    assert all(content(cell) in table for cell in grids["card"])
+    assert {cell.spec.recipe.precision for cell in grids["card"]} == {"bf16"}
+    assert {cell.spec.method.name for cell in grids["card"]} == {*METHODS}
+    assert {cell.spec.method.name for cell in grids["card-synthetic"]} == {*METHODS}
+
+
 @pytest.mark.parametrize("table", ["1", "2", "B", "C", "D", "E", "H", "I"])
 def test_every_printed_accuracy_has_its_cells(grids, table):
     printed = {
@@ -127,7 +140,7 @@ def test_ablations_vary_what_they_say(grids):
 
 def test_settings_of_the_paper(grids):
     cifar = {n: cells for n, cells in grids.items() if cells[0].spec.reference.size == 10_000}
-    assert len(cifar) == 18
+    assert len(cifar) == 19
     for cells in cifar.values():
         spec = cells[0].spec
         assert (spec.recipe.epochs, spec.recipe.batch_size) == (200, 128)
