@@ -20,7 +20,7 @@ class PlanError(ValueError):
 
 
 def check_indices(indices: Tensor, num_samples: int, who: str, what: str = "indices") -> None:
-    """Checks int64 positions in range, each at most once.
+    """Checks int64 positions in range, each at most once; the host waits once.
 
     Raises:
         PlanError: One line that names the method and the breach.
@@ -29,9 +29,12 @@ def check_indices(indices: Tensor, num_samples: int, who: str, what: str = "indi
         raise PlanError(f"{who}: {what} must be an int64 vector")
     if len(indices) == 0:
         return
-    if int(indices.min()) < 0 or int(indices.max()) >= num_samples:
+    times = torch.zeros(num_samples, dtype=torch.int64, device=indices.device)
+    times.index_add_(0, indices.clamp(0, num_samples - 1), torch.ones_like(indices))
+    low, high, most = torch.stack([indices.min(), indices.max(), times.max()]).tolist()
+    if low < 0 or high >= num_samples:
         raise PlanError(f"{who}: {what} outside 0..{num_samples - 1}")
-    if int(torch.bincount(indices, minlength=num_samples).max()) > 1:
+    if most > 1:
         raise PlanError(f"{who}: {what} hold a sample twice")
 
 

@@ -114,14 +114,12 @@ class Stream:
             raise ValueError(f"cannot draw {k} of {n} without replacement")
         if k in (0, n):
             return torch.arange(k, device=device)
-        bits = self.bits(torch.arange(n, device=device))
-        if bits.device.type == "cpu":  # several times faster than kthvalue
-            drawn = bits.numpy()
+        if torch.device(device).type == "cpu":  # several times faster than a permutation
+            drawn = self.bits(torch.arange(n)).numpy()
             chosen = torch.from_numpy((drawn <= np.partition(drawn, k - 1)[k - 1]).nonzero()[0])
-        else:
-            chosen = (bits <= bits.kthvalue(k).values).nonzero().squeeze(1)
-        # Equal 64-bit draws at the cut: the order of the permutation decides.
-        return chosen if len(chosen) == k else self.permutation(n, device)[:k].sort().values
+            if len(chosen) == k:  # no equal 64-bit draws at the cut
+                return chosen
+        return self.permutation(n, device)[:k].sort().values
 
 
 def _digest(*parts: object) -> int:

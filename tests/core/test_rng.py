@@ -66,6 +66,13 @@ def test_permutation_and_nested_samples():
         stream.sample(3, 4)
 
 
+@pytest.mark.parametrize(("n", "k"), [(50, 1), (50, 49), (5000, 1234)])
+def test_a_sample_is_the_begin_of_the_permutation_as_cards_draw_it(n, k):
+    for key in range(5):
+        drawn = Stream(key).sample(n, k)
+        assert torch.equal(drawn, Stream(key).permutation(n)[:k].sort().values)
+
+
 def test_first_position_is_uniform():
     counts = np.zeros(6)
     for key in range(3000):
