@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +24,7 @@ from prunebench.bench.estimates.timed_epoch import Kind, time_kinds
 from prunebench.bench.executors.base import Job
 from prunebench.bench.executors.queue import JobQueue
 from prunebench.bench.grids.plan import Planned, plan_jobs
+from prunebench.bench.perf.bf16 import bf16_gain
 from prunebench.bench.results.manifest import MANIFEST
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.cell import Cell
@@ -33,6 +35,9 @@ from prunebench.errors import InputError
 from prunebench.methods.base import EvidenceSpec
 from prunebench.record import FINAL, NewerRecord, Record, RecordError
 from prunebench.registry import DATASETS
+
+#: Seconds of work in fp32 from which on it is worth ten of them to measure bf16.
+WORTH_S = 600.0
 
 #: Times kinds of cells for a grid of so many: their rates, and the seconds that a worker starts in.
 TimeKinds = Callable[[Mapping[str, Kind], ExecutionOptions, int], tuple[dict[str, Rates], float]]
@@ -70,7 +75,8 @@ def summarise(
         of what is still to run; ``charged for scoring``, trained samples of scoring runs that the
         ledgers will name, each reader's whole; ``seconds`` on these workers, ``seconds of work``
         on one, and ``if not shared``, samples and seconds of work were every cell to train its own
-        scoring run. Data sets of which neither files nor sizes are
+        scoring run; ``measured``, the rates and what they rest on; ``bf16``, how much faster the
+        longest recipe in fp32 would be. Data sets of which neither files nor sizes are
         known are in ``not counted``, recipes too slow here to be timed in ``not timed``.
 
     Raises:
@@ -101,6 +107,7 @@ def summarise(
         "not counted": sorted(counts.unknown),
         "not timed": [],
         "workers": options.workers,
+        "device": options.devices[0].partition(":")[0],
         "seconds": None,
     }
     kinds = counts.kinds
@@ -128,12 +135,30 @@ def summarise(
         sum(counts.seconds_alone(key, rates) for key in counts.alone if key in seconds), 2
     )
     summary["measured"] = [
-        {"recipe": kinds[kind].cell.spec.recipe.name, "dataset": kinds[kind].cell.spec.dataset.name,
-         "criterion": kinds[kind].cell.spec.criterion.name, "data here": kinds[kind].present,
-         **asdict(rate)}
-        for kind, rate in rates.items()
+        {"recipe": spec.recipe.name, "model": spec.recipe.model, "precision": spec.recipe.precision,
+         "dataset": spec.dataset.name, "criterion": spec.criterion.name,
+         "data here": kinds[kind].present, **asdict(rate)}
+        for kind, rate in rates.items() for spec in (kinds[kind].cell.spec,)
     ]  # fmt: skip
+    if device.type == "cpu":
+        summary["bf16"] = _in_bf16(counts, seconds, options.threads)
     return summary
+
+
+def _in_bf16(counts: _Counts, seconds: Mapping[str, float], threads: int) -> dict[str, Any] | None:
+    """What bf16 would gain for the recipe in fp32 that takes longest, measured on its network;
+    None where that is not worth the measurement or the processor has no units for it."""
+    work: dict[str, float] = defaultdict(float)
+    for key, spent in seconds.items():
+        kind = counts.kinds[counts.kind[key]]
+        if kind.cell.spec.recipe.precision == "fp32" and kind.outline.images:
+            work[counts.kind[key]] += spent
+    if not work or max(work.values()) < WORTH_S:
+        return None
+    kind = counts.kinds[max(work, key=work.__getitem__)]
+    recipe, outline = kind.cell.spec.recipe, kind.outline
+    gain = bf16_gain(recipe, outline.shape, outline.classes, threads)
+    return None if gain is None else {"recipe": recipe.name, "text": gain.text, **asdict(gain)}
 
 
 def _by_purpose(cost: Cost) -> dict[str, int]:

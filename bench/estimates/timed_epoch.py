@@ -24,6 +24,7 @@ from prunebench.bench.estimates.rates import FORWARD, Rates, selects_in_batches
 from prunebench.bench.estimates.timed_encoder import encoder_seconds
 from prunebench.bench.executors.base import Event, Job
 from prunebench.bench.executors.local.executor import LocalExecutor
+from prunebench.bench.perf.workload import random_images
 from prunebench.bench.runs.artifacts import artifacts
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.job_result import JobResult, OutcomeCode
@@ -278,18 +279,17 @@ def _random_task(spec: RunSpec, outline: Outline) -> Task:
     """Random inputs of a data set's shape, as many as fit a few batches."""
     size = math.prod(outline.shape) * (1 if outline.images else 4)
     n = min(outline.train, max(16, _RANDOM_BYTES // size))
-    made = torch.Generator().manual_seed(0)
     if outline.images:
-        x = torch.randint(0, 256, (n, *outline.shape), dtype=torch.uint8, generator=made)
+        raw = random_images(outline.shape, outline.classes, n)
     else:
+        made = torch.Generator().manual_seed(0)
         x = torch.randn((n, *outline.shape), generator=made)
-    y = torch.randint(0, outline.classes, (n,), generator=made)
-    channels = outline.shape[0] if outline.images else 0
-    raw = RawData(
-        train_x=x, train_y=y, test_x=x, test_y=y, num_classes=outline.classes,
-        class_names=tuple(map(str, range(outline.classes))), fingerprint="",
-        mean=(0.5,) * channels, std=(0.25,) * channels,
-        augment="crop_flip" if channels == 3 else "none",
-    )  # fmt: skip
+        y = torch.randint(0, outline.classes, (n,), generator=made)
+        raw = RawData(
+            train_x=x, train_y=y, test_x=x, test_y=y, num_classes=outline.classes,
+            class_names=tuple(map(str, range(outline.classes))), fingerprint="", mean=(), std=(),
+            augment="none",
+        )  # fmt: skip
+    y = raw.train_y
     split = Split(torch.arange(n), y)
     return Task(raw, split, None, None, split, y, spec.noise.rule, 0.0, "")

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 
 from prunebench.bench.perf.contenders import PlainLoop, Solo, epoch_part
 from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
-from prunebench.bench.perf.surroundings import bf16_units, cores
+from prunebench.bench.perf.surroundings import cores
 from prunebench.bench.perf.timing import in_turn
 from prunebench.bench.perf.workload import Settings, Workload, threads
+from prunebench.bench.results.environment import bf16_units
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.train.optimizers import make_optimizer
 from prunebench.bench.train.task import load_raw

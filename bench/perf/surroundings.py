@@ -6,31 +6,14 @@ import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
-from prunebench.bench.results.environment import environment
+from prunebench.bench.results.environment import bf16_units, cpuinfo, environment
 
 _PACKAGES = ("torchvision", "pillow", "scikit-learn", "numpy")
-#: Units that compute in bfloat16, as Linux names them.
-_BF16 = ("amx_bf16", "avx512_bf16")
-
-
-def _cpuinfo(field: str) -> list[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []
-    return [line.partition(":")[2].strip() for line in lines if line.startswith(field)]
-
-
-def bf16_units() -> str:
-    """The processor's units for bfloat16 that torch uses; empty where it has none."""
-    flags = set(" ".join(_cpuinfo("flags")[:1]).split())
-    return ", ".join(name for name in _BF16 if name in flags)
 
 
 def cores() -> int:
@@ -43,7 +26,7 @@ def clocks(device: torch.device) -> str:
     """MHz of the processor's cores now, or nvidia-smi's line on a card; empty where unknown."""
     if device.type == "cuda":
         return _card(device)
-    now = [float(text) for text in _cpuinfo("cpu MHz")]
+    now = [float(text) for text in cpuinfo("cpu MHz")]
     return f"{median(now):.0f} MHz ({min(now):.0f} to {max(now):.0f})" if now else ""
 
 

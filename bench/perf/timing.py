@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ def in_turn(
     device: torch.device,
     calls: Mapping[str, int] | None = None,
     before: Callable[[str], None] = lambda name: None,
+    limit_s: float = math.inf,
 ) -> Times:
     """Times A B A B ..., after one turn each that is not counted.
 
@@ -87,10 +89,14 @@ def in_turn(
         device: Its work is waited for.
         calls: A turn of these contenders is the mean of so many calls in a row; others call once.
         before: Called, untimed, before each turn of a contender.
+        limit_s: No repeat but the first begins after so many seconds.
     """
     sync = torch.cuda.synchronize if device.type == "cuda" else lambda _: None
     taken: dict[str, list[Taken]] = {name: [] for name in contenders}
+    begin = time.perf_counter()
     for repeat in range(repeats + 1):
+        if repeat > 1 and time.perf_counter() - begin > limit_s:
+            break
         for name, run in contenders.items():
             count = (calls or {}).get(name, 1) if repeat else 1
             before(name)

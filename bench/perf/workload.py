@@ -184,6 +184,25 @@ def tensor(x: object) -> Tensor:
     return x
 
 
+def random_images(shape: tuple[int, ...], num_classes: int, n: int) -> RawData:
+    """A data set of random images and labels, the same for training and test.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        num_classes: C.
+        n: How many.
+    """
+    made = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=made)
+    y = torch.randint(0, num_classes, (n,), generator=made)
+    return RawData(
+        train_x=x, train_y=y, test_x=x, test_y=y, num_classes=num_classes,
+        class_names=tuple(map(str, range(num_classes))), fingerprint="",
+        mean=(0.5,) * shape[0], std=(0.25,) * shape[0],
+        augment="crop_flip" if shape[0] == 3 else "none",
+    )  # fmt: skip
+
+
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """Computes on so many threads for a while."""

@@ -6,7 +6,7 @@ import importlib
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -45,8 +45,16 @@ _WITHOUT = {
 }
 
 
-def checks(out: Path | None, plugins: Sequence[str]) -> list[Check]:
-    """Runs every check; none of them raises."""
+def checks(
+    out: Path | None, plugins: Sequence[str], more: Mapping[str, Callable[[], str]] | None = None
+) -> list[Check]:
+    """Runs every check; none of them raises.
+
+    Args:
+        out: A results folder to look at.
+        plugins: Files to load.
+        more: Further checks by name.
+    """
     named: list[tuple[str, Callable[[], str]]] = [
         ("python", _python),
         ("torch + torchvision", _torch),
@@ -59,6 +67,7 @@ def checks(out: Path | None, plugins: Sequence[str]) -> list[Check]:
     ]
     if out is not None:
         named.append(("results folder", lambda: _results(out)))
+    named += (more or {}).items()
     return [_run(name, check) for name, check in named]
 
 

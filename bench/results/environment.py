@@ -23,15 +23,29 @@ if TYPE_CHECKING:
     import torch
 
 
+#: Units that compute in bfloat16, as Linux names them.
+_BF16 = ("amx_bf16", "avx512_bf16")
+
+
+def cpuinfo(field: str) -> list[str]:
+    """What Linux says of each core; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    return [line.partition(":")[2].strip() for line in lines if line.startswith(field)]
+
+
+def bf16_units() -> str:
+    """The processor's units for bfloat16 that torch uses; empty where it has none."""
+    flags = set(" ".join(cpuinfo("flags")[:1]).split())
+    return ", ".join(name for name in _BF16 if name in flags)
+
+
 @cache
 def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    named = cpuinfo("model name")
+    return named[0] if named else platform.processor() or platform.machine()
 
 
 def device_class(device: torch.device) -> str:

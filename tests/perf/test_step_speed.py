@@ -11,7 +11,7 @@ import pytest
 
 from perf.benchmarks import BENCHMARKS
 from prunebench.bench.perf.suite import find
-from prunebench.bench.perf.surroundings import bf16_units
+from prunebench.bench.results.environment import bf16_units
 from support.suite import goals
 from support.timing import side_by_side
 

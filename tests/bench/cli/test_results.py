@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from prunebench.bench.perf.bf16 import Bf16Gain
+from prunebench.bench.perf.timing import Ratio
 from prunebench.bench.results.store import Store
 from prunebench.record import load
 from support.command import prunebench, refused
@@ -107,14 +109,27 @@ def test_lists_are_tables_and_json(whole):
 
 
 def test_doctor_says_what_works_and_what_does_not(tmp_path):
-    well = prunebench("doctor", "--json", "--out", tmp_path / "new")
+    well = prunebench("doctor", "--quick", "--json", "--out", tmp_path / "new")
     assert well.code == 0, well.out
     assert {check["check"] for check in well.json} >= {"python", "torch + torchvision", "mlflow"}
     assert all(check["ok"] for check in well.json)
     (tmp_path / "file").touch()
-    ill = prunebench("doctor", "--out", tmp_path / "file" / "results")
+    ill = prunebench("doctor", "--quick", "--out", tmp_path / "file" / "results")
     assert ill.code == 1
     assert "FAIL  results folder" in ill.out
+
+
+def test_doctor_says_how_fast_bf16_is_where_the_processor_has_units_for_it(monkeypatch):
+    units = "prunebench.bench.results.environment.bf16_units"
+    gain = Bf16Gain("amx_bf16", Ratio(2.3, 2.1, 2.4), 5, "resnet18", 64, 1)
+    monkeypatch.setattr("prunebench.bench.perf.bf16.bf16_gain", lambda: gain)
+    monkeypatch.setattr(units, lambda: "amx_bf16")
+    (said,) = (c for c in prunebench("doctor", "--json").json if c["check"] == "bf16")
+    assert said["ok"]
+    assert "precision=bf16 is about 2.3 times as fast as fp32 here" in said["detail"]
+    assert "bf16" not in prunebench("doctor", "--quick").out
+    monkeypatch.setattr(units, lambda: "")
+    assert "bf16" not in prunebench("doctor").out
 
 
 def test_json_is_one_value_for_status_of_an_empty_folder(tmp_path):

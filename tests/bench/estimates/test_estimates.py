@@ -15,6 +15,8 @@ from prunebench.bench.estimates.timed_encoder import encoder_seconds
 from prunebench.bench.estimates.timed_epoch import Kind, measure, time_kinds
 from prunebench.bench.executors.base import Job
 from prunebench.bench.grids.grid_file import expand, read_grid
+from prunebench.bench.perf.bf16 import Bf16Gain
+from prunebench.bench.perf.timing import Ratio
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.spec.execution import ExecutionOptions
@@ -27,6 +29,14 @@ from support.command import prunebench
 
 DIGITS = Outline(1347, 450, (1, 8, 8), 10)
 RATES = Rates(train_s=1e-3, epoch_s=0.0, eval_s=1e-4, ssl_s=1e-3, cell_s=0.5, load_s=2.0)
+
+
+@pytest.fixture(autouse=True)
+def gains(monkeypatch):
+    """No measurement of bf16; returns what was asked for."""
+    asked = []
+    monkeypatch.setattr("prunebench.bench.estimates.summary.bf16_gain", lambda *a: asked.append(a))
+    return asked
 
 
 def fixed(kinds, running, cells):
@@ -194,6 +204,48 @@ def test_only_what_no_record_describes_is_timed(run):
     asked.clear()
     summarise(cells[2:], store.root, running, None, some)
     assert asked == [kind_of(cells[2].spec)]
+
+
+def test_speeds_say_what_they_rest_on(tmp_path, run):
+    _, store = run("random", folder="out")
+    cells = [small_cell("full"), small_cell("full", criterion="sop"),
+             small_cell("full", recipe_params={"precision": "bf16", "epochs": 7})]  # fmt: skip
+    running = ExecutionOptions(threads=torch.get_num_threads())
+    said = summarise(cells[:2], store.root, running, None, fixed)
+    rate = 1 / said["measured"][0]["train_s"]
+    assert f"about 1,000 to {rate:,.0f} samples/s trained per worker" in lines(said)
+    assert "by 1 record and an epoch timed now" in lines(said)
+    said = summarise(cells[2:], tmp_path / "none", running, None, fixed)
+    text = lines(said)
+    assert "speed of digits" in text
+    assert "bf16: about 1,000 samples/s trained per worker, by an epoch timed now" in text
+    assert "H100" not in text
+    card = lines(
+        {**said, "device": "cuda", "measured": [{**said["measured"][0], "model": "resnet18"}]}
+    )
+    assert "goal of resnet18 in bf16 on an H100: 60,000 samples/s" in card
+    assert "estimated: 43,000 to 48,000" in card
+
+
+def test_a_long_grid_in_fp32_says_what_bf16_would_gain(tmp_path, monkeypatch, gains):
+    short = [small_cell("full")]
+    long = [small_cell("full", recipe_params={"epochs": 1000})]
+    half = [small_cell("full", recipe_params={"epochs": 1000, "precision": "bf16"})]
+    counted(tmp_path, *short)
+    counted(tmp_path, *half)
+    assert gains == []  # ten seconds of measurement would not pay, or nothing is in fp32
+    said = counted(tmp_path, *long, *short, threads=2)
+    assert gains == [(long[0].spec.recipe, (1, 8, 8), 10, 2)]
+    assert said["bf16"] is None  # no units
+    assert "bf16" not in lines(said)
+    gain = Bf16Gain("amx_bf16", Ratio(2.3, 2.1, 2.4), 5, "cnn", 64, 2)
+    monkeypatch.setattr("prunebench.bench.estimates.summary.bf16_gain", lambda *_: gain)
+    said = counted(tmp_path, *long)
+    assert said["bf16"]["ratio"] == {"value": 2.3, "low": 2.1, "high": 2.4}
+    assert "bf16 for digits" in lines(said)
+    assert "about 2.3 times as fast as fp32 here (measured now: 2.1 to 2.4 in 5 turns" in lines(
+        said
+    )
 
 
 def test_makespan_keeps_the_order_of_the_queue():
