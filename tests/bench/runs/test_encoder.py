@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
+from prunebench.bench.networks.base import FeatureNet, flat_size
+from prunebench.bench.networks.build import register_model
 from prunebench.bench.results.claims import Busy, Claims
 from prunebench.bench.results.manifest import MANIFEST, read_manifest, write_manifest
 from prunebench.bench.results.store import Store
@@ -30,10 +32,12 @@ from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.train import stopping
+from prunebench.bench.train.interleaved import InterleavedRuns
 from prunebench.bench.train.self_supervised import Encoder
 from prunebench.bench.train.task import load_task
 from prunebench.bench.train.trainer import guarded
 from prunebench.record import Record
+from prunebench.registry import MODELS
 from prunebench.rng import Streams
 from support.cells import small_cell
 from support.faults import Child, same_results, whole
@@ -132,6 +136,56 @@ def test_one_that_is_stopped_goes_on_from_that_very_step(
         record = go(root)
     agrees(root, record, calm)
     assert not list((root / "quarantine").iterdir())
+
+
+def test_networks_that_draw_go_on_with_their_draws(tmp_path: Path) -> None:
+    @register_model("drawing-encoder")
+    def build(shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        body = nn.Sequential(nn.Flatten(), nn.Linear(flat_size(shape), 8), nn.Dropout(0.5))
+        return FeatureNet(body, 8, num_classes)
+
+    recipe = {"epochs": 3, "model": "drawing-encoder", "model_params": {}}
+    try:
+        whole = go(tmp_path / "a", recipe_params=recipe)
+        with asked_at(3), pytest.raises(stopping.Stopped):
+            go(tmp_path / "b", recipe_params=recipe)
+        torch.rand(5)
+        with trains(STEPS - 3):
+            assert go(tmp_path / "b", recipe_params=recipe).artifacts == whole.artifacts
+    finally:
+        MODELS._entries.pop("drawing-encoder", None)
+    files = [next(tmp_path.glob(f"{name}/evidence/*/features.npy")) for name in "ab"]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_cells_that_share_it_wait_for_it_and_others_go_on(
+    calm: tuple[Path, Record], tmp_path: Path
+) -> None:
+    cells = {"first": cell(), "second": cell(seed=1), "other": cell("infobatch")}
+    store = Store.open(tmp_path / "r")
+    alone = Store.open(shutil.copytree(calm[0], tmp_path / "alone"))
+    runs, waited, found = InterleavedRuns(torch.device("cpu"), 3), 0, {}
+
+    def add(name: str) -> None:
+        runs.add(name, cell_steps(cells[name], store, ExecutionOptions(), WorkerContext()))
+
+    for name in cells:
+        add(name)
+    with trains(STEPS):
+        while len(found) < len(cells):
+            for end in runs.step():
+                if isinstance(end.error, Busy):
+                    waited += 1
+                    add(end.name)
+                    continue
+                assert end.error is None
+                found[end.name] = end.value[0]
+    runs.close()
+    assert waited >= STEPS - 1
+    assert features(store.root) == features(calm[0])
+    for name, record in found.items():
+        single = run_cell(cells[name], alone)[0]
+        assert (record.metrics, record.artifacts) == (single.metrics, single.artifacts), name
 
 
 def words(out: Path) -> list[object]:
@@ -308,7 +362,8 @@ def test_every_step_gives_way_and_the_share_done_only_grows(
     shares: list[float] = []
     context = WorkerContext(report=shares.append)
     steps = cell_steps(cell(), Store.open(tmp_path / "r"), ExecutionOptions(), context)
-    own = count(cell_steps(cell(seed=1), Store.open(calm[0]), ExecutionOptions(), WorkerContext()))
+    found = Store.open(shutil.copytree(calm[0], tmp_path / "found"))
+    own = count(cell_steps(cell(seed=1), found, ExecutionOptions(), WorkerContext()))
     assert count(steps) == STEPS + own
     assert len(shares) > STEPS
     assert shares == sorted(set(shares))
