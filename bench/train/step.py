@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from prunebench.bench.inputs.streaming import Source
-from prunebench.bench.inputs.strong import strong_view
+from prunebench.bench.inputs.strong import strongly_varied
 from prunebench.bench.train.distributed.gradients import Reducer
 from prunebench.bench.train.distributed.world import World
 from prunebench.bench.train.epoch_steps import EpochSteps
@@ -63,7 +63,8 @@ class StepBatch:
         sample_ids: int64 [B], row of each in ``RawData.train_x``, whatever is held out.
         labels: int64 [B].
         weights: float [B], or None for 1.
-        stored: The samples as stored, where the criterion wants a second view.
+        second: The samples as stored and the draws of their second view (``strong_draws``), where
+            the criterion wants one.
     """
 
     x: Tensor
@@ -71,7 +72,7 @@ class StepBatch:
     sample_ids: Tensor
     labels: Tensor
     weights: Tensor | None = None
-    stored: Tensor | None = None
+    second: tuple[Tensor, Tensor] | None = None
 
 
 class CapturedStep(Protocol):
@@ -173,7 +174,6 @@ class Stepper:
         self,
         batch: StepBatch,
         k: int,
-        strong: Stream,
         network: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         """One optimiser step.
@@ -181,11 +181,10 @@ class Stepper:
         Args:
             batch: This process's share.
             k: Samples of the whole batch.
-            strong: Draws of the second view.
             network: The model's forward pass in another form (compiled); None for its own.
         """
         if len(batch.x):
-            self._backward(batch, k, strong, self.model if network is None else network)
+            self._backward(batch, k, self.model if network is None else network)
         else:
             self.optimizer.zero_grad(set_to_none=True)
         if self.reducer is not None:
@@ -193,16 +192,14 @@ class Stepper:
         self.optimizer.step()
         self.criterion.step()
 
-    def _backward(
-        self, batch: StepBatch, k: int, strong: Stream, network: Callable[[Tensor], Tensor]
-    ) -> None:
+    def _backward(self, batch: StepBatch, k: int, network: Callable[[Tensor], Tensor]) -> None:
         criterion, x, sample_ids, labels = self.criterion, batch.x, batch.sample_ids, batch.labels
         if len(x) == 1:
             self.model.eval()  # one sample has no batch statistics
         other = None
         with autocast(self.half, x.device):
-            if criterion.views == 2:
-                second = strong_view(self.inputs, sample_ids, strong, batch.stored)
+            if batch.second is not None:
+                second = strongly_varied(self.inputs, *batch.second)
                 logits, other = torch.split(
                     network(torch.cat([x, second.to(x.dtype)])).float(), len(x)
                 )

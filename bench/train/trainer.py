@@ -41,6 +41,7 @@ from torch.optim import Optimizer
 
 from prunebench.bench.inputs.statistics import with_statistics
 from prunebench.bench.inputs.streaming import Source, open_inputs
+from prunebench.bench.inputs.strong import strong_draws
 from prunebench.bench.networks.build import build_model
 from prunebench.bench.networks.weights import start_from
 from prunebench.bench.spec.recipe import head_classes
@@ -314,11 +315,12 @@ class Trainer:
             x, stored, part = x[own], None if stored is None else stored[own], own + a
             epoch.trained.append(steps.positions[part])
         weights = None if steps.weights is None else steps.weights[part]
-        batch = StepBatch(
-            x, steps.positions[part], steps.sample_ids[part], steps.labels[part], weights, stored
-        )
+        sample_ids, second = steps.sample_ids[part], None
+        if stored is not None:
+            second = stored, strong_draws(self.inputs, sample_ids, self.stream("strong"))
+        batch = StepBatch(x, steps.positions[part], sample_ids, steps.labels[part], weights, second)
         whole = len(batch.x) == self.setup.recipe.batch_size
-        self.stepper.train(batch, k, self.stream("strong"), self.network if whole else None)
+        self.stepper.train(batch, k, self.network if whole else None)
 
     def _collect_choices(self, epoch: Epoch) -> None:
         """Notes what replayed steps of a batch-level method have trained."""

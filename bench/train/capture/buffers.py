@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from prunebench.bench.inputs.strong import DRAWS
+from prunebench.bench.inputs.strong import DRAWS, strong_draws
 from prunebench.bench.train.capture.keyed_streams import signed_keys
 from prunebench.bench.train.epoch_steps import EpochSteps
 from prunebench.bench.train.setup import RunView
@@ -43,7 +43,7 @@ class EpochBuffers:
         kept: int,
         names: tuple[str, ...],
     ) -> None:
-        self.device, self.names, self.second = x.device, names, run.criterion.views == 2
+        self.device, self.names, self.inputs = x.device, names, run.inputs
         self.shape, self.stride, size = x.shape, x.stride(), len(x)
         bytes_of_step = x.numel() * dtype.itemsize
         steps = max(1, min(len(run.sample_ids) // size, CHUNK_BYTES // bytes_of_step))
@@ -61,8 +61,11 @@ class EpochBuffers:
         self.select_keys = zeros(len(names))
         #: Positions that were chosen, written by the steps.
         self.chosen = zeros(kept)
-        #: Keys of the second view: the same for the whole epoch.
-        self.strong_keys = torch.zeros(len(DRAWS), dtype=torch.int64, device=x.device)
+        #: What second views draw, where the criterion wants them.
+        self.strong: Tensor | None = None
+        if run.criterion.views == 2:
+            self.strong = zeros(len(DRAWS), size, dtype=torch.float32)
+        self._draw(run.sample_ids[:size], Stream(0))
         #: Row of the next step.
         self.step = torch.zeros(1, dtype=torch.int64, device=x.device)
         self._write(x, torch.arange(size, device=x.device), run.sample_ids[:size],
@@ -76,11 +79,13 @@ class EpochBuffers:
         """Sets the counter to the chunk's first step."""
         self.step.zero_()
 
-    def batch(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Network input, ids [3, B] and weights of the step at the counter."""
+    def batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Network input, ids [3, B], weights and draws of second views [n, B], or None for these,
+        of the step at the counter."""
         x = self.x.index_select(0, self.step).as_strided(self.shape, self.stride)
         ids, weights = (table.index_select(0, self.step)[0] for table in (self.ids, self.weights))
-        return x, ids, weights
+        strong = None if self.strong is None else self.strong.index_select(0, self.step)[0]
+        return x, ids, weights, strong
 
     def begin(
         self, epoch: EpochSteps, stream: Callable[[str, int], Stream], first: int, count: int
@@ -97,8 +102,7 @@ class EpochBuffers:
         self._row = self._rows = self._handed = 0
         self._choices.clear()  # of an epoch that was broken off
         self._rates = self._sent(epoch.rates, torch.float32)
-        if self.second:
-            self.strong_keys.copy_(self._sent(signed_keys(stream("strong", 0), DRAWS)))
+        self._strong = stream("strong", 0)
         if self.names:
             steps = range(first + count)
             self._keys = self._sent([signed_keys(stream("select", i), self.names) for i in steps])
@@ -138,6 +142,7 @@ class EpochBuffers:
             self.weights.fill_(1.0)
         else:
             self.weights[: self._rows].view(-1).copy_(epoch.weights[start:stop])
+        self._draw(epoch.sample_ids[start:stop], self._strong)
         self.rates[: self._rows].copy_(self._rates[first:last])
         if self.names:
             self.select_keys[: self._rows].copy_(self._keys[first:last])
@@ -152,6 +157,13 @@ class EpochBuffers:
         rows.copy_(x.view(steps, *self.shape))
         for column, table in enumerate(ids):
             self.ids[:steps, column].copy_(table.view(steps, -1))
+
+    def _draw(self, sample_ids: Tensor, stream: Stream) -> None:
+        """What the second views of as many batches draw, where the criterion wants them."""
+        if self.strong is not None:
+            draws = strong_draws(self.inputs, sample_ids, stream)
+            rows = draws.view(len(DRAWS), -1, self.shape[0]).transpose(0, 1)
+            self.strong[: len(rows)].copy_(rows)
 
     def _sent(self, values: object, dtype: torch.dtype = torch.int64) -> Tensor:
         return sent(values, self.device, dtype)

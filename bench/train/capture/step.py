@@ -16,7 +16,6 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from prunebench.bench.inputs.strong import DRAWS
 from prunebench.bench.inputs.view import Inputs
 from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.train.capture.buffers import EpochBuffers
@@ -121,17 +120,18 @@ class CapturedStep:
         """One step, from buffers to buffers: what is captured."""
         e, stepper, inputs = self.buffers, self.stepper, self.inputs
         torch.index_select(e.rates, 0, e.step, out=self.optimizer.rates.view(1, -1))
-        (x, ids, weights), k = e.batch(), self.size
+        (x, ids, weights, strong), k = e.batch(), self.size
         if self.kept is not None:
             k = self.kept
             keys = ParentStream(e.select_keys.index_select(0, e.step)[0], self.names)
             part = stepper.select(self.pruner, x, ids[0], ids[2], k, keys)
             x, ids, weights = x[part], ids.index_select(1, part), weights.index_select(0, part)
+            strong = None if strong is None else strong.index_select(1, part)
             e.chosen.index_copy_(0, e.step, ids[:1])
         positions, sample_ids, labels = ids.unbind()
-        stored = inputs.pixels(sample_ids) if stepper.criterion.views == 2 else None
-        batch = StepBatch(x, positions, sample_ids, labels, weights, stored)
-        stepper.train(batch, k, ParentStream(e.strong_keys, DRAWS), self.network)
+        second = None if strong is None else (inputs.pixels(sample_ids), strong)
+        batch = StepBatch(x, positions, sample_ids, labels, weights, second)
+        stepper.train(batch, k, self.network)
         e.step.add_(1)
 
     def load(self, epoch: EpochSteps, stream: Callable[[str, int], Stream], first: int) -> int:

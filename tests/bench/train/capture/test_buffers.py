@@ -1,9 +1,12 @@
 """An epoch reaches captured steps a chunk at a time, in the precision that the network reads."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from prunebench.bench.inputs.strong import strong_draws
 from prunebench.bench.networks.base import FeatureNet, flat_size
 from prunebench.bench.networks.build import register_model
 from prunebench.bench.runs import checkpoint
@@ -12,6 +15,8 @@ from prunebench.bench.train.capture.pool import CapturedStepPool
 from prunebench.bench.train.epoch_steps import lay_out
 from prunebench.bench.train.setup import Epoch
 from prunebench.bench.train.stopping import Stopped
+from prunebench.bench.train.trainer import Trainer
+from prunebench.errors import SkipCell
 from prunebench.methods.base import Plan
 from prunebench.registry import MODELS
 from support.captures import Ops, armed, launched
@@ -102,6 +107,29 @@ def test_a_step_reads_the_same_whatever_the_augmentation_costs():
     with Ops() as ops:
         run.captured_step.buffers.batch()
     assert ops.seen["index_select"] == 3
+
+
+def test_second_views_are_drawn_outside_of_the_step():
+    run = armed("full", criterion="sop+")
+    with Ops() as step:
+        run.captured_step.run()
+    with Ops() as draws:
+        strong_draws(run.inputs, run.sample_ids[:128], run.stream("strong"))
+    assert draws.seen["__rshift__"] > 10
+    assert step.seen["__rshift__"] == 0
+
+
+def test_second_views_of_vectors_are_refused_before_the_first_step():
+    images = make("full", criterion="sop+")
+    raw = images.setup.task.raw
+    flat = replace(
+        raw, train_x=raw.train_x.flatten(1).float(), test_x=raw.test_x.flatten(1).float()
+    )
+    setup = replace(images.setup, task=replace(images.setup.task, raw=flat),
+                    recipe=images.setup.recipe.model_copy(update={"model": "mlp",
+                                                                  "model_params": {}}))  # fmt: skip
+    with pytest.raises(SkipCell, match="no strong view"):
+        Trainer(setup).fit()
 
 
 class FromBatchNorm(nn.Sequential):
