@@ -189,6 +189,19 @@ class Arrays(DataSource):
 
     def load(self) -> RawData:
         file, arrays = read_arrays(self.path)
+        return self.raw(arrays, file, self.identity())
+
+    def raw(self, arrays: Mapping[str, Array], file: Path, identity: str) -> RawData:
+        """The data set of some arrays under these options.
+
+        Args:
+            arrays: By the names of the file.
+            file: The file, for messages.
+            identity: Of its content.
+
+        Raises:
+            InputError: They do not fit together; the line names the array.
+        """
         splits = {
             name: self._split(arrays, name, file)
             for name in ("", "_test", "_reference")
@@ -235,7 +248,7 @@ class Arrays(DataSource):
         mean, std = channel_stats(train_x) if images else ((), ())
         large = images and min(train_x.shape[2:]) >= 16
         augment = ("crop_flip" if large else "none") if self.augment == "auto" else self.augment
-        content = f"{self.identity()} {self.limit} {self.test_limit} {self.layout}"
+        content = f"{identity} {self.limit} {self.test_limit} {self.layout}"
         return RawData(
             train_x=train_x,
             train_y=torch.from_numpy(y[rows]),

@@ -1,9 +1,10 @@
 """prunebench: a benchmark harness for data pruning under label noise.
 
-Methods, data sets, networks, recipes and criteria of your own import what they need from here, and
-so does a training loop of your own (``Pruning``). A name is looked up when it is first used, so
-that ``import prunebench`` needs no torch. docs/api.md lists these names and the other public
-modules; everything else may change.
+Runs, grids and boards start from here (``run``, ``grid``, ``task``, ``load_results``,
+``leaderboard``), and so does a training loop of your own (``Pruning``); methods, data sets,
+networks, recipes and criteria of your own import what they need. A name is looked up when it is
+first used, so that ``import prunebench`` needs no torch. docs/api.md lists these names and the
+other public modules; everything else may change.
 """
 
 from importlib import import_module
@@ -13,6 +14,7 @@ __version__ = "0.1.0"
 
 _MODULE_OF = {
     "BatchPruner": "methods.base",
+    "Board": "api.results",
     "Card": "methods.base",
     "Criterion": "methods.base",
     "DataSource": "datasets",
@@ -22,23 +24,33 @@ _MODULE_OF = {
     "InputError": "errors",
     "Network": "bench.networks.base",
     "Option": "options",
+    "OwnData": "api.own_data",
     "Plan": "methods.base",
     "Pruning": "api.pruning",
     "RawData": "datasets",
     "Recipe": "bench.spec.recipe",
+    "Results": "api.results",
+    "Run": "api.results",
     "ScoreBasedPruner": "methods.base",
     "StaticPruner": "methods.base",
     "Subset": "methods.base",
+    "grid": "api.runs",
     "kept_count": "methods.base",
+    "load_results": "api.results",
     "register_criterion": "methods.base",
     "register_dataset": "datasets",
     "register_method": "methods.base",
     "register_model": "bench.networks.base",
     "register_recipe": "bench.spec.recipe",
+    "run": "api.runs",
+    "task": "api.own_data",
 }
 
 if TYPE_CHECKING:
+    from prunebench.api.own_data import OwnData, task
     from prunebench.api.pruning import Pruning
+    from prunebench.api.results import Board, Results, Run, load_results
+    from prunebench.api.runs import grid, run
     from prunebench.bench.networks.base import FeatureNet, Network, register_model
     from prunebench.bench.spec.recipe import Recipe, register_recipe
     from prunebench.datasets import DataSource, RawData, register_dataset
@@ -61,6 +73,8 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
+        if name == "leaderboard":  # a package that may be called
+            return import_module(f"{__name__}.leaderboard")
         if name not in _MODULE_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
@@ -73,6 +87,7 @@ else:
 
 __all__ = [
     "BatchPruner",
+    "Board",
     "Card",
     "Criterion",
     "DataSource",
@@ -82,17 +97,24 @@ __all__ = [
     "InputError",
     "Network",
     "Option",
+    "OwnData",
     "Plan",
     "Pruning",
     "RawData",
     "Recipe",
+    "Results",
+    "Run",
     "ScoreBasedPruner",
     "StaticPruner",
     "Subset",
+    "grid",
     "kept_count",
+    "load_results",
     "register_criterion",
     "register_dataset",
     "register_method",
     "register_model",
     "register_recipe",
+    "run",
+    "task",
 ]

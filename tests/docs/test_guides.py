@@ -183,3 +183,11 @@ def test_the_loop_of_the_guide_trains():
     assert names["pruning"].trained == 5000
     x, y = names["clean_set"].tensors
     assert (names["model"](x).argmax(1) == y).float().mean() > 0.9
+
+
+def test_the_guide_from_python_runs(tmp_path, monkeypatch, capsys):
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(block, {"__name__": "guide"})
+    assert "infobatch+align" in capsys.readouterr().out

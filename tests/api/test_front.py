@@ -1,0 +1,225 @@
+"""Own data, own network, runs, grids and boards from Python."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from api.own_loop import network
+from torch import nn
+from torch.utils.data import Dataset, TensorDataset
+
+from prunebench.api.own_data import task
+from prunebench.api.own_model import OwnModel, adapted
+from prunebench.api.results import leaderboard, load_results
+from prunebench.api.runs import grid, run
+from prunebench.errors import InputError
+from support.command import prunebench
+
+DICE = np.random.default_rng(0)
+Y = np.arange(240) % 3
+X = DICE.normal(size=(240, 6)) + 4 * np.eye(6)[Y]
+SHORT = {"epochs": 3, "batch_size": 32}
+QUIET: dict[str, Any] = {"quiet": True, "mlflow": False}
+
+SCRIPT = """
+import numpy as np, prunebench as pb
+from torch import nn
+
+dice = np.random.default_rng(0)
+y = np.arange(600) % 3
+X = dice.normal(size=(600, 6)) + 3 * np.eye(6)[y]
+data = pb.task((X[:500], y[:500]), (X[500:], y[500:]), name="mine")
+
+def network(num_classes, in_shape):
+    return nn.Sequential(nn.Linear(in_shape[0], 16), nn.ReLU(), nn.Linear(16, num_classes))
+
+results = pb.grid(
+    dict(dataset=data, noise="symmetric:0.2", ratio=0.5, seed="0..2",
+         method=["full", "random", "infobatch", "infobatch+align"],
+         recipe_params=dict(epochs=4, batch_size=32)),
+    model=network, out="results/mine", mlflow=False, quiet=True)
+print(pb.leaderboard(results).markdown)
+"""
+
+
+def test_a_short_script_compares_methods_on_own_data_and_network(tmp_path: Path) -> None:
+    assert len([line for line in SCRIPT.splitlines() if line.strip()]) <= 25
+    (tmp_path / "script.py").write_text(SCRIPT)
+    said = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True,
+                          text=True, check=False, timeout=300)  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    for name in ("full", "random", "infobatch", "infobatch+align"):
+        assert f"| {name} |" in said.stdout or f"{name} " in said.stdout
+    assert len(load_results(tmp_path / "results" / "mine")) == 12
+
+
+def test_keys_and_records_are_those_of_the_command(tmp_path: Path) -> None:
+    mine = run("digits", noise="symmetric:0.4", method="infobatch", ratio=0.5, seed=1,
+               recipe=SHORT, out=tmp_path / "a", **QUIET)  # fmt: skip
+    said = prunebench(
+        "run", "--noise", "symmetric:0.4", "--method", "infobatch", "--ratio", "0.5", "--seed", "1",
+        "--recipe-param", "epochs=3", "--recipe-param", "batch_size=32", "--out", tmp_path / "b",
+        "--no-mlflow", "--json", "--quiet",
+    )  # fmt: skip
+    theirs = json.loads(said.out)
+    assert (mine.key, mine.record.metrics) == (theirs["key"], theirs["metrics"])
+    assert list(mine.epochs["epoch"]) == list(range(len(mine.epochs)))
+    assert set(mine.visits["epochs"]) <= set(range(len(mine.epochs) + 1))
+    assert len(mine.predictions) == 450
+    with pytest.raises(InputError, match="leaves no kept"):
+        _ = mine.kept
+
+
+def test_own_arrays_train_in_worker_processes_with_an_imported_network(tmp_path: Path) -> None:
+    data = task((X, Y), (X[:60], Y[:60]), noisy_labels=np.where(np.arange(240) % 5, Y, (Y + 1) % 3),
+                name="mine")  # fmt: skip
+    fields = {"dataset": data, "noise": "real", "method": ["full", "small-loss"],
+              "ratio": 0.5, "seed": 0, "recipe_params": SHORT}  # fmt: skip
+    found = grid(fields, model=network, out=tmp_path / "r", workers=2, **QUIET)
+    assert set(found.records["status"]) == {"done"}
+    assert set(found.records["method"]) == {"full", "small-loss"}
+    again = grid(fields, model=network, out=tmp_path / "r", workers=1, **QUIET)
+    assert list(again.records["key"]) == list(found.records["key"])
+    kept = [run_.kept for run_ in map(found.run, found.records["key"])
+            if run_.record.spec["method"]["name"] == "small-loss"]  # fmt: skip
+    assert all(len(ids) == len(set(ids)) for ids in kept)
+    assert set(found.epochs()["key"]) == set(found.records["key"])
+    board = leaderboard(found)
+    assert "small-loss" in board.markdown
+    assert {"method", "accuracy"} <= set(board.to_frame().columns)
+    assert board._repr_html_().startswith("<iframe srcdoc=")
+    assert leaderboard(tmp_path / "r").markdown == board.markdown
+
+
+class Pictures(Dataset[Any]):
+    def __init__(self, count: int, kind: str) -> None:
+        self.count, self.kind = count, kind
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> Any:
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        if self.kind == "floats":
+            return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255, number % 2
+        if self.kind == "image":
+            from PIL import Image
+
+            return Image.fromarray(pixels), number % 2
+        return pixels, number % 2
+
+
+def test_every_form_of_images_gives_the_same_file() -> None:
+    forms = [task(Pictures(10, kind), Pictures(4, kind)) for kind in ("array", "image")]
+    x = np.stack([Pictures(10, "array")[n][0] for n in range(10)])
+    forms.append(task((x, np.arange(10) % 2), (x[:4], np.arange(4) % 2)))
+    assert len({form.digest for form in forms}) == 1
+    floats = task(Pictures(10, "floats"), Pictures(4, "floats"))
+    assert np.array_equal(floats.arrays["X"], x.transpose(0, 3, 1, 2))
+
+
+class Failing(Pictures):
+    def __getitem__(self, number: int) -> Any:
+        if number == 3:
+            raise OSError("no such file")
+        return super().__getitem__(number)
+
+
+class Shrinking(Pictures):
+    def __getitem__(self, number: int) -> Any:
+        self.count = 9
+        return super().__getitem__(number)
+
+
+GOOD = (X, Y), (X[:60], Y[:60])
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "fields", "words"),
+    [
+        (Failing(10, "array"), Pictures(4, "array"), {}, "sample 3 cannot be read"),
+        (Shrinking(10, "array"), Pictures(4, "array"), {}, "its length was 10 and is 9"),
+        (TensorDataset(torch.randn(6, 3, 8, 8), torch.arange(6) % 2), Pictures(4, "array"), {},
+         "not k/255"),
+        ((X, Y * 1.5), (X[:60], Y[:60]), {}, "float64"),
+        ((X, Y), (X[:60], Y[:60] + 1), {}, "3 at sample 2"),
+        ((np.full_like(X, np.nan), Y), (X[:60], Y[:60]), {}, "not finite"),
+        (*GOOD, {"noisy_labels": Y[:10]}, "human"),
+        (*GOOD, {"num_classes": 2}, "2 at sample 2"),
+        (*GOOD, {"groups": [0]}, "super-class"),
+        (*GOOD, {"name": "../x"}, "name"),
+        (iter([(1, 2)]), (X[:60], Y[:60]), {}, "no samples by number"),
+    ],
+)  # fmt: skip
+def test_bad_data_are_one_line(train: Any, test: Any, fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        task(train, test, **fields)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+class TwoHeads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits, self.other = nn.Linear(6, 3), nn.Linear(6, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.logits(x)
+
+
+@pytest.mark.parametrize(
+    ("net", "head", "words"),
+    [
+        (nn.ReLU(), None, "no linear layer"),
+        (nn.Linear(7, 3), "fc", "no linear layer 'fc'"),
+        (nn.Sequential(nn.Linear(7, 3)), None, "cannot read samples of shape (6,)"),
+        (nn.Sequential(nn.Linear(6, 4)), None, "gives (2, 4) for 2 samples"),
+        (nn.Sequential(nn.Linear(6, 3), nn.Softmax(1)), None, "does not end in its linear layer"),
+        (TwoHeads(), None, "does not end in its linear layer 'other'"),
+        (7, None, "returned a int"),
+    ],
+)
+def test_bad_networks_are_one_line(net: Any, head: str | None, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        adapted(net, (6,), 3, head)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_head_that_is_named_is_taken() -> None:
+    net: Any = adapted(TwoHeads(), (6,), 3, "logits")
+    x = torch.randn(4, 6)
+    assert torch.equal(net.features(x), x)
+    assert net(x).shape == (4, 3)
+
+
+def test_a_network_that_others_cannot_import_is_refused_for_workers(tmp_path: Path) -> None:
+    data = task((X, Y), (X[:60], Y[:60]))
+    fields = {"dataset": data, "method": "full", "seed": "0..1", "recipe_params": SHORT}
+    inside = lambda num_classes, in_shape: network(num_classes, in_shape)  # noqa: E731
+    with pytest.raises(InputError, match="is a lambda"):
+        grid(fields, model=inside, out=tmp_path / "r", workers=2, **QUIET)
+    assert not (tmp_path / "r" / "records").exists() or not list(
+        (tmp_path / "r" / "records").iterdir()
+    )
+    found = grid(fields, model=inside, out=tmp_path / "r", **QUIET)
+    assert len(found) == 2
+    assert OwnModel(network).name != OwnModel(inside).name
+
+
+def test_unknown_fields_name_those_that_there_are(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown field 'spede'"):
+        run("digits", spede=1, out=tmp_path)
+    with pytest.raises(InputError, match="unknown field 'spede'"):
+        grid("demo", spede=1, out=tmp_path)
+    with pytest.raises(InputError, match="metod"):
+        grid({"dataset": "digits", "metod": "full"}, out=tmp_path)
+    with pytest.raises(InputError, match="no results"):
+        load_results(tmp_path / "none")
