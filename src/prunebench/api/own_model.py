@@ -146,13 +146,12 @@ def adapted(
     x = torch.rand((2, *shape), device=known.weight.device)
     whole = _logits(net, x, num_classes)
     split = FeatureNet.around(net, path)
-    if x.device.type != "meta":
-        if not _equal(whole, split, x):
-            raise InputError(
-                f"the network does not end in its linear layer {path!r}", where="model",
-                accepted='head="NAME" of the layer that gives the logits, or features(x) and '
-                "head(f)",
-            )  # fmt: skip
+    if x.device.type != "meta" and not _equal(whole, split, x):
+        raise InputError(
+            f"the network does not end in its linear layer {path!r}", where="model",
+            accepted='head="NAME" of the layer that gives the logits, or features(x) and '
+            "head(f)",
+        )  # fmt: skip
     return split
 
 
