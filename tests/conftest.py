@@ -2,7 +2,9 @@
 
 import os
 import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 # Two test processes on two cores: threads of their own would only wait for each other.
@@ -16,3 +18,27 @@ settings.load_profile("prunebench")
 # Started in the background of a script, Python inherits a SIGINT that is ignored.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _card(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test marked ``cuda`` has a card: a real one, or the pretended one, which must find nothing.
+
+    What only a device can do is marked ``cuda(real=True)``.
+    """
+    mark = request.node.get_closest_marker("cuda")
+    if mark is None:
+        yield
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        yield
+        return
+    if mark.kwargs.get("real"):
+        pytest.skip("no CUDA device on this machine")
+    from support.card_cells import findings, fresh_card
+
+    with fresh_card() as card:
+        yield
+    assert findings(card) == []

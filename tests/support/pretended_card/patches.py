@@ -1,0 +1,147 @@
+"""What is replaced in torch while the card is pretended, all of it put back at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch._dynamo  # before anything is replaced: torch would import it in the midst of a call
+
+from support.pretended_card import places
+from support.pretended_card.card import Card, Event, Stream, StreamContext
+from support.pretended_card.graphs import CUDAGraph, graph
+from support.pretended_card.operations import Operations
+
+_MISSING = object()
+_Generator, _autocast = torch.Generator, torch.autocast
+MODES = {0: "default", 1: "warn", 2: "error"}
+
+
+class Generator(_Generator):
+    """The card's generator: one of the host with the methods that captures need.
+
+    Draws of operations come from the host's default generator.
+    """
+
+    def graphsafe_get_state(self) -> torch.Tensor:
+        """Its state."""
+        return self.get_state()
+
+    def graphsafe_set_state(self, state: Any) -> Generator:
+        """Takes a state over, or that of another generator."""
+        self.set_state(state.get_state() if isinstance(state, _Generator) else state)
+        return self
+
+
+class Autocast(_autocast):
+    """``torch.autocast``; the card's is that of the host."""
+
+    def __init__(self, device_type: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
+
+
+class Device:
+    """``torch.cuda.device``: there is one."""
+
+    def __init__(self, device: Any = None) -> None:
+        self.idx = 0
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def _generator(device: Any = "cpu") -> torch.Generator:
+    return Generator() if torch.device(device).type == "cuda" else _Generator(device)
+
+
+def _replacements(card: Card) -> Iterator[tuple[Any, str, Any]]:
+    """Owner, name and new value of all that is replaced."""
+    own = Generator()
+    properties = SimpleNamespace(name="pretended card", total_memory=places.CARD_BYTES, major=9,
+                                 minor=0, multi_processor_count=132)  # fmt: skip
+
+    def always(value: Any) -> Callable[..., Any]:
+        return lambda *args, **kwargs: value
+
+    def synchronize(device: Any = None) -> None:
+        card.wait("torch.cuda.synchronize", *card.streams)
+
+    in_cuda: dict[str, Any] = {
+        "is_available": always(True), "is_initialized": always(True), "device_count": always(1),
+        "current_device": always(0), "set_device": always(None), "init": always(None),
+        "get_device_name": always(properties.name), "get_device_capability": always((9, 0)),
+        "get_device_properties": always(properties), "is_bf16_supported": always(True),
+        "mem_get_info": always((places.CARD_BYTES, places.CARD_BYTES)),
+        "memory_allocated": always(0), "max_memory_allocated": always(0),
+        "memory_reserved": always(0), "max_memory_reserved": always(0),
+        "reset_peak_memory_stats": always(None), "empty_cache": always(None),
+        "synchronize": synchronize, "Stream": Stream, "Event": Event, "CUDAGraph": CUDAGraph,
+        "graph": graph, "stream": StreamContext, "StreamContext": StreamContext, "device": Device,
+        "current_stream": lambda device=None: card.stream,
+        "default_stream": always(card.default),
+        "set_stream": lambda stream: setattr(card, "stream", stream),
+        "is_current_stream_capturing": lambda: card.capturing is not None,
+        "default_generators": (own,),
+        "manual_seed": own.manual_seed, "manual_seed_all": own.manual_seed,
+        "get_rng_state": lambda device=None: own.get_state(),
+        "set_rng_state": lambda state, device=None: own.set_state(state),
+        "set_sync_debug_mode": lambda mode: setattr(card, "sync_mode", MODES.get(mode, mode)),
+        "get_sync_debug_mode": lambda: card.sync_mode,
+    }  # fmt: skip
+    for name, value in in_cuda.items():
+        yield torch.cuda, name, value
+    in_accelerator = {
+        "is_available": always(True), "current_accelerator": always(torch.device("cuda")),
+        "device_count": always(1), "current_device_index": always(0),
+        "set_device_index": always(None), "current_stream": lambda device=None: card.stream,
+    }  # fmt: skip
+    for name, value in in_accelerator.items():
+        yield torch.accelerator, name, value
+    for name in places.FUNCTIONS:
+        yield torch, name, places.factory(getattr(torch, name))
+    for name in places.METHODS:
+        yield torch.Tensor, name, places.factory(getattr(torch.Tensor, name))
+    for name, value in places.REPLACED.items():
+        yield torch.Tensor, name, value
+    yield torch, "Generator", _generator
+    yield torch, "autocast", Autocast
+    yield torch.backends.cudnn, "version", always(91000)
+
+
+@contextmanager
+def pretended_card() -> Iterator[Card]:
+    """A machine with one card.
+
+    Yields:
+        The card, with what was found.
+    """
+    assert Card.current is None, "a card is pretended already"
+    card = Card()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    cudnn = torch.backends.cudnn
+    settings = cudnn.benchmark, cudnn.deterministic
+    with ExitStack() as stack:
+        stack.callback(setattr, Card, "current", None)
+        Card.current = card
+        for owner, name, value in list(_replacements(card)):
+            stack.callback(_put_back, owner, name, vars(owner).get(name, _MISSING))
+            setattr(owner, name, value)
+        stack.callback(torch.use_deterministic_algorithms, deterministic)
+        stack.callback(_set, cudnn, *settings)
+        stack.enter_context(Operations(card))
+        yield card
+
+
+def _put_back(owner: Any, name: str, value: Any) -> None:
+    if value is _MISSING:
+        delattr(owner, name)
+    else:
+        setattr(owner, name, value)
+
+
+def _set(cudnn: Any, benchmark: bool, deterministic: bool) -> None:
+    cudnn.benchmark, cudnn.deterministic = benchmark, deterministic
