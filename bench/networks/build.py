@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 import torch
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from prunebench.bench.networks import news as _news
 from prunebench.bench.networks import resnet as _resnet
@@ -173,7 +174,7 @@ def _check_size(recipe: Recipe, shape: tuple[int, ...], num_classes: int) -> Non
     accepted = f"a network of at most {MOST_PARAMETERS:,} parameters"
     with torch.random.fork_rng(devices=[]):
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), _Undrawn():
                 model = builder_of(recipe.model)(shape, num_classes, **recipe.model_params)
             count = sum(parameter.numel() for parameter in model.parameters())
         except InputError:
@@ -192,6 +193,16 @@ def _check_size(recipe: Recipe, shape: tuple[int, ...], num_classes: int) -> Non
 
 
 _sized: set[str] = set()
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out normal draws: for tensors without values torch draws them in Python, and imports
+    the compiler for it, which takes seconds in every process."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
 
 
 def build_model(

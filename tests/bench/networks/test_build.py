@@ -6,7 +6,9 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
+from prunebench.bench.networks import build as build_module
 from prunebench.bench.networks.base import GROUP_CHANNELS, AveragePool2x2, quadrant_means
 from prunebench.bench.networks.build import (
     FeatureNet,
@@ -255,6 +257,20 @@ def test_building_leaves_the_global_generator_alone():
         torch.equal(a, b)
         for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     )
+
+
+def test_counting_parameters_draws_none_of_them():
+    called = []
+
+    class Calls(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            called.append(func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    with Calls():  # without values, normal numbers would be drawn by the compiler's help: seconds
+        build_module._check_size(recipe("resnet18", width=23, depth=1), (3, 8, 8), 10)
+    assert "empty" in called
+    assert "normal_" not in called
 
 
 @pytest.mark.parametrize(
