@@ -35,6 +35,7 @@ VERBS = {
     "reproduce": ("reproduce:reproduce", "Set our numbers beside a paper's printed ones."),
     "audit": ("leaderboard:audit", "Look for missing, doubled, mixed and suspicious records."),
     "export": ("export_sync:export", "Write scores, kept ids or tables of a run to a file."),
+    "issues": ("issues:issues", "List a run's training labels, the most suspicious first."),
     "sync": ("export_sync:sync", "Rebuild the MLflow mirror from the records."),
     "ui": ("ui:ui", "Show the MLflow mirror in a browser, on this machine only."),
     "check": ("check:check", "Check that a pruning method keeps its contract."),

@@ -32,8 +32,10 @@ _MODULE_OF = {
     "Results": "api.results",
     "Run": "api.results",
     "ScoreBasedPruner": "methods.base",
+    "Selection": "api.selection",
     "StaticPruner": "methods.base",
     "Subset": "methods.base",
+    "find_label_issues": "api.selection",
     "grid": "api.runs",
     "kept_count": "methods.base",
     "load_results": "api.results",
@@ -43,6 +45,7 @@ _MODULE_OF = {
     "register_model": "bench.networks.base",
     "register_recipe": "bench.spec.recipe",
     "run": "api.runs",
+    "select": "api.selection",
     "task": "api.own_data",
 }
 
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from prunebench.api.pruning import Pruning
     from prunebench.api.results import Board, Results, Run, load_results
     from prunebench.api.runs import grid, run
+    from prunebench.api.selection import Selection, find_label_issues, select
     from prunebench.bench.networks.base import FeatureNet, Network, register_model
     from prunebench.bench.spec.recipe import Recipe, register_recipe
     from prunebench.datasets import DataSource, RawData, register_dataset
@@ -105,8 +109,10 @@ __all__ = [
     "Results",
     "Run",
     "ScoreBasedPruner",
+    "Selection",
     "StaticPruner",
     "Subset",
+    "find_label_issues",
     "grid",
     "kept_count",
     "load_results",
@@ -116,5 +122,6 @@ __all__ = [
     "register_model",
     "register_recipe",
     "run",
+    "select",
     "task",
 ]

@@ -23,6 +23,8 @@ from prunebench.bench.spec.run_spec import HeldOut
 from prunebench.errors import InputError
 from prunebench.problems import first_problem
 
+#: Arguments of ``run`` that are those of ``resolve_cell``.
+_NAMED = {"noise", "ratio", "seed", "params"}
 _EXECUTION = {field.name for field in fields(ExecutionOptions)} - {"inline", "workers"}
 
 
@@ -63,23 +65,46 @@ def run(
         InputError: Anything that cannot be run; nothing is recorded.
         FolderError: The results folder cannot be written.
     """
-    execution, cell_fields = _sorted(given, "run")
-    folder = Path(out)
-    own = _own_model(model, head)
-    if reference_size is not None:
-        cell_fields["reference"] = HeldOut(size=reference_size)
-    named, recipe_params = _recipe(recipe, own or model, cell_fields.pop("recipe_params", None))
-    store = _store(dataset, folder)
-    cell = resolve_cell(
-        dataset=_name(dataset, folder), noise=noise, method=method, ratio=ratio, seed=seed,
-        recipe=named, params=params, recipe_params=recipe_params, **cell_fields,
+    cell, options = resolve_own(
+        dataset, out, noise=noise, method=method, ratio=ratio, seed=seed, recipe=recipe,
+        model=model, head=head, params=params, reference_size=reference_size, **given,
     )  # fmt: skip
+    store = Store(Path(out))
     check_trainable(cell)
-    report = run_cells([cell], store, _options(execution, 1, own, folder))
+    report = run_cells([cell], store, options)
     record = store.get(cell.spec.key)
     if record is None:
         raise _lost(report, store)
     return Run(record, store.root)
+
+
+def resolve_own(
+    dataset: str | OwnData,
+    out: str | Path,
+    *,
+    method: str,
+    recipe: str | Mapping[str, Any] | None = None,
+    model: str | Model | None = None,
+    head: str | None = None,
+    reference_size: int | None = None,
+    **given: Any,
+) -> tuple[Cell, ExecutionOptions]:
+    """A cell and how it is executed in this process; arguments as of ``run``.
+
+    Data of one's own are written into the results folder.
+    """
+    folder, own = Path(out), _own_model(model, head)
+    named = {name: given.pop(name) for name in _NAMED & given.keys()}
+    execution, fields = _sorted(given, "run")
+    if reference_size is not None:
+        fields["reference"] = HeldOut(size=reference_size)
+    chosen, recipe_params = _recipe(recipe, own or model, fields.pop("recipe_params", None))
+    if isinstance(dataset, OwnData):
+        Store.open(folder)
+        dataset = dataset.write(folder)
+    cell = resolve_cell(dataset=dataset, method=method, recipe=chosen, recipe_params=recipe_params,
+                        **named, **fields)  # fmt: skip
+    return cell, _options(execution, 1, own, folder)
 
 
 def grid(
@@ -166,14 +191,6 @@ def _recipe(
         name = model.name if isinstance(model, OwnModel) else model
         fields = {"model_params": {}, **fields, "model": name}
     return (recipe if isinstance(recipe, str) else None), fields
-
-
-def _store(dataset: str | OwnData, folder: Path) -> Store:
-    return Store.open(folder) if isinstance(dataset, OwnData) else Store(folder)
-
-
-def _name(dataset: str | OwnData, folder: Path) -> str:
-    return dataset.write(folder) if isinstance(dataset, OwnData) else dataset
 
 
 def _grid(source: str | Path | Mapping[str, Any]) -> tuple[Grid, str, OwnData | None]:

@@ -1,0 +1,141 @@
+"""What a scoring run says without another run: a static method's subset, and suspicious labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from prunebench.bench.results.store import Store
+from prunebench.bench.runs.cell import Cell
+from prunebench.bench.runs.evidence import RecordedEvidence
+from prunebench.bench.runs.execute import cell_steps
+from prunebench.bench.runs.scoring_runs import gather_evidence
+from prunebench.bench.runs.self_supervised import Features, ssl_features
+from prunebench.bench.runs.worker_context import WorkerContext
+from prunebench.bench.spec.execution import ExecutionOptions
+from prunebench.bench.spec.run_spec import RunSpec
+from prunebench.bench.train.plan_checks import check_subset
+from prunebench.bench.train.step import StepGenerator, run_to_end
+from prunebench.bench.train.task import load_task, streams_of
+from prunebench.bench.train.trainer import guarded
+from prunebench.datasets.task import Task
+from prunebench.errors import InputError
+from prunebench.methods.base import EvidenceSpec, StaticPruner, Subset, kept_count
+from prunebench.record import Record
+from prunebench.rng import Stream
+
+#: How ``label_issues`` computes the quality of a label.
+QUALITY = "mean probability of the label over the epochs"
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What a static method keeps, by original id.
+
+    Attributes:
+        ids: int64 [k], ascending.
+        scores: float64 [rows of the original training split], NaN for samples that are held out;
+            None where the method has none.
+    """
+
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float64] | None
+
+
+def choose(cell: Cell, store: Store, options: ExecutionOptions) -> Chosen:
+    """What a cell's static method keeps; nothing is trained on it.
+
+    Args:
+        cell: Of a static method.
+        store: The results folder; a scoring run that it holds is not repeated.
+        options: How a scoring run is executed; on its first device.
+
+    Raises:
+        InputError: The method is not static.
+    """
+    pruner, spec = cell.pruner(), cell.spec
+    if not isinstance(pruner, StaticPruner):
+        raise InputError(f"{spec.method.name!r} chooses while it trains", where="method",
+                         accepted="a static method (`prunebench methods`)")  # fmt: skip
+    task, evidence = _evidence(cell, store, options, pruner)
+    k = kept_count(len(task.train), spec.ratio)
+    subset = pruner.keep(evidence, k, streams_of(spec).get(f"keep:{spec.method.name}"))
+    check_subset(subset, k, len(task.train), spec.method.name)
+    ids, scores = evidence.ids.numpy(), None
+    if subset.scores is not None:
+        scores = np.full(evidence.original_size, np.nan)
+        scores[ids] = subset.scores.double().numpy()
+    return Chosen(np.sort(ids[subset.indices.numpy()]), scores)
+
+
+def label_issues(cell: Cell, store: Store, options: ExecutionOptions) -> pd.DataFrame:
+    """Ranks the labels of a cell's training split by how little a network trained on them comes
+    to believe them.
+
+    A network learns right labels before it fits wrong ones. The quality of a label is its mean
+    softmax probability over the epochs (Swayamdipta et al., Dataset Cartography, EMNLP 2020); the
+    suggestion is what the network predicts early, at the recipe's snapshot epoch.
+
+    Args:
+        cell: Gives data, noise, recipe and seed.
+        store: The results folder; a run that it holds is not repeated.
+        options: How a scoring run is executed; on its first device.
+
+    Returns:
+        A row a sample, the most suspicious first: ``id`` (row of the original training split),
+        ``given_label`` and ``predicted_label`` (class names), ``label_quality`` in 0..1 (low is
+        suspicious), ``is_label_issue`` (the two labels differ), ``score`` (how the quality was
+        computed).
+    """
+    task, evidence = _evidence(cell, store, options, _Confidence())
+    quality = evidence.p_target.double().nanmean(0).numpy()
+    suggested = evidence.snapshot(evidence.warmup).logits.argmax(1).numpy()
+    labels, names = task.train.labels.numpy(), np.array(task.raw.class_names, dtype=object)
+    table = pd.DataFrame(
+        {
+            "id": evidence.ids.numpy(),
+            "given_label": names[labels],
+            "predicted_label": names[suggested],
+            "label_quality": quality.clip(0.0, 1.0),
+            "is_label_issue": labels != suggested,
+            "score": QUALITY,
+        }
+    )
+    return table.sort_values(["label_quality", "id"], ignore_index=True)
+
+
+class _Confidence(StaticPruner):
+    """What ``label_issues`` needs recorded; it keeps nothing."""
+
+    def needs(self, epochs: int, warmup: int) -> EvidenceSpec:
+        """Probabilities of the labels, and a snapshot."""
+        return EvidenceSpec(frozenset({"p_target"}), (warmup,))
+
+    def keep(self, evidence: Any, k: int, rng: Stream) -> Subset:
+        """Never called."""
+        raise NotImplementedError
+
+
+def _evidence(
+    cell: Cell, store: Store, options: ExecutionOptions, pruner: StaticPruner
+) -> tuple[Task, RecordedEvidence]:
+    """Finds or records what a method needs."""
+    task = load_task(cell.spec, cell.data)
+    context = WorkerContext(device=options.devices[0])
+    device = torch.device(context.device)
+
+    def record(scoring: RunSpec, need: EvidenceSpec) -> StepGenerator[Record]:
+        one = Cell(scoring, cell.data, weights=cell.weights, evidence=need)
+        return (yield from cell_steps(one, store, replace(options, retry_failed=True), context))[0]
+
+    def embed(whole: Task) -> StepGenerator[Features]:
+        return ssl_features(cell.spec, store, whole, device, options, lambda trained, total: None)
+
+    with guarded(device):
+        evidence, _ = run_to_end(gather_evidence(cell.spec, store, task, pruner, record, embed))
+    return task, evidence
