@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 _SHARES = {"tests": 1.0, "speed": 2.0, "cells": 3.0}
 #: Seconds in which a cell saves itself and the records are packed.
 _LEAVE_S = 15.0
+#: What pytest says of each test.
+_RESULT = re.compile(r"^(\S+::.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b", re.MULTILINE)
 #: What a child has to find the package in; beside it lie the tests of a checkout.
 _SOURCE = Path(prunebench.__file__).parents[1]
 #: Bytes of one packed file at most.
@@ -153,14 +156,14 @@ class Call:
         self.facts = {name: facts[name] for name in ("device_class", "torch", "python", "code")}
 
     def tests(self, seconds: float) -> None:
-        """Runs the tests that are marked for a card, where there is a checkout; their output goes
-        to ``tests.txt``, their result to ``tests.json``."""
-        kept = self.folder / "tests.json"
+        """Runs the tests that are marked for a card, where there is a checkout, but for those that
+        an earlier call has run; their output goes to ``tests.txt``, what became of each to
+        ``tests.json``."""
+        kept, log = self.folder / "tests.json", self.folder / "tests.txt"
+        found: dict[str, Any] = {"facts": self.facts, "code": None, "tests": {}}
         with suppress(OSError, ValueError):
             before = json.loads(kept.read_text(encoding="utf-8"))
-            if isinstance(before, dict) and before.get("facts") == self.facts:
-                self._judge_tests(before, "  (by an earlier call)")
-                return
+            found = before if before["facts"] == self.facts else found
         root = _SOURCE.parent
         files = [
             path for path in sorted((root / "tests").rglob("test_*.py"))
@@ -169,25 +172,24 @@ class Call:
         if not files or find_spec("pytest") is None:
             self.said.append("tests   left out: no checkout, or no pytest")
             return
-        _say(f"tests: at most {_clock(seconds)}, to tests.txt")
-        words = [sys.executable, "-m", "pytest", "-m", "cuda", "-ra", "-p", "no:cacheprovider",
-                 *map(str, files)]  # fmt: skip
-        with open(self.folder / "tests.txt", "wb") as log:
-            code = _child(words, seconds, cwd=root, stdout=log, stderr=subprocess.STDOUT)
-        lines = (self.folder / "tests.txt").read_text("utf-8", "replace").splitlines()
-        last = next((line.strip("= ") for line in reversed(lines) if line.strip()), "no output")
-        result = {"facts": self.facts, "code": code, "line": last}
-        if code is not None:  # broken off by the time, they are run again
-            _write(kept, json.dumps(result, indent=1))
-        self._judge_tests(result, "")
-
-    def _judge_tests(self, result: Mapping[str, Any], when: str) -> None:
-        code, line = result.get("code"), spelled(str(result.get("line")))
-        if code is None:
-            self.bad.append("tests stopped by the time limit; see tests.txt")
-        elif code not in (0, 5):
-            self.bad.append(f"tests: {line}; see tests.txt")
-        self.said.append(f"tests   {line}{when}"[:200])
+        if found["code"] is None:
+            _say(f"tests: at most {_clock(seconds)}, to tests.txt")
+            words = [sys.executable, "-m", "pytest", "-m", "cuda", "-v", "-p", "no:cacheprovider",
+                     # It takes prefixes, which other tests without parameters may have too.
+                     *(f"--deselect={name}" for name in found["tests"] if name.endswith("]")),
+                     *(str(path.relative_to(root)) for path in files)]  # fmt: skip
+            with open(log, "wb") as out:
+                found["code"] = _child(words, seconds, cwd=root, stdout=out, stderr=out)
+            found["tests"] |= dict(_RESULT.findall(log.read_text("utf-8", "replace")))
+            _write(kept, json.dumps(found, indent=1))
+        counts = Counter(found["tests"].values())
+        words = [f"{count} {word.lower()}" for word, count in sorted(counts.items())]
+        line = ", ".join(words) or "none"
+        self.said.append(f"tests   {line}")
+        if found["code"] is None:
+            self.bad.append("tests: not all were run in the time; the same call goes on")
+        if counts["FAILED"] or counts["ERROR"] or found["code"] not in (None, 0, 5):
+            self.bad.append(f"tests: {line}, pytest ended with {found['code']}; see tests.txt")
 
     def speed(self, seconds: float, data: str | None) -> None:
         """Times the contenders of a card, in a process of their own."""
@@ -356,7 +358,8 @@ def _child(words: Sequence[str], seconds: float, **how: Any) -> int | None:
         Its exit code, or None where it was killed after ``seconds``.
     """
     paths = [str(_SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    path = os.pathsep.join(paths)
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(words, env=environment, preexec_fn=_die_with_parent(), **how)
     try:
         return process.wait(max(1.0, seconds))

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol, Self
 
@@ -164,14 +165,13 @@ def take_turns(
         device: Its work is waited for.
         limit: Of this call.
         told: Called after every turn, and where a contender drops out.
-        before: Called, untimed, before each turn.
+        before: Called, untimed, before each turn, the one that does not count included.
     """
     alive: dict[str, Turns] = {}
 
     def guarded(name: str, body: Callable[[], None]) -> None:
         try:
             with limit.enforced():
-                before(name)
                 body()
         except Exception as error:  # the others can still be timed
             tallies[name].note = error_line(error)[:200]
@@ -188,7 +188,7 @@ def take_turns(
             tally.note = f"about {contender.seconds(1):.0f} s do not fit into the time limit"
             told(contender.name)
             continue
-        guarded(contender.name, lambda c=contender: _make(c, tallies, alive, device))  # type: ignore[misc]
+        guarded(contender.name, partial(_make, contender, tallies, alive, device, before))
     while waiting := [name for name in alive if len(tallies[name].turns) < repeats]:
         for name in waiting:
             if limit.left < tallies[name].turns[-1].wall:
@@ -196,29 +196,38 @@ def take_turns(
                 _drop(alive, name, device)
                 told(name)
                 continue
-            guarded(name, lambda n=name: _turn(tallies[n], alive[n], device))  # type: ignore[misc]
+            guarded(name, partial(_turn, name, tallies[name], alive[name], device, before))
     for name in [*alive]:
         _drop(alive, name, device)
 
 
 def _make(
-    contender: Contender, tallies: dict[str, Tally], alive: dict[str, Turns], device: torch.device
+    contender: Contender,
+    tallies: dict[str, Tally],
+    alive: dict[str, Turns],
+    device: torch.device,
+    before: Callable[[str], None],
 ) -> None:
-    tally, cuda, begin = tallies[contender.name], device.type == "cuda", time.perf_counter()
+    name, cuda, begin = contender.name, device.type == "cuda", time.perf_counter()
+    tally = tallies[name]
     if cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     base = torch.cuda.memory_allocated(device) if cuda else 0
-    alive[contender.name] = made = contender.make()
+    alive[name] = made = contender.make()
+    before(name)
     tally.images = made.epoch()
     _wait(device)
     tally.how, tally.made_s = made.how, time.perf_counter() - begin
     if cuda:
         tally.peak_mib = (torch.cuda.max_memory_allocated(device) - base) / 2**20
-    _turn(tally, made, device)
+    _turn(name, tally, made, device, before)
 
 
-def _turn(tally: Tally, made: Turns, device: torch.device) -> None:
+def _turn(
+    name: str, tally: Tally, made: Turns, device: torch.device, before: Callable[[str], None]
+) -> None:
+    before(name)
     _wait(device)
     wall, cpu = time.perf_counter(), time.process_time()
     made.epoch()

@@ -25,6 +25,13 @@ recipe_params = { epochs = 1 }
 """
 
 
+OUTPUT = """collected 3 items
+tests/a/test_cuda.py::test_one PASSED                                    [ 33%]
+tests/a/test_cuda.py::test_two[a b-1] SKIPPED (no luck)                  [ 66%]
+"""
+FAILED = "tests/a/test_cuda.py::test_three FAILED   [100%]\n== FAILURES ==\nE FAILED\n"
+
+
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -35,16 +42,16 @@ def _own_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def children(monkeypatch):
     """Stands in for pytest and the benchmark: what they were asked, and how they end."""
-    asked, ends = [], {"pytest": 0, "cuda": 0}
+    asked, ends, lines = [], {"pytest": 0, "cuda": 0}, [OUTPUT]
 
     def child(words, seconds, **how):
         asked.append((words, seconds))
         if "pytest" in words:
-            how["stdout"].write(b"one line\n== 3 passed, 1 skipped in 2.00s ==\n")
+            how["stdout"].write(lines[0].encode())
         return ends["pytest" if "pytest" in words else "cuda"]
 
     monkeypatch.setattr(card, "_child", child)
-    return asked, ends
+    return asked, ends, lines
 
 
 def call(*words):
@@ -56,7 +63,7 @@ def records():
 
 
 def test_all_steps_are_stored_and_the_next_call_repeats_none(children):
-    asked, _ = children
+    asked, *_ = children
     said = call("--minutes", "60")
     assert said.code == 0, said.err
     assert [words[2] for words, _ in asked] == ["pytest", "prunebench.bench.perf.cuda"]
@@ -66,7 +73,7 @@ def test_all_steps_are_stored_and_the_next_call_repeats_none(children):
     assert all(len(line) <= 80 for line in lines)
     begun = [line.split()[:3] for line in lines if " left" in line]
     assert begun == [["seed", s, m] for s in "01" for m in ("full", "infobatch")]
-    assert any(line.startswith("tests   3 passed, 1 skipped") for line in lines)
+    assert any(line == "tests   1 passed, 1 skipped" for line in lines)
     assert "cells   4 of 4 recorded" in lines
     assert {r.key for r in unpack(Path("c/records-0.jsonl.gz"))} == records()
     assert len(records()) == 4
@@ -74,33 +81,50 @@ def test_all_steps_are_stored_and_the_next_call_repeats_none(children):
     again = call()
     assert again.code == 0
     assert [words[2] for words, _ in asked[2:]] == ["prunebench.bench.perf.cuda"]
-    assert "(by an earlier call)" in again.out
+    assert "tests   1 passed, 1 skipped\n" in again.out
     assert not [line for line in again.out.splitlines() if line.endswith(" left")]
     assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_failure_ends_nothing_and_is_said_first(children):
-    _, ends = children
+    _, ends, lines = children
     ends.update(pytest=1, cuda=-11)
+    lines[0] += FAILED
     said = call()
     assert said.code == 1
     summary = said.out.partition("\n\n")[2].splitlines()
-    assert summary[0] == "FAILED  tests: 3 passed, 1 skipped in 2.00s; see tests.txt"
+    assert summary[0] == (
+        "FAILED  tests: 1 failed, 1 passed, 1 skipped, pytest ended with 1; see tests.txt"
+    )
     assert summary[1] == "FAILED  speed: -11"
     assert "cells   4 of 4 recorded" in summary
     assert json.loads(Path("c/tests.json").read_text())["code"] == 1
     assert call("--only", "tests").code == 1  # kept, and said again
 
 
-def test_tests_that_the_time_broke_off_are_run_again(children):
-    asked, ends = children
+def test_tests_that_the_time_broke_off_go_on_in_the_next_call(children):
+    asked, ends, lines = children
     ends["pytest"] = None
     said = call("--only", "tests")
     assert said.code == 1
-    assert "FAILED  tests stopped by the time limit" in said.out
-    ends["pytest"] = 0
-    assert call("--only", "tests").code == 0
+    assert "FAILED  tests: not all were run in the time" in said.out
+    ends["pytest"], lines[0] = 1, FAILED
+    said = call("--only", "tests")
+    assert [word for word in asked[1][0] if word.startswith("--deselect")] == [
+        "--deselect=tests/a/test_cuda.py::test_two[a b-1]",
+    ]  # by prefix: test_one would take test_one_more with it
+    assert "tests   1 failed, 1 passed, 1 skipped" in said.out
+    assert call("--only", "tests").code == 1
     assert len(asked) == 2
+
+
+def test_no_output_of_pytest_is_a_failure_too(children):
+    _, ends, lines = children
+    ends["pytest"], lines[0] = 4, "usage error\n"
+    said = call("--only", "tests")
+    assert said.code == 1
+    assert "FAILED  tests: , pytest ended with 4" not in said.out
+    assert "pytest ended with 4" in said.out
 
 
 def test_packed_records_are_enough_to_go_on(children, monkeypatch):
@@ -148,7 +172,7 @@ def test_data_that_turn_out_bad_are_said_with_what_was_found_before(children):
     summary = said.out.partition("\n\n")[2].splitlines()
     assert summary[0].startswith("FAILED  cells: ")
     assert "unknown image format" in summary[0]
-    assert any(line.startswith("tests   3 passed") for line in summary)
+    assert any(line.startswith("tests   1 passed") for line in summary)
 
 
 @pytest.mark.parametrize(("words", "line"), [

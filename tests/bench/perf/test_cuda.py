@@ -14,6 +14,7 @@ import torch
 from prunebench.bench.perf import contenders
 from prunebench.bench.perf.cuda import ALL, EXPECTED, Card, fastest, goals, main
 from prunebench.bench.perf.page import figure_rows
+from prunebench.bench.perf.rounds import Contender, Limit, take_turns
 from prunebench.bench.perf.workload import Settings
 from prunebench.bench.train.capture import pool
 from prunebench.bench.train.setup import Diverged
@@ -144,6 +145,28 @@ def test_the_least_telling_are_left_out_where_the_time_is_short(tmp_path, capsys
                for line in capsys.readouterr().out.splitlines())  # fmt: skip
     assert any(note.startswith("no lanes-2: about 10 s did not fit")
                for note in report_of(tmp_path)["results"][0]["notes"])  # fmt: skip
+
+
+def test_switches_are_set_once_a_contender_is_made_and_before_every_turn():
+    """A trainer sets those of its process when it is made."""
+    said, tallies = [], {}
+
+    class Made:
+        how = ""
+
+        def epoch(self):
+            said.append("turn")
+            return 1
+
+    def make():
+        said.append("made")
+        return Made()
+
+    contender = Contender("a", make, 0.0, 0.0)
+    device, limit = torch.device("cpu"), Limit(60)
+    take_turns([contender], tallies, 2, device, limit, said.append, lambda name: said.append("set"))
+    assert said == ["made", "set", "turn", "set", "turn", "a", "set", "turn", "a"]
+    assert len(tallies["a"].turns) == 2
 
 
 def test_the_default_run_is_expected_to_end_well_within_ten_minutes(monkeypatch):
