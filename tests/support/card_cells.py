@@ -18,6 +18,7 @@ from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.train.capture import graph as captures
 from prunebench.bench.train.capture import pool
 from prunebench.bench.train.capture.step import CapturedStep
+from prunebench.bench.train.self_supervised import Encoder
 from prunebench.bench.train.trainer import Trainer
 from prunebench.methods.compose import resolve_method
 from prunebench.record import Record
@@ -39,6 +40,8 @@ def fresh_card() -> Iterator[Card]:
         pretended_card() as card,
         _watched(card, Trainer, "_launch_step"),
         _watched(card, CapturedStep, "step"),
+        _watched(card, Encoder, "train"),
+        _watched(card, captures.CudaCapture, "replay"),
     ):
         try:
             yield card
@@ -109,7 +112,9 @@ def captured_equals_launched(folder: Path, expected: str = "captured", **fields:
         assert record.status in ("done", "diverged"), record.reason
         assert record.metrics["final_train_loss"] is not None
         assert findings(card) == []
-        assert record.info["steps"] == (expected if graph == "auto" else "switched off")
+        steps = expected if graph == "auto" else "switched off"
+        assert record.info["steps"] == steps
+        assert record.info.get("encoder", {}).get("steps", steps) == steps
         assert (card.replays > 0) == (graph == "auto" and expected == "captured")
         results.append((record.metrics, files))
     (metrics, files), (launched, launched_files) = results

@@ -16,10 +16,7 @@ from prunebench.rng import Streams
 from support.cells import small_cell
 from support.runs import run_all
 
-pytestmark = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine"),
-]
+pytestmark = pytest.mark.cuda
 
 
 def encoder(graph: Any = "auto", half: bool | None = None) -> Encoder:
