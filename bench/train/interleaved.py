@@ -69,6 +69,7 @@ class StreamContext:
                 shared = torch.cuda.default_generators[self.stream.device_index]
                 stack.callback(shared.graphsafe_set_state, shared.graphsafe_get_state())
                 shared.graphsafe_set_state(self.generator)
+                stack.callback(self._note_generator, shared)  # a refused capture exchanges it
             else:
                 stack.callback(torch.set_rng_state, torch.get_rng_state())
                 stack.callback(self._note)
@@ -77,6 +78,9 @@ class StreamContext:
 
     def _note(self) -> None:
         self.state = torch.get_rng_state()
+
+    def _note_generator(self, shared: torch.Generator) -> None:
+        self.generator = shared.graphsafe_get_state()
 
     def step(self) -> Finished | None:
         """One step of its run; what became of it, if that was the last."""

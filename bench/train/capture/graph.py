@@ -163,11 +163,21 @@ def captured(step: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda.
                 reason = error
                 raise
     except BaseException as error:
+        torch.cuda.set_stream(current)
         if error is not reason:  # it comes from the end of the capture
             half_way.note()
-        torch.cuda.set_stream(current)
+            _renew_generator()
         graph.reset()
         raise (reason or error) from None
     finally:
         del reason  # which holds this frame
     return graph
+
+
+def _renew_generator() -> None:
+    """Gives the default generator a state of its own with the same values: a capture that was not
+    ended keeps the former one, with which nothing can be drawn outside of it."""
+    shared = torch.cuda.default_generators[torch.cuda.current_device()]
+    own = torch.Generator(shared.device)
+    own.set_state(shared.get_state())
+    shared.graphsafe_set_state(own)

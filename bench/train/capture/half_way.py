@@ -1,8 +1,8 @@
 """Whether a capture that was refused has left this process half-way between capturing and not.
 
-torch 2.11 then keeps the stream that it captured on as the current one, and keeps its allocator
-set up for the capture. The stream is set back (``graph``); for the rest, the process should take
-no further job once its present ones have ended.
+torch 2.11 then keeps the stream that it captured on as the current one, and keeps its allocator and
+its generator set up for the capture. Stream and generator are set back (``graph``); for the rest,
+the process should take no further job once its present ones have ended.
 """
 
 from __future__ import annotations

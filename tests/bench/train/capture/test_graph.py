@@ -11,6 +11,7 @@ import torch
 
 from prunebench.bench.train.capture import half_way
 from prunebench.bench.train.capture.graph import WARM, CudaCapture
+from prunebench.bench.train.interleaved import StreamContext
 
 
 class Graph:
@@ -22,14 +23,37 @@ class Graph:
         self.dropped = True
 
 
+class Generator:
+    """A generator: values, and a state that captures mark and generators may share."""
+
+    def __init__(self, device: str = "cuda:0") -> None:
+        self.device, self.values, self.state = device, 0, {"capturing": False}
+
+    def get_state(self) -> int:
+        return self.values
+
+    def set_state(self, values: int) -> None:
+        self.values = values
+
+    def graphsafe_get_state(self) -> Generator:
+        found = Generator()
+        found.graphsafe_set_state(self)
+        return found
+
+    def graphsafe_set_state(self, other: Generator) -> None:
+        self.values, self.state = other.values, other.state
+
+
 class Card:
     """Streams by name, in which order what happened, and captures as torch 2.11 ends them: where
-    ending one raises, the stream that it ran on stays the current one."""
+    ending one raises, the stream that it ran on stays the current one, and the generator marked."""
 
     def __init__(self) -> None:
         self.current, self.log, self.mode = "default", [], "default"
         self.graphs: list[Graph] = []
         self.illegal = False  # what the step did ends the capture
+        self.generator = Generator()
+        self.generator.values = 7
 
     @contextmanager
     def stream(self, name):
@@ -41,14 +65,14 @@ class Card:
 
     @contextmanager
     def graph(self, graph, stream, capture_error_mode):
-        before, self.current, self.capturing = self.current, stream, True
+        before, self.current = self.current, stream
+        self.generator.state["capturing"] = True
         try:
             yield
         finally:
-            self.capturing = False
             if self.illegal:
                 raise RuntimeError("operation failed due to a previous error during capture")
-            self.current = before
+            self.current, self.generator.state["capturing"] = before, False
 
     def make_graph(self) -> Graph:
         self.graphs.append(Graph())
@@ -59,6 +83,7 @@ class Stream(str):
     """A stream that is its name."""
 
     card: Card
+    device_index = 99
 
     def wait_stream(self, other) -> None:
         self.card.log.append(f"{self} waits for {other}")
@@ -71,14 +96,16 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Card:
     side, default = Stream("side"), Stream("default")
     card.current = default
     fakes = {
-        "device": lambda device: card.stream(card.current), "Stream": lambda: side,
-        "current_stream": lambda: card.current, "default_stream": lambda: default,
-        "current_device": lambda: 99, "stream": card.stream, "graph": card.graph,
+        "device": lambda device: card.stream(card.current), "Stream": lambda *device: side,
+        "current_stream": lambda: card.current, "default_stream": lambda *device: default,
+        "current_device": lambda: 99, "default_generators": {99: card.generator},
+        "stream": card.stream, "graph": card.graph,
         "CUDAGraph": card.make_graph, "set_stream": lambda s: setattr(card, "current", s),
         "set_sync_debug_mode": lambda mode: setattr(card, "mode", mode),
     }  # fmt: skip
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
+    monkeypatch.setattr(torch, "Generator", Generator)
     monkeypatch.setattr(half_way._State, "noted", False)
     return card
 
@@ -142,6 +169,7 @@ def test_a_capture_that_cannot_be_ended_is_dropped_and_noted(card, kind):
     assert card.graphs[0].dropped
     assert capture.graph is None
     assert half_way.noted()
+    assert (card.generator.values, card.generator.state) == (7, {"capturing": False})
 
 
 def test_a_capture_that_ends_as_it_should_after_an_error_harms_nothing(card):
@@ -178,3 +206,18 @@ def test_a_lane_captures_on_its_own_stream(card):
     record(card, lambda call: None)
     assert {line.split(",")[0] for line in card.log if line.startswith("step")} == {"step on lane"}
     assert card.current == "lane"
+
+
+def test_after_a_refusal_a_lane_goes_on_with_a_generator_that_no_capture_has(card):
+    def body(number: int) -> None:
+        card.illegal = number == WARM
+
+    lane = StreamContext(torch.device("cuda"))
+    with lane.entered():
+        assert record(card, body)[1] is not None
+    outside = card.generator.state
+    with lane.entered():
+        assert card.generator.state == {"capturing": False}
+        assert card.generator.state is not outside
+    assert card.generator.state is outside
+    assert card.generator.values == 7
