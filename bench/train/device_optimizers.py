@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.train.flat import Block, Part
@@ -51,6 +51,9 @@ class OnDevice(Eager):
         for block in self.blocks:
             for number, p in enumerate(block.params):
                 self.state[p] = {name: block.state_views[name][number] for name in names}
+        #: Leaves in bf16 that a network may read in place of tensors, see ``capture.shadow``.
+        self.halves: dict[Tensor, nn.Parameter] = {}
+        self._rounded: list[tuple[Tensor, Tensor]] = []
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -59,12 +62,44 @@ class OnDevice(Eager):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        parts = [p for b in self.blocks for p in b.parts([p.grad for p in b.params])]
+        parts = [p for b in self.blocks for p in b.parts([self._gradient(p) for p in b.params])]
         if parts:
             self._begin()
         for part in parts:
             self._update(part)
         return loss
+
+    def _gradient(self, p: Tensor) -> Tensor | None:
+        """Of a tensor, whichever form of it the network read."""
+        half = self.halves[p].grad if p in self.halves else None
+        return half if p.grad is None else p.grad if half is None else p.grad + half
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Frees the gradients, or clears them, also those of the rounded tensors."""
+        super().zero_grad(set_to_none)
+        for half in self.halves.values():
+            half.grad = None
+
+    @torch.no_grad()
+    def shadow(self, params: Iterable[Tensor]) -> None:
+        """Gives some tensors, and no others, leaves in bf16 whose gradients count as theirs."""
+        chosen = set(params)
+        self.halves, self._rounded = {}, []
+        for block in self.blocks:
+            if chosen.isdisjoint(block.params):
+                continue
+            buffer = block.layout.zeros(torch.bfloat16)
+            self._rounded.append((buffer, block.weights))
+            for p, view in zip(block.params, block.layout.views(buffer), strict=True):
+                if p in chosen:
+                    self.halves[p] = nn.Parameter(view, p.requires_grad)
+        self.round_weights()
+
+    @torch.no_grad()
+    def round_weights(self) -> None:
+        """Fills the leaves in bf16 with the weights of now."""
+        for buffer, weights in self._rounded:
+            buffer.copy_(weights)
 
     def _begin(self) -> None:
         """Called once before the updates of a step."""
@@ -75,7 +110,7 @@ class OnDevice(Eager):
     def tensors(self) -> list[Tensor]:
         """Everything at a fixed address that a step reads or writes, gradients apart."""
         own = [tensor for block in self.blocks for tensor in block.tensors()]
-        return [self.rates, *own]
+        return [self.rates, *own, *(buffer for buffer, _ in self._rounded)]
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from prunebench.bench.train.capture.buffers import EpochBuffers
 from prunebench.bench.train.capture.graph import Capture
 from prunebench.bench.train.capture.input_dtype import input_dtype
 from prunebench.bench.train.capture.keyed_streams import ParentStream
+from prunebench.bench.train.capture.shadow import Shadow
 from prunebench.bench.train.device_optimizers import OnDevice
 from prunebench.bench.train.epoch_steps import EpochSteps
 from prunebench.bench.train.setup import RunView
@@ -78,13 +79,15 @@ class CapturedStep:
         self.names = (self.pruner.draws or ()) if kept is not None else ()
         first = self.inputs.augmented_batches(run.sample_ids[: self.size], Stream(0))
         x = first.batch(0, self.size)
-        self.buffers = EpochBuffers(
-            run, x, input_dtype(run.stepper, x, kept is not None), kept or 0, self.names
-        )
+        scores = kept is not None
+        dtype = input_dtype(run.stepper, x, scores)
+        self.buffers = EpochBuffers(run, x, dtype, kept or 0, self.names)
+        self.shadow = Shadow(run.stepper, x.to(dtype), scores)
         self.key, self.owner = "", cast(Owner | None, None)
         try:
             self._record()
         except BaseException:
+            self.optimizer.shadow([])
             self.drop()  # an exception would keep it
             raise
 
@@ -113,11 +116,16 @@ class CapturedStep:
             for tensor, value in zip(self.state(), before, strict=True):
                 tensor.detach().copy_(value)
             # A captured step owns the gradients it writes; eager ones make their own.
-            self.held = [p.grad for p in self.stepper.model.parameters()]
+            params = (*self.stepper.model.parameters(), *self.optimizer.halves.values())
+            self.held = [p.grad for p in params]
             self.optimizer.zero_grad(set_to_none=True)
 
     def run(self) -> None:
         """One step, from buffers to buffers: what is captured."""
+        with self.shadow.lent():
+            self._run()
+
+    def _run(self) -> None:
         e, stepper, inputs = self.buffers, self.stepper, self.inputs
         torch.index_select(e.rates, 0, e.step, out=self.optimizer.rates.view(1, -1))
         (x, ids, weights, strong), k = e.batch(), self.size

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from prunebench.bench.inputs.strong import strong_draws
-from prunebench.bench.networks.base import FeatureNet, flat_size
-from prunebench.bench.networks.build import register_model
+from prunebench.bench.networks.base import flat_size
 from prunebench.bench.runs import checkpoint
 from prunebench.bench.train.capture import buffers, pool
 from prunebench.bench.train.capture.pool import CapturedStepPool
@@ -18,7 +17,6 @@ from prunebench.bench.train.stopping import Stopped
 from prunebench.bench.train.trainer import Trainer
 from prunebench.errors import SkipCell
 from prunebench.methods.base import Plan
-from prunebench.registry import MODELS
 from support.captures import Ops, armed, launched
 from support.runs import Hooks, make, same
 
@@ -173,23 +171,6 @@ class OnlyWhenScoring(nn.Module):
     def forward(self, x):
         features = self.layer(x.flatten(1))
         return features if self.training else features + x.mean()
-
-
-@pytest.fixture
-def network():
-    """Registers a network by the class of its body."""
-    names = []
-
-    def register(body):
-        names.append(body.__name__.lower())
-        register_model(names[-1])(
-            lambda shape, num_classes: FeatureNet(body(shape), 16, num_classes)
-        )
-        return names[-1]
-
-    yield register
-    for name in names:
-        MODELS._entries.pop(name, None)
 
 
 BF16 = {"precision": "bf16", "augment": "crop_flip", "epochs": 2}
