@@ -183,7 +183,7 @@ def _record(run: CapturableRun) -> tuple[CapturedStep | None, str]:
             return CapturedStep(run, capture, kept_of(run), network), reason
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:
+        except (RuntimeError, ImportError) as error:  # the latter without a compiler
             reason = refusal("compiled and captured" if compiled else "captured", error)
     return None, reason
 

@@ -99,6 +99,22 @@ def test_a_compiler_that_fails_is_named_and_leaves_no_trace(monkeypatch):
     assert same(run, trained("full", graph="auto"))
 
 
+@pytest.mark.parametrize("error", [RuntimeError, ImportError])
+def test_where_the_compiler_fails_the_step_is_captured_without_it(monkeypatch, error):
+    def broken(model, **options):
+        def call(x):
+            raise error("no Triton")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+    run = make("full", execution={"compile": True})
+    run.acquire_captured_step()
+    assert run.captured_step is not None
+    said = f"could not be compiled and captured: {error.__name__}: no Triton"
+    assert run.not_captured_because == said
+
+
 def test_the_record_of_a_compiled_run_says_so(traced, run):
     record, _ = run("full", options=ExecutionOptions(compile=True))
     assert record.status == "done"
