@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Protocol, get_args
 
 import numpy as np
 import torch
@@ -40,6 +40,22 @@ _MOST_BYTES = 8 * MOST_PIXELS
 def _at_once(path: str, flags: int) -> int:
     """Opens without waiting for the other end of a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+class Encoded(Protocol):
+    """Encoded images by number."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """Where an image comes from, as messages name it."""
+
+    def data(self, index: int) -> bytes:
+        """Its bytes.
+
+        Raises:
+            InputError: They cannot be read.
+        """
 
 
 class PathList:
@@ -93,7 +109,7 @@ class ImageFiles:
     """N images of ``size`` x ``size`` pixels that are decoded when they are read.
 
     Attributes:
-        encoded: The files.
+        encoded: The images as they are stored.
         size: Height and width S that ``read`` gives.
         resize: ``exact``: to S x S, whatever the proportions; ``short``: the short side to S,
             then the central S x S.
@@ -102,7 +118,7 @@ class ImageFiles:
         reading: Ground and orientation.
     """
 
-    encoded: PathList
+    encoded: Encoded
     size: int
     resize: Resize = "exact"
     rows: NDArray[np.int64] | None = None
