@@ -119,9 +119,9 @@ Change = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
         (lambda rows: [{**r, "label": r["label"] - 1} for r in rows], {}, "-1 at image 0"),
         (lambda rows: [{**r, "label": r["label"] + 4} for r in rows], {}, "class 0 has no training image"),
         (lambda rows: [{**r, "image": "a.png"} for r in rows], {}, "is of type string"),
-        (lambda rows: [{**rows[0], "image": {"bytes": None, "path": "../x.png"}}, *rows[1:]], {},
+        (lambda rows: [{**rows[0], "image": {"bytes": None, "path": "../x"}}, *rows[1:]], {},
          "row 0: no image"),
-        (lambda rows: [{**rows[0], "image": {"bytes": b"junk", "path": None}}, *rows[1:]], {},
+        (lambda rows: [{**rows[0], "image": {"bytes": b"-", "path": None}}, *rows[1:]], {},
          "row 0: unknown or damaged image format"),
     ],
 )  # fmt: skip
