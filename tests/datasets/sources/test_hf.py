@@ -117,7 +117,7 @@ Change = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
         (lambda rows: [{**r, "label": None} for r in rows[:2]] + rows, {}, "have no label"),
         (lambda rows: [{**r, "label": 0.5} for r in rows], {}, "labels of type double"),
         (lambda rows: [{**r, "label": r["label"] - 1} for r in rows], {}, "-1 at image 0"),
-        (lambda rows: [{**r, "label": r["label"] + 4} for r in rows], {}, "class 0 has no training image"),
+        (lambda rows: [{**r, "label": r["label"] + 4} for r in rows], {}, "class 0 has no"),
         (lambda rows: [{**r, "image": "a.png"} for r in rows], {}, "is of type string"),
         (lambda rows: [{**rows[0], "image": {"bytes": None, "path": "../x"}}, *rows[1:]], {},
          "row 0: no image"),
