@@ -3,9 +3,14 @@ not installed, and mlflow and optuna cannot be imported, in worker processes nei
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from support.command import Said
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,6 +43,31 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path}
 
 
-def command(*words: str | Path) -> list[str]:
-    """The command line without its script."""
-    return [sys.executable, "-m", "prunebench", *map(str, words)]
+#: Several verbs one after the other: torch is imported once.
+_VERBS = """
+import contextlib, io, json, sys
+from prunebench.bench.cli import main
+
+found = []
+for words in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    sys.argv = ["prunebench", *words]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+    found.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps(found))
+"""
+
+
+def verbs(folder: Path, *lines: Sequence[str]) -> list[Said]:
+    """What several command lines say in one such process, whose folder is ``folder``."""
+    words = [sys.executable, "-c", _VERBS, json.dumps(lines)]
+    done = subprocess.run(
+        words, env=environment(folder / "hide"), cwd=folder, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [Said(*one) for one in json.loads(done.stdout)]

@@ -1,7 +1,6 @@
 """``prunebench card``: its steps at a size at which they only show that they run."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from prunebench.bench.cli import card
 from prunebench.bench.results.store import Store
 from prunebench.datasets.packfile import write_packed
 from prunebench.leaderboard.bundle import unpack
-from support import bare
 from support.command import prunebench, refused
 
 GRID = """
@@ -186,16 +184,3 @@ def test_data_that_turn_out_bad_are_said_with_what_was_found_before(children):
 def test_bad_input_is_one_line_before_anything_is_measured(words, line, children):
     refused(call(*words), line)
     assert children[0] == []
-
-
-def test_it_runs_from_a_bare_tree_without_mlflow_and_optuna(tmp_path):
-    """A real process with a worker of its own, killed by nobody; the tests skip without a card."""
-    Path("g.toml").write_text(GRID.replace('"0..1"', "0"))
-    words = ["card", "--out", "c", "--device", "cpu", "--grid", "g.toml", "--only", "cells"]
-    environment = {**bare.environment(tmp_path / "hide"), "PRUNEBENCH_INLINE": ""}
-    said = subprocess.run(
-        bare.command(*words), env=environment, capture_output=True, text=True, check=False
-    )
-    assert said.returncode == 0, said.stdout + said.stderr
-    assert "mlflow" not in said.stderr
-    assert len(records()) == 2
