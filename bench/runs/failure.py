@@ -1,11 +1,17 @@
-"""Why a cell failed, in one line that names the method and where in it."""
+"""Why a cell failed, in one line that names the method and where in it.
+
+Importing it needs no torch: every worker process does, before it has a job.
+"""
 
 from __future__ import annotations
 
 import traceback
+from typing import TYPE_CHECKING
 
-from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.errors import InputError
+
+if TYPE_CHECKING:
+    from prunebench.bench.spec.run_spec import RunSpec
 
 _OURS = ("prunebench.bench", "prunebench.datasets", "prunebench.methods.compose")
 _LIBRARIES = (

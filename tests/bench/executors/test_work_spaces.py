@@ -23,7 +23,7 @@ NAME = "CUBLAS_WORKSPACE_CONFIG"
 ASK = {"do": ["variable", NAME]}
 LOOK = f"""
 import os, sys
-import prunebench.bench
+import prunebench.bench.executors.local.worker
 print(os.environ["{NAME}"], "torch" in sys.modules)
 """
 
