@@ -4,7 +4,7 @@ strong views of every image (SimCLR; Chen et al., ICML 2020).
 What happens, in order::
 
     while steps are left:
-        order the epoch
+        order the epoch, and draw its views
         for every whole batch of it:
             set the learning rate
             two views, their features and projections, NT-Xent, backward, optimiser
@@ -17,7 +17,7 @@ that of a run is; the embedding is in fp32.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -27,7 +27,7 @@ from torch.optim import Optimizer
 
 from prunebench.bench.inputs.statistics import with_statistics
 from prunebench.bench.inputs.streaming import open_inputs
-from prunebench.bench.inputs.strong import DRAWS, strong_view
+from prunebench.bench.inputs.strong import DRAWS, strong_draws, strongly_varied
 from prunebench.bench.inputs.view import Inputs
 from prunebench.bench.networks.build import build_model
 from prunebench.bench.spec.execution import ExecutionOptions
@@ -35,7 +35,6 @@ from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.train.capture.buffers import sent
 from prunebench.bench.train.capture.graph import Capture, CudaCapture, Rehearsal
-from prunebench.bench.train.capture.keyed_streams import ParentStream, signed_keys
 from prunebench.bench.train.capture.pool import never_captured_because, refusal
 from prunebench.bench.train.device_optimizers import DeviceAdam
 from prunebench.bench.train.evaluate import forward_all
@@ -45,7 +44,7 @@ from prunebench.bench.train.schedules import one_cycle
 from prunebench.bench.train.setup import choose_algorithms
 from prunebench.bench.train.step import RunAhead, StepGenerator, autocast, work_so_far
 from prunebench.datasets.source import RawData
-from prunebench.rng import Stream, Streams
+from prunebench.rng import Streams
 
 BATCH = 256
 TEMPERATURE = 0.2
@@ -178,16 +177,17 @@ class Encoder:
         order = self.streams.get("order", epoch).permutation(len(self.training), self.device)
         sample_ids = self.training[order][done * self.batch : self.per_epoch * self.batch]
         sides = [self.streams.get("view", epoch).child(side) for side in "ab"]
+        draws = torch.stack([strong_draws(self.inputs, sample_ids, side) for side in sides])
         if self.captured is not None:
-            self.captured.load(sample_ids, sides, self.step)
+            self.captured.load(sample_ids, draws, self.step)
         stored, ahead = self.inputs.unaugmented_batches(sample_ids), RunAhead(self.device)
         for start in range(0, len(sample_ids), self.batch):
-            part = slice(start, start + self.batch)
+            stop = start + self.batch
             if self.captured is not None:
                 self.captured.capture.replay()
             else:
                 set_schedule(self.optimizer, self.rate(self.step), BETA1)
-                self.train(sample_ids[part], stored.pixels(part.start, part.stop), sides)
+                self.train(stored.pixels(start, stop), draws[..., start:stop])
             self.step += 1
             yield ahead.step()
         if self.device.type == "cuda":
@@ -197,15 +197,14 @@ class Encoder:
         """The learning rate of a step."""
         return one_cycle(step / self.count, LR, pct_start=0.1)
 
-    def train(self, sample_ids: Tensor, stored: Tensor, sides: Sequence[Stream]) -> None:
+    def train(self, stored: Tensor, draws: Tensor) -> None:
         """One step, launched or captured.
 
         Args:
-            sample_ids: int64 [B].
-            stored: uint8 [B, channels, H, W], these images as stored.
-            sides: Draws of each of the two views.
+            stored: uint8 [B, channels, H, W], images as stored.
+            draws: float32 [2, n, B], of their two views, see ``strong_draws``.
         """
-        views = [strong_view(self.inputs, sample_ids, side, stored) for side in sides]
+        views = [strongly_varied(self.inputs, stored, side) for side in draws.unbind()]
         with autocast(self.half, self.device):
             projected = self.projector(self.net.features(torch.cat(views))).float()
         first, second = projected.split(self.batch)
@@ -270,7 +269,7 @@ class CapturedEncoderStep:
         self.optimizer = cast(DeviceAdam, encoder.optimizer)
         size = encoder.per_epoch * encoder.batch
         self.sample_ids = encoder.training[:size].clone()
-        self.keys = torch.zeros((2, len(DRAWS)), dtype=torch.int64, device=device)
+        self.draws = torch.zeros((2, len(DRAWS), size), device=device)
         rates = [encoder.rate(step) for step in range(encoder.count)]
         self.rates = sent(rates, device, torch.float32)
         self.offsets = torch.arange(encoder.batch, device=device)
@@ -300,18 +299,17 @@ class CapturedEncoderStep:
         place = self.offsets + self.at % encoder.per_epoch * encoder.batch
         sample_ids = self.sample_ids.index_select(0, place)
         self.optimizer.lr.copy_(self.rates.index_select(0, self.at)[0])
-        sides = [ParentStream(keys, DRAWS) for keys in self.keys.unbind()]
-        encoder.train(sample_ids, self.inputs.pixels(sample_ids), sides)
+        encoder.train(self.inputs.pixels(sample_ids), self.draws.index_select(2, place))
         self.at.add_(1)
 
-    def load(self, sample_ids: Tensor, sides: Sequence[Stream], step: int) -> None:
-        """Copies an epoch in.
+    def load(self, sample_ids: Tensor, draws: Tensor, step: int) -> None:
+        """Copies in what is left of an epoch.
 
         Args:
-            sample_ids: int64 [n], those that are left of it.
-            sides: Draws of each of the two views.
+            sample_ids: int64 [N].
+            draws: float32 [2, n, N].
             step: Number of its next step.
         """
         self.sample_ids[-len(sample_ids) :].copy_(sample_ids)
-        self.keys.copy_(sent([signed_keys(side, DRAWS) for side in sides], self.keys.device))
+        self.draws[..., -len(sample_ids) :].copy_(draws)
         self.at.fill_(step)

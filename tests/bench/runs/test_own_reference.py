@@ -95,13 +95,13 @@ def test_a_reference_from_the_test_split_is_recorded(tmp_path) -> None:
 def test_the_encoder_never_trains_on_reference_samples(monkeypatch) -> None:
     raw = Apart(n=240, test=60, classes=4, superclasses=2, size=8).load()
     seen: set[int] = set()
-    view = self_supervised.strong_view
+    draw = self_supervised.strong_draws
 
-    def spy(inputs: Any, rows: torch.Tensor, stream: Any, *rest: Any) -> Any:
+    def spy(inputs: Any, rows: torch.Tensor, stream: Any) -> torch.Tensor:
         seen.update(rows.tolist())
-        return view(inputs, rows, stream, *rest)
+        return draw(inputs, rows, stream)
 
-    monkeypatch.setattr(self_supervised, "strong_view", spy)
+    monkeypatch.setattr(self_supervised, "strong_draws", spy)
     recipe = resolve_cell(dataset="digits", recipe_params={"epochs": 2}).spec.recipe
     encoder = Encoder(raw, recipe, Streams(0, "d", "n"), torch.device("cpu"))
     run_to_end(encoder.steps())
