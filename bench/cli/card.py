@@ -22,6 +22,7 @@ import click
 
 import prunebench
 from prunebench.bench.cli.options import check_devices, check_lanes, load_plugins, report_cells
+from prunebench.bench.spec.experimental import NOTE
 from prunebench.errors import FolderError, InputError, spelled
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ _SMALL = ("--images", "160", "--side", "8", "--width", "2", "--batch", "32", "--
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="Cells that are interleaved on the card. Experimental: no card has run it yet.",
+    help=f"Cells that are interleaved on the card. {NOTE}",
 )
 @click.pass_context
 def card(
@@ -201,7 +202,8 @@ class Call:
         code = _child(words, seconds + 30.0)
         speeds = self.speeds()
         if code != 0:
-            self.bad.append(f"speed: {'stopped by the time limit' if code is None else code}")
+            how = "stopped by the time limit" if code is None else f"ended with code {code}"
+            self.bad.append(f"speed: {how}; what was timed before is in cuda.md")
         words = [f"{name} {value:,.0f}" for name, value in speeds.items()]
         self.said.append(f"speed   img/s: {', '.join(words) or 'none'}; see cuda.md")
 

@@ -159,7 +159,7 @@ class Card:
     def _passes(self) -> list[Contender]:
         s = self.settings
         sizes = [(min(size, s.n // 4), False) for size in (1000, 10_000)]
-        sizes.append((len(s.raw.test_y), True))
+        sizes.append((len(s.raw.test_y) if s.packed else s.data["test"], True))
         return [
             Contender(f"{'test' if test else 'reference'} {size}",
                       partial(self._pass, size, test), 4.0, size / 100_000)
@@ -188,17 +188,19 @@ class Card:
         return made("passes", what, times, figures, _missing(tallies))
 
     def _runs(self) -> list[Contender]:
-        s, work = self.settings, replace(self.work, epochs=self.settings.epochs)
-        epoch = s.n / EXPECTED["graph"][1]
+        s, epoch = self.settings, self.settings.n / EXPECTED["graph"][1]
 
         def contender(method: str, ratio: float) -> Contender:
             seconds = s.epochs * epoch * (1 - ratio) + _RUN_S
-            make = partial(WholeRun, work, method, ratio, self.execution)
-            return Contender(method, make, 4.0 + epoch, seconds)
+            return Contender(method, partial(self._run, method, ratio), 4.0 + epoch, seconds)
 
         # A static subset needs evidence, which a run in memory has none of.
         names = [name for name in HALVES if name != "random"]
         return [contender("full", 0.0), *(contender(name, 0.5) for name in names)]
+
+    def _run(self, method: str, ratio: float) -> Turns:
+        work = replace(self.work, epochs=self.settings.epochs)
+        return WholeRun(work, method, ratio, self.execution)
 
     def halves(self, tallies: Mapping[str, Tally]) -> Result:
         """Whole runs at half the samples beside full training."""
@@ -317,7 +319,7 @@ def fitting(sections: Sequence[Section], sheet: Sheet, limit: Limit) -> list[Sec
 
 def _line(name: str, tally: Tally, repeats: int) -> str:
     if tally.note:
-        return f"{name:<18} {tally.note}"[:200]
+        return f"{name:<18} {tally.note}"[:79]
     last = tally.turns[-1].wall
     speed = f"{tally.images / last:>10,.0f} img/s" if tally.images else ""
     return f"{name:<18} turn {len(tally.turns)} of {repeats}: {last:8.3f} s {speed}"
