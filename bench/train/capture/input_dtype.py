@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prunebench.bench.train.capture.readers import Readers
-from prunebench.bench.train.step import Stepper, autocast
+from prunebench.bench.train.capture.readers import watched_pass
+from prunebench.bench.train.step import Stepper
 
 
-@torch.no_grad()
 def input_dtype(stepper: Stepper, x: Tensor, scores: bool) -> torch.dtype:
     """What a network's input can be stored in without a change of any bit of its results.
 
@@ -24,20 +23,9 @@ def input_dtype(stepper: Stepper, x: Tensor, scores: bool) -> torch.dtype:
     """
     if not stepper.half:
         return torch.float32
-    model = stepper.model
-    before, mode = [buffer.clone() for buffer in model.buffers()], model.training
-    try:
-        for training in (True, False)[: 1 + scores]:
-            model.train(training)
-            inputs = (x, x.to(torch.bfloat16))
-            readers = [Readers([given]) for given in inputs]
-            for given, reader in zip(inputs, readers, strict=True):
-                with autocast(True, x.device), reader:
-                    model(given)
-            if readers[0].direct or readers[0].noted != readers[1].noted:
-                return torch.float32
-    finally:
-        model.train(mode)
-        for buffer, value in zip(model.buffers(), before, strict=True):
-            buffer.copy_(value)
+    for training in (True, False)[: 1 + scores]:
+        inputs = x, x.to(torch.bfloat16)
+        plain, rounded = (watched_pass(stepper, [given], given, training) for given in inputs)
+        if plain.direct or plain.noted != rounded.noted:
+            return torch.float32
     return torch.bfloat16

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from prunebench.bench.train.step import Stepper, autocast
+
 
 class Readers(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the operations of a forward pass, but for views and for casts of the tensors to bf16.
@@ -62,6 +64,30 @@ class Readers(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.direct |= read
             self.noted.append((str(func), results))
         return made
+
+
+@torch.no_grad()
+def watched_pass(stepper: Stepper, watched: Sequence[Tensor], x: Tensor, training: bool) -> Readers:
+    """What a forward pass in bf16 does with some tensors.
+
+    Args:
+        stepper: Gives the network, whose buffers and mode are as before afterwards.
+        watched: As in ``Readers``.
+        x: Input of one batch.
+        training: Whether the pass is in training mode.
+    """
+    model, mode = stepper.model, stepper.model.training
+    before = [buffer.clone() for buffer in model.buffers()]
+    readers = Readers(watched)
+    try:
+        model.train(training)
+        with autocast(True, x.device), readers:
+            model(x)
+    finally:
+        model.train(mode)
+        for buffer, value in zip(model.buffers(), before, strict=True):
+            buffer.copy_(value)
+    return readers
 
 
 def _tensors(*values: Any) -> list[Tensor]:

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from prunebench.bench.train.capture.readers import Readers
+from prunebench.bench.train.capture.readers import Readers, watched_pass
 from prunebench.bench.train.device_optimizers import OnDevice
-from prunebench.bench.train.step import Stepper, autocast
+from prunebench.bench.train.step import Stepper
 
 
 class Shadow:
@@ -33,15 +33,16 @@ class Shadow:
         self.optimizer = cast(OnDevice, stepper.optimizer)
         modules = list(stepper.model.modules())
         params = list(stepper.model.parameters())
+        weights = [p.detach() for p in params]
         self._places = [(m._parameters, name) for m in modules for name in m._parameters]
         self.optimizer.shadow([])
         if not stepper.half:
             return
         modes = (True, False)[: 1 + scores]
-        before = [_watched(stepper, params, x, mode) for mode in modes]
+        before = [watched_pass(stepper, weights, x, mode) for mode in modes]
         self.optimizer.shadow(p for n, p in enumerate(params) if _is_rounded(p, n, before))
         with self.lent():
-            after = [_watched(stepper, params, x, mode) for mode in modes]
+            after = [watched_pass(stepper, weights, x, mode) for mode in modes]
         if [readers.noted for readers in before] != [readers.noted for readers in after]:
             self.optimizer.shadow([])  # the network asks for the type of its weights
 
@@ -71,20 +72,3 @@ def _is_rounded(p: Tensor, number: int, watches: list[Readers]) -> bool:
     return p.dtype == torch.float32 and all(
         w.casts[number] == 1 and number not in w.direct | w.viewed for w in watches
     )
-
-
-@torch.no_grad()
-def _watched(stepper: Stepper, tensors: list[nn.Parameter], x: Tensor, mode: bool) -> Readers:
-    """A forward pass in training or eval mode; the network's buffers are as before afterwards."""
-    model, training = stepper.model, stepper.model.training
-    before = [buffer.clone() for buffer in model.buffers()]
-    readers = Readers([tensor.detach() for tensor in tensors])
-    try:
-        model.train(mode)
-        with autocast(True, x.device), readers:
-            model(x)
-    finally:
-        model.train(training)
-        for buffer, value in zip(model.buffers(), before, strict=True):
-            buffer.copy_(value)
-    return readers
