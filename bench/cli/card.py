@@ -164,7 +164,9 @@ class Call:
         found: dict[str, Any] = {"facts": self.facts, "code": None, "tests": {}}
         with suppress(OSError, ValueError):
             before = json.loads(kept.read_text(encoding="utf-8"))
-            found = before if before["facts"] == self.facts else found
+            if before["facts"] == self.facts:  # a killed call has left the log alone
+                found = before
+                found["tests"] |= dict(_RESULT.findall(log.read_text("utf-8", "replace")))
         root = _SOURCE.parent
         files = [
             path for path in sorted((root / "tests").rglob("test_*.py"))
@@ -179,6 +181,7 @@ class Call:
                      # It takes prefixes, which other tests without parameters may have too.
                      *(f"--deselect={name}" for name in found["tests"] if name.endswith("]")),
                      *(str(path.relative_to(root)) for path in files)]  # fmt: skip
+            _write(kept, json.dumps(found, indent=1))
             with open(log, "wb") as out:
                 found["code"] = _child(words, seconds, cwd=root, stdout=out, stderr=out)
             found["tests"] |= dict(_RESULT.findall(log.read_text("utf-8", "replace")))

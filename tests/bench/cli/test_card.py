@@ -116,6 +116,22 @@ def test_tests_that_the_time_broke_off_go_on_in_the_next_call(children):
     assert len(asked) == 2
 
 
+def test_tests_of_a_killed_call_are_in_its_log(children, monkeypatch):
+    asked, *_ = children
+    child = card._child
+
+    def killed(words, seconds, **how):
+        child(words, seconds, **how)
+        how["stdout"].flush()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(card, "_child", killed)
+    assert call("--only", "tests").code == 1
+    monkeypatch.setattr(card, "_child", child)
+    assert call("--only", "tests").code == 0
+    assert "--deselect=tests/a/test_cuda.py::test_two[a b-1]" in asked[1][0]
+
+
 def test_no_output_of_pytest_is_a_failure_too(children):
     _, ends, lines = children
     ends["pytest"], lines[0] = 4, "usage error\n"
