@@ -51,8 +51,7 @@ class Operator:
         bare: Without the underscore of a form in place.
         view: Whether it touches no data.
         shapes: Whether it only looks at shapes.
-        written: Places of the arguments that it writes.
-        named: Names of the keyword arguments that it writes.
+        written: Places and names of the arguments that it writes.
         copies: Whether it may go from one device to another.
         watched: Whether it may wait, or have no deterministic form.
     """
@@ -61,8 +60,7 @@ class Operator:
     bare: str
     view: bool
     shapes: bool
-    written: frozenset[int]
-    named: frozenset[str]
+    written: frozenset[int | str]
     copies: bool
     watched: bool
 
@@ -72,20 +70,18 @@ def operator_of(func: OpOverload) -> Operator:
     """Looks an operator up."""
     name = func._schema.name.split("::")[1]
     bare = name.rstrip("_")
-    places = {
-        (place, argument.name)
-        for place, argument in enumerate(func._schema.arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
-    }
-    if name == "native_batch_norm":  # its schema says nothing of them
-        places |= {(3, "running_mean"), (4, "running_var")}
+    written: set[int | str] = set()
+    for place, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            written |= {place, argument.name}
+    if name == "native_batch_norm":  # its schema says nothing of the running statistics
+        written |= {3, 4}
     watched = WAITING | UNDETERMINED | PRODUCTS | INDEXING | {"cumsum", "cumsum_", "median"}
     return Operator(
         name, bare,
         view=func.is_view or name in ("detach", "alias", "lift_fresh"),
         shapes=bare.startswith("new_") or bare.endswith("_like"),
-        written=frozenset(place for place, _ in places),
-        named=frozenset(argument for _, argument in places),
+        written=frozenset(written),
         copies=name in ("copy_", "_to_copy", "set_"),
         watched=name in watched or bare in watched,
     )  # fmt: skip
@@ -102,6 +98,11 @@ class Operations(TorchDispatchMode):
         super().__init__()
         self.card = card
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: nothing is compiled here, and every call would pay for it."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: OpOverload,
@@ -117,17 +118,22 @@ class Operations(TorchDispatchMode):
         writes: dict[Memory, None] = {}
         there: list[Tensor] = []
         here: list[Tensor] = []
-        values = [(value, place in operator.written) for place, value in enumerate(args)]
-        if kwargs:
-            values += [(value, name in operator.named) for name, value in kwargs.items()]
-        for value, written in values:
-            if not isinstance(value, (Tensor, list, tuple)):
-                continue
-            for tensor in (value,) if isinstance(value, Tensor) else tensors_of(value):
-                memory = memory_of(tensor)
-                (there if memory is not None and memory.on_card else here).append(tensor)
-                if memory is not None:
-                    (writes if written else reads)[memory] = None
+        written = operator.written
+        for values in (enumerate(args), kwargs.items()) if kwargs else (enumerate(args),):
+            for place, value in values:
+                if isinstance(value, Tensor):
+                    tensors = (value,)
+                elif isinstance(value, (list, tuple)):
+                    tensors = tensors_of(value)
+                else:
+                    continue
+                for tensor in tensors:
+                    memory = getattr(tensor.untyped_storage(), "_pretended", None)
+                    if memory is None:
+                        here.append(tensor)
+                        continue
+                    (there if memory.on_card else here).append(tensor)
+                    (writes if place in written else reads)[memory] = None
         if not there and not card.placing:
             if (reads or writes) and not operator.view:  # pinned memory
                 card.touch(card.host, reads, writes, operator.name)

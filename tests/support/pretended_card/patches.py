@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-import torch._dynamo  # before anything is replaced: torch would import it in the midst of a call
 
 from support.pretended_card import places
 from support.pretended_card.card import Card, Event, Stream, StreamContext
@@ -21,10 +20,15 @@ MODES = {0: "default", 1: "warn", 2: "error"}
 
 
 class Generator(_Generator):
-    """The card's generator: one of the host with the methods that captures need.
+    """``torch.Generator``; the card's is one of the host with the methods that captures need.
 
     Draws of operations come from the host's default generator.
     """
+
+    def __new__(cls, device: Any = "cpu") -> Any:
+        """Of the card, or a usual one."""
+        there = torch.device(device).type == "cuda"
+        return super().__new__(cls) if there else _Generator(device)
 
     def graphsafe_get_state(self) -> torch.Tensor:
         """Its state."""
@@ -54,18 +58,17 @@ class Device:
     def __exit__(self, *error: object) -> None: ...
 
 
-def _generator(device: Any = "cpu") -> torch.Generator:
-    return Generator() if torch.device(device).type == "cuda" else _Generator(device)
-
-
 def _replacements(card: Card) -> Iterator[tuple[Any, str, Any]]:
     """Owner, name and new value of all that is replaced."""
-    own = Generator()
+    own = Generator("cuda")
     properties = SimpleNamespace(name="pretended card", total_memory=places.CARD_BYTES, major=9,
                                  minor=0, multi_processor_count=132)  # fmt: skip
 
     def always(value: Any) -> Callable[..., Any]:
         return lambda *args, **kwargs: value
+
+    def deterministic(mode: bool, *, warn_only: bool = False) -> None:
+        torch._C._set_deterministic_algorithms(mode, warn_only=warn_only)
 
     def synchronize(device: Any = None) -> None:
         card.wait("torch.cuda.synchronize", *card.streams)
@@ -107,8 +110,9 @@ def _replacements(card: Card) -> Iterator[tuple[Any, str, Any]]:
         yield torch.Tensor, name, places.factory(getattr(torch.Tensor, name))
     for name, value in places.REPLACED.items():
         yield torch.Tensor, name, value
-    yield torch, "Generator", _generator
+    yield torch, "Generator", Generator
     yield torch, "autocast", Autocast
+    yield torch, "use_deterministic_algorithms", deterministic  # torch's imports the compiler
     yield torch.backends.cudnn, "version", always(91000)
 
 
@@ -121,17 +125,13 @@ def pretended_card() -> Iterator[Card]:
     """
     assert Card.current is None, "a card is pretended already"
     card = Card()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    cudnn = torch.backends.cudnn
-    settings = cudnn.benchmark, cudnn.deterministic
     with ExitStack() as stack:
+        stack.enter_context(_settings_kept())
         stack.callback(setattr, Card, "current", None)
         Card.current = card
         for owner, name, value in list(_replacements(card)):
             stack.callback(_put_back, owner, name, vars(owner).get(name, _MISSING))
             setattr(owner, name, value)
-        stack.callback(torch.use_deterministic_algorithms, deterministic)
-        stack.callback(_set, cudnn, *settings)
         stack.enter_context(Operations(card))
         yield card
 
@@ -143,5 +143,20 @@ def _put_back(owner: Any, name: str, value: Any) -> None:
         setattr(owner, name, value)
 
 
-def _set(cudnn: Any, benchmark: bool, deterministic: bool) -> None:
-    cudnn.benchmark, cudnn.deterministic = benchmark, deterministic
+@contextmanager
+def _settings_kept() -> Iterator[None]:
+    """Puts back the settings of the process that choose algorithms."""
+    places: list[tuple[Any, str]] = [
+        *((torch.backends.cudnn, name) for name in ("benchmark", "deterministic", "allow_tf32")),
+        (torch.utils.deterministic, "fill_uninitialized_memory"),
+    ]
+    values = [getattr(owner, name) for owner, name in places]
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    products = torch.get_float32_matmul_precision()
+    try:
+        yield
+    finally:
+        for (owner, name), value in zip(places, values, strict=True):
+            setattr(owner, name, value)
+        torch._C._set_deterministic_algorithms(deterministic)
+        torch.set_float32_matmul_precision(products)
