@@ -3,17 +3,21 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
-from hypothesis import settings
 
 # Two test processes on two cores: threads of their own would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does
 
-# A busy machine is no failure: nothing here is timed.
-settings.register_profile("prunebench", deadline=None)
-settings.load_profile("prunebench")
+# A machine with a card may lack it: the tests marked ``cuda`` do without.
+with suppress(ModuleNotFoundError):
+    from hypothesis import settings
+
+    # A busy machine is no failure: nothing here is timed.
+    settings.register_profile("prunebench", deadline=None)
+    settings.load_profile("prunebench")
 
 # Started in the background of a script, Python inherits a SIGINT that is ignored.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
