@@ -53,16 +53,30 @@ class Memory:
 
     Attributes:
         on_card: Which of the two.
+        home: The stream that was current when it was allocated: it may use the memory again as
+            soon as it is freed. None for what a graph keeps.
         written: Timeline and tick of the last write.
         read: Ticks of the reads since then.
     """
 
-    __slots__ = ("on_card", "read", "written")
+    __slots__ = ("home", "on_card", "read", "written")
 
     def __init__(self, on_card: bool) -> None:
         self.on_card = on_card
+        here = Card.current
+        kept = here is None or not on_card or here.capturing is not None
+        self.home: Timeline | None = None if kept else here.stream
         self.written: tuple[Timeline, int] | None = None
         self.read: dict[Timeline, int] = {}
+
+    def __del__(self) -> None:
+        """Freed: the allocator does not ask what other streams still do with it."""
+        card = Card.current
+        if card is None or self.home is None:
+            return
+        for timeline, tick in (*self.read.items(), *([self.written] if self.written else ())):
+            if not (self.home.follows(timeline, tick) or card.host.follows(timeline, tick)):
+                card.races["freed while another stream uses it", "free", where()] += 1
 
 
 def memory_of(tensor: Tensor) -> Memory | None:

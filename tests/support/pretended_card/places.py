@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from support.pretended_card.card import card, mark, memory_of, on_card
+from support.pretended_card.card import Stream, card, mark, memory_of, on_card
 
 CUDA = torch.device("cuda:0")
 CARD_BYTES = 80 << 30
@@ -114,6 +114,13 @@ def tolist(tensor: Tensor) -> Any:
     return _base.tolist(cpu(tensor))
 
 
+def record_stream(tensor: Tensor, stream: Stream) -> None:
+    """``Tensor.record_stream``: its memory is used again after what the stream does with it."""
+    memory = memory_of(tensor)
+    if memory is not None:
+        memory.home = None
+
+
 def refuse_pickling(tensor: Tensor, protocol: Any = None) -> Any:
     """``Tensor.__reduce_ex__``; only tensors of the host are pickled anywhere."""
     if on_card(tensor):
@@ -129,7 +136,7 @@ REPLACED: dict[str, Any] = {
     "is_cuda": property(on_card),
     "is_cpu": property(lambda t: not on_card(t)),
     "get_device": lambda t: 0 if on_card(t) else -1,
-    "record_stream": lambda t, stream: None,
+    "record_stream": record_stream,
     "to": to, "cpu": cpu, "cuda": cuda, "pin_memory": pin_memory, "is_pinned": is_pinned,
     "numpy": numpy, "tolist": tolist, "__reduce_ex__": refuse_pickling,
 }  # fmt: skip

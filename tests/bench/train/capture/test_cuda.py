@@ -220,10 +220,10 @@ def test_where_memory_runs_out_fewer_runs_are_under_way():
 
 @pytest.mark.parametrize("method", ["infobatch", "divbs"])
 def test_a_run_stopped_between_replays_goes_on_bit_for_bit(method, tmp_path):
-    fields = {"execution": {"deterministic": True}}
+    fields = {"execution": {"deterministic": True}, "recipe_params": {"epochs": 4}}
     asked = iter(range(1000))
     whole = finished(run(method, **fields))
-    broken = run(method, callbacks=[Hooks(step_end=lambda _: next(asked) == 5)], **fields)
+    broken = run(method, callbacks=[Hooks(step_end=lambda _: next(asked) == 7)], **fields)
     with pytest.raises(Stopped):
         broken.fit()
     checkpoint.save(broken, tmp_path, "k")

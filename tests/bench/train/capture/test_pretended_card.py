@@ -158,6 +158,25 @@ def test_accesses_that_nothing_orders_are_races(card):
     assert card.findings() == []
 
 
+def test_memory_is_freed_after_its_last_use_on_another_stream(card):
+    side = torch.cuda.Stream()
+    for ordered in ("no", "stream", "host", "noted"):
+        x = on_card(3)
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            x + 1
+        if ordered == "stream":
+            torch.cuda.current_stream().wait_stream(side)
+        elif ordered == "host":
+            torch.cuda.synchronize()
+        elif ordered == "noted":
+            x.record_stream(side)
+        del x
+        races = [key[0] for key in card.races]
+        assert races == (["freed while another stream uses it"] if ordered == "no" else [])
+        card.races.clear()
+
+
 def test_pinned_memory_is_read_after_its_event_only(card):
     x, host, event = on_card(()), torch.empty((), pin_memory=True), torch.cuda.Event()
     host.copy_(x, non_blocking=True)
