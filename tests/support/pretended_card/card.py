@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from support.pretended_card.draws import Generator
     from support.pretended_card.graphs import CUDAGraph
 
 #: Folders of which the innermost frame is named in a finding.
@@ -102,6 +103,9 @@ def on_card(tensor: Tensor) -> bool:
 class Card:
     """The card while it is pretended.
 
+    Args:
+        generator: Its default one.
+
     Attributes:
         host: Timeline of the host.
         default: The default stream.
@@ -120,7 +124,8 @@ class Card:
 
     current: Card | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
         self.host, self.default = Timeline(), Stream()
         self.stream = self.default
         self.streams: set[Stream] = {self.default}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from support.pretended_card.card import Card, Memory, mark, memory_of
+from support.pretended_card.draws import drawn
 from support.pretended_card.graphs import tensors_of
 
 #: Operators whose result's size, or whose course, the host must read from the card.
@@ -53,6 +55,7 @@ class Operator:
         shapes: Whether it only looks at shapes.
         written: Places and names of the arguments that it writes.
         copies: Whether it may go from one device to another.
+        draws: Whether it draws random numbers.
         watched: Whether it may wait, or have no deterministic form.
     """
 
@@ -62,6 +65,7 @@ class Operator:
     shapes: bool
     written: frozenset[int | str]
     copies: bool
+    draws: bool
     watched: bool
 
 
@@ -83,6 +87,7 @@ def operator_of(func: OpOverload) -> Operator:
         shapes=bare.startswith("new_") or bare.endswith("_like"),
         written=frozenset(written),
         copies=name in ("copy_", "_to_copy", "set_"),
+        draws=torch.Tag.nondeterministic_seeded in func.tags,
         watched=name in watched or bare in watched,
     )  # fmt: skip
 
@@ -142,7 +147,11 @@ class Operations(TorchDispatchMode):
         waited = bool(here and there) and self._mixed(operator, args, kwargs, there, here)
         if operator.watched:
             waited = self._watched(func, operator, args, kwargs) or waited
-        made = func(*args, **kwargs)
+        call: Callable[..., Any] = func
+        if operator.draws:
+            call = partial(drawn, card.generator.state, func)
+            args, kwargs = (args, kwargs), {}
+        made = call(*args, **kwargs)
         results = [made] if isinstance(made, Tensor) else tensors_of(made)
         if operator.shapes:
             reads.clear()
@@ -162,7 +171,7 @@ class Operations(TorchDispatchMode):
         else:
             graph.reads.update(reads)
             graph.writes.update(writes)
-            graph.calls.append((func, args, kwargs, results))
+            graph.calls.append((call, args, kwargs, results))
         return made
 
     def _mixed(

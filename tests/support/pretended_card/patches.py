@@ -11,33 +11,13 @@ import torch
 
 from support.pretended_card import places
 from support.pretended_card.card import Card, Event, Stream, StreamContext
+from support.pretended_card.draws import Generator
 from support.pretended_card.graphs import CUDAGraph, graph
 from support.pretended_card.operations import Operations
 
 _MISSING = object()
-_Generator, _autocast = torch.Generator, torch.autocast
+_autocast = torch.autocast
 MODES = {0: "default", 1: "warn", 2: "error"}
-
-
-class Generator(_Generator):
-    """``torch.Generator``; the card's is one of the host with the methods that captures need.
-
-    Draws of operations come from the host's default generator.
-    """
-
-    def __new__(cls, device: Any = "cpu") -> Any:
-        """Of the card, or a usual one."""
-        there = torch.device(device).type == "cuda"
-        return super().__new__(cls) if there else _Generator(device)
-
-    def graphsafe_get_state(self) -> torch.Tensor:
-        """Its state."""
-        return self.get_state()
-
-    def graphsafe_set_state(self, state: Any) -> Generator:
-        """Takes a state over, or that of another generator."""
-        self.set_state(state.get_state() if isinstance(state, _Generator) else state)
-        return self
 
 
 class Autocast(_autocast):
@@ -60,7 +40,7 @@ class Device:
 
 def _replacements(card: Card) -> Iterator[tuple[Any, str, Any]]:
     """Owner, name and new value of all that is replaced."""
-    own = Generator("cuda")
+    own = card.generator
     properties = SimpleNamespace(name="pretended card", total_memory=places.CARD_BYTES, major=9,
                                  minor=0, multi_processor_count=132)  # fmt: skip
 
@@ -124,7 +104,7 @@ def pretended_card() -> Iterator[Card]:
         The card, with what was found.
     """
     assert Card.current is None, "a card is pretended already"
-    card = Card()
+    card = Card(Generator("cuda"))
     with ExitStack() as stack:
         stack.enter_context(_settings_kept())
         stack.callback(setattr, Card, "current", None)

@@ -123,6 +123,28 @@ def test_a_replay_makes_the_recorded_calls_on_the_recorded_memory(card):
     assert card.replays == 2
 
 
+def test_draws_follow_the_generators_of_the_card(card):
+    def draw():
+        return torch.rand(3, device="cuda").tolist()
+
+    torch.manual_seed(3)
+    host, first, second = torch.rand(3), draw(), draw()
+    torch.manual_seed(3)
+    lane, shared = torch.Generator("cuda"), torch.cuda.default_generators[0]
+    before = shared.graphsafe_get_state()
+    shared.graphsafe_set_state(lane.manual_seed(3))
+    assert [draw(), draw()] == [first, second]
+    shared.graphsafe_set_state(before)
+    assert draw() == first
+    assert torch.equal(torch.rand(3), host)
+    out = []
+    graph = captured(lambda: out.append(torch.rand(3, device="cuda")))
+    torch.cuda.manual_seed(3)
+    for expected in (first, second):
+        graph.replay()
+        assert out[0].tolist() == expected
+
+
 @pytest.mark.parametrize("name", WAITS)
 def test_what_cannot_be_captured_is_refused(name, card):
     x = on_card(3)
