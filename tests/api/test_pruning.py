@@ -150,6 +150,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ratio": 0.999}, "nothing left to train"),
     ({"epochs": 0}, "epochs: 0"),
     ({"budget": "paper"}, "budget: 'paper'"),
+    ({"ids": torch.arange(50) // 2}, "25 different, for 50 samples"),
+    ({"ids": torch.arange(49)}, "ids of shape (49,)"),
     ({"method": "infobatch+align"}, "reference"),
     ({"params": {"speed": 1}}, "speed"),
 ]
@@ -176,11 +178,20 @@ def test_a_loop_that_breaks_the_contract_is_told_how() -> None:
     next(epochs)
     with pytest.raises(InputError, match='reduction="none"'):
         pruning.loss(losses_of(sample).mean(), sample)
+    with pytest.raises(InputError, match="has not asked"):
+        pruning.loss(losses_of(sample), sample)
+    assert len(list(pruning.sampler)) == 50
     pruning.loss(losses_of(sample), sample)
     with pytest.raises(InputError, match=r"sampler=pruning\.sampler"):
         pruning.loss(losses_of(sample), sample)
     with pytest.raises(InputError, match=r"sampler=pruning\.sampler"):
         pruning.loss(losses_of(sample), sample + 100)
+    for odd in (sample - 1, torch.full((2,), 20), sample + 0.5, sample + 7):
+        with pytest.raises(InputError, match=r"sampler=pruning\.sampler"):
+            pruning.loss(losses_of(odd), odd)
+    assert len(pruning.sampler) == 42  # what was refused left no trace
+    pruning.loss(losses_of(sample), sample + 8)
+    assert len(pruning.sampler) == 34
     with pytest.raises(InputError, match=r"reference_loss=pruning\.reference_loss"):
         pruning.end_epoch()
     with pytest.raises(InputError, match="epoch 0 has not ended"):
@@ -206,6 +217,11 @@ def test_a_loss_that_is_no_cross_entropy_needs_logits_where_they_are_read() -> N
     with pytest.raises(InputError, match="logits="):
         pruning.loss(losses_of(sample), sample)
     logits, labels = torch.randn(8, 5), sample % 5
+    with pytest.raises(InputError, match="labels="):
+        pruning.loss(losses_of(sample), sample, logits=logits)
+    for wrong in (logits[:, 0], logits[:7], logits[..., None]):
+        with pytest.raises(InputError, match=r"accepted: \[B, C\] and \[B\]"):
+            pruning.loss(losses_of(sample), sample, logits=wrong, labels=labels)
     pruning.loss(losses_of(sample), sample, logits=logits, labels=labels)
     wanted = F.cross_entropy(logits, labels, reduction="none")
     assert torch.equal(pruning.tables.ce[sample], wanted)
@@ -219,3 +235,81 @@ def test_reference_loss_and_score_leave_the_mode_of_the_network() -> None:
     x, y = fifty().tensors
     assert found == pytest.approx(F.cross_entropy(model[0](x), y).item(), rel=1e-6)
     assert model.training
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_that_forgets_the_sampler_is_refused_at_its_first_batch(workers: int) -> None:
+    pruning = Pruning(fifty(), "full", epochs=2)
+    loader = DataLoader(pruning.dataset, batch_size=8, shuffle=True, num_workers=workers)
+    next(pruning.epochs())
+    for _, _, sample in loader:
+        with pytest.raises(InputError, match=r"sampler=pruning\.sampler"):
+            pruning.loss(losses_of(sample), sample)
+
+
+class Odd(torch.utils.data.Dataset[Any]):
+    """Fifty samples, of which one cannot be read; its length may change."""
+
+    def __init__(self) -> None:
+        self.size, self.labels = 50, [n % 5 for n in range(50)]
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, number: int) -> Any:
+        if number == 23:
+            raise OSError("broken file")
+        return torch.ones(4), self.labels[number]
+
+
+class OddInBatches(Odd):
+    """Read in batches, as those of Hugging Face."""
+
+    def __getitems__(self, numbers: list[int]) -> list[Any]:
+        return [self[number] for number in numbers]
+
+
+@pytest.mark.parametrize("kind", [Odd, OddInBatches])
+def test_a_sample_that_cannot_be_read_is_named(kind: type[Odd]) -> None:
+    with pytest.raises(InputError, match=r"sample 23 cannot be read \(OSError: broken file\)"):
+        visits(Pruning(kind(), "full", epochs=1))
+
+
+def test_a_data_set_whose_length_changes_is_refused_at_the_next_epoch() -> None:
+    data = Odd()
+    pruning = Pruning(data, "infobatch", epochs=3, ratio=0.3)
+    epochs = pruning.epochs()
+    next(epochs)
+    sample = torch.tensor(list(pruning.sampler))
+    pruning.loss(losses_of(sample), sample)
+    pruning.end_epoch()
+    data.size = 49
+    with pytest.raises(InputError, match="train_set: 49 samples, where there were 50"):
+        next(epochs)
+
+
+@pytest.mark.parametrize("shape", [(50,), (50, 5, 2), (10, 5)])
+def test_a_network_whose_output_is_not_one_row_a_sample(shape: tuple[int, ...]) -> None:
+    class Network(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(shape)
+
+    pruning = Pruning(fifty(), "infobatch+align", epochs=4, ratio=0.5, reference=fifty())
+    with pytest.raises(InputError, match=r"the network: an output of \(.*logits \[B, C\]"):
+        pruning.reference_loss(Network())
+
+
+def test_a_batch_is_read_in_one_call_where_the_data_can() -> None:
+    class Batched(OddInBatches):
+        calls = 0
+
+        def __getitem__(self, number: int) -> Any:
+            return torch.ones(4), self.labels[number]
+
+        def __getitems__(self, numbers: list[int]) -> list[Any]:
+            self.calls += 1
+            return super().__getitems__(numbers)
+
+    data = Batched()
+    assert len(visits(Pruning(data, "full", epochs=1))) == 50
+    assert data.calls == 7

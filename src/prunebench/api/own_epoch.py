@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,8 @@ from torch.utils.data import Dataset, Sampler
 
 from prunebench.bench.train.distributed.world import World
 from prunebench.errors import InputError
+
+_MINUS_ONE = torch.tensor(-1, dtype=torch.int8)
 
 
 class OwnEpoch:
@@ -29,8 +31,12 @@ class OwnEpoch:
     ) -> None:
         self.order, self.weights, self.unscored = order, weights, unscored
         self.world, self.step = world, 0
-        self.trained, self.in_plan = (torch.zeros(size, dtype=torch.int64) for _ in range(2))
-        self.in_plan[order] = 1
+        #: 1 for what is in the plan and not trained yet by this process, else 0.
+        self.left = torch.zeros(size, dtype=torch.int8)
+        self.left[order] = 1
+        self._own = 0
+        #: Whether the sampler was asked for this epoch's samples.
+        self.handed_out = False
         #: Positions scored by this process.
         self.scored: list[Tensor] = []
         #: All that are to be scored.
@@ -39,32 +45,60 @@ class OwnEpoch:
     @property
     def count(self) -> int:
         """Samples that all processes have trained, if each has as many as this one."""
-        return int(self.trained.sum()) * self.world.size
+        return self._own * self.world.size
+
+    @property
+    def remaining(self) -> int:
+        """How many samples this process has still to train."""
+        return len(range(self.world.rank, len(self.order), self.world.size)) - self._own
+
+    @property
+    def trained(self) -> Tensor:
+        """int64 [N], 1 for what this process has trained."""
+        trained = torch.zeros(len(self.left), dtype=torch.int64)
+        trained[self.order] = 1
+        return trained - self.left
 
     def mine(self) -> list[int]:
         """This process's samples that are not trained yet, in order."""
+        self.handed_out = True
         own = self.order[self.world.rank :: self.world.size]
-        found: list[int] = own[self.trained[own] == 0].tolist()
+        found: list[int] = own[self.left[own] > 0].tolist()
         return found
 
     def note(self, sample: Tensor) -> None:
-        """Counts a batch as trained.
+        """Counts a batch as trained. It is called in every step, so it looks at the batch alone.
 
         Args:
             sample: int64 [B], positions.
 
         Raises:
-            InputError: One is not in the plan, or was trained before.
+            InputError: The sampler was not asked, or one is not in the plan, was trained before or
+                is there twice.
         """
+        if not self.handed_out:
+            raise InputError(
+                "the loader has not asked pruning.sampler for this epoch's samples",
+                where="Pruning.loss",
+                accepted="a loader of pruning.dataset with sampler=pruning.sampler, begun anew in "
+                "every epoch",
+            )  # fmt: skip
         here = sample.cpu()
-        known = bool(((here >= 0) & (here < len(self.in_plan))).all())
-        if not known or bool((self.in_plan[here] <= self.trained[here]).any()):
+        try:
+            self.left.index_select(0, here)  # places outside [0, N) end here
+            self.left.index_add_(0, here, _MINUS_ONE.expand(len(here)))
+            known = not len(here) or int(self.left.index_select(0, here).min()) >= 0
+            if not known:
+                self.left.index_add_(0, here, _MINUS_ONE.expand(len(here)), alpha=-1)
+        except (IndexError, RuntimeError):
+            known = False
+        if not known:
             raise InputError(
                 "samples that this epoch does not train, or has trained", where="Pruning.loss",
                 accepted="a loader of pruning.dataset with sampler=pruning.sampler, each batch "
                 "once",
             )  # fmt: skip
-        self.trained[here] = 1
+        self._own += len(here)
 
     def note_scored(self, sample: Tensor) -> None:
         """Counts samples as scored.
@@ -82,20 +116,21 @@ class OwnEpoch:
         Raises:
             InputError: There are none.
         """
-        everywhere = self.world.add(self.trained.clone())
+        trained = self.trained
+        everywhere = self.world.add(trained.clone())
         visited = self.order[everywhere[self.order] > 0]
         if len(self.order) and not len(visited):
             raise InputError(
                 "nothing was trained in this epoch", where="Pruning.end_epoch",
                 accepted="pruning.loss(...) for every batch",
             )  # fmt: skip
-        return visited, visited[self.trained[visited] > 0]
+        return visited, visited[trained[visited] > 0]
 
     def state_dict(self) -> dict[str, Any]:
         """What it takes to go on from here in another process."""
         return {
             "order": self.order, "unscored": self.unscored, "to_score": self.to_score,
-            "trained": self.trained.clone(), "step": self.step,
+            "trained": self.trained, "step": self.step,
             "weights": None if self.weights is None else self.weights.cpu(),
         }  # fmt: skip
 
@@ -107,7 +142,8 @@ class OwnEpoch:
             state["order"], None if weights is None else weights.to(device), state["unscored"],
             len(state["trained"]), world,
         )  # fmt: skip
-        epoch.trained.copy_(state["trained"])
+        epoch.left -= state["trained"].to(torch.int8)
+        epoch._own = int(state["trained"].sum())
         epoch.step, epoch.to_score = int(state["step"]), state["to_score"]
         epoch.scored = [epoch.to_score[~torch.isin(epoch.to_score, epoch.unscored)]]
         return epoch
@@ -127,15 +163,46 @@ class Numbered(Dataset[Any]):
         return len(self.data)
 
     def __getitem__(self, number: int) -> Any:
-        item = self.data[number]
-        if isinstance(item, dict):
-            return {**item, "sample": number}
-        if isinstance(item, (tuple, list)):
-            return (*item, number)
-        raise InputError(
-            f"sample {number} is a {type(item).__name__}", where="train_set",
-            accepted="tuples (input, label) or dicts",
-        )  # fmt: skip
+        try:
+            item = self.data[number]
+        except Exception as error:
+            raise unreadable(number, error) from error
+        return numbered(item, number)
+
+    def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
+        """A batch in one call, which is what a loader asks for; in one read where the data can."""
+        if not callable(getattr(self.data, "__getitems__", None)):
+            return [self[number] for number in numbers]
+        try:
+            items = self.data.__getitems__(numbers)
+        except Exception:
+            return [self[number] for number in numbers]  # which names the sample
+        return [numbered(item, number) for item, number in zip(items, numbers, strict=True)]
+
+
+def numbered(item: Any, number: int) -> Any:
+    """A sample with its number.
+
+    Raises:
+        InputError: It is neither a tuple nor a dict.
+    """
+    if isinstance(item, dict):
+        return {**item, "sample": number}
+    if isinstance(item, (tuple, list)):
+        return (*item, number)
+    raise InputError(
+        f"sample {number} is a {type(item).__name__}", where="train_set",
+        accepted="tuples (input, label) or dicts",
+    )  # fmt: skip
+
+
+def unreadable(number: int, error: Exception) -> InputError:
+    """What is said of a sample that the data set does not give."""
+    said = str(error).splitlines()
+    return InputError(
+        f"sample {number} cannot be read ({type(error).__name__}: {said[0][:120] if said else ''})",
+        where="train_set", accepted="samples that can all be read",
+    )  # fmt: skip
 
 
 class PlanSampler(Sampler[int]):
@@ -154,7 +221,7 @@ class PlanSampler(Sampler[int]):
 
     def __len__(self) -> int:
         try:
-            return len(self._under_way().mine())
+            return self._under_way().remaining
         except InputError:
             return self._size
 

@@ -54,7 +54,17 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def per_sample_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """float [B], cross-entropy of each sample."""
+    """float [B], cross-entropy of each sample.
+
+    Raises:
+        InputError: The network's output is not [B, C].
+    """
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(labels):
+        raise InputError(
+            f"an output of {shape} for {len(labels)} samples", where="the network",
+            accepted="logits [B, C], or a loss= that reads what it gives",
+        )  # fmt: skip
     return F.cross_entropy(logits.float(), labels, reduction="none")
 
 
@@ -114,10 +124,16 @@ class Pruning:
         self.device = torch.device(device)
         self.dataset = Numbered(train_set)
         self.reference = reference
-        self.world = _world()
+        self.world = World()
         given = labels_of(train_set, labels)
         classes = num_classes or int(given.max()) + 1
         self.ids = torch.arange(self.size) if ids is None else ids.cpu()
+        different = len(set(self.ids.tolist()))
+        if self.ids.shape != (self.size,) or different != self.size:
+            raise InputError(
+                f"ids of shape {tuple(self.ids.shape)}, {different} different, for {self.size} "
+                "samples", where="ids", accepted="one for each, none twice",
+            )  # fmt: skip
         self.pruner, ratio = self._pruner(method, ratio, dict(params or {}), given, classes)
         self.clock = Clock(self.size, epochs, ratio, budget)
         reason = self.clock.nothing_left(isinstance(self.pruner, ConstantPlan))
@@ -187,12 +203,17 @@ class Pruning:
         return self.clock.finished(self.epoch, self.trained)
 
     @property
+    def begun(self) -> bool:
+        """Whether an epoch is under way."""
+        return self._now is not None
+
+    @property
     def progress(self) -> float:
         """Share of the training that is done, 0 to 1: what a learning rate may follow."""
         now = self._now
         if now is None:
             return min(1.0, self.clock.progress(self.epoch, self.trained).fraction)
-        share = now.count / len(now.order)
+        share = now.count / max(1, len(now.order))
         return min(1.0, self.clock.fraction(self.epoch, share, self.trained + now.count))
 
     def epochs(self) -> Iterator[int]:
@@ -223,6 +244,12 @@ class Pruning:
             what = "the training is over" if self._now is None else "the last epoch has not ended"
             raise InputError(what, where="Pruning.begin_epoch",
                              accepted="end_epoch() before it, while finished is false")  # fmt: skip
+        if len(self.dataset) != self.size:
+            raise InputError(
+                f"{len(self.dataset)} samples, where there were {self.size}", where="train_set",
+                accepted="a data set whose length does not change",
+            )  # fmt: skip
+        self.world = _world()  # frameworks may begin it after this object was made
         progress = self.clock.progress(self.epoch, self.trained)
         plan = self.pruner.plan(progress, self.tables, self.streams.get("pruner", self.epoch))
         check_plan(plan, self.size, self.pruner.name)
@@ -260,12 +287,13 @@ class Pruning:
                 f"{tuple(sample.shape)}", where="Pruning.loss",
                 accepted='one loss for each sample of the batch (reduction="none")',
             )  # fmt: skip
-        self._need_logits(logits)
+        self._need_logits(logits, labels, len(sample))
         now.note(sample)
         self._write(losses, sample, logits, labels)
         if now.weights is None:
             return losses.mean()
-        return (losses * now.weights[sample.to(self.device)].to(losses.device)).mean()
+        weights = now.weights.index_select(0, sample.to(self.device)).to(losses.device)
+        return (losses * weights).mean()
 
     def choose(self, logits: Tensor, features: Tensor, labels: Tensor, sample: Tensor) -> Tensor:
         """What a batch-level method trains of a batch; only these go to ``loss``.
@@ -317,7 +345,7 @@ class Pruning:
     ) -> None:
         """Notes losses of ``unscored`` samples; arguments as of ``loss``."""
         now = self._under_way("record")
-        self._need_logits(logits)
+        self._need_logits(logits, labels, len(sample))
         self._write(losses, sample, logits, labels)
         now.note_scored(sample)
 
@@ -415,11 +443,18 @@ class Pruning:
                              accepted="for epoch in pruning.epochs(): ...")  # fmt: skip
         return self._now
 
-    def _need_logits(self, logits: Tensor | None) -> None:
-        if logits is None and (self.pruner.signals or self.tables.ce is not self.tables.loss):
+    def _need_logits(self, logits: Tensor | None, labels: Tensor | None, size: int) -> None:
+        if not self.pruner.signals and self.tables.ce is self.tables.loss:
+            return
+        if logits is None or labels is None:
             raise InputError(
                 f"{self.pruner.name} reads more than the loss here", where="Pruning.loss",
                 accepted="logits=... and labels=... of the batch",
+            )  # fmt: skip
+        if logits.dim() != 2 or len(logits) != size or labels.shape != (size,):
+            raise InputError(
+                f"logits of shape {tuple(logits.shape)} and labels of shape {tuple(labels.shape)} "
+                f"for {size} samples", where="Pruning.loss", accepted="[B, C] and [B]",
             )  # fmt: skip
 
     def _write(
@@ -460,7 +495,7 @@ class Pruning:
                  for name, value in state["pruner"].items()}
             )  # fmt: skip
             self.epoch, self.trained = int(state["epoch"]), int(state["trained"])
-            self._now = None
+            self._now, self.world = None, _world()
             if state["now"] is not None:
                 self._now = OwnEpoch.of(state["now"], self.device, self.world)
         except (KeyError, TypeError, RuntimeError, ValueError, AttributeError) as error:
