@@ -26,7 +26,12 @@ from prunebench.files import OwnFolder
     "every sample.",
 )
 @click.option("--list", "listing", is_flag=True, help="Print what the run holds; write nothing.")
-@click.option("--to", default=None, metavar="FILE.csv", help="File (default: standard output).")
+@click.option(
+    "--to",
+    default=None,
+    metavar="FILE",
+    help="File (default: standard output): CSV; for --what kept, .npy or .json where it ends so.",
+)
 @click.option(
     "--dataset-param",
     "dataset_params",
@@ -39,7 +44,8 @@ def export(
     ctx: click.Context, /, what: str, listing: bool, to: str | None,
     dataset_params: tuple[str, ...], **chosen: Any,
 ) -> None:  # fmt: skip
-    """Write scores, kept sample ids, visits or tables of a run as CSV.
+    """Write scores, kept sample ids, visits or tables of a run as CSV; kept ids as .npy or .json
+    too.
 
     The run is named by its KEY, or by fields that only one run of RESULTS has. Sample ids are those
     of the original training split.
@@ -47,7 +53,7 @@ def export(
     Example: prunebench export results/demo --method small-loss --noise clean --ratio 0.5 --seed 0
     --what kept --to kept.csv
     """
-    from prunebench.bench.runs.export import WHATS, export_csv, holdings
+    from prunebench.bench.runs.export import WHATS, export_csv, holdings, ids_file
 
     store, record = one_run(chosen)
     if listing:
@@ -59,17 +65,21 @@ def export(
         load_plugins(ctx)
         known = dataset_options(str(record.spec["dataset"]["name"]))
         data = parse_params(dataset_params, "--dataset-param", known)
+    if what != "kept" and to is not None and to.endswith((".npy", ".json")):
+        raise InputError(f"--what {what} as {Path(to).suffix}", where=f"--to {to}",
+                         accepted="a CSV file, or --what kept")  # fmt: skip
     text = export_csv(store, record.key, what, data)
     if to is None:
         sys.stdout.write(text)
         return
+    content = ids_file(text, to) if what == "kept" else text.encode()
     try:
         target, root = Path(os.path.abspath(to)), store.root.absolute()
         if target.is_relative_to(root):
-            OwnFolder(root).write(target, text.encode())
+            OwnFolder(root).write(target, content)
         else:
             Path(to).parent.mkdir(parents=True, exist_ok=True)
-            Path(to).write_text(text, encoding="utf-8", newline="")
+            Path(to).write_bytes(content)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=to) from None
     print(f"wrote {to}", file=sys.stderr)

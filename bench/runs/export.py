@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -69,6 +70,25 @@ def export_csv(store: Store, key: str, what: str, data: Mapping[str, Any] | None
     if what == "kept":
         return _csv({sample: samples["kept"]})
     return _csv({sample: samples["id"], "score": samples["score"]})
+
+
+def ids_file(text: str, name: str) -> bytes:
+    """The first column of a table in the form that a file's name asks for.
+
+    Args:
+        text: CSV of ``export_csv``, with ids in its first column.
+        name: Ends in ``.npy`` (int64 [k]), ``.json`` (an object with the list ``indices``, which
+            ``datasets.Dataset.select`` and ``torch.utils.data.Subset`` take), or anything else for
+            CSV.
+    """
+    ids = [int(line.partition(",")[0]) for line in text.splitlines()[1:]]
+    if name.endswith(".json"):
+        return json.dumps({"indices": ids}).encode()
+    if name.endswith(".npy"):
+        data = io.BytesIO()
+        np.save(data, np.array(ids, dtype=np.int64), allow_pickle=False)
+        return data.getvalue()
+    return text.encode()
 
 
 def holdings(store: Store, record: Record) -> dict[str, str]:

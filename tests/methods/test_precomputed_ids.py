@@ -20,6 +20,7 @@ from prunebench.methods.interfaces import kept_count
 from prunebench.methods.precomputed_ids import matching_ratio, read_ids
 from prunebench.rng import Stream
 from support.cells import small_cell
+from support.command import prunebench
 
 
 def evidence(ids: list[int], original: int = 10) -> Any:
@@ -94,3 +95,21 @@ def test_what_a_run_kept_gives_the_same_run_again(tmp_path: Path) -> None:
     assert whole is not None
     assert record.metrics["test_accuracy"] == whole.metrics["test_accuracy"]
     assert record.artifacts["predictions.npz"] == whole.artifacts["predictions.npz"]
+
+
+def test_kept_ids_go_out_and_come_back_in_every_form(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "out")
+    cell = small_cell("random", recipe_params={"epochs": 1})
+    run_cell(cell, store)
+    wanted = None
+    for suffix in ("csv", "npy", "json"):
+        file = tmp_path / f"kept.{suffix}"
+        said = prunebench("export", cell.spec.key, store.root, "--what", "kept", "--to", file)
+        assert said.code == 0, said.err
+        found = read_ids(file, 1347).tolist()
+        wanted = wanted or found
+        assert found == wanted
+    assert json.loads((tmp_path / "kept.json").read_text()) == {"indices": wanted}
+    refused = prunebench("export", cell.spec.key, store.root, "--to", tmp_path / "scores.npy")
+    assert refused.code == 2
+    assert "--what kept" in refused.err
