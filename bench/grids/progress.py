@@ -1,4 +1,4 @@
-"""What a user sees while a grid runs: one live line on a terminal, plain lines elsewhere."""
+"""What a user sees while a grid runs: a live line (terminal, notebook), or plain lines."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from prunebench.bench.executors.base import Event, Job
+from prunebench.bench.grids.notebook_line import NotebookLine, in_notebook
 from prunebench.errors import spelled
 from prunebench.terminal import terminal
 
 if TYPE_CHECKING:
     from rich.live import Live
 
-Mode = Literal["auto", "live", "plain", "quiet"]
+Mode = Literal["auto", "live", "notebook", "plain", "quiet"]
 _PLAIN_EVERY_S = 5.0
 #: Columns that the name of a cell has in the narrowest terminal.
 _LEAST = 20
@@ -103,13 +104,20 @@ def clock_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def _mode(stream: TextIO) -> Mode:
+    if stream.isatty():
+        return "live"
+    return "notebook" if in_notebook() else "plain"
+
+
 class Progress:
     """The display of a run: a context manager, called with every event.
 
     Args:
         jobs: All jobs of the run.
         slots: Workers in use.
-        mode: ``auto`` is live on a terminal and plain elsewhere; ``quiet`` prints nothing.
+        mode: ``auto`` is live on a terminal, a bar in a notebook and plain elsewhere; ``quiet``
+            prints nothing.
         stream: Default stderr, so that stdout stays free for results.
         every_s: Seconds between two plain lines at least.
         recorded: As in ``Tally``.
@@ -126,10 +134,10 @@ class Progress:
     ) -> None:
         self.tally = Tally(jobs, slots, recorded=recorded)
         self._stream: TextIO = terminal(stream or sys.stderr)
-        live = self._stream.isatty()
-        self.mode: Mode = ("live" if live else "plain") if mode == "auto" else mode
+        self.mode: Mode = _mode(self._stream) if mode == "auto" else mode
         self._every_s, self._printed_at, self._printed = every_s, time.monotonic(), ""
         self._live: Live | None = None
+        self._notebook = NotebookLine()
 
     def __enter__(self) -> Progress:
         if self.mode == "live":
@@ -154,7 +162,9 @@ class Progress:
         if self._live is not None:
             self._live.stop()
             self._live = None
-        if self.mode != "quiet" and self.tally.total:
+        if self.mode == "notebook" and self.tally.total:
+            self._show(last=True)
+        elif self.mode != "quiet" and self.tally.total:
             self._print(self.tally.line())
 
     def __call__(self, event: Event) -> None:
@@ -171,9 +181,18 @@ class Progress:
             word = "is started again" if event.kind == "requeued" else outcome.status
             first = outcome.reason.partition("\n")[0]
             self._print(f"{self.tally.label(event.key)} {word}: {first}")
+        elif self.mode == "notebook":
+            self._show()
         elif self.mode == "plain" and time.monotonic() - self._printed_at >= self._every_s:
             self._printed_at = time.monotonic()
             self._print(self.tally.line())
+
+    def _show(self, last: bool = False) -> None:
+        tally = self.tally
+        running = sorted(tally.running.values())
+        now = [] if last else [f"{tally.label(key)} {share:.0%}" for key, share in running]
+        text = "; ".join([tally.line(), *now])
+        self._notebook.show(spelled(text), tally.finished, tally.total, last)
 
     def _print(self, line: str) -> None:
         if self._live is not None:

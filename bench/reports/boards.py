@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,7 +149,11 @@ def texts(board: Board) -> dict[str, str]:
 
 
 def figure_files(
-    board: Board, sources: Sequence[Path], nemenyi: bool = False
+    board: Board,
+    sources: Sequence[Path],
+    nemenyi: bool = False,
+    only: Collection[str] | None = None,
+    forms: Collection[str] = ("svg", "png"),
 ) -> tuple[dict[str, bytes], list[str]]:
     """Figures of a board by file name, and lines: what could not be made, and what fonts lack.
 
@@ -157,13 +161,15 @@ def figure_files(
         board: The board.
         sources: Where its records came from; results folders hold artifacts too.
         nemenyi: Whether critical-difference diagrams show Nemenyi's distance.
+        only: Names of figures; None for all.
+        forms: ``svg``, ``png`` or both.
 
     Raises:
-        InputError: matplotlib is not installed.
+        InputError: An unknown figure, or matplotlib is not installed.
     """
     from prunebench.leaderboard.figures import Material, artifact_reader, gallery
 
-    found = gallery(Material(board, artifact_reader(sources), nemenyi))
+    found = gallery(Material(board, artifact_reader(sources), nemenyi), only, forms)
     lines = [f"no figure {o.stem}: {o.reason}" for o in found.omitted]
     return found.files, lines + [f"figures: {note}" for note in found.notes]
 

@@ -17,8 +17,9 @@ from torch.utils.data import Dataset, TensorDataset
 
 from prunebench.api.own_data import task
 from prunebench.api.own_model import OwnModel, adapted
-from prunebench.api.results import leaderboard, load_results
+from prunebench.api.results import Figure, leaderboard, load_results
 from prunebench.api.runs import grid, run
+from prunebench.api.selection import select
 from prunebench.errors import InputError
 from support.command import prunebench
 
@@ -96,6 +97,38 @@ def test_own_arrays_train_in_worker_processes_with_an_imported_network(tmp_path:
     assert {"method", "accuracy"} <= set(board.to_frame().columns)
     assert board._repr_html_().startswith("<iframe srcdoc=")
     assert leaderboard(tmp_path / "r").markdown == board.markdown
+    order = found.records[["dataset", "noise", "ratio", "method", "seed"]]
+    assert order.equals(order.sort_values(list(order), ignore_index=True))
+
+
+def test_a_figure_is_drawn_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"dataset": "digits", "method": ["full", "random"], "ratio": 0.5}
+    fields["recipe_params"] = {"epochs": 1}
+    board = leaderboard(grid(fields, out=tmp_path, workers=1, **QUIET))
+    drawn: list[tuple[str, str]] = []
+
+    def picture(found: Any, form: str) -> bytes:
+        drawn.append((found.stem, form))
+        return b"<svg/>"
+
+    monkeypatch.setattr("prunebench.leaderboard.figures.all_figures.picture", picture)
+    for kind in ("wins", "wins-digits.svg"):
+        assert board.figure(kind).name == "wins-digits.svg"
+    assert drawn == [("wins-digits", "svg")] * 2
+    with pytest.raises(InputError, match=r"no figure 'pie'.*wins-digits"):
+        board.figure("pie")
+
+
+def test_what_a_notebook_prints_of_them_is_one_short_line(tmp_path: Path) -> None:
+    data = task((X, Y), (X[:60], Y[:60]), name="mine")
+    fields = {"dataset": data, "method": "full", "recipe_params": SHORT}
+    found = grid(fields, out=tmp_path, workers=1, **QUIET)
+    kept = select((X, Y), method="small-loss", out=tmp_path, recipe=SHORT, **QUIET)
+    figure = Figure("wins-digits.svg", "<svg/>")
+    for thing in (data, found, leaderboard(found), figure, kept, found.run(found.all[0].key)):
+        assert len(repr(thing)) < 120, repr(thing)
+    assert repr(data) == "<OwnData mine: X float64 [240, 6], y int64 [240], " \
+                         "X_test float64 [60, 6], y_test int64 [60]>"  # fmt: skip
 
 
 class Pictures(Dataset[Any]):

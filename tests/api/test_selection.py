@@ -78,6 +78,14 @@ def test_wrong_labels_come_first(tmp_path: Path) -> None:
     assert row["predicted_label"] == f"class {CLEAN[worst[0]]}"
 
 
+def test_labels_have_the_names_that_are_given(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"class_names": list("abcd"), "out": tmp_path, **QUIET}
+    named = find_label_issues((X, GIVEN), model=network, recipe={"epochs": 1}, **fields)
+    assert [*named["given_label"]] == ["abcd"[GIVEN[row]] for row in named["id"]]
+    with pytest.raises(InputError, match="class_names"):
+        find_label_issues("digits", **fields)
+
+
 def test_the_verb_lists_the_labels_of_a_recorded_run(tmp_path: Path) -> None:
     made = run("digits", noise="symmetric:0.3", method="full", recipe={"epochs": 8}, out=tmp_path,
                **QUIET)  # fmt: skip

@@ -16,7 +16,9 @@ import torch
 from prunebench import registry
 from prunebench.bench.checks import check_method
 from prunebench.bench.cli import cli
+from prunebench.bench.grids.grid_file import expand, read_grid
 from prunebench.errors import InputError
+from prunebench.leaderboard.protocol_file import read_protocol
 from prunebench.methods import base
 from prunebench.methods.base import BatchPruner, DynamicPruner, ScoreBasedPruner, StaticPruner
 from prunebench.options import Option
@@ -171,6 +173,24 @@ def test_commands_name_verbs_and_options_that_exist(monkeypatch):
                 problems.append((page, words, str(error)))  # `prunebench rerun` names the verb
     assert problems == []
     assert len(lines) > 100
+
+
+def test_the_grids_of_the_guides_are_read(tmp_path):
+    read = {}
+    for page in ("README.md", "docs/grids.md"):
+        block = next(b for b in blocks(ROOT / page, "toml") if b.count("=") > 5)
+        (tmp_path / "mine.toml").write_text(block, encoding="utf-8")
+        read[page] = read_grid(tmp_path / "mine.toml")
+    assert len(expand(*read["README.md"])) == 66
+    options = read["docs/grids.md"][0].params["infobatch+align"]
+    assert options["align.window"] == [5, 10, 25]
+
+
+def test_the_protocol_of_the_guide_is_read(tmp_path):
+    (tmp_path / "p.toml").write_text(blocks(ROOT / "docs/results.md", "toml")[0], encoding="utf-8")
+    protocol = read_protocol(tmp_path / "p.toml")
+    assert protocol.planned == (("infobatch", "random-dynamic"),)
+    assert protocol.where == {"recipe.epochs": (5,)}
 
 
 def test_the_loop_of_the_guide_trains():

@@ -45,6 +45,11 @@ class OwnData:
     digest: str
     data: bytes
 
+    def __repr__(self) -> str:
+        parts = [f"{name} {array.dtype} {list(array.shape)}" for name, array in self.arrays.items()
+                 if name.startswith(("X", "y"))]  # fmt: skip
+        return f"<OwnData {self.name}: {', '.join(parts)}>"
+
     def write(self, folder: Path | str) -> str:
         """Writes the file into ``folder/data`` unless it is there.
 

@@ -26,6 +26,8 @@ from prunebench.untrusted import user_path
 
 #: Height of a board in a notebook, in pixels.
 _HEIGHT = 640
+#: Columns by which the rows of ``Results.records`` are ordered.
+_ORDER = ["dataset", "noise", "ratio", "method", "seed", "key"]
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ class Results:
     @cached_property
     def records(self) -> pd.DataFrame:
         """One row a run; nested fields are columns such as ``metrics.test_accuracy``."""
-        return pd.DataFrame([_flat(record) for record in self.all])
+        frame = pd.DataFrame([_flat(record) for record in self.all])
+        return frame.sort_values(_ORDER, ignore_index=True) if len(frame) else frame
 
     def run(self, key: str) -> Run:
         """One of the runs.
@@ -215,6 +218,9 @@ class Figure:
     def _repr_svg_(self) -> str:
         return self.svg
 
+    def __repr__(self) -> str:
+        return f"<Figure {self.name}>"
+
 
 @dataclass(frozen=True)
 class Board:
@@ -253,13 +259,20 @@ class Board:
             InputError: There is none; the line says which there are, or why it was left out.
         """
         folders = [source for source in self.sources if not is_bundle(source)]
-        files, left_out = figure_files(self.tables, folders, False)
+        from prunebench.leaderboard.figures import FIGURES
+
+        # Drawing all figures takes seconds: only those whose files can have this name.
+        only = [name for name in FIGURES if name.startswith(kind) or kind.startswith(name)]
+        files, left_out = figure_files(self.tables, folders, False, only or None, ("svg",))
         names = sorted(name.removeprefix("figures/") for name in files if name.endswith(".svg"))
         found = next((name for name in names if name.startswith(kind)), None)
         if found is None:
             why = next((line for line in left_out if kind in line), f"no figure {kind!r}")
-            raise InputError(why, where="Board.figure", accepted=", ".join(names))
+            raise InputError(why, where="Board.figure", accepted=", ".join(names or FIGURES))
         return Figure(found, files[f"figures/{found}"].decode())
+
+    def __repr__(self) -> str:
+        return f"<Board of {self.tables.used} runs>"
 
     def _repr_html_(self) -> str:
         page = html.escape(self._text("leaderboard.html"), quote=True)

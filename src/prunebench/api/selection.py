@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,9 @@ class Selection:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def __repr__(self) -> str:
+        return f"<Selection of {len(self)} samples by {self.method}>"
+
 
 def select(
     data: Any,
@@ -105,6 +108,7 @@ def find_label_issues(
     head: str | None = None,
     seed: int = 0,
     recipe: str | Mapping[str, Any] | None = None,
+    class_names: Sequence[str] | None = None,
     out: str | Path = "results/issues",
     **given: Any,
 ) -> pd.DataFrame:
@@ -117,6 +121,7 @@ def find_label_issues(
         head: As of ``run``.
         seed: Of the run.
         recipe: As of ``run``.
+        class_names: C names for the labels of data that have none.
         out: Results folder; a run that it holds is not repeated.
         given: As of ``run``.
 
@@ -126,16 +131,21 @@ def find_label_issues(
         ``is_label_issue`` (the two labels differ), ``score`` (how the quality was computed).
     """
     cell, store, options, _ = _opened(data, out, method="random", ratio=0.5, model=model,
-                                      head=head, seed=seed, recipe=recipe, **given)  # fmt: skip
+                                      head=head, seed=seed, recipe=recipe,
+                                      class_names=class_names, **given)  # fmt: skip
     return label_issues(cell, store, options)
 
 
-def _opened(data: Any, out: str | Path, **fields: Any) -> tuple[Cell, Store, ExecutionOptions, Any]:
+def _opened(
+    data: Any, out: str | Path, class_names: Sequence[str] | None = None, **fields: Any
+) -> tuple[Cell, Store, ExecutionOptions, Any]:
     """A cell whose training split is all of the data."""
     chosen: Any = data
     if not isinstance(data, (str, OwnData)):
-        own = task(data, _beginning(data))
-        data = own
+        data = task(data, _beginning(data), class_names=class_names)
+    elif class_names is not None:
+        raise InputError("the data have class names", where="class_names",
+                         accepted="with arrays or a Dataset")  # fmt: skip
     fields = {"noise": "clean", "reference_size": 0, **fields}
     cell, options = resolve_own(data, out, **fields)
     return cell, Store.open(Path(out)), options, chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import pytest
 
@@ -104,6 +105,34 @@ def test_a_terminal_gets_the_same_messages(mode: Mode) -> None:
     text = stream.getvalue()
     assert "cell 1 failed: ValueError: [x]" in text
     assert text.rstrip().endswith("4/4 cells, 1 failed")
+
+
+def test_a_notebook_gets_a_bar_and_keeps_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, str]] = []
+
+    class Handle:
+        def display(self, bundle: dict[str, str], raw: bool) -> None:
+            assert not shown
+            assert raw
+            shown.append(bundle)
+
+        def update(self, bundle: dict[str, str], raw: bool) -> None:
+            assert raw
+            shown.append(bundle)
+
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setattr("IPython.display.DisplayHandle", Handle)
+    monkeypatch.setattr("prunebench.bench.grids.notebook_line._EVERY_S", 0.0)
+    stream = io.StringIO()
+    feed(Progress([*JOBS[:3], Job("k3", {}, label="<b>")], 1, stream=stream))
+    assert stream.getvalue().splitlines() == [
+        "cell 1 is started again: SIGKILL",
+        "cell 1 failed: ValueError: [x]",
+    ]
+    assert '<progress value="0" max="4">' in shown[0]["text/html"]
+    assert not any("<b>" in bundle["text/html"] for bundle in shown)
+    assert shown[-1]["text/plain"] == "4/4 cells, 1 failed"
+    assert "<progress" not in shown[-1]["text/html"]
 
 
 def test_nothing_to_do_is_no_line() -> None:
