@@ -1,0 +1,119 @@
+"""A pruner inside the ``Trainer`` of Hugging Face's transformers.
+
+    trainer = PruningTrainer(model, args, pruning=pruning, data_collator=collator)
+    trainer.train()
+
+The model takes a batch's entries and returns ``logits`` [B, C]; the labels are the entry
+``labels``, as everywhere in transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback
+
+from prunebench.api.own_epoch import Numbered, size_of
+from prunebench.api.pruning import Pruning
+
+
+class PruningTrainer(Trainer):  # type: ignore[misc]
+    """Trains what a pruner plans, and stops at its budget.
+
+    ``TrainingArguments(num_train_epochs=...)`` has to leave room: with ``budget="samples"`` the
+    plan may take up to three times the epochs of the pruner. The learning rate falls by these
+    epochs, unless it follows ``pruning.progress`` (see ``optimizers=``).
+
+    Args:
+        args: Of ``Trainer``; ``train_dataset`` is left out.
+        pruning: The pruner, of a data set of dicts.
+        fields: Of ``Trainer``.
+    """
+
+    def __init__(self, *args: Any, pruning: Pruning, **fields: Any) -> None:
+        super().__init__(*args, train_dataset=pruning.dataset, **fields)
+        self.pruning = pruning
+        self.model_accepts_loss_kwargs = False  # so that it divides by the accumulated batches
+        self.add_callback(_Epochs(self))
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The plan's samples of this process; Accelerate would cut them up once more, and columns
+        that the model does not name would be dropped, the samples' numbers among them."""
+        given = self.args
+        return DataLoader(
+            self.pruning.dataset, batch_size=given.train_batch_size, sampler=self.pruning.sampler,
+            collate_fn=self.data_collator, num_workers=given.dataloader_num_workers,
+            pin_memory=given.dataloader_pin_memory and torch.cuda.is_available(),
+            persistent_workers=given.dataloader_persistent_workers,
+        )  # fmt: skip
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, **others: Any
+    ) -> Any:
+        """The weighted loss of a training batch; evaluation batches are the base class's."""
+        if "sample" not in inputs:
+            return super().compute_loss(model, inputs, return_outputs, **others)
+        inputs = dict(inputs)
+        sample, labels = inputs.pop("sample"), inputs.pop("labels")
+        outputs = model(**inputs)
+        loss = self.pruning.loss(
+            self.losses(outputs.logits, labels), sample, logits=outputs.logits, labels=labels
+        )
+        return (loss, outputs) if return_outputs else loss
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """float [B], cross-entropy of each sample; override it for another loss."""
+        return F.cross_entropy(logits.float(), labels, reduction="none")
+
+    def _run_epoch(self, *, train_dataloader: Any, **others: Any) -> None:
+        # Lengths were counted once; those of a plan change, and with them the last step of
+        # accumulated gradients.
+        batches, each = len(train_dataloader), self.args.gradient_accumulation_steps
+        others |= {"steps_in_epoch": batches, "num_update_steps_per_epoch": -(-batches // each)}
+        super()._run_epoch(train_dataloader=train_dataloader, **others)
+
+    @torch.no_grad()
+    def end_epoch(self) -> None:
+        """Scores what the plan wants scored, and the reference samples, and ends the epoch."""
+        pruning, found = self.pruning, None
+        training = self.model.training
+        self.model.eval()
+        rows = pruning.unscored
+        own = torch.utils.data.Subset(pruning.dataset, rows)
+        for sample, logits, labels in self._passes(own) if rows else ():
+            pruning.record(self.losses(logits, labels), sample, logits=logits, labels=labels)
+        if pruning.pruner.reference:
+            sums = [self.losses(logits, labels).double().sum()
+                    for _, logits, labels in self._passes(Numbered(pruning.reference))]  # fmt: skip
+            found = float(torch.stack(sums).sum()) / size_of(pruning.reference, "reference")
+        self.model.train(training)
+        pruning.end_epoch(found)
+
+    def _passes(self, data: Any) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        size = self.args.eval_batch_size
+        for batch in DataLoader(data, batch_size=size, collate_fn=self.data_collator):
+            inputs = dict(self._prepare_inputs(batch))
+            sample, labels = inputs.pop("sample"), inputs.pop("labels")
+            yield sample, self.model(**inputs).logits, labels
+
+
+class _Epochs(TrainerCallback):  # type: ignore[misc]
+    """Begins and ends the pruner's epochs."""
+
+    def __init__(self, trainer: PruningTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Plans the epoch, unless a state that was loaded has one under way."""
+        if not self.trainer.pruning.begun:
+            self.trainer.pruning.begin_epoch()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        """Ends it, and the training where nothing is left."""
+        self.trainer.end_epoch()
+        control.should_training_stop = self.trainer.pruning.finished

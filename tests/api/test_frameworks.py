@@ -1,0 +1,145 @@
+"""The loops of Lightning and of Hugging Face train what a plain loop trains; real libraries."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from prunebench.api.own_epoch import OwnEpoch
+from prunebench.api.pruning import Pruning
+from prunebench.errors import InputError
+
+pytestmark = pytest.mark.soak
+
+EXAMPLES, EPOCHS = Path(__file__).parents[2] / "examples", 6
+Visits = list[list[int]]
+
+
+@pytest.fixture
+def visits(monkeypatch: pytest.MonkeyPatch) -> Visits:
+    """The samples of every step, in order, of whatever runs."""
+    torch.set_num_threads(1)
+    found: Visits = []
+    note = OwnEpoch.note
+    monkeypatch.setattr(
+        OwnEpoch, "note", lambda self, sample: (found.append(sample.tolist()), note(self, sample))
+    )
+    return found
+
+
+def example(name: str) -> Any:
+    """A file of ``examples`` as a module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def plain(accumulate: int = 1, by_count: bool = False) -> tuple[nn.Module, Pruning]:
+    """The loop of the examples, written out.
+
+    Args:
+        accumulate: Batches of a step.
+        by_count: Whether the last step of an epoch is divided by the batches that it has.
+    """
+    inputs, labels = (torch.tensor(array) for array in load_digits(return_X_y=True))
+    inputs = (inputs / 16).float()
+    train, clean = (TensorDataset(inputs[a:b], labels[a:b]) for a, b in ((0, 1200), (1200, 1300)))
+    pruning = Pruning(train, "infobatch+align", epochs=EPOCHS, ratio=0.5, reference=clean)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    loader = DataLoader(pruning.dataset, batch_size=64, sampler=pruning.sampler)
+    for _ in pruning.epochs():
+        count, batches = len(loader), list(loader)
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 - pruning.progress)
+        for number, (x, y, sample) in enumerate(batches):
+            group = min(accumulate, count - number // accumulate * accumulate)
+            loss = pruning.loss(F.cross_entropy(model(x), y, reduction="none"), sample)
+            (loss / (group if by_count else accumulate)).backward()  # type: ignore[no-untyped-call]
+            if (number + 1) % accumulate == 0 or number + 1 == count:
+                optimizer.step()
+                optimizer.zero_grad()
+                optimizer.param_groups[0]["lr"] = 0.1 * (1 - pruning.progress)
+        pruning.end_epoch(pruning.reference_loss(model))
+    return model, pruning
+
+
+def same(
+    found: tuple[nn.Module, Pruning], wanted: tuple[nn.Module, Pruning], visits: Visits
+) -> None:
+    """Both ran, one after the other: the same steps, tables and parameters."""
+    half = len(visits) // 2
+    assert half > EPOCHS
+    assert visits[:half] == visits[half:]
+    assert found[1].finished
+    assert found[1].trained == wanted[1].trained == sum(map(len, visits[:half]))
+    tables = wanted[1].tables.state_dict()
+    for name, table in found[1].tables.state_dict().items():
+        assert torch.equal(table.nan_to_num(-7), tables[name].nan_to_num(-7)), name
+    for one, two in zip(found[0].parameters(), wanted[0].parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_lightning(accumulate: int, visits: Visits) -> None:
+    pytest.importorskip("lightning", reason="Lightning is not installed: pip install '.[loops]'")
+    found = example("lightning_loop").main(
+        EPOCHS, accumulate_grad_batches=accumulate, enable_progress_bar=False
+    )
+    same(found, plain(accumulate), visits)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_hugging_face(accumulate: int, visits: Visits) -> None:
+    for name in ("transformers", "accelerate", "datasets"):
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install '.[loops]'")
+    found = example("hf_trainer_loop").main(
+        EPOCHS, gradient_accumulation_steps=accumulate, disable_tqdm=True, use_cpu=True
+    )
+    same(found, plain(accumulate, by_count=True), visits)
+
+
+@pytest.mark.parametrize("every", [{"every_n_train_steps": 27}, {"every_n_epochs": 2}])
+def test_lightning_goes_on_from_its_checkpoint(
+    every: dict[str, int], visits: Visits, tmp_path: Path
+) -> None:
+    pytest.importorskip("lightning", reason="Lightning is not installed: pip install '.[loops]'")
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    main, quiet = example("lightning_loop").main, {"enable_progress_bar": False}
+    saved = ModelCheckpoint(
+        tmp_path, "{step}", save_top_k=-1, save_on_train_epoch_end=True, **every
+    )
+    wanted = main(EPOCHS, [saved], **quiet)
+    whole = visits[:]
+    first = min(tmp_path.glob("*.ckpt"), key=lambda path: int(path.stem.split("=")[1]))
+    step = int(first.stem.split("=")[1])
+    visits[:] = visits[:step]
+    found = main(EPOCHS, ckpt_path=first, **quiet)
+    assert 0 < step < len(whole)
+    same(found, wanted, visits + whole)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_lightning_with_another_sampler_is_refused(shuffle: bool) -> None:
+    lightning = pytest.importorskip("lightning", reason="Lightning is not installed")
+    from prunebench.api.lightning import PruningCallback
+
+    data = TensorDataset(torch.zeros(50, 64), torch.arange(50) % 10)
+    pruning = Pruning(data, "full", epochs=2)
+    loop = lightning.Trainer(max_epochs=-1, callbacks=[PruningCallback(pruning)], logger=False,
+                             enable_checkpointing=False, accelerator="cpu",
+                             enable_progress_bar=False)  # fmt: skip
+    with pytest.raises(InputError, match=r"Trainer\.fit: a loader with a .*Sampler; accepted"):
+        loop.fit(example("lightning_loop").Net(pruning), DataLoader(data, 8, shuffle=shuffle))
