@@ -1,8 +1,4 @@
-"""InfoBatch with alignment inside Lightning's Trainer.
-
-pip install 'prunebench[loops]'
-python examples/lightning_loop.py
-"""
+"""InfoBatch with alignment inside Lightning's Trainer; needs ``prunebench[loops]``."""
 
 import lightning as L
 import torch
