@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -112,21 +112,15 @@ def _parsed(texts: list[str], kind: type, name: str, file: Path) -> list[Any]:
     return found
 
 
-@register_method("scores", version=2)
-class Scores(StaticPruner):
-    """Ranks the training split by scores from a file, one per original id."""
+class FromFile(StaticPruner):
+    """A static method that reads what it keeps by from a file, ``name:FILE``.
 
-    options = {
-        "path": Option("", f"file of scores: {_FORMATS}"),
-        "side": Option(
-            "high", "which scores are kept", choices=("high", "low", "window"),
-            search=("high", "low", "window"),
-        ),
-    }  # fmt: skip
-    card = Card("Precomputed scores", side="as given")
+    Class attribute ``formats``: the accepted files, for messages.
+    """
+
     argument = "path"
+    formats: ClassVar[str] = ""
     path: str
-    side: str
 
     def portable(self) -> dict[str, Value]:
         """Options that identify a result; the file enters by ``identity``."""
@@ -138,10 +132,27 @@ class Scores(StaticPruner):
         Raises:
             InputError: The file is missing.
         """
-        if not user_path(self.path, "scores.path").is_file():
-            raise InputError(f"no such file: {self.path!r}", where="scores.path", accepted=_FORMATS)
+        where = f"{self.name}.path"
+        if not user_path(self.path, where).is_file():
+            raise InputError(f"no such file: {self.path!r}", where=where, accepted=self.formats)
         with Path(self.path).open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@register_method("scores", version=2)
+class Scores(FromFile):
+    """Ranks the training split by scores from a file, one per original id."""
+
+    options = {
+        "path": Option("", f"file of scores: {_FORMATS}"),
+        "side": Option(
+            "high", "which scores are kept", choices=("high", "low", "window"),
+            search=("high", "low", "window"),
+        ),
+    }  # fmt: skip
+    card = Card("Precomputed scores", side="as given")
+    formats = _FORMATS
+    side: str
 
     def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
         """The k best; ties by a seeded key.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -15,9 +14,10 @@ from torch import Tensor
 
 from prunebench.errors import InputError
 from prunebench.files import read_at_most
-from prunebench.methods.base import Card, Evidence, StaticPruner, Subset, register_method
+from prunebench.methods.base import Card, Evidence, Subset, register_method
 from prunebench.methods.interfaces import kept_count
-from prunebench.options import Option, Value
+from prunebench.methods.precomputed import FromFile
+from prunebench.options import Option
 from prunebench.rng import Stream
 from prunebench.untrusted import read_npy, read_npz, user_path
 from prunebench.userfiles import read_table
@@ -109,28 +109,12 @@ def matching_ratio(kept: int, total: int) -> float:
 
 
 @register_method("ids")
-class Ids(StaticPruner):
+class Ids(FromFile):
     """Keeps the training samples whose original ids a file names."""
 
     options = {"path": Option("", f"file of ids: {_FORMATS}")}
     card = Card("Ids from a file", side="as given")
-    argument = "path"
-    path: str
-
-    def portable(self) -> dict[str, Value]:
-        """Options that identify a result: none; the file enters by ``identity``."""
-        return {name: value for name, value in self.params.items() if name != self.argument}
-
-    def identity(self) -> str:
-        """SHA-256 of the file.
-
-        Raises:
-            InputError: The file is missing.
-        """
-        if not user_path(self.path, "ids.path").is_file():
-            raise InputError(f"no such file: {self.path!r}", where="ids.path", accepted=_FORMATS)
-        with Path(self.path).open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+    formats = _FORMATS
 
     def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
         """These samples.

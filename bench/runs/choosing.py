@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +24,8 @@ from prunebench.bench.train.task import load_task, streams_of
 from prunebench.bench.train.trainer import guarded
 from prunebench.datasets.task import Task
 from prunebench.errors import InputError
-from prunebench.methods.base import EvidenceSpec, StaticPruner, Subset, kept_count
+from prunebench.methods.base import Evidence, EvidenceSpec, StaticPruner, Subset, kept_count
+from prunebench.methods.keep_k import take
 from prunebench.record import Record
 from prunebench.rng import Stream
 
@@ -92,8 +92,11 @@ def label_issues(cell: Cell, store: Store, options: ExecutionOptions) -> pd.Data
         suspicious), ``is_label_issue`` (the two labels differ), ``score`` (how the quality was
         computed).
     """
-    task, evidence = _evidence(cell, store, options, _Confidence())
-    quality = evidence.p_target.double().nanmean(0).numpy()
+    method = _Confidence()
+    task, evidence = _evidence(cell, store, options, method)
+    n, stream = len(task.train), streams_of(cell.spec).get("keep:issues")
+    quality = method.keep(evidence, n, stream).scores
+    assert quality is not None
     suggested = evidence.snapshot(evidence.warmup).logits.argmax(1).numpy()
     labels, names = task.train.labels.numpy(), np.array(task.raw.class_names, dtype=object)
     table = pd.DataFrame(
@@ -101,7 +104,7 @@ def label_issues(cell: Cell, store: Store, options: ExecutionOptions) -> pd.Data
             "id": evidence.ids.numpy(),
             "given_label": names[labels],
             "predicted_label": names[suggested],
-            "label_quality": quality.clip(0.0, 1.0),
+            "label_quality": quality.numpy(),
             "is_label_issue": labels != suggested,
             "score": QUALITY,
         }
@@ -110,15 +113,16 @@ def label_issues(cell: Cell, store: Store, options: ExecutionOptions) -> pd.Data
 
 
 class _Confidence(StaticPruner):
-    """What ``label_issues`` needs recorded; it keeps nothing."""
+    """Ranks samples by the mean probability of their labels over the epochs."""
 
     def needs(self, epochs: int, warmup: int) -> EvidenceSpec:
         """Probabilities of the labels, and a snapshot."""
         return EvidenceSpec(frozenset({"p_target"}), (warmup,))
 
-    def keep(self, evidence: Any, k: int, rng: Stream) -> Subset:
-        """Never called."""
-        raise NotImplementedError
+    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
+        """The k most probable labels."""
+        quality = evidence.p_target.double().nanmean(0).clamp(0.0, 1.0)
+        return Subset(take(quality, k, "high", rng)[0], quality)
 
 
 def _evidence(

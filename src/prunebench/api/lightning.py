@@ -13,7 +13,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from prunebench.api.pruning import Loss, Pruning, per_sample_cross_entropy
+from prunebench.api.own_passes import Loss, per_sample_cross_entropy
+from prunebench.api.pruning import Pruning
 from prunebench.errors import InputError
 
 try:

@@ -11,22 +11,23 @@
 
 Nothing is patched: the data set hands out each sample's number beside it, the sampler hands out the
 samples of the present epoch in the order of the harness, and ``loss`` notes each sample's loss and
-applies the weights. The same seed and data give the plans of the harness's own trainer.
+applies the weights. Under the random streams of a run of the harness (``streams``, ``ids``) the
+plans are those of its trainer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 
 from prunebench.api.labels import labels_of
 from prunebench.api.own_epoch import Numbered, OwnEpoch, PlanSampler, size_of
+from prunebench.api.own_passes import Loss, passes, per_sample_cross_entropy
 from prunebench.bench.train.budget import Clock, selected_counts
 from prunebench.bench.train.distributed.world import World
 from prunebench.bench.train.epoch_steps import in_order
@@ -49,23 +50,6 @@ from prunebench.methods.base import (
 )
 from prunebench.methods.compose import MethodInfo, resolve_method
 from prunebench.rng import Streams
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-def per_sample_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """float [B], cross-entropy of each sample.
-
-    Raises:
-        InputError: The network's output is not [B, C].
-    """
-    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(labels):
-        raise InputError(
-            f"an output of {shape} for {len(labels)} samples", where="the network",
-            accepted="logits [B, C], or a loss= that reads what it gives",
-        )  # fmt: skip
-    return F.cross_entropy(logits.float(), labels, reduction="none")
 
 
 class Pruning:
@@ -362,7 +346,7 @@ class Pruning:
         """
         now, rows = self._under_way("score"), self.unscored
         part = Subset(self.dataset, rows[self.world.rank :: self.world.size])
-        for logits, labels, sample in _passes(model, part, self.device, loading):
+        for logits, labels, sample in passes(model, part, self.device, loading):
             self.record(loss(logits, labels), sample, logits=logits, labels=labels)
         now.unscored = now.unscored[:0]  # by other processes
         return len(rows)
@@ -381,8 +365,8 @@ class Pruning:
         if not self.pruner.reference:
             return None
         part = Numbered(self.reference)
-        passes = _passes(model, part, self.device, loading)
-        sums = [loss(logits, labels).double().sum() for logits, labels, _ in passes]
+        found = passes(model, part, self.device, loading)
+        sums = [loss(logits, labels).double().sum() for logits, labels, _ in found]
         return float(torch.stack(sums).sum()) / size_of(self.reference, "reference")
 
     def end_epoch(self, reference_loss: float | Tensor | None = None) -> None:
@@ -525,28 +509,3 @@ def _world() -> World:
     if dist.is_available() and dist.is_initialized():
         return World(dist.get_rank(), dist.get_world_size())
     return World()
-
-
-def _passes(
-    model: nn.Module, data: Any, device: torch.device, loading: Mapping[str, Any]
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Logits, labels and numbers of all samples in eval mode; the mode is put back."""
-    place = next((p.device for p in model.parameters()), device)
-    before = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            for batch in DataLoader(data, **{"batch_size": 512, **loading}):
-                x, y, sample = _parts(batch)
-                yield model(x.to(place)), y.to(place), sample
-    finally:
-        model.train(before)
-
-
-def _parts(batch: Any) -> Sequence[Tensor]:
-    if isinstance(batch, dict) or len(batch) != 3:
-        raise InputError(
-            "samples are not (input, label)", where="Pruning",
-            accepted="losses of your own, handed to record() or end_epoch()",
-        )  # fmt: skip
-    return cast(Sequence[Tensor], batch)

@@ -1,0 +1,55 @@
+"""Passes in eval mode over samples of one's own: those that are scored, and the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from prunebench.errors import InputError
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def per_sample_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """float [B], cross-entropy of each sample.
+
+    Raises:
+        InputError: The network's output is not [B, C].
+    """
+    shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(labels):
+        raise InputError(
+            f"an output of {shape} for {len(labels)} samples", where="the network",
+            accepted="logits [B, C], or a loss= that reads what it gives",
+        )  # fmt: skip
+    return F.cross_entropy(logits.float(), labels, reduction="none")
+
+
+def passes(
+    model: nn.Module, data: Any, device: torch.device, loading: Mapping[str, Any]
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Logits, labels and numbers of all samples in eval mode; the mode is put back."""
+    place = next((p.device for p in model.parameters()), device)
+    before = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            for batch in DataLoader(data, **{"batch_size": 512, **loading}):
+                x, y, sample = _parts(batch)
+                yield model(x.to(place)), y.to(place), sample
+    finally:
+        model.train(before)
+
+
+def _parts(batch: Any) -> Sequence[Tensor]:
+    if isinstance(batch, dict) or len(batch) != 3:
+        raise InputError(
+            "samples are not (input, label)", where="Pruning",
+            accepted="losses of your own, handed to record() or end_epoch()",
+        )  # fmt: skip
+    return cast(Sequence[Tensor], batch)
