@@ -1,11 +1,8 @@
 """Batch normalisation without a counter of batches: who goes on counting, and what still loads."""
 
-from collections import Counter
-
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunebench.bench.networks import build
 from prunebench.bench.networks.batch_norm import split_batch_norm, stop_counting
@@ -14,21 +11,14 @@ from prunebench.bench.networks.weights import fit_weights
 from prunebench.bench.runs import checkpoint
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.rng import Streams
+from support.captures import Ops
 from support.runs import Hooks, make, same
 
 STREAM = Streams(0, "data", "noise").get("init")
 
 
-class Integers(TorchDispatchMode):
+class Integers(Ops):
     """Notes operations that write integers in place."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: Counter[str] = Counter()
-
-    @classmethod
-    def _should_skip_dynamo(cls):
-        return False  # else torch imports the compiler
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func.__name__ == "add_.Tensor" and not args[0].is_floating_point():

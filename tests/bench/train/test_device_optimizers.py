@@ -1,17 +1,15 @@
 """Optimisers that can be captured against those of the CPU path, and their state in place."""
 
-from collections import Counter
-
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.train.device_optimizers import make_device_optimizer
 from prunebench.bench.train.flat import ROW, Block
 from prunebench.bench.train.optimizers import make_optimizer, set_schedule
 from prunebench.bench.train.schedules import one_cycle, one_cycle_momentum
+from support.captures import Ops
 
 STEPS = 20
 
@@ -183,22 +181,6 @@ def test_a_tensor_that_two_layers_share_is_updated_once():
         torch.testing.assert_close(p, q)
 
 
-class Calls(TorchDispatchMode):
-    """Counts operations."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: Counter[str] = Counter()
-
-    @classmethod
-    def _should_skip_dynamo(cls):
-        return False  # else torch imports the compiler
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.seen[func.__name__] += 1
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_the_number_of_operations_does_not_grow_with_that_of_tensors(name):
     def calls(count):
@@ -207,7 +189,7 @@ def test_the_number_of_operations_does_not_grow_with_that_of_tensors(name):
         for p in params:
             p.grad = torch.ones_like(p)
         optimizer.step()
-        with Calls() as counted:
+        with Ops() as counted:
             optimizer.step()
         return counted.seen
 
