@@ -19,7 +19,8 @@ class Plan:
     Attributes:
         indices: int64 [n], positions in the training split (0..N-1, not sample ids), each at most
             once. Empty only if ``forward_only`` is not.
-        weights: float32 [n] multiplying the per-sample loss; None means 1.
+        weights: float32 [n] multiplying the per-sample loss, above 0 (0 too for static subsets);
+            None means 1.
         forward_only: int64 [m], positions of samples re-scored in eval mode without gradient
             (IES).
     """
@@ -259,8 +260,12 @@ class Subset:
         indices: int64 [k], positions in the training split (not sample ids), each once.
         scores: float64 or float32 [N] as published, or None where the method has none.
         info: Small facts for the record, such as samples tied at the cut.
+        weights: float32 [k], a factor >= 0 on the loss of each of ``indices``, or None for 1. The
+            harness scales them to mean 1. A sample of weight 0 is trained, and charged, without
+            effect. A method that gives weights has the option ``weighted`` (``keep_k.WEIGHTED``).
     """
 
     indices: Tensor
     scores: Tensor | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
+    weights: Tensor | None = None

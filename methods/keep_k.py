@@ -6,9 +6,15 @@ import torch
 from torch import Tensor
 
 from prunebench.errors import InputError
+from prunebench.options import Option
 from prunebench.rng import Stream
 
 SIDES = ("low", "high", "window")
+
+#: Option of every method that gives ``Subset.weights``; the harness leaves them out where it is
+#: false, so that ``keep`` need not read it.
+WEIGHTED = Option(True, "multiply losses by the weights; false trains the same set without them",
+                  search=(True, False))  # fmt: skip
 
 #: Scoring recipes as the official code has them, for ``proxy = "own"``; what is not named stays.
 PRUNE4REL_PROXY = {"optimizer": "sgd", "lr": 0.02, "nesterov": True, "schedule": "cosine"}

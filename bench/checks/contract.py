@@ -15,7 +15,12 @@ from prunebench.bench.checks.report import NotApplicable, Violation
 from prunebench.bench.checks.simulate import Choice, Setting, batches_of, choose, keep, replay
 from prunebench.bench.checks.subject import Subject
 from prunebench.bench.train.budget import Clock
-from prunebench.bench.train.plan_checks import PlanError, check_indices, check_plan
+from prunebench.bench.train.plan_checks import (
+    PlanError,
+    check_indices,
+    check_plan,
+    check_weights,
+)
 from prunebench.bench.train.sample_tables import SampleTables
 from prunebench.methods.base import (
     Plan,
@@ -67,17 +72,29 @@ def exact_k(subject: Subject) -> None:
 
 
 def weights(subject: Subject) -> None:
-    """Weights are a finite, positive float vector as long as the indices."""
-    if subject.shape != "dynamic":
-        raise NotApplicable(f"a {subject.shape} method gives no weights")
+    """Weights are finite, one for each chosen sample: above 0 in the plan of an epoch; in a static
+    subset 0 too, and with the option `weighted`."""
+    if subject.shape == "batch":
+        raise NotApplicable("a batch-level method gives no weights")
     with seeded_generators():
         choices = choose(subject, simulate_population())
+    static = subject.shape == "static"
+    if static and all(choice.weights is None for choice in choices):
+        raise NotApplicable("the method gives no weights")
+    if static and "weighted" not in subject.info.options:
+        raise Violation("gives weights without the option `weighted` (keep_k.WEIGHTED)")
     for choice in choices:
+        who = f"{subject.name}, {choice.where}"
         try:
-            plan = Plan(choice.indices, choice.weights, choice.forward_only)
-            check_plan(plan, len(choice.pool), f"{subject.name}, {choice.where}")
+            if not static:
+                plan = Plan(choice.indices, choice.weights, choice.forward_only)
+                check_plan(plan, len(choice.pool), who)
+            elif choice.weights is not None:
+                check_weights(choice.weights, len(choice.indices), who)
         except PlanError as error:
             raise Violation(str(error)) from None
+        if not static and choice.weights is not None and bool((choice.weights == 0).any()):
+            raise Violation(f"{who}: a weight of 0; leave the sample out of the plan")
 
 
 def deterministic(subject: Subject) -> None:

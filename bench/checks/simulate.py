@@ -170,9 +170,12 @@ def keep(
             kind = type(subset).__name__
             raise PlanError(f"{subject.name}: keep() returned {kind}, not a Subset")
         check_indices(subset.indices, len(population), f"{subject.name}, k = {k}")
-        kept = subset.indices.sort().values
+        kept, order = subset.indices.sort()
+        weights = subset.weights
+        if weights is not None and weights.shape == kept.shape:
+            weights = weights[order]
         pool = torch.arange(len(population))
-        choices.append(Choice(f"k = {k}", kept, pool, wanted=k, scores=subset.scores))
+        choices.append(Choice(f"k = {k}", kept, pool, weights, wanted=k, scores=subset.scores))
     return choices
 
 

@@ -17,6 +17,7 @@ from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.train.budget import Clock
 from prunebench.bench.train.plan_checks import ConstantPlan
 from prunebench.bench.train.setup import Setup
+from prunebench.bench.train.static_choice import choose_subset
 from prunebench.bench.train.task import load_raw
 from prunebench.bench.train.trainer import Trainer
 from prunebench.datasets.build import make_task
@@ -54,8 +55,9 @@ def trained(pruner: Pruner, ratio: float, samples: int = EVEN) -> Trainer:
     evidence = SimulatedEvidence(population, warmup_of(population.epochs))
     reference = None
     if isinstance(pruner, StaticPruner):
-        subset = pruner.keep(evidence, kept_count(samples, ratio), streams.get("keep"))
-        pruner = ConstantPlan(pruner.name, subset.indices)
+        k, who = kept_count(samples, ratio), pruner.name or type(pruner).__name__
+        subset = choose_subset(pruner, evidence, k, streams.get("keep"), who)
+        pruner = ConstantPlan(pruner.name, subset.indices, subset.weights)
     elif getattr(pruner, "reference", False):
         reference = resolve_reference(task, pruner.params, streams, evidence, evidence.warmup)
     setup = Setup(

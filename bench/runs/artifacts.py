@@ -93,6 +93,8 @@ def artifacts(
     }
     if subset is not None:
         samples["kept"] = ids[subset.indices.cpu().numpy()]
+        if subset.weights is not None:
+            samples["kept_weight"] = subset.weights.cpu().numpy()
     if scores is not None:
         samples["score"] = scores.cpu().numpy()
     right = class_accuracy(predicted, labels, classes)

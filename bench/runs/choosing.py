@@ -18,7 +18,7 @@ from prunebench.bench.runs.self_supervised import Features, ssl_features
 from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.run_spec import RunSpec
-from prunebench.bench.train.plan_checks import check_subset
+from prunebench.bench.train.static_choice import choose_subset
 from prunebench.bench.train.step import StepGenerator, run_to_end
 from prunebench.bench.train.task import load_task, streams_of
 from prunebench.bench.train.trainer import guarded
@@ -39,11 +39,13 @@ class Chosen:
 
     Attributes:
         ids: int64 [k], ascending.
+        weights: float32 [k] as the method gave them, in the order of ``ids``; None for 1.
         scores: float64 [rows of the original training split], NaN for samples that are held out;
             None where the method has none.
     """
 
     ids: NDArray[np.int64]
+    weights: NDArray[np.float32] | None
     scores: NDArray[np.float64] | None
 
 
@@ -64,13 +66,16 @@ def choose(cell: Cell, store: Store, options: ExecutionOptions) -> Chosen:
                          accepted="a static method (`prunebench methods`)")  # fmt: skip
     task, evidence = _evidence(cell, store, options, pruner)
     k = kept_count(len(task.train), spec.ratio)
-    subset = pruner.keep(evidence, k, streams_of(spec).get(f"keep:{spec.method.name}"))
-    check_subset(subset, k, len(task.train), spec.method.name)
+    name = spec.method.name
+    subset = choose_subset(pruner, evidence, k, streams_of(spec).get(f"keep:{name}"), name)
     ids, scores = evidence.ids.numpy(), None
     if subset.scores is not None:
         scores = np.full(evidence.original_size, np.nan)
         scores[ids] = subset.scores.double().numpy()
-    return Chosen(np.sort(ids[subset.indices.numpy()]), scores)
+    kept = ids[subset.indices.numpy()]
+    order = np.argsort(kept)
+    weights = None if subset.weights is None else subset.weights.numpy()[order]
+    return Chosen(kept[order], weights, scores)
 
 
 def label_issues(cell: Cell, store: Store, options: ExecutionOptions) -> pd.DataFrame:

@@ -42,8 +42,9 @@ from prunebench.bench.spec.run_spec import RunSpec, clean_labels
 from prunebench.bench.train import stopping
 from prunebench.bench.train.distributed import world
 from prunebench.bench.train.generators import generator_states, set_generator_states
-from prunebench.bench.train.plan_checks import ConstantPlan, check_subset
+from prunebench.bench.train.plan_checks import ConstantPlan
 from prunebench.bench.train.setup import Callback, Diverged, Setup, make_setup
+from prunebench.bench.train.static_choice import choose_subset
 from prunebench.bench.train.step import StepGenerator, run_to_end, work_so_far
 from prunebench.bench.train.task import (
     clock_of,
@@ -273,11 +274,10 @@ class CellRun:
         set_generator_states(before, self.device)
         reference: Split | None = None
         if isinstance(pruner, StaticPruner):
-            k = kept_count(len(task.train), spec.ratio)
-            self.subset = pruner.keep(evidence, k, streams.get(f"keep:{spec.method.name}"))
-            check_subset(self.subset, k, len(task.train), spec.method.name)
-            self.info["subset"] = dict(self.subset.info)
-            pruner = ConstantPlan(spec.method.name, self.subset.indices)
+            k, name = kept_count(len(task.train), spec.ratio), spec.method.name
+            subset = choose_subset(pruner, evidence, k, streams.get(f"keep:{name}"), name)
+            self.subset, self.info["subset"] = subset, dict(subset.info)
+            pruner = ConstantPlan(name, subset.indices, subset.weights)
         elif pruner.reference:
             warmup = spec.recipe.scoring_epoch
             reference = resolve_reference(task, pruner.params, streams, evidence, warmup)

@@ -24,7 +24,7 @@ Arrays = dict[str, NDArray[Any]]
 #: What can be exported, with one line on each. Those of a run's artifacts need no data set.
 WHATS = {
     "scores": "a score for every training sample",
-    "kept": "ids of the samples that a static method kept",
+    "kept": "ids of the samples that a static method kept, and weights where it gave them",
     "visits": "how many epochs trained on each sample",
     "epochs": "a line per epoch",
     "classes": "a line per class",
@@ -68,7 +68,8 @@ def export_csv(store: Store, key: str, what: str, data: Mapping[str, Any] | None
         raise InputError(f"{method} leaves no {what}", where=key,
                          accepted=", ".join(holdings(store, record)))  # fmt: skip
     if what == "kept":
-        return _csv({sample: samples["kept"]})
+        weights = {"weight": samples["kept_weight"]} if "kept_weight" in samples else {}
+        return _csv({sample: samples["kept"], **weights})
     return _csv({sample: samples["id"], "score": samples["score"]})
 
 
@@ -146,6 +147,8 @@ def _samples(store: Store, record: Record) -> Arrays:
         found["score"] = _long(_vector(arrays, "score", where), ids, where)
     if "kept" in arrays:
         found["kept"] = _vector(arrays, "kept", where, whole=True)
+    if "kept_weight" in arrays and "kept" in found:
+        found["kept_weight"] = _long(_vector(arrays, "kept_weight", where), found["kept"], where)
     return found
 
 

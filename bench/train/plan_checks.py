@@ -42,7 +42,7 @@ def check_plan(plan: Plan, num_samples: int, who: str) -> None:
     """Checks one epoch's plan; costs one pass over N.
 
     Raises:
-        PlanError: Wrong type, range, duplicates, or weights that are not finite and positive.
+        PlanError: Wrong type, range, duplicates, or weights that are not finite or below 0.
     """
     if not isinstance(plan, Plan):
         raise PlanError(f"{who}: plan() returned {type(plan).__name__}, not a Plan")
@@ -54,23 +54,44 @@ def check_plan(plan: Plan, num_samples: int, who: str) -> None:
     if plan.weights is not None:
         if plan.weights.shape != plan.indices.shape or not plan.weights.is_floating_point():
             raise PlanError(f"{who}: weights must be a float vector as long as indices")
-        if not bool((plan.weights.isfinite() & (plan.weights > 0)).all()):
-            raise PlanError(f"{who}: weights must be finite and positive")
+        _check_factors(plan.weights, who)
+
+
+def _check_factors(weights: Tensor, who: str) -> None:
+    if not bool((weights.isfinite() & (weights >= 0)).all()):
+        raise PlanError(f"{who}: weights must be finite and not negative")
+
+
+def check_weights(weights: Tensor, k: int, who: str) -> None:
+    """Checks the weights of a static subset.
+
+    Raises:
+        PlanError: Not float32 [k], a number that is not finite or below 0, or none above 0.
+    """
+    if not isinstance(weights, Tensor) or weights.dtype != torch.float32:
+        raise PlanError(f"{who}: weights must be a float32 vector")
+    if weights.shape != (k,):
+        raise PlanError(f"{who}: weights of shape {tuple(weights.shape)} for {k} kept samples")
+    _check_factors(weights, who)
+    if k and not bool((weights > 0).any()):
+        raise PlanError(f"{who}: all weights are 0")
 
 
 def check_subset(subset: Subset, k: int, num_samples: int, who: str) -> None:
     """Checks what a static method kept.
 
     Raises:
-        PlanError: Not k positions, each once and in range, or scores that are not one number per
-            sample.
+        PlanError: Not k positions, each once and in range, scores that are not one number per
+            sample, or weights that are not one number >= 0 per position and above 0 somewhere.
     """
     if not isinstance(subset, Subset):
         raise PlanError(f"{who}: keep() returned {type(subset).__name__}, not a Subset")
     check_indices(subset.indices, num_samples, who)
     if len(subset.indices) != k:
         raise PlanError(f"{who}: keep() kept {len(subset.indices)} samples where {k} were asked")
-    scores = subset.scores
+    weights, scores = subset.weights, subset.scores
+    if weights is not None:
+        check_weights(weights, k, who)
     if scores is None:
         return
     if not isinstance(scores, Tensor) or scores.shape != (num_samples,):
@@ -109,13 +130,26 @@ def ordered_choice(chosen: Tensor, k: int, size: int, who: str) -> Tensor:
 
 
 class ConstantPlan(DynamicPruner):
-    """A static subset as a plan: the same samples every epoch."""
+    """A static subset as a plan: the same samples every epoch.
 
-    def __init__(self, name: str, indices: Tensor) -> None:
+    Args:
+        name: The method's.
+        indices: int64 [k], positions.
+        weights: float [k] as the method gave them, or None for 1. They are scaled to mean 1, so
+            that the learning rate keeps its meaning.
+    """
+
+    def __init__(self, name: str, indices: Tensor, weights: Tensor | None = None) -> None:
         super().__init__()
         self.name = name  # type: ignore[misc]
         self.indices = indices
+        if weights is not None:
+            exact = weights.double()
+            weights = (exact * (len(exact) / exact.sum())).float()
+        self.weights = weights
 
     def plan(self, progress: Progress, tables: Tables, rng: Stream) -> Plan:
         """The subset."""
-        return Plan(self.indices.to(self.view.device))
+        device = self.view.device
+        weights = None if self.weights is None else self.weights.to(device)
+        return Plan(self.indices.to(device), weights)

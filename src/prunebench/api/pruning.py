@@ -23,7 +23,7 @@ from typing import Any, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.data import Subset
+from torch.utils.data import Subset as TorchSubset
 
 from prunebench.api.labels import labels_of
 from prunebench.api.own_epoch import Numbered, OwnEpoch, PlanSampler, size_of
@@ -33,11 +33,13 @@ from prunebench.bench.train.distributed.world import World
 from prunebench.bench.train.epoch_steps import in_order
 from prunebench.bench.train.plan_checks import (
     ConstantPlan,
+    PlanError,
     check_plan,
     check_subset,
     ordered_choice,
 )
 from prunebench.bench.train.sample_tables import SampleTables
+from prunebench.bench.train.static_choice import choose_subset
 from prunebench.errors import InputError
 from prunebench.methods.base import (
     Batch,
@@ -45,6 +47,7 @@ from prunebench.methods.base import (
     DynamicPruner,
     Plan,
     StaticPruner,
+    Subset,
     TrainView,
     kept_count,
 )
@@ -57,8 +60,8 @@ class Pruning:
 
     Args:
         train_set: Map-style data set whose samples are tuples or dicts; never changed.
-        method: A method's name, or an object with ``indices`` (of ``select``, say): these samples
-            are trained in every epoch.
+        method: A method's name, or an object with ``indices`` and perhaps ``weights`` (of
+            ``select``, say): these are trained in every epoch, the weights scaled to mean 1.
         epochs: Epochs E that training on everything would take.
         ratio: Share of the training to save, 0 to 1. Left out, what ``indices`` leave out, or 0
             for methods that train on everything.
@@ -146,9 +149,7 @@ class Pruning:
         self, method: Any, ratio: float | None, params: dict[str, Any], labels: Tensor, classes: int
     ) -> tuple[DynamicPruner, float]:
         if not isinstance(method, str):
-            chosen = torch.as_tensor(method.indices, dtype=torch.int64).sort().values
-            own = 1 - len(chosen) / self.size if ratio is None else ratio
-            return ConstantPlan(getattr(method, "method", "indices"), chosen), own
+            return self._given(method, ratio)
         info = resolve_method(method)
         if ratio is None:
             if info.ratios != "zero":
@@ -163,6 +164,22 @@ class Pruning:
         assert isinstance(pruner, DynamicPruner)
         return pruner, ratio
 
+    def _given(self, method: Any, ratio: float | None) -> tuple[DynamicPruner, float]:
+        """The samples, and perhaps the weights, of an object with ``indices``."""
+        name = getattr(method, "method", "indices")
+        chosen, order = torch.as_tensor(method.indices, dtype=torch.int64).sort()
+        weights = getattr(method, "weights", None)
+        if weights is not None:
+            weights = torch.as_tensor(weights, dtype=torch.float32)
+            try:
+                check_subset(Subset(chosen, weights=weights), len(chosen), self.size, name)
+            except PlanError as error:
+                raise InputError(str(error), where="method", accepted="weights >= 0, one for each "
+                                 "of indices") from None  # fmt: skip
+            weights = weights[order]
+        own = 1 - len(chosen) / self.size if ratio is None else ratio
+        return ConstantPlan(name, chosen, weights), own
+
     def _static(
         self, info: MethodInfo, pruner: StaticPruner, ratio: float, labels: Tensor, classes: int
     ) -> DynamicPruner:
@@ -173,9 +190,9 @@ class Pruning:
             )  # fmt: skip
         evidence: Any = _NoEvidence(self.ids, labels, classes)
         k = kept_count(self.size, ratio)
-        subset = pruner.keep(evidence, k, self.streams.get(f"keep:{info.name}"))
-        check_subset(subset, k, self.size, info.name)
-        return ConstantPlan(info.name, subset.indices)
+        stream = self.streams.get(f"keep:{info.name}")
+        subset = choose_subset(pruner, evidence, k, stream, info.name)
+        return ConstantPlan(info.name, subset.indices, subset.weights)
 
     @property
     def finished(self) -> bool:
@@ -345,7 +362,7 @@ class Pruning:
             How many samples.
         """
         now, rows = self._under_way("score"), self.unscored
-        part = Subset(self.dataset, rows[self.world.rank :: self.world.size])
+        part = TorchSubset(self.dataset, rows[self.world.rank :: self.world.size])
         for logits, labels, sample in passes(model, part, self.device, loading):
             self.record(loss(logits, labels), sample, logits=logits, labels=labels)
         now.unscored = now.unscored[:0]  # by other processes

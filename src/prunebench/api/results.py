@@ -75,8 +75,15 @@ class Run:
     @property
     def kept(self) -> NDArray[np.int64]:
         """int64 [k], ids of the samples that a static method kept, ascending."""
-        kept: NDArray[np.int64] = self._table("kept").iloc[:, 0].to_numpy(np.int64)
-        return kept
+        return np.sort(self._table("kept").iloc[:, 0].to_numpy(np.int64))
+
+    @property
+    def kept_weights(self) -> NDArray[np.float32] | None:
+        """float32 [k], the weights of ``kept`` as the method gave them; None where it gave none."""
+        table = self._table("kept")
+        if "weight" not in table:
+            return None
+        return table.sort_values(table.columns[0])["weight"].to_numpy(np.float32)
 
     def _table(self, what: str) -> pd.DataFrame:
         """A table of the run.

@@ -33,14 +33,15 @@ class Selection:
     Attributes:
         indices: int64 [k], rows of the data as they were given, ascending.
         scores: float64 [N] by row, or None where the method has none.
-        weights: float [k], or None for 1.
+        weights: float32 [k], a factor on the loss of each of ``indices`` as the method gives it
+            (``Pruning`` scales them to mean 1), or None for 1.
         method: Its name.
         data: What it was chosen from.
     """
 
     indices: NDArray[np.int64]
     scores: NDArray[np.float64] | None
-    weights: NDArray[np.float64] | None
+    weights: NDArray[np.float32] | None
     method: str
     data: Any
 
@@ -56,9 +57,12 @@ class Selection:
         return TorchSubset(self.data, self.indices.tolist())
 
     def to_csv(self, path: str | Path) -> None:
-        """Writes the column ``id``: a file for the method ``ids:FILE``."""
-        text = "id\n" + "".join(f"{row}\n" for row in self.indices.tolist())
-        write_atomic(Path(path), text.encode())
+        """Writes the column ``id``, a file for the method ``ids:FILE``, and ``weight`` where there
+        are weights."""
+        table = pd.DataFrame({"id": self.indices})
+        if self.weights is not None:
+            table["weight"] = self.weights
+        write_atomic(Path(path), table.to_csv(index=False, lineterminator="\n").encode())
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -98,7 +102,7 @@ def select(
         params=params, **given,
     )  # fmt: skip
     found = choose(cell, store, options)
-    return Selection(found.ids, found.scores, None, method, chosen)
+    return Selection(found.ids, found.scores, found.weights, method, chosen)
 
 
 def find_label_issues(

@@ -2,7 +2,7 @@
 
 from support.broken import cases, declared, good, inputs, results
 
-GOOD = [good.GoodStatic, good.GoodDynamic, good.GoodRanking, good.GoodBatch]
+GOOD = [good.GoodStatic, good.GoodWeights, good.GoodDynamic, good.GoodRanking, good.GoodBatch]
 #: Check to the pruners that fail it alone.
 BROKEN = {
     "options": [declared.SearchOutside, declared.CrashesAtBound, declared.RefusesAtSearch],
@@ -15,7 +15,13 @@ BROKEN = {
         results.OneScorePerClass,
     ],
     "exact-k": [results.OneTooFew, results.OneTooMany],
-    "weights": [results.NegativeWeights, results.ShortWeights],
+    "weights": [
+        results.NegativeWeights,
+        results.ShortWeights,
+        results.LightSubset,
+        results.LongSubset,
+        results.AlwaysWeighted,
+    ],
     "deterministic": [results.EntropyOfItsOwn, results.FreshGenerator],
     "global-random-state": [results.PythonRandom, results.NumpyRandom, results.TorchRandom],
     "clean-labels": [inputs.ReadsCleanLabels, inputs.LooksForTest, inputs.ReachesInside],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from prunebench.methods.base import (
@@ -12,7 +14,7 @@ from prunebench.methods.base import (
     StaticPruner,
     Subset,
 )
-from prunebench.methods.keep_k import take
+from prunebench.methods.keep_k import WEIGHTED, take
 from prunebench.methods.small_loss import loss_scores
 from prunebench.options import Option
 
@@ -29,6 +31,18 @@ class GoodStatic(StaticPruner):
     def keep(self, evidence, k, rng):
         scores = self.score(evidence)
         return Subset(take(scores, k, "low", rng)[0], scores)
+
+
+class GoodWeights(GoodStatic):
+    """The same with weights, 0 for every other sample."""
+
+    options = {"weighted": WEIGHTED}
+    zero_is_full = False
+
+    def keep(self, evidence, k, rng):
+        weights = torch.full((k,), 3.0)
+        weights[1::2] = 0.0
+        return replace(super().keep(evidence, k, rng), weights=weights)
 
 
 class GoodDynamic(ScoreBasedPruner):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from prunebench.methods.base import (
     Plan,
     Subset,
 )
-from support.broken.good import GoodBatch, GoodDynamic, GoodStatic
+from support.broken.good import GoodBatch, GoodDynamic, GoodStatic, GoodWeights
 
 
 class Duplicates(GoodStatic):
@@ -52,6 +53,22 @@ class NegativeWeights(GoodDynamic):
     def prune(self, scores, progress, rng):
         plan = super().prune(scores, progress, rng)
         return Plan(plan.indices, None if plan.weights is None else plan.weights - 1)
+
+
+class LightSubset(GoodWeights):
+    def keep(self, evidence, k, rng):
+        subset = super().keep(evidence, k, rng)
+        return replace(subset, weights=subset.weights - 1)
+
+
+class LongSubset(GoodWeights):
+    def keep(self, evidence, k, rng):
+        subset = super().keep(evidence, k, rng)
+        return replace(subset, weights=torch.ones(len(evidence.labels)))
+
+
+class AlwaysWeighted(GoodWeights):
+    options = {}
 
 
 class ShortWeights(GoodDynamic):
