@@ -41,7 +41,7 @@ from prunebench.bench.train.self_supervised import Encoder
 from prunebench.bench.train.step import StepGenerator
 from prunebench.datasets.task import Task
 from prunebench.errors import FolderError, InputError, SkipCell, error_line
-from prunebench.record import canonical, content_key, file_digest
+from prunebench.record import content_key, file_digest
 from prunebench.rng import Streams
 
 VERSION = 1
@@ -182,9 +182,7 @@ class _EncoderRun:
         return encoder
 
     def _new(self) -> Encoder:
-        data = self.spec.dataset
-        salt = canonical([data.name, data.version, data.params, data.identity])
-        streams = Streams(0, salt, "self-supervised")
+        streams = Streams(0, self.spec.data_salt, "self-supervised")
         return Encoder(self.task.raw, self.spec.recipe, streams, self.device, self.options)
 
     def _steps(self, encoder: Encoder) -> StepGenerator[None]:

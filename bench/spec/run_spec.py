@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import Any, Literal
 
@@ -9,13 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from prunebench.bench.spec.recipe import NEEDED, Recipe, Scalar
 from prunebench.methods.compose import resolve_method
-from prunebench.record import canonical, content_key
+from prunebench.record import OWN_CONTENT, canonical, content_key
 
 SPEC_SCHEMA = 1
 #: Seeds are below this, so that every reader of a record can hold them.
 SEEDS = 2**63
 #: Seeds from here on are for tuning; evaluation counts from 0.
 FIRST_TUNING_SEED = 1_000_000
+_OWN = re.compile(rf"{OWN_CONTENT}([0-9a-f]{{64}}):[0-9a-f]{{16}}")
 
 
 class _Frozen(BaseModel):
@@ -142,11 +144,18 @@ class RunSpec(_Frozen):
         return RunSpec(**{**fields, **changes})
 
     @property
+    def data_salt(self) -> str:
+        """The data set as the salt of streams: of a user's own data the samples and labels alone,
+        so that class folders and Parquet files of one content have equal draws."""
+        data = self.dataset
+        own = _OWN.fullmatch(data.identity)
+        parts = [own[1]] if own else [data.name, data.version, data.params, data.identity]
+        return canonical(parts)
+
+    @property
     def setting(self) -> tuple[str, str]:
         """(dataset, noise) as the salt of every stream; paths and methods play no part."""
-        data = self.dataset
-        salt = canonical([data.name, data.version, data.params, data.identity])
-        return salt, canonical([self.noise.name, self.noise.count])
+        return self.data_salt, canonical([self.noise.name, self.noise.count])
 
     @property
     def label(self) -> str:

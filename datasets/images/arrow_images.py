@@ -83,6 +83,25 @@ class ArrowImages:
         """Split and row, as messages name an image."""
         return f"{self._where}: row {index}"
 
+    def files(self) -> list[Path]:
+        """The files below the folder that rows without bytes name."""
+        import pyarrow as pa
+        import pyarrow.compute as compute
+
+        kind = self._column.type
+        if not pa.types.is_struct(kind) or kind.get_field_index("path") < 0:
+            return []
+        paths = compute.struct_field(self._column, "path")
+        if kind.get_field_index("bytes") >= 0:
+            paths = paths.filter(compute.is_null(compute.struct_field(self._column, "bytes")))
+        return [Path(self._root, path) for path in paths.to_pylist() if self._inside(path)]
+
+    @staticmethod
+    def _inside(path: Any) -> bool:
+        """Whether a path leads to a place below the folder."""
+        named = isinstance(path, str) and path != "" and not Path(path).is_absolute()
+        return named and ".." not in Path(str(path)).parts
+
     def data(self, index: int) -> bytes:
         """The bytes of an image.
 
@@ -94,8 +113,7 @@ class ArrowImages:
         if isinstance(given, bytes):
             return given
         path = value.get("path") if isinstance(value, dict) else None
-        inside = isinstance(path, str) and path and not Path(path).is_absolute()
-        if inside and ".." not in Path(str(path)).parts:
+        if self._inside(path):
             return PathList(self._root, [str(path)]).data(0)
         raise InputError("no image", where=self.name(index),
                          accepted="bytes, or a path below the folder")  # fmt: skip

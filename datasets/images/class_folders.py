@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from prunebench.datasets.images.lazy import SUFFIXES
+from prunebench.datasets.cache import digest_once
+from prunebench.datasets.images.lazy import SUFFIXES, PathList, encoded_digest
 from prunebench.errors import InputError, is_text
 from prunebench.record import file_digest
 from prunebench.untrusted import user_path
@@ -242,6 +243,21 @@ def tree_identity(train: Tree, test: Tree) -> str:
                 if small:
                     digest.update(_content(tree.root / name).encode())
         _contents[slot] = digest.hexdigest()
+    return _contents[slot]
+
+
+def images_digest(tree: Tree) -> str:
+    """SHA-256 over the content of the images of a split, in order, however large they are; read
+    again only when one changed.
+
+    Raises:
+        InputError: One cannot be read.
+    """
+    slot = f"{tree.root} {tree.stamp}"
+    if slot not in _contents:
+        images = PathList(tree.root, tree.names)
+        files = (tree.root / name for name in tree.names)
+        _contents[slot] = digest_once(files, "images", lambda: encoded_digest(images))
     return _contents[slot]
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Sequence
@@ -56,6 +57,18 @@ class Encoded(Protocol):
         Raises:
             InputError: They cannot be read.
         """
+
+
+def encoded_digest(images: Encoded) -> str:
+    """SHA-256 over the bytes of images as they are stored, in order, in hex.
+
+    Raises:
+        InputError: An image cannot be read.
+    """
+    digest = hashlib.sha256()
+    for index in range(len(images)):
+        digest.update(hashlib.sha256(images.data(index)).digest())
+    return digest.hexdigest()
 
 
 class PathList:

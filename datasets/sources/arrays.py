@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunebench.datasets.digests import channel_stats
+from prunebench.datasets.cache import digest_once
+from prunebench.datasets.digests import array_digest, channel_stats, own_identity
 from prunebench.datasets.images.packed_format import human_labels, text_or_numbers
-from prunebench.datasets.locate import LIMITS, files_identity, limited_rows
+from prunebench.datasets.locate import LIMITS, limited_rows
 from prunebench.datasets.noise.rules import RULES, default_asymmetric
 from prunebench.datasets.source import DataSource, Origin, RawData, register_dataset
 from prunebench.datasets.sources.label_checks import Labels, count_classes
@@ -27,6 +28,7 @@ Array = NDArray[Any]
 _NEEDED = ("X", "y", "X_test", "y_test")
 _FURTHER = ("class_names", "groups", "human", "human_names", "X_reference", "y_reference",
             "clean_known")  # fmt: skip
+_WANTED = f"arrays:FILE.npz with {', '.join(_NEEDED)}"
 _ACCEPTED = (
     "uint8 images [N, H, W], [N, 1 or 3, H, W] or [N, H, W, 1 or 3], or float vectors [N, D]"
 )
@@ -106,17 +108,26 @@ def read_arrays(path: str) -> tuple[Path, dict[str, Array]]:
     Raises:
         InputError: No such file, no readable archive, or an array is missing.
     """
-    wanted = f"arrays:FILE.npz with {', '.join(_NEEDED)}"
-    if not path:
-        raise InputError("no file", where="arrays", accepted=wanted)
-    file = user_path(path, "arrays")
-    if not file.is_file():
-        raise InputError(f"no such file: {file}", where=f"arrays:{path}", accepted=wanted)
+    file = find_file(path)
     found = read_npz(file, (*_NEEDED, *_FURTHER))
     missing = [name for name in _NEEDED if name not in found]
     if missing:
-        raise InputError(f"lacks the array {missing[0]!r}", where=str(file), accepted=wanted)
+        raise InputError(f"lacks the array {missing[0]!r}", where=str(file), accepted=_WANTED)
     return file, found
+
+
+def find_file(path: str) -> Path:
+    """The file.
+
+    Raises:
+        InputError: There is none.
+    """
+    if not path:
+        raise InputError("no file", where="arrays", accepted=_WANTED)
+    file = user_path(path, "arrays")
+    if not file.is_file():
+        raise InputError(f"no such file: {file}", where=f"arrays:{path}", accepted=_WANTED)
+    return file
 
 
 def _clean_known(arrays: Mapping[str, Array], file: Path) -> bool:
@@ -175,7 +186,7 @@ class Arrays(DataSource):
 
     def folder(self) -> Path:
         """The folder with the file."""
-        return read_arrays(self.path)[0].parent
+        return find_file(self.path).parent
 
     def variants(self) -> tuple[str, ...]:
         """Names of the human labels; the empty one where the clean labels are not known."""
@@ -184,8 +195,18 @@ class Arrays(DataSource):
         return (*own, *human_labels(arrays, len(arrays["X"]), file))
 
     def identity(self) -> str:
-        """SHA-256 over the bytes of the file; read again only when it changed."""
-        return files_identity([read_arrays(self.path)[0]])
+        """``own_identity`` of all samples and labels; read again only when the file changed."""
+        return digest_once([find_file(self.path)], f"arrays {self.layout}", self._identity)
+
+    def _identity(self) -> str:
+        file, arrays = read_arrays(self.path)
+        splits = self._splits(arrays, file)
+        return own_identity(
+            {name or "_train": (array_digest(x), y) for name, (x, y) in splits.items()},
+            human_labels(arrays, len(splits[""][1]), file),
+            [text_or_numbers(arrays, "class_names", "U", file),
+             text_or_numbers(arrays, "groups", "iu", file), _clean_known(arrays, file)],
+        )  # fmt: skip
 
     def load(self) -> RawData:
         file, arrays = read_arrays(self.path)
@@ -202,11 +223,7 @@ class Arrays(DataSource):
         Raises:
             InputError: They do not fit together; the line names the array.
         """
-        splits = {
-            name: self._split(arrays, name, file)
-            for name in ("", "_test", "_reference")
-            if f"X{name}" in arrays or f"y{name}" in arrays
-        }
+        splits = self._splits(arrays, file)
         (train_x, y), (test_x, y_test) = splits[""], splits["_test"]
         for name, (x, _) in splits.items():
             if (x.dtype, x.shape[1:]) != (train_x.dtype, train_x.shape[1:]):
@@ -269,6 +286,16 @@ class Arrays(DataSource):
             clean_known=clean_known,
             licence="as the origin of the file says",
         )
+
+    def _splits(
+        self, arrays: Mapping[str, Array], file: Path
+    ) -> dict[str, tuple[Tensor, NDArray[np.int64]]]:
+        """Samples and labels by the ending of their arrays' names."""
+        return {
+            name: self._split(arrays, name, file)
+            for name in ("", "_test", "_reference")
+            if f"X{name}" in arrays or f"y{name}" in arrays
+        }
 
     def _split(
         self, arrays: Mapping[str, Array], name: str, file: Path

@@ -6,9 +6,11 @@ import hashlib
 
 import torch
 
+from prunebench.datasets.digests import own_identity
 from prunebench.datasets.images.class_folders import (
     Tree,
     find_splits,
+    images_digest,
     left_out_line,
     match_classes,
     read_tree,
@@ -22,7 +24,7 @@ from prunebench.datasets.images.lazy import (
     sampled_stats,
 )
 from prunebench.datasets.images.pixels import Reading, Resize, default_workers, reading_options
-from prunebench.datasets.locate import LIMITS, files_identity, limited_rows, require
+from prunebench.datasets.locate import LIMITS, limited_rows
 from prunebench.datasets.noise.rules import RULES
 from prunebench.datasets.source import DataSource, Origin, RawData, register_dataset
 from prunebench.errors import InputError
@@ -114,12 +116,17 @@ class Folder(DataSource):
         return self.asymmetric or "next_class"
 
     def identity(self) -> str:
-        """SHA-256 over paths, sizes and, for small trees, content, and over the table of labels."""
-        images = tree_identity(*self._trees())
-        if self.labels is None:
-            return images
-        table = files_identity([require(user_path(self.labels, "folder.labels"), "folder")])
-        return hashlib.sha256(f"{images} {table}".encode()).hexdigest()
+        """SHA-256 over paths, sizes and, for small trees, content; where there is a table of labels
+        ``own_identity`` of all images and labels."""
+        train, test = self._trees()
+        labels = self._labels(train)
+        if labels is None:
+            return tree_identity(train, test)
+        splits = {
+            "train": (images_digest(train), labels.clean),
+            "test": (images_digest(test), test.labels),
+        }
+        return own_identity(splits, {"": labels.given}, train.classes)
 
     def variants(self) -> tuple[str, ...]:
         """The human labels of the table."""

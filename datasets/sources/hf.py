@@ -8,15 +8,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from prunebench.datasets.cache import digest_once
+from prunebench.datasets.digests import own_identity
 from prunebench.datasets.images.arrow_images import ArrowSplit, find_files, read_split
-from prunebench.datasets.images.lazy import ImageFiles, decode_unless_streamed, sampled_stats
+from prunebench.datasets.images.lazy import (
+    ImageFiles,
+    decode_unless_streamed,
+    encoded_digest,
+    sampled_stats,
+)
 from prunebench.datasets.images.pixels import Reading, Resize, default_workers, reading_options
-from prunebench.datasets.locate import LIMITS, files_identity, limited_rows
+from prunebench.datasets.locate import LIMITS, limited_rows
 from prunebench.datasets.noise.rules import RULES
 from prunebench.datasets.source import DataSource, Origin, RawData, register_dataset
 from prunebench.datasets.sources.label_checks import Labels, count_classes
 from prunebench.errors import InputError
 from prunebench.options import Option, Value
+from prunebench.record import canonical
 from prunebench.untrusted import user_path
 
 #: Options that change no pixel and no label.
@@ -89,9 +97,22 @@ class HuggingFace(DataSource):
         return () if self.human is None else ("",)
 
     def identity(self) -> str:
-        """SHA-256 over the bytes of all files; read again only when one changed."""
-        train, test = find_files(self.path)
-        return files_identity([*train, *test])
+        """``own_identity`` of all images and labels; read again only when a file changed."""
+        files = [file for split in find_files(self.path) for file in split]
+        what = f"hf {canonical([self.image, self.label, self.human])}"
+
+        def within() -> str:
+            """Empty where the Parquet files name images beside them, which may change as well."""
+            train, test = self._splits()
+            beside = bool(train.images.files() or test.images.files())
+            return "" if beside else _identity(train, test)
+
+        found = digest_once(files, what, within)
+        if found:
+            return found
+        train, test = self._splits()
+        files += train.images.files() + test.images.files()
+        return digest_once(files, f"{what}, beside", lambda: _identity(train, test))
 
     def portable(self) -> dict[str, Value]:
         """Options that enter the key."""
@@ -128,6 +149,15 @@ class HuggingFace(DataSource):
             test_origin=Origin.of(test_rows, len(test_labels), self.test_limit),
             licence="as the origin of the files says",
         )
+
+
+def _identity(train: ArrowSplit, test: ArrowSplit) -> str:
+    names, labels, human, test_labels = _labelled(train, test)
+    splits = {
+        "train": (encoded_digest(train.images), labels),
+        "test": (encoded_digest(test.images), test_labels),
+    }
+    return own_identity(splits, {} if human is None else {"": human}, names)
 
 
 def _labelled(

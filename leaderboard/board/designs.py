@@ -11,7 +11,7 @@ from typing import Any
 
 from prunebench.leaderboard.board.collect import FULL, WITH_REFERENCE, Run
 from prunebench.leaderboard.filters import leaves, shown
-from prunebench.record import canonical, content_key
+from prunebench.record import OWN_CONTENT, canonical, content_key
 
 #: Fields of a specification that make a design.
 FIELDS = ("dataset", "criterion", "recipe", "budget", "budget_share", "reference", "validation")
@@ -224,8 +224,9 @@ def order_of(path: str) -> tuple[int, str]:
 def words_of(path: str, value: Any) -> str:
     """A field of a design as words: ``cnn``, ``5 epochs``, ``lr 0.1``."""
     text = shown(value)
-    if re.fullmatch(r"[0-9a-f]{32,}", text):
-        text = text[:8]
+    digest = re.fullmatch(rf"(?:{OWN_CONTENT})?([0-9a-f]{{32,}})(?::[0-9a-f]+)?", text)
+    if digest:
+        text = digest[1][:8]
     text = text if len(text) <= 40 else f"{text[:37]}..."
     plain = path.rpartition(".")[2].replace("_", " ") + " {}"
     return _WORDS.get(path, plain).format(text)

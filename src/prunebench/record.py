@@ -18,6 +18,9 @@ SCHEMA = 1
 Status = Literal["done", "diverged", "failed", "killed", "skipped"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 FINAL = ("done", "diverged", "skipped")
+#: Start of the identity of a data set whose random draws depend on samples and labels alone; the
+#: digest that salts them follows, and after a colon one of what only the key depends on.
+OWN_CONTENT = "content:"
 
 
 class RecordError(InputError):
