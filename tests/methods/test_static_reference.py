@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,20 +22,9 @@ from prunebench.methods.prune4rel_graph import similarity, unit_rows
 from prunebench.methods.small_loss import loss_scores
 from prunebench.methods.ssp import prototype_distances
 from prunebench.rng import Stream
+from support.vectors import Reference
 
-FOLDER = Path(__file__).parents[1] / "data" / "reference" / "static"
 RNG = Stream(5)
-
-
-class Reference(dict[str, NDArray[np.generic]]):
-    """One file of arrays; ``t`` gives a tensor."""
-
-    def __init__(self, name: str) -> None:
-        with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as file:
-            super().__init__({key: file[key] for key in file.files})
-
-    def t(self, key: str) -> Tensor:
-        return torch.from_numpy(self[key].copy())
 
 
 def close(ours: Tensor, theirs: NDArray[np.generic], rtol: float = 1e-5) -> None:

@@ -1,0 +1,100 @@
+"""GM Matching: herding on the unit sphere towards the geometric median of the samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prunebench.methods.feature_space import Floats, float64_rows, float64_vector, tie_order
+from prunebench.methods.herding import follow
+from prunebench.methods.keep_k import check_count
+from prunebench.rng import Stream
+
+__all__ = ["geometric_median", "gm_matching_order"]
+
+#: Stands in for a distance of 0 in a weight.
+_NEAREST = 1e-8
+
+
+def geometric_median(features: Tensor, eps: float = 1e-5, max_iter: int = 5000) -> Tensor:
+    """The point of least summed distance, by Weiszfeld's iteration from the mean.
+
+    As in GM-Matching: sampling/mean_estimate.py; weights are 1 / distance, a distance of 0 counts
+    as 1e-8.
+
+    Args:
+        features: [n, D], finite, n >= 1.
+        eps: The iteration ends after a step of at most this length.
+        max_iter: Most iterations.
+
+    Returns:
+        float64 [D].
+
+    Raises:
+        InputError: Features that are not finite.
+    """
+    return torch.from_numpy(_median(float64_rows(features), eps, max_iter))
+
+
+def _median(rows: Floats, eps: float, max_iter: int) -> Floats:
+    origin = rows.mean(0)
+    offset = rows - origin
+    centre = np.zeros(rows.shape[1])
+    for _ in range(max_iter):
+        gap = offset - centre
+        distances = np.sqrt(np.einsum("nd,nd->n", gap, gap))
+        weights = 1 / np.where(distances == 0, _NEAREST, distances)
+        moved = weights @ offset / weights.sum()
+        step = float(np.linalg.norm(moved - centre))
+        centre = moved
+        if step <= eps:
+            break
+    median: Floats = origin + centre
+    return median
+
+
+def _unit(rows: Floats) -> Floats:
+    """Rows at unit length; zero rows stay."""
+    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return rows / np.where(lengths == 0, 1.0, lengths)
+
+
+def gm_matching_order(
+    features: Tensor,
+    k: int,
+    centre: Tensor | None = None,
+    start: Tensor | None = None,
+    rng: Stream | None = None,
+) -> Tensor:
+    """Kernel herding of unit rows towards a unit centre.
+
+    The paper starts at the centre; the code (GM-Matching: sampling/algos.py) at a random sample by
+    default, and where it is told to start at the centre, start and centre are one tensor there, so
+    that each update also moves the centre. Here they are two.
+
+    Args:
+        features: [n, D], raw; scaled to unit length inside. A zero row stays zero.
+        k: Number of picks, 0..n.
+        centre: [D], raw, scaled inside; None: the geometric median of the raw rows.
+        start: [D], used as given; None: the unit centre.
+        rng: Random order among equal samples; None: the lowest index.
+
+    Returns:
+        int64 [k] in pick order, each once; the orders are nested in k.
+
+    Raises:
+        InputError: k out of range, or input that is not finite.
+    """
+    rows = float64_rows(features)
+    check_count(k, len(rows))
+    if k == 0:
+        return torch.empty(0, dtype=torch.int64)
+    width = rows.shape[1]
+    if centre is None:
+        goal = _unit(_median(rows, 1e-5, 5000))
+    else:
+        goal = _unit(float64_vector(centre, width, "centre"))
+    begin = goal if start is None else float64_vector(start, width, "start")
+    tie = tie_order(len(rows), rng)
+    return torch.from_numpy(tie[follow(_unit(rows)[tie], k, goal, begin, "inner")])

@@ -1,0 +1,89 @@
+"""Herding: picks whose running mean follows the mean of all samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prunebench.errors import InputError
+from prunebench.methods.feature_space import (
+    Floats,
+    InnerProducts,
+    Ints,
+    first_of_best,
+    float64_rows,
+    float64_vector,
+    tie_order,
+)
+from prunebench.methods.keep_k import check_count
+from prunebench.rng import Stream
+
+__all__ = ["herding_order"]
+
+RULES = ("distance", "inner")
+
+
+def herding_order(
+    features: Tensor,
+    k: int,
+    target: Tensor | None = None,
+    start: Tensor | None = None,
+    rule: str = "distance",
+    rng: Stream | None = None,
+) -> Tensor:
+    """Herding without replacement (GM-Matching: sampling/algos.py, ``herding``).
+
+    With w = start at first, each step picks the sample phi of least |w - phi| (``distance``) or
+    of greatest <w, phi> (``inner``), then adds target - phi to w. On vectors of unit length the
+    two rules agree.
+
+    Args:
+        features: [n, D], finite.
+        k: Number of picks, 0..n.
+        target: [D]; None: the mean of the features.
+        start: [D]; None: the target.
+        rule: ``distance`` or ``inner``.
+        rng: Random order among equal samples; None: the lowest index.
+
+    Returns:
+        int64 [k] in pick order, each once; the orders are nested in k.
+
+    Raises:
+        InputError: k out of range, an unknown rule, or input that is not finite.
+    """
+    rows = float64_rows(features)
+    check_count(k, len(rows))
+    if rule not in RULES:
+        raise InputError(f"unknown rule {rule!r}", where="rule", accepted=", ".join(RULES))
+    if k == 0:
+        return torch.empty(0, dtype=torch.int64)
+    width = rows.shape[1]
+    goal = rows.mean(0) if target is None else float64_vector(target, width, "target")
+    begin = goal if start is None else float64_vector(start, width, "start")
+    tie = tie_order(len(rows), rng)
+    return torch.from_numpy(tie[follow(rows[tie], k, goal, begin, rule)])
+
+
+def follow(rows: Floats, k: int, goal: Floats, begin: Floats, rule: str) -> Ints:
+    """``herding_order`` on arrays, the lowest index first among equals.
+
+    In terms of y = phi - target, w is start minus the sum of the picks' y. So -|w - phi|^2 / 2 is
+    (start - target).y - |y|^2 / 2 - sum over picks of y_p.y, up to a constant, and <w, phi> is
+    start.y - sum over picks of y_p.y: one row of inner products a pick.
+    """
+    offset = rows - goal
+    products = InnerProducts(offset)
+    base = offset @ (begin if rule == "inner" else begin - goal)
+    if rule == "distance":
+        base -= products.squares / 2
+    drawn = np.zeros(len(rows))
+    picks = np.empty(k, dtype=np.int64)
+    taken = np.zeros(len(rows), dtype=bool)
+    for step in range(k):
+        gain = base - drawn
+        gain[taken] = -np.inf
+        picks[step] = pick = first_of_best(gain, np.abs(base) + np.abs(drawn))
+        drawn += products.of(pick)
+        taken[pick] = True
+    return picks
