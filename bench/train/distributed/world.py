@@ -36,10 +36,17 @@ class Lost(InputError):
 
 @dataclass(frozen=True)
 class World:
-    """This process among those of one run."""
+    """This process among those of one run.
+
+    Attributes:
+        rank: Of this process.
+        size: Number of processes.
+        carrier: Where tensors are brought to be exchanged; None: they are exchanged where they lie.
+    """
 
     rank: int = 0
     size: int = 1
+    carrier: torch.device | None = None
 
     @property
     def is_single(self) -> bool:
@@ -94,21 +101,25 @@ class World:
     def _gather(self, part: Tensor, rows: int) -> list[Tensor]:
         padded = part.new_zeros((rows, *part.shape[1:]))
         padded[: len(part)] = part
-        parts = [torch.empty_like(padded) for _ in range(self.size)]
-        _call(lambda: dist.all_gather(parts, padded))
-        return parts
+        carried = padded.to(self.carrier or padded.device)
+        parts = [torch.empty_like(carried) for _ in range(self.size)]
+        _call(lambda: dist.all_gather(parts, carried))
+        return [found.to(part.device) for found in parts]
 
     def add(self, x: Tensor) -> Tensor:
         """The sum over all processes, in place."""
-        if not self.is_single:
-            _call(lambda: dist.all_reduce(x))
-        return x
+        return self._reduced(x, dist.ReduceOp.SUM)
 
     def largest(self, x: Tensor) -> Tensor:
         """The element-wise maximum over all processes, in place."""
-        if not self.is_single:
-            _call(lambda: dist.all_reduce(x, dist.ReduceOp.MAX))
-        return x
+        return self._reduced(x, dist.ReduceOp.MAX)
+
+    def _reduced(self, x: Tensor, how: Any) -> Tensor:
+        if self.is_single:
+            return x
+        carried = x.to(self.carrier or x.device)
+        _call(lambda: dist.all_reduce(carried, how))
+        return x if carried is x else x.copy_(carried)
 
     def merge(self, tables: Mapping[str, Tensor], visited: Tensor, mine: Tensor) -> None:
         """Brings one epoch's entries of per-sample tables to every process.
@@ -182,6 +193,18 @@ class _State:
 def current() -> World:
     """The world of this process; of size 1 unless ``start`` was called under torchrun."""
     return _State.world
+
+
+def joined() -> World:
+    """The world of torch's default group, whoever began it: that of a loop of one's own.
+
+    A group that only exchanges tensors of a device (``nccl``) gets them there.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return World()
+    places = [pair.partition(":")[0] for pair in dist.get_backend_config().split(",")]
+    carrier = None if "cpu" in places else torch.device(places[0])
+    return World(dist.get_rank(), dist.get_world_size(), carrier)
 
 
 def start() -> World:

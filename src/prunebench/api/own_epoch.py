@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from prunebench.bench.train.distributed.world import World
+from prunebench.bench.train.distributed.world import World, joined
 from prunebench.errors import InputError
 
 _MINUS_ONE = torch.tensor(-1, dtype=torch.int8)
@@ -21,15 +21,16 @@ class OwnEpoch:
     Args:
         order: int64 [n], positions in the order in which they are trained.
         weights: float [N] on the device of the losses, by position; None for 1.
-        unscored: int64 [m], positions to be scored without training.
+        to_score: int64 [m], positions to be scored without training.
         size: N.
-        world: The processes that share the epoch; process r trains ``order[r::R]``.
+        world: The processes that share the epoch; process r trains ``order[r::R]`` and scores
+            ``to_score[r::R]``.
     """
 
     def __init__(
-        self, order: Tensor, weights: Tensor | None, unscored: Tensor, size: int, world: World
+        self, order: Tensor, weights: Tensor | None, to_score: Tensor, size: int, world: World
     ) -> None:
-        self.order, self.weights, self.unscored = order, weights, unscored
+        self.order, self.weights, self.to_score = order, weights, to_score
         self.world, self.step = world, 0
         #: 1 for what is in the plan and not trained yet by this process, else 0.
         self.left = torch.zeros(size, dtype=torch.int8)
@@ -37,10 +38,8 @@ class OwnEpoch:
         self._own = 0
         #: Whether the sampler was asked for this epoch's samples.
         self.handed_out = False
-        #: Positions scored by this process.
-        self.scored: list[Tensor] = []
-        #: All that are to be scored.
-        self.to_score = unscored
+        #: What this process has still to score.
+        self.unscored = to_score[world.rank :: world.size]
 
     @property
     def count(self) -> int:
@@ -106,46 +105,67 @@ class OwnEpoch:
         Args:
             sample: int64 [B], positions.
         """
-        known = torch.isin(self.unscored, sample.cpu())
-        self.scored.append(self.unscored[known])
-        self.unscored = self.unscored[~known]
+        self.unscored = self.unscored[~torch.isin(self.unscored, sample.cpu())]
 
     def visited(self) -> tuple[Tensor, Tensor]:
-        """Positions trained by all processes, in order, int64 [n], and by this one, int64 [m].
+        """Positions trained by all processes, in order, int64 [n], and by this one, int64 [m]."""
+        return self._by_all(self.order, self.trained)
 
-        Raises:
-            InputError: There are none.
+    def scored(self) -> tuple[Tensor, Tensor]:
+        """Positions scored by all processes, in order, int64 [n], and by this one, int64 [m]."""
+        scored = torch.zeros(len(self.left), dtype=torch.int64)
+        scored[self.to_score[self.world.rank :: self.world.size]] = 1
+        scored[self.unscored] = 0
+        return self._by_all(self.to_score, scored)
+
+    def _by_all(self, positions: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        everywhere = self.world.add(own.clone())
+        done = positions[everywhere[positions] > 0]
+        return done, done[own[done] > 0]
+
+    def state_dict(self, gather: bool = False) -> dict[str, Any]:
+        """What it takes to go on from here in another process.
+
+        Args:
+            gather: Whether it holds what all processes did, so that each can go on from it; all
+                have to call it at once.
         """
-        trained = self.trained
-        everywhere = self.world.add(trained.clone())
-        visited = self.order[everywhere[self.order] > 0]
-        if len(self.order) and not len(visited):
-            raise InputError(
-                "nothing was trained in this epoch", where="Pruning.end_epoch",
-                accepted="pruning.loss(...) for every batch",
-            )  # fmt: skip
-        return visited, visited[trained[visited] > 0]
-
-    def state_dict(self) -> dict[str, Any]:
-        """What it takes to go on from here in another process."""
+        trained, unscored = self.trained, self.unscored
+        if gather:
+            trained = self.world.add(trained)
+            unscored = self.to_score[~torch.isin(self.to_score, self.scored()[0])]
         return {
-            "order": self.order, "unscored": self.unscored, "to_score": self.to_score,
-            "trained": self.trained, "step": self.step,
+            "order": self.order, "unscored": unscored, "to_score": self.to_score,
+            "trained": trained, "step": self.step, "processes": self.world.size,
+            "process": -1 if gather else self.world.rank,
             "weights": None if self.weights is None else self.weights.cpu(),
         }  # fmt: skip
 
     @classmethod
     def of(cls, state: Mapping[str, Any], device: torch.device, world: World) -> OwnEpoch:
-        """The epoch of ``state_dict``."""
+        """The epoch of ``state_dict``.
+
+        Raises:
+            InputError: Another number of processes shared it, or it is the state of another one.
+        """
+        saved = int(state.get("process", 0)), int(state.get("processes", 1))
+        if saved[1] != world.size or saved[0] not in (-1, world.rank):
+            raise InputError(
+                f"an epoch under way in process {max(0, saved[0])} of {saved[1]}, for process "
+                f"{world.rank} of {world.size}", where="Pruning.load_state_dict",
+                accepted="each process's own state, state_dict(gather=True), or one saved between "
+                "epochs",
+            )  # fmt: skip
         weights = state["weights"]
         epoch = cls(
-            state["order"], None if weights is None else weights.to(device), state["unscored"],
+            state["order"], None if weights is None else weights.to(device), state["to_score"],
             len(state["trained"]), world,
         )  # fmt: skip
-        epoch.left -= state["trained"].to(torch.int8)
-        epoch._own = int(state["trained"].sum())
-        epoch.step, epoch.to_score = int(state["step"]), state["to_score"]
-        epoch.scored = [epoch.to_score[~torch.isin(epoch.to_score, epoch.unscored)]]
+        own = epoch.order[world.rank :: world.size]
+        trained = state["trained"][own]
+        epoch.left[own] -= trained.to(torch.int8)
+        epoch._own, epoch.step = int(trained.sum()), int(state["step"])
+        epoch.unscored = epoch.unscored[torch.isin(epoch.unscored, state["unscored"])]
         return epoch
 
 
@@ -210,7 +230,7 @@ class PlanSampler(Sampler[int]):
 
     Args:
         under_way: Gives the epoch; raises where there is none.
-        size: Its length where there is none.
+        size: N; divided by the processes, its length where there is none.
     """
 
     def __init__(self, under_way: Callable[[], OwnEpoch], size: int) -> None:
@@ -223,7 +243,7 @@ class PlanSampler(Sampler[int]):
         try:
             return self._under_way().remaining
         except InputError:
-            return self._size
+            return -(-self._size // joined().size)
 
 
 def size_of(data: Any, where: str) -> int:

@@ -21,7 +21,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import Subset as TorchSubset
 
@@ -29,7 +28,7 @@ from prunebench.api.labels import labels_of
 from prunebench.api.own_epoch import Numbered, OwnEpoch, PlanSampler, size_of
 from prunebench.api.own_passes import Loss, passes, per_sample_cross_entropy
 from prunebench.bench.train.budget import Clock, selected_counts
-from prunebench.bench.train.distributed.world import World
+from prunebench.bench.train.distributed.world import World, joined
 from prunebench.bench.train.epoch_steps import in_order
 from prunebench.bench.train.plan_checks import (
     ConstantPlan,
@@ -201,6 +200,9 @@ class Pruning:
         Raises:
             SkipCell: The method trains so little that the budget cannot be met.
         """
+        room = self.clock.room(self.trained)
+        if room is not None and room < self.world.size:
+            return True  # not one sample is left for each process
         return self.clock.finished(self.epoch, self.trained)
 
     @property
@@ -250,12 +252,13 @@ class Pruning:
                 f"{len(self.dataset)} samples, where there were {self.size}", where="train_set",
                 accepted="a data set whose length does not change",
             )  # fmt: skip
-        self.world = _world()  # frameworks may begin it after this object was made
+        self.world = joined()  # frameworks may begin it after this object was made
         progress = self.clock.progress(self.epoch, self.trained)
         plan = self.pruner.plan(progress, self.tables, self.streams.get("pruner", self.epoch))
         check_plan(plan, self.size, self.pruner.name)
         self._now = self._laid_out(plan)
-        self.world.agree(f"the plan of epoch {self.epoch}", (self._now.order, plan.weights))
+        plan_of = f"the plan of epoch {self.epoch}"
+        self.world.agree(plan_of, (self._now.order, plan.weights, plan.forward_only))
 
     def loss(
         self,
@@ -317,7 +320,8 @@ class Pruning:
         if not self.selecting:
             return torch.arange(n, device=logits.device)
         room = self.clock.room(self.trained + now.count)
-        counts = selected_counts([(0, n)], self.clock.ratio, room)
+        own = None if room is None else room // self.world.size
+        counts = selected_counts([(0, n)], self.clock.ratio, own)
         if not counts:
             return torch.arange(0, device=logits.device)
         k = counts[0][2]
@@ -331,8 +335,9 @@ class Pruning:
 
     @property
     def unscored(self) -> list[int]:
-        """Samples that the plan wants scored without training (IES), not yet recorded: load them
-        from ``dataset`` and hand their losses to ``record`` before ``end_epoch``."""
+        """What the plan wants scored without training (IES) and this process has not recorded yet,
+        of its share: load them from ``dataset`` and hand their losses to ``record`` before
+        ``end_epoch``."""
         return self._under_way("unscored").unscored.tolist()
 
     @torch.no_grad()
@@ -361,11 +366,10 @@ class Pruning:
         Returns:
             How many samples.
         """
-        now, rows = self._under_way("score"), self.unscored
-        part = TorchSubset(self.dataset, rows[self.world.rank :: self.world.size])
+        rows = self.unscored
+        part = TorchSubset(self.dataset, rows)
         for logits, labels, sample in passes(model, part, self.device, loading):
             self.record(loss(logits, labels), sample, logits=logits, labels=labels)
-        now.unscored = now.unscored[:0]  # by other processes
         return len(rows)
 
     def reference_loss(
@@ -391,7 +395,8 @@ class Pruning:
 
         Args:
             reference_loss: Mean loss of the reference samples now, see ``reference_loss``; for
-                methods that need one.
+                methods that need one. Of several processes their mean counts: statistics of
+                batch norm are each process's own.
 
         Raises:
             InputError: No epoch is under way, nothing was trained, samples were trained that the
@@ -408,20 +413,35 @@ class Pruning:
                 f"{len(now.unscored)} samples are to be scored without training",
                 where="Pruning.end_epoch", accepted="pruning.score(model) before it",
             )  # fmt: skip
-        visited, mine = now.visited()
-        self._close(visited, mine)
+        visited, scored = self._gathered(now)
+        if len(now.order) and not len(visited):
+            raise InputError(
+                "nothing was trained in this epoch", where="Pruning.end_epoch",
+                accepted="pruning.loss(...) for every batch",
+            )  # fmt: skip
         self.trained += len(visited)
-        if len(now.to_score):
-            self._close(now.to_score, torch.cat(now.scored))
+        for positions in (visited, scored):
+            self.tables.close_epoch(positions, self.epoch)
         if reference_loss is not None:
-            self.tables.reference_loss[self.epoch] = float(reference_loss)
+            found = torch.tensor(float(reference_loss), dtype=torch.float64)
+            if self.pruner.reference:
+                found = self.world.add(found) / self.world.size
+            self.tables.reference_loss[self.epoch] = found
         self.epoch += 1
         self._now = None
 
-    def _close(self, visited: Tensor, mine: Tensor) -> None:
-        visited, mine = visited.to(self.device), mine.to(self.device)
-        self.world.merge(self.tables.floats(), visited, mine)
-        self.tables.close_epoch(visited, self.epoch)
+    def _gathered(self, now: OwnEpoch) -> list[Tensor]:
+        """Brings the losses of the epoch to every process.
+
+        Returns:
+            Positions trained and positions scored by all, int64 [n] and [m].
+        """
+        found = []
+        for positions, mine in (now.visited(), now.scored()):
+            positions, mine = positions.to(self.device), mine.to(self.device)
+            self.world.merge(self.tables.floats(), positions, mine)
+            found.append(positions)
+        return found
 
     def _laid_out(self, plan: Plan) -> OwnEpoch:
         """The plan in order, cut to the budget and to a multiple of the processes."""
@@ -429,14 +449,20 @@ class Pruning:
         order, weights = in_order(plan, ids, stream)
         room = None if self.selecting else self.clock.room(self.trained)
         keep = len(order) if room is None else min(room, len(order))
-        order = order[: keep // self.world.size * self.world.size or keep]
+        each = keep // self.world.size
+        if keep and not each:
+            raise InputError(
+                f"{keep} samples for {self.world.size} processes", where="Pruning.begin_epoch",
+                accepted="a smaller ratio or fewer processes",
+            )  # fmt: skip
+        order = order[: each * self.world.size]
         table = None
         if weights is not None:
             table = weights.new_ones(self.size)
             table[order] = weights[: len(order)]
             table = table.to(self.device)
-        unscored = order[:0] if plan.forward_only is None else plan.forward_only
-        return OwnEpoch(order.cpu(), table, unscored.cpu(), self.size, self.world)
+        to_score = order[:0] if plan.forward_only is None else plan.forward_only
+        return OwnEpoch(order.cpu(), table, to_score.cpu(), self.size, self.world)
 
     def _under_way(self, what: str) -> OwnEpoch:
         if self._now is None:
@@ -470,16 +496,24 @@ class Pruning:
             positions if labels is None else labels.to(self.device),
         )  # fmt: skip
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that must survive a restart, between two steps too; tensors and numbers."""
+    def state_dict(self, gather: bool = False) -> dict[str, Any]:
+        """Everything that must survive a restart, between two steps too; tensors and numbers.
+
+        Args:
+            gather: For several processes inside an epoch: brings their parts together, so that one
+                state serves all; all have to call it at once. Without it each process needs its
+                own state there. Between epochs they are the same.
+        """
         now = self._now
+        if gather and now is not None:
+            self._gathered(now)
         return {
             "epoch": self.epoch,
             "trained": self.trained,
             "tables": {name: table.cpu().clone() for name, table in
                        self.tables.state_dict().items()},
             "pruner": self.pruner.state_dict(),
-            "now": None if now is None else now.state_dict(),
+            "now": None if now is None else now.state_dict(gather),
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -487,7 +521,8 @@ class Pruning:
         that it has not trained.
 
         Raises:
-            InputError: It is the state of another method, data set or number of epochs.
+            InputError: It is the state of another method, data set or number of epochs; or, inside
+                an epoch, of another process.
         """
         try:
             self.tables.load_state_dict(state["tables"])
@@ -496,9 +531,11 @@ class Pruning:
                  for name, value in state["pruner"].items()}
             )  # fmt: skip
             self.epoch, self.trained = int(state["epoch"]), int(state["trained"])
-            self._now, self.world = None, _world()
+            self._now, self.world = None, joined()
             if state["now"] is not None:
                 self._now = OwnEpoch.of(state["now"], self.device, self.world)
+        except InputError:
+            raise
         except (KeyError, TypeError, RuntimeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"not a state of {self.pruner.name} on {self.size} samples "
@@ -520,9 +557,3 @@ def _need_tensors(losses: object, sample: object) -> None:
     if odd:
         raise InputError(f"a {odd[0]} in place of a tensor", where="Pruning.loss",
                          accepted="losses [B] and the samples' numbers [B]")  # fmt: skip
-
-
-def _world() -> World:
-    if dist.is_available() and dist.is_initialized():
-        return World(dist.get_rank(), dist.get_world_size())
-    return World()
