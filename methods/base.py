@@ -27,7 +27,9 @@ from prunebench.methods.pruner import (
     StaticPruner,
     register_method,
 )
+from prunebench.methods.sampler import Sampler, Scored, register_sampler
 from prunebench.methods.score_based import LastLoss, ScoreBasedPruner, Scorer
+from prunebench.methods.score_pruner import ScorePruner
 
 __all__ = [
     "Batch",
@@ -41,7 +43,10 @@ __all__ = [
     "Plan",
     "Progress",
     "Pruner",
+    "Sampler",
     "ScoreBasedPruner",
+    "ScorePruner",
+    "Scored",
     "Scorer",
     "Snapshot",
     "StaticPruner",
@@ -53,4 +58,5 @@ __all__ = [
     "pruning_epochs",
     "register_criterion",
     "register_method",
+    "register_sampler",
 ]

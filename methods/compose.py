@@ -1,4 +1,4 @@
-"""Method names: registered ones, ``base+align`` and ``name:ARGUMENT``."""
+"""Method names: registered ones, ``base+align``, ``score@sampler`` and ``name:ARGUMENT``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 from prunebench.errors import InputError, nearest
 from prunebench.methods.align import ALIGN_CARD, ALIGN_OPTIONS, ALIGN_VERSION, Alignment
-from prunebench.methods.base import Card, Pruner, ScoreBasedPruner
+from prunebench.methods.base import Card, Pruner, Sampler, ScoreBasedPruner, ScorePruner
+from prunebench.methods.score_pruner import Sampled
 from prunebench.options import Option, Value
-from prunebench.registry import METHODS, Entry, UnknownName
+from prunebench.registry import METHODS, SAMPLERS, Entry, UnknownName
 
 __all__ = ["MethodInfo", "list_methods", "resolve_method"]
 
@@ -23,12 +24,14 @@ class MethodInfo:
 
     Attributes:
         name: Name without an argument.
-        version: ``"1"``, or ``"1+1"`` for a base and its alignment scorer.
+        version: ``"1"``; ``"1+1"`` for a base and its alignment scorer, ``"1@1"`` for a score and
+            its sampler.
         target: The registered class.
-        options: All options, those of the alignment scorer included.
+        options: All options, those of the alignment scorer or of the sampler included.
         card: Description.
         fixed: Options that the name itself sets (``scores:FILE``).
         aligned: Whether the alignment scorer is in place.
+        sampler: Class of the sampler that ``score@sampler`` names.
     """
 
     name: str
@@ -38,6 +41,7 @@ class MethodInfo:
     card: Card
     fixed: Mapping[str, Value] = field(default_factory=dict)
     aligned: bool = False
+    sampler: type[Sampler] | None = None
 
     @property
     def kind(self) -> str:
@@ -58,7 +62,8 @@ class MethodInfo:
     @property
     def randomised(self) -> bool:
         """Whether two streams may keep different samples beyond ties."""
-        return self.target.randomised
+        drawn = self.sampler is not None and self.sampler.randomised
+        return self.target.randomised or drawn
 
     @property
     def zero_is_full(self) -> bool:
@@ -83,6 +88,12 @@ class MethodInfo:
                     f"unknown option {name!r}", where=self.name,
                     accepted=nearest(name, self.options) or "no options",
                 )  # fmt: skip
+        if self.sampler is not None:
+            start = f"{self.sampler.name}."
+            inner = {k.removeprefix(start): v for k, v in given.items() if k.startswith(start)}
+            score = self.target(**{k: v for k, v in given.items() if not k.startswith(start)})
+            assert isinstance(score, ScorePruner)
+            return Sampled(score, self.sampler(**inner))
         if not self.aligned:
             return self.target(**given)
         own = {k: v for k, v in given.items() if k not in ALIGN_OPTIONS}
@@ -96,26 +107,54 @@ class MethodInfo:
         pruner.clean_data = self.clean_data if clean else self.target.clean_data  # type: ignore[misc]
         return pruner
 
+    def shortest(self, options: Mapping[str, Value]) -> tuple[MethodInfo, dict[str, Value]]:
+        """The same method under its registered name, where it has one: ``moderate`` for
+        ``moderate@window``, and ``dual-beta`` for ``dual@beta``.
+
+        Args:
+            options: All of them, as ``options.resolve`` gives them.
+
+        Returns:
+            The method and all its options; both unchanged where an option of the sampler has no
+            place in a registered method.
+        """
+        own = None if self.sampler is None else _published(self)
+        if self.sampler is None or own is None:
+            return self, dict(options)
+        short = {name: option.default for name, option in own.options.items()}
+        for name, value in options.items():
+            plain = name.removeprefix(f"{self.sampler.name}.")
+            if plain in own.options and (name == plain or plain not in self.options):
+                short[plain] = value
+            elif value != self.options[name].default:
+                return self, dict(options)
+        return replace(own, fixed=self.fixed), short
+
 
 def resolve_method(name: str) -> MethodInfo:
     """Finds a method by the name a user types.
 
     Args:
-        name: A registered name, ``base+align``, or ``name:ARGUMENT`` (``scores:FILE``).
+        name: A registered name, ``base+align``, ``score@sampler``, or ``name:ARGUMENT``
+            (``scores:FILE``, ``scores@strata:FILE``).
 
     Raises:
         UnknownName: Nothing has that name; the line holds the nearest names.
-        InputError: The base takes no alignment scorer, or the method takes no argument.
+        InputError: The base takes no alignment scorer, the method has no score for a sampler, or
+            it takes no argument.
     """
     name, colon, argument = name.partition(":")
-    aligned = name.endswith(SUFFIX)
+    base, sampled, sampler = name.partition("@")
+    aligned = base.endswith(SUFFIX)
     try:
-        info = _info(METHODS.get(name.removesuffix(SUFFIX)))
+        info = _info(METHODS.get(base.removesuffix(SUFFIX)))
     except UnknownName:
         known = [known.name for known in list_methods()]
-        raise UnknownName(f"unknown method {name!r}", accepted=nearest(name, known)) from None
+        raise UnknownName(f"unknown method {base!r}", accepted=nearest(base, known)) from None
     if aligned:
         info = _aligned(info)
+    if sampled:
+        info = _sampled(info, sampler)
     if not colon:
         return info
     if not info.target.argument or not argument:
@@ -158,6 +197,60 @@ def _aligned(base: MethodInfo) -> MethodInfo:
         card=card,
         aligned=True,
     )
+
+
+def _sampled(base: MethodInfo, name: str) -> MethodInfo:
+    """A score with the named sampler in place of its own."""
+    if not (isinstance(base.target, type) and issubclass(base.target, ScorePruner)):
+        raise InputError(
+            f"a sampler needs a method that is one score per sample, which {base.name} is not",
+            where=f"{base.name}@{name}", accepted=", ".join(m.name for m in scores()),
+        )  # fmt: skip
+    target = base.target
+    if target.score_of:
+        raise InputError(
+            f"{base.name} is {target.score_of}@{target.sampler} already",
+            where=f"{base.name}@{name}", accepted=f"{target.score_of}@{name}",
+        )  # fmt: skip
+    sampler: type[Sampler] = SAMPLERS.get(name).target
+    own = {n: o for n, o in base.options.items() if n not in target.sampler_options}
+    score, how = base.card, sampler.card
+    return replace(
+        base,
+        name=f"{base.name}@{name}",
+        version=f"{base.version}@{sampler.version}",
+        options={**own, **{f"{name}.{n}": o for n, o in sampler.options.items()}},
+        card=replace(
+            score,
+            title=f"{score.title or base.name}@{name}",
+            paper="; ".join(p for p in (score.paper, how.paper) if p),
+            cost="; ".join(c for c in (score.cost, how.cost) if c != "none") or "none",
+            side=how.side or score.side,
+        ),
+        sampler=sampler,
+    )
+
+
+def _published(sampled: MethodInfo) -> MethodInfo | None:
+    """The registered method that is a score with this sampler, or None."""
+    score, _, sampler = sampled.name.partition("@")
+    for entry in METHODS:
+        target = entry.target
+        if not (isinstance(target, type) and issubclass(target, ScorePruner)):
+            continue
+        if (target.score_of or entry.name, target.sampler) == (score, sampler):
+            return _info(entry)
+    return None
+
+
+def scores() -> list[MethodInfo]:
+    """The methods that go with any sampler."""
+    infos = (_info(entry) for entry in METHODS)
+    return [
+        info for info in infos
+        if isinstance(info.target, type) and issubclass(info.target, ScorePruner)
+        and not info.target.score_of
+    ]  # fmt: skip
 
 
 def list_methods() -> list[MethodInfo]:

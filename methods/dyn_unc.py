@@ -5,18 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prunebench.methods.base import (
-    Card,
-    Evidence,
-    EvidenceSpec,
-    StaticPruner,
-    Subset,
-    register_method,
-)
-from prunebench.methods.keep_k import DUAL_PROXY, real, take
+from prunebench.methods.base import Card, Evidence, EvidenceSpec, ScorePruner, register_method
+from prunebench.methods.keep_k import DUAL_PROXY, real
 from prunebench.methods.windows import check_window, window_length, window_moments
 from prunebench.options import Option
-from prunebench.rng import Stream
 
 __all__ = ["dyn_unc_scores"]
 
@@ -47,7 +39,7 @@ def dyn_unc_scores(p_target: Tensor, window: int = 10) -> Tensor:
 
 
 @register_method("dyn-unc")
-class DynUnc(StaticPruner):
+class DynUnc(ScorePruner):
     """Keeps the most uncertain samples over the whole run."""
 
     own_proxy = DUAL_PROXY
@@ -93,10 +85,7 @@ class DynUnc(StaticPruner):
     def _rows(self, epochs: int) -> int:
         return epochs - int(self.windows == "drop_last")
 
-    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
-        """Keeps the k largest scores."""
+    def scores(self, evidence: Evidence) -> Tensor:
+        """[N], dynamic uncertainty."""
         p = evidence.p_target
-        length = window_length(len(p), self.window)
-        scores = dyn_unc_scores(p[: self._rows(len(p))], length)
-        indices, tied = take(scores, k, "high", rng)
-        return Subset(indices, scores, {"tied_at_cut": tied})
+        return dyn_unc_scores(p[: self._rows(len(p))], window_length(len(p), self.window))

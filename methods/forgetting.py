@@ -9,13 +9,13 @@ from prunebench.methods.base import (
     Card,
     Evidence,
     EvidenceSpec,
-    StaticPruner,
-    Subset,
+    Sampler,
+    ScorePruner,
     register_method,
 )
-from prunebench.methods.keep_k import PRUNE4REL_PROXY, take, take_balanced
+from prunebench.methods.keep_k import PRUNE4REL_PROXY
 from prunebench.options import Option
-from prunebench.rng import Stream
+from prunebench.registry import SAMPLERS
 
 __all__ = ["forgetting_counts"]
 
@@ -47,13 +47,14 @@ def forgetting_counts(correct: Tensor, never_learned: str = "zero") -> Tensor:
 
 
 @register_method("forgetting")
-class Forgetting(StaticPruner):
+class Forgetting(ScorePruner):
     """Keeps the most forgotten samples, by default in proportion to the (noisy) classes.
 
     Counts are small integers: most cuts fall inside one value, and the seeded key decides there.
     """
 
     own_proxy = PRUNE4REL_PROXY
+    sampler, sampler_options = "balanced", frozenset({"balance"})
 
     never_learned: str
     balance: bool
@@ -92,12 +93,14 @@ class Forgetting(StaticPruner):
             )
         return EvidenceSpec(signals=frozenset({"correct"}), until=counted)
 
-    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
-        """Keeps the k largest counts."""
+    def scores(self, evidence: Evidence) -> Tensor:
+        """[N], counts."""
         counted = self.epochs or evidence.warmup
-        counts = forgetting_counts(evidence.correct[:counted], self.never_learned)
+        return forgetting_counts(evidence.correct[:counted], self.never_learned).float()
+
+    def own_sampler(self) -> Sampler:
+        """``balanced``, or ``top`` where ``balance`` is false."""
         if self.balance:
-            indices, tied = take_balanced(counts, evidence.labels, k, "high", rng)
-        else:
-            indices, tied = take(counts, k, "high", rng)
-        return Subset(indices, counts.float(), {"tied_at_cut": tied})
+            return super().own_sampler()
+        top: Sampler = SAMPLERS.get("top").target()
+        return top

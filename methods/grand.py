@@ -7,17 +7,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from prunebench.methods.base import (
-    Card,
-    Evidence,
-    EvidenceSpec,
-    StaticPruner,
-    Subset,
-    register_method,
-)
-from prunebench.methods.keep_k import PRUNE4REL_PROXY, real, take
+from prunebench.methods.base import Card, Evidence, EvidenceSpec, ScorePruner, register_method
+from prunebench.methods.keep_k import PRUNE4REL_PROXY, real
 from prunebench.options import Option
-from prunebench.rng import Stream
 
 __all__ = ["el2n_scores", "grand_scores"]
 
@@ -69,7 +61,7 @@ def grand_scores(logits: Tensor, labels: Tensor, features: Tensor) -> Tensor:
 _REPEATS = Option(1, "independent runs averaged over (10 in the paper)", low=1, high=100)
 
 
-class _MeanOverRuns(StaticPruner):
+class _MeanOverRuns(ScorePruner):
     """Keeps the largest scores at the warm-up snapshot, averaged over runs."""
 
     own_proxy = PRUNE4REL_PROXY
@@ -85,12 +77,10 @@ class _MeanOverRuns(StaticPruner):
     def score(self, evidence: Evidence, repeat: int) -> Tensor:
         """[N], the score of one run."""
 
-    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
-        """Keeps the k largest mean scores."""
+    def scores(self, evidence: Evidence) -> Tensor:
+        """[N], mean scores."""
         runs = [self.score(evidence, repeat) for repeat in range(self.repeats)]
-        scores = torch.stack(runs).mean(0)
-        indices, tied = take(scores, k, "high", rng)
-        return Subset(indices, scores, {"tied_at_cut": tied})
+        return torch.stack(runs).mean(0)
 
 
 @register_method("grand")

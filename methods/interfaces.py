@@ -242,6 +242,10 @@ class Evidence(Protocol):
         """bool [E, N]."""
 
     @property
+    def runner_up(self) -> Tensor:
+        """float32 [E, N]: largest softmax probability of a class other than the (noisy) label."""
+
+    @property
     def ssl_features(self) -> Tensor:
         """float32 [N, D]."""
 

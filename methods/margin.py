@@ -5,16 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prunebench.methods.base import (
-    Card,
-    Evidence,
-    EvidenceSpec,
-    StaticPruner,
-    Subset,
-    register_method,
-)
-from prunebench.methods.keep_k import PRUNE4REL_PROXY, real, take
-from prunebench.rng import Stream
+from prunebench.methods.base import Card, Evidence, EvidenceSpec, ScorePruner, register_method
+from prunebench.methods.keep_k import PRUNE4REL_PROXY, real
 
 __all__ = ["margin_scores"]
 
@@ -36,7 +28,7 @@ def margin_scores(logits: Tensor) -> Tensor:
 
 
 @register_method("margin")
-class Margin(StaticPruner):
+class Margin(ScorePruner):
     """Keeps the k smallest margins; labels are not looked at.
 
     DeepCore's unbalanced branch keeps the largest margins, an error that Prune4Rel corrected; the
@@ -44,6 +36,7 @@ class Margin(StaticPruner):
     """
 
     own_proxy = PRUNE4REL_PROXY
+    side, hard = "low", "low"
 
     card = Card(
         title="Margin",
@@ -59,8 +52,6 @@ class Margin(StaticPruner):
         """Logits after the warm-up."""
         return EvidenceSpec(snapshots=(warmup,), until=warmup)
 
-    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
-        """Keeps the k smallest margins."""
-        scores = margin_scores(evidence.snapshot(evidence.warmup).logits)
-        indices, tied = take(scores, k, "low", rng)
-        return Subset(indices, scores, {"tied_at_cut": tied})
+    def scores(self, evidence: Evidence) -> Tensor:
+        """[N], margins."""
+        return margin_scores(evidence.snapshot(evidence.warmup).logits)

@@ -5,16 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prunebench.methods.base import (
-    Card,
-    Evidence,
-    EvidenceSpec,
-    StaticPruner,
-    Subset,
-    register_method,
-)
-from prunebench.methods.keep_k import PRUNE4REL_PROXY, check_count, real, take, window_start
-from prunebench.rng import Stream
+from prunebench.methods.base import Card, Evidence, EvidenceSpec, ScorePruner, register_method
+from prunebench.methods.keep_k import PRUNE4REL_PROXY, check_count, real, window_start
 
 __all__ = ["moderate_distances", "moderate_window"]
 
@@ -73,7 +65,7 @@ def moderate_window(distances: Tensor, k: int) -> Tensor:
 
 
 @register_method("moderate")
-class Moderate(StaticPruner):
+class Moderate(ScorePruner):
     """Keeps the ranks around the median distance, over all classes together, in eval mode.
 
     Official code leaves the network in train mode while scoring, so its features depend on the
@@ -81,6 +73,7 @@ class Moderate(StaticPruner):
     """
 
     own_proxy = PRUNE4REL_PROXY
+    side, sampler = "window", "window"
 
     card = Card(
         title="Moderate",
@@ -96,9 +89,7 @@ class Moderate(StaticPruner):
         """Features after the warm-up."""
         return EvidenceSpec(snapshots=(warmup,), until=warmup)
 
-    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
-        """Keeps the k ranks around the median."""
+    def scores(self, evidence: Evidence) -> Tensor:
+        """[N], distances."""
         features = evidence.snapshot(evidence.warmup).features
-        scores = moderate_distances(features, evidence.labels)
-        indices, tied = take(scores, k, "window", rng)
-        return Subset(indices, scores, {"tied_at_cut": tied})
+        return moderate_distances(features, evidence.labels)

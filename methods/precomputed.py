@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 
 from prunebench.errors import InputError
-from prunebench.methods.base import Card, Evidence, StaticPruner, Subset, register_method
-from prunebench.methods.keep_k import take
+from prunebench.methods.base import Card, Evidence, ScorePruner, StaticPruner, register_method
 from prunebench.options import Option, Value
-from prunebench.rng import Stream
 from prunebench.untrusted import read_npy, read_npz, user_path
 from prunebench.userfiles import read_table
 
@@ -140,7 +138,7 @@ class FromFile(StaticPruner):
 
 
 @register_method("scores", version=2)
-class Scores(FromFile):
+class Scores(FromFile, ScorePruner):
     """Ranks the training split by scores from a file, one per original id."""
 
     options = {
@@ -154,8 +152,8 @@ class Scores(FromFile):
     formats = _FORMATS
     side: str
 
-    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
-        """The k best; ties by a seeded key.
+    def scores(self, evidence: Evidence) -> Tensor:
+        """float64 [N].
 
         Raises:
             InputError: A training sample has no score.
@@ -170,6 +168,4 @@ class Scores(FromFile):
                 where=self.path,
                 accepted="a score for every original id of the training split",
             )
-        chosen = scores[places]
-        indices, tied = take(chosen, k, self.side, rng)
-        return Subset(indices, chosen, {"tied_at_cut": tied})
+        return scores[places]

@@ -5,16 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from prunebench.methods.base import (
-    Card,
-    Evidence,
-    EvidenceSpec,
-    StaticPruner,
-    Subset,
-    register_method,
-)
-from prunebench.methods.keep_k import PRUNE4REL_PROXY, real, take
-from prunebench.rng import Stream
+from prunebench.methods.base import Card, Evidence, EvidenceSpec, ScorePruner, register_method
+from prunebench.methods.keep_k import PRUNE4REL_PROXY, real
 
 __all__ = ["loss_scores"]
 
@@ -33,7 +25,7 @@ def loss_scores(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @register_method("small-loss")
-class SmallLoss(StaticPruner):
+class SmallLoss(ScorePruner):
     """Keeps the k smallest losses, over all classes together, at the warm-up snapshot.
 
     At the end of a long run mislabelled samples are memorised and their loss is as small as
@@ -41,6 +33,7 @@ class SmallLoss(StaticPruner):
     """
 
     own_proxy = PRUNE4REL_PROXY
+    side, hard = "low", "high"
 
     card = Card(
         title="SmallL",
@@ -57,8 +50,6 @@ class SmallLoss(StaticPruner):
         """Logits after the warm-up."""
         return EvidenceSpec(snapshots=(warmup,), until=warmup)
 
-    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
-        """Keeps the k smallest losses."""
-        scores = loss_scores(evidence.snapshot(evidence.warmup).logits, evidence.labels)
-        indices, tied = take(scores, k, "low", rng)
-        return Subset(indices, scores, {"tied_at_cut": tied})
+    def scores(self, evidence: Evidence) -> Tensor:
+        """[N], losses."""
+        return loss_scores(evidence.snapshot(evidence.warmup).logits, evidence.labels)

@@ -9,17 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from prunebench.methods.base import (
-    Card,
-    Evidence,
-    EvidenceSpec,
-    StaticPruner,
-    Subset,
-    register_method,
-)
-from prunebench.methods.keep_k import real, take
+from prunebench.methods.base import Card, Evidence, EvidenceSpec, ScorePruner, register_method
+from prunebench.methods.keep_k import real
 from prunebench.options import Option
-from prunebench.rng import Stream
 
 __all__ = ["prototype_distances"]
 
@@ -68,7 +60,7 @@ def cluster(features: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 @register_method("ssp")
-class SSP(StaticPruner):
+class SSP(ScorePruner):
     """Keeps samples far from (hard) or near to (easy) their prototype; one cluster per class."""
 
     side: str
@@ -96,8 +88,12 @@ class SSP(StaticPruner):
         """Self-supervised features."""
         return EvidenceSpec(ssl=True)
 
-    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
-        """Clusters and keeps k; samples whose features are not finite survive."""
+    def kept_side(self) -> str:
+        """``high`` for hard samples, ``low`` for easy ones."""
+        return "high" if self.side == "hard" else "low"
+
+    def scores(self, evidence: Evidence) -> Tensor:
+        """[N], distances to prototypes; NaN where features are not finite."""
         features = real(evidence.ssl_features)
         if self.normalise:
             features = normalize(features, dim=1)
@@ -110,5 +106,4 @@ class SSP(StaticPruner):
             scores[finite] = prototype_distances(
                 known, centroids.to(known), assignment.to(known.device)
             )
-        indices, tied = take(scores, k, "high" if self.side == "hard" else "low", rng)
-        return Subset(indices, scores, {"tied_at_cut": tied})
+        return scores

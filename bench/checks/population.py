@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from prunebench.methods.aum import runner_up
 from prunebench.methods.base import EvidenceSpec, Snapshot, StrongView
 
 CLASSES = 4
@@ -203,6 +204,13 @@ class SimulatedEvidence:
         """bool [E, N]."""
         self._declared("signals", "correct")
         return self._all.correct.clone()
+
+    @property
+    def runner_up(self) -> Tensor:
+        """float32 [E, N]."""
+        self._declared("signals", "runner_up")
+        p = self._all.logits.softmax(2)
+        return torch.stack([runner_up(epoch, self._all.labels) for epoch in p])
 
     @property
     def ssl_features(self) -> Tensor:

@@ -96,11 +96,13 @@ def _infos(target: Target) -> list[MethodInfo]:
     if text.endswith(".py"):
         return _of_file(text)
     head, colon, attribute = text.partition(":")
-    if colon and head not in METHODS.names():
+    if colon and head.partition("@")[0] not in METHODS.names():
         return [_imported(text, head, attribute)]
     try:
         return [resolve_method(text)]
-    except UnknownName:
+    except UnknownName as error:
+        if "@" in text:
+            raise InputError(error.what, where="check", accepted=error.accepted) from None
         known = [info.name for info in list_methods()]
         raise InputError(
             f"unknown method {text!r}",

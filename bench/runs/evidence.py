@@ -192,6 +192,11 @@ class RecordedEvidence:
         return torch.from_numpy(bits.astype(bool))
 
     @property
+    def runner_up(self) -> Tensor:
+        """float32 [E, N]."""
+        return self._tensor("runner_up")
+
+    @property
     def ssl_features(self) -> Tensor:
         """float32 [N, D]."""
         if self._ssl is None:

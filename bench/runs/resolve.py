@@ -21,7 +21,7 @@ from prunebench.errors import InputError, SkipCell, nearest
 from prunebench.leaderboard.board.check_record import LABEL_WORDS, is_label
 from prunebench.leaderboard.board.collect import FULL
 from prunebench.methods.compose import MethodInfo, resolve_method
-from prunebench.options import resolve
+from prunebench.options import Value, resolve
 from prunebench.problems import first_problem
 from prunebench.record import file_digest
 from prunebench.registry import CRITERIA, DATASETS
@@ -141,7 +141,7 @@ def resolve_cell(
     Args:
         dataset: ``digits``, ``synthetic``, ``packed:PATH``, ...
         noise: ``clean``, ``symmetric:0.4``, ...
-        method: A registered name, ``base+align`` or ``scores:FILE``.
+        method: A registered name, ``base+align``, ``score@sampler`` or ``scores:FILE``.
         ratio: Share of training to save; None where nobody gave one.
         seed: Seed of every stream.
         recipe: Recipe name; the data set's own by default.
@@ -161,6 +161,7 @@ def resolve_cell(
     info = resolve_method(method)
     loss = CRITERIA.get(criterion)
     options = resolve(info.options, {**info.fixed, **(params or {})}, f"{where}: {info.name}")
+    info, options = info.shortest(options)
     argument = info.target.argument
     paths = {name: options.pop(name) for name in (argument,) if name in options}
     digest, weights = weights_digest(chosen, recipe_params or {}, where)
@@ -168,6 +169,7 @@ def resolve_cell(
     losses = resolve(loss.target.options, criterion_params or {}, f"{where}: {criterion}")
     if ratio is None:
         ratio = _ratio_left_out(info, str(fields.get("budget", "samples")), where)
+    _check_shares(info, options, ratio, where)
     if info.ratios == "zero" and ratio != 0:
         raise InputError(
             f"{ratio:g} is not accepted",
@@ -200,6 +202,22 @@ def resolve_cell(
     check_model(spec.recipe)
     named = "" if label is None else check_label(label, method, where)
     return Cell(spec, source.params, paths, weights, named)
+
+
+def _check_shares(info: MethodInfo, options: Mapping[str, Value], ratio: float, where: str) -> None:
+    """Refuses options that stand for more samples than are pruned.
+
+    Raises:
+        InputError: One does.
+    """
+    for name, option in info.options.items():
+        value = options.get(name)
+        if option.at_most_ratio and isinstance(value, float) and value > ratio:
+            raise InputError(
+                f"{value:g} is above the share that is pruned",
+                where=f"{where}: {info.name}.{name}",
+                accepted=f"0 to {ratio:g}" + ", or none" * option.optional,
+            )
 
 
 def _ratio_left_out(info: MethodInfo, budget: str, where: str) -> float:

@@ -27,6 +27,7 @@ class Option:
         search: Range worth tuning as (low, high), or choices; None keeps it fixed.
         log: Whether the range is searched on a log scale.
         scales: Whether it counts epochs, so that a shorter schedule takes a smaller value.
+        at_most_ratio: Whether it is a share of the samples that may not exceed the share pruned.
     """
 
     default: Value
@@ -39,6 +40,7 @@ class Option:
     search: tuple[Value, ...] | None = None
     log: bool = False
     scales: bool = False
+    at_most_ratio: bool = False
 
     @property
     def type(self) -> type:

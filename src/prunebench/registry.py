@@ -154,7 +154,8 @@ DATASETS: Registry[Any] = Registry("dataset", "prunebench.datasets")
 MODELS: Registry[Any] = Registry("model", "prunebench.bench.networks.build")
 RECIPES: Registry[Any] = Registry("recipe", "prunebench.bench.spec.recipes")
 CRITERIA: Registry[Any] = Registry("criterion", "prunebench.methods")
-REGISTRIES: tuple[Registry[Any], ...] = (METHODS, DATASETS, MODELS, RECIPES, CRITERIA)
+SAMPLERS: Registry[Any] = Registry("sampler", "prunebench.methods")
+REGISTRIES: tuple[Registry[Any], ...] = (METHODS, DATASETS, MODELS, RECIPES, CRITERIA, SAMPLERS)
 
 
 #: Plug-in files that are being imported, innermost last.
@@ -180,7 +181,7 @@ def load_plugin(path: str | Path) -> None:
     if name in sys.modules:
         return
     for registry in REGISTRIES:
-        if registry.kind in ("method", "criterion"):
+        if registry.package == "prunebench.methods":
             registry.load()
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
