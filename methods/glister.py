@@ -1,0 +1,102 @@
+"""GLISTER: the samples whose gradients lower the loss of a clean reference set the most."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from prunebench.errors import InputError
+from prunebench.methods.keep_k import check_count
+from prunebench.methods.last_layer import mean_gradient, projections
+from prunebench.methods.last_layer import residuals as residuals_of
+from prunebench.rng import Stream
+
+__all__ = ["glister_order", "reference_gradient"]
+
+
+def reference_gradient(logits: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean last-layer gradient of the reference set.
+
+    Args:
+        logits: [M, C], M >= 1, finite.
+        features: [M, D].
+        labels: int64 [M], clean.
+
+    Returns:
+        Bias part float64 [C] and weight part float64 [C, D].
+
+    Raises:
+        InputError: No sample, or a logit that is not finite.
+    """
+    if not len(labels):
+        raise InputError("it is empty", where="reference set", accepted="at least one sample")
+    return mean_gradient(residuals_of(logits, labels), features)
+
+
+def glister_order(
+    residuals: Tensor,
+    features: Tensor,
+    reference_logits: Tensor,
+    reference_features: Tensor,
+    reference_labels: Tensor,
+    k: int,
+    eta: float,
+    rounds: int = 15,
+    step: str = "mean",
+    rng: Stream | None = None,
+) -> Tensor:
+    """Greedy picks in blocks, the reference moved by a step after each (cords: glisterstrategy.py).
+
+    The gain of a sample is the product of its gradient with the mean gradient of the reference set.
+    After each block of max(1, k // rounds) picks, the reference logits become z - eta (a_b + A_W h)
+    with a the mean or the sum of the gradients of all picks so far, always from the original z. The
+    last block is cut so that k are picked; cords overshoots.
+
+    Args:
+        residuals: [n, C], of ``last_layer.residuals``.
+        features: [n, D].
+        reference_logits: [M, C], M >= 1.
+        reference_features: [M, D].
+        reference_labels: int64 [M], clean.
+        k: Number of picks, 0..n.
+        eta: Length of the step, >= 0; 0 gives the k largest first gains.
+        rounds: >= 1.
+        step: ``mean`` (DeepCore) or ``sum`` (cords and the paper).
+        rng: Order among equal gains; None: the lowest index.
+
+    Returns:
+        int64 [k] in pick order; not nested in k, on which the blocks depend.
+
+    Raises:
+        InputError: An argument is not accepted.
+    """
+    total = len(residuals)
+    check_count(k, total)
+    if not (math.isfinite(eta) and eta >= 0):
+        raise InputError(f"{eta!r} is not accepted", where="eta", accepted="a number >= 0")
+    if rounds < 1:
+        raise InputError(f"{rounds} is not accepted", where="rounds", accepted="an integer >= 1")
+    if step not in ("mean", "sum"):
+        raise InputError(f"unknown step {step!r}", where="step", accepted="mean, sum")
+    r, h = residuals.double(), features.double()
+    z, reference = reference_logits.double(), reference_features.double()
+    left = torch.arange(total) if rng is None else rng.child("ties").permutation(total)
+    left = left.to(r.device)
+    bias, weight = r.new_zeros(r.shape[1]), r.new_zeros(r.shape[1], h.shape[1])
+    moved, picks = z, left[:0]
+    block = max(1, k // rounds)
+    while len(picks) < k:
+        target = reference_gradient(moved, reference, reference_labels)
+        gains = projections(r, h, *target)[left]
+        ranked = gains.argsort(descending=True, stable=True)
+        count = min(block, k - len(picks))
+        new = left[ranked[:count]]
+        left = left[ranked[count:].sort().values]
+        picks = torch.cat([picks, new])
+        bias += r[new].sum(0)
+        weight += r[new].T @ h[new]
+        length = eta / len(picks) if step == "mean" else eta
+        moved = z - length * (reference @ weight.T + bias)
+    return picks
