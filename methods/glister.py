@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from prunebench.errors import InputError
+from prunebench.methods.feature_space import tie_order
 from prunebench.methods.keep_k import check_count
 from prunebench.methods.last_layer import mean_gradient, projections
 from prunebench.methods.last_layer import residuals as residuals_of
+from prunebench.progress import counted
 from prunebench.rng import Stream
 
 __all__ = ["glister_order", "reference_gradient"]
@@ -82,16 +84,15 @@ def glister_order(
         raise InputError(f"unknown step {step!r}", where="step", accepted="mean, sum")
     r, h = residuals.double(), features.double()
     z, reference = reference_logits.double(), reference_features.double()
-    left = torch.arange(total) if rng is None else rng.child("ties").permutation(total)
-    left = left.to(r.device)
+    left = torch.from_numpy(tie_order(total, rng)).to(r.device)
     bias, weight = r.new_zeros(r.shape[1]), r.new_zeros(r.shape[1], h.shape[1])
     moved, picks = z, left[:0]
     block = max(1, k // rounds)
-    while len(picks) < k:
+    blocks = [min(block, k - start) for start in range(0, k, block)]
+    for count in counted(blocks):
         target = reference_gradient(moved, reference, reference_labels)
         gains = projections(r, h, *target)[left]
         ranked = gains.argsort(descending=True, stable=True)
-        count = min(block, k - len(picks))
         new = left[ranked[:count]]
         left = left[ranked[count:].sort().values]
         picks = torch.cat([picks, new])

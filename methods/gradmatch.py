@@ -6,14 +6,15 @@ import math
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
 from torch import Tensor
 
 from prunebench.errors import InputError
+from prunebench.methods.feature_space import Floats, Ints, tie_order
 from prunebench.methods.keep_k import check_count
-from prunebench.methods.submodular import first_of_equals, tie_keys
+from prunebench.methods.submodular import first_of_equals
+from prunebench.progress import counted
 from prunebench.rng import Stream
 
 __all__ = ["orthogonal_matching_pursuit"]
@@ -55,8 +56,8 @@ def orthogonal_matching_pursuit(
     if not (bool(products.isfinite().all()) and bool(target.isfinite().all())):
         raise InputError("a value is not finite", where="gram", accepted="finite numbers")
     pursuit = _Pursuit(products, target, k, ridge)
-    keys = tie_keys(total, rng)
-    for _ in range(k):
+    keys = tie_order(total, rng)
+    for _ in counted(range(k)):
         pursuit.step(keys)
     weights = np.ones(k) if k == 1 else pursuit.weights()
     return pursuit.order.to(inner.device), torch.from_numpy(weights).to(inner.device)
@@ -80,7 +81,7 @@ class _Pursuit:
         self.rest = target.clone()
         self.barred = np.zeros(len(target))  # -inf once picked
 
-    def step(self, keys: NDArray[np.int64]) -> None:
+    def step(self, keys: Ints) -> None:
         """Picks one more sample."""
         m = self.picked
         rest = self._without_ridge() if m == 1 else self.rest
@@ -103,7 +104,7 @@ class _Pursuit:
         share = float(self.target[first]) / own if own > 0 else 0.0
         return self.target - share * self.gram[first]
 
-    def weights(self) -> NDArray[np.float64]:
+    def weights(self) -> Floats:
         """Those of all picks, by non-negative least squares where the solution has a minus."""
         counts = np.flatnonzero(self.diagonal)
         factor = np.tril(self.columns[:, self.order].T.numpy()[np.ix_(counts, counts)], -1)

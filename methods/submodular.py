@@ -7,16 +7,15 @@ import math
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.errors import InputError
+from prunebench.methods.feature_space import Floats, Ints, tie_order
 from prunebench.methods.keep_k import check_count
+from prunebench.progress import counted
 from prunebench.rng import Stream
 
 __all__ = ["cluster_sizes", "facility_location_order", "graph_cut_order"]
-
-Floats = NDArray[np.float64]
 
 
 def facility_location_order(similarity: Tensor, k: int, rng: Stream | None = None) -> Tensor:
@@ -42,7 +41,7 @@ def facility_location_order(similarity: Tensor, k: int, rng: Stream | None = Non
     check_count(k, len(columns))
     best, held = np.zeros(len(columns)), 0.0
     after = np.empty_like(best)
-    keys = tie_keys(len(columns), rng)
+    keys = tie_order(len(columns), rng)
     heap = [
         (-float(np.maximum(column, 0.0, out=after).sum()), key, j)
         for j, (column, key) in enumerate(zip(columns, keys, strict=True))
@@ -50,17 +49,16 @@ def facility_location_order(similarity: Tensor, k: int, rng: Stream | None = Non
     heapq.heapify(heap)
     evaluated = [0] * len(columns)
     picks: list[int] = []
-    while len(picks) < k:
-        bound, key, j = heap[0]
-        if evaluated[j] == len(picks):
-            heapq.heappop(heap)
-            np.maximum(best, columns[j], out=best)
-            held -= bound
-            picks.append(j)
-        else:
+    for step in counted(range(k)):
+        while evaluated[heap[0][2]] != step:
+            _, key, j = heap[0]
             gain = float(np.maximum(best, columns[j], out=after).sum()) - held
-            evaluated[j] = len(picks)
+            evaluated[j] = step
             heapq.heapreplace(heap, (-gain, key, j))
+        bound, _, pick = heapq.heappop(heap)
+        np.maximum(best, columns[pick], out=best)
+        held -= bound
+        picks.append(pick)
     return torch.tensor(picks, dtype=torch.int64, device=similarity.device)
 
 
@@ -85,10 +83,10 @@ def graph_cut_order(
         raise InputError(f"{lam!r} is not accepted", where="lam", accepted="a finite number")
     columns = _columns_on_a_grid(similarity)
     check_count(k, len(columns))
-    keys = tie_keys(len(columns), rng)
+    keys = tie_order(len(columns), rng)
     gains = lam * columns.sum(1)
     picks = np.empty(k, dtype=np.int64)
-    for step in range(k):
+    for step in counted(range(k)):
         pick = first_of_equals(gains, keys)
         picks[step] = pick
         gains -= 2 * columns[pick]
@@ -120,18 +118,11 @@ def cluster_sizes(similarity: Tensor, selected: Tensor) -> Tensor:
     return torch.from_numpy(sizes).to(selected.device)
 
 
-def first_of_equals(values: Floats, keys: NDArray[np.int64]) -> int:
+def first_of_equals(values: Floats, keys: Ints) -> int:
     """Index of the largest value; of equal ones that of the smallest key."""
     best = int(values.argmax())
     equal = np.flatnonzero(values == values[best])
     return best if len(equal) < 2 else int(equal[keys[equal].argmin()])
-
-
-def tie_keys(total: int, rng: Stream | None) -> NDArray[np.int64]:
-    """Key [n] of each sample: the lowest of equals is taken first. The index without a stream."""
-    order = torch.arange(total) if rng is None else rng.child("ties").permutation(total)
-    keys: NDArray[np.int64] = order.numpy()
-    return keys
 
 
 def _columns_on_a_grid(similarity: Tensor) -> Floats:

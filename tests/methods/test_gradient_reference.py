@@ -5,12 +5,9 @@ Official outputs of known faults are compared too, to see that they are not ours
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.methods import last_layer
@@ -23,21 +20,17 @@ from prunebench.methods.submodular import (
     facility_location_order,
     graph_cut_order,
 )
+from support.vectors import Reference
 
-FOLDER = Path(__file__).parents[1] / "data" / "reference" / "static-2"
 EXACT = {"rtol": 1e-9, "atol": 1e-12}
 SINGLE = {"rtol": 1e-4, "atol": 1e-5}
 
 
-class Vectors(dict[str, NDArray[np.generic]]):
+class Vectors(Reference):
     """One file of arrays; most hold a linear head's inputs and outputs."""
 
     def __init__(self, name: str) -> None:
-        with np.load(FOLDER / f"{name}_a.npz", allow_pickle=False) as file:
-            super().__init__({key: file[key] for key in file.files})
-
-    def t(self, key: str) -> Tensor:
-        return torch.from_numpy(self[key].copy())
+        super().__init__(f"{name}_a", "static-2")
 
     @property
     def features(self) -> Tensor:
@@ -155,7 +148,7 @@ def test_graph_cut() -> None:
     vectors = Vectors("submodular")
     r, h = vectors.residuals, vectors.features
     whole = graph_cut_order(last_layer.similarity(r, h), 42).tolist()
-    stable = int(vectors["reference_graphcut_global_keep0.2_stable"])
+    stable = vectors.prefix("reference_graphcut_global_keep0.2")
     assert whole[:stable] == vectors["reference_graphcut_global_keep0.2_order"][:stable].tolist()
     assert sorted(whole) == sorted(vectors["deepcore_graphcut_global_keep0.2"].tolist())
     balanced: list[int] = []
@@ -171,7 +164,7 @@ def test_facility_location() -> None:
     near = last_layer.similarity(vectors.residuals, vectors.features)
     picks = facility_location_order(near, 105).tolist()
     official = vectors["reference_facilitylocation_global_keep0.5_order"].tolist()
-    stable = int(vectors["reference_facilitylocation_global_keep0.5_stable"])
+    stable = vectors.prefix("reference_facilitylocation_global_keep0.5")
     assert picks[:stable] == official[:stable]
     assert coverage(near, picks) == pytest.approx(coverage(near, official), rel=1e-5)
     assert_greedy(near, picks)
@@ -186,7 +179,7 @@ def test_gradmatch(keep: str, ridge: str) -> None:
         key = f"class{label}_keep{keep}_ridge{ridge}"
         theirs = vectors[f"reference_{key}_order"].tolist()
         order, weights = orthogonal_matching_pursuit(gram, gram.mean(1), len(theirs), float(ridge))
-        assert int(vectors[f"reference_{key}_stable"]) == len(theirs)
+        assert vectors.prefix(f"reference_{key}") == len(theirs)
         assert order.tolist() == theirs
         np.testing.assert_allclose(weights, vectors[f"reference_{key}_weights"], **EXACT)
         scattered = torch.zeros(len(members), dtype=torch.float64).scatter(0, order, weights)
@@ -229,7 +222,7 @@ def test_glister() -> None:
     for rounds, name in ((15, "15"), (63, "all")):
         key = f"reference_mean_eta0.1_rounds{name}"
         order = glister_order(r, h, *reference, 63, 0.1, rounds)
-        assert int(vectors[f"{key}_stable"]) == 63
+        assert vectors.prefix(f"{key}") == 63
         assert order.tolist() == vectors[f"{key}_order"].tolist()
     for k in (45, 60):
         for eta in ("0.1", "1.0"):
