@@ -19,19 +19,20 @@ _ACCEPTED = (
 )
 
 
-def labels_of(data: Any, labels: Any = None) -> Tensor:
+def labels_of(data: Any, labels: Any = None, num_classes: int | None = None) -> Tensor:
     """Labels of a data set.
 
     Args:
         data: Map-style: a length and samples by number.
         labels: The labels, where the caller has them; N whole numbers from 0.
+        num_classes: C, where the caller knows it.
 
     Returns:
         int64 [N].
 
     Raises:
-        InputError: They would have to be loaded with the samples, are no whole numbers from 0, or
-            not as many as samples.
+        InputError: They would have to be loaded with the samples, are no whole numbers from 0 to
+            C - 1, or not as many as samples.
     """
     found = _cheap(data) if labels is None else labels
     if found is None:
@@ -46,9 +47,11 @@ def labels_of(data: Any, labels: Any = None) -> Tensor:
     if len(array) != len(data):
         raise InputError(f"{len(array)} labels", where="labels",
                          accepted=f"{len(data)}, one for each sample")  # fmt: skip
-    if len(array) and int(array.min()) < 0:
-        row = int(array.argmin())
-        raise InputError(f"{array[row]} at sample {row}", where="labels", accepted="0 to C-1")
+    highest = np.iinfo(np.int64).max if num_classes is None else num_classes - 1
+    bad = np.flatnonzero((array < 0) | (array > highest))
+    if len(bad):
+        accepted = "0 to C-1" if num_classes is None else f"0 to {highest}, of num_classes"
+        raise InputError(f"{array[bad[0]]} at sample {bad[0]}", where="labels", accepted=accepted)
     return torch.from_numpy(array.astype(np.int64))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunebench.api.own_epoch import size_of
+from prunebench.api.own_samples import size_of
 from prunebench.datasets.sources.arrays import Arrays
 from prunebench.errors import InputError, error_line
 from prunebench.files import replacing

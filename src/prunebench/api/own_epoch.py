@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
 from prunebench.bench.train.distributed.world import World, joined
+from prunebench.bench.train.epoch_steps import in_order
 from prunebench.errors import InputError
+from prunebench.methods.base import Plan
+from prunebench.rng import Stream
 
 _MINUS_ONE = torch.tensor(-1, dtype=torch.int8)
 
@@ -40,6 +43,41 @@ class OwnEpoch:
         self.handed_out = False
         #: What this process has still to score.
         self.unscored = to_score[world.rank :: world.size]
+
+    @classmethod
+    def of_plan(
+        cls, plan: Plan, ids: Tensor, stream: Stream, room: int | None, device: torch.device,
+        world: World,
+    ) -> OwnEpoch:  # fmt: skip
+        """A plan in order, cut to the budget and to a multiple of the processes.
+
+        Args:
+            plan: The plan.
+            ids: int64 [N], by which the order is drawn.
+            stream: Of the epoch's order.
+            room: Samples that may still be trained; None for any number.
+            device: Of the weights.
+            world: The processes.
+
+        Raises:
+            InputError: There are fewer samples than processes.
+        """
+        order, weights = in_order(plan, ids.to(plan.indices.device), stream)
+        keep = len(order) if room is None else min(room, len(order))
+        each = keep // world.size
+        if keep and not each:
+            raise InputError(
+                f"{keep} samples for {world.size} processes", where="Pruning.begin_epoch",
+                accepted="a smaller ratio or fewer processes",
+            )  # fmt: skip
+        order = order[: each * world.size]
+        table = None
+        if weights is not None:
+            table = weights.new_ones(len(ids))
+            table[order] = weights[: len(order)]
+            table = table.to(device)
+        to_score = order[:0] if plan.forward_only is None else plan.forward_only
+        return cls(order.cpu(), table, to_score.cpu(), len(ids), world)
 
     @property
     def count(self) -> int:
@@ -104,8 +142,18 @@ class OwnEpoch:
 
         Args:
             sample: int64 [B], positions.
+
+        Raises:
+            InputError: One is not to be scored, was scored before or is there twice.
         """
-        self.unscored = self.unscored[~torch.isin(self.unscored, sample.cpu())]
+        here = sample.cpu()
+        known = torch.isin(self.unscored, here)
+        if int(known.sum()) != len(here):
+            raise InputError(
+                "samples that are not to be scored, or were scored before", where="Pruning.record",
+                accepted="those of pruning.unscored, each once",
+            )  # fmt: skip
+        self.unscored = self.unscored[~known]
 
     def visited(self) -> tuple[Tensor, Tensor]:
         """Positions trained by all processes, in order, int64 [n], and by this one, int64 [m]."""
@@ -169,62 +217,6 @@ class OwnEpoch:
         return epoch
 
 
-class Numbered(Dataset[Any]):
-    """A data set whose samples end with their number: ``(x, y, number)``, or ``sample`` in a dict.
-
-    Args:
-        data: Map-style; its samples are tuples, lists or dicts.
-    """
-
-    def __init__(self, data: Any) -> None:
-        self.data = data
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, number: int) -> Any:
-        try:
-            item = self.data[number]
-        except Exception as error:
-            raise unreadable(number, error) from error
-        return numbered(item, number)
-
-    def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
-        """A batch in one call, which is what a loader asks for; in one read where the data can."""
-        if not callable(getattr(self.data, "__getitems__", None)):
-            return [self[number] for number in numbers]
-        try:
-            items = self.data.__getitems__(numbers)
-        except Exception:
-            return [self[number] for number in numbers]  # which names the sample
-        return [numbered(item, number) for item, number in zip(items, numbers, strict=True)]
-
-
-def numbered(item: Any, number: int) -> Any:
-    """A sample with its number.
-
-    Raises:
-        InputError: It is neither a tuple nor a dict.
-    """
-    if isinstance(item, dict):
-        return {**item, "sample": number}
-    if isinstance(item, (tuple, list)):
-        return (*item, number)
-    raise InputError(
-        f"sample {number} is a {type(item).__name__}", where="train_set",
-        accepted="tuples (input, label) or dicts",
-    )  # fmt: skip
-
-
-def unreadable(number: int, error: Exception) -> InputError:
-    """What is said of a sample that the data set does not give."""
-    said = str(error).splitlines()
-    return InputError(
-        f"sample {number} cannot be read ({type(error).__name__}: {said[0][:120] if said else ''})",
-        where="train_set", accepted="samples that can all be read",
-    )  # fmt: skip
-
-
 class PlanSampler(Sampler[int]):
     """The samples of the present epoch that this process has not trained, in order.
 
@@ -244,26 +236,3 @@ class PlanSampler(Sampler[int]):
             return self._under_way().remaining
         except InputError:
             return -(-self._size // joined().size)
-
-
-def size_of(data: Any, where: str) -> int:
-    """Samples of a map-style data set.
-
-    Args:
-        data: The data set.
-        where: Its name in the message.
-
-    Raises:
-        InputError: It has no length or no samples by number, or is empty.
-    """
-    try:
-        size = len(data)
-        data.__getitem__  # noqa: B018
-    except (TypeError, AttributeError, NotImplementedError):
-        raise InputError(
-            f"{type(data).__name__} has no samples by number", where=where,
-            accepted="a map-style data set (__len__ and __getitem__), no iterable one",
-        ) from None  # fmt: skip
-    if size < 1:
-        raise InputError("no samples", where=where, accepted="at least one")
-    return int(size)

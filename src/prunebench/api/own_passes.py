@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from prunebench.api.own_checks import check_targets
 from prunebench.errors import InputError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -19,7 +20,7 @@ def per_sample_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """float [B], cross-entropy of each sample.
 
     Raises:
-        InputError: The network's output is not [B, C].
+        InputError: The network's output is not [B, C], or a label is none of its classes.
     """
     shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(labels):
@@ -27,6 +28,7 @@ def per_sample_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
             f"an output of {shape} for {len(labels)} samples", where="the network",
             accepted="logits [B, C], or a loss= that reads what it gives",
         )  # fmt: skip
+    check_targets(labels, logits.shape[1], "the network")
     return F.cross_entropy(logits.float(), labels, reduction="none")
 
 

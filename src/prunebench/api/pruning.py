@@ -25,32 +25,17 @@ from torch import Tensor, nn
 from torch.utils.data import Subset as TorchSubset
 
 from prunebench.api.labels import labels_of
-from prunebench.api.own_epoch import Numbered, OwnEpoch, PlanSampler, size_of
+from prunebench.api.own_checks import check_batch, check_choice, different_ids, one_number
+from prunebench.api.own_epoch import OwnEpoch, PlanSampler
 from prunebench.api.own_passes import Loss, passes, per_sample_cross_entropy
+from prunebench.api.own_pruner import NoEvidence, pruner_of
+from prunebench.api.own_samples import Numbered, size_of
 from prunebench.bench.train.budget import Clock, selected_counts
 from prunebench.bench.train.distributed.world import World, joined
-from prunebench.bench.train.epoch_steps import in_order
-from prunebench.bench.train.plan_checks import (
-    ConstantPlan,
-    PlanError,
-    check_plan,
-    check_subset,
-    ordered_choice,
-)
+from prunebench.bench.train.plan_checks import ConstantPlan, check_plan, ordered_choice
 from prunebench.bench.train.sample_tables import SampleTables
-from prunebench.bench.train.static_choice import choose_subset
-from prunebench.errors import InputError
-from prunebench.methods.base import (
-    Batch,
-    BatchPruner,
-    DynamicPruner,
-    Plan,
-    StaticPruner,
-    Subset,
-    TrainView,
-    kept_count,
-)
-from prunebench.methods.compose import MethodInfo, resolve_method
+from prunebench.errors import InputError, error_line
+from prunebench.methods.base import Batch, BatchPruner, TrainView
 from prunebench.rng import Streams
 
 
@@ -111,16 +96,12 @@ class Pruning:
         self.dataset = Numbered(train_set)
         self.reference = reference
         self.world = World()
-        given = labels_of(train_set, labels)
-        classes = num_classes or int(given.max()) + 1
-        self.ids = torch.arange(self.size) if ids is None else ids.cpu()
-        different = len(set(self.ids.tolist()))
-        if self.ids.shape != (self.size,) or different != self.size:
-            raise InputError(
-                f"ids of shape {tuple(self.ids.shape)}, {different} different, for {self.size} "
-                "samples", where="ids", accepted="one for each, none twice",
-            )  # fmt: skip
-        self.pruner, ratio = self._pruner(method, ratio, dict(params or {}), given, classes)
+        given = labels_of(train_set, labels, num_classes)
+        classes = int(given.max()) + 1 if num_classes is None else num_classes
+        self.ids = torch.arange(self.size) if ids is None else different_ids(ids, self.size)
+        self.pruner, ratio = pruner_of(
+            method, ratio, params or {}, NoEvidence(self.ids, given, classes), self.streams
+        )
         self.clock = Clock(self.size, epochs, ratio, budget)
         reason = self.clock.nothing_left(isinstance(self.pruner, ConstantPlan))
         if reason:
@@ -134,64 +115,23 @@ class Pruning:
                 f"{self.pruner.name} compares with clean samples", where="reference",
                 accepted="a data set of samples that are not trained",
             )  # fmt: skip
+        if reference is not None:
+            size_of(reference, "reference")
         self.tables = SampleTables(
             self.size, self.clock.max_epochs + 1, window=self.pruner.window,
             signals=self.pruner.signals, is_cross_entropy=is_cross_entropy,
             history=self.pruner.history, device=self.device,
         )  # fmt: skip
+        #: The method, where it reads more than the losses that it is handed.
+        self._reader = (
+            self.pruner.name
+            if self.pruner.signals or self.tables.ce is not self.tables.loss
+            else ""
+        )
         #: Epochs that have ended, and samples trained so far by all processes.
         self.epoch = self.trained = 0
         self._now: OwnEpoch | None = None
         self.sampler = PlanSampler(lambda: self._under_way("sampler"), self.size)
-
-    def _pruner(
-        self, method: Any, ratio: float | None, params: dict[str, Any], labels: Tensor, classes: int
-    ) -> tuple[DynamicPruner, float]:
-        if not isinstance(method, str):
-            return self._given(method, ratio)
-        info = resolve_method(method)
-        if ratio is None:
-            if info.ratios != "zero":
-                raise InputError(f"method {info.name!r} needs a ratio", where="ratio",
-                                 accepted="a share of training to save, such as 0.5")  # fmt: skip
-            ratio = 0.0
-        if not 0 <= ratio < 1:
-            raise InputError(f"{ratio}", where="ratio", accepted="0 to 1, 1 left out")
-        pruner = info.build(params)
-        if isinstance(pruner, StaticPruner):
-            return self._static(info, pruner, ratio, labels, classes), ratio
-        assert isinstance(pruner, DynamicPruner)
-        return pruner, ratio
-
-    def _given(self, method: Any, ratio: float | None) -> tuple[DynamicPruner, float]:
-        """The samples, and perhaps the weights, of an object with ``indices``."""
-        name = getattr(method, "method", "indices")
-        chosen, order = torch.as_tensor(method.indices, dtype=torch.int64).sort()
-        weights = getattr(method, "weights", None)
-        if weights is not None:
-            weights = torch.as_tensor(weights, dtype=torch.float32)
-            try:
-                check_subset(Subset(chosen, weights=weights), len(chosen), self.size, name)
-            except PlanError as error:
-                raise InputError(str(error), where="method", accepted="weights >= 0, one for each "
-                                 "of indices") from None  # fmt: skip
-            weights = weights[order]
-        own = 1 - len(chosen) / self.size if ratio is None else ratio
-        return ConstantPlan(name, chosen, weights), own
-
-    def _static(
-        self, info: MethodInfo, pruner: StaticPruner, ratio: float, labels: Tensor, classes: int
-    ) -> DynamicPruner:
-        if not pruner.needs(1, 1).empty or pruner.oracle:
-            raise InputError(
-                f"{info.name} chooses after a scoring run", where="method",
-                accepted="what select() returns, in place of its name",
-            )  # fmt: skip
-        evidence: Any = _NoEvidence(self.ids, labels, classes)
-        k = kept_count(self.size, ratio)
-        stream = self.streams.get(f"keep:{info.name}")
-        subset = choose_subset(pruner, evidence, k, stream, info.name)
-        return ConstantPlan(info.name, subset.indices, subset.weights)
 
     @property
     def finished(self) -> bool:
@@ -256,9 +196,12 @@ class Pruning:
         progress = self.clock.progress(self.epoch, self.trained)
         plan = self.pruner.plan(progress, self.tables, self.streams.get("pruner", self.epoch))
         check_plan(plan, self.size, self.pruner.name)
-        self._now = self._laid_out(plan)
+        room = None if self.selecting else self.clock.room(self.trained)
+        stream = self.streams.get("order", self.epoch)
+        now = OwnEpoch.of_plan(plan, self.ids, stream, room, self.device, self.world)
         plan_of = f"the plan of epoch {self.epoch}"
-        self.world.agree(plan_of, (self._now.order, plan.weights, plan.forward_only))
+        self.world.agree(plan_of, (now.order, plan.weights, plan.forward_only))
+        self._now = now
 
     def loss(
         self,
@@ -283,15 +226,8 @@ class Pruning:
             InputError: Losses that are reduced, another number of samples, samples that are not of
                 this epoch's plan, or no epoch under way.
         """
-        _need_tensors(losses, sample)
         now = self._under_way("loss")
-        if losses.dim() != 1 or losses.shape != sample.shape:
-            raise InputError(
-                f"losses of shape {tuple(losses.shape)} for samples of shape "
-                f"{tuple(sample.shape)}", where="Pruning.loss",
-                accepted='one loss for each sample of the batch (reduction="none")',
-            )  # fmt: skip
-        self._need_logits(logits, labels, len(sample))
+        check_batch(losses, sample, logits, labels, self._reader, "Pruning.loss")
         now.note(sample)
         self._write(losses, sample, logits, labels)
         if now.weights is None:
@@ -313,10 +249,11 @@ class Pruning:
             Empty once the budget is used: then the epoch is over.
 
         Raises:
-            InputError: No epoch is under way.
+            InputError: No epoch is under way, or the shapes do not fit.
         """
         now = self._under_way("choose")
         n = len(sample)
+        check_choice(logits, features, labels, n)
         if not self.selecting:
             return torch.arange(n, device=logits.device)
         room = self.clock.room(self.trained + now.count)
@@ -349,11 +286,15 @@ class Pruning:
         logits: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> None:
-        """Notes losses of ``unscored`` samples; arguments as of ``loss``."""
+        """Notes losses of ``unscored`` samples; arguments as of ``loss``.
+
+        Raises:
+            InputError: As of ``loss``, or a sample that is not to be scored.
+        """
         now = self._under_way("record")
-        self._need_logits(logits, labels, len(sample))
-        self._write(losses, sample, logits, labels)
+        check_batch(losses, sample, logits, labels, self._reader, "Pruning.record")
         now.note_scored(sample)
+        self._write(losses, sample, logits, labels)
 
     def score(self, model: nn.Module, loss: Loss = per_sample_cross_entropy, **loading: Any) -> int:
         """Scores what is ``unscored`` in eval mode, with the data set's own view of it.
@@ -385,7 +326,7 @@ class Pruning:
         """
         if not self.pruner.reference:
             return None
-        part = Numbered(self.reference)
+        part = Numbered(self.reference, "reference")
         found = passes(model, part, self.device, loading)
         sums = [loss(logits, labels).double().sum() for logits, labels, _ in found]
         return float(torch.stack(sums).sum()) / size_of(self.reference, "reference")
@@ -399,8 +340,8 @@ class Pruning:
                 batch norm are each process's own.
 
         Raises:
-            InputError: No epoch is under way, nothing was trained, samples were trained that the
-                plan does not name, samples are unscored, or the reference loss is missing.
+            InputError: No epoch is under way, nothing was trained, samples are unscored, or the
+                reference loss is missing or no number.
         """
         now = self._under_way("end_epoch")
         if self.pruner.reference and reference_loss is None:
@@ -408,6 +349,7 @@ class Pruning:
                 f"{self.pruner.name} needs the loss of the reference samples",
                 where="Pruning.end_epoch", accepted="reference_loss=pruning.reference_loss(model)",
             )  # fmt: skip
+        value = None if reference_loss is None else one_number(reference_loss)
         if len(now.unscored):
             raise InputError(
                 f"{len(now.unscored)} samples are to be scored without training",
@@ -422,8 +364,8 @@ class Pruning:
         self.trained += len(visited)
         for positions in (visited, scored):
             self.tables.close_epoch(positions, self.epoch)
-        if reference_loss is not None:
-            found = torch.tensor(float(reference_loss), dtype=torch.float64)
+        if value is not None:
+            found = torch.tensor(value, dtype=torch.float64)
             if self.pruner.reference:
                 found = self.world.add(found) / self.world.size
             self.tables.reference_loss[self.epoch] = found
@@ -443,58 +385,22 @@ class Pruning:
             found.append(positions)
         return found
 
-    def _laid_out(self, plan: Plan) -> OwnEpoch:
-        """The plan in order, cut to the budget and to a multiple of the processes."""
-        ids, stream = self.ids.to(plan.indices.device), self.streams.get("order", self.epoch)
-        order, weights = in_order(plan, ids, stream)
-        room = None if self.selecting else self.clock.room(self.trained)
-        keep = len(order) if room is None else min(room, len(order))
-        each = keep // self.world.size
-        if keep and not each:
-            raise InputError(
-                f"{keep} samples for {self.world.size} processes", where="Pruning.begin_epoch",
-                accepted="a smaller ratio or fewer processes",
-            )  # fmt: skip
-        order = order[: each * self.world.size]
-        table = None
-        if weights is not None:
-            table = weights.new_ones(self.size)
-            table[order] = weights[: len(order)]
-            table = table.to(self.device)
-        to_score = order[:0] if plan.forward_only is None else plan.forward_only
-        return OwnEpoch(order.cpu(), table, to_score.cpu(), self.size, self.world)
-
     def _under_way(self, what: str) -> OwnEpoch:
         if self._now is None:
             raise InputError("no epoch is under way", where=f"Pruning.{what}",
                              accepted="for epoch in pruning.epochs(): ...")  # fmt: skip
         return self._now
 
-    def _need_logits(self, logits: Tensor | None, labels: Tensor | None, size: int) -> None:
-        if not self.pruner.signals and self.tables.ce is self.tables.loss:
-            return
-        if logits is None or labels is None:
-            raise InputError(
-                f"{self.pruner.name} reads more than the loss here", where="Pruning.loss",
-                accepted="logits=... and labels=... of the batch",
-            )  # fmt: skip
-        if logits.dim() != 2 or len(logits) != size or labels.shape != (size,):
-            raise InputError(
-                f"logits of shape {tuple(logits.shape)} and labels of shape {tuple(labels.shape)} "
-                f"for {size} samples", where="Pruning.loss", accepted="[B, C] and [B]",
-            )  # fmt: skip
-
     def _write(
         self, losses: Tensor, sample: Tensor, logits: Tensor | None, labels: Tensor | None
     ) -> None:
         positions = sample.to(self.device, non_blocking=True)
         values = losses.detach().float().to(self.device, non_blocking=True)
-        no_logits = values.new_empty((len(values), 0))
-        self.tables.write(
-            positions, values,
-            no_logits if logits is None else logits.detach().to(self.device),
-            positions if labels is None else labels.to(self.device),
-        )  # fmt: skip
+        if logits is None or labels is None:
+            self.tables.write(positions, values, values, positions)  # the last two are not read
+        else:
+            logits = logits.detach().to(self.device)
+            self.tables.write(positions, values, logits, labels.to(self.device))
 
     def state_dict(self, gather: bool = False) -> dict[str, Any]:
         """Everything that must survive a restart, between two steps too; tensors and numbers.
@@ -522,38 +428,29 @@ class Pruning:
 
         Raises:
             InputError: It is the state of another method, data set or number of epochs; or, inside
-                an epoch, of another process.
+                an epoch, of another process. Nothing of it is taken.
         """
+        before, now = self.state_dict(), self._now
         try:
-            self.tables.load_state_dict(state["tables"])
-            self.pruner.load_state_dict(
-                {name: value.to(self.device) if isinstance(value, Tensor) else value
-                 for name, value in state["pruner"].items()}
-            )  # fmt: skip
-            self.epoch, self.trained = int(state["epoch"]), int(state["trained"])
-            self._now, self.world = None, joined()
-            if state["now"] is not None:
-                self._now = OwnEpoch.of(state["now"], self.device, self.world)
+            self._restore(state)
         except InputError:
+            self._restore(before, now)
             raise
         except (KeyError, TypeError, RuntimeError, ValueError, AttributeError) as error:
+            self._restore(before, now)
             raise InputError(
                 f"not a state of {self.pruner.name} on {self.size} samples "
-                f"({type(error).__name__}: {str(error).splitlines()[0][:120]})",
+                f"({error_line(error)[:150]})",
                 where="Pruning.load_state_dict", accepted="what state_dict() gave",
             ) from None  # fmt: skip
 
-
-class _NoEvidence:
-    """What a static method may read where nothing was recorded."""
-
-    def __init__(self, ids: Tensor, labels: Tensor, num_classes: int) -> None:
-        self.ids, self.labels, self.num_classes = ids, labels, num_classes
-        self.original_size = int(ids.max()) + 1
-
-
-def _need_tensors(losses: object, sample: object) -> None:
-    odd = [type(value).__name__ for value in (losses, sample) if not isinstance(value, Tensor)]
-    if odd:
-        raise InputError(f"a {odd[0]} in place of a tensor", where="Pruning.loss",
-                         accepted="losses [B] and the samples' numbers [B]")  # fmt: skip
+    def _restore(self, state: Mapping[str, Any], now: OwnEpoch | None = None) -> None:
+        self.tables.load_state_dict(state["tables"])
+        self.pruner.load_state_dict(
+            {name: value.to(self.device) if isinstance(value, Tensor) else value
+             for name, value in state["pruner"].items()}
+        )  # fmt: skip
+        self.epoch, self.trained = int(state["epoch"]), int(state["trained"])
+        self.world, self._now = joined(), now
+        if now is None and state["now"] is not None:
+            self._now = OwnEpoch.of(state["now"], self.device, self.world)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback
 
-from prunebench.api.own_epoch import Numbered, size_of
+from prunebench.api.own_samples import Numbered, size_of
 from prunebench.api.pruning import Pruning
 
 
@@ -88,8 +88,8 @@ class PruningTrainer(Trainer):  # type: ignore[misc]
         for sample, logits, labels in self._passes(own) if rows else ():
             pruning.record(self.losses(logits, labels), sample, logits=logits, labels=labels)
         if pruning.pruner.reference:
-            sums = [self.losses(logits, labels).double().sum()
-                    for _, logits, labels in self._passes(Numbered(pruning.reference))]  # fmt: skip
+            found_in = self._passes(Numbered(pruning.reference, "reference"))
+            sums = [self.losses(logits, labels).double().sum() for _, logits, labels in found_in]
             found = float(torch.stack(sums).sum()) / size_of(pruning.reference, "reference")
         self.model.train(training)
         pruning.end_epoch(found)

@@ -1,0 +1,115 @@
+"""Which pruner a loop of one's own has: from a method's name, or from what was chosen before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prunebench.bench.train.plan_checks import ConstantPlan, PlanError, check_subset
+from prunebench.bench.train.static_choice import choose_subset
+from prunebench.errors import InputError
+from prunebench.methods.base import DynamicPruner, StaticPruner, Subset, kept_count
+from prunebench.methods.compose import MethodInfo, resolve_method
+from prunebench.rng import Streams
+
+
+class NoEvidence:
+    """What a static method may read where nothing was recorded.
+
+    Args:
+        ids: int64 [N].
+        labels: int64 [N].
+        num_classes: C.
+    """
+
+    def __init__(self, ids: Tensor, labels: Tensor, num_classes: int) -> None:
+        self.ids, self.labels, self.num_classes = ids, labels, num_classes
+        self.original_size = int(ids.max()) + 1
+
+
+def pruner_of(
+    method: Any, ratio: float | None, params: Mapping[str, Any], data: NoEvidence, streams: Streams
+) -> tuple[DynamicPruner, float]:
+    """The pruner and its ratio.
+
+    Args:
+        method: A method's name, or an object with ``indices`` and perhaps ``weights``.
+        ratio: Share of the training to save; None for that of the method.
+        params: Options of the method.
+        data: Sample ids, labels and classes.
+        streams: For static methods that draw.
+
+    Raises:
+        InputError: No such method or option, one that needs a scoring run, a ratio that is missing
+            or outside 0 to 1, or indices or weights that are none.
+    """
+    if ratio is not None and not 0 <= ratio < 1:
+        raise InputError(f"{ratio}", where="ratio", accepted="0 to 1, 1 left out")
+    if not isinstance(method, str):
+        plan = _given(method, len(data.ids))
+        return plan, 1 - len(plan.indices) / len(data.ids) if ratio is None else ratio
+    info = resolve_method(method)
+    if ratio is None:
+        if info.ratios != "zero":
+            raise InputError(f"method {info.name!r} needs a ratio", where="ratio",
+                             accepted="a share of training to save, such as 0.5")  # fmt: skip
+        ratio = 0.0
+    pruner = info.build(dict(params))
+    if isinstance(pruner, StaticPruner):
+        return _static(info, pruner, ratio, data, streams), ratio
+    assert isinstance(pruner, DynamicPruner)
+    return pruner, ratio
+
+
+def _static(
+    info: MethodInfo, pruner: StaticPruner, ratio: float, data: NoEvidence, streams: Streams
+) -> DynamicPruner:
+    if not pruner.needs(1, 1).empty or pruner.oracle:
+        raise InputError(
+            f"{info.name} chooses after a scoring run", where="method",
+            accepted="what select() returns, in place of its name",
+        )  # fmt: skip
+    evidence: Any = data
+    k, stream = kept_count(len(data.ids), ratio), streams.get(f"keep:{info.name}")
+    subset = choose_subset(pruner, evidence, k, stream, info.name)
+    return ConstantPlan(info.name, subset.indices, subset.weights)
+
+
+def _given(method: Any, size: int) -> ConstantPlan:
+    """The samples, and perhaps the weights, of an object with ``indices``."""
+    chosen, order = _indices(method, size).sort()
+    name, weights = getattr(method, "method", "indices"), getattr(method, "weights", None)
+    if weights is not None:
+        weights = torch.as_tensor(weights, dtype=torch.float32)
+        try:
+            check_subset(Subset(chosen, weights=weights), len(chosen), size, name)
+        except PlanError as error:
+            raise InputError(
+                str(error), where="method", accepted="weights >= 0, one for each of indices"
+            ) from None
+        weights = weights[order]
+    return ConstantPlan(name, chosen, weights)
+
+
+def _indices(method: Any, size: int) -> Tensor:
+    """int64 [k], as they were given."""
+    found = getattr(method, "indices", None)
+    if found is None or callable(found):
+        raise InputError(f"a {type(method).__name__}", where="method",
+                         accepted="a method's name, or an object with indices")  # fmt: skip
+    array = found.cpu().numpy() if isinstance(found, Tensor) else np.asarray(found)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not len(array):
+        raise InputError(f"{array.dtype} of shape {array.shape}", where="method: indices",
+                         accepted="whole numbers, one or more")  # fmt: skip
+    numbers, times = np.unique(array, return_counts=True)
+    if numbers[0] < 0 or numbers[-1] >= size:
+        odd = numbers[0] if numbers[0] < 0 else numbers[-1]
+        raise InputError(f"sample {odd}", where="method: indices", accepted=f"0 to {size - 1}")
+    if times.max() > 1:
+        raise InputError(f"sample {numbers[times.argmax()]} is there {times.max()} times",
+                         where="method: indices", accepted="every sample once")  # fmt: skip
+    return torch.from_numpy(array.astype(np.int64))
