@@ -163,13 +163,16 @@ class EvidenceSpec:
     """What a static method needs recorded from the shared full-data run.
 
     Attributes:
-        signals: Of ``p_target`` and ``correct``: one row per epoch, train mode, before the update.
+        signals: Of ``p_target``, ``correct``, ``runner_up``, ``logit_margin`` and ``divergence``:
+            one row per epoch, train mode, augmented view, before the update.
         snapshots: Epochs e after which logits and features are taken (eval mode, unaugmented view).
         strong: Epochs after which confidence and features of one strongly augmented view are
             taken.
         repeats: Independent full-data runs (different initial weights); 1 is the shared run.
         ssl: Whether self-supervised features of the data set are needed.
-        until: Epochs that are enough; None needs the whole run.
+        until: Epochs of signals that are enough; None needs the whole run.
+        reference: Epochs after which logits and features of the clean reference set are taken
+            (eval mode, unaugmented view). A method that reads them uses clean labels.
     """
 
     signals: frozenset[str] = frozenset()
@@ -178,11 +181,17 @@ class EvidenceSpec:
     repeats: int = 1
     ssl: bool = False
     until: int | None = None
+    reference: tuple[int, ...] = ()
+
+    @property
+    def trains(self) -> bool:
+        """Whether a scoring run is needed, self-supervised features aside."""
+        return bool(self.signals or self.snapshots or self.strong or self.reference)
 
     @property
     def empty(self) -> bool:
-        """Whether no scoring run is needed at all."""
-        return not (self.signals or self.snapshots or self.strong or self.ssl)
+        """Whether nothing at all must be trained for it."""
+        return not (self.trains or self.ssl)
 
 
 @dataclass(frozen=True)
@@ -191,6 +200,16 @@ class Snapshot:
 
     logits: Tensor
     features: Tensor
+
+
+@dataclass(frozen=True)
+class ReferenceView:
+    """Outputs on the clean reference set: ``logits`` float32 [M, C], ``features`` float32 [M, D],
+    ``labels`` int64 [M], clean."""
+
+    logits: Tensor
+    features: Tensor
+    labels: Tensor
 
 
 @dataclass(frozen=True)
@@ -243,11 +262,28 @@ class Evidence(Protocol):
 
     @property
     def runner_up(self) -> Tensor:
-        """float32 [E, N]: largest softmax probability of a class other than the (noisy) label."""
+        """float32 [E, N]: largest softmax probability among classes other than the (noisy)
+        label."""
+
+    @property
+    def logit_margin(self) -> Tensor:
+        """float32 [E, N]: logit of the (noisy) label minus the largest other logit."""
+
+    @property
+    def divergence(self) -> Tensor:
+        """float32 [E, N]: sum over classes of |p ln((p + 1e-8) / (q + 1e-8))|, with p the softmax
+        of an epoch's visit and q that of the visit before (TDDS). The first row is NaN."""
+
+    @property
+    def learning_rates(self) -> Tensor:
+        """float64 [E]: the learning rate of the last step of each epoch."""
 
     @property
     def ssl_features(self) -> Tensor:
         """float32 [N, D]."""
+
+    def reference(self, epoch: int) -> ReferenceView:
+        """Eval-mode outputs on the clean reference set, unaugmented, after ``epoch`` epochs."""
 
     def snapshot(self, epoch: int, repeat: int = 0) -> Snapshot:
         """Eval-mode outputs on the unaugmented view after ``epoch`` epochs."""

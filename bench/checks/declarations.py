@@ -94,10 +94,12 @@ def _evidence(subject: Subject, epochs: int) -> None:
     unknown = sorted(set(need.signals) - set(SIGNAL_NAMES))
     if unknown:
         raise Violation(f"unknown signals {unknown}; accepted: {', '.join(SIGNAL_NAMES)}")
-    for kind in ("snapshots", "strong"):
+    for kind in ("snapshots", "strong", "reference"):
         outside = [e for e in getattr(need, kind) if not 1 <= e <= epochs]
         if outside:
             raise Violation(f"{kind} after epochs {outside}; a recipe of {epochs} has 1..{epochs}")
+    if need.reference and not subject.static().clean_data:
+        raise Violation("reads the clean reference set; say so in `clean_data`")
     if need.repeats < 1:
         raise Violation(f"repeats = {need.repeats}; expected 1 or more")
     if need.until is not None and not 1 <= need.until <= epochs:

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prunebench.methods.aum import runner_up
-from prunebench.methods.base import EvidenceSpec, Snapshot, StrongView
+from prunebench.bench.train.sample_tables import SampleTables
+from prunebench.methods.base import EvidenceSpec, ReferenceView, Snapshot, StrongView
 
 CLASSES = 4
 EPOCHS = 12
@@ -39,6 +39,9 @@ class Population:
         correct: bool [E, N].
         confidence: float32 [E, N], of a strong view.
         ssl: float32 [N, D], self-supervised features.
+        reference_logits: float32 [E, M, C], of clean samples that are not trained.
+        reference_features: float32 [E, M, D], likewise.
+        reference_labels: int64 [M], theirs.
         spread: 1, or 0 where all samples are alike.
     """
 
@@ -52,6 +55,9 @@ class Population:
     correct: Tensor
     confidence: Tensor
     ssl: Tensor
+    reference_logits: Tensor
+    reference_features: Tensor
+    reference_labels: Tensor
     spread: float = 1.0
 
     def __len__(self) -> int:
@@ -84,8 +90,20 @@ class Population:
             {
                 name: value[order] if name in flat else value[:, order]
                 for name, value in self.tensors().items()
+                if not name.startswith("reference_")
             }
         )
+
+    def signal(self, name: str) -> Tensor:
+        """float32 [E, N]: a signal that the other tensors give, a visit an epoch."""
+        n, epochs = len(self), self.epochs
+        everyone, none = torch.arange(n), torch.zeros(n)
+        tables = SampleTables(n, epochs, signals=[name], num_classes=self.num_classes)
+        rows = []
+        for logits in self.logits:
+            tables.write(everyone, none, logits, self.labels)
+            rows.append(tables.signal(name).clone())
+        return torch.stack(rows)
 
     def _with(self, tensors: dict[str, Any]) -> Population:
         return replace(self, **tensors)
@@ -138,6 +156,11 @@ def simulate_population(
     z = torch.from_numpy(logits.astype(np.float32))
     p = z.softmax(2)
     target = noisy[None, :, None].expand(epochs, n, 1)
+    known = torch.arange(2 * classes) % classes
+    shown = 5 * (1 - np.exp(-0.7 * time))[..., None] * F.one_hot(known, classes).numpy()
+    shown += rng.normal(0, 0.4, shown.shape)
+    near = (1 - np.exp(-0.7 * time))[..., None] * 2.5 * centres[known.numpy()]
+    near += rng.normal(0, 0.5, near.shape)
     return Population(
         ids=torch.arange(n),
         labels=noisy,
@@ -149,6 +172,9 @@ def simulate_population(
         correct=p.argmax(2) == noisy,
         confidence=torch.from_numpy(weak.astype(np.float32)).softmax(2).amax(2),
         ssl=torch.from_numpy(ssl.astype(np.float32)),
+        reference_logits=torch.from_numpy(shown.astype(np.float32)),
+        reference_features=torch.from_numpy(near.astype(np.float32)),
+        reference_labels=known,
     )
 
 
@@ -166,6 +192,9 @@ def constant_population(n: int = 120, epochs: int = EPOCHS, classes: int = CLASS
         correct=torch.ones(epochs, n, dtype=torch.bool),
         confidence=torch.full((epochs, n), 1 / classes),
         ssl=torch.ones(n, WIDTH),
+        reference_logits=torch.zeros(epochs, 2 * classes, classes),
+        reference_features=torch.ones(epochs, 2 * classes, WIDTH),
+        reference_labels=torch.arange(2 * classes) % classes,
         spread=0.0,
     )
 
@@ -208,9 +237,23 @@ class SimulatedEvidence:
     @property
     def runner_up(self) -> Tensor:
         """float32 [E, N]."""
-        self._declared("signals", "runner_up")
-        p = self._all.logits.softmax(2)
-        return torch.stack([runner_up(epoch, self._all.labels) for epoch in p])
+        return self._signal("runner_up")
+
+    @property
+    def logit_margin(self) -> Tensor:
+        """float32 [E, N]."""
+        return self._signal("logit_margin")
+
+    @property
+    def divergence(self) -> Tensor:
+        """float32 [E, N]; the first row is NaN."""
+        return self._signal("divergence")
+
+    @property
+    def learning_rates(self) -> Tensor:
+        """float64 [E], falling in a line."""
+        left = torch.arange(self.epochs, 0, -1, dtype=torch.float64)
+        return 0.1 * left / self.epochs
 
     @property
     def ssl_features(self) -> Tensor:
@@ -232,6 +275,19 @@ class SimulatedEvidence:
         self._declared("strong", epoch)
         view = self._all.confidence[epoch - 1], self._all.features[epoch - 1]
         return StrongView(view[0].clone(), view[1].clone())
+
+    def reference(self, epoch: int) -> ReferenceView:
+        """Outputs on the clean reference set after ``epoch`` epochs."""
+        self._declared("reference", epoch)
+        p = self._all
+        return ReferenceView(
+            p.reference_logits[epoch - 1].clone(), p.reference_features[epoch - 1].clone(),
+            p.reference_labels,
+        )  # fmt: skip
+
+    def _signal(self, name: str) -> Tensor:
+        self._declared("signals", name)
+        return self._all.signal(name)
 
     def _declared(self, kind: str, what: str | int) -> None:
         if self._need is not None and what not in getattr(self._need, kind):

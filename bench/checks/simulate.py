@@ -191,8 +191,9 @@ class _Run:
         self.begin()
         signals = self.pruner.signals if setting.declared else SIGNALS
         self.tables = SampleTables(
-            len(population), MAX_EPOCHS + 1, window=self.pruner.window, signals=signals
-        )
+            len(population), MAX_EPOCHS + 1, window=self.pruner.window, signals=signals,
+            num_classes=population.num_classes,
+        )  # fmt: skip
         self.trained, self.target = 0, self.clock.target
 
     def begin(self) -> None:
@@ -313,7 +314,8 @@ def replay(subject: Subject, population: Population, epochs: int) -> list[Choice
         TrainView(n, population.num_classes, population.labels, population.epochs,
                   subject.ratio, device)
     )  # fmt: skip
-    tables = SampleTables(n, epochs + 1, window=pruner.window, signals=SIGNALS)
+    tables = SampleTables(n, epochs + 1, window=pruner.window, signals=SIGNALS,
+                          num_classes=population.num_classes)  # fmt: skip
     found, trained = [], 0
     for epoch in range(epochs):
         stream = Streams(0, "checks", "checks").get("pruner", epoch)

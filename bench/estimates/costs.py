@@ -97,7 +97,7 @@ def cell_cost(cell: Cell, outline: Outline) -> Cost:
         scoring_forward=scored,
         reference_forward=epochs * _tracked(pruner, n, held_out),
         eval_forward=tests * outline.test,
-        evidence_forward=taken * rows,
+        evidence_forward=taken * rows + len(cell.evidence.reference) * held_out,
         epochs=epochs,
         exact=exact,
     )

@@ -25,9 +25,10 @@ from prunebench.bench.executors.base import Job
 from prunebench.bench.executors.queue import JobQueue
 from prunebench.bench.grids.plan import Planned, plan_jobs
 from prunebench.bench.perf.bf16 import bf16_gain
-from prunebench.bench.results.manifest import MANIFEST
+from prunebench.bench.results.manifest import covers
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.cell import Cell
+from prunebench.bench.runs.scoring_runs import recorded_needs
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.train.task import load_raw
 from prunebench.datasets.source import Outline, RawData
@@ -82,8 +83,8 @@ def summarise(
     Raises:
         NewerRecord: A cell's record is of a later format.
     """
-    planned, absent = plan_jobs(cells), absent or {}
-    store = Store(out)
+    store, absent = Store(out), absent or {}
+    planned = plan_jobs(cells, lambda key: recorded_needs(store, key))
     records = _records(store, planned)
     to_run = _to_run(planned, records, store, options.retry_failed)
     counts = _Counts(planned, to_run, absent)
@@ -188,11 +189,14 @@ def _records(store: Store, planned: Planned) -> list[Record]:
 def _to_run(
     planned: Planned, records: Sequence[Record], store: Store, retry_failed: bool
 ) -> list[Job]:
-    """Jobs without a final record, and recorded scoring runs whose evidence is needed and gone."""
+    """Jobs without a final record, and recorded scoring runs whose evidence is needed and gone, or
+    lacks what is needed now."""
     final = {*FINAL} if retry_failed else {*FINAL, "failed"}
     recorded = {record.key for record in records if record.status in final}
     needed = {key for job in planned.jobs if job.key not in recorded for key in job.after}
-    gone = {key for key in needed if not (store.evidence_path(key) / MANIFEST).is_file()}
+    gone = {
+        key for key in needed if not covers(recorded_needs(store, key), planned.cells[key].evidence)
+    }
     return [job for job in planned.jobs if job.key not in recorded or job.key in gone]
 
 

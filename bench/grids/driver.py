@@ -18,11 +18,13 @@ from prunebench.bench.grids.progress import Progress
 from prunebench.bench.results.atomic import folder_errors
 from prunebench.bench.results.claims import Claims
 from prunebench.bench.results.environment import environment
+from prunebench.bench.results.manifest import covers
 from prunebench.bench.results.names import is_key
 from prunebench.bench.results.planned import add_plan
 from prunebench.bench.results.store import Store, final_record
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.job_result import OutcomeCode
+from prunebench.bench.runs.scoring_runs import recorded_needs
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.datasets.source import DataSource
 from prunebench.errors import FolderError, visible
@@ -86,7 +88,7 @@ def run_cells(
         FolderError: The folder cannot be written any more; finished cells are recorded.
         KeyboardInterrupt: Stopped by the user; finished cells are recorded.
     """
-    planned = plan_jobs(cells)
+    planned = plan_jobs(cells, lambda key: recorded_needs(store, key))
     check_data(planned.cells.values())
     store = Store.open(store.root)
     sweep(store)
@@ -106,6 +108,13 @@ def run_cells(
     if failed:
         report.failed_before = failed
         report.warnings.append(f"{failed} cells failed before; --retry-failed runs them again")
+    again = [key for key in planned.shared if key in recorded and key in needed
+             and _lacks(store, key, planned)]  # fmt: skip
+    if again:
+        report.warnings.append(
+            f"{len(again)} recorded scoring runs were run again: these methods need what they had "
+            "not recorded"
+        )
     renamed = rename(store, [cell for cell in cells if cell.spec.key in recorded])
     if renamed:
         report.warnings.append(
@@ -141,6 +150,12 @@ def run_cells(
         report.outcomes = [outcome for outcome in outcomes if outcome.key in open_keys]
     sweep(store)
     return report
+
+
+def _lacks(store: Store, key: str, planned: Planned) -> bool:
+    """Whether a run left evidence, but not all that the cells of a plan need."""
+    held = recorded_needs(store, key)
+    return not held.empty and not covers(held, planned.cells[key].evidence)
 
 
 def rename(store: Store, cells: Iterable[Cell]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from prunebench.bench.executors.base import Job
@@ -32,11 +32,15 @@ class Planned:
     added: list[str]
 
 
-def plan_jobs(cells: Sequence[Cell]) -> Planned:
-    """Plans jobs for cells.
+def plan_jobs(
+    cells: Sequence[Cell], held: Callable[[str], EvidenceSpec] = lambda key: EvidenceSpec()
+) -> Planned:
+    """Plans jobs for cells. A scoring run records the union of what all of them need.
 
     Args:
         cells: What is wanted; doubles are dropped.
+        held: What the results folder holds of a run's evidence: a run that is repeated because
+            they need more records that as well.
     """
     wanted = {cell.spec.key: cell for cell in cells}
     known = dict(wanted)
@@ -52,7 +56,7 @@ def plan_jobs(cells: Sequence[Cell]) -> Planned:
             known.setdefault(run.key, fresh)
     first = list(needs)
     for key, wants in needs.items():
-        known[key] = replace(known[key], evidence=merge(wants))
+        known[key] = replace(known[key], evidence=merge([*wants, held(key)]))
     groups = _Groups()
     order = first + [key for key in wanted if key not in needs]
     jobs = [

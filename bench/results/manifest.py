@@ -39,23 +39,27 @@ def merge(needs: Iterable[EvidenceSpec]) -> EvidenceSpec:
     signals: set[str] = set()
     snapshots: set[int] = set()
     strong: set[int] = set()
+    reference: set[int] = set()
     repeats, ssl = 1, False
     for need in needs:
         signals |= need.signals
         snapshots |= set(need.snapshots)
         strong |= set(need.strong)
+        reference |= set(need.reference)
         repeats, ssl = max(repeats, need.repeats), ssl or need.ssl
     return EvidenceSpec(
-        frozenset(signals), tuple(sorted(snapshots)), tuple(sorted(strong)), repeats, ssl
-    )
+        frozenset(signals), tuple(sorted(snapshots)), tuple(sorted(strong)), repeats, ssl,
+        reference=tuple(sorted(reference)),
+    )  # fmt: skip
 
 
 def to_json(need: EvidenceSpec) -> dict[str, Any]:
-    """Plain values for job payloads and manifests."""
+    """Plain values for job payloads and manifests; what is asked for seldom is there only then."""
     return {
         "signals": sorted(need.signals),
         "snapshots": list(need.snapshots),
         "strong": list(need.strong),
+        **({"reference": list(need.reference)} if need.reference else {}),
     }
 
 
@@ -65,12 +69,14 @@ def from_json(value: Mapping[str, Any]) -> EvidenceSpec:
     Raises:
         KeyError, TypeError: It is no such value.
     """
-    epochs = (*value["snapshots"], *value["strong"])
+    reference = value.get("reference", [])
+    epochs = (*value["snapshots"], *value["strong"], *reference)
     if not all(type(n) is int for n in epochs) or not all(map(str.isidentifier, value["signals"])):
         raise TypeError("needs are names of signals and numbers of epochs")
     return EvidenceSpec(
-        frozenset(value["signals"]), tuple(value["snapshots"]), tuple(value["strong"])
-    )
+        frozenset(value["signals"]), tuple(value["snapshots"]), tuple(value["strong"]),
+        reference=tuple(reference),
+    )  # fmt: skip
 
 
 def covers(have: EvidenceSpec, need: EvidenceSpec) -> bool:
@@ -79,6 +85,7 @@ def covers(have: EvidenceSpec, need: EvidenceSpec) -> bool:
         need.signals <= have.signals
         and set(need.snapshots) <= set(have.snapshots)
         and set(need.strong) <= set(have.strong)
+        and set(need.reference) <= set(have.reference)
     )
 
 
@@ -156,6 +163,11 @@ def check_content(folder: Path, manifest: Mapping[str, Any], task: Task, epochs:
     for epoch in need.strong:
         shapes[f"strong-{epoch}-confidence"] = ("float32", (n,))
         shapes[f"strong-{epoch}-features"] = ("float32", (n, None))
+    if task.reference is not None:
+        for epoch in need.reference:
+            m = len(task.reference)
+            shapes[f"reference-{epoch}-logits"] = ("float32", (m, task.raw.num_classes))
+            shapes[f"reference-{epoch}-features"] = ("float32", (m, None))
     found = {name: read_array(folder / f"{name}.npy", *want) for name, want in shapes.items()}
     for name in need.signals:
         if len(found[name]) != manifest.get("epochs") or len(found[name]) < epochs:
@@ -168,19 +180,19 @@ def check_content(folder: Path, manifest: Mapping[str, Any], task: Task, epochs:
         raise Damaged(f"{folder / MANIFEST}: no number of samples trained")
     for name, array in found.items():
         if array.dtype == np.float32:
-            share = name == "p_target" or name.endswith("-confidence")
-            check_numbers(folder / f"{name}.npy", array, share)
-    # A sample has no probability before the first epoch that visits it.
-    if (
-        "p_target" in need.signals
-        and epochs
-        and not np.isfinite(found["p_target"][epochs - 1]).all()
-    ):
-        raise Damaged(f"{folder / 'p_target.npy'}: values that are not finite")
+            share = name in ("p_target", "runner_up") or name.endswith("-confidence")
+            check_numbers(folder / f"{name}.npy", array, share, name in need.signals)
+    # A sample has no probability before the first epoch that visits it, and no divergence before
+    # the second.
+    for name in need.signals - {"correct", "divergence"}:
+        if epochs and not np.isfinite(found[name][epochs - 1]).all():
+            raise Damaged(f"{folder / name}.npy: values that are not finite")
 
 
-def check_numbers(path: Path, array: np.ndarray[Any, Any], share: bool = False) -> None:
-    """Checks that numbers are finite, or shares within 0 and 1, which may lack in a table by epoch.
+def check_numbers(
+    path: Path, array: np.ndarray[Any, Any], share: bool = False, by_epoch: bool = False
+) -> None:
+    """Checks that numbers are finite, and shares within 0 and 1; they may lack in a table by epoch.
 
     Raises:
         Damaged: Some are not.
@@ -189,7 +201,7 @@ def check_numbers(path: Path, array: np.ndarray[Any, Any], share: bool = False) 
     for start in range(0, len(array), step):
         part = array[start : start + step]
         fits = (part >= 0) & (part <= 1 + _ROUNDING) if share else np.isfinite(part)
-        if share and part.ndim == 2:
+        if by_epoch:
             fits |= np.isnan(part)
         if not fits.all():
             raise Damaged(f"{path}: values that are {'no shares' if share else 'not finite'}")

@@ -16,13 +16,15 @@ from torch import Tensor
 
 from prunebench.bench.inputs.strong import strong_batches
 from prunebench.bench.results.manifest import Damaged, to_json, write_manifest
+from prunebench.bench.spec.recipe import Recipe
+from prunebench.bench.train.epoch_steps import end_rates
 from prunebench.bench.train.setup import Callback, RunView
 from prunebench.datasets.task import Task
 from prunebench.errors import InputError
-from prunebench.methods.base import EvidenceSpec, Snapshot, StrongView
+from prunebench.methods.base import EvidenceSpec, ReferenceView, Snapshot, StrongView
 from prunebench.record import file_digest
 
-SIGNAL_NAMES = ("p_target", "correct")
+SIGNAL_NAMES = ("p_target", "correct", "runner_up", "logit_margin", "divergence")
 
 
 class Recorder(Callback):
@@ -45,18 +47,7 @@ class Recorder(Callback):
             value = run.sample_tables.signal(name)
             rows.append((value > 0.5 if name == "correct" else value).cpu().clone())
         if run.epoch in self.need.snapshots:
-            logits, features = run.forward(
-                run.inputs,
-                lambda ids: run.inputs.unaugmented_batches(ids).batch,
-                run.sample_ids,
-                True,
-            )
-            assert features is not None
-            self.views[f"snapshot-{run.epoch}"] = {
-                "logits": logits.cpu(),
-                "features": features.cpu(),
-            }
-            self.scoring += len(run.sample_ids)
+            self.views[f"snapshot-{run.epoch}"] = self._unaugmented(run, run.sample_ids)
         if run.epoch in self.need.strong:
             stream = run.stream("evidence-strong")
             logits, features = run.forward(
@@ -71,6 +62,19 @@ class Recorder(Callback):
                 "features": features.cpu(),
             }
             self.scoring += len(run.sample_ids)
+        reference = run.setup.task.reference
+        if run.epoch in self.need.reference and reference is not None:
+            sample_ids = reference.sample_ids.to(run.sample_ids.device)
+            self.views[f"reference-{run.epoch}"] = self._unaugmented(run, sample_ids)
+
+    def _unaugmented(self, run: RunView, sample_ids: Tensor) -> dict[str, Tensor]:
+        """Logits and features of samples in eval mode."""
+        logits, features = run.forward(
+            run.inputs, lambda ids: run.inputs.unaugmented_batches(ids).batch, sample_ids, True
+        )
+        assert features is not None
+        self.scoring += len(sample_ids)
+        return {"logits": logits.cpu(), "features": features.cpu()}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Rows and views so far."""
@@ -88,11 +92,14 @@ class Recorder(Callback):
             for kind, numbers, first in (
                 ("snapshot", self.need.snapshots, "logits"),
                 ("strong", self.need.strong, "confidence"),
+                ("reference", self.need.reference, "logits"),
             )
             for number in numbers
             if number <= epoch
             for part in (first, "features")
         }
+        if not any(name.startswith("view.reference-") for name in state):  # there is no such set
+            views = {name for name in views if not name.startswith("view.reference-")}
         if state.keys() != rows | views | {"scoring"}:
             raise ValueError("evidence that is not what this run takes")
         self.scoring = int(state["scoring"])
@@ -139,6 +146,7 @@ class RecordedEvidence:
         folders: One verified folder per repeat.
         ssl: Self-supervised features of the original training split, or None.
         oracle: Whether clean labels may be read.
+        recipe: Of the scoring run; its schedule gives the learning rates.
     """
 
     def __init__(
@@ -149,8 +157,10 @@ class RecordedEvidence:
         folders: list[Path],
         ssl: Tensor | None = None,
         oracle: bool = False,
+        recipe: Recipe | None = None,
     ) -> None:
         self._task, self.warmup, self.epochs = task, warmup, epochs
+        self._recipe = recipe
         self._folders, self._ssl, self._oracle = folders, ssl, oracle
         self.labels = task.train.labels
         self.ids = task.raw.train_ids(task.train.sample_ids)
@@ -197,11 +207,37 @@ class RecordedEvidence:
         return self._tensor("runner_up")
 
     @property
+    def logit_margin(self) -> Tensor:
+        """float32 [E, N]."""
+        return self._tensor("logit_margin")
+
+    @property
+    def divergence(self) -> Tensor:
+        """float32 [E, N]; the first row is NaN."""
+        return self._tensor("divergence")
+
+    @property
+    def learning_rates(self) -> Tensor:
+        """float64 [E]; they follow from the recipe, so that nothing is recorded for them."""
+        if self._recipe is None:
+            raise KeyError("no recipe of a scoring run is known")
+        rates = end_rates(self._recipe, len(self._task.train))
+        return torch.tensor(rates, dtype=torch.float64)
+
+    @property
     def ssl_features(self) -> Tensor:
         """float32 [N, D]."""
         if self._ssl is None:
             raise KeyError("ssl features were not declared in needs()")
         return self._ssl[self._task.train.sample_ids]
+
+    def reference(self, epoch: int) -> ReferenceView:
+        """Eval-mode outputs on the clean reference set."""
+        name, split = f"reference-{epoch}", self._task.reference
+        if split is None:
+            raise KeyError("no clean reference set was held out")
+        outputs = self._tensor(f"{name}-logits"), self._tensor(f"{name}-features")
+        return ReferenceView(*outputs, split.labels)
 
     def snapshot(self, epoch: int, repeat: int = 0) -> Snapshot:
         """Eval-mode outputs on the unaugmented view."""

@@ -34,7 +34,7 @@ from prunebench.bench.runs.evidence import Recorder
 from prunebench.bench.runs.failure import not_deterministic, out_of_memory, reason_of
 from prunebench.bench.runs.followers import lead
 from prunebench.bench.runs.reference_set import resolve_reference
-from prunebench.bench.runs.scoring_runs import gather_evidence, has_evidence
+from prunebench.bench.runs.scoring_runs import evidence_needs, gather_evidence, has_evidence
 from prunebench.bench.runs.self_supervised import Features, ssl_features
 from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.spec.execution import ExecutionOptions
@@ -257,10 +257,13 @@ class CellRun:
         spec = self.spec
         streams = streams_of(spec)
         pruner: Any = self.cell.pruner()
+        # What a run used, whatever its method declares.
+        reads = "reference set" * bool(evidence_needs(pruner, spec).reference)
+        clean = pruner.clean_data or reads
         self.info["clean_labels_used"] = clean_labels(
-            pruner.clean_data, spec.role, spec.validation.labels, spec.tuned
+            clean, spec.role, spec.validation.labels, spec.tuned
         )
-        if task.raw.leaks and task.reference is not None and pruner.clean_data:
+        if task.raw.leaks and task.reference is not None and clean:
             self.info["reference_leaks"] = not method.oracle
         if pruner.cautions():
             self.info["cautions"] = pruner.cautions()

@@ -23,7 +23,7 @@ from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.run_spec import Named, RunSpec
 from prunebench.bench.train.step import StepGenerator
 from prunebench.datasets.task import Task
-from prunebench.errors import InputError
+from prunebench.errors import InputError, SkipCell
 from prunebench.methods.base import DynamicPruner, EvidenceSpec, Pruner, StaticPruner
 from prunebench.record import Record
 from prunebench.registry import CRITERIA
@@ -53,7 +53,7 @@ def scoring_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
             f"{spec.method.name} has no scoring recipe of its own", where="proxy", accepted="shared"
         )
     need = evidence_needs(pruner, spec)
-    if not (need.signals or need.snapshots or need.strong):
+    if not need.trains:
         return []
     criterion = spec.criterion
     if not (isinstance(pruner, StaticPruner) and pruner.proxy_criterion):
@@ -101,9 +101,8 @@ def has_evidence(store: Store, key: str, need: EvidenceSpec) -> bool:
 def charged_epochs(need: EvidenceSpec, epochs: int) -> int:
     """Epochs of a scoring run that a method reads, which is what it is charged for; that the
     run goes on for others, or for the table's own row, is not its cost."""
-    if need.signals:
-        return epochs if need.until is None else min(epochs, need.until)
-    return max((*need.snapshots, *need.strong), default=0)
+    seen = epochs if need.until is None else min(epochs, need.until)
+    return max((seen * bool(need.signals), *need.snapshots, *need.strong, *need.reference))
 
 
 def gather_evidence(
@@ -129,17 +128,21 @@ def gather_evidence(
 
     Raises:
         Busy: Another process is making it.
-        SkipCell: The data cannot give it (no strong view for vectors, say).
+        SkipCell: The data cannot give it (no strong view for vectors, no reference set, say).
     """
     need = evidence_needs(pruner, spec)
+    if need.reference and task.reference is None:
+        raise SkipCell("no clean reference set: reference size is 0")
     folders: list[Path] = []
     trained = scored = 0
     read = charged_epochs(need, spec.recipe.epochs)
-    for scoring in scoring_specs(pruner, spec):
+    scorings = scoring_specs(pruner, spec)
+    for scoring in scorings:
         folder = find_evidence(store, scoring.key, need, task, read)
         if folder is None:
-            old = _recorded(store, scoring.key)
-            wanted = replace(merge([need, old]), repeats=1, ssl=False)
+            wanted = replace(
+                merge([need, recorded_needs(store, scoring.key)]), repeats=1, ssl=False
+            )
             record = yield from run(scoring, wanted)
             folder = find_evidence(store, scoring.key, need, task, read)
             if folder is None:
@@ -151,6 +154,8 @@ def gather_evidence(
         folders.append(folder)
         trained += read * int(manifest["trained_per_epoch"])
         scored += len(task.train) * (len(need.snapshots) + len(need.strong))
+        if task.reference is not None:
+            scored += len(task.reference) * len(need.reference)
     features = None
     if need.ssl:
         found = yield from embed(task)
@@ -158,12 +163,13 @@ def gather_evidence(
         trained += found.trained
         scored += len(task.raw.train_x)
     evidence = RecordedEvidence(
-        task, spec.recipe.epochs, spec.recipe.scoring_epoch, folders, features, pruner.oracle
-    )
+        task, spec.recipe.epochs, spec.recipe.scoring_epoch, folders, features, pruner.oracle,
+        scorings[0].recipe if scorings else spec.recipe,
+    )  # fmt: skip
     return evidence, (trained, scored)
 
 
-def _recorded(store: Store, key: str) -> EvidenceSpec:
+def recorded_needs(store: Store, key: str) -> EvidenceSpec:
     """What an evidence folder already holds, so that a repeat keeps it."""
     try:
         manifest = read_manifest(store.evidence_path(key))

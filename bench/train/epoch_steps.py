@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from prunebench.bench.inputs.view import Batches
-from prunebench.bench.spec.recipe import schedule_point
-from prunebench.bench.train.budget import batch_bounds, selected_counts, whole_batches
+from prunebench.bench.spec.recipe import Recipe, schedule_point
+from prunebench.bench.train.budget import Clock, batch_bounds, selected_counts, whole_batches
 from prunebench.bench.train.schedules import schedule
 from prunebench.bench.train.setup import Epoch, RunView
 from prunebench.methods.base import Plan
@@ -108,23 +108,43 @@ def lay_out(run: RunView, epoch: Epoch) -> EpochSteps:
         weights,
         run.inputs.augmented_batches(sample_ids[done:], run.stream("augment")),
         done,
-        _rates(run, epoch.started, [k for _, _, k in batches]),
+        rates(recipe, clock, run.epoch, epoch.started, [k for _, _, k in batches]),
         planned,
     )
 
 
-def _rates(run: RunView, started: int, sizes: list[int]) -> list[tuple[float, float]]:
+def rates(
+    recipe: Recipe, clock: Clock, epoch: int, started: int, sizes: list[int]
+) -> list[tuple[float, float]]:
     """(learning rate, momentum) of every step of an epoch.
 
     Args:
-        run: The run.
+        recipe: Its schedule.
+        clock: Of the run.
+        epoch: Epochs done.
         started: Samples trained before the epoch.
         sizes: Samples that each step trains.
     """
-    recipe, clock = run.setup.recipe, run.setup.clock
-    rate, rates, trained = schedule(recipe), [], started
+    rate, found, trained = schedule(recipe), [], started
     for step, k in enumerate(sizes):
         point = schedule_point(recipe, step, len(sizes), started, trained, clock.num_samples)
-        rates.append(rate(clock.fraction(run.epoch, *point)))
+        found.append(rate(clock.fraction(epoch, *point)))
         trained += k
-    return rates
+    return found
+
+
+def end_rates(recipe: Recipe, num_samples: int) -> list[float]:
+    """The learning rate of the last step of each epoch of full training.
+
+    Args:
+        recipe: How it trains.
+        num_samples: N.
+    """
+    clock, started, found = Clock(num_samples, recipe.epochs, 0.0), 0, list[float]()
+    whole = whole_batches(num_samples, recipe.batch_size) if recipe.drop_last else num_samples
+    for epoch in range(recipe.epochs):
+        bounds = batch_bounds(min(whole, clock.target - started), recipe.batch_size)
+        sizes = [stop - start for start, stop in bounds]
+        found.append(rates(recipe, clock, epoch, started, sizes)[-1][0])
+        started += sum(sizes)
+    return found

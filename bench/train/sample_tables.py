@@ -8,7 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SIGNALS = ("p_target", "correct", "margin")
+from prunebench.methods.aum import runner_up
+from prunebench.methods.tdds import divergence
+
+SIGNALS = ("p_target", "correct", "margin", "runner_up", "logit_margin", "divergence")
+_WITHOUT_SOFTMAX = {"correct", "logit_margin"}
 
 
 class SampleTables:
@@ -18,7 +22,9 @@ class SampleTables:
         num_samples: N.
         max_epochs: Rows of the reference-loss history.
         window: Visits W kept per sample; 0 keeps none.
-        signals: Further signals of ``SIGNALS`` to maintain.
+        signals: Further signals of ``SIGNALS`` to maintain. ``divergence`` takes a table of the
+            last softmax of every sample, float32 [N, C].
+        num_classes: C, for ``divergence``.
         is_cross_entropy: Whether the criterion's loss is cross-entropy, so that ``ce`` is ``loss``.
         history: Which of the two the ring keeps, ``ce`` or ``training``.
         device: Where everything lives.
@@ -31,6 +37,7 @@ class SampleTables:
         *,
         window: int = 0,
         signals: Iterable[str] = (),
+        num_classes: int = 0,
         is_cross_entropy: bool = True,
         history: str = "ce",
         device: torch.device | str = "cpu",
@@ -49,6 +56,9 @@ class SampleTables:
         self._signals = {
             name: torch.full((num_samples,), torch.nan, device=device) for name in sorted(signals)
         }
+        self._softmax: Tensor | None = None
+        if "divergence" in self._signals:
+            self._softmax = torch.full((num_samples, num_classes), torch.nan, device=device)
 
     @property
     def num_samples(self) -> int:
@@ -60,8 +70,10 @@ class SampleTables:
         return self._signals[name]
 
     def floats(self) -> dict[str, Tensor]:
-        """What ``write`` fills: float32 [N] by name."""
+        """What ``write`` fills: float32 [N] by name, and ``softmax`` [N, C] for ``divergence``."""
         tables = {"loss": self.loss} if self.ce is self.loss else {"loss": self.loss, "ce": self.ce}
+        if self._softmax is not None:
+            tables["softmax"] = self._softmax
         return tables | self._signals
 
     def rebind(self, floats: Mapping[str, Tensor]) -> None:
@@ -78,6 +90,7 @@ class SampleTables:
         self.ce = self.loss if one_table else floats["ce"]
         self.history = self.loss if ring_of_loss else self.ce
         self._signals = {name: floats[name] for name in self._signals}
+        self._softmax = floats.get("softmax")
 
     def write(self, positions: Tensor, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Stores one batch. Runs inside the step: no value is read back to the host.
@@ -94,15 +107,24 @@ class SampleTables:
             self.ce.index_copy_(0, positions, ce)
         if not self._signals:
             return
-        logits = logits.float()
+        logits, label = logits.float(), labels[:, None]
+        p = logits if self._signals.keys() <= _WITHOUT_SOFTMAX else logits.softmax(1)
         for name, table in self._signals.items():
             if name == "correct":
                 value = (logits.argmax(1) == labels).float()
             elif name == "p_target":
-                value = logits.softmax(1).gather(1, labels[:, None]).squeeze(1)
-            else:
-                top = logits.softmax(1).topk(2, dim=1).values
+                value = p.gather(1, label).squeeze(1)
+            elif name == "margin":
+                top = p.topk(2, dim=1).values
                 value = top[:, 0] - top[:, 1]
+            elif name == "runner_up":
+                value = runner_up(p, labels)
+            elif name == "logit_margin":
+                value = logits.gather(1, label).squeeze(1) - runner_up(logits, labels)
+            else:
+                assert self._softmax is not None
+                value = divergence(p, self._softmax.index_select(0, positions))
+                self._softmax.index_copy_(0, positions, p)
             table.index_copy_(0, positions, value)
 
     def close_epoch(self, visited: Tensor, epoch: int) -> None:
@@ -133,6 +155,8 @@ class SampleTables:
         }
         if self.ce is not self.loss:
             state["ce"] = self.ce
+        if self._softmax is not None:
+            state["softmax"] = self._softmax
         return state | {f"signal.{name}": table for name, table in self._signals.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

@@ -125,8 +125,8 @@ class Trainer:
         self.sample_tables = SampleTables(
             n, setup.clock.max_epochs + 1, window=setup.pruner.window,
             signals=setup.pruner.signals.union(*(c.signals for c in setup.callbacks)),
-            is_cross_entropy=self.criterion.is_cross_entropy, history=setup.pruner.history,
-            device=device,
+            num_classes=outputs, is_cross_entropy=self.criterion.is_cross_entropy,
+            history=setup.pruner.history, device=device,
         )  # fmt: skip
         self.kept_visits = torch.zeros(n, dtype=torch.int64, device=device)
         target, num_samples = setup.clock.target, setup.clock.num_samples

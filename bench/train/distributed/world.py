@@ -125,7 +125,7 @@ class World:
         """Brings one epoch's entries of per-sample tables to every process.
 
         Args:
-            tables: float [N] each, written in place.
+            tables: float [N] or [N, C] each, written in place.
             visited: int64 [n], all positions trained or scored in the epoch, each once.
             mine: int64 [m], those that this process wrote.
 
@@ -138,12 +138,14 @@ class World:
         seen = torch.zeros(len(first), dtype=torch.bool, device=first.device)
         seen[mine] = True
         own = seen[visited]
-        rows = [torch.where(own, table[visited], 0.0) for table in tables.values()]
-        both = self.add(torch.stack([*rows, own.float()]))
+        rows = [table[visited].view(len(visited), -1).t() for table in tables.values()]  # [C, n]
+        mine_alone = [torch.where(own, row, 0.0) for row in rows]
+        both = self.add(torch.cat([*mine_alone, own.float()[None]]))
         if not bool((both[-1] == 1).all()):
             raise Lost("the processes did not share the epoch's samples exactly once")
-        for table, row in zip(tables.values(), both, strict=False):
-            table.index_copy_(0, visited, row)
+        parts = torch.split(both[:-1], [len(row) for row in rows])
+        for table, part in zip(tables.values(), parts, strict=True):
+            table.index_copy_(0, visited, part.t().reshape(-1, *table.shape[1:]))
 
     def agree(self, what: str, values: Iterable[Tensor | int | None]) -> None:
         """Checks that every process holds the same bytes.

@@ -119,7 +119,7 @@ class Pruning:
             size_of(reference, "reference")
         self.tables = SampleTables(
             self.size, self.clock.max_epochs + 1, window=self.pruner.window,
-            signals=self.pruner.signals, is_cross_entropy=is_cross_entropy,
+            signals=self.pruner.signals, num_classes=classes, is_cross_entropy=is_cross_entropy,
             history=self.pruner.history, device=self.device,
         )  # fmt: skip
         #: The method, where it reads more than the losses that it is handed.
