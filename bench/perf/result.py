@@ -30,7 +30,8 @@ class Figure:
     Attributes:
         what: What it says.
         value: Of the medians.
-        unit: ``x``, ``share``, ``img/s``, ``s``, ``min``, ``MiB``, ``GFLOP/s`` or ``GFLOP``.
+        unit: ``x``, ``share``, ``img/s``, ``s``, ``ms``, ``min``, ``MiB``, ``GFLOP/s`` or
+            ``GFLOP``.
         low: Least of the repeats, or of their pairs; None for a number that is no ratio of times.
         high: Greatest.
         goal: What was aimed at; None where nothing was.

@@ -29,31 +29,16 @@ X = DICE.normal(size=(240, 6)) + 4 * np.eye(6)[Y]
 SHORT = {"epochs": 3, "batch_size": 32}
 QUIET: dict[str, Any] = {"quiet": True, "mlflow": False}
 
-SCRIPT = """
-import numpy as np, prunebench as pb
-from torch import nn
-
-dice = np.random.default_rng(0)
-y = np.arange(600) % 3
-X = dice.normal(size=(600, 6)) + 3 * np.eye(6)[y]
-data = pb.task((X[:500], y[:500]), (X[500:], y[500:]), name="mine")
-
-def network(num_classes, in_shape):
-    return nn.Sequential(nn.Linear(in_shape[0], 16), nn.ReLU(), nn.Linear(16, num_classes))
-
-results = pb.grid(
-    dict(dataset=data, noise="symmetric:0.2", ratio=0.5, seed="0..2",
-         method=["full", "random", "infobatch", "infobatch+align"],
-         recipe_params=dict(epochs=4, batch_size=32)),
-    model=network, out="results/mine", mlflow=False, quiet=True)
-print(pb.leaderboard(results).markdown)
-"""
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own_arrays.py"
 
 
+def test_the_short_script_is_short() -> None:
+    assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) <= 25
+
+
+@pytest.mark.soak
 def test_a_short_script_compares_methods_on_own_data_and_network(tmp_path: Path) -> None:
-    assert len([line for line in SCRIPT.splitlines() if line.strip()]) <= 25
-    (tmp_path / "script.py").write_text(SCRIPT)
-    said = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True,
+    said = subprocess.run([sys.executable, EXAMPLE], cwd=tmp_path, capture_output=True,
                           text=True, check=False, timeout=300)  # fmt: skip
     assert said.returncode == 0, said.stderr
     found = load_results(tmp_path / "results" / "mine").records

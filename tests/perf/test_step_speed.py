@@ -43,6 +43,12 @@ def test_harness_beside_the_network() -> None:
     assert goals(BENCHMARKS["overhead"]) == {"harness / epoch": True}
 
 
+def test_a_loop_of_ones_own_around_pruning_beside_the_bare_loop() -> None:
+    met = goals(BENCHMARKS["own-loop"])
+    assert len(met) == 3
+    assert all(met.values()), met
+
+
 def test_reference_passes_beside_the_network() -> None:
     assert all(goals(BENCHMARKS["passes"]).values())
 

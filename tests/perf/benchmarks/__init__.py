@@ -1,7 +1,17 @@
 """Benchmarks of parts beside literal readings of papers and released code. ``make perf`` runs them
 and holds their goals; those of whole epochs and runs are in ``prunebench.bench.perf``."""
 
-from perf.benchmarks import bookkeeping, ladder, limit, optimizers, overhead, passes, plans, static
+from perf.benchmarks import (
+    bookkeeping,
+    ladder,
+    limit,
+    optimizers,
+    overhead,
+    own_loop,
+    passes,
+    plans,
+    static,
+)
 
 BENCHMARKS = {
     "ladder": ladder.ladder,
@@ -15,5 +25,6 @@ BENCHMARKS = {
     "passes": passes.passes,
     "bookkeeping": bookkeeping.bookkeeping,
     "overhead": overhead.overhead,
+    "own-loop": own_loop.own_loop,
     "limit": limit.limit,
 }
