@@ -258,6 +258,7 @@ ALIGN_CARD = Card(
     "AlignPrune: dynamic data pruning by loss-trajectory alignment",
     bibtex_key="alignprune",
     cost="one forward pass of the reference set per epoch",
+    year=2026,
     side="high",
 )
 

@@ -188,6 +188,7 @@ def _aligned(base: MethodInfo) -> MethodInfo:
         paper="; ".join(p for p in (own.paper, base.card.paper) if p),
         cost=own.cost if base.card.cost == "none" else f"{base.card.cost}; {own.cost}",
         side="of the alignment score: " + (base.card.side or own.side),
+        year=own.year,
     )
     return replace(
         base,
@@ -226,6 +227,7 @@ def _sampled(base: MethodInfo, name: str) -> MethodInfo:
             paper="; ".join(p for p in (score.paper, how.paper) if p),
             cost="; ".join(c for c in (score.cost, how.cost) if c != "none") or "none",
             side=how.side or score.side,
+            year=score.published or 0,
         ),
         sampler=sampler,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import torch
@@ -68,13 +69,15 @@ _OPTIONS = {
         scales=True,
     ),
 }
-_CARD = {
-    "paper": "Cho, Shin, Kang, Yun: Lightweight Dataset Pruning without Full Training via Example "
+_CARD = Card(
+    title="DUAL",
+    paper="Cho, Shin, Kang, Yun: Lightweight Dataset Pruning without Full Training via Example "
     "Difficulty and Prediction Uncertainty, ICML 2025",
-    "repository": "https://github.com/behaapyy/dual-pruning",
-    "bibtex_key": "cho2025lightweight",
-    "cost": "the first T epochs of one full-data run; no extra pass",
-}
+    repository="https://github.com/behaapyy/dual-pruning",
+    bibtex_key="cho2025lightweight",
+    cost="the first T epochs of one full-data run; no extra pass",
+    side="high",
+)
 
 
 @register_method("dual")
@@ -86,7 +89,7 @@ class Dual(ScorePruner):
     window: int | None
     epochs: int | None
     options = _OPTIONS
-    card = Card(title="DUAL", side="high", **_CARD)
+    card = _CARD
 
     def lengths(self, epochs: int) -> tuple[int, int]:
         """(T, J) for a recipe of E epochs.
@@ -123,4 +126,4 @@ class DualBeta(Dual):
     score_of, sampler = "dual", "beta"
     randomised = True
     options = {**_OPTIONS, "c_d": C_D}
-    card = Card(title="DUAL+Beta", side="high, sampled towards easy at high ratios", **_CARD)
+    card = replace(_CARD, title="DUAL+Beta", side="high, sampled towards easy at high ratios")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ class Card:
         bibtex_key: Citation key.
         cost: What the method costs beyond the trained samples.
         side: Which samples are kept: ``low``, ``high``, ``window``, or a few words.
+        year: Of publication; 0 takes the first year that ``paper`` names.
     """
 
     title: str
@@ -57,6 +59,13 @@ class Card:
     bibtex_key: str = ""
     cost: str = "none"
     side: str = ""
+    year: int = 0
+
+    @property
+    def published(self) -> int | None:
+        """Year of publication; None where nothing is published."""
+        named = re.search(r"\b(?:19|20)\d\d\b", self.paper)
+        return self.year or (int(named[0]) if named else None)
 
 
 class Pruner(ABC):

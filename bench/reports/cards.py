@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from prunebench.methods.base import EvidenceSpec, StaticPruner
+from prunebench.methods.base import EvidenceSpec, Sampler, StaticPruner
 from prunebench.methods.compose import MethodInfo, list_methods
 from prunebench.options import Option
-from prunebench.registry import DATASETS
+from prunebench.registry import DATASETS, SAMPLERS, Entry
 
 #: Epochs for which a card states what a method needs.
 CARD_EPOCHS = 200
@@ -53,10 +53,37 @@ def method_card(info: MethodInfo) -> dict[str, Any]:
         "clean_data": info.clean_data,
         "oracle": info.oracle,
         "paper": info.card.paper,
+        "year": info.card.published,
         "repository": info.card.repository,
         "citation": info.card.bibtex_key,
         "options": {name: option_card(option) for name, option in info.options.items()},
     }
+
+
+def sampler_card(entry: Entry[Any]) -> dict[str, Any]:
+    """Everything a user may want to know of a sampler."""
+    target: type[Sampler] = entry.target
+    return {
+        "name": entry.name,
+        "version": str(entry.version),
+        "kind": "sampler",
+        "title": target.card.title,
+        "side": target.card.side,
+        "signals": sorted(target().needs(EvidenceSpec()).signals),
+        "cost": target.card.cost,
+        "clean_data": "",
+        "oracle": False,
+        "paper": target.card.paper,
+        "year": target.card.published,
+        "repository": target.card.repository,
+        "citation": target.card.bibtex_key,
+        "options": {name: option_card(option) for name, option in target.options.items()},
+    }
+
+
+def sampler_cards() -> list[dict[str, Any]]:
+    """Every sampler, sorted by name."""
+    return [sampler_card(entry) for entry in SAMPLERS]
 
 
 def method_cards() -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 ``python -m prunebench.bench.reports.method_pages`` rewrites the blocks between
 ``<!-- generated: NAME -->`` and ``<!-- /generated -->``; with ``--check`` it only names the pages
-whose blocks are stale.
+whose blocks are stale, and those that do not say how official code and paper differ.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from typing import Any
 
 import click
 
-from prunebench.bench.reports.cards import method_cards, option_card
+from prunebench.bench.reports.cards import method_cards, option_card, sampler_cards
 from prunebench.errors import InputError
 from prunebench.methods.compose import list_methods
-from prunebench.registry import CRITERIA, Entry
+from prunebench.registry import CRITERIA, SAMPLERS, Entry
 
 #: docs/methods of the checkout that this module lies in.
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "methods"
 INDEX = "README.md"
+#: Section of every page: what official code and paper do differently, and which is followed.
+SECTION = "As shipped and as published"
 _END = "<!-- /generated -->"
 _FACTS = (
     ("kind", "kind"),
@@ -51,10 +53,13 @@ def criterion_card(entry: Entry[Any]) -> dict[str, Any]:
 
 
 def pages() -> dict[str, dict[str, Any]]:
-    """File name and card of every built-in method and criterion; plug-ins have no page here."""
+    """File name and card of every built-in method, sampler and criterion; plug-ins have no page
+    here."""
     own = {info.name for info in list_methods() if _built_in(info.target)}
     found = {f"{card['name']}.md": card for card in method_cards() if card["name"] in own}
     criteria = [criterion_card(entry) for entry in CRITERIA if _built_in(entry.target)]
+    samplers = {entry.name for entry in SAMPLERS if _built_in(entry.target)}
+    found |= {f"sampler-{c['name']}.md": c for c in sampler_cards() if c["name"] in samplers}
     return found | {f"criterion-{card['name']}.md": card for card in criteria}
 
 
@@ -63,8 +68,9 @@ def _built_in(target: type) -> bool:
 
 
 def escape(value: object) -> str:
-    """A value as text of one markdown table cell; lists are joined, None and "" become "none"."""
-    if isinstance(value, list | tuple):
+    """A value as text of one markdown table cell; lists and keys are joined, None and "" become
+    "none"."""
+    if isinstance(value, list | tuple | dict):
         value = ", ".join(str(part) for part in value)
     text = " ".join(str(value).split()) if value not in (None, "") else "none"
     if text.startswith("https://"):
@@ -117,26 +123,36 @@ def render_card(card: dict[str, Any]) -> str:
 
 
 def render_index(cards: dict[str, dict[str, Any]]) -> str:
-    """One line per method with a link to its page; criteria are left to ``render_criteria``."""
-    columns = ("method", "kind", "keeps", "needs", "clean labels", "paper")
-    keys = ("kind", "side", "signals", "clean_data", "paper")
-    rows = [
-        (f"[{escape(card['name'])}]({page})", *(escape(card[key]) for key in keys))
-        for page, card in cards.items()
-        if card["kind"] != "criterion"
-    ]
-    return table(columns, rows)
+    """One line per method with a link to its page."""
+    columns = ("method", "kind", "keeps", "signals", "clean data", "extra cost", "year")
+    keys = ("kind", "side", "signals", "clean_data", "cost", "year")
+    kinds = {card["kind"] for card in cards.values()} - {"criterion", "sampler"}
+    return table(columns, _rows(cards, kinds, keys))
+
+
+def render_samplers(cards: dict[str, dict[str, Any]]) -> str:
+    """One line per sampler with a link to its page."""
+    columns = ("sampler", "keeps", "signals", "extra cost", "options", "year")
+    keys = ("side", "signals", "cost", "options", "year")
+    return table(columns, _rows(cards, {"sampler"}, keys))
 
 
 def render_criteria(cards: dict[str, dict[str, Any]]) -> str:
     """One line per criterion with a link to its page."""
     keys = ("title", "signals", "cost")
-    rows = [
+    columns = ("criterion", "what it is", "needs", "extra cost")
+    return table(columns, _rows(cards, {"criterion"}, keys))
+
+
+def _rows(
+    cards: dict[str, dict[str, Any]], kinds: set[str], keys: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """A link to the page and some facts of every card of some kinds."""
+    return [
         (f"[{escape(card['name'])}]({page})", *(escape(card[key]) for key in keys))
         for page, card in cards.items()
-        if card["kind"] == "criterion"
+        if card["kind"] in kinds
     ]
-    return table(("criterion", "what it is", "needs", "extra cost"), rows)
 
 
 def fill(text: str, block: str, body: str, where: str) -> str:
@@ -161,7 +177,11 @@ def stale(folder: Path) -> dict[Path, str]:
     """
     cards = pages()
     blocks = {page: {"card": render_card(card)} for page, card in cards.items()}
-    blocks[INDEX] = {"index": render_index(cards), "criteria": render_criteria(cards)}
+    blocks[INDEX] = {
+        "index": render_index(cards),
+        "samplers": render_samplers(cards),
+        "criteria": render_criteria(cards),
+    }
     found = {}
     for page, bodies in blocks.items():
         path = folder / page
@@ -172,6 +192,17 @@ def stale(folder: Path) -> dict[Path, str]:
             new = fill(new, block, body, str(path))
         if new != old:
             found[path] = new
+    return found
+
+
+def lacking(folder: Path) -> list[Path]:
+    """Pages whose section ``SECTION`` is missing or empty."""
+    found = []
+    for page in pages():
+        text = (folder / page).read_text(encoding="utf-8")
+        _, _, section = text.partition(f"\n## {SECTION}\n")
+        if not section.partition("\n## ")[0].strip():
+            found.append(folder / page)
     return found
 
 
@@ -189,7 +220,8 @@ def refresh(folder: Path) -> list[Path]:
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=FOLDER)
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a page is stale.")
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a page is stale or lacks "
+              f"the section {SECTION!r}.")  # fmt: skip
 def main(folder: Path, check: bool) -> None:
     """Rewrite what the method pages take from the registry.
 
@@ -197,12 +229,15 @@ def main(folder: Path, check: bool) -> None:
     """
     try:
         changed = list(stale(folder)) if check else refresh(folder)
+        incomplete = lacking(folder)
     except InputError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
     for path in changed:
         print(f"{'stale' if check else 'rewritten'}: {path}")
-    sys.exit(1 if check and changed else 0)
+    for path in incomplete:
+        print(f"no section {SECTION!r}: {path}")
+    sys.exit(1 if check and (changed or incomplete) else 0)
 
 
 if __name__ == "__main__":

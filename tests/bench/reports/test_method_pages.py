@@ -10,7 +10,7 @@ from prunebench.bench.reports import method_pages
 from prunebench.errors import InputError
 from prunebench.methods.base import StaticPruner
 from prunebench.methods.compose import list_methods
-from prunebench.registry import CRITERIA, METHODS, Entry
+from prunebench.registry import CRITERIA, METHODS, SAMPLERS, Entry
 
 TEXTS = {path.name: path.read_text(encoding="utf-8") for path in method_pages.FOLDER.iterdir()}
 CARDS = method_pages.pages()
@@ -42,9 +42,13 @@ def test_every_method_and_criterion_has_a_page_and_every_page_one_of_them():
     criteria = {
         f"criterion-{e.name}.md" for e in CRITERIA if e.target.__module__.startswith("prunebench.m")
     }
+    samplers = {
+        f"sampler-{e.name}.md" for e in SAMPLERS if e.target.__module__.startswith("prunebench.m")
+    }
     assert len(methods) >= 25
     assert len(criteria) >= 3
-    assert set(TEXTS) == methods | criteria | {method_pages.INDEX}
+    assert len(samplers) >= 5
+    assert set(TEXTS) == methods | criteria | samplers | {method_pages.INDEX}
 
 
 def test_generated_blocks_are_up_to_date():
@@ -53,7 +57,7 @@ def test_generated_blocks_are_up_to_date():
 
 
 def test_the_index_lists_each_once():
-    linked = re.findall(r"\]\(([^)]+)\)", block("index") + block("criteria"))
+    linked = re.findall(r"\]\(([^)]+)\)", block("index") + block("samplers") + block("criteria"))
     assert sorted(linked) == sorted(CARDS)
 
 
@@ -61,7 +65,8 @@ def test_the_glance_table_names_every_method_once():
     section = TEXTS[method_pages.INDEX].split("## Which side is kept")[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| ")][2:]
     named = [name for row in rows for name in row.split("|")[1].strip().split(", ")]
-    assert sorted(named) == sorted(c["name"] for c in CARDS.values() if c["kind"] != "criterion")
+    others = ("criterion", "sampler")
+    assert sorted(named) == sorted(c["name"] for c in CARDS.values() if c["kind"] not in others)
 
 
 @pytest.mark.parametrize("page", sorted(TEXTS))
@@ -101,8 +106,18 @@ def test_pages_have_their_sections_and_cite_what_the_card_cites(page):
         assert f"\n## {heading}\n" in text
     key = CARDS[page].get("citation")
     assert re.findall(r"@\w+\{([^,]+),", text) == ([key] if key else [])
-    if CARDS[page].get("paper"):
-        assert "\n## Official code and paper\n" in text
+
+
+@pytest.mark.parametrize("section", ["", "## As shipped and as published\n\n"])
+def test_a_page_that_does_not_say_how_code_and_paper_differ_fails_the_check(copy, section):
+    page = copy / "margin.md"
+    text = page.read_text(encoding="utf-8")
+    start, end = text.index("## As shipped and as published"), text.index("## Under label noise")
+    page.write_text(text[:start] + section + text[end:], encoding="utf-8")
+    result = run(copy, "--check")
+    assert result.exit_code == 1
+    assert result.output == f"no section 'As shipped and as published': {page}\n"
+    assert run(copy).exit_code == 0  # blocks can be filled before the section is written
 
 
 def test_a_changed_block_is_named_and_rewritten_and_nothing_else(copy):
