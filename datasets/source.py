@@ -251,6 +251,11 @@ class DataSource(ABC):
         """Keys of ``RawData.human``; None where they are known only once it is loaded."""
         return None
 
+    def title(self) -> str:
+        """How a user calls these data, for boards and listings; empty for the set's own name. No
+        key depends on it."""
+        return ""
+
     def portable(self) -> dict[str, Value]:
         """Options that enter the key; paths are left out in favour of ``identity``."""
         return {k: v for k, v in self.params.items() if k != self.argument}

@@ -42,7 +42,8 @@ class Filters(BaseModel):
 
     Attributes:
         method, noise, ratio, seed: As in the specification.
-        dataset, criterion, recipe: Names.
+        dataset: Registered name, or what boards call a user's own data.
+        criterion, recipe: Names.
         model: Name of the recipe's network.
         budget: ``samples``, ``paper`` or ``epochs``.
         where: Values by field: ``recipe.epochs``, ``dataset.limit``, ``method.version``,
@@ -83,7 +84,9 @@ class Filters(BaseModel):
         """
         named = [(name, getattr(self, name)) for name in _NAMED]
         return all(
-            wanted is None or (whole and name in _VARIED) or named_value(record, name) in wanted
+            wanted is None
+            or (whole and name in _VARIED)
+            or not _values(record, name).isdisjoint(wanted)
             for name, wanted in named
         ) and all(
             (whole and path.partition(".")[0] in _VARIED)
@@ -103,7 +106,7 @@ class Filters(BaseModel):
         records = tuple(records)
         for name in _NAMED if records else ():
             wanted = getattr(self, name)
-            have = {named_value(record, name) for record in records}
+            have = {value for record in records for value in _values(record, name)}
             if wanted is not None and have.isdisjoint(wanted):
                 first = shown(wanted[0]) if wanted else "none"
                 raise FilterError(f"no record has {name} {first!r}", where="filter",
@@ -126,6 +129,12 @@ def named_value(record: Record, name: str) -> Any:
         return spec.get("budget", "samples")
     value = spec[name]
     return value if name in ("ratio", "seed") else value["name"]
+
+
+def _values(record: Record, name: str) -> set[Any]:
+    """What a filter may name of a record: of a data set either name."""
+    also = {record.dataset} if name == "dataset" else set()
+    return {named_value(record, name)} | also
 
 
 def field_of(record: Record, path: str) -> Any:

@@ -98,7 +98,7 @@ def _fields(record: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in ("dataset", "method", "noise", "ratio", "seed", "criterion", "recipe", "budget"):
         try:
-            found[name] = named_value(record, name)
+            found[name] = record.dataset if name == "dataset" else named_value(record, name)
         except (AttributeError, KeyError, TypeError):  # a specification of another form
             found[name] = None
     return {**found, "accuracy": record.metrics.get("test_accuracy")}

@@ -240,7 +240,7 @@ def report_cells(report: Report) -> int:
         print(f"warning: {line}", file=sys.stderr)
     bad = [o for o in report.outcomes if o.status in ("failed", "killed")]
     for outcome in bad[:10]:
-        label = report.planned.cells[outcome.key].spec.label
+        label = report.planned.cells[outcome.key].shown
         last = outcome.reason.strip().splitlines()[-1] if outcome.reason.strip() else ""
         print(f"{outcome.status}: {outcome.key} {label}: {last}", file=sys.stderr)
     if len(bad) > 10:

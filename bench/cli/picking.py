@@ -179,12 +179,17 @@ def _records(results: str) -> list[Record]:
 
 def rows_of(records: Sequence[Record], everything: Sequence[Record]) -> list[dict[str, Any]]:
     """A line per run; ``board`` names what differs between the designs of the whole folder."""
-    from prunebench.leaderboard.board.designs import content_of, label_designs
+    from prunebench.leaderboard.board.designs import content_of, label_designs, titled
     from prunebench.leaderboard.board.labels import noise_order
     from prunebench.record import canonical
 
     names = {record.key: canonical(content_of(record.spec)) for record in everything}
-    labels = label_designs({names[r.key]: content_of(r.spec) for r in everything})
+    sharing: dict[str, list[Record]] = {}
+    for record in everything:
+        sharing.setdefault(names[record.key], []).append(record)
+    labels = label_designs(
+        {name: titled(content_of(own[0].spec), own) for name, own in sharing.items()}
+    )
     shown = _row_names(everything)
     rows = []
     for record in records:

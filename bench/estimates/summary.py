@@ -324,7 +324,7 @@ def _scoring(planned: Planned) -> list[dict[str, Any]]:
     runs: list[dict[str, Any]] = [
         {
             "key": key,
-            "run": planned.cells[key].spec.label,
+            "run": planned.cells[key].shown,
             "serves": len(cells),
             "methods": sorted({cell.spec.method.name for cell in cells}),
         }

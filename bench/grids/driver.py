@@ -28,7 +28,7 @@ from prunebench.bench.runs.scoring_runs import recorded_needs
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.datasets.source import DataSource
 from prunebench.errors import FolderError, visible
-from prunebench.record import Record, canonical
+from prunebench.record import DATA_NAME, Record, canonical
 from prunebench.registry import DATASETS
 
 #: Seconds in which a process that is asked to end must bring its cell to the end of a step and save
@@ -166,9 +166,14 @@ def rename(store: Store, cells: Iterable[Cell]) -> int:
     """
     count = 0
     for cell in cells:
-        record = final_record(store, cell.spec.key) if cell.label else None
-        if record is not None and record.info.get("label") != cell.label:
-            store.save(replace(record, info=cell.with_label(record.info)))
+        record = final_record(store, cell.spec.key) if cell.label or cell.title else None
+        if record is None:
+            continue
+        info = cell.with_names(record.info)
+        if DATA_NAME not in record.info:  # by an earlier version, whose records stay as they are
+            info.pop(DATA_NAME, None)
+        if info != record.info:
+            store.save(replace(record, info=info))
             count += 1
     return count
 
@@ -243,7 +248,7 @@ def record_lost(store: Store, job: Job, status: Status, reason: str) -> None:
             spec=cell.spec.content,
             status=status,
             reason=" ".join(reason.split())[:300],
-            info=cell.with_label({}),
+            info=cell.with_names({}),
             environment=environment(torch.device("cpu"), cell.spec.content),
         ),
         {"traceback.txt": reason.encode()},

@@ -159,7 +159,7 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
             old = cells.setdefault(cell.spec.key, cell)
             if cell.label and old.label not in ("", cell.label):
                 raise InputError(
-                    f"{old.label!r} and {cell.label!r} name one run ({cell.spec.label})",
+                    f"{old.label!r} and {cell.label!r} name one run ({cell.shown})",
                     where=f"{where}: label", accepted="one label per run",
                 )  # fmt: skip
             if cell.label:

@@ -22,7 +22,9 @@ _SAID = 3
 
 def of_cells(cells: Iterable[Cell]) -> list[Record]:
     """Cells as planned ones."""
-    return [planned_record(cell.spec.content, cell.label, cell.spec.key) for cell in cells]
+    return [
+        planned_record(cell.spec.content, cell.label, cell.spec.key, cell.title) for cell in cells
+    ]
 
 
 @dataclass(frozen=True)

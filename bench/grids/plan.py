@@ -52,7 +52,8 @@ def plan_jobs(
         after[cell.spec.key] = tuple(run.key for run in runs)
         for run in runs:
             needs.setdefault(run.key, []).append(need)
-            fresh = Cell(run, cell.data, weights=cell.weights, losses=cell.losses)
+            fresh = Cell(run, cell.data, weights=cell.weights, title=cell.title,
+                         losses=cell.losses)  # fmt: skip
             known.setdefault(run.key, fresh)
     first = list(needs)
     for key, wants in needs.items():
@@ -64,7 +65,7 @@ def plan_jobs(
             key=key,
             payload=known[key].to_json(),
             after=after.get(key, ()),
-            label=known[key].spec.label,
+            label=known[key].shown,
             group=groups(known[key]),
             cost=_cost(known[key]),
         )

@@ -16,7 +16,7 @@ from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
 from prunebench.files import read_at_most
 from prunebench.leaderboard.board.collect import PLANNED
-from prunebench.record import Record, canonical, content_key
+from prunebench.record import DATA_NAME, Record, canonical, content_key
 from prunebench.untrusted import PLENTY, TIMES, gunzip
 
 FOLDER = "planned"
@@ -27,9 +27,11 @@ _MOST_BYTES = 1 << 25
 MOST_CELLS = 200_000
 
 
-def planned_record(spec: Mapping[str, Any], label: str = "", key: str = "") -> Record:
+def planned_record(
+    spec: Mapping[str, Any], label: str = "", key: str = "", title: str = ""
+) -> Record:
     """A cell that was asked for, in the form in which tables read runs."""
-    info = {"label": label} if label else {}
+    info = {name: text for name, text in (("label", label), (DATA_NAME, title)) if text}
     return Record(key or content_key(dict(spec)), dict(spec), PLANNED, info=info)
 
 
@@ -61,7 +63,9 @@ def _packed(grid: str, records: Iterable[Record]) -> bytes:
     seeds: dict[str, set[int]] = {}
     for record in records:
         label = record.info.get("label", "")
-        shared = {"grid": grid, "label": label, "spec": {**record.spec, "seed": None}}
+        title = record.info.get(DATA_NAME)
+        named = {"title": title} if title else {}
+        shared = {"grid": grid, "label": label, "spec": {**record.spec, "seed": None}, **named}
         seeds.setdefault(canonical(shared), set()).add(record.spec["seed"])
     lines = [
         canonical({**json.loads(shared), "seeds": sorted(own)}) + "\n"
@@ -93,13 +97,13 @@ def read_plan(path: Path) -> tuple[str, list[Record]]:
         for line in gunzip(io.BytesIO(data), where, PLENTY + TIMES * len(data)).splitlines():
             content = json.loads(line)
             grid, spec, seeds = content["grid"], content["spec"], content["seeds"]
-            label = content["label"]
-            texts = isinstance(grid, str) and isinstance(label, str)
+            label, title = content["label"], content.get("title", "")
+            texts = all(isinstance(text, str) for text in (grid, label, title))
             if not (texts and isinstance(spec, dict) and len(seeds) < 1 << 20):
                 raise TypeError
             if len(found) + len(seeds) > MOST_CELLS:
                 raise InputError(f"names more than {MOST_CELLS} cells", where=where)
-            found += [planned_record({**spec, "seed": seed}, label) for seed in seeds]
+            found += [planned_record({**spec, "seed": seed}, label, "", title) for seed in seeds]
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError) as e:
         if isinstance(e, InputError):
             raise

@@ -10,6 +10,7 @@ from prunebench.bench.results.manifest import from_json, to_json
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.methods.base import EvidenceSpec, Pruner
 from prunebench.methods.compose import resolve_method
+from prunebench.record import DATA_NAME
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Cell:
         data: Options of the data set, paths included.
         method_params: Options of the method that the key replaces by digests.
         weights: File of the initial weights, which the key names by its digest; empty for none.
+        title: Name of its data set on boards, which a user gave; empty for the registered one. The
+            key knows nothing of it.
         label: Name of its row on boards; the key knows nothing of it. Empty for the method's.
         evidence: What the run records for the static methods that it serves.
         losses: Epochs whose per-sample losses are stored; empty stores all, None none.
@@ -30,6 +33,7 @@ class Cell:
     data: Mapping[str, Any] = field(default_factory=dict)
     method_params: Mapping[str, Any] = field(default_factory=dict)
     weights: str = ""
+    title: str = ""
     label: str = ""
     evidence: EvidenceSpec = field(default_factory=EvidenceSpec)
     losses: frozenset[int] | None = None
@@ -43,9 +47,15 @@ class Cell:
         info = resolve_method(self.spec.method.name)
         return info.build({**self.spec.method.params, **self.method_params})
 
-    def with_label(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """``Record.info`` with the name of the row; without one nothing changes."""
-        return {**info, "label": self.label} if self.label else dict(info)
+    @property
+    def shown(self) -> str:
+        """Short name for progress displays."""
+        return f"{self.title or self.spec.dataset.name} {self.spec.label.partition(' ')[2]}"
+
+    def with_names(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        """``Record.info`` with the names of row and data set; without them nothing changes."""
+        names = {"label": self.label, DATA_NAME: self.title}
+        return {**info, **{name: text for name, text in names.items() if text}}
 
     def to_json(self) -> dict[str, Any]:
         """As plain values: the payload of a job."""
@@ -55,6 +65,7 @@ class Cell:
             "method_params": dict(self.method_params),
             "weights": self.weights,
             "label": self.label,
+            "title": self.title,
             "evidence": None if self.evidence.empty else to_json(self.evidence),
             "losses": None if self.losses is None else sorted(self.losses),
         }
@@ -72,6 +83,7 @@ class Cell:
             value["data"],
             value["method_params"],
             value["weights"],
+            value["title"],
             value["label"],
             EvidenceSpec() if evidence is None else from_json(evidence),
             None if losses is None else frozenset(losses),

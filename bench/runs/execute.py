@@ -292,7 +292,8 @@ class CellRun:
 
     def _record_evidence(self, scoring: RunSpec, need: EvidenceSpec) -> StepGenerator[Record]:
         """Runs a scoring run of this cell, here and now."""
-        cell = Cell(scoring, self.cell.data, weights=self.cell.weights, evidence=need)
+        cell = Cell(scoring, self.cell.data, weights=self.cell.weights, title=self.cell.title,
+                    evidence=need)  # fmt: skip
         options = replace(self.options, retry_failed=True)
         context = replace(self.context, report=lambda share: None)
         return (yield from cell_steps(cell, self.store, options, context))[0]
@@ -352,7 +353,7 @@ class CellRun:
             reason=" ".join(reason.split()),
             metrics=self.metrics,
             ledger=ledger,
-            info=self.cell.with_label(self.info),
+            info=self.cell.with_names(self.info),
             timing={
                 "train_s": round(sum(seconds), 4),
                 "epoch_s": round(sorted(seconds)[len(seconds) // 2], 6) if seconds else 0.0,

@@ -22,7 +22,7 @@ from prunebench.leaderboard.board.mixed_sources import FIELD
 from prunebench.methods.compose import resolve_method
 from prunebench.options import resolve
 from prunebench.problems import first_problem
-from prunebench.record import Record, file_digest
+from prunebench.record import DATA_NAME, Record, file_digest
 from prunebench.registry import CRITERIA, DATASETS
 
 _SIZES = {"original_train_size", "original_test_size"}
@@ -57,7 +57,8 @@ def recorded_cell(
     argument = resolve_method(spec.method.name).target.argument
     # A repeat must store the same losses to leave the same artifacts.
     losses = frozenset[int]() if "losses.npz" in record.artifacts else None
-    cell = Cell(spec, source.params, weights=start, losses=losses)
+    title = str(record.info.get(DATA_NAME, ""))
+    cell = Cell(spec, source.params, weights=start, title=title, losses=losses)
     if not argument:
         return cell
     what = f"the {argument} of method {spec.method.name!r}"

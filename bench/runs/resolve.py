@@ -71,6 +71,14 @@ def _digest_of(path: Any, where: str) -> str:
     return file_digest(str(path))
 
 
+def title_of(source: DataSource) -> str:
+    """How boards call a data set that is a user's own: never as they call a registered one."""
+    title = " ".join(source.title().split())[:60].strip()
+    if not is_label(title):
+        return ""
+    return f"{source.name}:{title}" if title in DATASETS.names() else title
+
+
 def check_label(label: str, method: str, where: str) -> str:
     """A name for the rows of a method.
 
@@ -201,7 +209,7 @@ def resolve_cell(
         raise first_problem(error, where, _MODELS) from None
     check_model(spec.recipe)
     named = "" if label is None else check_label(label, method, where)
-    return Cell(spec, source.params, paths, weights, named)
+    return Cell(spec, source.params, paths, weights, title_of(source), named)
 
 
 def _check_shares(info: MethodInfo, options: Mapping[str, Value], ratio: float, where: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prunebench.record import Record, canonical, content_key
+from prunebench.record import DATA_NAME, Record, canonical, content_key
 
 MAX_PARAM, MAX_TAG, MAX_KEY = 6000, 8000, 250
 CURVES = "epochs.csv"
@@ -82,7 +82,8 @@ def build_payload(record: Record, artifacts: Path | None, finished: float | None
     dataset, noise, method = (_part(spec, field) for field in ("dataset", "noise", "method"))
     ratio, seed = spec.get("ratio"), spec.get("seed")
     data = {"dataset": dataset, "noise": noise, "seed": seed, "info": record.info}
-    label = f"{method.get('name')} {dataset.get('name')} {noise.get('name')} {ratio} s{seed}"
+    shown = record.info.get(DATA_NAME) or dataset.get("name")
+    label = f"{method.get('name')} {shown} {noise.get('name')} {ratio} s{seed}"
     return Payload(
         key=record.key,
         digest=record.digest or record.sealed().digest,
@@ -95,7 +96,7 @@ def build_payload(record: Record, artifacts: Path | None, finished: float | None
         params=_flat(spec),
         metrics=(*_finals(record, stop), *_curves(artifacts, begin, stop)),
         dataset=(
-            str(dataset.get("name"))[:MAX_KEY],
+            str(shown)[:MAX_KEY],
             str(record.info.get("label_digest") or content_key(data))[:32],
             canonical({"dataset": dataset, "noise": noise, "seed": seed}),
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,13 @@ def _clean_known(arrays: Mapping[str, Array], file: Path) -> bool:
     return bool(value)
 
 
+@lru_cache(maxsize=64)
+def _title(file: Path, changed: int) -> str:
+    given = read_npz(file, ("name",)).get("name")
+    text = given is not None and given.shape == () and given.dtype.kind == "U"
+    return str(given) if text else file.stem
+
+
 @register_dataset("arrays")
 class Arrays(DataSource):
     """uint8 images or float vectors with labels, as numpy saves them."""
@@ -176,6 +184,11 @@ class Arrays(DataSource):
     def check(self) -> None:
         """Reads the file and checks all of it."""
         self.load()
+
+    def title(self) -> str:
+        """The array ``name`` that ``prunebench.task`` writes, else the file's name."""
+        file = find_file(self.path)
+        return _title(file, file.stat().st_mtime_ns)
 
     def asymmetric_rule(self) -> str:
         """The option, else what the file's super-classes suggest."""

@@ -111,6 +111,10 @@ class Folder(DataSource):
         """Files that are left out, by split."""
         return [line for tree in self._trees() if (line := left_out_line(tree))]
 
+    def title(self) -> str:
+        """The folder's name."""
+        return user_path(self.path, "folder").resolve().name
+
     def asymmetric_rule(self) -> str:
         """The option, else the next class."""
         return self.asymmetric or "next_class"

@@ -88,6 +88,10 @@ class HuggingFace(DataSource):
         """Reads both splits and checks their labels; no image is decoded."""
         _labelled(*self._splits())
 
+    def title(self) -> str:
+        """The folder's name."""
+        return user_path(self.path, "hf").resolve().name
+
     def asymmetric_rule(self) -> str:
         """The option, else the next class."""
         return self.asymmetric or "next_class"

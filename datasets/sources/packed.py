@@ -92,6 +92,10 @@ class Packed(DataSource):
         for pack, limit in ((train, self.limit), (test, self.test_limit)):
             check_headers(pack, limited_rows(len(pack), limit))
 
+    def title(self) -> str:
+        """The folder's name."""
+        return user_path(self.path, "packed").resolve().name
+
     def asymmetric_rule(self) -> str:
         """The option, else what the file's super-classes suggest."""
         if self.asymmetric:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prunebench.errors import InputError
-from prunebench.record import Record
+from prunebench.record import DATA_NAME, Record
 
 #: Far above any seed, and any number of samples or classes.
 _MOST = 2**63
@@ -64,6 +64,8 @@ def check_shape(record: Record) -> None:
     _check_study(record, spec.get("tuned") or {})
     label = info.get("label")
     _need(record, "label", label is None or is_label(label), label, LABEL_WORDS)
+    title = info.get(DATA_NAME)
+    _need(record, DATA_NAME, title is None or is_label(title), title, LABEL_WORDS)
     for name in ("test_size", "num_classes", "metrics"):
         value = info.get(name)
         good = value is None or (_count(value) and value > 0)

@@ -11,19 +11,21 @@ from typing import Any
 
 from prunebench.leaderboard.board.collect import FULL, WITH_REFERENCE, Run
 from prunebench.leaderboard.filters import leaves, shown
-from prunebench.record import OWN_CONTENT, canonical, content_key
+from prunebench.record import DATA_NAME, OWN_CONTENT, Record, canonical, content_key
 
 #: Fields of a specification that make a design.
 FIELDS = ("dataset", "criterion", "recipe", "budget", "budget_share", "reference", "validation")
 _EMPTY: tuple[Any, ...] = (None, {}, "")
 _BUDGET = ("budget", "budget_share")
 #: What designs differ in, in the order in which labels name it; further options in between.
-_ORDER = ("dataset.params", "dataset.version", "dataset.identity", "criterion", "recipe.name",
-          "recipe.model", "recipe.model_params", "recipe.epochs", "recipe.batch_size", "recipe.lr",
-          "recipe", "budget", "budget_share", "reference", "validation")  # fmt: skip
+_ORDER = ("dataset.kind", "dataset.params", "dataset.version", "dataset.identity", "criterion",
+          "recipe.name", "recipe.model", "recipe.model_params", "recipe.epochs",
+          "recipe.batch_size", "recipe.lr", "recipe", "budget", "budget_share", "reference",
+          "validation")  # fmt: skip
 #: Named wherever they differ; the others only where designs would share a label without them.
 _ALWAYS = ("recipe.name", "recipe.model")
 _WORDS = {
+    "dataset.kind": "{}",
     "recipe.name": "{}", "recipe.model": "{}", "recipe.epochs": "{} epochs",
     "recipe.version": "recipe version {}", "dataset.version": "version {}",
     "dataset.identity": "content {}", "criterion.version": "criterion version {}",
@@ -111,12 +113,28 @@ def group_by_design(runs: Iterable[Run]) -> tuple[Design, ...]:
                 fitting[slot] = [name]
         for fit in fitting[slot]:
             found[fit].append(run)
+    contents = {name: _titled(content, found[name]) for name, content in contents.items()}
     labels = label_designs(contents)
     found_designs = [
         Design(labels[name], base_of(content), content, tuple(found[name]))
         for name, content in contents.items()
     ]
     return tuple(sorted(found_designs, key=lambda d: (d.base, _natural(d.label))))
+
+
+def _titled(content: Mapping[str, Any], runs: Iterable[Run]) -> dict[str, Any]:
+    return titled(content, (run.record for run in runs))
+
+
+def titled(content: Mapping[str, Any], records: Iterable[Record]) -> dict[str, Any]:
+    """A design with the data set as the user calls it: as most of its records do. The registered
+    name stays as its kind, which tells apart two that are called alike."""
+    counts = Counter(title for r in records if (title := r.info.get(DATA_NAME)))
+    if not counts:
+        return dict(content)
+    dataset = content["dataset"]
+    title = min(counts, key=lambda text: (-counts[text], text))
+    return {**content, "dataset": {**dataset, "name": title, "kind": dataset["name"]}}
 
 
 def _designs_of(

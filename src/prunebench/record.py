@@ -21,6 +21,8 @@ FINAL = ("done", "diverged", "skipped")
 #: Start of the identity of a data set whose random draws depend on samples and labels alone; the
 #: digest that salts them follows, and after a colon one of what only the key depends on.
 OWN_CONTENT = "content:"
+#: Entry of ``Record.info``: how a user calls the data set.
+DATA_NAME = "data_name"
 
 
 class RecordError(InputError):
@@ -98,6 +100,11 @@ class Record:
     environment: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
     digest: str = ""
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set on boards: the user's own, else the registered one."""
+        return str(self.info.get(DATA_NAME) or self.spec["dataset"]["name"])
 
     def body(self) -> dict[str, Any]:
         """Everything but the digest; the values are the record's own, not copies."""

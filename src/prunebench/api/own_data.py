@@ -35,7 +35,7 @@ class OwnData:
     """A data set of one's own; ``run`` and ``grid`` take it as ``dataset``.
 
     Attributes:
-        name: Of its file.
+        name: Of its file, and on boards.
         arrays: As ``arrays:FILE.npz`` holds them.
         digest: First 16 hex digits of the SHA-256 of the file's bytes.
     """
@@ -93,7 +93,7 @@ def task(
             training samples where left out.
         class_names: C names.
         clean: Whether the labels are known to be clean; if not, they are the noise ``real``.
-        name: Of the file that is written beside the results.
+        name: What boards and listings call the data; also of the file beside the results.
 
     Raises:
         InputError: Wrong shapes or labels, a sample that cannot be read, numbers that are not
@@ -120,6 +120,7 @@ def task(
     if not clean:
         arrays["clean_known"] = np.array(False)
     Arrays().raw(arrays, Path("task"), "")
+    arrays["name"] = np.array(name)
     packed = _file(arrays)
     return OwnData(name, arrays, hashlib.sha256(packed).hexdigest()[:16], packed)
 

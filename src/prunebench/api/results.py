@@ -165,7 +165,7 @@ def _flat(record: Record) -> dict[str, Any]:
         "key": record.key,
         "status": record.status,
         "reason": record.reason,
-        "dataset": spec["dataset"]["name"],
+        "dataset": record.dataset,
         "noise": spec["noise"]["name"],
         "method": spec["method"]["name"],
         "label": record.info.get("label", spec["method"]["name"]),
