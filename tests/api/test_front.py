@@ -13,7 +13,7 @@ import pytest
 import torch
 from api.own_loop import network
 from torch import nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from prunebench.api.own_data import task
 from prunebench.api.own_model import OwnModel, adapted
@@ -158,7 +158,44 @@ class Shrinking(Pictures):
         return super().__getitem__(number)
 
 
-GOOD = (X, Y), (X[:60], Y[:60])
+class Ragged(Pictures):
+    def __getitem__(self, number: int) -> Any:
+        pixels, label = super().__getitem__(number)
+        return pixels[: 7 if number == 3 else 8], label
+
+
+class Unlabelled(Pictures):
+    def __getitem__(self, number: int) -> Any:
+        return super().__getitem__(number)[0]
+
+
+class Counted(IterableDataset[Any]):
+    """A stream that knows its length."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+
+class Named(Pictures):
+    """Whose classes have names, as those of torchvision and of Hugging Face."""
+
+    def __init__(self, classes: list[str]) -> None:
+        super().__init__(10, "array")
+        self.classes = classes
+
+
+def test_the_classes_of_the_test_set_have_the_names_and_the_order_of_the_training_set() -> None:
+    task(Named(["cat", "dog"]), Named(["cat", "dog"]))
+    with pytest.raises(InputError, match=r"test: its classes are dog, cat; .*train: cat, dog"):
+        task(Named(["cat", "dog"]), Named(["dog", "cat"]))
+
+
+TEST = (X[:60], Y[:60])
+GOOD = (X, Y), TEST
+HOLED = np.where(np.arange(60)[:, None] == 7, np.nan, X[:60])
 
 
 @pytest.mark.parametrize(
@@ -172,6 +209,21 @@ GOOD = (X, Y), (X[:60], Y[:60])
         ((X, Y), (X[:60], Y[:60] + 1), {}, "3 at sample 2"),
         ((np.full_like(X, np.nan), Y), (X[:60], Y[:60]), {}, "not finite"),
         (*GOOD, {"noisy_labels": Y[:10]}, "human"),
+        (None, TEST, {}, "train: NoneType has no samples by number"),
+        ((X, Y), None, {}, "test: NoneType has no samples by number"),
+        (Counted(), TEST, {}, "train: Counted has no samples by number"),
+        (Ragged(10, "array"), Pictures(4, "array"), {}, "sample 3 has the shape (7, 8, 3)"),
+        (Unlabelled(10, "array"), Pictures(4, "array"), {}, "sample 0: a ndarray alone"),
+        ((X[:, 0], Y), TEST, {}, "X: float64 of shape (240,)"),
+        ((X, Y[:, None]), TEST, {}, "y: int64 of shape (240, 1)"),
+        ((X, Y[:10]), TEST, {}, "y: 10 labels; accepted: 240"),
+        ((X, Y - 1), TEST, {}, "y: -1 at sample 0"),
+        ((X, Y), (X[:60, :5], Y[:60]), {}, "X_test: samples of shape (5,)"),
+        ((X, Y), (HOLED, Y[:60]), {}, "X_test: sample 7 holds a number that is not finite"),
+        (*GOOD, {"reference": (HOLED, Y[:60])}, "X_reference: sample 7"),
+        (*GOOD, {"reference": (X[:60], Y[:60] + 1)}, "y_reference: 3 at sample 2"),
+        (*GOOD, {"labels": Y * 1.0}, "y: float64"),
+        (*GOOD, {"num_classes": 0}, "num_classes: 0"),
         (*GOOD, {"num_classes": 2}, "2 at sample 2"),
         (*GOOD, {"groups": [0]}, "super-class"),
         (*GOOD, {"name": "../x"}, "name"),

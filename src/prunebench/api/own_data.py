@@ -101,15 +101,23 @@ def task(
     """
     if not re.fullmatch(FILE_NAME, name):
         raise InputError(f"{name!r}", where="task: name", accepted=FILE_NAME_WORDS)
+    own_names, other_names = _class_names(train), _class_names(test)
+    if own_names and other_names and own_names != other_names:
+        raise InputError(
+            f"its classes are {', '.join(other_names)[:200]}", where="task: test",
+            accepted=f"those of train: {', '.join(own_names)[:200]}",
+        )  # fmt: skip
     arrays: dict[str, Array] = {}
     for key, data, own in (("", train, labels), ("_test", test, None),
                            ("_reference", reference, None)):  # fmt: skip
-        if data is not None:
+        if data is not None or key != "_reference":
             where = f"task: {key.removeprefix('_') or 'train'}"
             arrays[f"X{key}"], arrays[f"y{key}"] = _split(data, own, where)
     if noisy_labels is not None:
         arrays["human"] = _whole(noisy_labels, "task: noisy_labels")[None]
         arrays["human_names"] = np.array([""], dtype=np.str_)
+    if num_classes is not None and num_classes < 2:
+        raise InputError(f"{num_classes}", where="task: num_classes", accepted="two or more")
     names = class_names
     if names is None and num_classes is not None:
         names = [f"class {number}" for number in range(num_classes)]
@@ -147,6 +155,9 @@ def _split(data: Any, labels: Any, where: str) -> tuple[Array, Array]:
     for number in range(size):
         try:
             item = data[number]
+            if column is None and not (isinstance(item, (tuple, list)) and len(item) > 1):
+                raise InputError(f"a {type(item).__name__} alone", where="",
+                                 accepted="samples (input, label)")  # fmt: skip
             x, y = (item[column], item[own]) if column is not None else item[:2]
             samples.append(_pixels(x))
         except InputError as error:
@@ -167,6 +178,17 @@ def _split(data: Any, labels: Any, where: str) -> tuple[Array, Array]:
         raise InputError(f"its length was {size} and is {len(data)}", where=where,
                          accepted="one length")  # fmt: skip
     return np.stack(samples), _array(found if labels is None else labels)
+
+
+def _class_names(data: Any) -> list[str]:
+    """Names of the classes, in the order of their labels, where a data set of Hugging Face or
+    torchvision tells them."""
+    columns = getattr(data, "column_names", None)
+    names: Any = getattr(data, "classes", None)
+    if isinstance(columns, list):
+        label = next((name for name in _LABELS if name in columns), None)
+        names = getattr((getattr(data, "features", None) or {}).get(label), "names", None)
+    return [str(name) for name in names] if isinstance(names, (list, tuple)) else []
 
 
 def _column(columns: Sequence[str], known: Sequence[str], where: str) -> str:
