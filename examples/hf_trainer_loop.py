@@ -30,7 +30,7 @@ class Net(nn.Module):
         return SequenceClassifierOutput(logits=self.layers(pixels))
 
 
-def main(epochs=10, **arguments):
+def main(epochs=10, resume=None, **arguments):
     inputs, labels = load_digits(return_X_y=True)
     train, clean, test = (
         Dataset.from_dict({"pixels": inputs[a:b] / 16, "label": labels[a:b]}).with_format("torch")
@@ -42,12 +42,13 @@ def main(epochs=10, **arguments):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1 - pruning.progress)
     with tempfile.TemporaryDirectory() as folder:
-        given = TrainingArguments(folder, per_device_train_batch_size=BATCH, max_grad_norm=0,
-                                  num_train_epochs=3 * epochs, save_strategy="no", report_to="none",
-                                  **arguments)  # fmt: skip
+        given = TrainingArguments(**{
+            "output_dir": folder, "per_device_train_batch_size": BATCH, "max_grad_norm": 0,
+            "num_train_epochs": 3 * epochs, "save_strategy": "no", "report_to": "none", **arguments,
+        })  # fmt: skip
         trainer = PruningTrainer(model, given, pruning=pruning, optimizers=(optimizer, rate),
                                  data_collator=default_data_collator)  # fmt: skip
-        trainer.train()
+        trainer.train(resume)
     model.eval()
     right = (model(test["pixels"][:].cpu()).logits.argmax(1) == test["label"][:]).float().mean()
     print(f"{pruning.trained} samples in {pruning.epoch} epochs, test accuracy {right:.3f}")

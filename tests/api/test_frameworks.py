@@ -35,27 +35,41 @@ def visits(monkeypatch: pytest.MonkeyPatch) -> Visits:
     return found
 
 
-def example(name: str) -> Any:
-    """A file of ``examples`` as a module."""
+#: Its samples that are not trained are scored.
+IES = {"method": "ies", "ratio": 0.2, "params": {"threshold": 0.05, "ma": 1}}
+
+
+def example(name: str, **changes: Any) -> Any:
+    """A file of ``examples`` as a module.
+
+    Args:
+        name: Without its ending.
+        changes: What its pruner is given in place of the file's own.
+    """
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    module.Pruning = lambda data, method, **fields: Pruning(  # type: ignore[attr-defined]
+        data, **{"method": method, **fields, **changes}
+    )
     return module
 
 
-def plain(accumulate: int = 1, by_count: bool = False) -> tuple[nn.Module, Pruning]:
+def plain(accumulate: int = 1, by_count: bool = False, **changes: Any) -> tuple[nn.Module, Pruning]:
     """The loop of the examples, written out.
 
     Args:
         accumulate: Batches of a step.
         by_count: Whether the last step of an epoch is divided by the batches that it has.
+        changes: Of the pruner.
     """
     inputs, labels = (torch.tensor(array) for array in load_digits(return_X_y=True))
     inputs = (inputs / 16).float()
     train, clean = (TensorDataset(inputs[a:b], labels[a:b]) for a, b in ((0, 1200), (1200, 1300)))
-    pruning = Pruning(train, "infobatch+align", epochs=EPOCHS, ratio=0.5, reference=clean)
+    fields = {"method": "infobatch+align", "ratio": 0.5, **changes}
+    pruning = Pruning(train, epochs=EPOCHS, reference=clean, **fields)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -71,7 +85,10 @@ def plain(accumulate: int = 1, by_count: bool = False) -> tuple[nn.Module, Pruni
                 optimizer.step()
                 optimizer.zero_grad()
                 optimizer.param_groups[0]["lr"] = 0.1 * (1 - pruning.progress)
+        scored = pruning.score(model)
+        assert not scored or pruning.pruner.name == "ies"
         pruning.end_epoch(pruning.reference_loss(model))
+    assert scored or pruning.pruner.name != "ies"
     return model, pruning
 
 
@@ -108,6 +125,65 @@ def test_hugging_face(accumulate: int, visits: Visits) -> None:
         EPOCHS, gradient_accumulation_steps=accumulate, disable_tqdm=True, use_cpu=True
     )
     same(found, plain(accumulate, by_count=True), visits)
+
+
+def test_samples_that_are_scored_alone_are_scored_by_lightning(visits: Visits) -> None:
+    pytest.importorskip("lightning", reason="Lightning is not installed: pip install '.[loops]'")
+    found = example("lightning_loop", **IES).main(EPOCHS, enable_progress_bar=False)
+    same(found, plain(**IES), visits)
+
+
+def hugging_face(epochs: int = EPOCHS, resume: Path | None = None, changes: Any = None,
+                 **arguments: Any) -> tuple[nn.Module, Pruning]:  # fmt: skip
+    """The example of Hugging Face."""
+    for name in ("transformers", "accelerate", "datasets"):
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install '.[loops]'")
+    module = example("hf_trainer_loop", **(changes or {}))
+
+    class Dropping(module.Net):  # type: ignore[misc,name-defined]
+        """Draws in every step."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            if resume is not None or arguments.get("save_strategy"):
+                self.layers.insert(2, nn.Dropout(0.3))
+
+    module.Net = Dropping
+    return module.main(epochs, resume, disable_tqdm=True, use_cpu=True, **arguments)  # type: ignore[no-any-return]
+
+
+def test_samples_that_are_scored_alone_are_scored_by_hugging_face(visits: Visits) -> None:
+    same(hugging_face(changes=IES), plain(by_count=True, **IES), visits)
+
+
+@pytest.mark.parametrize("saving", [
+    {"save_strategy": "epoch"},
+    {"save_strategy": "steps", "save_steps": 5, "gradient_accumulation_steps": 2},
+    {"save_strategy": "steps", "save_steps": 19},
+], ids=["between epochs", "inside", "at the end of one"])  # fmt: skip
+@pytest.mark.parametrize("changes", [{}, IES], ids=["infobatch+align", "ies"])
+def test_hugging_face_goes_on_from_its_checkpoint(
+    saving: dict[str, Any], changes: dict[str, Any], visits: Visits, tmp_path: Path
+) -> None:
+    wanted = hugging_face(changes=changes, output_dir=tmp_path / "whole", **saving)
+    whole, batches = visits[:], saving.get("gradient_accumulation_steps", 1)
+    saved = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "whole").iterdir())
+    for step in saved[:-1:2]:
+        visits[:] = [] if batches > 1 else whole[:step]
+        found = hugging_face(resume=tmp_path / "whole" / f"checkpoint-{step}", changes=changes,
+                             output_dir=tmp_path / f"from-{step}", **saving)  # fmt: skip
+        if batches > 1:  # the last step of an epoch may have fewer
+            visits[:] = whole[: len(whole) - len(visits)] + visits
+        same(found, wanted, visits + whole)
+    assert len(saved) >= 3
+
+
+def test_a_checkpoint_without_a_pruner_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-3").mkdir()
+    for words in ("FileNotFoundError", "UnpicklingError|RuntimeError"):
+        with pytest.raises(InputError, match=rf"pruning\.pt: cannot be read \(({words})\)"):
+            hugging_face(resume=tmp_path / "checkpoint-3", output_dir=tmp_path)
+        (tmp_path / "checkpoint-3" / "pruning.pt").write_bytes(b"no state")
 
 
 @pytest.mark.parametrize("every", [{"every_n_train_steps": 27}, {"every_n_epochs": 2}])

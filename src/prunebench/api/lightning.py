@@ -17,6 +17,8 @@ from prunebench.api.own_passes import Loss, per_sample_cross_entropy
 from prunebench.api.pruning import Pruning
 from prunebench.errors import InputError
 
+__all__ = ["PruningCallback"]
+
 try:
     from lightning.pytorch import Callback
 except ImportError:
@@ -81,8 +83,8 @@ class PruningCallback(Callback):  # type: ignore[misc]
         trainer.should_stop = not self.pruning.begun
 
     def state_dict(self) -> dict[str, Any]:
-        """For Lightning's checkpoints."""
-        return self.pruning.state_dict()
+        """For Lightning's checkpoints, which all processes make and the first one writes."""
+        return self.pruning.state_dict(gather=True)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From Lightning's checkpoints."""
