@@ -105,7 +105,7 @@ class Beta(Sampler):
 
     def needs(self, need: EvidenceSpec) -> EvidenceSpec:
         """Target probabilities of the epochs that the score reads, all where it reads none."""
-        until = need.until if need.signals or need.snapshots or need.strong else None
+        until = need.until if need.trains else None
         return replace(need, signals=need.signals | {"p_target"}, until=until)
 
     def read(self, scored: Scored, evidence: Evidence, score: StaticPruner) -> Scored:
