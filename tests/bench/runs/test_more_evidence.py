@@ -263,7 +263,7 @@ def test_a_choice_is_timed_by_stage_and_shown_where_it_takes_long(tmp_path, read
     assert choice == sorted(choice)
     assert choice[0] == 0
     assert 0.49 < choice[-1] < 0.5
-    assert training[:3] == pytest.approx([4 / 6, 5 / 6, 1], abs=0.001)
+    assert training[:3] == pytest.approx([4 / 6, 5 / 6, 1], abs=0.01)
     check_shape(record)
     plain, _ = run_cell(small_cell("random-dynamic", **TINY), store)
     assert "choice_s" not in plain.timing
@@ -274,4 +274,4 @@ def test_a_short_choice_is_not_shown(tmp_path, reader):
     heard = []
     run_cell(small_cell("short-choice", **TINY), Store.open(tmp_path),
              context=WorkerContext(report=heard.append))  # fmt: skip
-    assert heard[:3] == pytest.approx([1 / 3, 2 / 3, 1], abs=0.001)
+    assert heard[:3] == pytest.approx([1 / 3, 2 / 3, 1], abs=0.01)
