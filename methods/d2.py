@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from fractions import Fraction
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from prunebench.errors import InputError
+from prunebench.methods.aum import aum_scores
+from prunebench.methods.base import (
+    Card,
+    Evidence,
+    EvidenceSpec,
+    StaticPruner,
+    Subset,
+    register_method,
+)
 from prunebench.methods.feature_space import (
     Floats,
     Ints,
@@ -15,10 +27,19 @@ from prunebench.methods.feature_space import (
     float64_vector,
     tie_order,
 )
-from prunebench.methods.keep_k import check_count
+from prunebench.methods.forgetting import forgetting_counts
+from prunebench.methods.keep_k import check_count, take
+from prunebench.methods.strata import (
+    check_cutoff,
+    dropped,
+    published_cutoff,
+    stratum_budgets,
+)
+from prunebench.options import Option
+from prunebench.progress import counted
 from prunebench.rng import Stream
 
-__all__ = ["d2_densities", "d2_order", "nearest_neighbours"]
+__all__ = ["d2_by_class", "d2_densities", "d2_order", "nearest_neighbours"]
 
 MODES = ("sum", "product")
 UPDATES = ("weighted", "absolute")
@@ -64,7 +85,7 @@ def _neighbours(rows: Floats, count: int) -> tuple[Ints, Floats]:
     squares = np.einsum("nd,nd->n", centred, centred)
     spare = min(count + _SPARE, total - 1)
     block = max(1, _BLOCK_BYTES // (8 * max(total, spare * width)))
-    for begin in range(0, total, block):
+    for begin in counted(range(0, total, block)):
         own = np.arange(begin, min(begin + block, total))
         gaps = squares - 2 * (centred[own] @ centred.T)
         gaps[own - begin, own] = np.inf
@@ -186,10 +207,154 @@ def d2_order(
     factor = np.exp(-gamma * graph.distance) if update == "weighted" else None
     size = np.abs(density)
     picks = np.empty(k, dtype=np.int64)
-    for step in range(k):
+    for step in counted(range(k)):
         picks[step] = pick = first_of_best(density, size)
         edges = slice(graph.start[pick], graph.start[pick + 1])
         own = density[pick]
         density[graph.other[edges]] -= own if factor is None else factor[edges] * own
         density[pick] = -np.inf
     return torch.from_numpy(tie[picks])
+
+
+def d2_by_class(
+    scores: Tensor,
+    features: Tensor,
+    labels: Tensor,
+    k: int,
+    rng: Stream,
+    order: Callable[[Tensor, Tensor, int, Stream], Tensor],
+) -> Tensor:
+    """The first picks of a graph for each class, as evenly over the classes as their sizes allow.
+
+    As in d2pruning: core/data/Coreset.py. A class of at most K samples is returned whole there,
+    whatever its budget.
+
+    Args:
+        scores: [n].
+        features: [n, D].
+        labels: int64 [n].
+        k: 0..n.
+        rng: Its children are handed to ``order``, one for each class.
+        order: Takes scores, features, how many to pick and a stream; gives picks int64.
+
+    Returns:
+        int64 [k], ascending.
+    """
+    classes, sizes = torch.unique(labels, return_counts=True)
+    budgets = stratum_budgets(sizes, k).tolist()
+    parts = [labels.new_empty(0)]
+    for cls, budget in counted(list(zip(classes.tolist(), budgets, strict=True))):
+        members = (labels == cls).nonzero().squeeze(1)
+        if budget < len(members):
+            picks = order(scores[members], features[members], budget, rng.child("class", cls))
+            members = members[picks]
+        parts.append(members)
+    return torch.cat(parts).sort().values
+
+
+@register_method("d2")
+class D2(StaticPruner):
+    """Drops the samples of lowest area under the margin, then picks in a graph for each class.
+
+    Class sizes are as even as they can be, not in proportion to the classes.
+    """
+
+    score: str
+    neighbours: int
+    gamma: float
+    mode: str
+    cutoff: float | None
+    balance: bool
+    options = {
+        "score": Option(
+            "forgetting",
+            "difficulty: forgetting events, or the area under the margin, low being hard",
+            choices=("forgetting", "aum"),
+            search=("forgetting", "aum"),
+        ),
+        "neighbours": Option(
+            5, "nearest samples K that pass messages", low=1, high=1000, search=(1, 15)
+        ),
+        "gamma": Option(
+            0.1,
+            "fall with distance of what a pick takes from its neighbours",
+            low=0.0,
+            high=100.0,
+            search=(0.0, 1.0),
+        ),
+        "mode": Option(
+            "sum",
+            "whether messages are added to the difficulty or multiply it",
+            choices=MODES,
+            search=MODES,
+        ),
+        "cutoff": Option(
+            None,
+            "share of all samples dropped as too hard, at most the share pruned; auto = 0 below "
+            "half, else as in ccs",
+            low=0.0,
+            high=1.0,
+            kind=float,
+            optional=True,
+            search=(0.0, 0.9),
+            at_most_ratio=True,
+        ),
+        "balance": Option(True, "a graph for each (noisy) class; false: one for all samples"),
+    }
+    card = Card(
+        title="D2",
+        paper="Maharana, Yadav, Bansal: D2 Pruning: Message Passing for Balancing Diversity & "
+        "Difficulty in Data Pruning, ICLR 2024",
+        repository="https://github.com/adymaharana/d2pruning",
+        bibtex_key="maharana2024d2",
+        cost="one full-data run, one forward pass and the nearest neighbours of all samples",
+        side="greedy, hard and diverse",
+    )
+
+    def needs(self, epochs: int, warmup: int) -> EvidenceSpec:
+        """Features at the end, and what difficulty and cut-off go by, over the whole run."""
+        signals = {"correct"} if self.score == "forgetting" else set()
+        if self.score == "aum" or self.cutoff != 0:
+            signals |= {"p_target", "runner_up"}
+        return EvidenceSpec(signals=frozenset(signals), snapshots=(epochs,))
+
+    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
+        """Keeps k; nested in k for one cut-off, up to class sizes."""
+        features = evidence.snapshot(evidence.epochs).features
+        total = len(features)
+        check_count(k, total)
+        cutoff = self._cutoff(evidence.num_classes, total, k)
+        margin = None
+        if self.score == "aum" or self.cutoff != 0:
+            margin = aum_scores(evidence.p_target, evidence.runner_up)
+        if self.score == "aum":
+            assert margin is not None
+            difficulty = margin.double().neg()
+        else:
+            difficulty = forgetting_counts(evidence.correct).double()
+        known = features.isfinite().all(1) & difficulty.isfinite()
+        lost = (~known).nonzero().squeeze(1)
+        lost = lost[rng.child("undefined").sample(len(lost), min(k, len(lost)))]
+        left, k = known.nonzero().squeeze(1), k - len(lost)
+        cut = min(dropped(total, cutoff), len(left) - k)
+        if cut:
+            assert margin is not None
+            left = left[take(margin[left], len(left) - cut, "high", rng.child("cut"))[0]]
+        if len(left):
+            difficulty = difficulty - difficulty[left].min()
+        labels = evidence.labels[left] if self.balance else torch.zeros_like(left)
+
+        def order(scores: Tensor, x: Tensor, size: int, own: Stream) -> Tensor:
+            return d2_order(scores, x, size, self.neighbours, self.gamma, self.mode, rng=own)
+
+        picks = d2_by_class(difficulty[left], features[left], labels, k, rng, order)
+        indices = torch.cat([lost, left[picks]]).sort().values
+        return Subset(indices, None, {"dropped": cut, "not_finite": int((~known).sum())})
+
+    def _cutoff(self, num_classes: int, total: int, k: int) -> float:
+        if self.cutoff is not None:
+            check_cutoff(self.cutoff, total, k, f"{self.name}.cutoff")
+            return self.cutoff
+        if Fraction(total - k, max(total, 1)) < Fraction(1, 2):
+            return 0.0
+        return published_cutoff(num_classes, total, k)

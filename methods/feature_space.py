@@ -1,6 +1,8 @@
-"""What greedy choices among feature vectors share: float64 rows, inner products, ties."""
+"""What greedy choices among feature vectors share: float64 rows, inner products, ties, classes."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -8,7 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.errors import InputError
-from prunebench.methods.keep_k import real
+from prunebench.methods.interfaces import Subset
+from prunebench.methods.keep_k import check_count, quotas, real
+from prunebench.progress import counted
 from prunebench.rng import Stream
 
 Floats = NDArray[np.float64]
@@ -90,3 +94,44 @@ def first_of_best(gain: Floats, size: Floats) -> int:
     best = int(gain.argmax())
     near = gain >= gain[best] - _ROUNDING * (size + size[best])
     return int(near.argmax())
+
+
+def choose(
+    features: Tensor,
+    labels: Tensor | None,
+    k: int,
+    rng: Stream,
+    order: Callable[[Tensor, int, Stream], Tensor],
+) -> Subset:
+    """Keeps the first picks of an order, within every class or over all samples.
+
+    Rows that are not finite survive, as undefined scores do: they come first in their class. A
+    class of which all samples are kept is not ordered.
+
+    Args:
+        features: [N, D].
+        labels: int64 [N], noisy: sizes by class are those of ``keep_k.quotas``. None: no classes.
+        k: 0..N.
+        rng: Stream of the sizes and, by a child for each class, of the orders.
+        order: Takes finite features [n, D], how many to pick and a stream; gives picks int64.
+
+    Returns:
+        k indices, ascending, and how many rows are not finite.
+    """
+    check_count(k, len(features))
+    finite = features.isfinite().all(1)
+    groups = torch.zeros_like(finite, dtype=torch.int64) if labels is None else labels
+    sizes = quotas(groups, k, rng)
+    parts = [groups.new_empty(0)]
+    for group, size in counted(sizes.items(), len(sizes)):
+        members = (groups == group).nonzero().squeeze(1)
+        kept = members
+        if size < len(members):
+            own = rng.child("class", group)
+            lost, known = members[~finite[members]], members[finite[members]]
+            survive = lost[own.child("undefined").sample(len(lost), min(size, len(lost)))]
+            picks = order(features[known], size - len(survive), own)
+            kept = torch.cat([survive, known[picks]])
+        parts.append(kept)
+    indices = torch.cat(parts).sort().values
+    return Subset(indices, None, {"not_finite": int((~finite).sum())})

@@ -6,9 +6,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prunebench.methods.feature_space import Floats, float64_rows, float64_vector, tie_order
+from prunebench.methods.base import (
+    Card,
+    Evidence,
+    EvidenceSpec,
+    StaticPruner,
+    Subset,
+    register_method,
+)
+from prunebench.methods.feature_space import (
+    Floats,
+    choose,
+    float64_rows,
+    float64_vector,
+    tie_order,
+)
 from prunebench.methods.herding import follow
 from prunebench.methods.keep_k import check_count
+from prunebench.options import Option
 from prunebench.rng import Stream
 
 __all__ = ["geometric_median", "gm_matching_order"]
@@ -98,3 +113,45 @@ def gm_matching_order(
     begin = goal if start is None else float64_vector(start, width, "start")
     tie = tie_order(len(rows), rng)
     return torch.from_numpy(tie[follow(_unit(rows)[tie], k, goal, begin, "inner")])
+
+
+@register_method("gm-matching")
+class GMMatching(StaticPruner):
+    """Follows the geometric median of each (noisy) class on the sphere of features."""
+
+    features: str
+    balance: bool
+    options = {
+        "features": Option(
+            "ssl",
+            "self-supervised features, or those of the full-data run after the warm-up",
+            choices=("ssl", "snapshot"),
+            search=("ssl", "snapshot"),
+        ),
+        "balance": Option(True, "within each (noisy) class; false: over all samples"),
+    }
+    card = Card(
+        title="GM Matching",
+        paper="Acharya et al.: Geometric Median Matching for Robust k-Subset Selection "
+        "from Noisy Data, ICML 2025",
+        repository="https://github.com/anishacharya/GM-Matching",
+        bibtex_key="acharya2025geometric",
+        cost="one self-supervised training per data set, shared by all noise types and seeds, and "
+        "one forward pass; with features=snapshot the warm-up epochs of one full-data run",
+        side="greedy, towards the geometric median",
+    )
+
+    def needs(self, epochs: int, warmup: int) -> EvidenceSpec:
+        """Self-supervised features, or those after the warm-up."""
+        if self.features == "ssl":
+            return EvidenceSpec(ssl=True)
+        return EvidenceSpec(snapshots=(warmup,), until=warmup)
+
+    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
+        """Keeps the first picks; nested in k up to one sample per class."""
+        if self.features == "ssl":
+            features = evidence.ssl_features
+        else:
+            features = evidence.snapshot(evidence.warmup).features
+        labels = evidence.labels if self.balance else None
+        return choose(features, labels, k, rng, lambda x, n, own: gm_matching_order(x, n, rng=own))

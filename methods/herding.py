@@ -7,16 +7,27 @@ import torch
 from torch import Tensor
 
 from prunebench.errors import InputError
+from prunebench.methods.base import (
+    Card,
+    Evidence,
+    EvidenceSpec,
+    StaticPruner,
+    Subset,
+    register_method,
+)
 from prunebench.methods.feature_space import (
     Floats,
     InnerProducts,
     Ints,
+    choose,
     first_of_best,
     float64_rows,
     float64_vector,
     tie_order,
 )
 from prunebench.methods.keep_k import check_count
+from prunebench.options import Option
+from prunebench.progress import counted
 from prunebench.rng import Stream
 
 __all__ = ["herding_order"]
@@ -80,10 +91,36 @@ def follow(rows: Floats, k: int, goal: Floats, begin: Floats, rule: str) -> Ints
     drawn = np.zeros(len(rows))
     picks = np.empty(k, dtype=np.int64)
     taken = np.zeros(len(rows), dtype=bool)
-    for step in range(k):
+    for step in counted(range(k)):
         gain = base - drawn
         gain[taken] = -np.inf
         picks[step] = pick = first_of_best(gain, np.abs(base) + np.abs(drawn))
         drawn += products.of(pick)
         taken[pick] = True
     return picks
+
+
+@register_method("herding")
+class Herding(StaticPruner):
+    """Follows the mean feature of each (noisy) class, by distance."""
+
+    balance: bool
+    options = {"balance": Option(True, "within each (noisy) class; false: over all samples")}
+    card = Card(
+        title="Herding",
+        paper="Welling: Herding Dynamical Weights to Learn, ICML 2009",
+        repository="https://github.com/PatrickZH/DeepCore",
+        bibtex_key="welling2009herding",
+        cost="the warm-up epochs of one full-data run and one forward pass",
+        side="greedy, towards the mean",
+    )
+
+    def needs(self, epochs: int, warmup: int) -> EvidenceSpec:
+        """Features after the warm-up."""
+        return EvidenceSpec(snapshots=(warmup,), until=warmup)
+
+    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
+        """Keeps the first picks; nested in k up to one sample per class."""
+        features = evidence.snapshot(evidence.warmup).features
+        labels = evidence.labels if self.balance else None
+        return choose(features, labels, k, rng, lambda x, n, own: herding_order(x, n, rng=own))

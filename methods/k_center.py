@@ -7,13 +7,24 @@ import torch
 from torch import Tensor
 
 from prunebench.errors import InputError
+from prunebench.methods.base import (
+    Card,
+    Evidence,
+    EvidenceSpec,
+    StaticPruner,
+    Subset,
+    register_method,
+)
 from prunebench.methods.feature_space import (
     InnerProducts,
+    choose,
     first_of_best,
     float64_rows,
     tie_order,
 )
 from prunebench.methods.keep_k import check_count
+from prunebench.options import Option
+from prunebench.progress import counted
 from prunebench.rng import Stream
 
 __all__ = ["k_center_order"]
@@ -51,7 +62,7 @@ def k_center_order(features: Tensor, k: int, first: int, rng: Stream | None = No
     picks = np.empty(k, dtype=np.int64)
     pick = int((tie == first).argmax())
     nearest = np.full(total, np.inf)
-    for step in range(k):
+    for step in counted(range(k)):
         if step:
             pick = first_of_best(nearest, squares)
         picks[step] = pick
@@ -59,3 +70,39 @@ def k_center_order(features: Tensor, k: int, first: int, rng: Stream | None = No
         np.minimum(nearest, np.maximum(distances, 0.0, out=distances), out=nearest)
         nearest[pick] = -np.inf
     return torch.from_numpy(tie[picks])
+
+
+@register_method("k-center")
+class KCenter(StaticPruner):
+    """Covers the features of each (noisy) class, from a sample drawn at random.
+
+    Outliers are farthest, so wrong labels, which lie outside the class they are in, are kept.
+    """
+
+    randomised = True
+    balance: bool
+    options = {"balance": Option(True, "within each (noisy) class; false: over all samples")}
+    card = Card(
+        title="k-center",
+        paper="Sener, Savarese: Active Learning for Convolutional Neural Networks: A Core-Set "
+        "Approach, ICLR 2018",
+        repository="https://github.com/ozansener/active_learning_coreset",
+        bibtex_key="sener2018active",
+        cost="the warm-up epochs of one full-data run and one forward pass",
+        side="greedy, farthest first",
+    )
+
+    def needs(self, epochs: int, warmup: int) -> EvidenceSpec:
+        """Features after the warm-up."""
+        return EvidenceSpec(snapshots=(warmup,), until=warmup)
+
+    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
+        """Keeps the first picks; nested in k up to one sample per class."""
+        features = evidence.snapshot(evidence.warmup).features
+        return choose(features, evidence.labels if self.balance else None, k, rng, _from_random)
+
+
+def _from_random(features: Tensor, k: int, rng: Stream) -> Tensor:
+    total = len(features)
+    first = int(rng.child("first").permutation(total)[0]) if k else 0
+    return k_center_order(features, k, first, rng)

@@ -133,6 +133,10 @@ class StaticPruner(Pruner):
         """
         return EvidenceSpec()
 
+    def needs_at(self, epochs: int, warmup: int, ratio: float) -> EvidenceSpec:
+        """The part of ``needs`` that is read at one ratio, which is what a run is charged for."""
+        return self.needs(epochs, warmup)
+
     @abstractmethod
     def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
         """Chooses exactly ``k`` of the N samples."""

@@ -40,6 +40,10 @@ class ScorePruner(StaticPruner):
     def scores(self, evidence: Evidence) -> Tensor:
         """float [N]; NaN where a score is undefined."""
 
+    def scores_for(self, evidence: Evidence, k: int, rng: Stream) -> Tensor:
+        """``scores``, for a method whose scores depend on k or on draws."""
+        return self.scores(evidence)
+
     def kept_side(self) -> str:
         """``low``, ``high`` or ``window`` under the present options."""
         return self.side
@@ -56,7 +60,7 @@ class ScorePruner(StaticPruner):
 
     def keep_by(self, sampler: Sampler, evidence: Evidence, k: int, rng: Stream) -> Subset:
         """Keeps k samples by the score and a sampler."""
-        scores = self.scores(evidence)
+        scores = self.scores_for(evidence, k, rng)
         scored = Scored(scores, self.kept_side(), self.hard)
         indices, info = sampler.keep(sampler.read(scored, evidence, self), k, rng)
         return Subset(indices, scores, info)
@@ -68,18 +72,16 @@ class Sampled(StaticPruner):
     Args:
         score: The score.
         sampler: The sampler.
-        name: ``SCORE@SAMPLER``.
     """
 
-    def __init__(self, score: ScorePruner, sampler: Sampler, name: str) -> None:
+    def __init__(self, score: ScorePruner, sampler: Sampler) -> None:
         super().__init__()
         self.score, self.by = score, sampler
         own = {n: v for n, v in score.params.items() if n not in score.sampler_options}
-        prefix = name.partition("@")[2]
-        self.params = {**own, **{f"{prefix}.{n}": v for n, v in sampler.params.items()}}
-        for field in ("kind", "oracle", "clean_data", "own_proxy", "proxy_criterion"):
-            setattr(self, field, getattr(score, field))
-        self.name = name  # type: ignore[misc]
+        self.params = {**own, **{f"{sampler.name}.{n}": v for n, v in sampler.params.items()}}
+        for name in ("kind", "oracle", "clean_data", "own_proxy", "proxy_criterion"):
+            setattr(self, name, getattr(score, name))
+        self.name = f"{score.name}@{sampler.name}"  # type: ignore[misc]
         self.randomised = score.randomised or sampler.randomised  # type: ignore[misc]
 
     def cautions(self) -> list[str]:

@@ -88,9 +88,9 @@ def stratum_budgets(counts: Tensor, k: int) -> Tensor:
     return budgets
 
 
-def _dropped(total: int, k: int, cutoff: float) -> int:
+def dropped(total: int, cutoff: float) -> int:
     """Samples that the cut-off removes: floor of its exact decimal value times N."""
-    return min(math.floor(Fraction(str(cutoff)) * total), total - k)
+    return math.floor(Fraction(str(cutoff)) * total)
 
 
 def stratified(
@@ -134,7 +134,7 @@ def stratified(
     defined = (~undefined).nonzero().squeeze(1)
     by = (scores if cutoff_scores is None else cutoff_scores)[defined]
     easy = "high" if hard == "low" else "low"
-    survive, _ = take(by, len(by) - _dropped(total, k, cutoff), easy, rng.child("cut"))
+    survive, _ = take(by, len(by) - min(dropped(total, cutoff), total - k), easy, rng.child("cut"))
     survivors = defined[survive]
     where = strata_of(scores[survivors], strata)
     budgets = stratum_budgets(where.bincount(minlength=strata), k - number)
@@ -159,6 +159,15 @@ def published_cutoff(num_classes: int, total: int, k: int) -> float:
     row = next(row for most, row in _CUTOFFS if num_classes <= most)
     nearest = min(row, key=lambda listed: (abs(Fraction(listed) - pruned), Fraction(listed)))
     return float(min(Fraction(row[nearest]), pruned))
+
+
+def check_cutoff(cutoff: float, total: int, k: int, where: str) -> None:
+    """Raises InputError where a cut-off leaves fewer than k of N samples."""
+    if dropped(total, cutoff) > total - k:
+        raise InputError(
+            f"{cutoff:g} is above the share that is pruned", where=where,
+            accepted=f"0 to {(total - k) / total:g}, or none",
+        )  # fmt: skip
 
 
 @register_sampler("strata")
@@ -228,17 +237,16 @@ class Strata(Sampler):
         """
         total = len(scored)
         check_count(k, total)
+        classes = 1 if scored.num_classes is None else scored.num_classes
         cutoff = self.cutoff
         if cutoff is None:
-            classes = 1 if scored.num_classes is None else scored.num_classes
             cutoff = published_cutoff(classes, total, k)
-        elif math.floor(Fraction(str(cutoff)) * total) > total - k:
-            raise InputError(
-                f"{cutoff:g} is above the share that is pruned", where=f"{self.name}.cutoff",
-                accepted=f"0 to {(total - k) / total:g}, or none",
-            )  # fmt: skip
+        check_cutoff(cutoff, total, k, f"{self.name}.cutoff")
         by, hard = None, scored.hard
         if self.by_aum:
             by, hard = scored.need("aum", self.name), "low"
         indices = stratified(scored.scores, k, self.strata, cutoff, rng, hard, by)
-        return indices, {"cutoff": round(cutoff, 6), "dropped": _dropped(total, k, cutoff)}
+        return indices, {
+            "cutoff": round(cutoff, 6),
+            "dropped": min(dropped(total, cutoff), total - k),
+        }

@@ -33,7 +33,7 @@ def evidence_needs(pruner: Pruner, spec: RunSpec) -> EvidenceSpec:
     """What a method needs recorded under a recipe; empty for most dynamic methods."""
     recipe = spec.recipe
     if isinstance(pruner, StaticPruner):
-        return pruner.needs(recipe.epochs, recipe.scoring_epoch)
+        return pruner.needs_at(recipe.epochs, recipe.scoring_epoch, spec.ratio)
     if isinstance(pruner, DynamicPruner) and pruner.reference:
         return reference_needs(pruner.params, recipe.scoring_epoch)
     return EvidenceSpec()

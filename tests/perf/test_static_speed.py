@@ -20,3 +20,9 @@ def test_windows() -> None:
 def test_prune4rel() -> None:
     met = goals(BENCHMARKS["prune4rel"], repeats=3)
     assert met == {"a third, literal / all, ours": True, "memory added": True}
+
+
+def test_features() -> None:
+    met = goals(BENCHMARKS["features"], repeats=1)
+    assert len(met) == 9
+    assert all(met.values())

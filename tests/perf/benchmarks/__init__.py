@@ -3,6 +3,7 @@ and holds their goals; those of whole epochs and runs are in ``prunebench.bench.
 
 from perf.benchmarks import (
     bookkeeping,
+    features,
     ladder,
     limit,
     optimizers,
@@ -21,6 +22,7 @@ BENCHMARKS = {
     "divbs": plans.divbs,
     "windows": static.windows,
     "prune4rel": static.prune4rel,
+    "features": features.features,
     "scoring": passes.scoring,
     "passes": passes.passes,
     "bookkeeping": bookkeeping.bookkeeping,
