@@ -44,6 +44,11 @@ class MethodInfo:
     sampler: type[Sampler] | None = None
 
     @property
+    def prefix(self) -> str:
+        """What the names of the sampler's options begin with."""
+        return self.name.partition("@")[2] + "."
+
+    @property
     def kind(self) -> str:
         """``static``, ``dynamic`` or ``batch``."""
         return self.target.kind
@@ -89,11 +94,11 @@ class MethodInfo:
                     accepted=nearest(name, self.options) or "no options",
                 )  # fmt: skip
         if self.sampler is not None:
-            start = f"{self.sampler.name}."
+            start = self.prefix
             inner = {k.removeprefix(start): v for k, v in given.items() if k.startswith(start)}
             score = self.target(**{k: v for k, v in given.items() if not k.startswith(start)})
             assert isinstance(score, ScorePruner)
-            return Sampled(score, self.sampler(**inner))
+            return Sampled(score, self.sampler(**inner), self.name)
         if not self.aligned:
             return self.target(**given)
         own = {k: v for k, v in given.items() if k not in ALIGN_OPTIONS}
@@ -123,7 +128,7 @@ class MethodInfo:
             return self, dict(options)
         short = {name: option.default for name, option in own.options.items()}
         for name, value in options.items():
-            plain = name.removeprefix(f"{self.sampler.name}.")
+            plain = name.removeprefix(self.prefix)
             if plain in own.options and (name == plain or plain not in self.options):
                 short[plain] = value
             elif value != self.options[name].default:
@@ -213,21 +218,27 @@ def _sampled(base: MethodInfo, name: str) -> MethodInfo:
             f"{base.name} is {target.score_of}@{target.sampler} already",
             where=f"{base.name}@{name}", accepted=f"{target.score_of}@{name}",
         )  # fmt: skip
-    sampler: type[Sampler] = SAMPLERS.get(name).target
-    own = {n: o for n, o in base.options.items() if n not in target.sampler_options}
-    score, how = base.card, sampler.card
+    return join(base, SAMPLERS.get(name).target)
+
+
+def join(score: MethodInfo, sampler: type[Sampler]) -> MethodInfo:
+    """``score@sampler``: a method that is one score, kept by a sampler."""
+    target, name = score.target, sampler.name or sampler.__name__
+    assert issubclass(target, ScorePruner)
+    own = {n: o for n, o in score.options.items() if n not in target.sampler_options}
+    card, how = score.card, sampler.card
     return replace(
-        base,
-        name=f"{base.name}@{name}",
-        version=f"{base.version}@{sampler.version}",
+        score,
+        name=f"{score.name}@{name}",
+        version=f"{score.version}@{sampler.version}",
         options={**own, **{f"{name}.{n}": o for n, o in sampler.options.items()}},
         card=replace(
-            score,
-            title=f"{score.title or base.name}@{name}",
-            paper="; ".join(p for p in (score.paper, how.paper) if p),
-            cost="; ".join(c for c in (score.cost, how.cost) if c != "none") or "none",
-            side=how.side or score.side,
-            year=score.published or 0,
+            card,
+            title=f"{card.title or score.name}@{name}",
+            paper="; ".join(p for p in (card.paper, how.paper) if p),
+            cost="; ".join(c for c in (card.cost, how.cost) if c != "none") or "none",
+            side=how.side or card.side,
+            year=card.published or 0,
         ),
         sampler=sampler,
     )

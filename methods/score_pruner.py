@@ -72,16 +72,18 @@ class Sampled(StaticPruner):
     Args:
         score: The score.
         sampler: The sampler.
+        name: ``SCORE@SAMPLER``.
     """
 
-    def __init__(self, score: ScorePruner, sampler: Sampler) -> None:
+    def __init__(self, score: ScorePruner, sampler: Sampler, name: str) -> None:
         super().__init__()
         self.score, self.by = score, sampler
         own = {n: v for n, v in score.params.items() if n not in score.sampler_options}
-        self.params = {**own, **{f"{sampler.name}.{n}": v for n, v in sampler.params.items()}}
-        for name in ("kind", "oracle", "clean_data", "own_proxy", "proxy_criterion"):
-            setattr(self, name, getattr(score, name))
-        self.name = f"{score.name}@{sampler.name}"  # type: ignore[misc]
+        prefix = name.partition("@")[2]
+        self.params = {**own, **{f"{prefix}.{n}": v for n, v in sampler.params.items()}}
+        for field in ("kind", "oracle", "clean_data", "own_proxy", "proxy_criterion"):
+            setattr(self, field, getattr(score, field))
+        self.name = name  # type: ignore[misc]
         self.randomised = score.randomised or sampler.randomised  # type: ignore[misc]
 
     def cautions(self) -> list[str]:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from prunebench.bench.checks.guard import Notes, global_state, seeded_generators
-from prunebench.bench.checks.population import Population, constant_population, simulate_population
+from prunebench.bench.checks.population import (
+    Population,
+    SimulatedEvidence,
+    constant_population,
+    simulate_population,
+)
 from prunebench.bench.checks.report import NotApplicable, Violation
-from prunebench.bench.checks.simulate import Choice, Setting, batches_of, choose, keep, replay
+from prunebench.bench.checks.simulate import (
+    Choice,
+    Setting,
+    batches_of,
+    choose,
+    keep,
+    replay,
+    warmup_of,
+)
 from prunebench.bench.checks.subject import Subject
 from prunebench.bench.train.budget import Clock
 from prunebench.bench.train.plan_checks import (
@@ -26,11 +39,13 @@ from prunebench.methods.base import (
     Plan,
     Progress,
     ScoreBasedPruner,
+    ScorePruner,
     Scorer,
     Tables,
     TrainView,
     kept_count,
 )
+from prunebench.methods.score_pruner import Sampled
 from prunebench.rng import Streams
 
 ODD = 97
@@ -302,9 +317,12 @@ class FixedScores(Scorer):
 
 
 def nan_scores(subject: Subject) -> None:
-    """A sample without a score is kept with weight 1, or gets the scorer's ``undefined`` score."""
+    """A sample without a score is kept: by a dynamic method with weight 1, or with the scorer's
+    ``undefined`` score; by a static one before all others."""
+    if issubclass(subject.info.target, ScorePruner):
+        return _static_nan_scores(subject)
     if not issubclass(subject.info.target, ScoreBasedPruner):
-        raise NotApplicable("the method does not prune by a Scorer")
+        raise NotApplicable("the method prunes by no score that could be undefined")
     population = simulate_population()
     scores = -population.p_target[3].log()
     holes = torch.arange(0, len(scores), 3)
@@ -325,6 +343,29 @@ def nan_scores(subject: Subject) -> None:
             raise Violation(
                 f"with undefined = {STAND_IN}, samples without a score are not treated as if "
                 f"they scored {STAND_IN}"
+            )
+
+
+def _static_nan_scores(subject: Subject) -> None:
+    population = simulate_population()
+    evidence = SimulatedEvidence(population, warmup_of(population.epochs))
+    pruner: Any = subject.static()
+    score: ScorePruner = pruner.score if isinstance(pruner, Sampled) else pruner
+    with seeded_generators():
+        scores = score.scores(evidence)
+    holes = torch.arange(0, len(scores), 3)
+    for where, number in ((holes, len(holes)), (slice(None), len(scores))):
+        undefined = scores.clone()
+        undefined[where] = torch.nan
+        score.scores = lambda _, given=undefined: given.clone()  # type: ignore[method-assign,misc]
+        k = len(scores) // 2
+        with seeded_generators():
+            subset = pruner.keep(evidence, k, Streams(0, "checks", "checks").get("keep"))
+        kept = int(undefined[subset.indices].isnan().sum())
+        if len(subset.indices) != k or kept < min(k, number):
+            raise Violation(
+                f"k = {k}: {len(subset.indices)} samples are kept, {kept} of them of {number} "
+                f"whose score is NaN; expected {min(k, number)}"
             )
 
 

@@ -1,4 +1,4 @@
-"""The method under test: found by name, import path, class or file, and built afresh at will."""
+"""The method or sampler under test: found by name, import path, class or file; built at will."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.errors import InputError, error_line, nearest
-from prunebench.methods.base import BatchPruner, DynamicPruner, Pruner, StaticPruner
-from prunebench.methods.compose import MethodInfo, list_methods, resolve_method
+from prunebench.methods.base import BatchPruner, DynamicPruner, Pruner, Sampler, StaticPruner
+from prunebench.methods.compose import MethodInfo, join, list_methods, resolve_method
 from prunebench.options import Option, resolve
-from prunebench.registry import METHODS, UnknownName, load_plugin
+from prunebench.registry import METHODS, SAMPLERS, Entry, Registry, UnknownName, load_plugin
 
-Target = str | Path | type[Pruner]
-ACCEPTED = "a method's name, base+align, module:Class, a Pruner class, or file.py"
+Target = str | Path | type[Pruner] | type[Sampler]
+ACCEPTED = (
+    "the name of a method or sampler, base+align, score@sampler, module:Class, a class, or file.py"
+)
+#: Scores that a sampler is checked with: hard end high and low, side high, low and window, evidence
+#: of a snapshot and of all epochs.
+SCORES = ("el2n", "margin", "moderate", "aum")
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ class Subject:
 
 
 def find(target: Target, params: Mapping[str, Any] | None = None) -> list[Subject]:
-    """The methods behind a target; several where a file registers several.
+    """The methods behind a target: several where a file registers several, and for a sampler its
+    pairs with scores of several kinds.
 
     Raises:
         InputError: Nothing is there, it is no pruner, a file registers none, or an option does
@@ -91,19 +97,21 @@ def known_options(target: Target) -> dict[str, Option]:
 
 def _infos(target: Target) -> list[MethodInfo]:
     if isinstance(target, type):
-        return [_info_of(target, target.__name__)]
+        return _infos_of(target, target.__name__)
     text = str(target)
     if text.endswith(".py"):
         return _of_file(text)
     head, colon, attribute = text.partition(":")
     if colon and head.partition("@")[0] not in METHODS.names():
-        return [_imported(text, head, attribute)]
+        return _imported(text, head, attribute)
+    if text in SAMPLERS.names() and text not in METHODS.names():
+        return _pairs(SAMPLERS.get(text).target)
     try:
         return [resolve_method(text)]
     except UnknownName as error:
         if "@" in text:
             raise InputError(error.what, where="check", accepted=error.accepted) from None
-        known = [info.name for info in list_methods()]
+        known = [info.name for info in list_methods()] + SAMPLERS.names()
         raise InputError(
             f"unknown method {text!r}",
             where="check",
@@ -111,15 +119,29 @@ def _infos(target: Target) -> list[MethodInfo]:
         ) from None
 
 
+def _pairs(sampler: type[Sampler]) -> list[MethodInfo]:
+    """A sampler joined with scores of several kinds."""
+    return [join(resolve_method(score), sampler) for score in SCORES]
+
+
+def _infos_of(target: Any, where: str) -> list[MethodInfo]:
+    """A class: a method, or a sampler with the scores that it is checked with."""
+    if isinstance(target, type) and issubclass(target, Sampler):
+        return _pairs(target)
+    return [_info_of(target, where)]
+
+
 def _info_of(target: Any, where: str) -> MethodInfo:
     if not (isinstance(target, type) and issubclass(target, (StaticPruner, DynamicPruner))):
-        raise InputError(f"{target!r} is no pruner", where=where,
-                         accepted="a subclass of StaticPruner or DynamicPruner")  # fmt: skip
+        raise InputError(
+            f"{target!r} is no pruner", where=where,
+            accepted="a subclass of StaticPruner, DynamicPruner or Sampler",
+        )  # fmt: skip
     name = target.__dict__.get("name") or target.__name__
     return MethodInfo(name, str(target.version), target, target.options, target.card)
 
 
-def _imported(text: str, module: str, attribute: str) -> MethodInfo:
+def _imported(text: str, module: str, attribute: str) -> list[MethodInfo]:
     try:
         loaded = importlib.import_module(module)
     except Exception as error:
@@ -132,7 +154,7 @@ def _imported(text: str, module: str, attribute: str) -> MethodInfo:
         classes = [name for name, value in vars(loaded).items() if isinstance(value, type)]
         raise InputError(f"{module!r} has no {attribute!r}", where="check",
                          accepted=nearest(attribute, classes) or ACCEPTED) from None  # fmt: skip
-    return _info_of(found, text)
+    return _infos_of(found, text)
 
 
 def _of_file(path: str) -> list[MethodInfo]:
@@ -141,14 +163,23 @@ def _of_file(path: str) -> list[MethodInfo]:
         raise InputError(f"no such file: {path}", where="check", accepted=ACCEPTED)
     METHODS.load()
     load_plugin(path)
-    entries = [
+    found = [resolve_method(entry.name) for entry in _entries_of(METHODS, file)]
+    for entry in _entries_of(SAMPLERS, file):
+        found += _pairs(entry.target)
+    if not found:
+        raise InputError(
+            "the file registers no method and no sampler",
+            where=path,
+            accepted="classes under @register_method(NAME) or @register_sampler(NAME)",
+        )
+    return found
+
+
+def _entries_of(registry: Registry[Any], file: Path) -> list[Entry[Any]]:
+    return [
         entry
-        for entry in METHODS
+        for entry in registry
         if (module := sys.modules.get(entry.module)) is not None
         and getattr(module, "__file__", None) is not None
         and Path(str(module.__file__)).resolve() == file
     ]
-    if not entries:
-        raise InputError("the file registers no method", where=path,
-                         accepted="classes under @register_method(NAME)")  # fmt: skip
-    return [resolve_method(entry.name) for entry in entries]

@@ -56,7 +56,7 @@ def trained(pruner: Pruner, ratio: float, samples: int = EVEN) -> Trainer:
     reference = None
     if isinstance(pruner, StaticPruner):
         k, who = kept_count(samples, ratio), pruner.name or type(pruner).__name__
-        subset = choose_subset(pruner, evidence, k, streams.get("keep"), who)
+        subset, _ = choose_subset(pruner, evidence, k, streams.get("keep"), who)
         pruner = ConstantPlan(pruner.name, subset.indices, subset.weights)
     elif getattr(pruner, "reference", False):
         reference = resolve_reference(task, pruner.params, streams, evidence, evidence.warmup)

@@ -14,12 +14,19 @@ from prunebench.registry import (
     DATASETS,
     METHODS,
     MODELS,
+    SAMPLERS,
     Entry,
     UnknownName,
     plugin_module,
 )
 
-_REGISTRIES = {"method": METHODS, "dataset": DATASETS, "criterion": CRITERIA, "model": MODELS}
+_REGISTRIES = {
+    "method": METHODS,
+    "sampler": SAMPLERS,
+    "dataset": DATASETS,
+    "criterion": CRITERIA,
+    "model": MODELS,
+}
 
 
 def _entries(spec: Mapping[str, Any]) -> dict[str, Entry[Any]]:

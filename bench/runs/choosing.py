@@ -67,7 +67,7 @@ def choose(cell: Cell, store: Store, options: ExecutionOptions) -> Chosen:
     task, evidence = _evidence(cell, store, options, pruner)
     k = kept_count(len(task.train), spec.ratio)
     name = spec.method.name
-    subset = choose_subset(pruner, evidence, k, streams_of(spec).get(f"keep:{name}"), name)
+    subset, _ = choose_subset(pruner, evidence, k, streams_of(spec).get(f"keep:{name}"), name)
     ids, scores = evidence.ids.numpy(), None
     if subset.scores is not None:
         scores = np.full(evidence.original_size, np.nan)

@@ -22,6 +22,7 @@ from prunebench.bench.train.setup import Callback, RunView
 from prunebench.datasets.task import Task
 from prunebench.errors import InputError
 from prunebench.methods.base import EvidenceSpec, ReferenceView, Snapshot, StrongView
+from prunebench.progress import stage
 from prunebench.record import file_digest
 
 SIGNAL_NAMES = ("p_target", "correct", "runner_up", "logit_margin", "divergence")
@@ -176,7 +177,8 @@ class RecordedEvidence:
         path = folder / f"{name}.npy"
         if not path.is_file():
             raise KeyError(f"evidence {name!r} was not declared in needs()")
-        array: np.ndarray[Any, Any] = np.load(path, allow_pickle=False)
+        with stage("reading"):
+            array: np.ndarray[Any, Any] = np.load(path, allow_pickle=False)
         return array
 
     def _tensor(self, name: str, repeat: int = 0) -> Tensor:

@@ -127,7 +127,10 @@ class CellRun:
         info: For ``Record.info``; likewise ``files`` and ``metrics``.
         proxy_trained: Samples trained by scoring runs that the method is charged for.
         proxy_scoring: Samples scored by them.
-        behind: Share of the cell's work that lies before the run: training an encoder.
+        choice: Seconds of a static method's choice, by stage.
+        before_choice: ``behind`` when it began.
+        behind: Share of the cell's work that lies before the run: training an encoder, and a
+            choice that takes long.
     """
 
     def __init__(
@@ -153,6 +156,8 @@ class CellRun:
         self.files: dict[str, bytes] = {}
         self.metrics: dict[str, float | None] = {}
         self.proxy_trained = self.proxy_scoring = 0
+        self.choice: dict[str, float] = {}
+        self.before_choice = 0.0
         self.behind = 0.0
         self.start = time.perf_counter()
 
@@ -248,6 +253,13 @@ class CellRun:
             Checkpoints(self.folder, self.name, self.options.checkpoint_s),
         ]
 
+    def _report_choice(self, share: float) -> None:
+        """Reports a choice that takes long as the first half of what is left of the cell: how long
+        the run itself takes is not known yet."""
+        begin = self.before_choice
+        self.behind = begin + (1.0 - begin) / 2
+        self.context.report(begin + (self.behind - begin) * share)
+
     def _report(self, share: float) -> None:
         """Reports the share of the run itself that is done."""
         self.context.report(self.behind + (1.0 - self.behind) * share)
@@ -278,7 +290,10 @@ class CellRun:
         reference: Split | None = None
         if isinstance(pruner, StaticPruner):
             k, name = kept_count(len(task.train), spec.ratio), spec.method.name
-            subset = choose_subset(pruner, evidence, k, streams.get(f"keep:{name}"), name)
+            stream, self.before_choice = streams.get(f"keep:{name}"), self.behind
+            subset, self.choice = choose_subset(
+                pruner, evidence, k, stream, name, self._report_choice
+            )
             self.subset, self.info["subset"] = subset, dict(subset.info)
             pruner = ConstantPlan(name, subset.indices, subset.weights)
         elif pruner.reference:
@@ -356,6 +371,7 @@ class CellRun:
             info=self.cell.with_names(self.info),
             timing={
                 "train_s": round(sum(seconds), 4),
+                **self.choice,
                 "epoch_s": round(sorted(seconds)[len(seconds) // 2], 6) if seconds else 0.0,
                 "total_s": round(time.perf_counter() - self.start, 4),
                 "finished": round(time.time(), 3),

@@ -147,6 +147,9 @@ def make_design(
     fields["budget"] = budget or ("epochs" if pareto else "samples")
     fields |= {"role": "tune", "validation": Validation(size=validation_size or 1)}
     whole = resolve_cell(**fields, params=dict(params), where="tune")
+    info, known = resolve_method(fields["method"]), whole.spec.method.name
+    if info.name != known:  # options under two names would not fit in one pinned file
+        raise InputError(f"{info.name} is {known}", where="tune: method", accepted=known)
     if validation_size is None:
         raw = load_raw(whole.spec.dataset.name, whole.data)
         validation_size = max(1, min(VALIDATION_LIMIT, len(raw.training_rows) // 5))
@@ -154,11 +157,10 @@ def make_design(
         {"size": validation_size, "labels": validation_labels}
     )
     first = _seeds(seeds)
-    info = resolve_method(fields["method"])
     design = Design(
         fields=fields,
         fixed=dict(params),
-        space=space_of(info, params, whole.spec.recipe.epochs),
+        space=space_of(info, params, whole.spec.recipe.epochs, whole.spec.ratio),
         seeds=first,
         fresh=tuple(range(max(first) + 1, max(first) + 1 + final_seeds)),
         trials=trials,

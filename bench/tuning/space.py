@@ -60,19 +60,20 @@ class Axis:
 Space = tuple[Axis, ...]
 
 
-def space_of(info: MethodInfo, fixed: Mapping[str, Any], epochs: int) -> Space:
+def space_of(info: MethodInfo, fixed: Mapping[str, Any], epochs: int, ratio: float = 1.0) -> Space:
     """The searched options of a method, in the order of its table.
 
     Args:
         info: The method.
         fixed: Options that the user holds.
         epochs: Of the recipe; an axis that counts epochs ends there.
+        ratio: Share pruned; an axis of a share that may not exceed it ends there.
 
     Raises:
         InputError: Nothing is left to search.
     """
     axes = [
-        _axis(name, option, epochs)
+        _axis(name, option, epochs, ratio)
         for name, option in info.options.items()
         if option.search is not None and name not in fixed and name not in info.fixed
     ]
@@ -87,7 +88,7 @@ def space_of(info: MethodInfo, fixed: Mapping[str, Any], epochs: int) -> Space:
     )
 
 
-def _axis(name: str, option: Option, epochs: int) -> Axis:
+def _axis(name: str, option: Option, epochs: int, ratio: float) -> Axis:
     search = option.search or ()
     if option.choices or option.type in (bool, str) or len(search) != 2:
         extra = () if option.default in search else (option.default,)
@@ -95,6 +96,8 @@ def _axis(name: str, option: Option, epochs: int) -> Axis:
     low, high = (float(cast(float, end)) for end in search)
     if option.scales:
         high = max(low, min(high, float(epochs)))
+    if option.at_most_ratio:
+        high = max(low, min(high, ratio))
     if option.default is not None:
         default = float(cast(float, option.default))
         low, high = min(low, default), max(high, default)

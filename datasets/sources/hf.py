@@ -178,6 +178,9 @@ def _labelled(
     known = {name: number for number, name in enumerate(names)}
     found: list[NDArray[np.int64] | None] = []
     for split, values in ((train, train.labels), (train, train.human), (test, test.labels)):
+        if train.labels.dtype.kind == "U" and values is not None and values.dtype.kind != "U":
+            raise InputError("whole numbers for labels", where=split.where,
+                             accepted="texts, as the training labels are")  # fmt: skip
         if values is not None and values.dtype.kind == "U":
             unknown = next((v for v in values.tolist() if v not in known), None)
             if unknown is not None:

@@ -10,8 +10,6 @@ from typing import Any
 from prunebench.errors import spelled
 from prunebench.record import Record
 
-#: Parts of a run that a plug-in may bring. (A recipe's content is part of the key itself.)
-KINDS = ("method", "dataset", "criterion", "model")
 #: Field of ``Record.environment``: kind -> file or package, and digest of its source.
 FIELD = "plugins"
 _LONGEST = 200
@@ -37,16 +35,27 @@ class Part:
 
 
 def parts_of(spec: Mapping[str, Any]) -> dict[str, Part]:
-    """The parts of a specification by kind; the alignment scorer counts with no method."""
+    """The parts of a specification that a plug-in may bring, by kind: ``method``, ``sampler``,
+    ``dataset``, ``criterion``, ``model``. (A recipe's content is part of the key itself.)
+
+    The alignment scorer counts with no method; the sampler of ``score@sampler`` is a part of its
+    own.
+    """
+    given = {kind: _mapping(spec.get(kind)) for kind in ("method", "dataset", "criterion")}
+    values = {kind: (v.get("name"), v.get("version", "")) for kind, v in given.items()}
+    values["model"] = _mapping(spec.get("recipe")).get("model"), ""
     found = {}
-    for kind in KINDS:
-        value = _mapping(spec.get(kind))
-        if kind == "model":
-            value = {"name": _mapping(spec.get("recipe")).get("model")}
-        name, version = value.get("name"), value.get("version", "")
-        if isinstance(name, str) and isinstance(version, str):
-            base = version.partition("+")[0]
-            found[kind] = Part(kind, name.removesuffix("+align")[:_LONGEST], base[:_LONGEST])
+    for kind, (name, version) in values.items():
+        if not (isinstance(name, str) and isinstance(version, str)):
+            continue
+        by = by_version = ""
+        if kind == "method":
+            name, _, by = name.partition("@")
+            version, _, by_version = version.partition("@")
+        if by:
+            found["sampler"] = Part("sampler", by[:_LONGEST], by_version[:_LONGEST])
+        base = version.partition("+")[0]
+        found[kind] = Part(kind, name.removesuffix("+align")[:_LONGEST], base[:_LONGEST])
     return found
 
 

@@ -59,6 +59,8 @@ class Row:
         whole_epochs: Mean of the epochs, one that the budget cut counted by the share of its plan;
             None unless all runs hold it (records of the first set of metrics do not).
         time: Training time over full training's on one device class; None where not comparable.
+        choice_s: Seconds in which a static method chose its subset, mean over the runs; None where
+            a record names none, as those of earlier versions and of other methods do.
         rank: 1 = best; None for reference rows, oracles and incomplete rows.
         tied: Whether another row has the same rank.
     """
@@ -82,6 +84,7 @@ class Row:
     leaks: bool = False
     whole_epochs: float | None = None
     time: TimeRatio | None = None
+    choice_s: float | None = None
     rank: int | None = None
     tied: bool = False
 

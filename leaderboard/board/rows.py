@@ -53,6 +53,7 @@ def make_row(
     complete = not lacking
     paired = complete and len(values_of(reference)) == len(asked)
     sizes = [cell.accuracy.n if cell else 0 for cell in cells]
+    choice = [run.record.timing.get("choice_s") for run in runs]
     used = {str(run.record.info.get("clean_labels_used") or "") for run in slots.values()}
     whole = [run.metric("whole_epochs") for run in runs]
     return Row(
@@ -75,6 +76,7 @@ def make_row(
         leaks=any(run.record.info.get("reference_leaks") for run in slots.values()),
         whole_epochs=None if None in whole else _mean(whole),
         time=time_ratio(slots, full) if kind != "full" else None,
+        choice_s=None if None in choice else _mean(choice),
     )
 
 

@@ -10,6 +10,7 @@ from prunebench.leaderboard.board.model import Board, Row, Table
 from prunebench.leaderboard.render.row_text import (
     better_or_worse,
     bold,
+    chooses,
     letters,
     missing,
     number,
@@ -33,11 +34,13 @@ def render_csv(board: Board) -> str:
     """Six decimals, empty where there is no value; seeds and keys of a cell's runs by blanks."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    chosen = any(chooses((*table.rows, *table.incomplete)) for table in board.tables)
+    writer.writerow((*CSV_COLUMNS, *["choice_seconds"] * chosen))
     for table in board.tables:
         for row in (*table.rows, *table.incomplete):
             for place in range(len(table.noises)):
-                writer.writerow(_text(_line(table, row, place)))
+                line = [*_line(table, row, place), *[row.choice_s] * chosen]
+                writer.writerow(_text(line))
     return out.getvalue()
 
 

@@ -12,7 +12,7 @@ from prunebench.leaderboard.inference.groups import Groups
 from prunebench.leaderboard.inference.marks import MIN_T
 from prunebench.leaderboard.inference.rankings import Modules, Ranking
 from prunebench.leaderboard.protocol_file import ProtocolFile
-from prunebench.leaderboard.render.row_text import number, p_text, span
+from prunebench.leaderboard.render.row_text import chooses, number, p_text, span
 
 
 def protocol_line(protocol: ProtocolFile) -> str:
@@ -106,6 +106,11 @@ def table_lines(table: Table) -> list[str]:
         lines.append(
             f"⚠ in the time column: epoch times of the row, or of full training, differ by more "
             f"than a factor of {UNSTEADY:g}; the machine was busy, and the ratio says little"
+        )
+    if chooses((*table.rows, *table.incomplete)):
+        lines.append(
+            "choice s: seconds in which a static method chose its subset from recorded evidence, "
+            "mean over runs, beside its training; - where none is recorded"
         )
     return [line for line in lines if line] + list(table.notes)
 

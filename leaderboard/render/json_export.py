@@ -127,6 +127,8 @@ def _table(table: Table) -> dict[str, Any]:
 def _row(table: Table, row: Row) -> dict[str, Any]:
     tests = table.tests
     values = asdict(row)
+    if row.choice_s is None:
+        del values["choice_s"]  # pages of earlier records stay as they were
     values["missing"] = [{"reason": reason, "count": n} for reason, n in row.missing]
     values["complete"] = row.complete
     values["runs"] = {

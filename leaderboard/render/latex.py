@@ -7,6 +7,8 @@ from prunebench.leaderboard.board.model import Board, Row, Table
 from prunebench.leaderboard.render.footers import table_lines
 from prunebench.leaderboard.render.row_text import (
     bold,
+    choice,
+    chooses,
     difference_head,
     flags,
     interval,
@@ -47,9 +49,10 @@ def render_latex(board: Board) -> str:
 def _table(table: Table) -> list[str]:
     everyone = (*table.rows, *table.incomplete)
     grouped, timed = lettered(table), any(row.time for row in everyone)
+    chosen = chooses(everyone)
     head = ["method", *table.noises, difference_head(table), *["group"] * grouped, "ratio",
-            *["time"] * timed, "rank"]  # fmt: skip
-    align = f"l{'r' * len(table.noises)}r{'l' * grouped}r{'r' * timed}r"
+            *["time"] * timed, *["choice s"] * chosen, "rank"]  # fmt: skip
+    align = f"l{'r' * len(table.noises)}r{'l' * grouped}r{'r' * timed}{'r' * chosen}r"
     lines = [
         "",
         r"\begin{table}",
@@ -62,14 +65,14 @@ def _table(table: Table) -> list[str]:
         " & ".join(map(escape, head)) + r" \\",
         r"\midrule",
     ]
-    lines += [_line(table, row, grouped, timed) for row in table.rows]
+    lines += [_line(table, row, grouped, timed, chosen) for row in table.rows]
     if table.rows and table.incomplete:
         lines.append(r"\midrule")
-    lines += [_line(table, row, grouped, timed) for row in table.incomplete]
+    lines += [_line(table, row, grouped, timed, chosen) for row in table.incomplete]
     return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
 
 
-def _line(table: Table, row: Row, grouped: bool, timed: bool) -> str:
+def _line(table: Table, row: Row, grouped: bool, timed: bool, chosen: bool) -> str:
     digits = decimals(table.shared.test_size)
     shown = (flag if flag == "§" else f"({flag})" for flag in flags(row))
     cells = [_cell(table, row, place, digits) for place in range(len(table.noises))]
@@ -79,7 +82,7 @@ def _line(table: Table, row: Row, grouped: bool, timed: bool) -> str:
         difference = interval(found.pooled.mean, found.pooled.low, found.pooled.high, digits)
         difference = " ".join(filter(None, (lossless(table, row), difference)))
     tail = [difference, *[letters(table, row) or "-"] * grouped, realised(row),
-            *[time(row)] * timed, rank(row)]  # fmt: skip
+            *[time(row)] * timed, *[choice(row)] * chosen, rank(row)]  # fmt: skip
     name = escape(" ".join([row.label, *shown]))
     return " & ".join([name, *cells, *map(escape, tail)]) + r" \\"
 

@@ -22,6 +22,8 @@ from prunebench.leaderboard.render.footers import (
 )
 from prunebench.leaderboard.render.row_text import (
     bold,
+    choice,
+    chooses,
     difference_head,
     epoch_heads,
     epochs,
@@ -168,7 +170,7 @@ def _grid(table: Table, rows: Sequence[Row]) -> str:
     digits = decimals(table.shared.test_size)
     everyone = (*table.rows, *table.incomplete)
     clean = any(row.clean_labels for row in everyone)
-    timed = any(row.time for row in everyone)
+    timed, chosen = any(row.time for row in everyone), chooses(everyone)
     lacking = any(row.missing for row in rows)
     ranking = table.tests.ranking
     grouped = lettered(table)
@@ -179,6 +181,7 @@ def _grid(table: Table, rows: Sequence[Row]) -> str:
         + ["mean rank"] * ranked
         + ["ratio", "compute"]
         + ["time"] * timed
+        + ["choice s"] * chosen
         + ["n", "rank"]
     )
     head += ["clean labels"] * clean + ["missing"] * lacking
@@ -193,6 +196,7 @@ def _grid(table: Table, rows: Sequence[Row]) -> str:
             realised(row),
             number(row.compute, 2),
             *[time(row)] * timed,
+            *[choice(row)] * chosen,
             span(*row.seeds),
             rank(row),
             *[escape(row.clean_labels) or "none"] * clean,

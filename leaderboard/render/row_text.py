@@ -139,6 +139,16 @@ def time(row: Row, digits: int = 2) -> str:
     return "-" if row.time is None else number(row.time.ratio, digits) + "⚠" * row.time.unsteady
 
 
+def choice(row: Row) -> str:
+    """Seconds of a static method's choice."""
+    return number(row.choice_s, 1)
+
+
+def chooses(rows: Iterable[Row]) -> bool:
+    """Whether a row says how long its choice took; boards of earlier records have none."""
+    return any(row.choice_s is not None for row in rows)
+
+
 def epoch_heads(rows: Iterable[Row]) -> tuple[str, ...]:
     """The columns of epochs that some rows need: runs of the first set of metrics know only how
     many epochs were begun."""

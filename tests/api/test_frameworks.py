@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from prunebench.api.own_epoch import OwnEpoch
 from prunebench.api.pruning import Pruning
 from prunebench.errors import InputError
+from prunebench.methods.base import Plan
+from prunebench.methods.compose import resolve_method
 
 pytestmark = pytest.mark.soak
 
@@ -154,6 +156,25 @@ def hugging_face(epochs: int = EPOCHS, resume: Path | None = None, changes: Any 
 
 def test_samples_that_are_scored_alone_are_scored_by_hugging_face(visits: Visits) -> None:
     same(hugging_face(changes=IES), plain(by_count=True, **IES), visits)
+
+
+@pytest.mark.parametrize("library", ["lightning", "transformers"])
+def test_epochs_grow_and_shrink(
+    library: str, visits: Visits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = (200, 900, 64, 1200, 65, 700)
+    monkeypatch.setattr(
+        resolve_method("random-dynamic").target, "plan",
+        lambda self, progress, tables, rng: Plan(torch.arange(sizes[progress.epoch]), None),
+    )  # fmt: skip
+    changes = {"method": "random-dynamic", "budget": "epochs"}
+    if library == "lightning":
+        pytest.importorskip("lightning", reason="Lightning is not installed")
+        found = example("lightning_loop", **changes).main(EPOCHS, enable_progress_bar=False)
+    else:
+        found = hugging_face(changes=changes)
+    assert found[1].trained == sum(sizes)
+    same(found, plain(by_count=True, **changes), visits)
 
 
 @pytest.mark.parametrize("saving", [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -110,6 +111,15 @@ def test_kept_ids_go_out_and_come_back_in_every_form(tmp_path: Path) -> None:
         wanted = wanted or found
         assert found == wanted
     assert json.loads((tmp_path / "kept.json").read_text()) == {"indices": wanted}
+    given = json.loads((tmp_path / "kept.json").read_text())
+    subset: Any = torch.utils.data.Subset(range(1347), **given)
+    assert [subset[place] for place in range(len(subset))] == wanted
+    assert list(torch.utils.data.Subset(range(1347), np.load(tmp_path / "kept.npy"))) == wanted
+    with suppress(ImportError):
+        from datasets import Dataset  # the library, where it is installed; else this checkout's
+
+        rows = Dataset.from_dict({"id": list(range(1347))})
+        assert rows.select(**given)["id"][:] == wanted
     refused = prunebench("export", cell.spec.key, store.root, "--to", tmp_path / "scores.npy")
     assert refused.code == 2
     assert "--what kept" in refused.err

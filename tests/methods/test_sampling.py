@@ -83,7 +83,7 @@ NUMBERS = st.one_of(
     st.lists(st.tuples(NUMBERS, st.integers(0, 3)), max_size=30), st.sampled_from([*SAMPLERS]),
     st.integers(0, 2**32), st.data(),
 )  # fmt: skip
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_every_sampler_keeps_k_and_undefined_scores_first(
     rows: list[tuple[float, int]], name: str, key: int, data: st.DataObject
 ) -> None:

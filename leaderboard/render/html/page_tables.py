@@ -31,6 +31,7 @@ from prunebench.leaderboard.render.html.tooltips import (
 from prunebench.leaderboard.render.row_text import (
     better_or_worse,
     bold,
+    chooses,
     epoch_heads,
     epochs,
     flags,
@@ -87,6 +88,7 @@ class _AccuracyTable:
         everyone = (*table.rows, *table.incomplete)
         self.clean = any(row.clean_labels for row in everyone)
         self.timed = any(row.time for row in everyone)
+        self.chosen = chooses(everyone)
         cells = [[row.cells[place] for row in everyone] for place in range(len(table.noises))]
         self.spread = [any(c and c.accuracy.half_width is not None for c in cs) for cs in cells]
 
@@ -114,6 +116,7 @@ class _AccuracyTable:
             columns.append(PageColumn("group", text=True, about="a shared letter: not separable"))
         columns += COSTS
         columns += [PageColumn("time", "cost", about="over full training's")] * self.timed
+        columns += [PageColumn("choice s", "cost", about="of a static subset")] * self.chosen
         columns.append(PageColumn("n", first=DOWN, about="seeds per noise setting"))
         columns += [PageColumn("clean labels", "cost", text=True)] * self.clean
         return columns + [PageColumn("missing", text=True)] * bool(self.table.incomplete)
@@ -140,7 +143,8 @@ class _AccuracyTable:
             tip = self.tips.add(f"{row.label}: {group}", self.apart.get(row.label, []))
             entries.append(PageCell(group, group, tip=tip) if group else NONE)
         entries += [PageCell(realised(row), row.realised), figure(row.compute, 2)]
-        entries += [self._time(row)] * timed + [PageCell(span(*row.seeds), float(row.seeds[0]))]
+        entries += [self._time(row)] * timed + [figure(row.choice_s, 1)] * self.chosen
+        entries.append(PageCell(span(*row.seeds), float(row.seeds[0])))
         entries += [PageCell(row.clean_labels + " §" * row.leaks or "none", tone="prose")] * clean
         if self.table.incomplete:
             entries.append(PageCell(missing(row), tone="prose") if row.missing else NONE)

@@ -75,7 +75,7 @@ def _static(
         )  # fmt: skip
     evidence: Any = data
     k, stream = kept_count(len(data.ids), ratio), streams.get(f"keep:{info.name}")
-    subset = choose_subset(pruner, evidence, k, stream, info.name)
+    subset, _ = choose_subset(pruner, evidence, k, stream, info.name)
     return ConstantPlan(info.name, subset.indices, subset.weights)
 
 

@@ -12,7 +12,9 @@ from prunebench.bench.checks.guard import global_state
 from prunebench.bench.checks.run import CHECKS, describe, run_check
 from prunebench.bench.checks.subject import find
 from prunebench.errors import InputError
+from prunebench.methods.base import Sampler, ScorePruner, Subset
 from prunebench.methods.compose import list_methods
+from prunebench.options import Option
 from support.broken import BROKEN, GOOD, cases, declared, good, inputs, results
 from support.command import prunebench
 
@@ -49,6 +51,60 @@ def test_built_in_methods_keep_their_contract(name, tmp_path):
 @pytest.mark.parametrize(("name", "params"), VARIANTS, ids=lambda v: str(v).replace(" ", ""))
 def test_built_in_methods_keep_their_contract_under_other_options(name, params):
     check_method(name, params).raise_for_failures()
+
+
+@pytest.mark.parametrize("name", ["balanced", "strata", "beta"])
+def test_built_in_samplers_keep_their_contract_with_scores_of_each_kind(name):
+    report = check_method(name)
+    report.raise_for_failures()
+    pairs = {result.check.partition("/")[0] for result in report.results}
+    assert pairs == {f"{score}@{name}" for score in ("el2n", "margin", "moderate", "aum")}
+
+
+class LeavesOutUndefined(Sampler):
+    """Takes a NaN for a low score."""
+
+    options = {"power": Option(1.0, "nothing", low=0.5, high=2.0)}
+
+    def keep(self, scored, k, rng):
+        scores = scored.scores.nan_to_num(-torch.inf)
+        order = rng.permutation(len(scores))
+        return order[scores[order].argsort(stable=True, descending=True)][:k].sort().values, {}
+
+
+def test_a_sampler_is_checked_by_class_and_by_file(tmp_path):
+    failed = {result.check for result in check_method(LeavesOutUndefined).failures}
+    assert failed == {f"{score}@LeavesOutUndefined/nan-scores"
+                      for score in ("el2n", "margin", "moderate", "aum")}  # fmt: skip
+    file = tmp_path / "one_of_two.py"
+    file.write_text(SAMPLER_FILE)
+    said = prunebench("check", file)
+    assert said.code == 1
+    assert "FAIL  moderate@one-of-two/exact-k" in said.out
+    assert "FAIL  moderate@one-of-two/options" not in said.out
+
+
+SAMPLER_FILE = """
+from prunebench import Sampler, register_sampler
+
+
+@register_sampler("one-of-two")
+class OneOfTwo(Sampler):
+    def keep(self, scored, k, rng):
+        return rng.sample(len(scored), min(k, len(scored) // 2)), {}
+"""
+
+
+def test_a_score_that_is_left_out_where_it_is_undefined_fails():
+    class Leaves(ScorePruner):
+        def scores(self, evidence):
+            return torch.arange(len(evidence.labels)).float()
+
+        def keep(self, evidence, k, rng):
+            scores = self.scores(evidence).nan_to_num(-1.0)
+            return Subset(scores.argsort(descending=True)[:k], scores)
+
+    assert "nan-scores" in {result.check for result in check_method(Leaves).failures}
 
 
 @pytest.mark.parametrize("method", GOOD)

@@ -14,7 +14,7 @@ import pytest
 from prunebench import origins
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.rerun import command_of
-from prunebench.leaderboard.board.mixed_sources import Part, mixed, mixed_lines
+from prunebench.leaderboard.board.mixed_sources import Part, mixed, mixed_lines, parts_of
 from prunebench.leaderboard.bundle import unpack
 from prunebench.record import Record
 from prunebench.registry import REGISTRIES, load_plugin, plugin_module
@@ -205,3 +205,14 @@ def test_foreign_records_cannot_break_a_line(told: Any) -> None:
     assert "\x1b" not in lines[0]
     assert len(lines[0]) < 1000
     json.dumps(lines)
+
+
+def test_a_sampler_of_a_plugin_is_a_part_of_its_own() -> None:
+    spec = {"method": {"name": "mine@theirs", "version": "2@3"}, "recipe": {"model": "cnn"}}
+    assert parts_of(spec) == {
+        "method": Part("method", "mine", "2"),
+        "sampler": Part("sampler", "theirs", "3"),
+        "model": Part("model", "cnn"),
+    }
+    aligned = {"method": {"name": "mine+align", "version": "2+1"}}
+    assert parts_of(aligned) == {"method": Part("method", "mine", "2")}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from prunebench import progress
 from prunebench.bench.grids.driver import run_cells
 from prunebench.bench.results.manifest import read_manifest
 from prunebench.bench.results.store import Store
@@ -16,11 +17,21 @@ from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.evidence import RecordedEvidence, Recorder
 from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.scoring_runs import charged_epochs, evidence_needs
+from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.run_spec import HeldOut
+from prunebench.bench.train import static_choice
 from prunebench.bench.train.sample_tables import SampleTables
 from prunebench.bench.train.task import load_task
-from prunebench.methods.base import EvidenceSpec, StaticPruner, Subset, register_method
+from prunebench.leaderboard.board.check_record import check_shape
+from prunebench.methods.base import (
+    EvidenceSpec,
+    StaticPruner,
+    Subset,
+    kept_count,
+    register_method,
+)
+from prunebench.progress import counted, stage
 from prunebench.registry import METHODS
 from support.cells import small_cell
 from support.runs import Hooks, make, same
@@ -222,3 +233,45 @@ def test_a_captured_step_writes_the_same_signals():
     for name in NEW:
         one, two = torch.stack(rows.rows[name]), torch.stack(again.rows[name])
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+class Slow(Reader):
+    """Says how far it is, and in which stage."""
+
+    def needs(self, epochs, warmup):
+        return EvidenceSpec(snapshots=(warmup,))
+
+    def keep(self, evidence, k, rng):
+        evidence.snapshot(evidence.warmup)
+        with stage("picks"):
+            kept = list(counted(range(k)))
+        return Subset(torch.tensor(kept))
+
+
+def test_a_choice_is_timed_by_stage_and_shown_where_it_takes_long(tmp_path, reader, monkeypatch):
+    register_method("slow-choice")(Slow)
+    monkeypatch.setattr(static_choice, "LONG_S", 0.0)
+    monkeypatch.setattr(progress, "_EVERY_S", 0.0)
+    heard, store = [], Store.open(tmp_path)
+    record, _ = run_cell(small_cell("slow-choice", **TINY), store,
+                         context=WorkerContext(report=heard.append))  # fmt: skip
+    assert record.status == "done", record.reason
+    timing = record.timing
+    assert timing["choice_s"] >= timing["choice.picks_s"] + timing["choice.reading_s"] > 0
+    k = kept_count(record.info["train_size"], 0.5)
+    choice, training = heard[:k], heard[k:]
+    assert choice == sorted(choice)
+    assert choice[0] == 0
+    assert 0.49 < choice[-1] < 0.5
+    assert training[:3] == pytest.approx([4 / 6, 5 / 6, 1], abs=0.01)
+    check_shape(record)
+    plain, _ = run_cell(small_cell("random-dynamic", **TINY), store)
+    assert "choice_s" not in plain.timing
+
+
+def test_a_short_choice_is_not_shown(tmp_path, reader):
+    register_method("short-choice")(Slow)
+    heard = []
+    run_cell(small_cell("short-choice", **TINY), Store.open(tmp_path),
+             context=WorkerContext(report=heard.append))  # fmt: skip
+    assert heard[:3] == pytest.approx([1 / 3, 2 / 3, 1], abs=0.01)

@@ -102,3 +102,11 @@ def test_held_options_are_not_searched_and_nothing_left_is_said_in_one_line() ->
 def test_an_automatic_axis_of_whole_numbers_counts_none() -> None:
     axis = Axis("w", "int", None, 2, 4, auto=True)
     assert [point["w"] for point in points((axis,))] == [None, 2, 3, 4]
+
+
+def test_a_share_that_may_not_exceed_the_ratio_is_searched_up_to_it():
+    info = resolve_method("ccs")
+    axes = {axis.name: axis for axis in space_of(info, {}, 40, ratio=0.5)}
+    assert (axes["cutoff"].low, axes["cutoff"].high, axes["cutoff"].auto) == (0.0, 0.5, True)
+    axes = {axis.name: axis for axis in space_of(resolve_method("el2n@strata"), {}, 40, 0.95)}
+    assert axes["strata.cutoff"].high == 0.9

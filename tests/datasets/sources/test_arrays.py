@@ -14,6 +14,7 @@ from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.datasets.sources.arrays import Arrays
 from prunebench.errors import InputError
+from support.command import prunebench
 from support.origins import check_ids
 
 DICE = np.random.default_rng(0)
@@ -153,6 +154,17 @@ def test_bad_files_end_with_one_line_that_names_the_array(
     assert words in text
     assert str(file) in text
     assert "\n" not in text
+
+
+def test_a_bad_file_ends_the_command_with_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    for arrays in ({"X": np.array([None] * 40, dtype=object)}, {"X": None}, {"X_test": IMAGES[:0]}):
+        file = write(tmp_path / "bad.npz", **arrays)
+        said = prunebench("run", "--dataset", f"arrays:{file}", "--method", "random", "--ratio",
+                          "0.5", "--out", tmp_path / "out", "--no-mlflow")  # fmt: skip
+        assert said.code == 2
+        assert len(said.err.strip().splitlines()) == 1, said.err
+        assert str(file) in said.err
+        assert not list((tmp_path / "out").rglob("*.json"))
 
 
 def test_a_missing_file_and_no_file(tmp_path: Path) -> None:

@@ -123,6 +123,14 @@ Change = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
          "row 0: no image"),
         (lambda rows: [{**rows[0], "image": {"bytes": b"-", "path": None}}, *rows[1:]], {},
          "row 0: unknown or damaged image format"),
+        (lambda rows: [{**r, "image": {"other": 1}} for r in rows], {}, "row 0: no image"),
+        (lambda rows: [*rows[:9], {**rows[9], "image": {"bytes": b"-", "path": None}}, *rows[10:]],
+         {}, "row 9: unknown or damaged image format"),
+        (lambda rows: [{**r, "label": str(r["label"])} for r in rows], {},
+         "whole numbers for labels"),
+        (lambda rows: [{**r, "people": r["people"] + 9} for r in rows], {"human": "people"},
+         "human"),
+        (lambda rows: [], {}, "no column image or img"),
     ],
 )  # fmt: skip
 def test_bad_files_end_with_one_line(
