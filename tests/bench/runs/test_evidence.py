@@ -5,12 +5,17 @@ from collections import Counter
 
 import pytest
 
+from prunebench.bench.estimates.costs import encoders
 from prunebench.bench.grids.driver import run_cells
 from prunebench.bench.grids.plan import plan_jobs
 from prunebench.bench.results.store import Store
+from prunebench.bench.runs.scoring_runs import evidence_needs
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.run_spec import HeldOut
 from prunebench.errors import InputError
+from prunebench.methods.base import StaticPruner
+from prunebench.methods.compose import list_methods, scores
+from prunebench.registry import SAMPLERS
 from support.cells import small_cell
 
 STATIC = ["small-loss", "margin", "forgetting", "grand", "moderate", "ssp", "prune4rel",
@@ -39,6 +44,24 @@ def test_nine_methods_share_six_scoring_runs():
     # 9 methods x 3 ratios wait for each of the six, but for the one that reads images alone.
     assert set(waiting.values()) == {8 * 3}
     assert len(waiting) == 6
+
+
+def test_all_static_methods_and_ratios_cost_one_run_and_one_encoder():
+    """Whatever is registered: a method that costs a run of its own fails here; name it then."""
+    infos = [info for info in list_methods() if issubclass(info.target, StaticPruner)]
+    bare = [info.name for info in infos if not info.target.argument]  # others read a file
+    own = [info.name for info in scores() if not info.target.argument]
+    names = [*bare, *(f"{score}@{sampler}" for score in own for sampler in SAMPLERS.names())]
+    assert {*STATIC, "random", "oracle-clean"} <= set(bare)
+    assert len(names) >= 25
+    wanted = [small_cell(name, ratio=ratio) for name in names for ratio in (0.3, 0.5, 0.8)]
+    for cell in wanted:
+        assert evidence_needs(cell.pruner(), cell.spec).repeats == 1, cell.spec.method.name
+    planned = plan_jobs(wanted)
+    assert len(planned.cells) == len({cell.spec.key for cell in wanted}) + 1
+    assert planned.added == planned.shared == [small_cell().spec.key]
+    assert len(encoders(planned)) == 1
+    assert {job.after for job in planned.jobs} == {(), tuple(planned.shared)}
 
 
 def test_declared_extras_are_planned_and_no_more():

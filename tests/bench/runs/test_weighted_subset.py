@@ -19,6 +19,7 @@ from prunebench.methods.base import StaticPruner, Subset, register_method
 from prunebench.methods.keep_k import WEIGHTED
 from prunebench.methods.precomputed_ids import read_ids
 from prunebench.registry import METHODS
+from support.card_cells import captured_equals_launched
 
 
 def by_position(positions):
@@ -86,6 +87,10 @@ def test_weights_that_are_all_alike_change_no_bit(run):
     plain, _ = run("even-sample", params={"weighted": False})
     assert even.metrics == plain.metrics
     assert store.artifact(even.key, "epochs.csv") == store.artifact(plain.key, "epochs.csv")
+
+
+def test_weights_train_on_a_card(tmp_path):
+    captured_equals_launched(tmp_path, method="weighted-sample")
 
 
 def test_a_selection_carries_its_weights_into_a_loop(tmp_path):

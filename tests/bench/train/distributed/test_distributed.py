@@ -48,17 +48,21 @@ def test_pieces_come_together_the_same_everywhere():
         mine = visited[world.rank :: world.size]
         table[mine] = mine.float()
         table[8] = torch.nan if world.rank == 0 else -1.0
-        world.merge({"a": table}, visited, mine)
+        wide = torch.full((9, 2), torch.nan)
+        wide[mine] = torch.stack([mine, -mine], 1).float()
+        world.merge({"a": table, "wide": wide}, visited, mine)
         return (
             torch.equal(world.gather_rows(rows[world.part(7)], 7), rows),
             torch.equal(world.gather_rows(few[world.part(1)], 1), few),
             torch.equal(world.gather_interleaved(rows[world.rank :: world.size], 7), rows),
             torch.equal(world.gather_interleaved(few[world.rank :: world.size], 1), few),
             [None if value != value else value for value in table.tolist()],
+            wide[visited].tolist() == [[n, -n] for n in visited.tolist()]
+            and int(wide.isnan().sum()) == 8,
         )
 
     merged = [0.0, -1.0, 2.0, 3.0, -1.0, 5.0, -1.0, -1.0, None]
-    assert together(body, 3) == [(True, True, True, True, merged)] * 3
+    assert together(body, 3) == [(True, True, True, True, merged, True)] * 3
 
 
 def test_disagreement_and_double_work_are_errors():
