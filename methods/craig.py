@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from prunebench.methods.keep_k import check_count
+from prunebench.methods.base import Card, register_method
+from prunebench.methods.gradient_pruner import GradientPruner, Group
+from prunebench.methods.keep_k import WEIGHTED, check_count
 from prunebench.methods.last_layer import distances
 from prunebench.methods.submodular import cluster_sizes, facility_location_order
 from prunebench.rng import Stream
@@ -38,3 +40,30 @@ def craig_order(
     near = apart.neg_().add_(-apart.min())
     order = facility_location_order(near, k, rng)
     return order, cluster_sizes(near, order).double()
+
+
+@register_method("craig")
+class Craig(GradientPruner):
+    """Gradients of the picks, each as often as it is the nearest, stand for those of the class.
+
+    A wrong label has a gradient of its own, far from all others, so that picks go to it early; its
+    weight is small, for it stands for few.
+    """
+
+    zero_is_full = False
+    full_at = {"weighted": False}
+    options = {"weighted": WEIGHTED}
+    card = Card(
+        title="CRAIG",
+        paper="Mirzasoleiman, Bilmes, Leskovec: Coresets for Data-efficient Training of Machine "
+        "Learning Models, ICML 2020",
+        repository="https://github.com/baharanm/craig",
+        bibtex_key="mirzasoleiman2020coresets",
+        cost="the warm-up epochs of one full-data run, one forward pass, and all gradient "
+        "distances within a class",
+        side="greedy, weighted",
+    )
+
+    def pick(self, group: Group, k: int, rng: Stream) -> tuple[Tensor, Tensor | None]:
+        """Facility location on gradient distances."""
+        return craig_order(group.residuals, group.features, k, rng)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from prunebench.errors import InputError
+from prunebench.methods.base import Card, Evidence, EvidenceSpec, ReferenceView, register_method
 from prunebench.methods.feature_space import tie_order
+from prunebench.methods.gradient_pruner import GradientPruner, Group
 from prunebench.methods.keep_k import check_count
 from prunebench.methods.last_layer import mean_gradient, projections
 from prunebench.methods.last_layer import residuals as residuals_of
+from prunebench.options import Option
 from prunebench.progress import counted
 from prunebench.rng import Stream
 
@@ -101,3 +105,65 @@ def glister_order(
         length = eta / len(picks) if step == "mean" else eta
         moved = z - length * (reference @ weight.T + bias)
     return picks
+
+
+def of_class(view: ReferenceView, label: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits, features and labels of a class's reference samples with finite outputs.
+
+    All of them for no class, and for a class that has none.
+    """
+    usable = view.logits.isfinite().all(1) & view.features.isfinite().all(1)
+    own = usable & (view.labels == label)
+    rows = own if label is not None and bool(own.any()) else usable
+    return view.logits[rows], view.features[rows], view.labels[rows]
+
+
+@register_method("glister")
+class Glister(GradientPruner):
+    """Lowers the loss of the clean reference set, class by class.
+
+    A class is compared with its own reference samples; one without any, with all of them.
+    """
+
+    clean_data = "the reference set"
+    eta: float
+    rounds: int
+    step: str
+    options = {
+        "eta": Option(
+            0.1, "length of the step after each round", low=0.0, high=1e3,
+            search=(0.01, 1.0), log=True,
+        ),
+        "rounds": Option(15, "blocks of picks between steps", low=1, search=(5, 50)),
+        "step": Option(
+            "mean", "step along the mean (DeepCore) or the sum (paper) of the picks' gradients",
+            choices=("mean", "sum"),
+        ),
+        "balance": Option(True, "within each noisy class; false: over all samples"),
+    }  # fmt: skip
+    card = Card(
+        title="GLISTER",
+        paper="Killamsetty, Sivasubramanian, Ramakrishnan, Iyer: GLISTER: Generalization based "
+        "Data Subset Selection for Efficient and Robust Learning, AAAI 2021",
+        repository="https://github.com/decile-team/cords",
+        bibtex_key="killamsetty2021glister",
+        cost="the warm-up epochs of one full-data run, one forward pass over training and "
+        "reference samples",
+        side="greedy",
+    )
+
+    def needs(self, epochs: int, warmup: int) -> EvidenceSpec:
+        """Outputs after the warm-up, on the reference set too."""
+        return replace(super().needs(epochs, warmup), reference=(warmup,))
+
+    def prepare(self, evidence: Evidence) -> None:
+        """Reads the reference set."""
+        self._reference = evidence.reference(evidence.warmup)
+
+    def pick(self, group: Group, k: int, rng: Stream) -> tuple[Tensor, Tensor | None]:
+        """Greedy picks within one class."""
+        outputs = of_class(self._reference, group.label)
+        order = glister_order(
+            group.residuals, group.features, *outputs, k, self.eta, self.rounds, self.step, rng
+        )
+        return order, None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,9 +13,22 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from prunebench.errors import InputError
+from prunebench.methods.base import (
+    Card,
+    Evidence,
+    EvidenceSpec,
+    ReferenceView,
+    Subset,
+    register_method,
+)
 from prunebench.methods.feature_space import Floats, Ints, tie_order
-from prunebench.methods.keep_k import check_count
+from prunebench.methods.glister import of_class, reference_gradient
+from prunebench.methods.gradient_pruner import GradientPruner, Group
+from prunebench.methods.keep_k import WEIGHTED, check_count
+from prunebench.methods.last_layer import gram as gradient_gram
+from prunebench.methods.last_layer import projections
 from prunebench.methods.submodular import first_of_equals
+from prunebench.options import Option
 from prunebench.progress import counted
 from prunebench.rng import Stream
 
@@ -116,3 +131,71 @@ class _Pursuit:
             system[np.diag_indices(len(system))] += self.ridge
             weights, _ = nnls(system, self.target[self.order].numpy(), maxiter=30 * len(system))
         return weights
+
+
+@register_method("gradmatch")
+class GradMatch(GradientPruner):
+    """Matches the mean gradient of each noisy class by orthogonal matching pursuit.
+
+    The class's mean gradient holds those of its wrong labels; ``target=reference`` matches the
+    clean reference set's instead, and so uses clean labels.
+    """
+
+    zero_is_full = False
+    full_at = {"weighted": False}
+    ridge: float
+    target: str
+    options = {
+        "ridge": Option(
+            1.0, "added to the diagonal of the Gram matrix", low=1e-6, high=1e6,
+            search=(0.01, 100.0), log=True,
+        ),
+        "target": Option(
+            "class", "whose mean gradient is matched: the class's, or that of the clean reference "
+            "set's samples of the class", choices=("class", "reference"),
+        ),
+        "weighted": WEIGHTED,
+    }  # fmt: skip
+    card = Card(
+        title="GradMatch",
+        paper="Killamsetty, Durga, Ramakrishnan, De, Iyer: GRAD-MATCH: Gradient Matching based "
+        "Data Subset Selection for Efficient Deep Model Training, ICML 2021",
+        repository="https://github.com/decile-team/cords",
+        bibtex_key="killamsetty2021gradmatch",
+        cost="the warm-up epochs of one full-data run, one forward pass, and all products of "
+        "gradients within a class",
+        side="greedy, weighted",
+    )
+
+    def __init__(self, **params: Any) -> None:
+        super().__init__(**params)
+        if self.target == "reference":
+            self.clean_data = "the reference set"  # type: ignore[misc]
+
+    def needs(self, epochs: int, warmup: int) -> EvidenceSpec:
+        """Outputs after the warm-up, those on the reference set too where it is the target."""
+        need = super().needs(epochs, warmup)
+        return replace(need, reference=(warmup,)) if self.target == "reference" else need
+
+    def prepare(self, evidence: Evidence) -> None:
+        """Reads the reference set where it is the target."""
+        self._reference: ReferenceView | None = None
+        if self.target == "reference":
+            self._reference = evidence.reference(evidence.warmup)
+
+    def pick(self, group: Group, k: int, rng: Stream) -> tuple[Tensor, Tensor | None]:
+        """The pursuit within one class."""
+        products = gradient_gram(group.residuals, group.features)
+        if self._reference is None:
+            inner = products.mean(1)
+        else:
+            goal = reference_gradient(*of_class(self._reference, group.label))
+            inner = projections(group.residuals, group.features, *goal)
+        return orthogonal_matching_pursuit(products, inner, k, self.ridge, rng)
+
+    def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
+        """Keeps all picks, those of weight 0 with weight 0."""
+        subset = super().keep(evidence, k, rng)
+        assert subset.weights is not None
+        zeros = int((subset.weights == 0).sum())
+        return replace(subset, info={**subset.info, "zero_weights": zeros})

@@ -6,7 +6,18 @@ import torch
 from torch import Tensor
 
 from prunebench.errors import InputError
+from prunebench.methods.base import (
+    Card,
+    Evidence,
+    EvidenceSpec,
+    Sampler,
+    ScorePruner,
+    register_method,
+)
 from prunebench.methods.last_layer import mean_gradient, projections, residuals
+from prunebench.options import Option
+from prunebench.progress import counted
+from prunebench.registry import SAMPLERS
 
 __all__ = ["last_layer_moso", "last_layer_term", "moso_scores"]
 
@@ -101,3 +112,63 @@ def _check_rates(snapshots: int, learning_rates: Tensor) -> None:
             f"{len(learning_rates)} learning rates for {snapshots} checkpoints",
             where="learning_rates",
         )
+
+
+def snapshot_epochs(epochs: int, snapshots: int) -> tuple[int, ...]:
+    """Evenly spaced epochs, the last one among them; all of them where there are no more."""
+    count = min(snapshots, epochs)
+    return tuple(round((i + 1) * epochs / count) for i in range(count))
+
+
+@register_method("moso")
+class MoSo(ScorePruner):
+    """Keeps the samples that the mean loss would miss the most, by the last layer's gradients.
+
+    The snapshots are those of one full-data run. A wrong label points away from the mean gradient
+    and so scores low while the network has not learned it.
+    """
+
+    snapshots: int
+    exact: bool
+    balance: bool
+    sampler_options = frozenset({"balance"})
+    options = {
+        "snapshots": Option(
+            10, "evenly spaced epochs that count, at most the recipe's", low=1, high=100,
+            search=(1, 20),
+        ),
+        "exact": Option(True, "the exact form; false: the approximate one"),
+        "balance": Option(False, "keep the same share of every noisy class"),
+    }  # fmt: skip
+    card = Card(
+        title="MoSo (last layer)",
+        paper="Tan, Wu, Du, Chen, Wang, Wang, Qi: Data Pruning via Moving-one-Sample-out, "
+        "NeurIPS 2023",
+        repository="https://github.com/hrtan/MoSo",
+        bibtex_key="tan2023data",
+        cost="one full-data run, and a forward pass for each snapshot",
+        side="high",
+    )
+
+    def needs(self, epochs: int, warmup: int) -> EvidenceSpec:
+        """Logits and features at every snapshot."""
+        return EvidenceSpec(snapshots=snapshot_epochs(epochs, self.snapshots))
+
+    def scores(self, evidence: Evidence) -> Tensor:
+        """[N], one snapshot at a time; NaN for samples whose outputs are not finite in one."""
+        total = torch.zeros(len(evidence.labels), dtype=torch.float64)
+        for epoch in counted(snapshot_epochs(evidence.epochs, self.snapshots)):
+            shot = evidence.snapshot(epoch)
+            finite = shot.logits.isfinite().all(1) & shot.features.isfinite().all(1)
+            term = torch.full_like(total, float("nan"))
+            if int(finite.sum()) > 1:
+                term[finite] = last_layer_term(
+                    shot.logits[finite], shot.features[finite], evidence.labels[finite], self.exact
+                )
+            total += float(evidence.learning_rates[epoch - 1]) * term
+        return total
+
+    def own_sampler(self) -> Sampler:
+        """``top``, or ``balanced`` where ``balance`` is true."""
+        sampler: Sampler = SAMPLERS.get("balanced" if self.balance else "top").target()
+        return sampler

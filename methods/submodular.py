@@ -29,7 +29,8 @@ def facility_location_order(similarity: Tensor, k: int, rng: Stream | None = Non
     Args:
         similarity: [n, n], finite; row i says how well each j serves i.
         k: Number of picks, 0..n.
-        rng: Order among equal gains; None: the lowest index.
+        rng: Among equal gains, which are usual here, those that serve all samples better
+            go first, and the stream decides between equals; None: the lowest index.
 
     Returns:
         int64 [k] in pick order, nested in k.
@@ -41,11 +42,11 @@ def facility_location_order(similarity: Tensor, k: int, rng: Stream | None = Non
     check_count(k, len(columns))
     best, held = np.zeros(len(columns)), 0.0
     after = np.empty_like(best)
+    gains = [float(np.maximum(column, 0.0, out=after).sum()) for column in columns]
     keys = tie_order(len(columns), rng)
-    heap = [
-        (-float(np.maximum(column, 0.0, out=after).sum()), key, j)
-        for j, (column, key) in enumerate(zip(columns, keys, strict=True))
-    ]
+    if rng is not None:
+        keys[np.lexsort((keys, np.negative(gains)))] = np.arange(len(columns))
+    heap = [(-gain, key, j) for j, (gain, key) in enumerate(zip(gains, keys, strict=True))]
     heapq.heapify(heap)
     evaluated = [0] * len(columns)
     picks: list[int] = []

@@ -4,6 +4,7 @@ and holds their goals; those of whole epochs and runs are in ``prunebench.bench.
 from perf.benchmarks import (
     bookkeeping,
     features,
+    gradients,
     ladder,
     limit,
     optimizers,
@@ -23,6 +24,10 @@ BENCHMARKS = {
     "windows": static.windows,
     "prune4rel": static.prune4rel,
     "features": features.features,
+    "gradmatch": gradients.gradmatch,
+    "submodular": gradients.submodular,
+    "gradients": gradients.gradients,
+    "many_classes": gradients.many_classes,
     "scoring": passes.scoring,
     "passes": passes.passes,
     "bookkeeping": bookkeeping.bookkeeping,
