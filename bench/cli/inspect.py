@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from prunebench.bench.cli.options import load_plugins, results_folder
-from prunebench.errors import spelled
+from prunebench.errors import InputError, nearest, spelled
 from prunebench.record import Record
 from prunebench.terminal import terminal
 
@@ -116,20 +116,32 @@ def _of_plugins(ctx: click.Context, records: Sequence[Record]) -> list[str]:
     return [*mixed_lines(records), *edited(records)]
 
 
+KINDS = ("baseline", "static", "dynamic", "batch", "oracle", "sampler")
+
+
 @click.command()
 @click.argument("names", nargs=-1)
+@click.option("--kind", default=None, metavar="KIND", help=f"Only these: {', '.join(KINDS)}.")
+@click.option(
+    "--needs", multiple=True, metavar="WORD",
+    help="Only methods that need it: signals, features, ssl, reference, strong, none, ...",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print full cards as JSON.")
 @click.pass_context
-def methods(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
+def methods(
+    ctx: click.Context, names: tuple[str, ...], kind: str | None, needs: tuple[str, ...],
+    as_json: bool,
+) -> None:  # fmt: skip
     """List the pruning methods, or show the cards of some with all their options.
 
-    Example: prunebench methods infobatch+align
+    A sampler (--kind sampler) goes with every method that is one score: SCORE@SAMPLER.
+
+    Example: prunebench methods --kind static --needs features
     """
     load_plugins(ctx)
-    from prunebench.bench.reports.cards import method_card, method_cards
-    from prunebench.methods.compose import resolve_method
-
-    cards = [method_card(resolve_method(n)) for n in names] if names else method_cards()
+    if names and (kind or needs):
+        raise InputError("names and filters", where="methods", accepted="one of the two")
+    cards = [_named(name) for name in names] if names else _filtered(kind, needs)
     if as_json:
         print(json.dumps(cards, indent=2))
         return
@@ -142,6 +154,56 @@ def methods(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     ]
     _table(("name", "kind", "keeps", "needs", "clean labels"), rows)
     print("`prunebench methods NAME` shows paper, cost and options.")
+    if kind is None and not needs:
+        from prunebench.methods.compose import scores
+        from prunebench.registry import SAMPLERS
+
+        print(f"Samplers ({', '.join(SAMPLERS.names())}) keep by any of the scores "
+              f"{', '.join(info.name for info in scores())}: `el2n@strata`.")  # fmt: skip
+
+
+def _named(name: str) -> dict[str, Any]:
+    """The card of a method or a sampler."""
+    from prunebench.bench.reports.cards import method_card, sampler_card
+    from prunebench.methods.compose import list_methods, resolve_method
+    from prunebench.registry import METHODS, SAMPLERS, UnknownName
+
+    if name in SAMPLERS.names() and name not in METHODS.names():
+        return sampler_card(SAMPLERS.get(name))
+    try:
+        return method_card(resolve_method(name))
+    except UnknownName as error:
+        if "@" in name:
+            raise
+        known = [info.name for info in list_methods()] + SAMPLERS.names()
+        raise UnknownName(error.what, accepted=nearest(name, known)) from None
+
+
+def _filtered(kind: str | None, needs: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The cards of a kind, and of methods that need all of some words.
+
+    Raises:
+        InputError: An unknown kind or word.
+    """
+    from prunebench.bench.checks.reads import NEEDS, needs_of
+    from prunebench.bench.reports.cards import method_card, method_infos, sampler_cards
+
+    if kind is not None and kind not in KINDS:
+        raise InputError(f"unknown kind {kind!r}", where="--kind", accepted=nearest(kind, KINDS))
+    for word in needs:
+        if word not in NEEDS:
+            raise InputError(f"unknown need {word!r}", where="--needs",
+                             accepted=nearest(word, NEEDS, len(NEEDS)))  # fmt: skip
+    if kind == "sampler":
+        if needs:
+            raise InputError(
+                "a sampler and --needs",
+                where="--needs",
+                accepted="a kind of method: what is needed comes from the score",
+            )
+        return sampler_cards()
+    chosen = [info for info in method_infos() if kind in (None, info.kind)]
+    return [method_card(info) for info in chosen if not needs or needs_of(info).issuperset(needs)]
 
 
 def _card(card: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ def signals_of(info: MethodInfo) -> list[str]:
         words += ["snapshot"] * bool(need.snapshots) + ["strong view"] * bool(need.strong)
         words += ["reference set"] * bool(need.reference)
         words += ["self-supervised features"] * need.ssl
+        words += ["reference set"] * bool(need.reference)
         return words + ([f"{need.repeats} runs"] if need.repeats > 1 else [])
     words = sorted(pruner.signals)
     words += ["last loss"] if info.kind == "dynamic" and hasattr(pruner, "scorer") else []
@@ -88,10 +89,14 @@ def sampler_cards() -> list[dict[str, Any]]:
 
 
 def method_cards() -> list[dict[str, Any]]:
+    """Every method, in the order of ``method_infos``."""
+    return [method_card(info) for info in method_infos()]
+
+
+def method_infos() -> list[MethodInfo]:
     """Every method, baselines first, then static, dynamic, batch-level and oracles."""
     order = {"baseline": 0, "static": 1, "dynamic": 2, "batch": 3}
-    infos = sorted(list_methods(), key=lambda i: (order.get(i.kind, 4), i.name))
-    return [method_card(info) for info in infos]
+    return sorted(list_methods(), key=lambda i: (order.get(i.kind, 4), i.name))
 
 
 def dataset_cards() -> list[dict[str, Any]]:
