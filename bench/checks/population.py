@@ -127,6 +127,7 @@ def simulate_population(
     classes: int = CLASSES,
     seed: int = 0,
     labels: tuple[Tensor, Tensor] | None = None,
+    width: int = WIDTH,
 ) -> Population:
     """Draws a population.
 
@@ -136,6 +137,7 @@ def simulate_population(
         classes: C.
         seed: Of a generator of its own.
         labels: (noisy, clean) int64 [N] each, to give instead of drawing them.
+        width: D.
     """
     rng = np.random.default_rng(seed)
     noisy, clean = labels or noisy_labels(n, classes, 0.3, rng)
@@ -149,10 +151,10 @@ def simulate_population(
     logits = learned[..., None] * truth + memorised[..., None] * given
     logits += rng.normal(0, 0.4, logits.shape)
     weak = 0.6 * logits + rng.normal(0, 0.4, logits.shape)
-    centres = rng.normal(0, 1, (classes, WIDTH))
+    centres = rng.normal(0, 1, (classes, width))
     drift = learned[..., None] * centres[clean.numpy()] / 2
-    features = drift + rng.normal(0, 0.5, (epochs, n, WIDTH))
-    ssl = centres[clean.numpy()] + rng.normal(0, 0.4, (n, WIDTH))
+    features = drift + rng.normal(0, 0.5, (epochs, n, width))
+    ssl = centres[clean.numpy()] + rng.normal(0, 0.4, (n, width))
     z = torch.from_numpy(logits.astype(np.float32))
     p = z.softmax(2)
     target = noisy[None, :, None].expand(epochs, n, 1)

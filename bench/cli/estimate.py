@@ -14,6 +14,10 @@ _CARD = (
 )
 
 
+#: Seconds of choices that are worth a line, and how many methods it names.
+_WORTH_S, _LONGEST = 1.0, 3
+
+
 def lines(summary: Mapping[str, Any]) -> str:
     """The summary as a user reads it."""
     rows = [(name, f"{summary[name]:,}") for name in ("cells", "recorded already", "to run")]
@@ -38,6 +42,7 @@ def lines(summary: Mapping[str, Any]) -> str:
             ("time of work", f"about {_clock(summary['seconds of work'])}"),
             ("  if not shared", f"about {_clock(apart['seconds of work'])}"),
         ]
+        rows += _choices(summary)
         if any(row["rough"] for row in summary["measured"]):
             rows.append(("", "rough: a step is too slow here to be timed at its batch size"))
         rows += _speeds(summary)
@@ -48,6 +53,21 @@ def lines(summary: Mapping[str, Any]) -> str:
         rows.append(("not timed", f"{', '.join(summary['not timed'])}: too slow on these devices"))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+
+
+def _choices(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Time in which static methods choose, where it is worth a line: the longest by name."""
+    found = summary["choices"]
+    total = sum(row["seconds"] for row in found)
+    if total < _WORTH_S:
+        return []
+    longest = [
+        f"{row['method']} {_clock(row['seconds'])} in {row['cells']} "
+        f"cell{'s' * (row['cells'] > 1)} ({row['basis']})"
+        for row in found[:_LONGEST]
+        if row["seconds"] >= _WORTH_S
+    ]
+    return [("  of it choosing", "; ".join([f"about {_clock(total)}", *longest]))]
 
 
 def _speeds(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -92,7 +92,11 @@ def _rates(records: list[Record]) -> Rates:
     trained, scored = total("trained"), total("scoring_forward")
     passes = total("forward_only", "reference_forward", "eval_forward") + scored
     each = seconds / (trained + FORWARD * passes)
-    beside = [max(0.0, r.timing["total_s"] - r.timing["train_s"]) for r in records]
+    own = ("train_s", "choice_s")  # what is counted apart
+    beside = [
+        max(0.0, r.timing["total_s"] - sum(r.timing.get(name, 0.0) for name in own))
+        for r in records
+    ]
     return Rates(
         train_s=each * (1 + FORWARD * scored / trained),
         epoch_s=0.0,

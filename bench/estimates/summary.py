@@ -20,6 +20,7 @@ from prunebench.bench.estimates.costs import (
     own_evidence,
 )
 from prunebench.bench.estimates.rates import Rates, kind_of, rates_from_records
+from prunebench.bench.estimates.timed_choice import choice_times, told
 from prunebench.bench.estimates.timed_epoch import Kind, time_kinds
 from prunebench.bench.executors.base import Job
 from prunebench.bench.executors.queue import JobQueue
@@ -74,7 +75,8 @@ def summarise(
     Returns:
         Plain values: counts; ``scoring runs`` with the methods they serve; ``samples`` by purpose,
         of what is still to run; ``charged for scoring``, trained samples of scoring runs that the
-        ledgers will name, each reader's whole; ``seconds`` on these workers, ``seconds of work``
+        ledgers will name, each reader's whole; ``choices``, the seconds in which static methods
+        choose, by method, and what they rest on; ``seconds`` on these workers, ``seconds of work``
         on one, and ``if not shared``, samples and seconds of work were every cell to train its own
         scoring run; ``measured``, the rates and what they rest on; ``bf16``, how much faster the
         longest recipe in fp32 would be. Data sets of which neither files nor sizes are
@@ -110,6 +112,7 @@ def summarise(
         "workers": options.workers,
         "device": options.devices[0].partition(":")[0],
         "seconds": None,
+        "choices": [],
     }
     kinds = counts.kinds
     device = torch.device(options.devices[0])
@@ -122,18 +125,27 @@ def summarise(
     )
     if not rates:
         return summary
+    cells_here = {key: (planned.cells[key], counts.outlines[key]) for key in counts.costs}
+    choices = choice_times(cells_here, records, options.threads)
+    spent = {key: choices[key].seconds if key in choices else 0.0 for key in counts.costs}
     seconds = {
-        key: seconds_of(cost, rates[counts.kind[key]])
+        key: seconds_of(cost, rates[counts.kind[key]]) + spent[key]
         for key, cost in counts.costs.items()
         if counts.kind[key] in rates
     }
+    summary["choices"] = told(
+        [(planned.cells[key].spec.method.name, choice) for key, choice in choices.items()]
+    )
     jobs = [job for job in to_run if job.key in seconds]
     load_s = max(rate.load_s for rate in rates.values())
     begin = 2 * start_s + load_s  # the driver imports what a worker does, and goes first
     summary["seconds"] = round(makespan(jobs, seconds, options.workers, begin), 2)
     summary["seconds of work"] = round(sum(seconds.values()), 2)
     summary["if not shared"]["seconds of work"] = round(
-        sum(counts.seconds_alone(key, rates) for key in counts.alone if key in seconds), 2
+        sum(
+            counts.seconds_alone(key, rates) + spent[key] for key in counts.alone if key in seconds
+        ),
+        2,
     )
     summary["measured"] = [
         {"recipe": spec.recipe.name, "model": spec.recipe.model, "precision": spec.recipe.precision,
@@ -219,6 +231,7 @@ class _Counts:
         kind: Kind by key.
         kinds: What has to be known of time.
         unknown: Data sets of unknown size.
+        outlines: Of the data, by key.
     """
 
     def __init__(self, planned: Planned, to_run: Sequence[Job], absent: Mapping[str, str]) -> None:
@@ -227,6 +240,7 @@ class _Counts:
         self.kind: dict[str, str] = {}
         self.kinds: dict[str, Kind] = {}
         self.unknown: set[str] = set()
+        self.outlines: dict[str, Outline] = {}
         self.after = {job.key: job.after for job in to_run}
         readers = [[k for k in keys if k in self.after] for keys in encoders(planned).values()]
         embedded = {key for keys in readers for key in keys}
@@ -246,6 +260,7 @@ class _Counts:
             if key not in planned.added:
                 silent = replace(cell, evidence=EvidenceSpec())
                 self.alone[key] = _Alone(cell_cost(silent, outline), *own_evidence(cell, outline))
+            self.outlines[key] = outline
             self.kind[key] = name = kind_of(cell.spec)
             kind = self.kinds.setdefault(name, Kind(cell, outline, present))
             if key in embedded:

@@ -1,5 +1,6 @@
 """`grid --dry-run`: what it counts is what the ledgers say, and its times are of the right size."""
 
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from prunebench.bench.cli.estimate import lines
 from prunebench.bench.estimates.costs import cell_cost, split_sizes
 from prunebench.bench.estimates.rates import Rates, kind_of, rates_from_records
 from prunebench.bench.estimates.summary import makespan, summarise
+from prunebench.bench.estimates.timed_choice import choice_times
 from prunebench.bench.estimates.timed_encoder import encoder_seconds
 from prunebench.bench.estimates.timed_epoch import Kind, measure, time_kinds
 from prunebench.bench.executors.base import Job
@@ -24,6 +26,8 @@ from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.train.task import load_raw
 from prunebench.datasets.source import Outline
 from prunebench.errors import InputError
+from prunebench.methods.base import StaticPruner, Subset, register_method
+from prunebench.registry import METHODS
 from support.cells import small_cell
 from support.command import prunebench
 
@@ -114,16 +118,19 @@ def test_shared_runs_are_paid_once(tmp_path):
     assert said["if not shared"]["samples"]["trained"] == 18 * full + own
     forward = 20 * 450 + 2 * 1253
     work = (2 * full + own) * RATES.train_s + forward * RATES.eval_s + 20 * RATES.cell_s
-    assert said["seconds of work"] == pytest.approx(work, abs=0.02)
+    chosen = sum(row["seconds"] for row in said["choices"])
+    assert said["seconds of work"] - chosen == pytest.approx(work, abs=0.02)
     assert said["if not shared"]["seconds of work"] > 2 * said["seconds of work"]
     begin = 2 * 1.0 + RATES.load_s
-    assert -0.02 <= said["seconds"] - (begin + work / 2) <= full * RATES.train_s
+    assert -0.02 <= said["seconds"] - (begin + work / 2) <= full * RATES.train_s + chosen
     text = lines(said)
     assert "2 shared (2 added) serve 18 cells of forgetting, margin, small-loss" in text
     assert "time, 2 workers" in text
 
 
-def test_an_encoder_is_trained_once(tmp_path):
+def test_an_encoder_is_trained_once(tmp_path, monkeypatch):
+    summary = "prunebench.bench.estimates.summary"
+    monkeypatch.setattr(f"{summary}.choice_times", lambda *given: {})
     cells = [small_cell("ssp", seed=seed) for seed in range(4)]
     said = counted(tmp_path, *cells)
     views = 2 * 6 * (1347 // 256) * 256
@@ -390,3 +397,54 @@ def test_a_view_of_the_encoder_is_timed_where_there_are_images():
     assert encoder_seconds(raw, recipe, torch.device("cpu"), limit_s=0.0) > 0
     vectors = replace(raw, train_x=torch.zeros(10, 4))
     assert encoder_seconds(vectors, recipe, torch.device("cpu")) == 0
+
+
+class Quadratic(StaticPruner):
+    """Sleeps so long as n squared says."""
+
+    def keep(self, evidence, k, rng):
+        time.sleep(1e-7 * len(evidence.labels) ** 2)
+        return Subset(rng.sample(len(evidence.labels), k))
+
+
+@pytest.fixture
+def quadratic(monkeypatch):
+    METHODS.load()
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
+    register_method("quadratic")(Quadratic)
+
+
+def test_a_choice_is_timed_on_few_samples_and_grows_from_there(quadratic):
+    cells = {ratio: (small_cell("quadratic", ratio=ratio), replace(DIGITS, train=50_000))
+             for ratio in (0.3, 0.5)}  # fmt: skip
+    cells["full"] = (small_cell("full"), DIGITS)
+    found = choice_times(cells, [], 1)
+    assert found.keys() == {0.3, 0.5}
+    n = split_sizes(cells[0.3][0].spec, cells[0.3][1])[0]
+    assert found[0.3].seconds == pytest.approx(1e-7 * n**2, rel=0.7)
+    assert "simulated samples, N^2.0" in found[0.3].basis
+
+
+def test_a_choice_is_counted_by_records_where_there_are_some(tmp_path, run, quadratic):
+    cells = [small_cell("quadratic", ratio=ratio) for ratio in (0.3, 0.5, 0.8)]
+    before = counted(tmp_path, *cells)
+    (row,) = before["choices"]
+    assert (row["method"], row["cells"]) == ("quadratic", 3)
+    assert "timed now on" in row["basis"]
+    spec, store = cells[0].spec, Store.open(tmp_path / "out")
+    record, _ = run("quadratic", ratio=0.3)
+    store.save(replace(record, timing={**record.timing, "choice_s": 100.0}))
+    assert record.key == spec.key
+    after = counted(tmp_path, *cells)
+    assert after["choices"] == [
+        {"method": "quadratic", "cells": 2, "seconds": 200.0, "basis": "1 record"}
+    ]
+    assert after["seconds of work"] > 200
+    assert "of it choosing" in lines(after)
+    assert "quadratic 3 min 20 s in 2 cells (1 record)" in lines(after)
+
+
+def test_what_chooses_among_no_simulated_samples_is_left_out(tmp_path):
+    (tmp_path / "ids.csv").write_text("id\n1\n")
+    cell = small_cell(f"ids:{tmp_path / 'ids.csv'}", ratio=0.5)
+    assert choice_times({"a": (cell, DIGITS)}, [], 1) == {}
