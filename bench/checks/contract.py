@@ -357,7 +357,7 @@ def _static_nan_scores(subject: Subject) -> None:
     for where, number in ((holes, len(holes)), (slice(None), len(scores))):
         undefined = scores.clone()
         undefined[where] = torch.nan
-        score.scores = lambda _, given=undefined: given.clone()  # type: ignore[method-assign,misc]
+        score.scores_for = lambda *_, given=undefined: given.clone()  # type: ignore[method-assign]
         k = len(scores) // 2
         with seeded_generators():
             subset = pruner.keep(evidence, k, Streams(0, "checks", "checks").get("keep"))
