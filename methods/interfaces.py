@@ -170,7 +170,8 @@ class EvidenceSpec:
             taken.
         repeats: Independent full-data runs (different initial weights); 1 is the shared run.
         ssl: Whether self-supervised features of the data set are needed.
-        until: Epochs of signals that are enough; None needs the whole run.
+        until: Epochs of signals that are enough: ``Evidence`` gives so many rows, and so many
+            epochs are charged. None needs the whole run.
         reference: Epochs after which logits and features of the clean reference set are taken
             (eval mode, unaugmented view). A method that reads them uses clean labels.
     """

@@ -215,6 +215,7 @@ class SimulatedEvidence:
         self, population: Population, warmup: int, need: EvidenceSpec | None = None
     ) -> None:
         self._all, self._need, self.warmup = population, need, warmup
+        self._until = None if need is None else need.until
         self.ids, self.labels = population.ids, population.labels
         self.original_size = max(SPLIT, int(population.ids.max()) + 1)
         self.num_classes, self.epochs = population.num_classes, population.epochs
@@ -228,13 +229,13 @@ class SimulatedEvidence:
     def p_target(self) -> Tensor:
         """float32 [E, N]."""
         self._declared("signals", "p_target")
-        return self._all.p_target.clone()
+        return self._all.p_target[: self._until].clone()
 
     @property
     def correct(self) -> Tensor:
         """bool [E, N]."""
         self._declared("signals", "correct")
-        return self._all.correct.clone()
+        return self._all.correct[: self._until].clone()
 
     @property
     def runner_up(self) -> Tensor:
@@ -289,7 +290,7 @@ class SimulatedEvidence:
 
     def _signal(self, name: str) -> Tensor:
         self._declared("signals", name)
-        return self._all.signal(name)
+        return self._all.signal(name)[: self._until]
 
     def _declared(self, kind: str, what: str | int) -> None:
         if self._need is not None and what not in getattr(self._need, kind):

@@ -148,6 +148,7 @@ class RecordedEvidence:
         ssl: Self-supervised features of the original training split, or None.
         oracle: Whether clean labels may be read.
         recipe: Of the scoring run; its schedule gives the learning rates.
+        until: Epochs of signals that the method declared, and is charged for; None for all.
     """
 
     def __init__(
@@ -159,9 +160,10 @@ class RecordedEvidence:
         ssl: Tensor | None = None,
         oracle: bool = False,
         recipe: Recipe | None = None,
+        until: int | None = None,
     ) -> None:
         self._task, self.warmup, self.epochs = task, warmup, epochs
-        self._recipe = recipe
+        self._recipe, self._until = recipe, until
         self._folders, self._ssl, self._oracle = folders, ssl, oracle
         self.labels = task.train.labels
         self.ids = task.raw.train_ids(task.train.sample_ids)
@@ -184,6 +186,10 @@ class RecordedEvidence:
     def _tensor(self, name: str, repeat: int = 0) -> Tensor:
         return torch.from_numpy(self._array(self._folders[repeat], name))
 
+    def _rows(self, name: str) -> Tensor:
+        """A signal in the epochs that were declared."""
+        return self._tensor(name)[: self._until]
+
     @property
     def clean_labels(self) -> Tensor:
         """int64 [N], oracles only."""
@@ -194,29 +200,29 @@ class RecordedEvidence:
     @property
     def p_target(self) -> Tensor:
         """float32 [E, N]."""
-        return self._tensor("p_target")
+        return self._rows("p_target")
 
     @property
     def correct(self) -> Tensor:
         """bool [E, N]."""
-        packed = self._array(self._folders[0], "correct")
+        packed = self._array(self._folders[0], "correct")[: self._until]
         bits = np.unpackbits(packed, axis=1, count=len(self.ids))
         return torch.from_numpy(bits.astype(bool))
 
     @property
     def runner_up(self) -> Tensor:
         """float32 [E, N]."""
-        return self._tensor("runner_up")
+        return self._rows("runner_up")
 
     @property
     def logit_margin(self) -> Tensor:
         """float32 [E, N]."""
-        return self._tensor("logit_margin")
+        return self._rows("logit_margin")
 
     @property
     def divergence(self) -> Tensor:
         """float32 [E, N]; the first row is NaN."""
-        return self._tensor("divergence")
+        return self._rows("divergence")
 
     @property
     def learning_rates(self) -> Tensor:

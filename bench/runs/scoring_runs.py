@@ -164,7 +164,7 @@ def gather_evidence(
         scored += len(task.raw.train_x)
     evidence = RecordedEvidence(
         task, spec.recipe.epochs, spec.recipe.scoring_epoch, folders, features, pruner.oracle,
-        scorings[0].recipe if scorings else spec.recipe,
+        scorings[0].recipe if scorings else spec.recipe, need.until,
     )  # fmt: skip
     return evidence, (trained, scored)
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from prunebench import progress
+from prunebench.bench.checks.population import SimulatedEvidence, simulate_population
 from prunebench.bench.grids.driver import run_cells
 from prunebench.bench.results.manifest import read_manifest
 from prunebench.bench.results.store import Store
@@ -274,3 +275,15 @@ def test_a_short_choice_is_not_shown(tmp_path, reader):
     run_cell(small_cell("short-choice", **TINY), Store.open(tmp_path),
              context=WorkerContext(report=heard.append))  # fmt: skip
     assert heard[:3] == pytest.approx([1 / 3, 2 / 3, 1], abs=0.01)
+
+
+def test_a_method_is_served_the_epochs_that_it_is_charged_for(recorded):
+    cell, store, whole = recorded
+    task, folder = load_task(cell.spec, cell.data), store.evidence_path(cell.spec.key)
+    part = RecordedEvidence(task, 3, 2, [folder], until=2)
+    for name in ("p_target", *NEW):
+        assert torch.equal(getattr(part, name).nan_to_num(-7),
+                           getattr(whole, name)[:2].nan_to_num(-7))  # fmt: skip
+    population = simulate_population()
+    simulated = SimulatedEvidence(population, 2, EvidenceSpec(NEW | {"correct"}, until=3))
+    assert len(simulated.divergence) == len(simulated.correct) == 3
