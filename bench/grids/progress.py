@@ -218,3 +218,46 @@ class Progress:
             name.truncate(room, overflow="ellipsis")
             lines.append(Text.assemble(head, name, tail))
         return Group(table, *lines)
+
+
+class ShareLine:
+    """The share of one piece of work that is done, as a line: a context manager, called with the
+    share. Nothing is printed before the first call.
+
+    Args:
+        what: What is under way.
+        mode: As of ``Progress``.
+        stream: Default stderr.
+    """
+
+    def __init__(self, what: str, mode: Mode = "auto", stream: TextIO | None = None) -> None:
+        self._what, self._stream = what, terminal(stream or sys.stderr)
+        self.mode: Mode = _mode(self._stream) if mode == "auto" else mode
+        self._printed_at, self._shown = -_PLAIN_EVERY_S, False
+        self._notebook = NotebookLine()
+
+    def __enter__(self) -> ShareLine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._shown:
+            self._show(f"{self._what}: done" if error[0] is None else self._what, 100, last=True)
+
+    def __call__(self, share: float) -> None:
+        """Shows a share, 0..1, where it is time."""
+        now = time.monotonic()
+        if self.mode == "quiet" or (
+            self.mode == "plain" and now - self._printed_at < _PLAIN_EVERY_S
+        ):
+            return
+        self._printed_at, self._shown = now, True
+        self._show(f"{self._what}: {share:.0%}", round(100 * share))
+
+    def _show(self, text: str, percent: int, last: bool = False) -> None:
+        text = spelled(text)
+        if self.mode == "notebook":
+            self._notebook.show(text, percent, 100, last)
+        elif self.mode == "live":
+            print(f"\r{text:<79}", end="\n" if last else "", file=self._stream, flush=True)
+        else:
+            print(text, file=self._stream, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,13 +50,19 @@ class Chosen:
     scores: NDArray[np.float64] | None
 
 
-def choose(cell: Cell, store: Store, options: ExecutionOptions) -> Chosen:
+def choose(
+    cell: Cell,
+    store: Store,
+    options: ExecutionOptions,
+    report: Callable[[float], None] = lambda share: None,
+) -> Chosen:
     """What a cell's static method keeps; nothing is trained on it.
 
     Args:
         cell: Of a static method.
         store: The results folder; a scoring run that it holds is not repeated.
         options: How a scoring run is executed; on its first device.
+        report: Takes the share of a choice that takes long; see ``choose_subset``.
 
     Raises:
         InputError: The method is not static.
@@ -67,7 +74,8 @@ def choose(cell: Cell, store: Store, options: ExecutionOptions) -> Chosen:
     task, evidence = _evidence(cell, store, options, pruner)
     k = kept_count(len(task.train), spec.ratio)
     name = spec.method.name
-    subset, _ = choose_subset(pruner, evidence, k, streams_of(spec).get(f"keep:{name}"), name)
+    stream = streams_of(spec).get(f"keep:{name}")
+    subset, _ = choose_subset(pruner, evidence, k, stream, name, report)
     ids, scores = evidence.ids.numpy(), None
     if subset.scores is not None:
         scores = np.full(evidence.original_size, np.nan)

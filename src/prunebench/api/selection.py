@@ -15,6 +15,7 @@ from torch.utils.data import Subset as TorchSubset
 from prunebench.api.own_data import OwnData, task
 from prunebench.api.own_model import Model
 from prunebench.api.runs import resolve_own
+from prunebench.bench.grids.progress import ShareLine
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.choosing import choose, label_issues
@@ -101,7 +102,8 @@ def select(
         data, out, method=method, ratio=ratio, model=model, head=head, seed=seed, recipe=recipe,
         params=params, **given,
     )  # fmt: skip
-    found = choose(cell, store, options)
+    with ShareLine(f"{method} chooses", "quiet" if options.quiet else "auto") as line:
+        found = choose(cell, store, options, line)
     return Selection(found.ids, found.scores, found.weights, method, chosen)
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from prunebench.bench.executors.base import Event, Job, Outcome, Status
-from prunebench.bench.grids.progress import Mode, Progress, Tally, clock_text
+from prunebench.bench.grids.progress import Mode, Progress, ShareLine, Tally, clock_text
 
 JOBS = [Job(f"k{number}", {}, label=f"cell {number}", cost=1.0 + number) for number in range(4)]
 
@@ -155,3 +155,27 @@ def test_names_have_the_width_of_the_terminal(width: int) -> None:
     assert len(line.rstrip()) <= width
     assert (name in line) == (width >= len(name) + 7)
     assert "0%" in line
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("plain", ["craig chooses: 10%", "craig chooses: done"]),
+        ("live", ["\rcraig chooses: 10%", "\rcraig chooses: 60%", "\rcraig chooses: done", "\n"]),
+        ("quiet", []),
+    ],
+)
+def test_a_share_is_one_line_from_the_first_report_on(mode: Mode, expected: list[str]) -> None:
+    stream = io.StringIO()
+    with ShareLine("craig chooses", mode, stream) as line:
+        assert stream.getvalue() == ""
+        line(0.1)
+        line(0.6)
+    for text in expected:
+        assert text in stream.getvalue()
+    assert bool(expected) == bool(stream.getvalue())
+    assert ("60%" in stream.getvalue()) == (mode == "live")
+    silent = io.StringIO()
+    with ShareLine("craig chooses", mode, silent):
+        pass
+    assert silent.getvalue() == ""
