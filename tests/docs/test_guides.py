@@ -63,6 +63,20 @@ def test_the_methods_of_the_guides_keep_their_contract(name, tmp_path):
     check_method(tmp_path / "mine.py").raise_for_failures()
 
 
+def test_the_sampler_of_the_guide_keeps_its_contract_and_runs_with_a_score(tmp_path):
+    (tmp_path / "mine.py").write_text(example("CONTRIBUTING.md", "register_sampler"), "utf-8")
+    report = check_method(tmp_path / "mine.py")
+    report.raise_for_failures()
+    assert any(result.check == "el2n@spread/exact-k" for result in report.results)
+    words = ["--method", "small-loss@spread", "--param", "spread.start=0.5", "--ratio", "0.5"]
+    said = prunebench("--plugin", tmp_path / "mine.py", "run", *words, "--noise", "symmetric:0.4",
+                      "--out", tmp_path / "results", *SHORT)  # fmt: skip
+    assert said.code == 0, said.err
+    assert said.json["spec"]["method"]["name"] == "small-loss@spread"
+    assert said.json["spec"]["method"]["version"] == "1@1"
+    assert said.json["environment"]["plugins"]["sampler"].startswith("mine.py ")
+
+
 def test_there_is_a_method_of_each_kind(tmp_path):
     kinds = []
     for name, block in METHODS.items():
