@@ -94,6 +94,10 @@ class Sampled(StaticPruner):
         """What the score needs and what the sampler adds."""
         return self.by.needs(self.score.needs(epochs, warmup))
 
+    def needs_at(self, epochs: int, warmup: int, ratio: float) -> EvidenceSpec:
+        """The same for what is read at one ratio."""
+        return self.by.needs(self.score.needs_at(epochs, warmup, ratio))
+
     def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
         """Keeps k samples by the score and the sampler."""
         return self.score.keep_by(self.by, evidence, k, rng)

@@ -350,17 +350,17 @@ def _static_nan_scores(subject: Subject) -> None:
     population = simulate_population()
     evidence = SimulatedEvidence(population, warmup_of(population.epochs))
     pruner: Any = subject.static()
-    score: ScorePruner = pruner.score if isinstance(pruner, Sampled) else pruner
+    score: Any = pruner.score if isinstance(pruner, Sampled) else pruner
+    k, stream = len(population) // 2, Streams(0, "checks", "checks").get("keep")
     with seeded_generators():
-        scores = score.scores(evidence)
+        scores = score.scores_for(evidence, k, stream)
     holes = torch.arange(0, len(scores), 3)
     for where, number in ((holes, len(holes)), (slice(None), len(scores))):
         undefined = scores.clone()
         undefined[where] = torch.nan
-        score.scores_for = lambda *_, given=undefined: given.clone()  # type: ignore[method-assign]
-        k = len(scores) // 2
+        score.scores = score.scores_for = lambda *_, given=undefined: given.clone()
         with seeded_generators():
-            subset = pruner.keep(evidence, k, Streams(0, "checks", "checks").get("keep"))
+            subset = pruner.keep(evidence, k, stream)
         kept = int(undefined[subset.indices].isnan().sum())
         if len(subset.indices) != k or kept < min(k, number):
             raise Violation(

@@ -33,7 +33,6 @@ def signals_of(info: MethodInfo) -> list[str]:
         words += ["snapshot"] * bool(need.snapshots) + ["strong view"] * bool(need.strong)
         words += ["reference set"] * bool(need.reference)
         words += ["self-supervised features"] * need.ssl
-        words += ["reference set"] * bool(need.reference)
         return words + ([f"{need.repeats} runs"] if need.repeats > 1 else [])
     words = sorted(pruner.signals)
     words += ["last loss"] if info.kind == "dynamic" and hasattr(pruner, "scorer") else []

@@ -150,6 +150,10 @@ def test_the_guide_explains_every_field_that_a_method_may_read_or_give():
     for kind in (base.Plan, base.Subset, base.Snapshot, base.StrongView, base.Card, Option):
         fields[kind.__name__] = {f.name for f in dataclasses.fields(kind)}
     fields["EvidenceSpec"] = {f.name for f in dataclasses.fields(base.EvidenceSpec)}
+    fields["Scored"] = {f.name for f in dataclasses.fields(base.Scored)}
+    fields["Sampler"] = public(base.Sampler) - {"name", "params"}
+    fields["ScorePruner"] = set(vars(base.ScorePruner)) - {"keep", "keep_by", "kept_side"}
+    fields["ScorePruner"] = {n for n in fields["ScorePruner"] if not n.startswith("_")}
     fields["Stream"] = public(Stream) - {"key", "bits"}
     fields["Pruner"] = {
         name
