@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from itertools import pairwise
 
@@ -189,10 +190,14 @@ class TDDS(ScorePruner):
         return self._scores(evidence, Fraction(total - k, total))
 
     def _scores(self, evidence: Evidence, pruned: Fraction) -> Tensor:
-        total, visits = self.lengths(evidence.epochs, nearest_listed(pruned))
-        return divergence_scores(evidence.divergence[1:total], visits, self.decay)
+        rows, epochs = evidence.divergence, evidence.epochs
+        # The share pruned, rounded to samples, may be nearer to another listed one than the ratio
+        # that decided what is recorded.
+        recorded = [share for share in _LENGTHS if self.lengths(epochs, share)[0] <= len(rows)]
+        total, visits = self.lengths(epochs, nearest_listed(pruned, recorded))
+        return divergence_scores(rows[1:total], visits, self.decay)
 
 
-def nearest_listed(pruned: Fraction) -> str:
+def nearest_listed(pruned: Fraction, among: Iterable[str] = _LENGTHS) -> str:
     """The listed share nearest to a pruned share, the smaller of two."""
-    return min(_LENGTHS, key=lambda share: (abs(Fraction(share) - pruned), Fraction(share)))
+    return min(among, key=lambda share: (abs(Fraction(share) - pruned), Fraction(share)))

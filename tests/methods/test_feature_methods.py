@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -123,15 +124,24 @@ def test_tdds_reads_and_is_charged_the_listed_epochs(
     assert tdds.needs(200, 30).until == 90
     divergence = torch.rand(200, 100, generator=torch.Generator().manual_seed(2))
 
-    class Recorded:
-        epochs, labels = 200, torch.zeros(100)
-
-    Recorded.divergence = divergence  # type: ignore[attr-defined]
+    given: Any = SimpleNamespace(epochs=200, labels=torch.zeros(100), divergence=divergence)
     k = round(100 * (1 - pruned))
-    scores = tdds.keep(Recorded(), k, RNG).scores  # type: ignore[arg-type]
+    scores = tdds.keep(given, k, RNG).scores
     expected = divergence_scores(divergence[1 : lengths[0]], lengths[1])
     assert scores is not None
     assert torch.equal(scores, expected)
+
+
+def test_tdds_reads_what_is_recorded_where_rounding_moves_the_share() -> None:
+    """At a ratio of 0.601 7 of 12 are pruned, which is nearer to 0.5 than to 0.7."""
+    tdds = pruner("tdds")
+    rows = tdds.needs_at(200, 30, 0.601).until
+    assert rows == 60
+    divergence = torch.rand(60, 12, generator=torch.Generator().manual_seed(3))
+    given: Any = SimpleNamespace(epochs=200, labels=torch.zeros(12), divergence=divergence)
+    scores = tdds.keep(given, 5, RNG).scores
+    assert scores is not None
+    assert torch.equal(scores, divergence_scores(divergence[1:60], 20))
 
 
 def test_tdds_scales_to_short_recipes_and_refuses_what_does_not_fit() -> None:
