@@ -17,7 +17,7 @@ import click
 
 from prunebench.bench.reports.cards import method_cards, option_card, sampler_cards
 from prunebench.errors import InputError
-from prunebench.methods.compose import list_methods
+from prunebench.methods.compose import list_methods, scores
 from prunebench.registry import CRITERIA, SAMPLERS, Entry
 
 #: docs/methods of the checkout that this module lies in.
@@ -137,6 +137,17 @@ def render_samplers(cards: dict[str, dict[str, Any]]) -> str:
     return table(columns, _rows(cards, {"sampler"}, keys))
 
 
+def render_scores() -> str:
+    """Side, hard end and bare sampler of every built-in score, under its defaults."""
+    rows = []
+    for info in scores():
+        if _built_in(info.target):
+            score: Any = info.build()
+            facts = (score.kept_side(), score.hard, score.own_sampler().name)
+            rows.append((f"[{escape(info.name)}]({info.name}.md)", *map(escape, facts)))
+    return table(("score", "side", "hard end", "bare name keeps by"), rows)
+
+
 def render_criteria(cards: dict[str, dict[str, Any]]) -> str:
     """One line per criterion with a link to its page."""
     keys = ("title", "signals", "cost")
@@ -180,6 +191,7 @@ def stale(folder: Path) -> dict[Path, str]:
     blocks[INDEX] = {
         "index": render_index(cards),
         "samplers": render_samplers(cards),
+        "scores": render_scores(),
         "criteria": render_criteria(cards),
     }
     found = {}
