@@ -122,7 +122,8 @@ def of_class(view: ReferenceView, label: int | None) -> tuple[Tensor, Tensor, Te
 class Glister(GradientPruner):
     """Lowers the loss of the clean reference set, class by class.
 
-    A class is compared with its own reference samples; one without any, with all of them.
+    A class is compared with its own reference samples; one without any, with all of them. Within a
+    class wrong labels have large gradients that ask for the same label, and are kept early.
     """
 
     clean_data = "the reference set"

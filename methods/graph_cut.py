@@ -55,7 +55,7 @@ class _Submodular(GradientPruner):
 class GraphCut(_Submodular):
     """Keeps samples similar to all of their class and unlike those already kept.
 
-    Typical gradients come first, and wrong labels, which are unlike their class, late.
+    Typical gradients come first; wrong labels are unlike their class, but unlike the picks too.
     """
 
     card = Card("Graph cut", _PAPER, _REPOSITORY, _KEY, _COST, "greedy")

@@ -124,8 +124,7 @@ def snapshot_epochs(epochs: int, snapshots: int) -> tuple[int, ...]:
 class MoSo(ScorePruner):
     """Keeps the samples that the mean loss would miss the most, by the last layer's gradients.
 
-    The snapshots are those of one full-data run. A wrong label points away from the mean gradient
-    and so scores low while the network has not learned it.
+    The snapshots are those of one full-data run.
     """
 
     snapshots: int
