@@ -137,6 +137,10 @@ class StaticPruner(Pruner):
         """The part of ``needs`` that is read at one ratio, which is what a run is charged for."""
         return self.needs(epochs, warmup)
 
+    def score_and_sampler(self) -> tuple[str, str] | None:
+        """Names of the score and of the sampler that keeps by it; None for other methods."""
+        return None
+
     @abstractmethod
     def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
         """Chooses exactly ``k`` of the N samples."""

@@ -48,6 +48,10 @@ class ScorePruner(StaticPruner):
         """``low``, ``high`` or ``window`` under the present options."""
         return self.side
 
+    def score_and_sampler(self) -> tuple[str, str]:
+        """Names of the score and of the sampler that the bare name stands for."""
+        return self.score_of or self.name, self.own_sampler().name
+
     def own_sampler(self) -> Sampler:
         """The sampler of the bare name, with the options that they share."""
         target: type[Sampler] = SAMPLERS.get(self.sampler).target
@@ -85,6 +89,10 @@ class Sampled(StaticPruner):
             setattr(self, field, getattr(score, field))
         self.name = name  # type: ignore[misc]
         self.randomised = score.randomised or sampler.randomised  # type: ignore[misc]
+
+    def score_and_sampler(self) -> tuple[str, str]:
+        """Names of the score and of the sampler."""
+        return self.score.name, self.by.name
 
     def cautions(self) -> list[str]:
         """Those of the score."""

@@ -295,6 +295,9 @@ class CellRun:
                 pruner, evidence, k, stream, name, self._report_choice
             )
             self.subset, self.info["subset"] = subset, dict(subset.info)
+            parts = pruner.score_and_sampler()
+            if parts is not None:
+                self.info["score"], self.info["sampler"] = parts
             pruner = ConstantPlan(name, subset.indices, subset.weights)
         elif pruner.reference:
             warmup = spec.recipe.scoring_epoch

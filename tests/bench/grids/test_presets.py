@@ -14,7 +14,7 @@ from prunebench.bench.grids.plan import plan_jobs
 from prunebench.bench.grids.telling import METHODS
 from prunebench.datasets.source import Outline
 from prunebench.leaderboard.published.numbers import read_published
-from prunebench.registry import DATASETS
+from prunebench.registry import DATASETS, SAMPLERS
 
 ALL, SIX = 17, 6
 #: methods x noises x ratios x seeds, and full training of each noise and seed.
@@ -212,6 +212,30 @@ def test_every_method_of_the_starter_is_in_it(grids):
     assert set(product(used, (0, 1, 2))) == {
         (c.spec.method.name, c.spec.seed) for c in grids["starter-digits"]
     }
+
+
+@pytest.mark.parametrize("name", ["all-static", "all-static-mnist"])
+def test_every_static_method_is_in_the_grids_of_static_methods(grids, name):
+    from prunebench.methods.compose import list_methods
+
+    static = {info.name for info in list_methods() if info.kind == "static"
+              and info.target.__module__.startswith("prunebench.methods")}  # fmt: skip
+    others = {"full", "full+reference", "short-full", "oracle-clean"}
+    used = {cell.spec.method.name for cell in grids[name]}
+    assert used == static - {"ids", "scores"} | others  # those two need a file
+
+
+def test_scores_and_samplers_are_crossed_under_the_names_of_their_rows(grids):
+    built = {c.spec.method.name: c.pruner() for c in grids["score-sampler"]}
+    pairs = {name: pruner.score_and_sampler() for name, pruner in built.items()
+             if name not in ("full", "oracle-clean")}  # fmt: skip
+    assert pairs.pop("random") is None
+    scores, samplers = (set(names) for names in zip(*pairs.values(), strict=True))
+    assert samplers == set(SAMPLERS.names())
+    assert sorted(pairs.values()) == sorted(product(scores, samplers))
+    assert (len(scores), pairs["ccs"], pairs["dual-beta"]) == (
+        8, ("aum", "strata"), ("dual", "beta"))  # fmt: skip
+    assert all(pairs[score] == (score, "top") for score in scores)
 
 
 def test_the_guide_lists_every_grid_of_the_paper_with_its_cells(grids):

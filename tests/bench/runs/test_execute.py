@@ -74,8 +74,11 @@ def test_static_methods_share_one_scoring_run(run, tmp_path):
     assert a.ledger["proxy_trained"] == b.ledger["proxy_trained"] > 0
     folders = list(store.root.joinpath("evidence").iterdir())
     assert len(folders) == 1
+    parts = [(record.info["score"], record.info["sampler"]) for record in (a, b)]
+    assert parts == [("small-loss", "top"), ("forgetting", "balanced")]
     full = store.get(folders[0].name)
     assert full.spec["method"]["name"] == "full"
+    assert not {"score", "sampler"} & full.info.keys()
     assert full.status == "done"
     held = read_manifest(folders[0])["needs"]
     assert held == {"signals": ["correct"], "snapshots": [2], "strong": []}
