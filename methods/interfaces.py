@@ -160,7 +160,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class EvidenceSpec:
-    """What a static method needs recorded from the shared full-data run.
+    """What a method needs recorded from a scoring run, the shared full-data run as a rule.
 
     Attributes:
         signals: Of ``p_target``, ``correct``, ``runner_up``, ``logit_margin`` and ``divergence``:
@@ -278,6 +278,10 @@ class Evidence(Protocol):
     @property
     def learning_rates(self) -> Tensor:
         """float64 [E]: the learning rate of the last step of each epoch."""
+
+    def batches(self, epoch: int) -> Tensor:
+        """int64 [N]: number of the batch in which the run trained each sample in row ``epoch`` of
+        the signals (0..E-1); -1 for what a recipe with ``drop_last`` left out."""
 
     @property
     def ssl_features(self) -> Tensor:

@@ -114,18 +114,8 @@ class Pruner(ABC):
         """Average share of samples skipped per epoch, for the ``paper`` budget's epoch count."""
         return ratio
 
-
-class StaticPruner(Pruner):
-    """Chooses one subset from recorded evidence, before training."""
-
-    kind = "static"
-    #: Whether the scoring run trains on the cell's own criterion instead of cross-entropy.
-    proxy_criterion: ClassVar[bool] = False
-    #: Recipe fields of the scoring run as published, for ``proxy = "own"``; empty: none known.
-    own_proxy: ClassVar[Mapping[str, Any]] = {}
-
     def needs(self, epochs: int, warmup: int) -> EvidenceSpec:
-        """What must be recorded.
+        """What a scoring run must record for the method.
 
         Args:
             epochs: Epochs E of the recipe.
@@ -136,6 +126,25 @@ class StaticPruner(Pruner):
     def needs_at(self, epochs: int, warmup: int, ratio: float) -> EvidenceSpec:
         """The part of ``needs`` that is read at one ratio, which is what a run is charged for."""
         return self.needs(epochs, warmup)
+
+    def proxy_recipe(self, epochs: int) -> Mapping[str, Any]:
+        """Recipe fields of a scoring run that no other method shares: a network of the method's
+        own, say. Empty: the scoring run is the shared one.
+
+        Args:
+            epochs: Epochs E of the recipe.
+        """
+        return {}
+
+
+class StaticPruner(Pruner):
+    """Chooses one subset from recorded evidence, before training."""
+
+    kind = "static"
+    #: Whether the scoring run trains on the cell's own criterion instead of cross-entropy.
+    proxy_criterion: ClassVar[bool] = False
+    #: Recipe fields of the scoring run as published, for ``proxy = "own"``; empty: none known.
+    own_proxy: ClassVar[Mapping[str, Any]] = {}
 
     def score_and_sampler(self) -> tuple[str, str] | None:
         """Names of the score and of the sampler that keeps by it; None for other methods."""
@@ -159,6 +168,15 @@ class DynamicPruner(Pruner):
     reference: bool = False
     #: The scores [N] that led to the last plan, for diagnostics; None where there are none.
     last_scores: Tensor | None = None
+
+    def prepare(self, evidence: Evidence, ratio: float, rng: Stream) -> None:
+        """Called once before ``begin``, where ``needs`` asks for evidence.
+
+        Args:
+            evidence: What was recorded; the method keeps tensors of it, not the object.
+            ratio: Share p of training to be saved.
+            rng: Its draws.
+        """
 
     def begin(self, view: TrainView) -> None:
         """Called once before the first epoch."""

@@ -72,9 +72,8 @@ def needs(subject: Subject) -> str:
     inapplicable = []
     for epochs in EPOCHS:
         try:
-            if subject.shape == "static":
-                _evidence(subject, epochs)
-            else:
+            _evidence(subject, epochs)
+            if subject.shape != "static":
                 _tables(subject, epochs)
         except SkipCell as skip:
             inapplicable.append(f"{epochs} epochs: {skip.reason}")
@@ -88,7 +87,8 @@ def needs(subject: Subject) -> str:
 
 
 def _evidence(subject: Subject, epochs: int) -> None:
-    need = subject.static().needs(epochs, warmup_of(epochs))
+    pruner = subject.build()
+    need = pruner.needs(epochs, warmup_of(epochs))
     if not isinstance(need, EvidenceSpec):
         raise Violation(f"needs() returned {type(need).__name__}, not an EvidenceSpec")
     unknown = sorted(set(need.signals) - set(SIGNAL_NAMES))
@@ -98,7 +98,7 @@ def _evidence(subject: Subject, epochs: int) -> None:
         outside = [e for e in getattr(need, kind) if not 1 <= e <= epochs]
         if outside:
             raise Violation(f"{kind} after epochs {outside}; a recipe of {epochs} has 1..{epochs}")
-    if need.reference and not subject.static().clean_data:
+    if need.reference and not pruner.clean_data:
         raise Violation("reads the clean reference set; say so in `clean_data`")
     if need.repeats < 1:
         raise Violation(f"repeats = {need.repeats}; expected 1 or more")

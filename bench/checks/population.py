@@ -16,12 +16,15 @@ from torch import Tensor
 
 from prunebench.bench.train.sample_tables import SampleTables
 from prunebench.methods.base import EvidenceSpec, ReferenceView, Snapshot, StrongView
+from prunebench.rng import Stream
 
 CLASSES = 4
 EPOCHS = 12
 #: Samples of the split that populations are drawn from.
 SPLIT = 300
 WIDTH = 8
+#: Samples of a batch.
+BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -257,6 +260,13 @@ class SimulatedEvidence:
         """float64 [E], falling in a line."""
         left = torch.arange(self.epochs, 0, -1, dtype=torch.float64)
         return 0.1 * left / self.epochs
+
+    def batches(self, epoch: int) -> Tensor:
+        """int64 [N], batches of 32 in an order drawn by id."""
+        order = Stream(epoch).bits(self.ids).argsort(stable=True)
+        numbers = torch.empty_like(order)
+        numbers[order] = torch.arange(len(order)) // BATCH
+        return numbers
 
     @property
     def ssl_features(self) -> Tensor:

@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from prunebench.bench.checks.guard import Guard, Notes
-from prunebench.bench.checks.population import Population, SimulatedEvidence
+from prunebench.bench.checks.population import BATCH, Population, SimulatedEvidence
 from prunebench.bench.checks.report import Violation
 from prunebench.bench.checks.subject import Subject
 from prunebench.bench.train.budget import Clock
@@ -22,6 +22,7 @@ from prunebench.bench.train.sample_tables import SIGNALS, SampleTables
 from prunebench.methods.base import (
     Batch,
     BatchPruner,
+    DynamicPruner,
     Evidence,
     Plan,
     Progress,
@@ -33,7 +34,6 @@ from prunebench.methods.base import (
 from prunebench.rng import Streams
 
 MAX_EPOCHS = 40
-BATCH = 32
 SHARES = (0.3, 0.5, 0.7)
 
 
@@ -179,6 +179,31 @@ def keep(
     return choices
 
 
+def prepare(
+    pruner: DynamicPruner,
+    population: Population,
+    ratio: float,
+    reads: Notes | None = None,
+    declared: bool = False,
+) -> None:
+    """Gives a dynamic or batch-level method the evidence that it needs, if any.
+
+    Args:
+        pruner: The method.
+        population: The samples.
+        ratio: Share of training to be saved.
+        reads: As in ``Setting``.
+        declared: Whether only declared evidence is served.
+    """
+    warmup = warmup_of(population.epochs)
+    need = pruner.needs_at(population.epochs, warmup, ratio)
+    if not need.empty:
+        evidence: Evidence = SimulatedEvidence(population, warmup, need if declared else None)
+        if reads is not None:
+            evidence = Guard(evidence, Evidence, reads, () if pruner.oracle else ("clean_labels",))
+        pruner.prepare(evidence, ratio, Streams(0, "checks", "checks").get("keep"))
+
+
 class _Run:
     """A simulated dynamic run, with the population's losses in place of training."""
 
@@ -198,6 +223,7 @@ class _Run:
 
     def begin(self) -> None:
         p = self.population
+        prepare(self.pruner, p, self.subject.ratio, self.setting.reads, self.setting.declared)
         view: Any = TrainView(
             len(p), p.num_classes, p.labels, p.epochs, self.subject.ratio, torch.device("cpu")
         )
@@ -310,6 +336,7 @@ def replay(subject: Subject, population: Population, epochs: int) -> list[Choice
     n, everyone = len(population), torch.arange(len(population))
     pruner, clock = subject.dynamic(), Clock(n, population.epochs, subject.ratio)
     device = torch.device("cpu")
+    prepare(pruner, population, subject.ratio)
     pruner.begin(
         TrainView(n, population.num_classes, population.labels, population.epochs,
                   subject.ratio, device)

@@ -10,7 +10,7 @@ from torch import Tensor
 from prunebench.bench.checks.guard import seeded_generators
 from prunebench.bench.checks.population import SimulatedEvidence, simulate_population
 from prunebench.bench.checks.report import NotApplicable, Violation
-from prunebench.bench.checks.simulate import SHARES, keep, warmup_of
+from prunebench.bench.checks.simulate import SHARES, keep, prepare, warmup_of
 from prunebench.bench.checks.subject import Subject
 from prunebench.bench.runs.reference_set import resolve_reference
 from prunebench.bench.spec.recipe import Recipe
@@ -23,7 +23,7 @@ from prunebench.bench.train.trainer import Trainer
 from prunebench.datasets.build import make_task
 from prunebench.datasets.noise.names import parse_noise
 from prunebench.errors import SkipCell
-from prunebench.methods.base import Pruner, StaticPruner, kept_count
+from prunebench.methods.base import DynamicPruner, Pruner, StaticPruner, kept_count
 from prunebench.methods.compose import resolve_method
 from prunebench.methods.cross_entropy import CrossEntropy
 from prunebench.rng import Streams
@@ -58,8 +58,10 @@ def trained(pruner: Pruner, ratio: float, samples: int = EVEN) -> Trainer:
         k, who = kept_count(samples, ratio), pruner.name or type(pruner).__name__
         subset, _ = choose_subset(pruner, evidence, k, streams.get("keep"), who)
         pruner = ConstantPlan(pruner.name, subset.indices, subset.weights)
-    elif getattr(pruner, "reference", False):
-        reference = resolve_reference(task, pruner.params, streams, evidence, evidence.warmup)
+    elif isinstance(pruner, DynamicPruner):
+        if pruner.reference:
+            reference = resolve_reference(task, pruner.params, streams, evidence, evidence.warmup)
+        prepare(pruner, population, ratio)
     setup = Setup(
         task, RECIPE, pruner, CrossEntropy(), streams, Clock(samples, EPOCHS, ratio),  # type: ignore[arg-type]
         torch.device("cpu"), reference=reference,

@@ -53,7 +53,7 @@ def kind_of(spec: RunSpec) -> str:
 
 def selects_in_batches(spec: RunSpec) -> bool:
     """Whether the run scores every batch and trains a part of it."""
-    return spec.ratio > 0 and resolve_method(spec.method.name).kind == BatchPruner.kind
+    return spec.ratio > 0 and issubclass(resolve_method(spec.method.name).target, BatchPruner)
 
 
 def _kind(content: Mapping[str, Any], by_batch: bool) -> str:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from prunebench.bench.networks import news as _news
+from prunebench.bench.networks import proxy as _proxy
 from prunebench.bench.networks import resnet as _resnet
 from prunebench.bench.networks.base import (
     AveragePool2x2,
@@ -48,7 +49,7 @@ __all__ = [
 #: Weights of 2 GiB in single precision; the largest networks of the papers have a tenth of it.
 MOST_PARAMETERS = 2**29
 
-_REGISTERED = (_news, _resnet)
+_REGISTERED = (_news, _proxy, _resnet)
 
 
 @register_model("cnn")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prunebench.methods.base import EvidenceSpec, Sampler, StaticPruner
+from prunebench.methods.base import BatchPruner, EvidenceSpec, Sampler, StaticPruner
 from prunebench.methods.compose import MethodInfo, list_methods
 from prunebench.options import Option
 from prunebench.registry import DATASETS, SAMPLERS, Entry
@@ -27,17 +27,18 @@ def option_card(option: Option) -> dict[str, Any]:
 def signals_of(info: MethodInfo) -> list[str]:
     """What a method needs measured, in words."""
     pruner: Any = info.build({})
+    need: EvidenceSpec = pruner.needs(CARD_EPOCHS, max(2, round(0.15 * CARD_EPOCHS)))
+    words = sorted(need.signals)
+    words += ["snapshot"] * bool(need.snapshots) + ["strong view"] * bool(need.strong)
+    words += ["reference set"] * bool(need.reference)
+    words += ["self-supervised features"] * need.ssl
+    words += [f"{need.repeats} runs"] if need.repeats > 1 else []
     if isinstance(pruner, StaticPruner):
-        need: EvidenceSpec = pruner.needs(CARD_EPOCHS, max(2, round(0.15 * CARD_EPOCHS)))
-        words = sorted(need.signals)
-        words += ["snapshot"] * bool(need.snapshots) + ["strong view"] * bool(need.strong)
-        words += ["reference set"] * bool(need.reference)
-        words += ["self-supervised features"] * need.ssl
-        return words + ([f"{need.repeats} runs"] if need.repeats > 1 else [])
-    words = sorted(pruner.signals)
+        return words
+    words += sorted(pruner.signals)
     words += ["last loss"] if info.kind == "dynamic" and hasattr(pruner, "scorer") else []
     words += [f"{pruner.window} last losses"] if pruner.window else []
-    words += ["logits and features of the batch"] if info.kind == "batch" else []
+    words += ["logits and features of the batch"] if isinstance(pruner, BatchPruner) else []
     return words + (["reference loss"] if pruner.reference else [])
 
 

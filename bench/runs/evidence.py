@@ -17,13 +17,14 @@ from torch import Tensor
 from prunebench.bench.inputs.strong import strong_batches
 from prunebench.bench.results.manifest import Damaged, to_json, write_manifest
 from prunebench.bench.spec.recipe import Recipe
-from prunebench.bench.train.epoch_steps import end_rates
+from prunebench.bench.train.epoch_steps import batch_numbers, end_rates
 from prunebench.bench.train.setup import Callback, RunView
 from prunebench.datasets.task import Task
 from prunebench.errors import InputError
 from prunebench.methods.base import EvidenceSpec, ReferenceView, Snapshot, StrongView
 from prunebench.progress import stage
 from prunebench.record import file_digest
+from prunebench.rng import Streams
 
 SIGNAL_NAMES = ("p_target", "correct", "runner_up", "logit_margin", "divergence")
 
@@ -149,6 +150,7 @@ class RecordedEvidence:
         oracle: Whether clean labels may be read.
         recipe: Of the scoring run; its schedule gives the learning rates.
         until: Epochs of signals that the method declared, and is charged for; None for all.
+        streams: Of the scoring run; they give the order of its samples.
     """
 
     def __init__(
@@ -161,9 +163,10 @@ class RecordedEvidence:
         oracle: bool = False,
         recipe: Recipe | None = None,
         until: int | None = None,
+        streams: Streams | None = None,
     ) -> None:
         self._task, self.warmup, self.epochs = task, warmup, epochs
-        self._recipe, self._until = recipe, until
+        self._recipe, self._until, self._streams = recipe, until, streams
         self._folders, self._ssl, self._oracle = folders, ssl, oracle
         self.labels = task.train.labels
         self.ids = task.raw.train_ids(task.train.sample_ids)
@@ -231,6 +234,15 @@ class RecordedEvidence:
             raise KeyError("no recipe of a scoring run is known")
         rates = end_rates(self._recipe, len(self._task.train))
         return torch.tensor(rates, dtype=torch.float64)
+
+    def batches(self, epoch: int) -> Tensor:
+        """int64 [N]; as the learning rates, it is not recorded but follows from the run."""
+        if self._recipe is None or self._streams is None:
+            raise KeyError("no recipe of a scoring run is known")
+        if not 0 <= epoch < self.epochs:
+            raise KeyError(f"epoch {epoch} of a scoring run of {self.epochs}")
+        order = self._streams.get("order", epoch)
+        return batch_numbers(self._recipe, self._task.train.sample_ids, order)
 
     @property
     def ssl_features(self) -> Tensor:

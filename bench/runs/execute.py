@@ -299,9 +299,13 @@ class CellRun:
             if parts is not None:
                 self.info["score"], self.info["sampler"] = parts
             pruner = ConstantPlan(name, subset.indices, subset.weights)
-        elif pruner.reference:
-            warmup = spec.recipe.scoring_epoch
-            reference = resolve_reference(task, pruner.params, streams, evidence, warmup)
+        else:
+            if pruner.reference:
+                warmup = spec.recipe.scoring_epoch
+                reference = resolve_reference(task, pruner.params, streams, evidence, warmup)
+            if not evidence_needs(pruner, spec).empty:
+                stream = streams.get(f"keep:{spec.method.name}")
+                pruner.prepare(evidence, spec.ratio, stream)
         return make_setup(
             spec, task, pruner, clock=clock, streams=streams, device=self.device,
             callbacks=self._callbacks(), reference=reference,

@@ -1,4 +1,5 @@
-"""Where a static method's evidence comes from: the shared full-data run, found or made."""
+"""Where a method's evidence comes from: the shared full-data run or one of its own, found or
+made."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from prunebench.bench.runs.self_supervised import Features
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.run_spec import Named, RunSpec
 from prunebench.bench.train.step import StepGenerator
+from prunebench.bench.train.task import streams_of
 from prunebench.datasets.task import Task
 from prunebench.errors import InputError, SkipCell
 from prunebench.methods.base import DynamicPruner, EvidenceSpec, Pruner, StaticPruner
@@ -32,26 +34,27 @@ from prunebench.registry import CRITERIA
 def evidence_needs(pruner: Pruner, spec: RunSpec) -> EvidenceSpec:
     """What a method needs recorded under a recipe; empty for most dynamic methods."""
     recipe = spec.recipe
-    if isinstance(pruner, StaticPruner):
-        return pruner.needs_at(recipe.epochs, recipe.scoring_epoch, spec.ratio)
+    need = pruner.needs_at(recipe.epochs, recipe.scoring_epoch, spec.ratio)
     if isinstance(pruner, DynamicPruner) and pruner.reference:
-        return reference_needs(pruner.params, recipe.scoring_epoch)
-    return EvidenceSpec()
+        return merge([need, reference_needs(pruner.params, recipe.scoring_epoch)])
+    return need
 
 
 def scoring_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
     """The full-data runs that serve a cell: one, or one per repeat. They train on plain
     cross-entropy unless the method asks for the cell's own criterion, and under the cell's recipe
-    unless ``proxy = "own"`` asks for the method's.
+    unless ``proxy = "own"`` asks for the method's, or the method never shares its run.
 
     Raises:
         InputError: ``own`` for a method that has no recipe of its own.
     """
     own = getattr(pruner, "own_proxy", {})
     if spec.proxy == "own" and not own:
-        raise InputError(
-            f"{spec.method.name} has no scoring recipe of its own", where="proxy", accepted="shared"
+        always = bool(pruner.proxy_recipe(spec.recipe.epochs))
+        what = (
+            "always has a scoring run of its own" if always else "has no scoring recipe of its own"
         )
+        raise InputError(f"{spec.method.name} {what}", where="proxy", accepted="shared")
     need = evidence_needs(pruner, spec)
     if not need.trains:
         return []
@@ -61,8 +64,9 @@ def scoring_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
         options = {name: option.default for name, option in entropy.target.options.items()}
         criterion = Named(name="ce", version=str(entropy.version), params=options)
     found = [spec.scoring_spec(replica, criterion) for replica in range(need.repeats)]
-    if spec.proxy == "own":
-        recipe = Recipe(**{**spec.recipe.model_dump(), **own})
+    fields = own if spec.proxy == "own" else pruner.proxy_recipe(spec.recipe.epochs)
+    if fields:
+        recipe = Recipe(**{**spec.recipe.model_dump(), **fields})
         found = [scoring.replace(recipe=recipe) for scoring in found]
     return found
 
@@ -135,9 +139,9 @@ def gather_evidence(
         raise SkipCell("no clean reference set: reference size is 0")
     folders: list[Path] = []
     trained = scored = 0
-    read = charged_epochs(need, spec.recipe.epochs)
     scorings = scoring_specs(pruner, spec)
     for scoring in scorings:
+        read = charged_epochs(need, scoring.recipe.epochs)
         folder = find_evidence(store, scoring.key, need, task, read)
         if folder is None:
             wanted = replace(
@@ -162,9 +166,10 @@ def gather_evidence(
         features = found.rows
         trained += found.trained
         scored += len(task.raw.train_x)
+    recipe = scorings[0].recipe if scorings else spec.recipe
     evidence = RecordedEvidence(
-        task, spec.recipe.epochs, spec.recipe.scoring_epoch, folders, features, pruner.oracle,
-        scorings[0].recipe if scorings else spec.recipe, need.until,
+        task, recipe.epochs, spec.recipe.scoring_epoch, folders, features, pruner.oracle, recipe,
+        need.until, streams_of(spec),
     )  # fmt: skip
     return evidence, (trained, scored)
 

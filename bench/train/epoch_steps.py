@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from prunebench.bench.inputs.view import Batches
@@ -148,3 +149,20 @@ def end_rates(recipe: Recipe, num_samples: int) -> list[float]:
         found.append(rates(recipe, clock, epoch, started, sizes)[-1][0])
         started += sum(sizes)
     return found
+
+
+def batch_numbers(recipe: Recipe, sample_ids: Tensor, order: Stream) -> Tensor:
+    """int64 [N]: the batch that trains each sample in an epoch of full training; -1 for none.
+
+    Args:
+        recipe: How it trains.
+        sample_ids: int64 [N].
+        order: The stream of the epoch's order.
+    """
+    numbers = torch.full_like(sample_ids, -1)
+    positions, _ = in_order(Plan(torch.arange(len(sample_ids))), sample_ids, order)
+    if recipe.drop_last:
+        positions = positions[: whole_batches(len(positions), recipe.batch_size)]
+    for number, (start, stop) in enumerate(batch_bounds(len(positions), recipe.batch_size)):
+        numbers[positions[start:stop]] = number
+    return numbers

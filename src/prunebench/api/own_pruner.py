@@ -62,6 +62,10 @@ def pruner_of(
     if isinstance(pruner, StaticPruner):
         return _static(info, pruner, ratio, data, streams), ratio
     assert isinstance(pruner, DynamicPruner)
+    if not pruner.needs_at(1, 1, ratio).empty:
+        raise InputError(f"{info.name} reads a scoring run", where="method",
+                         accepted="a method that needs none; the harness trains this one "
+                         "(`prunebench run`)")  # fmt: skip
     return pruner, ratio
 
 
