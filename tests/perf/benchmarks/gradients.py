@@ -57,9 +57,12 @@ def gradmatch(s: Settings) -> Result:
     """The pursuit by a growing factor beside a solve per pick."""
     n = s.n // 10
     k = n // 2
-    gram = last_layer.gram(*one_class(n, 10))
+    r, h = one_class(n, 10)
+    before = peak()
+    gram = last_layer.gram(r, h)
     inner = gram.mean(1)
     order, _ = orthogonal_matching_pursuit(gram, inner, k)
+    grown = peak() - before
 
     def solve(count: int) -> Tensor:
         picks = order[: max(1, count)]
@@ -72,7 +75,6 @@ def gradmatch(s: Settings) -> Result:
         x, *_ = np.linalg.lstsq(system.numpy(), inner[picks].numpy(), rcond=None)
         return inner - gram[:, picks] @ torch.from_numpy(x)
 
-    before = peak()
     times = in_turn(
         {"ours": lambda: orthogonal_matching_pursuit(gram, inner, k)}, s.repeats, _CPU
     )  # fmt: skip
@@ -82,7 +84,7 @@ def gradmatch(s: Settings) -> Result:
                goal=Goal(50)),
         Figure("solve per pick / ours", mean_pick(solve, k) * k / ours),
         Figure("10 classes, ours", ours * 10, "s", goal=Goal(600, False)),
-        Figure("memory added", peak() - before, "MiB", goal=Goal(2048, False)),
+        Figure("memory added", grown, "MiB", goal=Goal(2048, False)),
     ]  # fmt: skip
     notes = [f"literal forms: {_TIMED} picks of {k:,}"]
     return made("gradmatch", f"{k:,} picks of {n:,}", times, figures, notes)
@@ -195,8 +197,6 @@ def many_classes(s: Settings) -> Result:
             for (r, h), known in zip(groups, reference, strict=True)
         ],
     }  # fmt: skip
-    before = peak()
     times = in_turn(contenders, s.repeats, _CPU)
     figures = [Figure(name, times.median(name), "s", goal=Goal(600, False)) for name in contenders]
-    figures.append(Figure("memory added", peak() - before, "MiB", goal=Goal(2048, False)))
     return made("many_classes", f"{k:,} of {n:,}, in each of 100 classes", times, figures)
