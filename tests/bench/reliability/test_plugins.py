@@ -70,7 +70,7 @@ NONSENSE = {
     ),
     "negative-weights": (
         "plan=lambda s, *_: Plan(torch.tensor([1, 2]), torch.tensor([1.0, -1.0]))",
-        "finite and positive",
+        "finite and not negative",
     ),
     "selects-fewer": ("BatchPruner, select=lambda s, b, k, r: torch.arange(k - 1)", "int64 ["),
     "selects-twice": (
