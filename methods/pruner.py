@@ -146,10 +146,6 @@ class StaticPruner(Pruner):
     #: Recipe fields of the scoring run as published, for ``proxy = "own"``; empty: none known.
     own_proxy: ClassVar[Mapping[str, Any]] = {}
 
-    def score_and_sampler(self) -> tuple[str, str] | None:
-        """Names of the score and of the sampler that keeps by it; None for other methods."""
-        return None
-
     @abstractmethod
     def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
         """Chooses exactly ``k`` of the N samples."""

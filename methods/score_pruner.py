@@ -48,10 +48,6 @@ class ScorePruner(StaticPruner):
         """``low``, ``high`` or ``window`` under the present options."""
         return self.side
 
-    def score_and_sampler(self) -> tuple[str, str]:
-        """Names of the score and of the sampler that the bare name stands for."""
-        return self.score_of or self.name, self.own_sampler().name
-
     def own_sampler(self) -> Sampler:
         """The sampler of the bare name, with the options that they share."""
         target: type[Sampler] = SAMPLERS.get(self.sampler).target
@@ -90,10 +86,6 @@ class Sampled(StaticPruner):
         self.name = name  # type: ignore[misc]
         self.randomised = score.randomised or sampler.randomised  # type: ignore[misc]
 
-    def score_and_sampler(self) -> tuple[str, str]:
-        """Names of the score and of the sampler."""
-        return self.score.name, self.by.name
-
     def cautions(self) -> list[str]:
         """Those of the score."""
         return self.score.cautions()
@@ -109,3 +101,13 @@ class Sampled(StaticPruner):
     def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
         """Keeps k samples by the score and the sampler."""
         return self.score.keep_by(self.by, evidence, k, rng)
+
+
+def score_and_sampler(pruner: StaticPruner) -> tuple[str, str] | None:
+    """Names of the score and of the sampler of a pruner, whatever it is called: ``aum`` and
+    ``strata`` for ``ccs``; None for a method that is no score per sample."""
+    if isinstance(pruner, Sampled):
+        return pruner.score.name, pruner.by.name
+    if isinstance(pruner, ScorePruner):
+        return pruner.score_of or pruner.name, pruner.own_sampler().name
+    return None

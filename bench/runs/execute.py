@@ -57,6 +57,7 @@ from prunebench.datasets.task import Split, Task
 from prunebench.errors import FolderError, InputError, SkipCell, error_line
 from prunebench.methods.base import EvidenceSpec, StaticPruner, Subset, kept_count
 from prunebench.methods.compose import MethodInfo, resolve_method
+from prunebench.methods.score_pruner import score_and_sampler
 from prunebench.record import Record, Status
 
 
@@ -295,7 +296,7 @@ class CellRun:
                 pruner, evidence, k, stream, name, self._report_choice
             )
             self.subset, self.info["subset"] = subset, dict(subset.info)
-            parts = pruner.score_and_sampler()
+            parts = score_and_sampler(pruner)
             if parts is not None:
                 self.info["score"], self.info["sampler"] = parts
             pruner = ConstantPlan(name, subset.indices, subset.weights)

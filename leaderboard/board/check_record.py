@@ -66,6 +66,9 @@ def check_shape(record: Record) -> None:
     _need(record, "label", label is None or is_label(label), label, LABEL_WORDS)
     title = info.get(DATA_NAME)
     _need(record, DATA_NAME, title is None or is_label(title), title, LABEL_WORDS)
+    for name in ("score", "sampler"):
+        value = info.get(name)
+        _need(record, f"info.{name}", value is None or is_label(value), value, LABEL_WORDS)
     for name in ("test_size", "num_classes", "metrics"):
         value = info.get(name)
         good = value is None or (_count(value) and value > 0)

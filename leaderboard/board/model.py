@@ -9,6 +9,7 @@ from prunebench.leaderboard.board.collect import FULL, Run
 from prunebench.leaderboard.board.shared_protocol import SharedProtocol
 from prunebench.leaderboard.board.time_ratio import TimeRatio
 from prunebench.leaderboard.inference.rankings import Modules, Ranking
+from prunebench.leaderboard.inference.score_grid import ScoreGrid
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.inference.table import Tests
 from prunebench.leaderboard.protocol_file import ProtocolFile
@@ -129,6 +130,7 @@ class Summary:
         series: Every row over all ratios.
         modules: Base methods with and without AlignPrune, and planned pairs.
         designs: Labels of the designs, where there are several.
+        score_grid: Rows as a grid of scores by samplers; None where fewer than two of each cross.
     """
 
     dataset: str
@@ -139,6 +141,7 @@ class Summary:
     series: Mapping[str, Series]
     modules: Modules | None
     designs: tuple[str, ...] = ()
+    score_grid: ScoreGrid | None = None
 
     @property
     def shown(self) -> bool:

@@ -10,6 +10,7 @@ from prunebench.leaderboard.board.designs import Design, label_designs
 from prunebench.leaderboard.board.labels import noise_order
 from prunebench.leaderboard.board.model import Summary, Table
 from prunebench.leaderboard.inference.rankings import modules, ranking
+from prunebench.leaderboard.inference.score_grid import Pair, score_grid
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.record import canonical
@@ -17,7 +18,20 @@ from prunebench.record import canonical
 
 def design_summary(tables: Sequence[Table], protocol: ProtocolFile) -> Summary:
     """The rows of a design over its tables, by label."""
-    return _summary(tables[0].dataset, tables, [t.series for t in tables], protocol)
+    name = tables[0].dataset
+    made = _summary(name, tables, [t.series for t in tables], protocol)
+    return replace(made, score_grid=score_grid(made.series, _pairs(tables), protocol, name))
+
+
+def _pairs(tables: Sequence[Table]) -> dict[str, Pair]:
+    """Score and sampler of the rows whose records name them."""
+    found: dict[str, Pair] = {}
+    for table in tables:
+        for label, slots in table.runs.items():
+            info = next(iter(slots.values())).record.info
+            if "score" in info and "sampler" in info:
+                found[label] = info["score"], info["sampler"]
+    return found
 
 
 def recipe_summaries(

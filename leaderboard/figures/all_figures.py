@@ -17,6 +17,7 @@ from prunebench.leaderboard.figures import (
     differences,
     loss_distribution,
     loss_trajectories,
+    scores_by_samplers,
     seeds_needed,
     static_dynamic,
     wins,
@@ -28,6 +29,7 @@ from prunebench.leaderboard.figures.style import Drawn, Omitted, figure_settings
 FIGURES: dict[str, Callable[[Material], Iterator[Drawn | Omitted]]] = {
     "accuracy-by-ratio": accuracy_by_ratio.draw,
     "differences": differences.draw,
+    "score-x-sampler": scores_by_samplers.draw,
     "critical-difference": critical_difference.draw,
     "wins": wins.draw,
     "accuracy-by-cost": accuracy_by_cost.draw,
@@ -95,6 +97,9 @@ def gallery(
                 files[f"figures/{stem}.{form}"] = picture(found, form)
             lines += [f"## {found.title}", "", f"![{name}]({stem}.{_shown(forms)})", "",
                       found.caption, ""]  # fmt: skip
+            if found.data:
+                files[f"figures/{stem}.csv"] = found.data.encode()
+                lines += [f"Data: [{stem}.csv]({stem}.csv)", ""]
     if omitted:
         lines += ["## Left out", "", *(f"- `{o.stem}`: {o.reason}" for o in omitted), ""]
     files["figures/figures.md"] = ("\n".join(lines).rstrip() + "\n").encode()

@@ -79,12 +79,14 @@ class Drawn:
         stem: File name without ending.
         title, caption: Text above and below; the caption says what bands and n are.
         figure: The picture.
+        data: What it draws as CSV, for a file beside it; empty for none.
     """
 
     stem: str
     title: str
     caption: str
     figure: Figure
+    data: str = ""
 
 
 @dataclass(frozen=True)

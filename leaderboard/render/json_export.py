@@ -12,6 +12,7 @@ from prunebench.leaderboard.board.model import Board, Row, Summary, Table
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.groups import Groups
 from prunebench.leaderboard.inference.rankings import Modules, Ranking
+from prunebench.leaderboard.inference.score_grid import ScoreGrid
 from prunebench.leaderboard.render.row_text import (
     better_or_worse,
     bold,
@@ -216,6 +217,7 @@ def _modules(found: Modules | None) -> dict[str, Any] | None:
 
 
 def _summary(summary: Summary) -> dict[str, Any]:
+    grid = summary.score_grid
     return {
         "dataset": summary.dataset,
         "ratios": list(summary.ratios),
@@ -223,4 +225,25 @@ def _summary(summary: Summary) -> dict[str, Any]:
         "ranking": _ranking(summary.ranking),
         "incomplete": list(summary.incomplete),
         "modules": _modules(summary.modules),
+        **({} if grid is None else {"score_grid": _score_grid(grid)}),
     }
+
+
+def _score_grid(grid: ScoreGrid) -> dict[str, Any]:
+    """Of boards whose rows cross scores and samplers alone: earlier files lack it."""
+    return {
+        "scores": list(grid.scores),
+        "samplers": list(grid.samplers),
+        "reference": grid.reference,
+        "left_out": list(grid.left_out),
+        "families": [_family(marks.family) for _, marks in sorted(grid.marks.items())],
+        "cells": [
+            {"score": score, "sampler": sampler, "row": grid.labels[score, sampler],
+             "noise": noise, "ratio": ratio, "difference": value,
+             "mark": grid.mark((score, sampler), (noise, ratio))}
+            for score in grid.scores for sampler in grid.samplers
+            for (noise, ratio), value in sorted(grid.differences.get((score, sampler), {}).items())
+        ],
+        "shares": [{"noise": noise, "ratio": ratio, **asdict(found)}
+                   for (noise, ratio), found in sorted(grid.shares.items())],
+    }  # fmt: skip

@@ -46,6 +46,13 @@ from prunebench.leaderboard.render.row_text import (
     span,
     time,
 )
+from prunebench.leaderboard.render.score_share import (
+    PARTS,
+    parts_of,
+    share_lines,
+    share_text,
+    shares_of,
+)
 from prunebench.leaderboard.stats import Member
 from prunebench.record import canonical
 
@@ -227,6 +234,13 @@ def _summary(summary: Summary, protocol: ProtocolFile) -> list[str]:
         word = "ratio" if len(summary.ratios) == 1 else "ratios"
         lines += ["", f"## {escape(summary.dataset)}, {word} {ratios}", "", _ranking(summary), "",
                   *_bullets(summary_lines(summary))]  # fmt: skip
+    shares = shares_of(summary)
+    if summary.score_grid is not None and shares:
+        body = [[escape(noise), f"{ratio:g}", *map(share_text, parts_of(found))]
+                for noise, ratio, found in shares]  # fmt: skip
+        lines += ["", f"## {escape(summary.dataset)}, score or sampler?", "",
+                  pipe(["noise", "ratio", *PARTS], body), "",
+                  *_bullets(share_lines(summary.score_grid))]  # fmt: skip
     if summary.modules is not None:
         lines += ["", f"## {escape(summary.dataset)}, module effect", "",
                   _modules(summary.modules), "",

@@ -64,6 +64,7 @@ from prunebench.leaderboard.stats.ranks import (
     nemenyi_cd,
 )
 from prunebench.leaderboard.stats.signflip import SignFlip, sign_flip
+from prunebench.leaderboard.stats.two_way import TwoWay, VarianceShare, two_way
 from prunebench.leaderboard.stats.wins_and_losses import Outcomes, to_resolution, win_tie_loss
 
 __all__ = [
@@ -97,6 +98,8 @@ __all__ = [
     "SeedsNeeded",
     "SignFlip",
     "SmallestP",
+    "TwoWay",
+    "VarianceShare",
     "Welch",
     "Wilcoxon",
     "bayes_signed_rank",
@@ -136,6 +139,7 @@ __all__ = [
     "smallest_p",
     "stratified_bootstrap",
     "to_resolution",
+    "two_way",
     "welch_from_summary",
     "wilcoxon",
     "wilson",

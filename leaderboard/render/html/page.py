@@ -28,11 +28,13 @@ from prunebench.leaderboard.render.html.page_tables import (
     accuracy_table,
     diagnostics_table,
     modules_table,
+    shares_table,
     summary_table,
 )
 from prunebench.leaderboard.render.html.tooltips import Tips
 from prunebench.leaderboard.render.markdown import header_lines
 from prunebench.leaderboard.render.row_text import printed_cells, reference_words, span
+from prunebench.leaderboard.render.score_share import share_lines
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,17 @@ def _summaries(
             about=(),
             page_table=summary_table(summary, board.protocol, digits, tips),
             notes=tuple(summary_lines(summary)),
+        ))  # fmt: skip
+    if summary.score_grid is not None and (shares := shares_table(summary)):
+        found.append(Section(
+            id=f"{anchor}-scores",
+            title=f"{summary.dataset}, score or sampler?",
+            caption="Percent of the variance between pairs of score and sampler, with its range "
+            "where one seed is left out",
+            ratio="",
+            about=(),
+            page_table=shares,
+            notes=tuple(share_lines(summary.score_grid)),
         ))  # fmt: skip
     if summary.modules is not None:
         found.append(Section(

@@ -49,6 +49,7 @@ from prunebench.leaderboard.render.row_text import (
     span,
     time,
 )
+from prunebench.leaderboard.render.score_share import PARTS, parts_of, share_text, shares_of
 
 COSTS = (
     PageColumn("ratio", "cost", about="share of training saved, as realised"),
@@ -275,6 +276,19 @@ def _claims(
         PageCell(interval(cluster.mean, cluster.low, cluster.high, digits), cluster.mean,
               tone="none" if cluster.too_few else "", tip=tip),
     ]  # fmt: skip
+
+
+def shares_table(summary: Summary) -> PageTable | None:
+    """What scores, samplers and both together explain; None without a grid of them."""
+    lines = [
+        PageRow(noise, "method", (), (
+            PageCell(f"{ratio:g}", ratio),
+            *(PageCell(share_text(share), share.value) for share in parts_of(found)),
+        ))
+        for noise, ratio, found in shares_of(summary)
+    ]  # fmt: skip
+    columns = [PageColumn("ratio"), *(PageColumn(part, first=DOWN) for part in PARTS)]
+    return PageTable("noise", tuple(columns), tuple(lines)) if lines else None
 
 
 def modules_table(found: Modules, protocol: ProtocolFile, tips: Tips) -> PageTable:
