@@ -20,6 +20,7 @@ from prunebench.methods.base import (
     register_method,
 )
 from prunebench.options import Option
+from prunebench.progress import counted
 from prunebench.rng import Stream
 
 __all__ = ["hardest_in_batches"]
@@ -70,7 +71,7 @@ class AirbenchProxy(DynamicPruner):
     options = {
         "width": Option(
             32, "channels of the small network's first stage; the next two have twice as many",
-            1, 4096, search=(8, 64), log=True,
+            1, 1024, search=(8, 64), log=True,
         ),
         "batch": Option(
             None, "samples of which the hardest are kept; none: the recipe's batch",
@@ -123,7 +124,7 @@ class AirbenchProxy(DynamicPruner):
         self.masks = torch.stack(
             [
                 hardest_in_batches(p, evidence.batches(epoch), ratio, rng.child("ties", epoch))
-                for epoch, p in enumerate(evidence.p_target)
+                for epoch, p in enumerate(counted(evidence.p_target))
             ]
         )
 

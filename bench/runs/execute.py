@@ -10,6 +10,7 @@ import time
 import traceback
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from prunebench.bench.train.distributed import world
 from prunebench.bench.train.generators import generator_states, set_generator_states
 from prunebench.bench.train.plan_checks import ConstantPlan
 from prunebench.bench.train.setup import Callback, Diverged, Setup, make_setup
-from prunebench.bench.train.static_choice import choose_subset
+from prunebench.bench.train.static_choice import choose_subset, timed
 from prunebench.bench.train.step import StepGenerator, run_to_end, work_so_far
 from prunebench.bench.train.task import (
     clock_of,
@@ -305,8 +306,9 @@ class CellRun:
                 warmup = spec.recipe.scoring_epoch
                 reference = resolve_reference(task, pruner.params, streams, evidence, warmup)
             if not evidence_needs(pruner, spec).empty:
-                stream = streams.get(f"keep:{spec.method.name}")
-                pruner.prepare(evidence, spec.ratio, stream)
+                stream, self.before_choice = streams.get(f"keep:{spec.method.name}"), self.behind
+                prepare = partial(pruner.prepare, evidence, spec.ratio, stream)
+                _, self.choice = timed(prepare, self._report_choice)
         return make_setup(
             spec, task, pruner, clock=clock, streams=streams, device=self.device,
             callbacks=self._callbacks(), reference=reference,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from prunebench.bench.train.plan_checks import check_subset
 from prunebench.methods.base import Evidence, StaticPruner, Subset
 from prunebench.progress import listening
 from prunebench.rng import Stream
+
+T = TypeVar("T")
 
 #: Seconds of a choice after which it says how far it is.
 LONG_S = 5.0
@@ -35,11 +38,29 @@ def choose_subset(
             where its loops say so (``prunebench.progress``).
 
     Returns:
-        The subset, and the seconds of the choice for ``Record.timing``: ``choice_s`` in all, of
-        which ``choice.STAGE_s`` for each of its stages (``reading`` the evidence, say).
+        The subset, and the seconds of the choice; see ``timed``.
 
     Raises:
         PlanError: It keeps what it must not; see ``check_subset``.
+    """
+    subset, seconds = timed(lambda: pruner.keep(evidence, k, rng), report)
+    check_subset(subset, k, len(evidence.labels), who)
+    weighted = pruner.params.get("weighted", True)
+    return subset if weighted else replace(subset, weights=None), seconds
+
+
+def timed(
+    choose: Callable[[], T], report: Callable[[float], None] = lambda share: None
+) -> tuple[T, dict[str, float]]:
+    """Makes a choice from evidence, and listens to it.
+
+    Args:
+        choose: The choice.
+        report: As of ``choose_subset``.
+
+    Returns:
+        What was chosen, and the seconds for ``Record.timing``: ``choice_s`` in all, of which
+        ``choice.STAGE_s`` for each stage (``reading`` the evidence, say).
     """
     begin = time.perf_counter()
 
@@ -48,10 +69,7 @@ def choose_subset(
             report(share)
 
     with listening(later) as heard:
-        subset = pruner.keep(evidence, k, rng)
+        chosen = choose()
     seconds = {"choice_s": time.perf_counter() - begin}
     seconds |= {f"choice.{name}_s": spent for name, spent in heard.stages.items()}
-    check_subset(subset, k, len(evidence.labels), who)
-    weighted = pruner.params.get("weighted", True)
-    kept = subset if weighted else replace(subset, weights=None)
-    return kept, {name: round(spent, 6) for name, spent in seconds.items()}
+    return chosen, {name: round(spent, 6) for name, spent in seconds.items()}

@@ -113,7 +113,9 @@ def test_one_run_serves_all_ratios_and_is_charged_and_counted(tmp_path):
         run["key"]: (run["serves"], run["methods"]) for run in said([*cells, other])["scoring runs"]
     }
     assert serves == {own.key: (2, ["airbench-proxy"]), shared.key: (1, ["small-loss"])}
-    ledger = run_cell(cells[0], Store.open(tmp_path))[0].ledger
+    record, _ = run_cell(cells[0], Store.open(tmp_path))
+    ledger = record.ledger
+    assert record.timing["choice_s"] > 0
     assert (ledger["trained"], ledger["scoring_forward"]) == (ledger["target"], 0)
     assert ledger["proxy_trained"] == EPOCHS * ledger["num_samples"]
     assert ledger["proxy_scoring"] == 0
