@@ -16,6 +16,8 @@ _CARD = (
 
 #: Seconds of choices that are worth a line, and how many methods it names.
 _WORTH_S, _LONGEST = 1.0, 3
+#: Most methods whose names fit into a few lines of a narrow terminal.
+_NAMED = 12
 
 
 def lines(summary: Mapping[str, Any]) -> str:
@@ -27,7 +29,9 @@ def lines(summary: Mapping[str, Any]) -> str:
         rows.append((
             "scoring runs",
             f"{len(runs):,} shared ({summary['added for scoring']} added) serve "
-            f"{sum(run['serves'] for run in runs):,} cells of {', '.join(methods)}",
+            f"{sum(run['serves'] for run in runs):,} cells of "
+            + (f"{len(methods)} methods; --json names them" if len(methods) > _NAMED
+               else ", ".join(methods)),
         ))  # fmt: skip
     for name, count in summary["samples"].items():
         about = "" if name != "trained" or summary["trained samples are exact"] else "about "

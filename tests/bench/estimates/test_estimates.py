@@ -125,6 +125,8 @@ def test_shared_runs_are_paid_once(tmp_path):
     assert -0.02 <= said["seconds"] - (begin + work / 2) <= full * RATES.train_s + chosen
     text = lines(said)
     assert "2 shared (2 added) serve 18 cells of forgetting, margin, small-loss" in text
+    many = [{**run, "methods": [f"m{n}" for n in range(30)]} for run in said["scoring runs"]]
+    assert "18 cells of 30 methods; --json names them\n" in lines({**said, "scoring runs": many})
     assert "time, 2 workers" in text
 
 
