@@ -194,8 +194,10 @@ class GradMatch(GradientPruner):
         return orthogonal_matching_pursuit(products, inner, k, self.ridge, rng)
 
     def keep(self, evidence: Evidence, k: int, rng: Stream) -> Subset:
-        """Keeps all picks, those of weight 0 with weight 0."""
+        """Keeps all picks, those of weight 0 with weight 0; all weigh 1 where each has 0."""
         subset = super().keep(evidence, k, rng)
         assert subset.weights is not None
         zeros = int((subset.weights == 0).sum())
+        if k and zeros == k:  # no gradient, or none towards the target: nothing to match
+            subset = replace(subset, weights=torch.ones_like(subset.weights))
         return replace(subset, info={**subset.info, "zero_weights": zeros})

@@ -39,12 +39,12 @@ def divergence(new: Tensor, old: Tensor) -> Tensor:
     return change.mul_(p).abs_().sum(1)
 
 
-def check_lengths(epochs: int, window: int) -> None:
+def check_lengths(epochs: int, window: int, where: str = "window") -> None:
     """Raises InputError unless 3 <= J <= T."""
     if not 3 <= window <= epochs:
         raise InputError(
             f"a window of {window} visits does not fit {epochs} epochs",
-            where="window",
+            where=where,
             accepted=f"3 to {epochs}" if epochs >= 3 else "at least 3 epochs",
         )
 
@@ -165,9 +165,9 @@ class TDDS(ScorePruner):
         if total > epochs:
             raise InputError(
                 f"{total} epochs are asked for and the recipe has {epochs}",
-                where=f"{self.name}.epochs", accepted=f"{visits} to {epochs}",
+                where=f"{self.name}.epochs", accepted=f"3 to {epochs}",
             )  # fmt: skip
-        check_lengths(total, visits)
+        check_lengths(total, visits, f"{self.name}.window")
         return total, visits
 
     def needs(self, epochs: int, warmup: int) -> EvidenceSpec:

@@ -52,6 +52,7 @@ def filters(values: dict[str, Any]) -> Filters:
 
     given: dict[str, Any] = {name: values.pop(name) for name, _, _ in _OPTIONS}
     given["seed"] = [seed for text in given["seed"] for seed in _seeds(text)]
+    given["method"] = [name for text in given["method"] for name in _recorded_names(text)]
     where: dict[str, list[str]] = {}
     for pair in given.pop("where"):
         path, equals, value = pair.partition("=")
@@ -60,6 +61,20 @@ def filters(values: dict[str, Any]) -> Filters:
         where.setdefault(path, []).append(value)
     return Filters.model_validate({**{k: v or None for k, v in given.items()},
                                    "where": where or None})  # fmt: skip
+
+
+def _recorded_names(method: str) -> list[str]:
+    """The name, and that of the records of ``SCORE@SAMPLER`` where they have another."""
+    if "@" not in method:
+        return [method]
+    from prunebench.methods.compose import resolve_method
+
+    try:
+        info = resolve_method(method)
+    except InputError:  # of a plug-in that is not at hand, or a slip that the filter names
+        return [method]
+    options = {name: option.default for name, option in info.options.items()}
+    return list(dict.fromkeys((method, info.shortest(options)[0].name)))
 
 
 def flags(found: Filters) -> list[str]:

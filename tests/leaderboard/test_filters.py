@@ -93,6 +93,25 @@ def test_filters_that_fit_nothing_are_refused_in_one_line(
         assert said in refused.err
 
 
+def test_a_score_with_its_own_sampler_finds_the_records_of_the_bare_name(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "r")
+    for method in ("full", "moderate", "aum@strata", "ccs", "el2n"):
+        store.save(record(method))
+
+    def found(method: str) -> set[str]:
+        said = prunebench("list", store.root, "--method", method)
+        assert said.code == 0, said.err
+        return set(said.out.split()) & {"moderate", "aum@strata", "ccs", "el2n"}
+
+    assert found("moderate@window") == {"moderate"}
+    assert found("aum@strata") == {"aum@strata", "ccs"}
+    assert found("ccs") == {"ccs"}
+    assert found("el2n@top") == {"el2n"}
+    refused = prunebench("list", store.root, "--method", "el2n@topp")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "no record has method 'el2n@topp'" in refused.err
+
+
 def test_filters_become_the_words_they_came_from() -> None:
     found = Filters.model_validate(
         {"method": ["a b"], "seed": [1, 2], "ratio": [0.5], "where": {"x.y": [1, "z", True]}}

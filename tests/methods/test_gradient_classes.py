@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from prunebench.bench.train.plan_checks import check_weights
 from prunebench.errors import InputError
 from prunebench.methods import last_layer
 from prunebench.methods.base import EvidenceSpec, ReferenceView, Snapshot, StaticPruner, Subset
@@ -119,6 +120,22 @@ def test_all_picks_of_gradmatch_come_back_where_weights_are_0() -> None:
     subset = kept("gradmatch", 70, target="reference")
     assert len(subset.indices) == 70
     assert subset.info["zero_weights"] > 0
+
+
+class Sure(Recorded):
+    """Outputs so certain of every label that no gradient is left."""
+
+    def snapshot(self, epoch: int, repeat: int = 0) -> Snapshot:
+        shot = super().snapshot(epoch, repeat)
+        return replace(shot, logits=5000.0 * torch.nn.functional.one_hot(self.labels, C))
+
+
+def test_gradmatch_weighs_all_alike_where_there_is_nothing_to_match() -> None:
+    method = METHODS.get("gradmatch").target()
+    evidence = Sure(method.needs(EPOCHS, WARMUP), uneven())
+    subset = method.keep(evidence, 40, Stream(1))
+    assert subset.info["zero_weights"] == 40 - (uneven()[subset.indices] == 3).sum()
+    check_weights(subset.weights, 40, "gradmatch")
 
 
 @pytest.mark.parametrize("name", NAMES)
