@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from prunebench.bench.grids.driver import Report, make_executor, run_cells
+from prunebench.bench.results.names import STATE
 from prunebench.bench.results.store import Store, final_record
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.spec.execution import ExecutionOptions
@@ -126,7 +127,7 @@ def run_while(
 
 def _order(cell: Cell, store: Store, seconds: float | None, left: float) -> int:
     """Those that are begun, those that fit, the others; a stable sort keeps the rest."""
-    if any(store.checkpoint_path(cell.spec.key).glob("*")):
+    if (store.checkpoint_path(cell.spec.key) / STATE).exists():
         return 0
     return 1 if seconds is None or seconds <= left else 2
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from prunebench.errors import InputError
 
+#: The file of a checkpoint; others in its folder are those that it names.
+STATE = "state.safetensors"
 _KEY = re.compile(r"[0-9a-f]{16}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,100}")
 

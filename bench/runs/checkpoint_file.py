@@ -20,9 +20,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from prunebench.bench.results.atomic import folder_errors
+from prunebench.bench.results.names import STATE
+from prunebench.errors import FolderError
 from prunebench.files import OwnFolder
 
-FILE = "state.safetensors"
+FILE = STATE
 _META = "__meta__"
 #: Tensors and JSON values by name, of every part by name.
 Parts = Mapping[str, Mapping[str, Any]]
@@ -101,6 +103,7 @@ def restore(folder: Path, key: str, load: Callable[[Content], None]) -> bool:
 
     Raises:
         DamagedCheckpoint: It is torn, changed, or does not fit.
+        FolderError: ``load`` cannot write to the results folder.
     """
     path = folder / FILE
     try:
@@ -118,7 +121,7 @@ def restore(folder: Path, key: str, load: Callable[[Content], None]) -> bool:
         if meta["key"] != key:
             raise DamagedCheckpoint(f"{path}: belongs to {meta['key']}")
         load(Content(tensors, meta))
-    except DamagedCheckpoint:
+    except (DamagedCheckpoint, FolderError):
         raise
     except Exception as error:  # a forged state raises nearly everything
         raise DamagedCheckpoint(f"{path}: does not fit ({error})") from None

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from prunebench.bench.inputs.strong import strong_batches
 from prunebench.bench.results.manifest import Damaged, to_json, write_manifest
+from prunebench.bench.runs.view_files import ViewFiles
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.train.epoch_steps import batch_numbers, end_rates
 from prunebench.bench.train.setup import Callback, RunView
@@ -30,26 +31,42 @@ SIGNAL_NAMES = ("p_target", "correct", "runner_up", "logit_margin", "divergence"
 
 
 class Recorder(Callback):
-    """Callback of a full-data run; a pure read in eval mode, with streams of its own."""
+    """Callback of a full-data run; a pure read in eval mode, with streams of its own.
 
-    def __init__(self, need: EvidenceSpec) -> None:
+    Rows of signals are kept until the run ends. Views, which are as wide as the network's output
+    and features, go to files at the epoch that takes them.
+
+    Args:
+        need: What is recorded.
+        files: Where views wait for the end of the run.
+
+    Attributes:
+        rows: Rows by signal, each [N].
+        views: Digest by array of every view so far.
+        scoring: Samples that were passed through the network for them.
+
+    Raises:
+        InputError: A signal that no run has.
+    """
+
+    def __init__(self, need: EvidenceSpec, files: ViewFiles) -> None:
         unknown = need.signals - set(SIGNAL_NAMES)
         if unknown:
             raise InputError(
                 f"unknown evidence signals {sorted(unknown)}", accepted=", ".join(SIGNAL_NAMES)
             )
-        self.need, self.signals = need, need.signals
+        self.need, self.signals, self.files = need, need.signals, files
         self.rows: dict[str, list[Tensor]] = {name: [] for name in sorted(need.signals)}
-        self.views: dict[str, dict[str, Tensor]] = {}
+        self.views: dict[str, str] = {}
         self.scoring = 0
 
     def epoch_end(self, run: RunView) -> None:
-        """Takes a row of every signal, and snapshots where they are due."""
+        """Takes a row of every signal, and views where they are due."""
         for name, rows in self.rows.items():
             value = run.sample_tables.signal(name)
             rows.append((value > 0.5 if name == "correct" else value).cpu().clone())
         if run.epoch in self.need.snapshots:
-            self.views[f"snapshot-{run.epoch}"] = self._unaugmented(run, run.sample_ids)
+            self._unaugmented(run, f"snapshot-{run.epoch}", run.sample_ids)
         if run.epoch in self.need.strong:
             stream = run.stream("evidence-strong")
             logits, features = run.forward(
@@ -59,38 +76,45 @@ class Recorder(Callback):
                 True,
             )
             assert features is not None
-            self.views[f"strong-{run.epoch}"] = {
-                "confidence": logits.softmax(1).max(1).values.cpu(),
-                "features": features.cpu(),
-            }
+            self._add(f"strong-{run.epoch}-confidence", logits.softmax(1).max(1).values)
+            self._add(f"strong-{run.epoch}-features", features)
             self.scoring += len(run.sample_ids)
         reference = run.setup.task.reference
         if run.epoch in self.need.reference and reference is not None:
             sample_ids = reference.sample_ids.to(run.sample_ids.device)
-            self.views[f"reference-{run.epoch}"] = self._unaugmented(run, sample_ids)
+            self._unaugmented(run, f"reference-{run.epoch}", sample_ids)
 
-    def _unaugmented(self, run: RunView, sample_ids: Tensor) -> dict[str, Tensor]:
+    def _unaugmented(self, run: RunView, view: str, sample_ids: Tensor) -> None:
         """Logits and features of samples in eval mode."""
         logits, features = run.forward(
             run.inputs, lambda ids: run.inputs.unaugmented_batches(ids).batch, sample_ids, True
         )
         assert features is not None
+        self._add(f"{view}-logits", logits)
+        self._add(f"{view}-features", features)
         self.scoring += len(sample_ids)
-        return {"logits": logits.cpu(), "features": features.cpu()}
+
+    def _add(self, name: str, values: Tensor) -> None:
+        self.views[name] = self.files.add(name, values)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Rows and views so far."""
+        """Rows so far, and the digests of the views."""
         state = {f"row.{n}": torch.stack(rows) for n, rows in self.rows.items() if rows}
-        for view, parts in self.views.items():
-            state |= {f"view.{view}.{part}": value for part, value in parts.items()}
+        for name, digest in self.views.items():
+            state[f"file.{name}"] = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.uint8)
         return state | {"scoring": torch.tensor(self.scoring)}
 
     def load_state_dict(self, state: Mapping[str, Tensor], epoch: int) -> None:
         """Restores them. A name becomes that of a file, and a run that was begun for another need
-        lacks some of the rows, so that they must be those of this need."""
+        lacks some of the rows, so that they must be those of this need.
+
+        Raises:
+            DamagedCheckpoint: The file of a view is missing or was changed.
+            FolderError: A view of an earlier version's checkpoint cannot be written to a file.
+        """
         rows = {f"row.{name}" for name in self.rows if epoch}
         views = {
-            f"view.{kind}-{number}.{part}"
+            (f"{kind}-{number}", part)
             for kind, numbers, first in (
                 ("snapshot", self.need.snapshots, "logits"),
                 ("strong", self.need.strong, "confidence"),
@@ -100,34 +124,46 @@ class Recorder(Callback):
             if number <= epoch
             for part in (first, "features")
         }
-        if not any(name.startswith("view.reference-") for name in state):  # there is no such set
-            views = {name for name in views if not name.startswith("view.reference-")}
-        if state.keys() != rows | views | {"scoring"}:
+        if not any(".reference-" in name for name in state):  # there is no such set
+            views = {(view, part) for view, part in views if not view.startswith("reference-")}
+        # Earlier versions kept the views themselves.
+        inside = {f"view.{view}.{part}": f"{view}-{part}" for view, part in views}
+        beside = {f"file.{name}": name for name in inside.values()}
+        found = inside if any(name in state for name in inside) else beside
+        if state.keys() != rows | found.keys() | {"scoring"}:
             raise ValueError("evidence that is not what this run takes")
         self.scoring = int(state["scoring"])
         for name in rows:
             if len(state[name]) != epoch:
                 raise ValueError("evidence of another number of epochs")
             self.rows[name.removeprefix("row.")] = list(state[name])
-        for name in views:
-            view, _, part = name.removeprefix("view.").rpartition(".")
-            self.views.setdefault(view, {})[part] = state[name]
+        for entry, name in found.items():
+            if found is inside:
+                self._add(name, state[entry])
+            else:
+                self.views[name] = bytes(state[entry].tolist()).hex()
+                self.files.check(name, self.views[name])
 
     def write(self, folder: Path, run: RunView, entries: Mapping[str, Any]) -> None:
-        """Writes arrays and a manifest with their digests into an empty folder."""
+        """Writes arrays and a manifest with their digests into an empty folder.
+
+        Raises:
+            DamagedCheckpoint: The file of a view is missing or was changed.
+        """
         arrays: dict[str, np.ndarray[Any, Any]] = {
             "ids": run.setup.task.raw.train_ids(run.sample_ids.cpu()).numpy()
         }
         for name, rows in self.rows.items():
             value = torch.stack(rows).numpy()
             arrays[name] = np.packbits(value, axis=1) if name == "correct" else value
-        for view, parts in self.views.items():
-            arrays |= {f"{view}-{part}": value.numpy() for part, value in parts.items()}
         files: dict[str, str] = {}
         for name, array in arrays.items():
             path = folder / f"{name}.npy"
             np.save(path, array, allow_pickle=False)
             files[path.name] = file_digest(path)
+        for name, digest in self.views.items():
+            self.files.copy(name, digest, folder)
+            files[f"{name}.npy"] = digest
         manifest = {
             **entries,
             "needs": to_json(self.need),

@@ -37,6 +37,7 @@ from prunebench.bench.runs.followers import lead
 from prunebench.bench.runs.reference_set import resolve_reference
 from prunebench.bench.runs.scoring_runs import evidence_needs, gather_evidence, has_evidence
 from prunebench.bench.runs.self_supervised import Features, ssl_features
+from prunebench.bench.runs.view_files import ViewFiles
 from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.run_spec import RunSpec, clean_labels
@@ -125,6 +126,7 @@ class CellRun:
     Attributes:
         trainer: Set once there is one; with it ``recorder`` and ``losses``, where they are wanted.
         resumed: Whether it went on from a checkpoint.
+        anew: Whether it begins a second time, since what it had written was damaged.
         subset: What a static method keeps.
         info: For ``Record.info``; likewise ``files`` and ``metrics``.
         proxy_trained: Samples trained by scoring runs that the method is charged for.
@@ -152,7 +154,7 @@ class CellRun:
         self.trainer: Trainer | None = None
         self.recorder: Recorder | None = None
         self.losses: LossRecorder | None = None
-        self.resumed = False
+        self.resumed = self.anew = False
         self.subset: Subset | None = None
         self.info: dict[str, Any] = {}
         self.files: dict[str, bytes] = {}
@@ -189,9 +191,14 @@ class CellRun:
                 memory = out_of_memory(error)
                 if self.context.retry_on_oom and memory:
                     raise  # it is run again with fewer cells at once
-                if self.resumed and world.current().is_single and not memory:
+                views = isinstance(error, DamagedCheckpoint) and not self.anew
+                if (self.resumed or views) and world.current().is_single and not memory:
                     # A changed state can fail anywhere; what fails for another reason fails again.
-                    again = f"did not go on from its checkpoint ({error_line(error)})"
+                    again = (
+                        str(error)
+                        if views
+                        else (f"did not go on from its checkpoint ({error_line(error)})")
+                    )
                 status, reason = "failed", reason_of(error, self.spec.method.name)
                 trace = traceback.format_exc()
             finally:
@@ -200,8 +207,13 @@ class CellRun:
             if again:
                 self.store.set_aside(self.folder, again)
                 fresh = CellRun(self.cell, self.store, self.options, self.context, self.claim)
+                fresh.anew = True
                 return (yield from fresh.run(keep))
-            return keep if keep is not None else self._store(status, reason, trace)
+            if keep is None:
+                return self._store(status, reason, trace)
+            if self.claim.valid():
+                self.store.remove_checkpoint(self.spec.key)
+            return keep
 
     def _train(self, leaving: ExitStack) -> StepGenerator[tuple[Status, str]]:
         """From the data to evaluated artifacts; returns the record's status and reason."""
@@ -247,7 +259,9 @@ class CellRun:
     def _callbacks(self) -> list[Callback]:
         """All that look at the run; those with a state first, since checkpoints number them."""
         cell = self.cell
-        self.recorder = None if cell.evidence.empty else Recorder(cell.evidence)
+        self.recorder = (
+            None if cell.evidence.empty else Recorder(cell.evidence, ViewFiles(self.folder))
+        )
         self.losses = None if cell.losses is None else LossRecorder(cell.losses)
         return [
             *(one for one in (self.recorder, self.losses) if one is not None),
@@ -355,6 +369,7 @@ class CellRun:
             self.info["steps"] = trainer.not_captured_because or "compiled"
 
     def _publish(self, recorder: Recorder, trainer: Trainer) -> None:
+        self._need_claim()  # its successor may have removed the files of the views
         place = self.store.evidence_path(self.spec.key)
         with folder_errors(place), self.store.temporary_folder("evidence") as folder:
             recorder.write(folder, trainer, {"key": self.spec.key, "spec": self.spec.content})
@@ -388,13 +403,16 @@ class CellRun:
             },
             environment=environment(self.device, self.spec.content),
         )
+        self._need_claim()
+        stored = self.store.save(record, files)
+        self.store.remove_checkpoint(self.spec.key)
+        return stored
+
+    def _need_claim(self) -> None:
         if not self.claim.valid():
             if not self.store.records.is_dir():
                 raise FolderError.of(self.store.root, "it was removed")
             raise Busy(f"{self.spec.key} was taken over while this process was stopped")
-        stored = self.store.save(record, files)
-        self.store.remove_checkpoint(self.spec.key)
-        return stored
 
 
 def run_info(task: Task, method: MethodInfo, spec: RunSpec) -> dict[str, Any]:

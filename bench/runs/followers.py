@@ -18,6 +18,7 @@ from prunebench.bench.runs.artifacts import LossRecorder
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.checkpoint_file import DamagedCheckpoint
 from prunebench.bench.runs.evidence import Recorder
+from prunebench.bench.runs.view_files import ViewFiles
 from prunebench.bench.train.distributed import world
 from prunebench.bench.train.setup import Callback, Diverged, Setup, make_setup
 from prunebench.bench.train.task import load_task, with_reference_in_training
@@ -104,7 +105,7 @@ def _setup(run: SharedRun) -> Setup:
     pruner, criterion, clock, streams, reference = pickle.loads(run.made)
     callbacks: list[Callback] = []
     if not cell.evidence.empty:
-        callbacks.append(Recorder(cell.evidence))
+        callbacks.append(Recorder(cell.evidence, ViewFiles(run.folder, writes=False)))
     if cell.losses is not None:
         callbacks.append(LossRecorder(cell.losses))
     return make_setup(

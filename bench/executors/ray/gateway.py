@@ -14,6 +14,7 @@ from prunebench.bench.executors.ray.transfer import (
     JobFiles,
     NewResults,
     manifest_digest,
+    read_checkpoint,
     read_files,
     write_files,
 )
@@ -80,7 +81,7 @@ class ResultsGateway:
                 evidence[key] = (digest, [self._put_evidence[key][1]])
         while len(self._put_evidence) > max(_MOST_PUT, len(evidence)):
             self._put_evidence.popitem(last=False)
-        return JobFiles(evidence, read_files(self.store.checkpoint_path(job.key)))
+        return JobFiles(evidence, read_checkpoint(self.store.checkpoint_path(job.key)))
 
     def finish(self, job: Job, results: NewResults) -> JobResult | None:
         """Stores what a node has made, evidence first, and releases the claim.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prunebench.bench.results.names import check_name, is_key
+from prunebench.bench.results.names import STATE, check_name, is_key
 from prunebench.bench.results.store import Store
 from prunebench.files import is_private, private_folder
 
@@ -87,6 +87,19 @@ def read_files(folder: Path) -> Files | None:
     return files
 
 
+def read_checkpoint(folder: Path) -> Files | None:
+    """A checkpoint with the files that it names; None where there is none.
+
+    A run may be writing beside this. The files that a checkpoint names are there before it, so
+    that it is read first.
+    """
+    try:
+        state = (folder / STATE).read_bytes()
+    except OSError:
+        return None
+    return {**(read_files(folder) or {}), STATE: state}
+
+
 def write_files(store: Store, final: Path, files: Files) -> None:
     """Makes a folder of a results folder, all files at once.
 
@@ -129,22 +142,22 @@ class StagingFolder:
         self._note(key, files)
 
     def add_checkpoint(self, key: str, checkpoint: Files) -> None:
-        """Stores the checkpoint of a cell that another node began."""
+        """Stores the checkpoint of a cell that another node began, unless this one is as far."""
         folder = self.store.checkpoint_path(key)
-        if not folder.exists():
+        if not (folder / STATE).exists():
             write_files(self.store, folder, checkpoint)
 
     def new_checkpoint(self, key: str) -> Files | None:
         """A cell's checkpoint, unless this call has returned it before."""
         folder = self.store.checkpoint_path(key)
         try:
-            age = max(path.stat().st_mtime_ns for path in folder.glob("[!.]*"))
-        except (FileNotFoundError, ValueError):
+            age = (folder / STATE).stat().st_mtime_ns
+        except OSError:
             return None
         if self._sent.get(key) == age:
             return None
         self._sent[key] = age
-        return read_files(folder) or None
+        return read_checkpoint(folder)
 
     def take_results(self, keys: list[str]) -> NewResults:
         """Records with their artifacts, which leave this folder, and evidence that is new.

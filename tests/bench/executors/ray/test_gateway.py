@@ -11,6 +11,7 @@ import pytest
 
 from prunebench.bench.executors.base import Job
 from prunebench.bench.executors.messages import JobEnded
+from prunebench.bench.executors.ray import transfer
 from prunebench.bench.executors.ray.actor import NodeInfo, Report
 from prunebench.bench.executors.ray.gateway import ResultsGateway
 from prunebench.bench.executors.ray.run import RayRun, RaySlot
@@ -18,6 +19,7 @@ from prunebench.bench.executors.ray.settings import RaySettings
 from prunebench.bench.executors.ray.transfer import StagingFolder
 from prunebench.bench.executors.tracker import JobTracker
 from prunebench.bench.results.claims import Claims
+from prunebench.bench.results.names import STATE
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.bench.spec.execution import ExecutionOptions
@@ -86,14 +88,40 @@ def test_damage_on_the_way_stores_nothing_and_releases_the_claim(
     assert Claims(home.claims).holder(KEY) is None
 
 
+def test_a_view_without_a_checkpoint_neither_travels_nor_is_in_the_way(
+    gateway: ResultsGateway, home: Store, tmp_path: Path
+) -> None:
+    node = StagingFolder(tmp_path / "node")
+    for store in (home, node.store):
+        store.write(store.checkpoint_path(KEY) / "view.npy", b"of an epoch that was not saved")
+    assert node.new_checkpoint(KEY) is None
+    assert gateway.job_files(JOB).checkpoint is None
+    node.add_checkpoint(KEY, {STATE: b"epoch 3"})
+    assert node.new_checkpoint(KEY) == {STATE: b"epoch 3"}
+
+
+def test_a_checkpoint_that_is_read_under_its_run_names_what_came_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run goes on while the folder is read: the older state is the one that fits."""
+
+    def later(folder: Path) -> dict[str, bytes]:
+        (folder / STATE).write_bytes(b"names one and two")
+        return {"one.npy": b"1", STATE: b"names one and two"}
+
+    (tmp_path / STATE).write_bytes(b"names one")
+    monkeypatch.setattr(transfer, "read_files", later)
+    assert transfer.read_checkpoint(tmp_path) == {"one.npy": b"1", STATE: b"names one"}
+
+
 def test_checkpoints_travel_both_ways_and_once(
     gateway: ResultsGateway, home: Store, tmp_path: Path
 ) -> None:
     first, second = StagingFolder(tmp_path / "first"), StagingFolder(tmp_path / "second")
     assert gateway.begin(JOB) is None
-    first.add_checkpoint(KEY, {"state": b"epoch 3"})
+    first.add_checkpoint(KEY, {STATE: b"epoch 3", "view.npy": b"of epoch 2"})
     files = first.new_checkpoint(KEY)
-    assert files == {"state": b"epoch 3"}
+    assert files == {STATE: b"epoch 3", "view.npy": b"of epoch 2"}
     assert first.new_checkpoint(KEY) is None
     gateway.keep_checkpoint(KEY, files)
     sent = gateway.job_files(JOB).checkpoint
@@ -101,7 +129,7 @@ def test_checkpoints_travel_both_ways_and_once(
     second.add_checkpoint(KEY, sent)
     assert second.new_checkpoint(KEY) == files
     gateway.release(KEY)
-    gateway.keep_checkpoint(KEY, {"state": b"of a node that lost its claim"})
+    gateway.keep_checkpoint(KEY, {STATE: b"of a node that lost its claim"})
     assert gateway.job_files(JOB).checkpoint == files
 
 
