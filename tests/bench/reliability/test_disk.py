@@ -51,16 +51,19 @@ def stopped(said, *parts):
 
 
 def test_files_that_cannot_grow_stop_the_run_and_it_goes_on_with_more_room(calm, tmp_path):
-    """Every size fails at another file: the plan, a claim, a record, evidence, a checkpoint."""
+    """Every size fails at another file: the plan, a claim, a record, evidence, a checkpoint, a view
+    of a scoring run (beside its checkpoint)."""
     toml, undisturbed = calm
     root, refused = tmp_path / "full", set()
     alone = tiny_grid(tmp_path / "alone.toml", METHODS[:1])
+    rows = tiny_grid(tmp_path / "rows.toml", ["forgetting"])  # no views
     stopped(grid(toml, root, before=file_limit(60)), f"{root}/planned/")
-    for file in (toml, alone):
+    for file in (toml, alone, rows):
         loaded, where = read_grid(file)
         add_plan(Store.open(root), loaded.name, of_cells(expand(loaded, where)))
     for size, every, what in (
         (60, "0", toml), (400, "1e9", alone), (1000, "0", toml), (1000, "1e9", toml),
+        (1000, "1e9", rows),
     ):  # fmt: skip
         said = grid(what, root, "--checkpoint-s", every, before=file_limit(size))
         stopped(said)
