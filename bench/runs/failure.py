@@ -13,7 +13,10 @@ from prunebench.errors import InputError
 if TYPE_CHECKING:
     from prunebench.bench.spec.run_spec import RunSpec
 
-_OURS = ("prunebench.bench", "prunebench.datasets", "prunebench.methods.compose")
+_OURS = (
+    "prunebench.bench", "prunebench.datasets", "prunebench.methods.pruner",
+    "prunebench.methods.compose",
+)  # fmt: skip
 _LIBRARIES = (
     "torch", "torchvision", "timm", "PIL", "numpy", "scipy", "sklearn", "safetensors",
 )  # fmt: skip
