@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.linalg import solve_triangular
-from scipy.optimize import nnls
 from torch import Tensor
 
 from prunebench.errors import InputError
@@ -121,6 +119,9 @@ class _Pursuit:
 
     def weights(self) -> Floats:
         """Those of all picks, by non-negative least squares where the solution has a minus."""
+        from scipy.linalg import solve_triangular  # slow to import, and only this method needs it
+        from scipy.optimize import nnls
+
         counts = np.flatnonzero(self.diagonal)
         factor = np.tril(self.columns[:, self.order].T.numpy()[np.ix_(counts, counts)], -1)
         factor[np.diag_indices(len(counts))] = self.diagonal[counts]
