@@ -104,6 +104,7 @@ def _get(url: str, patience_s: float = 90.0) -> tuple[int, bytes]:
             time.sleep(0.3)
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser())
 def test_the_address_shows_the_table_of_runs(
     served: tuple[subprocess.Popen[str], str, int], tmp_path: Path
