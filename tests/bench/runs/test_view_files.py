@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from prunebench.bench.results.claims import Busy, Claim
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs import checkpoint, execute
 from prunebench.bench.runs.checkpoint_file import FILE, DamagedCheckpoint
@@ -248,6 +249,17 @@ def test_evidence_that_is_taken_for_a_record_that_stands_leaves_no_files(
     root = Path(shutil.copytree(whole, tmp_path / "r"))
     shutil.rmtree(root / "evidence" / KEY)
     ends_as(whole, root)
+
+
+def test_a_run_that_was_taken_over_publishes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its successor may have removed the views, which is no damage."""
+    monkeypatch.setattr(Claim, "valid", lambda claim: False)
+    with pytest.raises(Busy, match="was taken over"):
+        begin(tmp_path / "r")
+    assert not list(tmp_path.glob("r/evidence/*"))
+    assert not notes(tmp_path / "r")
 
 
 def earlier(root: Path) -> None:
