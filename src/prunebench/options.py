@@ -9,6 +9,8 @@ from typing import Any
 from prunebench.errors import InputError, nearest, shown
 
 Value = bool | int | float | str | None
+#: Words for None where a file or a command line cannot write it.
+_NOTHING = ("none", "auto")
 #: Whole numbers are smaller: readers of a record, and floats, have to hold them.
 _WIDEST = 2**63
 
@@ -49,8 +51,9 @@ class Option:
 
     def accepted(self) -> str:
         """What the option accepts, in words."""
+        nothing = " or none" if self.optional else ""
         if self.choices:
-            return ", ".join(str(c) for c in self.choices)
+            return ", ".join(str(c) for c in self.choices) + nothing
         text = {bool: "true or false", int: "an integer", float: "a number"}.get(self.type, "text")
         if self.low is not None and self.high is not None:
             text += f" from {self.low:g} to {self.high:g}"
@@ -58,10 +61,12 @@ class Option:
             text += f" >= {self.low:g}"
         elif self.high is not None:
             text += f" <= {self.high:g}"
-        return text + (" or none" if self.optional else "")
+        return text + nothing
 
     def check(self, value: Any, where: str) -> Any:
         """Returns the value in the option's type.
+
+        The words ``none`` and ``auto`` stand for None, which a grid file cannot write.
 
         Raises:
             InputError: Wrong type, out of range, or not among the choices.
@@ -70,6 +75,9 @@ class Option:
         refused = InputError(
             f"{shown(value)} is not accepted", where=where, accepted=self.accepted()
         )
+        free_text = wanted is str and not self.choices
+        if isinstance(value, str) and value in _NOTHING and value not in self.choices:
+            value = None if self.optional and not free_text else value
         if value is None:
             if self.optional:
                 return None
@@ -88,20 +96,6 @@ class Option:
             if self.high is not None and value > self.high:
                 raise refused
         return value
-
-    def parse(self, text: str, where: str) -> Any:
-        """Reads the option from command-line text; see ``check`` for errors."""
-        if self.optional and text.lower() in ("none", "auto"):
-            return None
-        value: Any = text
-        if self.type is bool:
-            value = {"true": True, "false": False}.get(text.lower(), text)
-        elif self.type in (int, float):
-            try:
-                value = self.type(text)
-            except ValueError:
-                value = text
-        return self.check(value, where)
 
 
 def _is(value: Any, kind: Any) -> bool:

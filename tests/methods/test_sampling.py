@@ -298,3 +298,19 @@ def test_a_third_party_registers_a_sampler(monkeypatch: pytest.MonkeyPatch) -> N
     assert [*info.options] == ["repeats", "last.skip"]
     with pytest.raises(UnknownName):
         METHODS.get("last")
+
+
+def test_the_words_none_and_auto_leave_an_option_to_the_method() -> None:
+    def cell(method: str, params: dict[str, Any] | None = None) -> str:
+        return build_spec(dataset="digits", method=method, ratio=0.5, params=params).key
+
+    plain = cell("el2n@strata")
+    for word in ("none", "auto"):
+        assert cell("el2n@strata", {"strata.cutoff": word}) == plain
+        assert cell("el2n@balanced", {"balanced.side": word}) == cell("el2n@balanced")
+    with pytest.raises(InputError, match="a number from 0 to 1 or none"):
+        cell("el2n@strata", {"strata.cutoff": "some"})
+    with pytest.raises(InputError, match="low, high, window or none"):
+        cell("el2n@top", {"top.side": "left"})
+    with pytest.raises(InputError, match="'auto' is not accepted"):
+        cell("el2n@strata", {"strata.strata": "auto"})
