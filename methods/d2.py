@@ -68,8 +68,9 @@ def nearest_neighbours(features: Tensor, neighbours: int) -> tuple[Tensor, Tenso
     Raises:
         InputError: K below 1, or features that are not finite.
     """
-    near, distance = _neighbours(float64_rows(features), neighbours)
-    return torch.from_numpy(near), torch.from_numpy(distance)
+    found = map(torch.from_numpy, _neighbours(float64_rows(features), neighbours))
+    near, distance = (part.to(features.device) for part in found)
+    return near, distance
 
 
 def _neighbours(rows: Floats, count: int) -> tuple[Ints, Floats]:
@@ -162,7 +163,8 @@ def d2_densities(
     rows = float64_rows(features)
     values = float64_vector(scores, len(rows), "scores")
     graph = Graph(*_neighbours(rows, neighbours), symmetric)
-    return torch.from_numpy(_densities(values, graph, mode, symmetric))
+    densities = _densities(values, graph, mode, symmetric)
+    return torch.from_numpy(densities).to(features.device)
 
 
 def d2_order(
@@ -213,7 +215,7 @@ def d2_order(
         own = density[pick]
         density[graph.other[edges]] -= own if factor is None else factor[edges] * own
         density[pick] = -np.inf
-    return torch.from_numpy(tie[picks])
+    return torch.from_numpy(tie[picks]).to(features.device)
 
 
 def d2_by_class(

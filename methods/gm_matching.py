@@ -49,7 +49,8 @@ def geometric_median(features: Tensor, eps: float = 1e-5, max_iter: int = 5000) 
     Raises:
         InputError: Features that are not finite.
     """
-    return torch.from_numpy(_median(float64_rows(features), eps, max_iter))
+    median = _median(float64_rows(features), eps, max_iter)
+    return torch.from_numpy(median).to(features.device)
 
 
 def _median(rows: Floats, eps: float, max_iter: int) -> Floats:
@@ -104,7 +105,7 @@ def gm_matching_order(
     rows = float64_rows(features)
     check_count(k, len(rows))
     if k == 0:
-        return torch.empty(0, dtype=torch.int64)
+        return torch.empty(0, dtype=torch.int64, device=features.device)
     width = rows.shape[1]
     if centre is None:
         goal = _unit(_median(rows, 1e-5, 5000))
@@ -112,7 +113,8 @@ def gm_matching_order(
         goal = _unit(float64_vector(centre, width, "centre"))
     begin = goal if start is None else float64_vector(start, width, "start")
     tie = tie_order(len(rows), rng)
-    return torch.from_numpy(tie[follow(_unit(rows)[tie], k, goal, begin, "inner")])
+    picks = tie[follow(_unit(rows)[tie], k, goal, begin, "inner")]
+    return torch.from_numpy(picks).to(features.device)
 
 
 @register_method("gm-matching")

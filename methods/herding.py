@@ -68,12 +68,13 @@ def herding_order(
     if rule not in RULES:
         raise InputError(f"unknown rule {rule!r}", where="rule", accepted=", ".join(RULES))
     if k == 0:
-        return torch.empty(0, dtype=torch.int64)
+        return torch.empty(0, dtype=torch.int64, device=features.device)
     width = rows.shape[1]
     goal = rows.mean(0) if target is None else float64_vector(target, width, "target")
     begin = goal if start is None else float64_vector(start, width, "start")
     tie = tie_order(len(rows), rng)
-    return torch.from_numpy(tie[follow(rows[tie], k, goal, begin, rule)])
+    picks = tie[follow(rows[tie], k, goal, begin, rule)]
+    return torch.from_numpy(picks).to(features.device)
 
 
 def follow(rows: Floats, k: int, goal: Floats, begin: Floats, rule: str) -> Ints:

@@ -54,7 +54,7 @@ def k_center_order(features: Tensor, k: int, first: int, rng: Stream | None = No
     if k and not 0 <= first < total:
         raise InputError(f"{first} is no sample", where="first", accepted=f"0 to {total - 1}")
     if k == 0:
-        return torch.empty(0, dtype=torch.int64)
+        return torch.empty(0, dtype=torch.int64, device=features.device)
     tie = tie_order(total, rng)
     rows = rows[tie]
     products = InnerProducts(rows - rows.mean(0))
@@ -69,7 +69,7 @@ def k_center_order(features: Tensor, k: int, first: int, rng: Stream | None = No
         distances = squares + squares[pick] - 2 * products.of(pick)
         np.minimum(nearest, np.maximum(distances, 0.0, out=distances), out=nearest)
         nearest[pick] = -np.inf
-    return torch.from_numpy(tie[picks])
+    return torch.from_numpy(tie[picks]).to(features.device)
 
 
 @register_method("k-center")

@@ -77,7 +77,8 @@ def zcore_scores(
             own = [column[best] for column in view]
             _penalise(scores, _distances(view, own, room), best, count, exponent)
     low, high = scores.min(initial=np.inf), scores.max(initial=-np.inf)
-    return torch.from_numpy((scores - low) / (high - low) if high > low else np.zeros(total))
+    scaled = (scores - low) / (high - low) if high > low else np.zeros(total)
+    return torch.from_numpy(scaled).to(features.device)
 
 
 def _distances(view: Sequence[Floats], point: Sequence[float], room: Floats) -> Floats:
@@ -157,7 +158,8 @@ def draw_points(features: Tensor, draws: int, count: int, rng: Stream) -> tuple[
     u = rng.child("points").uniform((draws, count))
     rising = least + (u * (most - least) * (mode - least)).sqrt()
     falling = most - ((1 - u) * (most - least) * (most - mode)).sqrt()
-    return dimensions, torch.where(u * (most - least) < mode - least, rising, falling)
+    points = torch.where(u * (most - least) < mode - least, rising, falling)
+    return dimensions.to(features.device), points.to(features.device)
 
 
 @register_method("zcore")
