@@ -10,6 +10,7 @@ import torch
 
 from prunebench.bench.results.manifest import merge
 from prunebench.bench.runs.evidence import RecordedEvidence, Recorder
+from prunebench.bench.runs.view_files import ViewFiles
 from prunebench.bench.train.task import load_task, streams_of
 from prunebench.datasets.images.packed_format import write_packed
 from prunebench.methods.compose import resolve_method
@@ -21,19 +22,22 @@ METHODS = ("random", "small-loss", "margin", "grand", "el2n", "oracle-clean")
 
 def kept_noise(folder: Path, **fields) -> tuple[dict[str, float], float]:
     """Noise rate among the half that each method keeps, and the base rate, for one seed."""
+    folder.mkdir()
     cell = small_cell("full", **fields)
     spec = cell.spec
     task, streams = load_task(spec, cell.data), streams_of(spec)
     epochs, warmup = spec.recipe.epochs, spec.recipe.scoring_epoch
     pruners = {name: resolve_method(name).build() for name in METHODS}
-    recorder = Recorder(merge(p.needs(epochs, warmup) for p in pruners.values()))
+    need = merge(p.needs(epochs, warmup) for p in pruners.values())
+    recorder = Recorder(need, ViewFiles(folder / "checkpoints" / "run"))
     trainer = trainer_of(cell, callbacks=[recorder])
     trainer.fit()
-    folder.mkdir()
-    recorder.write(folder, trainer, {})
+    evidence_folder = folder / "evidence"
+    evidence_folder.mkdir()
+    recorder.write(evidence_folder, trainer, {})
     rates = {}
     for name, pruner in pruners.items():
-        evidence = RecordedEvidence(task, epochs, warmup, [folder], oracle=pruner.oracle)
+        evidence = RecordedEvidence(task, epochs, warmup, [evidence_folder], oracle=pruner.oracle)
         k = len(task.train) // 2
         kept = pruner.keep(evidence, k, streams.get(f"keep:{name}")).indices
         rates[name] = float(task.flipped[kept].double().mean())
