@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
+from prunebench.errors import InputError
 from prunebench.methods.interfaces import Evidence, EvidenceSpec, Subset
 from prunebench.methods.pruner import StaticPruner
 from prunebench.methods.sampler import Sampler, Scored
@@ -36,6 +37,14 @@ class ScorePruner(StaticPruner):
     sampler_options: ClassVar[frozenset[str]] = frozenset()
     score_of: ClassVar[str] = ""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuses a hard end that is none, which only some samplers would notice."""
+        super().__init_subclass__(**kwargs)
+        if cls.hard not in ("low", "high"):
+            raise InputError(
+                f"unknown end {cls.hard!r}", where=f"{cls.__name__}.hard", accepted="low, high"
+            )
+
     @abstractmethod
     def scores(self, evidence: Evidence) -> Tensor:
         """float [N]; NaN where a score is undefined."""
@@ -61,8 +70,20 @@ class ScorePruner(StaticPruner):
     def keep_by(self, sampler: Sampler, evidence: Evidence, k: int, rng: Stream) -> Subset:
         """Keeps k samples by the score and a sampler."""
         scores = self.scores_for(evidence, k, rng)
+        total = len(evidence.labels)
+        if not isinstance(scores, Tensor) or scores.shape != (total,):
+            got = tuple(getattr(scores, "shape", ())) or type(scores).__name__
+            raise InputError(
+                f"scores() gave {got}", where=self.name, accepted=f"a tensor [{total}]"
+            )
         scored = Scored(scores, self.kept_side(), self.hard)
-        indices, info = sampler.keep(sampler.read(scored, evidence, self), k, rng)
+        kept = sampler.keep(sampler.read(scored, evidence, self), k, rng)
+        if not isinstance(kept, tuple):
+            raise InputError(
+                f"keep() gave {type(kept).__name__}", where=f"sampler {sampler.name}",
+                accepted="a tuple of indices and a dict of facts",
+            )  # fmt: skip
+        indices, info = kept
         return Subset(indices, scores, info)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -314,3 +315,27 @@ def test_the_words_none_and_auto_leave_an_option_to_the_method() -> None:
         cell("el2n@top", {"top.side": "left"})
     with pytest.raises(InputError, match="'auto' is not accepted"):
         cell("el2n@strata", {"strata.strata": "auto"})
+
+
+def test_slips_of_an_author_are_named() -> None:
+    with pytest.raises(InputError, match=r"Slip\.hard: unknown end 'top'; accepted: low, high"):
+        type("Slip", (ScorePruner,), {"hard": "top"})
+
+    class Column(ScorePruner):
+        name = "column"
+
+        def scores(self, evidence: Any) -> Tensor:
+            return torch.zeros(len(evidence.labels), 1)
+
+    class Bare(Sampler):
+        name = "bare"
+
+        def keep(self, scored: Any, k: int, rng: Stream) -> Any:
+            return torch.arange(k)
+
+    evidence: Any = SimpleNamespace(labels=torch.zeros(4, dtype=torch.int64))
+    with pytest.raises(InputError, match=r"column: scores\(\) gave \(4, 1\); accepted: a tensor"):
+        Column().keep(evidence, 2, Stream(0))
+    Column.scores = lambda self, evidence: torch.zeros(4)  # type: ignore[method-assign]
+    with pytest.raises(InputError, match=r"sampler bare: keep\(\) gave Tensor; accepted: a tuple"):
+        Column().keep_by(Bare(), evidence, 2, Stream(0))
