@@ -26,3 +26,8 @@ def test_features() -> None:
     met = goals(BENCHMARKS["features"], repeats=1)
     assert len(met) == 9
     assert all(met.values())
+
+
+def test_strata() -> None:
+    met = goals(BENCHMARKS["strata"])
+    assert met == {"aum: seconds": True, "strata: seconds": True, "memory added": True}

@@ -22,6 +22,7 @@ BENCHMARKS = {
     "ies": plans.ies,
     "divbs": plans.divbs,
     "windows": static.windows,
+    "strata": static.strata,
     "prune4rel": static.prune4rel,
     "features": features.features,
     "gradmatch": gradients.gradmatch,

@@ -11,9 +11,11 @@ from prunebench.bench.perf.memory import peak
 from prunebench.bench.perf.result import Figure, Goal, Result, figure, made
 from prunebench.bench.perf.timing import in_turn
 from prunebench.bench.perf.workload import Settings
+from prunebench.methods.aum import aum_scores
 from prunebench.methods.dual import dual_scores
 from prunebench.methods.dyn_unc import dyn_unc_scores
 from prunebench.methods.prune4rel import prune4rel_order
+from prunebench.methods.strata import stratified
 from prunebench.rng import Stream
 
 _CPU = torch.device("cpu")
@@ -53,6 +55,62 @@ def windows(s: Settings) -> Result:
     ]  # fmt: skip
     what = f"windows of {_WINDOW} over {_EPOCHS} epochs of {s.n:,} samples"
     return made("windows", what, times, figures)
+
+
+def aum_literal(target: Tensor, runner_up: Tensor) -> Tensor:
+    """The margins of one epoch after the other, added up."""
+    total = torch.zeros(target.shape[1])
+    for own, other in zip(target, runner_up, strict=True):
+        total += own - other
+    return total / len(target)
+
+
+def strata_literal(scores: Tensor, k: int, strata: int, dropped: int) -> Tensor:
+    """A mask over all survivors for every stratum, as CCS: core/data/Coreset.py has it."""
+    survivors = scores.argsort()[dropped:]
+    own = scores[survivors]
+    low, high = float(own.min()), float(own.max()) * 1.0001
+    width = (high - low) / strata
+    parts = [
+        survivors[(own >= low + j * width) & (own < low + (j + 1) * width)] for j in range(strata)
+    ]
+    chosen, left = [], k
+    for done, members in enumerate(sorted(parts, key=len)):
+        budget = min(len(members), left // (strata - done))
+        chosen.append(members[torch.randperm(len(members))[:budget]])
+        left -= budget
+    return torch.cat(chosen)
+
+
+def strata(s: Settings) -> Result:
+    """The area under the margin over a whole run, and a stratified draw by it."""
+    g = torch.Generator().manual_seed(0)
+    target, runner_up = torch.rand(2, _EPOCHS, s.n, generator=g)
+    scores, k, cutoff = aum_scores(target, runner_up) + 1, s.n // 2, 0.1
+    contenders = {
+        "aum, literal": lambda: aum_literal(target, runner_up),
+        "aum, ours": lambda: aum_scores(target, runner_up),
+        "strata, literal": lambda: strata_literal(scores, k, 50, int(cutoff * s.n)),
+        "strata, ours": lambda: stratified(scores, k, 50, cutoff, Stream(0)),
+    }
+    torch.testing.assert_close(
+        contenders["aum, ours"](), contenders["aum, literal"](), rtol=1e-4, atol=1e-5
+    )
+    assert len(contenders["strata, ours"]()) == len(contenders["strata, literal"]()) == k
+    before = peak()
+    for name in ("aum, ours", "strata, ours"):
+        contenders[name]()
+    grown = peak() - before
+    times = in_turn(contenders, s.repeats, _CPU)
+    figures = [Figure("memory added", grown, "MiB", goal=Goal(3 * 1024, False))]
+    for name in ("aum", "strata"):
+        ratio = times.ratio(f"{name}, literal", f"{name}, ours")
+        figures += [
+            figure(f"{name}: literal / ours", ratio),
+            Figure(f"{name}: seconds", times.median(f"{name}, ours"), "s", goal=Goal(600, False)),
+        ]
+    what = f"half of {s.n:,} samples by {_EPOCHS} epochs, 50 strata"
+    return made("strata", what, times, figures)
 
 
 def features(n: int, spread: float) -> tuple[Tensor, Tensor, Tensor]:
