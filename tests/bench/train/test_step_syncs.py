@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from prunebench.bench.checks.population import simulate_population
+from prunebench.bench.checks.simulate import prepare
 from prunebench.bench.train.capture.pool import CapturedStepPool, use
 from prunebench.bench.train.plan_checks import ConstantPlan
 from prunebench.bench.train.step import run_to_end
@@ -54,7 +56,9 @@ def watched(run):
 @pytest.mark.parametrize("graph", ["auto", "rehearse"])
 @pytest.mark.parametrize("method", MOVING)
 def test_no_method_reads_back_within_an_epochs_steps(method, graph):
-    reads = watched(make(method, graph=graph, recipe_params={"batch_size": 256}))
+    run = make(method, graph=graph, recipe_params={"batch_size": 256})
+    prepare(run.setup.pruner, simulate_population(len(run.sample_ids)), run.setup.clock.ratio)
+    reads = watched(run)
     assert reads.steps >= 4
     assert reads.found == []
 

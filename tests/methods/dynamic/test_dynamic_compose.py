@@ -106,7 +106,8 @@ def test_registry_takes_plus_but_not_a_final_align():
 
 
 def evidence(ids):
-    return SimpleNamespace(ids=torch.tensor(ids), original_size=5)
+    labels = torch.zeros(len(ids), dtype=torch.int64)
+    return SimpleNamespace(ids=torch.tensor(ids), labels=labels, original_size=5)
 
 
 def test_scores_from_files(tmp_path, kit):
