@@ -88,8 +88,8 @@ def served(results: Path) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
         port = int(match[1])
         assert port != taken
         yield child, line, port
-        child.kill()
-        child.wait()
+        child.terminate()  # it ends its server; killed, it could not
+        child.communicate(timeout=120)
 
 
 def _get(url: str, patience_s: float = 90.0) -> tuple[int, bytes]:
