@@ -3,6 +3,7 @@ Seconds are in ``perf.benchmarks.own_loop``."""
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import Counter
 from pathlib import Path
@@ -31,11 +32,14 @@ def counts(loop: OwnLoop) -> tuple[Counter[str], int]:
     loop.turn()
     with Ops() as operators:
         loop.turn()
+    gc.collect()  # loops of other tests end now, not while calls are counted
+    gc.disable()
     sys.setprofile(profile)
     try:
         loop.turn()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return operators.seen, calls
 
 
