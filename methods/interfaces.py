@@ -23,11 +23,17 @@ class Plan:
             None means 1.
         forward_only: int64 [m], positions of samples re-scored in eval mode without gradient
             (IES).
+        lr_factor: Finite factor above 0 on the scheduled learning rate of every step of the epoch;
+            momentum and the coefficient of the weight decay stay (KAKURENBO).
+        batch_weights: Whether the loss of a batch is mean(losses) * mean(weights) instead of
+            mean(weights * losses) (BLS).
     """
 
     indices: Tensor
     weights: Tensor | None = None
     forward_only: Tensor | None = None
+    lr_factor: float = 1.0
+    batch_weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,9 @@ class TrainView:
         epochs: Epochs E of the recipe.
         ratio: Share p of training to be saved.
         device: Where tables and plans live.
+        irreducible: float32 [N], cross-entropy of every training sample (noisy label, eval mode,
+            unaugmented view) under a model that never trained on it; None but for methods with
+            ``holdout_model`` (RHO-LOSS).
     """
 
     num_samples: int
@@ -49,6 +58,7 @@ class TrainView:
     epochs: int
     ratio: float
     device: torch.device
+    irreducible: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -132,8 +142,10 @@ class Tables(Protocol):
         Rows beyond the present are NaN."""
 
     def signal(self, name: str) -> Tensor:
-        """float32 [N]: a further declared signal (``p_target``, ``correct``, ``margin``), value
-        at the last visit; NaN until seen."""
+        """float32 [N]: a further declared signal, NaN until seen. ``p_target``, ``correct``,
+        ``margin`` and ``confidence`` (the largest softmax probability) have the value of the last
+        visit, ``forward_only`` included; ``batch_loss`` is the mean unweighted loss of the batch in
+        which the sample was last trained."""
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,9 @@ class DynamicPruner(Pruner):
     reference: bool = False
     #: The scores [N] that led to the last plan, for diagnostics; None where there are none.
     last_scores: Tensor | None = None
+    #: Whether ``TrainView.irreducible`` is wanted, the losses of a model that never trained on the
+    #: samples: a run of its own, shared and charged.
+    holdout_model: ClassVar[bool] = False
 
     def prepare(self, evidence: Evidence, ratio: float, rng: Stream) -> None:
         """Called once before ``begin``, where ``needs`` asks for evidence.
@@ -202,6 +205,18 @@ class BatchPruner(DynamicPruner):
     #: arguments that runs on the device and reads nothing back, so that a step may be recorded once
     #: and replayed; None where it is not.
     draws: ClassVar[tuple[str, ...] | None] = None
+    #: Whether the trainer scores each batch before ``select``; without it ``Batch.logits`` is
+    #: [B, 0] and ``features`` too, and nothing is charged.
+    scoring_pass: ClassVar[bool] = True
+
+    def share(self, progress: Progress, step: int) -> float | None:
+        """Share of a batch that is trained, above 0 and at most 1; None for the run's 1 - p.
+
+        Args:
+            progress: At the start of the epoch.
+            step: Number of the batch in the epoch.
+        """
+        return None
 
     def plan(self, progress: Progress, tables: Tables, rng: Stream) -> Plan:
         """All samples; the selection happens batch by batch."""
