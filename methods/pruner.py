@@ -156,6 +156,8 @@ class DynamicPruner(Pruner):
 
     kind = "dynamic"
     signals: frozenset[str] = frozenset()
+    #: Whether ``plan`` reads ``Tables.loss``; for the card.
+    reads_loss: ClassVar[bool] = False
     #: Loss history the trainer must keep, W visits; 0 keeps none.
     window: int = 0
     #: Which loss that history holds: cross-entropy (``ce``) or the criterion's.

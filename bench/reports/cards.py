@@ -36,7 +36,7 @@ def signals_of(info: MethodInfo) -> list[str]:
     if isinstance(pruner, StaticPruner):
         return words
     words += sorted(pruner.signals)
-    words += ["last loss"] if info.kind == "dynamic" and hasattr(pruner, "scorer") else []
+    words += ["last loss"] if pruner.reads_loss or hasattr(pruner, "scorer") else []
     words += [f"{pruner.window} last losses"] if pruner.window else []
     words += ["logits and features of the batch"] if isinstance(pruner, BatchPruner) else []
     return words + (["reference loss"] if pruner.reference else [])

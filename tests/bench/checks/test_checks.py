@@ -32,6 +32,7 @@ VARIANTS = [
     ("moso", {"balance": True, "exact": False}),
     ("ssp", {"side": "easy"}),
     ("divbs", {"rule": "argmax"}),
+    ("selective-backprop", {"start": 0.5, "end": 0.9, "interrupt": 2}),
     ("infobatch", {"unseen_score": None, "exact_weights": True}),
     ("seta", {"orientation": "negated", "unseen_score": None}),
     ("ies", {"sticky_empty": True, "threshold": 0.5}),

@@ -15,7 +15,7 @@ from torch import Tensor
 from prunebench.methods.base import DynamicPruner, Plan, Progress, TrainView
 from prunebench.rng import Stream, Streams
 
-FOLDER = Path(__file__).parents[2] / "data" / "reference" / "dynamic"
+REFERENCE = Path(__file__).parents[2] / "data" / "reference"
 
 
 class Replay:
@@ -103,11 +103,11 @@ def kit() -> type[Kit]:
 
 
 @pytest.fixture
-def vectors() -> Callable[[str], Any]:
+def vectors() -> Callable[..., Any]:
     """Reads a recorded file: arrays of an ``.npz`` as tensors, or a ``.json``."""
 
-    def read(name: str) -> Any:
-        path = FOLDER / name
+    def read(name: str, folder: str = "dynamic") -> Any:
+        path = REFERENCE / folder / name
         if path.suffix == ".json":
             return json.loads(path.read_text())
         with np.load(path, allow_pickle=False) as arrays:
