@@ -176,7 +176,9 @@ class EvidenceSpec:
 
     Attributes:
         signals: Of ``p_target``, ``correct``, ``runner_up``, ``logit_margin`` and ``divergence``:
-            one row per epoch, train mode, augmented view, before the update.
+            one row per epoch, train mode, augmented view, before the update; and of ``loss`` and
+            ``reference_loss``: one row after each epoch, eval mode, unaugmented view, for which
+            the training samples and the clean reference set are passed through the network.
         snapshots: Epochs e after which logits and features are taken (eval mode, unaugmented view).
         strong: Epochs after which confidence and features of one strongly augmented view are
             taken.
@@ -195,6 +197,11 @@ class EvidenceSpec:
     ssl: bool = False
     until: int | None = None
     reference: tuple[int, ...] = ()
+
+    @property
+    def reads_reference(self) -> bool:
+        """Whether anything of the clean reference set is taken."""
+        return bool(self.reference) or "reference_loss" in self.signals
 
     @property
     def trains(self) -> bool:
@@ -286,6 +293,19 @@ class Evidence(Protocol):
     def divergence(self) -> Tensor:
         """float32 [E, N]: sum over classes of |p ln((p + 1e-8) / (q + 1e-8))|, with p the softmax
         of an epoch's visit and q that of the visit before (TDDS). The first row is NaN."""
+
+    @property
+    def loss(self) -> Tensor:
+        """float32 [E, N]: plain cross-entropy of the (noisy) label after each epoch, eval mode,
+        unaugmented view."""
+
+    @property
+    def reference_loss(self) -> Tensor:
+        """float32 [E, R]: the same of the clean reference set."""
+
+    @property
+    def reference_labels(self) -> Tensor:
+        """int64 [R], clean: labels of the samples of ``reference_loss``."""
 
     @property
     def learning_rates(self) -> Tensor:

@@ -98,7 +98,7 @@ def _evidence(subject: Subject, epochs: int) -> None:
         outside = [e for e in getattr(need, kind) if not 1 <= e <= epochs]
         if outside:
             raise Violation(f"{kind} after epochs {outside}; a recipe of {epochs} has 1..{epochs}")
-    if need.reference and not pruner.clean_data:
+    if need.reads_reference and not pruner.clean_data:
         raise Violation("reads the clean reference set; say so in `clean_data`")
     if need.repeats < 1:
         raise Violation(f"repeats = {need.repeats}; expected 1 or more")

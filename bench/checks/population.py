@@ -204,6 +204,12 @@ def constant_population(n: int = 120, epochs: int = EPOCHS, classes: int = CLASS
     )
 
 
+def losses_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """float32 [E, N]: cross-entropy of logits [E, N, C]."""
+    return F.cross_entropy(logits.transpose(1, 2), labels.expand(len(logits), -1),
+                           reduction="none")  # fmt: skip
+
+
 class SimulatedEvidence:
     """Evidence of a simulated run; see ``methods.base.Evidence``. Arrays are copies, as those
     read from a file are; labels and ids are shared.
@@ -254,6 +260,24 @@ class SimulatedEvidence:
     def divergence(self) -> Tensor:
         """float32 [E, N]; the first row is NaN."""
         return self._signal("divergence")
+
+    @property
+    def loss(self) -> Tensor:
+        """float32 [E, N]."""
+        self._declared("signals", "loss")
+        return losses_of(self._all.logits, self._all.labels)[: self._until]
+
+    @property
+    def reference_loss(self) -> Tensor:
+        """float32 [E, R]."""
+        self._declared("signals", "reference_loss")
+        p = self._all
+        return losses_of(p.reference_logits, p.reference_labels)[: self._until]
+
+    @property
+    def reference_labels(self) -> Tensor:
+        """int64 [R]."""
+        return self._all.reference_labels.clone()
 
     @property
     def learning_rates(self) -> Tensor:

@@ -24,7 +24,7 @@ NEEDS = {
     "strong": "outputs on a strongly augmented view",
     "ssl": "self-supervised features",
     "reference": "the clean reference set",
-    "loss": "the last training loss of every sample",
+    "loss": "the last training loss of every sample, or its loss after each epoch",
     "losses": "several last losses of every sample",
     "batch": "outputs on each batch before its step",
 }
@@ -84,7 +84,7 @@ def _static(pruner: StaticPruner) -> set[str]:
     need = pruner.needs(population.epochs, warmup)
     words = set(need.signals) | {"signals"} if need.signals else set()
     for word, there in (("snapshot", need.snapshots), ("strong", need.strong),
-                        ("ssl", need.ssl), ("reference", need.reference)):  # fmt: skip
+                        ("ssl", need.ssl), ("reference", need.reads_reference)):  # fmt: skip
         words |= {word} if there else set()
     words |= {"features"} if need.ssl else set()
     if need.snapshots or need.strong or need.reference:

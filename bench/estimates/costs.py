@@ -89,7 +89,9 @@ def cell_cost(cell: Cell, outline: Outline) -> Cost:
         rows += held_out
     trained, scored, epochs, exact = _training(pruner, clock, rows, share, spec)
     tests = 1 + ((epochs - 1) // spec.recipe.eval_every if spec.recipe.eval_every else 0)
-    taken = len(cell.evidence.snapshots) + len(cell.evidence.strong)
+    need = cell.evidence
+    taken = len(need.snapshots) + len(need.strong) + epochs * ("loss" in need.signals)
+    seen = len(need.reference) + epochs * ("reference_loss" in need.signals)
     return Cost(
         trained=trained,
         strong=trained * (criterion_of(spec).views - 1),
@@ -97,7 +99,7 @@ def cell_cost(cell: Cell, outline: Outline) -> Cost:
         scoring_forward=scored,
         reference_forward=epochs * _tracked(pruner, n, held_out),
         eval_forward=tests * outline.test,
-        evidence_forward=taken * rows + len(cell.evidence.reference) * held_out,
+        evidence_forward=taken * rows + seen * held_out,
         epochs=epochs,
         exact=exact,
     )

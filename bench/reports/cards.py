@@ -30,7 +30,7 @@ def signals_of(info: MethodInfo) -> list[str]:
     need: EvidenceSpec = pruner.needs(CARD_EPOCHS, max(2, round(0.15 * CARD_EPOCHS)))
     words = sorted(need.signals)
     words += ["snapshot"] * bool(need.snapshots) + ["strong view"] * bool(need.strong)
-    words += ["reference set"] * bool(need.reference)
+    words += ["reference set"] * need.reads_reference
     words += ["self-supervised features"] * need.ssl
     words += [f"{need.repeats} runs"] if need.repeats > 1 else []
     if isinstance(pruner, StaticPruner):

@@ -151,11 +151,13 @@ def check_content(folder: Path, manifest: Mapping[str, Any], task: Task, epochs:
     Raises:
         Damaged: One has not, or the ids are those of another training split; the file is named.
     """
-    n = len(task.train)
+    n, held_out = len(task.train), 0 if task.reference is None else len(task.reference)
     shapes: dict[str, tuple[str, tuple[int | None, ...]]] = {"ids": ("int64", (n,))}
     need = from_json(manifest["needs"])
-    for name in need.signals:
+    signals = need.signals - (set() if held_out else {"reference_loss"})
+    for name in signals:
         wide = (n + 7) // 8 if name == "correct" else n
+        wide = held_out if name == "reference_loss" else wide
         shapes[name] = ("uint8" if name == "correct" else "float32", (None, wide))
     for epoch in need.snapshots:
         shapes[f"snapshot-{epoch}-logits"] = ("float32", (n, task.raw.num_classes))
@@ -163,13 +165,11 @@ def check_content(folder: Path, manifest: Mapping[str, Any], task: Task, epochs:
     for epoch in need.strong:
         shapes[f"strong-{epoch}-confidence"] = ("float32", (n,))
         shapes[f"strong-{epoch}-features"] = ("float32", (n, None))
-    if task.reference is not None:
-        for epoch in need.reference:
-            m = len(task.reference)
-            shapes[f"reference-{epoch}-logits"] = ("float32", (m, task.raw.num_classes))
-            shapes[f"reference-{epoch}-features"] = ("float32", (m, None))
+    for epoch in need.reference if held_out else ():
+        shapes[f"reference-{epoch}-logits"] = ("float32", (held_out, task.raw.num_classes))
+        shapes[f"reference-{epoch}-features"] = ("float32", (held_out, None))
     found = {name: read_array(folder / f"{name}.npy", *want) for name, want in shapes.items()}
-    for name in need.signals:
+    for name in signals:
         if len(found[name]) != manifest.get("epochs") or len(found[name]) < epochs:
             raise Damaged(f"{folder / name}.npy: {len(found[name])} epochs, {epochs} are needed")
     # Earlier versions wrote rows of the limited split; both name the same samples here.
@@ -181,10 +181,10 @@ def check_content(folder: Path, manifest: Mapping[str, Any], task: Task, epochs:
     for name, array in found.items():
         if array.dtype == np.float32:
             share = name in ("p_target", "runner_up") or name.endswith("-confidence")
-            check_numbers(folder / f"{name}.npy", array, share, name in need.signals)
+            check_numbers(folder / f"{name}.npy", array, share, name in signals)
     # A sample has no probability before the first epoch that visits it, and no divergence before
     # the second.
-    for name in need.signals - {"correct", "divergence"}:
+    for name in signals - {"correct", "divergence"}:
         if epochs and not np.isfinite(found[name][epochs - 1]).all():
             raise Damaged(f"{folder / name}.npy: values that are not finite")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from prunebench.bench.inputs.strong import strong_batches
@@ -27,7 +28,10 @@ from prunebench.progress import stage
 from prunebench.record import file_digest
 from prunebench.rng import Streams
 
-SIGNAL_NAMES = ("p_target", "correct", "runner_up", "logit_margin", "divergence")
+#: Signals of the tables, which cost nothing more, and those that need passes after each epoch.
+TABLE_SIGNALS = frozenset({"p_target", "correct", "runner_up", "logit_margin", "divergence"})
+LOSSES = ("loss", "reference_loss")
+SIGNAL_NAMES = (*sorted(TABLE_SIGNALS), *LOSSES)
 
 
 class Recorder(Callback):
@@ -41,7 +45,8 @@ class Recorder(Callback):
         files: Where views wait for the end of the run.
 
     Attributes:
-        rows: Rows by signal, each [N].
+        rows: Rows by signal, each [N], or [R] for ``reference_loss``; none of these where there
+            is no reference set.
         views: Digest by array of every view so far.
         scoring: Samples that were passed through the network for them.
 
@@ -55,16 +60,17 @@ class Recorder(Callback):
             raise InputError(
                 f"unknown evidence signals {sorted(unknown)}", accepted=", ".join(SIGNAL_NAMES)
             )
-        self.need, self.signals, self.files = need, need.signals, files
+        self.need, self.signals, self.files = need, need.signals & TABLE_SIGNALS, files
         self.rows: dict[str, list[Tensor]] = {name: [] for name in sorted(need.signals)}
         self.views: dict[str, str] = {}
         self.scoring = 0
 
     def epoch_end(self, run: RunView) -> None:
         """Takes a row of every signal, and views where they are due."""
-        for name, rows in self.rows.items():
+        for name in sorted(self.signals):
             value = run.sample_tables.signal(name)
-            rows.append((value > 0.5 if name == "correct" else value).cpu().clone())
+            self.rows[name].append((value > 0.5 if name == "correct" else value).cpu().clone())
+        self._losses(run)
         if run.epoch in self.need.snapshots:
             self._unaugmented(run, f"snapshot-{run.epoch}", run.sample_ids)
         if run.epoch in self.need.strong:
@@ -83,6 +89,20 @@ class Recorder(Callback):
         if run.epoch in self.need.reference and reference is not None:
             sample_ids = reference.sample_ids.to(run.sample_ids.device)
             self._unaugmented(run, f"reference-{run.epoch}", sample_ids)
+
+    def _losses(self, run: RunView) -> None:
+        """Takes a row of the losses of the training samples and of the reference set."""
+        reference = run.setup.task.reference
+        if "loss" in self.rows:
+            self._loss(run, "loss", run.sample_ids, run.labels)
+        if "reference_loss" in self.rows and reference is not None:
+            device = run.sample_ids.device
+            sample_ids, labels = reference.sample_ids.to(device), reference.labels.to(device)
+            self._loss(run, "reference_loss", sample_ids, labels)
+
+    def _loss(self, run: RunView, name: str, sample_ids: Tensor, labels: Tensor) -> None:
+        self.rows[name].append(unaugmented_losses(run, sample_ids, labels).cpu())
+        self.scoring += len(sample_ids)
 
     def _unaugmented(self, run: RunView, view: str, sample_ids: Tensor) -> None:
         """Logits and features of samples in eval mode."""
@@ -113,6 +133,8 @@ class Recorder(Callback):
             FolderError: A view of an earlier version's checkpoint cannot be written to a file.
         """
         rows = {f"row.{name}" for name in self.rows if epoch}
+        if "row.reference_loss" not in state:  # there is no such set
+            rows.discard("row.reference_loss")
         views = {
             (f"{kind}-{number}", part)
             for kind, numbers, first in (
@@ -154,6 +176,8 @@ class Recorder(Callback):
             "ids": run.setup.task.raw.train_ids(run.sample_ids.cpu()).numpy()
         }
         for name, rows in self.rows.items():
+            if not rows:
+                continue  # there is no reference set
             value = torch.stack(rows).numpy()
             arrays[name] = np.packbits(value, axis=1) if name == "correct" else value
         files: dict[str, str] = {}
@@ -173,6 +197,20 @@ class Recorder(Callback):
             "files": files,
         }
         write_manifest(folder, manifest)
+
+
+def unaugmented_losses(run: RunView, sample_ids: Tensor, labels: Tensor) -> Tensor:
+    """float32 [n]: plain cross-entropy of samples in eval mode on the unaugmented view.
+
+    Args:
+        run: The run.
+        sample_ids: int64 [n].
+        labels: int64 [n].
+    """
+    logits, _ = run.forward(
+        run.inputs, lambda ids: run.inputs.unaugmented_batches(ids).batch, sample_ids
+    )
+    return F.cross_entropy(logits.float(), labels, reduction="none")
 
 
 class RecordedEvidence:
@@ -262,6 +300,23 @@ class RecordedEvidence:
     def divergence(self) -> Tensor:
         """float32 [E, N]; the first row is NaN."""
         return self._rows("divergence")
+
+    @property
+    def loss(self) -> Tensor:
+        """float32 [E, N]."""
+        return self._rows("loss")
+
+    @property
+    def reference_loss(self) -> Tensor:
+        """float32 [E, R]."""
+        return self._rows("reference_loss")
+
+    @property
+    def reference_labels(self) -> Tensor:
+        """int64 [R]."""
+        if self._task.reference is None:
+            raise KeyError("no clean reference set was held out")
+        return self._task.reference.labels
 
     @property
     def learning_rates(self) -> Tensor:

@@ -286,7 +286,7 @@ class CellRun:
         streams = streams_of(spec)
         pruner: Any = self.cell.pruner()
         # What a run used, whatever its method declares.
-        reads = "reference set" * bool(evidence_needs(pruner, spec).reference)
+        reads = "reference set" * evidence_needs(pruner, spec).reads_reference
         clean = pruner.clean_data or reads
         self.info["clean_labels_used"] = clean_labels(
             clean, spec.role, spec.validation.labels, spec.tuned

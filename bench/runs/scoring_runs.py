@@ -135,7 +135,7 @@ def gather_evidence(
         SkipCell: The data cannot give it (no strong view for vectors, no reference set, say).
     """
     need = evidence_needs(pruner, spec)
-    if need.reference and task.reference is None:
+    if need.reads_reference and task.reference is None:
         raise SkipCell("no clean reference set: reference size is 0")
     folders: list[Path] = []
     trained = scored = 0
@@ -158,8 +158,10 @@ def gather_evidence(
         folders.append(folder)
         trained += read * int(manifest["trained_per_epoch"])
         scored += len(task.train) * (len(need.snapshots) + len(need.strong))
+        scored += read * len(task.train) * ("loss" in need.signals)
         if task.reference is not None:
-            scored += len(task.reference) * len(need.reference)
+            passes = len(need.reference) + read * ("reference_loss" in need.signals)
+            scored += len(task.reference) * passes
     features = None
     if need.ssl:
         found = yield from embed(task)

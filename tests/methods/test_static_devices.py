@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prunebench.methods.aum import aum_scores, runner_up
+from prunebench.methods.cld import cld_scores
 from prunebench.methods.craig import craig_order
 from prunebench.methods.d2 import d2_densities, d2_order, nearest_neighbours
 from prunebench.methods.glister import glister_order, reference_gradient
@@ -50,6 +51,7 @@ def results(device: torch.device) -> dict[str, tuple[Tensor, ...]]:
         "aum": lambda: aum_scores(p[:, :, 0], p[:, :, 1]),
         "runner_up": lambda: runner_up(logits, labels),
         "tdds": lambda: tdds_scores(p, 4),
+        "cld": lambda: cld_scores(p[:, :, 0], labels, p[:, :, 1], labels, C),
         "least_confidence": lambda: least_confidence_scores(logits),
         "entropy": lambda: entropy_scores(logits),
         "distances": lambda: distances(r, features),

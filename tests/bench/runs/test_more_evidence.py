@@ -11,6 +11,7 @@ import torch
 
 from prunebench import progress
 from prunebench.bench.checks.population import SimulatedEvidence, simulate_population
+from prunebench.bench.estimates.costs import own_evidence
 from prunebench.bench.grids.driver import run_cells
 from prunebench.bench.results.manifest import read_manifest
 from prunebench.bench.results.store import Store
@@ -25,6 +26,7 @@ from prunebench.bench.spec.run_spec import HeldOut
 from prunebench.bench.train import static_choice
 from prunebench.bench.train.sample_tables import SampleTables
 from prunebench.bench.train.task import load_task
+from prunebench.datasets.source import Outline
 from prunebench.leaderboard.board.check_record import check_shape
 from prunebench.methods.base import (
     EvidenceSpec,
@@ -41,7 +43,8 @@ from support.cells import small_cell
 from support.runs import Hooks, make, same
 
 NEW = frozenset({"runner_up", "logit_margin", "divergence"})
-ALL = EvidenceSpec(NEW | {"p_target"}, (2,), reference=(1, 3))
+LOSSES = frozenset({"loss", "reference_loss"})
+ALL = EvidenceSpec(NEW | LOSSES | {"p_target"}, (2,), reference=(1, 3))
 SMALL = {"model": "mlp", "recipe_params": {"epochs": 3}}
 TINY = {"recipe_params": {"epochs": 3, "model": "mlp", "model_params": {"width": 8, "depth": 1}}}
 
@@ -129,7 +132,20 @@ def test_the_reference_set_is_that_of_the_task(recorded):
     with pytest.raises(KeyError, match="not declared"):
         evidence.reference(2)
     manifest = read_manifest(store.evidence_path(cell.spec.key))
-    assert manifest["scoring"] == len(evidence.labels) + 2 * len(reference)
+    assert manifest["scoring"] == (1 + 3) * len(evidence.labels) + (2 + 3) * len(reference)
+
+
+def test_losses_are_those_of_the_views_of_their_epoch(recorded):
+    _, _, evidence = recorded
+    snapshot, entropy = evidence.snapshot(2), torch.nn.functional.cross_entropy
+    expected = entropy(snapshot.logits, evidence.labels, reduction="none")
+    assert torch.allclose(evidence.loss[1], expected, atol=1e-5)
+    for epoch in (1, 3):
+        view = evidence.reference(epoch)
+        expected = entropy(view.logits, evidence.reference_labels, reduction="none")
+        assert torch.allclose(evidence.reference_loss[epoch - 1], expected, atol=1e-5)
+    assert torch.equal(evidence.reference_labels, view.labels)
+    assert (len(evidence.loss), len(evidence.reference_loss)) == (3, 3)
 
 
 @pytest.mark.parametrize("fields", [
@@ -175,6 +191,30 @@ def test_a_later_grid_adds_to_what_was_recorded(tmp_path, reader):
     assert record.info["clean_labels_used"] == "reference set"
     n, m = record.info["train_size"], record.info["reference_size"]
     assert (record.ledger["proxy_trained"], record.ledger["proxy_scoring"]) == (3 * n, m)
+
+
+def test_cld_joins_a_recorded_run_and_is_charged_its_passes(tmp_path):
+    """Its losses are added to what the shared run holds; a reference of size 0 skips it alone."""
+    store, options = Store(tmp_path), ExecutionOptions(mlflow=False, quiet=True, inline=True)
+    run_cells([small_cell("small-loss", **TINY)], store, options)
+    cells = [small_cell(name, **TINY) for name in ("cld", "cld@top")]
+    run_cells(cells, store, options)
+    for cell in cells:
+        record = store.get(cell.spec.key)
+        assert record.status == "done", record.reason
+        assert record.info["clean_labels_used"] == "the reference set"
+        assert record.info["score"] == "cld"
+        n, m = record.info["train_size"], record.info["reference_size"]
+        paid = record.ledger["proxy_trained"], record.ledger["proxy_scoring"]
+        assert paid == (3 * n, 3 * (n + m))
+    held = read_manifest(store.evidence_path(small_cell(**TINY).spec.key))
+    assert held["needs"]["signals"] == sorted(LOSSES)
+    assert held["scoring"] == 3 * (n + m) + n
+    own, _ = own_evidence(cells[0], Outline(1347, 450, (1, 8, 8), 10))
+    assert own.evidence_forward == 3 * (n + m)
+    none = [small_cell(name, reference=HeldOut(size=0), **TINY) for name in ("cld", "small-loss")]
+    run_cells(none, store, options)
+    assert [store.get(cell.spec.key).status for cell in none] == ["skipped", "done"]
 
 
 def test_without_a_reference_set_its_readers_are_skipped_alone(tmp_path, reader):
@@ -224,7 +264,7 @@ def test_the_table_of_the_last_softmax_survives_a_restart(tmp_path):
     assert restore(resumed, folder, "key")
     resumed.fit()
     assert same(whole, resumed)
-    for name in NEW:
+    for name in NEW | LOSSES:
         one, two = torch.stack(rows.rows[name]), torch.stack(again.rows[name])
         assert torch.equal(one.nan_to_num(-7), two.nan_to_num(-7))
     assert rows.views == again.views
@@ -283,7 +323,7 @@ def test_a_method_is_served_the_epochs_that_it_is_charged_for(recorded):
     cell, store, whole = recorded
     task, folder = load_task(cell.spec, cell.data), store.evidence_path(cell.spec.key)
     part = RecordedEvidence(task, 3, 2, [folder], until=2)
-    for name in ("p_target", *NEW):
+    for name in ("p_target", *NEW, *LOSSES):
         assert torch.equal(getattr(part, name).nan_to_num(-7),
                            getattr(whole, name)[:2].nan_to_num(-7))  # fmt: skip
     population = simulate_population()
