@@ -26,8 +26,9 @@ from prunebench.methods.base import Subset
 from prunebench.untrusted import spreadsheet
 
 #: Number of the set of metrics in ``info.metrics`` of a record. Records without one hold set 1,
-#: whose averages over epochs count an epoch that the budget cut to a few samples as a whole one.
-METRICS = 2
+#: whose averages over epochs count an epoch that the budget cut to a few samples as a whole one;
+#: set 3 adds the loss weight of wrong labels, ``kept_noise_weight``.
+METRICS = 3
 #: Accuracy at or below chance + this share of the rest counts as diverged.
 DIVERGED_MARGIN = 0.05
 
@@ -58,6 +59,8 @@ def epoch_csv(trainer: Trainer) -> bytes:
     frame = pd.DataFrame(trainer.epoch_log).rename(
         columns={"test_accuracy": accuracy_name(trainer)}
     )
+    if "lr_factor" in frame:
+        frame["lr_factor"] = frame["lr_factor"].fillna(1.0)
     reference = trainer.sample_tables.reference_loss[: len(frame)].cpu().numpy()
     if np.isfinite(reference).any():
         frame["reference_loss"] = reference
@@ -145,6 +148,7 @@ def _metrics(
     visits = trainer.kept_visits.cpu().double()
     flipped = task.flipped
     noisy = bool(flipped.any())
+    whole, wrong = trainer.loss_weight.tolist()  # NaN where it is not known
     present = share[share.isfinite()]
     return {
         accuracy_name(trainer): float((predicted == task.test.labels).double().mean()),
@@ -154,6 +158,7 @@ def _metrics(
         "final_train_loss": trainer.epoch_log[-1]["train_loss"],
         "kept_fraction": float(visits.sum() / (len(visits) * max(1, ledger.epochs))),
         "kept_noise_rate": float(visits[flipped].sum() / visits.sum()) if noisy else None,
+        "kept_noise_weight": wrong / whole if noisy and whole > 0 else None,
         "worst_class_kept_share": float(present.min()),
         "score_auroc": auroc(scores.cpu(), flipped) if scores is not None and noisy else None,
     }

@@ -32,7 +32,7 @@ def _parts(run: RunView) -> dict[str, Mapping[str, Any]]:
         "tables": run.sample_tables.state_dict(),
         "criterion": run.criterion.state_dict(),
         "pruner": run.setup.pruner.state_dict(),
-        "run": {"kept_visits": run.kept_visits},
+        "run": {"kept_visits": run.kept_visits, "loss_weight": run.loss_weight},
     }
     for number, callback in enumerate(run.setup.callbacks):
         parts[f"observer{number}"] = callback.state_dict()
@@ -45,6 +45,10 @@ def _parts(run: RunView) -> dict[str, Mapping[str, Any]]:
 
 def _pack(now: Epoch) -> dict[str, Any]:
     scalars = {name: getattr(now, name) for name in _EPOCH}
+    scalars |= {
+        "lr_factor": float(now.plan.lr_factor),
+        "batch_weights": int(now.plan.batch_weights),
+    }
     tensors = {name: getattr(now.plan, name) for name in _PLAN}
     for name in ("visited", "trained"):
         if chosen := getattr(now, name):
@@ -54,7 +58,11 @@ def _pack(now: Epoch) -> dict[str, Any]:
 
 
 def _unpack(parts: Mapping[str, Any], device: torch.device, size: int) -> Epoch:
-    plan = Plan(**{name: parts[name].to(device) for name in _PLAN if name in parts})
+    plan = Plan(
+        **{name: parts[name].to(device) for name in _PLAN if name in parts},
+        lr_factor=parts.get("lr_factor", 1.0),
+        batch_weights=bool(parts.get("batch_weights", 0)),
+    )
     check_plan(plan, size, "checkpoint")
     numbers = [parts[name] for name in _EPOCH]
     if not all(type(n) in (int, float) and 0 <= n < math.inf for n in numbers):
@@ -149,6 +157,11 @@ def _load(trainer: Trainer, content: Content) -> None:
         {k: v.to(device) if isinstance(v, Tensor) else v for k, v in part("pruner").items()}
     )
     trainer.kept_visits.copy_(part("run")["kept_visits"].view_as(trainer.kept_visits))
+    weight = part("run").get("loss_weight")
+    if weight is None:  # of an earlier version, which did not count it
+        trainer.loss_weight.fill_(torch.nan)
+    else:
+        trainer.loss_weight.copy_(weight.view_as(trainer.loss_weight))
     for number, callback in enumerate(trainer.setup.callbacks):
         callback.load_state_dict(part(f"observer{number}"), meta["epoch"])
     load_optimizer(trainer.optimizer, content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -118,14 +119,27 @@ def whole_batches(n: int, batch_size: int) -> int:
 
 
 def selected_counts(
-    bounds: list[tuple[int, int]], ratio: float, room: int | None
+    bounds: Sequence[tuple[int, int]],
+    ratio: float,
+    room: int | None,
+    shares: Sequence[float | None] = (),
 ) -> list[tuple[int, int, int]]:
     """(start, stop, k) per batch for batch-level methods: k = max(1, floor((1-p) B)), cut so
-    that the sum never passes ``room``; batches beyond it are dropped."""
+    that the sum never passes ``room``; batches beyond it are dropped.
+
+    Args:
+        bounds: (start, stop) of each batch.
+        ratio: Share p of training to save.
+        room: Samples that may still be trained; None for any number.
+        shares: Of each batch, what stands for 1 - p; None, or none given: 1 - p.
+    """
     keep = 1 - Fraction(str(ratio))
     result: list[tuple[int, int, int]] = []
-    for start, stop in bounds:
-        k = max(1, int(keep * (stop - start)))
+    for number, (start, stop) in enumerate(bounds):
+        share = shares[number] if shares else None
+        # 1 - 0.9 is a little below 0.1 in floats.
+        own = keep if share is None else Fraction(str(round(share, 12)))
+        k = max(1, int(own * (stop - start)))
         if room is not None:
             k = min(k, room)
             room -= k

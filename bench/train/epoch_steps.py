@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -10,9 +11,11 @@ from torch import Tensor
 from prunebench.bench.inputs.view import Batches
 from prunebench.bench.spec.recipe import Recipe, schedule_point
 from prunebench.bench.train.budget import Clock, batch_bounds, selected_counts, whole_batches
+from prunebench.bench.train.loss_weight import batch_means
+from prunebench.bench.train.plan_checks import shares_of
 from prunebench.bench.train.schedules import schedule
 from prunebench.bench.train.setup import Epoch, RunView
-from prunebench.methods.base import Plan
+from prunebench.methods.base import BatchPruner, Plan
 from prunebench.rng import Stream
 
 
@@ -28,7 +31,9 @@ class EpochSteps:
             likewise.
         sample_ids: int64 [m].
         labels: int64 [m].
-        weights: float [m], or None for 1.
+        weights: float [m], or None for 1; means of batches, where the plan asks for them.
+        unmixed: float [n], weights by place in ``order`` that are still to be averaged over what
+            is chosen of a batch; None where nothing is.
         inputs: Network input of those from ``done`` on.
         done: How many of them an earlier part of the epoch has trained.
         rates: (learning rate, momentum) of each step.
@@ -42,6 +47,7 @@ class EpochSteps:
     sample_ids: Tensor
     labels: Tensor
     weights: Tensor | None
+    unmixed: Tensor | None
     inputs: Batches
     done: int
     rates: list[tuple[float, float]]
@@ -83,13 +89,19 @@ def lay_out(run: RunView, epoch: Epoch) -> EpochSteps:
     if room is not None and not run.selecting:
         positions = positions[:room]
         weights = None if weights is None else weights[:room]
-    run.world.agree(f"the plan of epoch {run.epoch}", (positions, weights, plan.forward_only))
-    bounds = batch_bounds(len(positions), recipe.batch_size)
+    said = (positions, weights, plan.forward_only, plan.lr_factor, plan.batch_weights)
+    run.world.agree(f"the plan of epoch {run.epoch}", said)
+    bounds, unmixed = batch_bounds(len(positions), recipe.batch_size), None
     if run.selecting:
-        planned = sum(k for _, _, k in selected_counts(bounds, clock.ratio, None))
-        batches = selected_counts(bounds, clock.ratio, room)
+        progress = clock.progress(run.epoch, epoch.started)
+        shares = shares_of(cast(BatchPruner, run.setup.pruner), progress, range(len(bounds)))
+        planned = sum(k for _, _, k in selected_counts(bounds, clock.ratio, None, shares))
+        batches = selected_counts(bounds, clock.ratio, room, shares)
+        unmixed = weights if plan.batch_weights else None
     else:
         batches = [(start, stop, stop - start) for start, stop in bounds]
+        if plan.batch_weights and weights is not None and bounds:
+            weights = batch_means(weights, [k for _, _, k in batches])
 
     bounds = [(start, stop) for start, stop, _ in batches]
     own = positions[: bounds[-1][1]] if bounds else positions
@@ -107,15 +119,21 @@ def lay_out(run: RunView, epoch: Epoch) -> EpochSteps:
         sample_ids,
         run.labels[own],
         weights,
+        unmixed,
         run.inputs.augmented_batches(sample_ids[done:], run.stream("augment")),
         done,
-        rates(recipe, clock, run.epoch, epoch.started, [k for _, _, k in batches]),
+        rates(recipe, clock, run.epoch, epoch.started, [k for _, _, k in batches], plan.lr_factor),
         planned,
     )
 
 
 def rates(
-    recipe: Recipe, clock: Clock, epoch: int, started: int, sizes: list[int]
+    recipe: Recipe,
+    clock: Clock,
+    epoch: int,
+    started: int,
+    sizes: list[int],
+    factor: float = 1.0,
 ) -> list[tuple[float, float]]:
     """(learning rate, momentum) of every step of an epoch.
 
@@ -125,11 +143,13 @@ def rates(
         epoch: Epochs done.
         started: Samples trained before the epoch.
         sizes: Samples that each step trains.
+        factor: On the learning rate.
     """
     rate, found, trained = schedule(recipe), [], started
     for step, k in enumerate(sizes):
         point = schedule_point(recipe, step, len(sizes), started, trained, clock.num_samples)
-        found.append(rate(clock.fraction(epoch, *point)))
+        scheduled, momentum = rate(clock.fraction(epoch, *point))
+        found.append((scheduled * factor, momentum))
         trained += k
     return found
 

@@ -78,3 +78,11 @@ class Readback:
         if self._event is not None:
             self._event.synchronize()
         return [float(value) for value in self._value.flatten().tolist()]
+
+
+def sent(values: object, device: torch.device, dtype: torch.dtype = torch.int64) -> Tensor:
+    """Numbers of the host on a device, which nobody waits for."""
+    host = torch.tensor(values, dtype=dtype)
+    if device.type == "cuda":
+        host = host.pin_memory()
+    return host.to(device, non_blocking=True)

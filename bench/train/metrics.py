@@ -55,6 +55,19 @@ def auroc(scores: Tensor, positive: Tensor) -> float | None:
     return _share_above(*rank_sum(scores, positive.to(scores.device)).tolist())
 
 
+def weight_sums(visited: Tensor, flipped: Tensor | None, weights: Tensor | None) -> Tensor:
+    """float64 [2]: the loss weight of what was trained, and the part of it on wrong labels.
+
+    Args:
+        visited: int64 [n], samples trained.
+        flipped: bool [N], wrong labels, or None for none.
+        weights: float [n], the factor on the loss of each, or None for 1.
+    """
+    factors = torch.ones_like(visited, dtype=torch.float64) if weights is None else weights.double()
+    wrong = torch.zeros_like(factors) if flipped is None else factors * flipped[visited]
+    return torch.stack([factors.sum(), wrong.sum()])
+
+
 class EpochFigures:
     """What the per-epoch table says of losses and noise, on its way to the host in one transfer.
 
@@ -63,16 +76,24 @@ class EpochFigures:
         visited: int64 [n], samples trained in it.
         scores: float [N] that led to the plan, or None.
         flipped: bool [N], wrong labels (diagnostics only); None where there are none.
+        weights: float [n], the factor on the loss of each of ``visited``, or None for 1.
     """
 
     def __init__(
-        self, loss: Tensor, visited: Tensor, scores: Tensor | None, flipped: Tensor | None
+        self,
+        loss: Tensor,
+        visited: Tensor,
+        scores: Tensor | None,
+        flipped: Tensor | None,
+        weights: Tensor | None = None,
     ) -> None:
         self._trained, self._all = len(visited), len(loss)
         self._noisy, self._scored = flipped is not None, False
         parts = [loss[visited].double().mean()[None]]
         if flipped is not None:
             parts.append(flipped[visited].double().mean()[None])
+            whole, wrong = weight_sums(visited, flipped, weights)
+            parts.append((wrong / whole)[None])
             if scores is not None:
                 parts.append(rank_sum(scores, flipped))
                 self._scored = True
@@ -85,7 +106,8 @@ class EpochFigures:
             "kept_fraction": self._trained / self._all,
             "train_loss": loss if self._trained else None,
             "kept_noise_rate": noise[0] if self._trained and self._noisy else None,
-            "score_auroc": _share_above(*noise[1:]) if self._scored else None,
+            "kept_noise_weight": noise[1] if self._noisy and math.isfinite(noise[1]) else None,
+            "score_auroc": _share_above(*noise[2:]) if self._scored else None,
         }
 
 

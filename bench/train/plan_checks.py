@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from prunebench.methods.base import (
+    BatchPruner,
     DynamicPruner,
     Plan,
     Progress,
@@ -42,7 +45,8 @@ def check_plan(plan: Plan, num_samples: int, who: str) -> None:
     """Checks one epoch's plan; costs one pass over N.
 
     Raises:
-        PlanError: Wrong type, range, duplicates, or weights that are not finite or below 0.
+        PlanError: Wrong type, range, duplicates, weights that are not finite or below 0, or a
+            factor on the learning rate that is not finite or not above 0.
     """
     if not isinstance(plan, Plan):
         raise PlanError(f"{who}: plan() returned {type(plan).__name__}, not a Plan")
@@ -55,6 +59,41 @@ def check_plan(plan: Plan, num_samples: int, who: str) -> None:
         if plan.weights.shape != plan.indices.shape or not plan.weights.is_floating_point():
             raise PlanError(f"{who}: weights must be a float vector as long as indices")
         _check_factors(plan.weights, who)
+    if not _is_number(plan.lr_factor) or not 0 < plan.lr_factor < math.inf:
+        raise PlanError(f"{who}: lr_factor must be a finite number above 0, not {plan.lr_factor!r}")
+    if not isinstance(plan.batch_weights, bool):
+        raise PlanError(f"{who}: batch_weights must be True or False")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def check_share(share: object, who: str) -> None:
+    """Checks what ``BatchPruner.share`` returned.
+
+    Raises:
+        PlanError: Neither None nor a number above 0 and at most 1.
+    """
+    if share is not None and not (_is_number(share) and 0 < share <= 1):  # type: ignore[operator]
+        raise PlanError(f"{who}: share() must return a number above 0 and at most 1, or None")
+
+
+def shares_of(pruner: BatchPruner, progress: Progress, steps: range) -> list[float | None]:
+    """The share that is trained of each batch; None where it is the run's.
+
+    Args:
+        pruner: The method.
+        progress: At the start of the epoch.
+        steps: Numbers of the batches in the epoch.
+
+    Raises:
+        PlanError: See ``check_share``.
+    """
+    shares = [pruner.share(progress, step) for step in steps]
+    for share in shares:
+        check_share(share, pruner.name)
+    return shares
 
 
 def _check_factors(weights: Tensor, who: str) -> None:

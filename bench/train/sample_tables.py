@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from prunebench.bench.train.loss_weight import batch_means
 from prunebench.methods.aum import runner_up
 from prunebench.methods.tdds import divergence
 
-SIGNALS = ("p_target", "correct", "margin", "runner_up", "logit_margin", "divergence")
+SIGNALS = ("p_target", "correct", "margin", "runner_up", "logit_margin", "divergence",
+           "confidence", "batch_loss")  # fmt: skip
+#: Signals that need more than the losses.
+OF_LOGITS = frozenset(SIGNALS) - {"batch_loss"}
 _WITHOUT_SOFTMAX = {"correct", "logit_margin"}
 
 
@@ -70,11 +74,16 @@ class SampleTables:
         return self._signals[name]
 
     def floats(self) -> dict[str, Tensor]:
-        """What ``write`` fills: float32 [N] by name, and ``softmax`` [N, C] for ``divergence``."""
+        """What ``write`` fills: float32 [N] by name, and ``softmax`` [N, C] for ``divergence``;
+        all but ``batch_loss``."""
         tables = {"loss": self.loss} if self.ce is self.loss else {"loss": self.loss, "ce": self.ce}
         if self._softmax is not None:
             tables["softmax"] = self._softmax
-        return tables | self._signals
+        return tables | self._written
+
+    @property
+    def _written(self) -> dict[str, Tensor]:
+        return {name: table for name, table in self._signals.items() if name in OF_LOGITS}
 
     def rebind(self, floats: Mapping[str, Tensor]) -> None:
         """Moves what ``write`` fills to other tensors, which take its values.
@@ -89,7 +98,7 @@ class SampleTables:
         self.loss = floats["loss"]
         self.ce = self.loss if one_table else floats["ce"]
         self.history = self.loss if ring_of_loss else self.ce
-        self._signals = {name: floats[name] for name in self._signals}
+        self._signals |= {name: floats[name] for name in self._written}
         self._softmax = floats.get("softmax")
 
     def write(self, positions: Tensor, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -105,15 +114,18 @@ class SampleTables:
         if self.ce is not self.loss:
             ce = F.cross_entropy(logits.float(), labels, reduction="none")
             self.ce.index_copy_(0, positions, ce)
-        if not self._signals:
+        signals = self._written
+        if not signals:
             return
         logits, label = logits.float(), labels[:, None]
-        p = logits if self._signals.keys() <= _WITHOUT_SOFTMAX else logits.softmax(1)
-        for name, table in self._signals.items():
+        p = logits if signals.keys() <= _WITHOUT_SOFTMAX else logits.softmax(1)
+        for name, table in signals.items():
             if name == "correct":
                 value = (logits.argmax(1) == labels).float()
             elif name == "p_target":
                 value = p.gather(1, label).squeeze(1)
+            elif name == "confidence":
+                value = p.amax(1)
             elif name == "margin":
                 top = p.topk(2, dim=1).values
                 value = top[:, 0] - top[:, 1]
@@ -126,6 +138,17 @@ class SampleTables:
                 value = divergence(p, self._softmax.index_select(0, positions))
                 self._softmax.index_copy_(0, positions, p)
             table.index_copy_(0, positions, value)
+
+    def close_batches(self, visited: Tensor, sizes: Sequence[int]) -> None:
+        """Gives every sample that an epoch trained the mean loss of its batch (``batch_loss``).
+
+        Args:
+            visited: int64 [n], positions, batch after batch; their losses are the last written.
+            sizes: Samples trained in each batch.
+        """
+        table = self._signals.get("batch_loss")
+        if table is not None and len(visited):
+            table.index_copy_(0, visited, batch_means(self.loss[visited], sizes))
 
     def close_epoch(self, visited: Tensor, epoch: int) -> None:
         """Counts the visits of one epoch: each sample of ``visited`` was written once.

@@ -33,11 +33,10 @@ from prunebench.bench.networks.build import build_model
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.spec.recipe import Recipe
-from prunebench.bench.train.capture.buffers import sent
 from prunebench.bench.train.capture.graph import Capture, CudaCapture, Rehearsal
 from prunebench.bench.train.capture.pool import never_captured_because, refusal
 from prunebench.bench.train.device_optimizers import DeviceAdam
-from prunebench.bench.train.evaluate import forward_all
+from prunebench.bench.train.evaluate import forward_all, sent
 from prunebench.bench.train.generators import set_generator_states
 from prunebench.bench.train.optimizers import EagerAdam, set_schedule
 from prunebench.bench.train.schedules import one_cycle

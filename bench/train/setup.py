@@ -45,6 +45,8 @@ class Epoch:
         lr: Learning rate of the last of them.
         seconds: Time spent on it so far.
         generators: States of the global generators by device type, where it was paused.
+        weights: float [n], the factor on the loss of each trained sample, or None for 1; known
+            when the last step is done.
     """
 
     plan: Plan
@@ -56,6 +58,7 @@ class Epoch:
     lr: float = 0.0
     seconds: float = 0.0
     generators: dict[str, Tensor] = field(default_factory=dict)
+    weights: Tensor | None = None
 
     def pause(self, device: torch.device) -> None:
         """Notes the global generators, so that ``resume`` can go on from there."""
@@ -119,6 +122,8 @@ class RunView(Protocol):
         criterion: Per-sample loss.
         sample_tables: Losses and signals by position.
         kept_visits: int64 [N], epochs in which each sample was trained.
+        loss_weight: float64 [2], sums of the factors on the losses of all samples that were
+            trained, and of those with wrong labels; NaN where a part of the run is not known.
         ledger: Costs so far.
         selecting: Whether samples are chosen within batches.
         epoch: Epochs done.
@@ -137,6 +142,7 @@ class RunView(Protocol):
     criterion: Criterion
     sample_tables: SampleTables
     kept_visits: Tensor
+    loss_weight: Tensor
     ledger: Ledger
     selecting: bool
     epoch: int

@@ -223,7 +223,7 @@ class Stepper:
     def select(
         self, pruner: BatchPruner, x: Tensor, positions: Tensor, labels: Tensor, k: int, rng: Stream
     ) -> Tensor:
-        """Scores a batch in eval mode and lets a batch-level method choose k of it.
+        """Lets a batch-level method choose k of a batch, scored in eval mode where it wants that.
 
         Args:
             pruner: The method.
@@ -236,15 +236,17 @@ class Stepper:
         Returns:
             int64 [k], places in the batch, ascending.
         """
-        net = cast(Any, self.model)
-        net.eval()
-        with autocast(self.half, x.device):
-            features = net.features(x)
-            logits = net.head(features)
-        net.train()
         n = len(positions)
-        logits, features = (
-            self.world.gather_interleaved(part.float(), n) for part in (logits, features)
-        )
+        logits = features = torch.empty((n, 0), dtype=torch.float32, device=x.device)
+        if pruner.scoring_pass:
+            net = cast(Any, self.model)
+            net.eval()
+            with autocast(self.half, x.device):
+                features = net.features(x)
+                logits = net.head(features)
+            net.train()
+            logits, features = (
+                self.world.gather_interleaved(part.float(), n) for part in (logits, features)
+            )
         chosen = pruner.select(Batch(logits, features, labels, positions), k, rng)
         return ordered_choice(chosen, k, n, pruner.name)

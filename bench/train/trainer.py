@@ -53,7 +53,8 @@ from prunebench.bench.train.distributed.world import current
 from prunebench.bench.train.epoch_steps import EpochSteps, lay_out
 from prunebench.bench.train.evaluate import Readback, forward_all
 from prunebench.bench.train.ledger import Ledger
-from prunebench.bench.train.metrics import EpochFigures
+from prunebench.bench.train.loss_weight import batch_means, loss_weights
+from prunebench.bench.train.metrics import EpochFigures, weight_sums
 from prunebench.bench.train.optimizers import make_optimizer, set_schedule
 from prunebench.bench.train.plan_checks import check_plan
 from prunebench.bench.train.sample_tables import SampleTables
@@ -129,6 +130,7 @@ class Trainer:
             history=setup.pruner.history, device=device,
         )  # fmt: skip
         self.kept_visits = torch.zeros(n, dtype=torch.int64, device=device)
+        self.loss_weight = torch.zeros(2, dtype=torch.float64, device=device)
         target, num_samples = setup.clock.target, setup.clock.num_samples
         self.ledger = Ledger(target=target, num_samples=num_samples, full_epochs=recipe.epochs)
         self.epoch = 0
@@ -208,14 +210,16 @@ class Trainer:
             self.reducer.end_epoch()
         self.sample_tables.close_epoch(visited, self.epoch)
         self.kept_visits.index_add_(0, visited, torch.ones_like(visited))
+        self.loss_weight += weight_sums(visited, self.flipped, epoch.weights)
         self.ledger.epochs += 1
         if epoch.plan.forward_only is not None and len(epoch.plan.forward_only):
             self._rescore(epoch.plan.forward_only)
         if setup.pruner.reference and not _reference_at_start(setup.pruner):
             self._measure_reference()
         figures = EpochFigures(
-            self.sample_tables.loss, visited, setup.pruner.last_scores, self.flipped
-        )
+            self.sample_tables.loss, visited, setup.pruner.last_scores, self.flipped,
+            epoch.weights,
+        )  # fmt: skip
         if setup.device.type == "cuda":
             yield work_so_far()
         self.finish_readbacks()
@@ -227,6 +231,8 @@ class Trainer:
             **figures.row(),
             "test_accuracy": None,
         }
+        if epoch.plan.lr_factor != 1:
+            row["lr_factor"] = float(epoch.plan.lr_factor)
         self.epoch += 1
         over = setup.clock.finished(self.epoch, self.ledger.trained)
         every = setup.recipe.eval_every
@@ -283,7 +289,7 @@ class Trainer:
                 self._launch_step(steps, epoch, step)
             ledger.trained += k
             ledger.strong += k if self.criterion.views == 2 else 0
-            ledger.scoring_forward += stop - start if self.selecting else 0
+            ledger.scoring_forward += stop - start if self._scores(stop - start, k) else 0
             epoch.step, epoch.lr = step + 1, steps.rates[step][0]
             asked = [callback.step_end(self) for callback in self.setup.callbacks]
             if any(asked) and self.world.is_single:
@@ -296,7 +302,16 @@ class Trainer:
         visited = torch.cat(epoch.visited) if epoch.visited else steps.order
         own = torch.cat(epoch.trained) if epoch.visited else steps.positions
         self.world.merge(self.sample_tables.floats(), visited, own)
+        sizes = [k for _, _, k in steps.batches]
+        self.sample_tables.close_batches(visited, sizes)
+        epoch.weights = loss_weights(epoch.plan, visited, sizes, len(self.sample_ids))
         return visited
+
+    def _scores(self, size: int, k: int) -> bool:
+        """Whether a batch is scored before k of its samples are trained."""
+        pruner = self.setup.pruner
+        chooses = self.selecting and k < size
+        return chooses and isinstance(pruner, BatchPruner) and pruner.scoring_pass
 
     def _launch_step(self, steps: EpochSteps, epoch: Epoch, step: int) -> None:
         """One step, launched operation by operation."""
@@ -305,16 +320,19 @@ class Trainer:
         twice = self.criterion.views == 2
         x = steps.inputs.batch(a - steps.done, b - steps.done)
         stored = steps.inputs.pixels(a - steps.done, b - steps.done) if twice else None
-        part: Any = slice(a, b)
-        if self.selecting:
-            positions = steps.order[start:stop]
+        part, chosen = cast(Any, slice(a, b)), cast(Any, slice(None))
+        positions = steps.order[start:stop]
+        if self.selecting and k < stop - start:
             pruner, rng = cast(BatchPruner, self.setup.pruner), self.stream("select", step)
             chosen = self.stepper.select(pruner, x, positions, self.labels[positions], k, rng)
-            epoch.visited.append(positions[chosen])
             own = self.world.owned(chosen)
             x, stored, part = x[own], None if stored is None else stored[own], own + a
+        if self.selecting:
+            epoch.visited.append(positions[chosen])
             epoch.trained.append(steps.positions[part])
         weights = None if steps.weights is None else steps.weights[part]
+        if steps.unmixed is not None:
+            weights = batch_means(steps.unmixed[start:stop][chosen], [k])[: len(x)]
         sample_ids, second = steps.sample_ids[part], None
         if stored is not None:
             second = stored, strong_draws(self.inputs, sample_ids, self.stream("strong"))

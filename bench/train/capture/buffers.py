@@ -16,6 +16,7 @@ from torch import Tensor
 from prunebench.bench.inputs.strong import DRAWS, strong_draws
 from prunebench.bench.train.capture.keyed_streams import signed_keys
 from prunebench.bench.train.epoch_steps import EpochSteps
+from prunebench.bench.train.evaluate import sent
 from prunebench.bench.train.setup import RunView
 from prunebench.rng import Stream
 
@@ -167,11 +168,3 @@ class EpochBuffers:
 
     def _sent(self, values: object, dtype: torch.dtype = torch.int64) -> Tensor:
         return sent(values, self.device, dtype)
-
-
-def sent(values: object, device: torch.device, dtype: torch.dtype = torch.int64) -> Tensor:
-    """Numbers of the host on a device, which nobody waits for."""
-    host = torch.tensor(values, dtype=dtype)
-    if device.type == "cuda":
-        host = host.pin_memory()
-    return host.to(device, non_blocking=True)

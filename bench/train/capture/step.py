@@ -79,7 +79,7 @@ class CapturedStep:
         self.names = (self.pruner.draws or ()) if kept is not None else ()
         first = self.inputs.augmented_batches(run.sample_ids[: self.size], Stream(0))
         x = first.batch(0, self.size)
-        scores = kept is not None
+        scores = kept is not None and self.pruner.scoring_pass
         dtype = input_dtype(run.stepper, x, scores)
         self.buffers = EpochBuffers(run, x, dtype, kept or 0, self.names)
         self.shadow = Shadow(run.stepper, x.to(dtype), scores)
@@ -148,6 +148,8 @@ class CapturedStep:
         whole = [(stop - start, kept) == (self.size, k) for start, stop, kept in epoch.batches]
         count = (*whole[first:], False).index(False)
         if epoch.weights is not None and epoch.weights.dtype != torch.float32:
+            count = 0
+        if epoch.unmixed is not None:  # a replay averages no weights over what it chooses
             count = 0
         if count:
             self.buffers.begin(epoch, stream, first, count)

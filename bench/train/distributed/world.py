@@ -147,7 +147,7 @@ class World:
         for table, part in zip(tables.values(), parts, strict=True):
             table.index_copy_(0, visited, part.t().reshape(-1, *table.shape[1:]))
 
-    def agree(self, what: str, values: Iterable[Tensor | int | None]) -> None:
+    def agree(self, what: str, values: Iterable[Tensor | float | None]) -> None:
         """Checks that every process holds the same bytes.
 
         Raises:

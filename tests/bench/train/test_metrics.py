@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from prunebench.bench.train.metrics import EpochFigures, auroc
+from prunebench.bench.train.metrics import EpochFigures, auroc, weight_sums
 
 READS = {"_local_scalar_dense", "item", "nonzero", "_unique2", "masked_select", "equal", "bincount"}
 
@@ -83,8 +83,21 @@ def test_the_figures_of_an_epoch_are_read_at_once(noisy, with_scores):
         "kept_fraction": 0.45,
         "train_loss": float(loss[visited].double().mean()),
         "kept_noise_rate": float(flipped[visited].double().mean()) if noisy else None,
+        "kept_noise_weight": float(flipped[visited].double().mean()) if noisy else None,
         "score_auroc": by_unique(scores, flipped) if noisy and with_scores else None,
     }
+
+
+def test_loss_weight_on_wrong_labels_is_counted_beside_their_share():
+    flipped, visited = torch.tensor([True, False, True, False]), torch.tensor([0, 1, 3])
+    weights = torch.tensor([0.5, 2.0, 1.5])
+    figures = EpochFigures(torch.rand(4), visited, torch.rand(4), flipped, weights).row()
+    assert figures["kept_noise_rate"] == pytest.approx(1 / 3)
+    assert figures["kept_noise_weight"] == pytest.approx(0.125)
+    assert weight_sums(visited, flipped, weights).tolist() == [4.0, 0.5]
+    assert weight_sums(visited, None, None).tolist() == [3.0, 0.0]
+    nothing = EpochFigures(torch.rand(4), visited, None, flipped, torch.zeros(3)).row()
+    assert nothing["kept_noise_weight"] is None
 
 
 def test_an_epoch_that_trains_nothing_has_no_loss():
