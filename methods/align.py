@@ -15,6 +15,7 @@ from torch import Tensor
 
 from prunebench.methods.base import Card, Progress, Scorer, Tables, TrainView
 from prunebench.options import Option, Value, resolve
+from prunebench.rng import Stream
 
 __all__ = ["alignment"]
 
@@ -251,6 +252,18 @@ ALIGN_OPTIONS: Mapping[str, Option] = {
     ),
     "align.impurity": Option(0.0, "share of wrong labels put into the reference", 0.0, 1.0),
     "align.threshold": Option(0.0, "cut for pruners with a fixed threshold (ies)", -1.0, 1.0),
+    "align.scramble": Option(
+        "none",
+        "control: the same scores dealt out to other samples, anew in each epoch or by one "
+        "permutation for the whole run (fixed)",
+        choices=("none", "each-epoch", "fixed"), later=True,
+    ),
+    "align.finish": Option(
+        "all",
+        "last (1 - delta) of the epochs: as the base method has it, or without the samples below "
+        "the mean score (high)",
+        choices=("all", "high"), later=True,
+    ),
 }  # fmt: skip
 
 ALIGN_CARD = Card(
@@ -298,6 +311,7 @@ class Alignment(Scorer):
         self.length = 25 if fixed is None else int(fixed)
         self.window = max(base.window, self.length)
         self.das: Tensor | None = None
+        self.dealing: Tensor | None = None
 
     def _option(self, name: str) -> Any:
         return self.params[f"align.{name}"]
@@ -310,12 +324,21 @@ class Alignment(Scorer):
         self.window = max(self.base.window, self.length)
         shape, device = (view.num_samples,), view.device
         self.das = torch.full(shape, torch.nan, dtype=torch.float64, device=device)
+        self.dealing = None
+
+    def draw(self, rng: Stream) -> None:
+        """Draws whose score each sample gets, where scores are scrambled."""
+        self.base.draw(rng.child("base"))
+        scramble = self._option("scramble")
+        if scramble == "each-epoch" or (scramble == "fixed" and self.dealing is None):
+            assert self.das is not None
+            self.dealing = rng.child("scramble").permutation(len(self.das), self.das.device)
 
     def scores(self, tables: Tables, progress: Progress) -> Tensor:
         """float64 [N], or the base scorer's where the base rule holds; NaN = undefined."""
         assert self.das is not None
         done = progress.epoch
-        self.split = None
+        self.split, self.high_finish = None, False
         if done:
             self._renew(tables, done)
         warmup = self._option("warmup")
@@ -330,10 +353,11 @@ class Alignment(Scorer):
             return own
         self.undefined = _STAND_INS[self._option("undefined")]
         self.threshold = float(self._option("threshold"))
+        self.high_finish = self._option("finish") == "high"
         if self._option("mean_over") == "trained":
             trained = self.das[(tables.last_seen == done - 1) & self.das.isfinite()]
             self.split = trained.mean() if len(trained) else None
-        return self.das.clone()
+        return self.das.clone() if self.dealing is None else self.das[self.dealing]
 
     def _renew(self, tables: Tables, done: int) -> None:
         """Scores after ``done`` epochs of the samples visited in the last one, or of all."""
@@ -352,11 +376,15 @@ class Alignment(Scorer):
             )  # fmt: skip
 
     def state_dict(self) -> dict[str, Tensor | int | float | str]:
-        """Stale scores, and the state of the base scorer."""
+        """Stale scores, the permutation of a fixed scramble, and the state of the base scorer."""
         state: dict[str, Tensor | int | float | str] = {
             f"base.{name}": value for name, value in self.base.state_dict().items()
         }
-        return state if self.das is None else {**state, "das": self.das}
+        if self.das is not None:
+            state["das"] = self.das
+        if self._option("scramble") == "fixed" and self.dealing is not None:
+            state["dealing"] = self.dealing
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores both."""
@@ -366,6 +394,8 @@ class Alignment(Scorer):
         )
         if self.das is not None and "das" in state:
             self.das.copy_(state["das"])
+        if self.das is not None and "dealing" in state:
+            self.dealing = state["dealing"].to(self.das.device)
 
 
 def _varies(curve: Tensor) -> bool:

@@ -101,6 +101,11 @@ class MethodInfo:
             return Sampled(score, self.sampler(**inner), self.name)
         if not self.aligned:
             return self.target(**given)
+        if given.get("align.finish") == "high" and "delta" not in self.options:
+            raise InputError(
+                f"'high' needs a method with a last phase (option delta), which {self.name} lacks",
+                where=f"{self.name}: align.finish", accepted="all",
+            )  # fmt: skip
         own = {k: v for k, v in given.items() if k not in ALIGN_OPTIONS}
         pruner = self.target(**own)
         assert isinstance(pruner, ScoreBasedPruner)
@@ -176,10 +181,18 @@ def _info(entry: Entry[Any]) -> MethodInfo:
     return MethodInfo(entry.name, str(entry.version), target, target.options, target.card)
 
 
+def takes_scorers(target: Any) -> bool:
+    """Whether a pruner's own score can be replaced by another."""
+    scored = isinstance(target, type) and issubclass(target, ScoreBasedPruner)
+    return scored and not target.fixed_scorer
+
+
 def _aligned(base: MethodInfo) -> MethodInfo:
     """The base with the alignment scorer in place of its own."""
-    if not (isinstance(base.target, type) and issubclass(base.target, ScoreBasedPruner)):
+    if not takes_scorers(base.target):
         how = {"static": "chooses one subset before training", "batch": "selects by batch"}
+        if getattr(base.target, "fixed_scorer", False):
+            how = {"dynamic": "has its scorer"}
         raise InputError(
             f"align needs a score-based dynamic pruner; {base.name} "
             + how.get(base.kind, "prunes without scores"),
@@ -272,6 +285,6 @@ def list_methods() -> list[MethodInfo]:
     for entry in METHODS:
         info = _info(entry)
         found.append(info)
-        if isinstance(info.target, type) and issubclass(info.target, ScoreBasedPruner):
+        if takes_scorers(info.target):
             found.append(_aligned(info))
     return found

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +18,8 @@ from prunebench.methods.base import (
     Progress,
     ScoreBasedPruner,
     Scorer,
+    Tables,
+    TrainView,
     pruning_epochs,
     register_method,
 )
@@ -42,13 +47,13 @@ def prunable(scores: Tensor) -> Tensor:
     return scores < mean
 
 
-def keep_share(r: float) -> Fraction:
-    """The share 1 - r of the prunable samples that stays, clipped to [0.1, 1].
+def keep_share(r: float, clamp: float = 0.1) -> Fraction:
+    """The share 1 - r of the prunable samples that stays, clipped to [clamp, 1].
 
-    The clip is the official code's: r above 0.9 acts as 0.9, with weight 10. Exact, so that
-    floor(share * n) has no float error.
+    The clip at 0.1 is the official code's: r above 0.9 acts as 0.9, with weight 10. Exact, so
+    that floor(share * n) has no float error.
     """
-    return max(Fraction(1, 10), min(Fraction(1), 1 - Fraction(str(r))))
+    return max(Fraction(str(clamp)), min(Fraction(1), 1 - Fraction(str(r))))
 
 
 @register_method("infobatch")
@@ -58,8 +63,9 @@ class InfoBatch(ScoreBasedPruner):
     The number kept is floor((1 - r) |low|), not a coin per sample, and their weight 1 / (1 - r),
     as in the official code; with ``exact_weights`` it is |low| / kept, so that the weights of
     the low side sum to its size exactly. The annealing phase trains on everything with weight 1,
-    for every number of epochs: so do the paper and the research code; the released package
-    leaves the last factors on where delta * T is no integer.
+    for every number of epochs: so do the paper and the research code. The released package
+    leaves the last factors on where delta * T is no integer; ``legacy_anneal_weights`` does so
+    too, and always where the number of epochs is open.
     """
 
     options = {
@@ -68,7 +74,17 @@ class InfoBatch(ScoreBasedPruner):
         "rescale": Option(True, "weight the kept low-score samples by 1 / (1 - r)"),
         "exact_weights": Option(False, "weight by |low| / kept instead of 1 / (1 - r)"),
         "unseen_score": Option(3.0, "score before the first visit; none keeps", optional=True),
-    }
+        "clamp": Option(
+            0.1, "least share kept of the low side; 0 lets r = 1 drop it whole", 0.0, 1.0,
+            later=True,
+        ),
+        "legacy_anneal_weights": Option(
+            False,
+            "keep the last pruning epoch's weights to the end where delta T is no whole number, as "
+            "the released package does",
+            later=True,
+        ),
+    }  # fmt: skip
     card = Card(
         "InfoBatch",
         "Qin et al., InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data Pruning, "
@@ -85,6 +101,19 @@ class InfoBatch(ScoreBasedPruner):
     rescale: bool
     exact_weights: bool
     unseen_score: float | None
+    clamp: float
+    legacy_anneal_weights: bool
+    factors: Tensor | None = None
+
+    @property
+    def share(self) -> Fraction:
+        """Share of the low side that stays."""
+        return keep_share(self.r, self.clamp)
+
+    def begin(self, view: TrainView) -> None:
+        """Forgets the weights of earlier epochs."""
+        super().begin(view)
+        self.factors = None
 
     def own_scorer(self) -> Scorer:
         """The last training loss."""
@@ -92,33 +121,66 @@ class InfoBatch(ScoreBasedPruner):
 
     def cautions(self) -> list[str]:
         """A weight above 4 can outweigh everything else in a batch."""
-        share = float(keep_share(self.r))
+        share = float(self.share)
+        if share == 0:
+            return ["the low side is dropped whole, so nothing stands for it while epochs prune"]
         if share < 0.25 and self.rescale:
             return [f"kept low-score samples weigh {1 / share:g}; training may collapse"]
         return []
 
     def pruned_share(self, ratio: float) -> float:
         """The published average at the default r and delta, in proportion elsewhere."""
-        scale = float(1 - keep_share(self.r)) / 0.5 * self.delta / 0.875
+        scale = float(1 - self.share) / 0.5 * self.delta / 0.875
         return _PUBLISHED_SHARE * scale
+
+    def plan(self, progress: Progress, tables: Tables, rng: Stream) -> Plan:
+        """One epoch; with ``legacy_anneal_weights``, annealing has the last factors."""
+        plan = super().plan(progress, tables, rng)
+        if not self.legacy_anneal_weights:
+            return plan
+        if not progress.annealing(self.delta):
+            self.factors = torch.ones(tables.num_samples, device=plan.indices.device)
+            if plan.weights is not None:
+                self.factors[plan.indices] = plan.weights
+        elif self.factors is not None and not _whole(self.delta, progress.total_epochs):
+            return replace(plan, weights=self.factors[plan.indices])
+        return plan
 
     def prune(self, scores: Tensor, progress: Progress, rng: Stream) -> Plan:
         """One epoch over the scored samples; see ``ScoreBasedPruner.prune``."""
         everything = torch.arange(len(scores), device=scores.device)
-        share = keep_share(self.r)
+        share = self.share
         if share == 1 or progress.annealing(self.delta):
             return Plan(everything)
         split = self.scorer.split
         low = prunable(scores) if split is None else scores < split
         candidates = everything[low]
+        if share == 0 and bool(low.all()):  # equal scores can lie an ulp below their mean
+            return Plan(everything)
         kept = math.floor(share * len(candidates))
-        if self.exact_weights and len(candidates):
+        if self.exact_weights and share and len(candidates):
             kept = max(1, kept)
         drawn = candidates[rng.sample(len(candidates), kept, scores.device)]
         indices = torch.cat([everything[~low], drawn])
-        if not self.rescale or len(candidates) == 0:
+        if not self.rescale or not share or len(candidates) == 0:
             return Plan(indices)
         weights = torch.ones(len(indices), dtype=torch.float32, device=scores.device)
         factor = len(candidates) / kept if self.exact_weights else float(1 / share)
         weights[len(indices) - kept :] = factor
         return Plan(indices, weights)
+
+    def state_dict(self) -> dict[str, Tensor | int | float | str]:
+        """The scorer's state and, with ``legacy_anneal_weights``, the last epoch's weights."""
+        state = super().state_dict()
+        return state if self.factors is None else {**state, "factors": self.factors}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores both."""
+        super().load_state_dict(state)
+        factors = state.get("factors")
+        self.factors = None if factors is None else factors.to(self.view.device)
+
+
+def _whole(delta: float, epochs: int | None) -> bool:
+    """Whether annealing begins after a whole number delta T of epochs."""
+    return epochs is not None and (Fraction(str(delta)) * epochs).denominator == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -28,11 +28,18 @@ class Scorer(ABC):
     #: Where pruners that cut at the mean cut instead; None means the mean of all defined scores.
     #: Read after ``scores``.
     split: Tensor | None = None
+    #: Whether the last phase of the run, where the pruner has one, leaves out the samples below
+    #: the mean score, or below ``split``. Read after ``scores``.
+    high_finish: bool = False
     #: Which loss the ring of ``Tables.losses`` holds: ``ce`` or ``training`` (the criterion's).
     history: str = "ce"
 
     def begin(self, view: TrainView) -> None:
         """Called once before the first epoch; ``window`` is settled when it returns."""
+
+    def draw(self, rng: Stream) -> None:
+        """Called before ``scores`` in every epoch, with a stream of that epoch, for scorers that
+        draw."""
 
     @abstractmethod
     def scores(self, tables: Tables, progress: Progress) -> Tensor:
@@ -62,7 +69,11 @@ class ScoreBasedPruner(DynamicPruner):
 
     ``prune`` sees only samples whose score is defined. Samples without a score are kept with
     weight 1 unless the scorer names a stand-in value.
+
+    Class attribute ``fixed_scorer``: the method is its scorer, so that ``name+align`` is none.
     """
+
+    fixed_scorer: ClassVar[bool] = False
 
     def __init__(self, scorer: Scorer | None = None, **params: Any) -> None:
         super().__init__(**params)
@@ -95,15 +106,26 @@ class ScoreBasedPruner(DynamicPruner):
             rng: Stream of this epoch.
         """
 
+    def finishing(self, progress: Progress) -> bool:
+        """Whether the run is in the last phase that an option ``delta`` declares: the last
+        (1 - delta) of the epochs."""
+        delta = self.params.get("delta")
+        return isinstance(delta, float) and progress.annealing(delta)
+
     def plan(self, progress: Progress, tables: Tables, rng: Stream) -> Plan:
         """Scores, then ``prune``; undefined scores survive with weight 1."""
+        self.scorer.draw(rng)
         scores = self.scorer.scores(tables, progress)
         self.last_scores = scores
         defined = scores.isfinite()
         if self.scorer.undefined is not None:
             scores = torch.where(defined, scores, self.scorer.undefined)
-            return self.prune(scores, progress, rng)
-        where = defined.nonzero().squeeze(1)
+            defined = torch.ones_like(defined)
+        high = defined
+        if self.scorer.high_finish and self.finishing(progress):
+            split = self.scorer.split
+            high = defined & (scores >= (scores[defined].mean() if split is None else split))
+        where = high.nonzero().squeeze(1)
         if len(where) == 0:
             return self.everything()
         if len(where) == len(scores):

@@ -21,7 +21,7 @@ from prunebench.errors import InputError, SkipCell, nearest
 from prunebench.leaderboard.board.check_record import LABEL_WORDS, is_label
 from prunebench.leaderboard.board.collect import FULL
 from prunebench.methods.compose import MethodInfo, resolve_method
-from prunebench.options import Value, resolve
+from prunebench.options import Value, of_content, resolve
 from prunebench.problems import first_problem
 from prunebench.record import file_digest
 from prunebench.registry import CRITERIA, DATASETS
@@ -196,7 +196,7 @@ def resolve_cell(
             method=Named(
                 name=info.name,
                 version=info.version,
-                params=options,
+                params=of_content(info.options, options),
                 identity=_digest_of(paths[argument], info.name) if paths else "",
             ),
             criterion=Named(name=criterion, version=str(loss.version), params=losses),

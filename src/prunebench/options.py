@@ -30,6 +30,8 @@ class Option:
         log: Whether the range is searched on a log scale.
         scales: Whether it counts epochs, so that a shorter schedule takes a smaller value.
         at_most_ratio: Whether it is a share of the samples that may not exceed the share pruned.
+        later: Whether the option is younger than records of its method: at its default it is left
+            out of a run's specification, so that their keys stay.
     """
 
     default: Value
@@ -43,6 +45,7 @@ class Option:
     log: bool = False
     scales: bool = False
     at_most_ratio: bool = False
+    later: bool = False
 
     @property
     def type(self) -> type:
@@ -118,3 +121,11 @@ def resolve(
         name: option.check(given[name], f"{where}.{name}") if name in given else option.default
         for name, option in options.items()
     }
+
+
+def of_content(options: Mapping[str, Option], values: Mapping[str, Value]) -> dict[str, Value]:
+    """The options that identify a run: all but those marked ``later`` that have their default."""
+    return {
+        name: value for name, value in values.items()
+        if name not in options or not options[name].later or value != options[name].default
+    }  # fmt: skip

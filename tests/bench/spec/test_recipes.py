@@ -116,6 +116,37 @@ def test_keys_of_older_runs_stand():
 
 
 @pytest.mark.parametrize(
+    ("method", "params", "key"),
+    [
+        ("infobatch", {}, "19cbc879f0d52fdd"),
+        ("infobatch", {"clamp": 0.1, "legacy_anneal_weights": False}, "19cbc879f0d52fdd"),
+        ("infobatch+align", {"r": 0.9}, "d4c6c4ed6e6250d9"),
+        ("seta+align", {"align.scramble": "none", "align.finish": "all"}, "b90e8937a8a665df"),
+    ],
+)
+def test_options_that_came_later_leave_keys_at_their_defaults(method, params, key):
+    """Keys computed before the options were there."""
+    common = {"dataset": "digits", "noise": "symmetric:0.5", "method": method, "ratio": 0.5}
+    assert build_spec(**common, params=params).key == key
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("infobatch", {"clamp": 0.0}),
+        ("infobatch", {"legacy_anneal_weights": True}),
+        ("seta+align", {"align.scramble": "fixed"}),
+        ("infobatch+align", {"align.finish": "high"}),
+    ],
+)
+def test_options_that_came_later_enter_the_key_once_they_are_used(method, params):
+    common = {"dataset": "digits", "noise": "symmetric:0.5", "method": method, "ratio": 0.5}
+    plain, used = build_spec(**common), build_spec(**common, params=params)
+    assert plain.key != used.key
+    assert used.method.params == {**plain.method.params, **params}
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"drop_last": True},
