@@ -161,7 +161,7 @@ def render(
         records = unite(mirrored_records(uri), notes)
     print_notes(notes)
     printed = read_published() if paper else []
-    board = make_board(records, board_protocol, printed)
+    board = make_board(records, board_protocol, printed, align_shown=True)
     files = {name: text.encode() for name, text in texts(board).items()}
     if model_index:
         files["model-index.md"] = render_model_index(board).encode()

@@ -126,15 +126,16 @@ def make_board(
     records: Sequence[Record],
     protocol: ProtocolFile | None = None,
     printed: Sequence[Printed] = (),
+    align_shown: bool | None = None,
 ) -> Board:
-    """Builds a board; no records are an error.
+    """Builds a board; no records are an error. See ``build`` for the arguments.
 
     Raises:
         InputError: Nothing to show, or records that do not fit into one table.
     """
     if not records:
         raise InputError("no records", where="leaderboard", accepted="a folder with finished runs")
-    return build(records, protocol, printed)
+    return build(records, protocol, printed, align_shown)
 
 
 def texts(board: Board) -> dict[str, str]:
@@ -203,7 +204,7 @@ def write_board(
             that cannot be written.
     """
     faults: list[InputError] = []
-    board = make_board(gather(sources, faults=faults), protocol)
+    board = make_board(gather(sources, faults=faults), protocol, align_shown=True)
     files = {name: text.encode() for name, text in texts(board).items()}
     return Written(files["leaderboard.md"].decode(), write_files(out, files), faults)
 

@@ -36,6 +36,7 @@ def build(
     records: Iterable[Record],
     protocol: ProtocolFile | None = None,
     printed: Sequence[Printed] = (),
+    align_shown: bool | None = None,
 ) -> Board:
     """Builds one table per (design, ratio), a summary per design, and one over several recipes
     where their tables hold the same cells.
@@ -49,6 +50,9 @@ def build(
         records: Any records; the protocol's filters and the roles leave some out.
         protocol: The protocol; None for the default one.
         printed: Numbers of a paper, copied beside the tables that they belong to.
+        align_shown: Whether rows with AlignPrune stand beside random choice and other uses of the
+            clean samples; None for yes where their records are of a set of metrics that is as
+            late as these sections.
 
     Raises:
         InputError: Nothing to show, mixed protocols, or two runs for one cell.
@@ -83,7 +87,7 @@ def build(
     lines = [f"{key} {run.record.digest}\n" for key, run in sorted(used.items())]
     return Board(
         tables=tuple(table for own in tables.values() for table in own),
-        summaries=tuple(design_summary(own, protocol) for own in tables.values()),
+        summaries=tuple(design_summary(own, protocol, align_shown) for own in tables.values()),
         recipe_summaries=recipe_summaries(compared, tables, protocol),
         protocol=protocol,
         used=len(used),

@@ -14,6 +14,8 @@ from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.record import FINAL, Record
 
 FULL, WITH_REFERENCE = "full", "full+reference"
+#: Methods whose training split holds the clean reference set too.
+REFERENCE_TRAINED = (WITH_REFERENCE, "infobatch+reference")
 
 COUNTED = ("done", "diverged")
 #: Status of a cell that a grid asked for and that has no record.

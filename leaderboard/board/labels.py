@@ -7,13 +7,13 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from prunebench.leaderboard.board.collect import FULL, WITH_REFERENCE, Run
+from prunebench.leaderboard.board.collect import FULL, REFERENCE_TRAINED, Run
 from prunebench.leaderboard.board.tuned import origin, study
 from prunebench.record import canonical, content_key
 
 RowId = tuple[str, str]
 KINDS = ("full", "control", "method", "oracle")
-CONTROLS = ("short-full", WITH_REFERENCE)
+CONTROLS = ("short-full", *REFERENCE_TRAINED)
 _NOISE_ORDER = ("clean", "symmetric", "asymmetric", "pairflip")
 
 

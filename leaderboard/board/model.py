@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from prunebench.leaderboard.board.collect import FULL, Run
 from prunebench.leaderboard.board.shared_protocol import SharedProtocol
 from prunebench.leaderboard.board.time_ratio import TimeRatio
+from prunebench.leaderboard.inference.align_controls import AlignControls
 from prunebench.leaderboard.inference.rankings import Modules, Ranking
 from prunebench.leaderboard.inference.score_grid import ScoreGrid
 from prunebench.leaderboard.inference.series import Series
@@ -131,6 +132,8 @@ class Summary:
         modules: Base methods with and without AlignPrune, and planned pairs.
         designs: Labels of the designs, where there are several.
         score_grid: Rows as a grid of scores by samplers; None where fewer than two of each cross.
+        align_controls: Rows with AlignPrune beside random choice and other uses of the clean
+            samples; None without such rows, and on boards of earlier records.
     """
 
     dataset: str
@@ -142,6 +145,7 @@ class Summary:
     modules: Modules | None
     designs: tuple[str, ...] = ()
     score_grid: ScoreGrid | None = None
+    align_controls: AlignControls | None = None
 
     @property
     def shown(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunebench.errors import InputError, spelled
-from prunebench.leaderboard.board.collect import WITH_REFERENCE, Run
+from prunebench.leaderboard.board.collect import REFERENCE_TRAINED, Run
 from prunebench.leaderboard.board.designs import Design
 from prunebench.leaderboard.filters import shown
 from prunebench.record import canonical, content_key, first_difference
@@ -58,7 +58,8 @@ def check_design(design: Design) -> SharedProtocol:
 
     The version of the specification and the test set are one per design, versions one per method,
     the noise rule one per noise setting, and the noisy labels one per (noise, seed);
-    ``full+reference`` may carry other labels, for it trains on the reference.
+    ``full+reference`` and ``infobatch+reference`` may carry other labels, for they train on the
+    reference.
 
     Raises:
         InputError: Two values where there must be one, both named, with a filter that
@@ -70,7 +71,7 @@ def check_design(design: Design) -> SharedProtocol:
          lambda r: r.record.spec["method"].get("version"))  # fmt: skip
     _one(runs, label, "test size", "info.test_size", lambda r: {}, _info("test_size"))
     _one(runs, label, "noise rule", "noise", lambda r: {"noise": r.noise}, _noise)
-    labelled = [r for r in runs if r.method != WITH_REFERENCE]
+    labelled = [r for r in runs if r.method not in REFERENCE_TRAINED]
     _one(labelled, label, "label digest", "info.label_digest",
          lambda r: {"noise": r.noise, "seed": r.seed}, _info("label_digest"))  # fmt: skip
     own = [run for run in runs if not run.carried] or list(runs)

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from prunebench.leaderboard.board.align_rows import align_controls
 from prunebench.leaderboard.board.designs import Design, label_designs
 from prunebench.leaderboard.board.labels import noise_order
 from prunebench.leaderboard.board.model import Summary, Table
@@ -16,11 +17,23 @@ from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.record import canonical
 
 
-def design_summary(tables: Sequence[Table], protocol: ProtocolFile) -> Summary:
-    """The rows of a design over its tables, by label."""
+def design_summary(
+    tables: Sequence[Table], protocol: ProtocolFile, align_shown: bool | None = None
+) -> Summary:
+    """The rows of a design over its tables, by label.
+
+    Args:
+        tables: Of the design.
+        protocol: The protocol.
+        align_shown: See ``align_controls``.
+    """
     name = tables[0].dataset
     made = _summary(name, tables, [t.series for t in tables], protocol)
-    return replace(made, score_grid=score_grid(made.series, _pairs(tables), protocol, name))
+    return replace(
+        made,
+        score_grid=score_grid(made.series, _pairs(tables), protocol, name),
+        align_controls=align_controls(tables, protocol, align_shown),
+    )
 
 
 def _pairs(tables: Sequence[Table]) -> dict[str, Pair]:

@@ -9,10 +9,12 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from prunebench.leaderboard.board.model import Board, Row, Summary, Table
+from prunebench.leaderboard.inference.align_controls import AlignControls
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.groups import Groups
 from prunebench.leaderboard.inference.rankings import Modules, Ranking
 from prunebench.leaderboard.inference.score_grid import ScoreGrid
+from prunebench.leaderboard.render.align_text import use_text
 from prunebench.leaderboard.render.row_text import (
     better_or_worse,
     bold,
@@ -217,7 +219,7 @@ def _modules(found: Modules | None) -> dict[str, Any] | None:
 
 
 def _summary(summary: Summary) -> dict[str, Any]:
-    grid = summary.score_grid
+    grid, controls = summary.score_grid, summary.align_controls
     return {
         "dataset": summary.dataset,
         "ratios": list(summary.ratios),
@@ -226,7 +228,20 @@ def _summary(summary: Summary) -> dict[str, Any]:
         "incomplete": list(summary.incomplete),
         "modules": _modules(summary.modules),
         **({} if grid is None else {"score_grid": _score_grid(grid)}),
+        **({} if controls is None else {"align_controls": _align_controls(controls)}),
     }
+
+
+def _align_controls(found: AlignControls) -> dict[str, Any]:
+    """Of boards with AlignPrune alone; files rendered earlier lack it."""
+    aligned = {row.label for row in found.against_random}
+    return {
+        "against_random": [{**asdict(row), "ahead": row.ahead} for row in found.against_random],
+        "clean_samples": [{**asdict(use), "use": use_text(use, use.label in aligned)[0]}
+                          for use in found.clean_uses],
+        "not_run": [{"ratio": ratio, "methods": list(names)}
+                    for ratio, names in found.absent.items()],
+    }  # fmt: skip
 
 
 def _score_grid(grid: ScoreGrid) -> dict[str, Any]:

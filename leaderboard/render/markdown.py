@@ -11,9 +11,21 @@ from prunebench.leaderboard.board.collect import FULL
 from prunebench.leaderboard.board.labels import decimals
 from prunebench.leaderboard.board.model import Board, Row, Summary, Table, TableCell
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
+from prunebench.leaderboard.inference.align_controls import AlignControls
 from prunebench.leaderboard.inference.rankings import Modules
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.published.numbers import ABOUT
+from prunebench.leaderboard.render.align_text import (
+    AGAINST_RANDOM,
+    CLEAN_SAMPLES,
+    compared,
+    random_cells,
+    random_heads,
+    random_lines,
+    use_cells,
+    use_heads,
+    use_lines,
+)
 from prunebench.leaderboard.render.footers import (
     board_lines,
     module_lines,
@@ -245,7 +257,24 @@ def _summary(summary: Summary, protocol: ProtocolFile) -> list[str]:
         lines += ["", f"## {escape(summary.dataset)}, module effect", "",
                   _modules(summary.modules), "",
                   *_bullets(module_lines(summary.modules, protocol))]  # fmt: skip
+    if summary.align_controls is not None:
+        lines += _align_controls(summary, summary.align_controls)
     return lines
+
+
+def _align_controls(summary: Summary, found: AlignControls) -> list[str]:
+    noises, name = summary.noises, escape(summary.dataset)
+    lines = ["", f"## {name}, {AGAINST_RANDOM}", ""]
+    if rows := compared(found):
+        body = [[escape(row.label), *map(escape, random_cells(row, noises))]
+                for row in rows]  # fmt: skip
+        lines += [pipe(["row", *random_heads(noises)], body, text_columns=1), ""]
+    lines += [*_bullets(random_lines(found)), "", f"## {name}, {CLEAN_SAMPLES}", ""]
+    if found.clean_uses:
+        body = [[escape(use.label), *map(escape, use_cells(use, found, noises))]
+                for use in found.clean_uses]  # fmt: skip
+        lines += [pipe(["row", *use_heads(found, noises)], body, text_columns=1), ""]
+    return [*lines, *_bullets(use_lines(found))]
 
 
 def _ranking(summary: Summary) -> str:

@@ -17,12 +17,19 @@ from prunebench.leaderboard.board.labels import decimals, noise_order
 from prunebench.leaderboard.board.model import Board, Summary, Table
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.published.numbers import ABOUT
+from prunebench.leaderboard.render.align_text import (
+    AGAINST_RANDOM,
+    CLEAN_SAMPLES,
+    random_lines,
+    use_lines,
+)
 from prunebench.leaderboard.render.footers import (
     board_lines,
     module_lines,
     summary_lines,
     table_lines,
 )
+from prunebench.leaderboard.render.html.align_tables import clean_table, random_table
 from prunebench.leaderboard.render.html.page_table import PageTable
 from prunebench.leaderboard.render.html.page_tables import (
     accuracy_table,
@@ -173,7 +180,35 @@ def _summaries(
             page_table=modules_table(summary.modules, board.protocol, tips),
             notes=tuple(module_lines(summary.modules, board.protocol)),
         ))  # fmt: skip
-    return found
+    return found + _align_sections(board, summary, anchor, tips)
+
+
+def _align_sections(board: Board, summary: Summary, anchor: str, tips: Tips) -> list[Section]:
+    controls = summary.align_controls
+    if controls is None:
+        return []
+    return [
+        Section(
+            id=f"{anchor}-align-random",
+            title=f"{summary.dataset}, {AGAINST_RANDOM}",
+            caption="Rows with AlignPrune minus random-dynamic in points, by noise setting and "
+            "over all of them, with 95 % intervals",
+            ratio="",
+            about=(),
+            page_table=random_table(summary, controls, board.protocol, tips),
+            notes=tuple(random_lines(controls)),
+        ),
+        Section(
+            id=f"{anchor}-clean-samples",
+            title=f"{summary.dataset}, {CLEAN_SAMPLES}",
+            caption="Accuracy in percent of every row that uses the clean samples, and its paired "
+            "differences to rows with AlignPrune",
+            ratio="",
+            about=(),
+            page_table=clean_table(summary, controls, board.protocol, tips),
+            notes=tuple(use_lines(controls)),
+        ),
+    ]
 
 
 def _code(line: str) -> Markup:

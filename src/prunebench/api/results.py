@@ -304,4 +304,4 @@ def leaderboard(
     elif not isinstance(results, Results):
         results = load_results(*results)
     chosen = read_protocol(Path(protocol)) if isinstance(protocol, (str, Path)) else protocol
-    return Board(make_board(results.all, chosen), results.sources)
+    return Board(make_board(results.all, chosen, align_shown=True), results.sources)
