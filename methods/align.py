@@ -306,6 +306,7 @@ class Alignment(Scorer):
         self.signals = base.signals
         self.min_obs = int(self._option("min_obs"))
         self.reference_at = str(self._option("reference_at"))
+        self.clean_data = "reference set" if self._option("reference") == "clean" else ""
         self.history = str(self._option("score_loss"))
         fixed = self._option("window")
         self.length = 25 if fixed is None else int(fixed)

@@ -1,4 +1,5 @@
-"""Method names: registered ones, ``base+align``, ``score@sampler`` and ``name:ARGUMENT``."""
+"""Method names: registered ones, ``base+align``, ``base+bls``, ``score@sampler`` and
+``name:ARGUMENT``."""
 
 from __future__ import annotations
 
@@ -7,15 +8,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prunebench.errors import InputError, nearest
-from prunebench.methods.align import ALIGN_CARD, ALIGN_OPTIONS, ALIGN_VERSION, Alignment
-from prunebench.methods.base import Card, Pruner, Sampler, ScoreBasedPruner, ScorePruner
+from prunebench.methods.base import (
+    Card,
+    Pruner,
+    Sampler,
+    ScoreBasedPruner,
+    ScorePruner,
+)
 from prunebench.methods.score_pruner import Sampled
+from prunebench.methods.suffixes import SUFFIXES, Suffix
 from prunebench.options import Option, Value
-from prunebench.registry import METHODS, SAMPLERS, Entry, UnknownName
+from prunebench.registry import METHODS, SAMPLERS, Entry, UnknownName, split_suffix
 
 __all__ = ["MethodInfo", "list_methods", "resolve_method"]
-
-SUFFIX = "+align"
 
 
 @dataclass(frozen=True)
@@ -24,13 +29,13 @@ class MethodInfo:
 
     Attributes:
         name: Name without an argument.
-        version: ``"1"``; ``"1+1"`` for a base and its alignment scorer, ``"1@1"`` for a score and
-            its sampler.
+        version: ``"1"``; ``"1+1"`` for a base and the scorer of its suffix, ``"1@1"`` for a score
+            and its sampler.
         target: The registered class.
-        options: All options, those of the alignment scorer or of the sampler included.
+        options: All options, those of the suffix's scorer or of the sampler included.
         card: Description.
         fixed: Options that the name itself sets (``scores:FILE``).
-        aligned: Whether the alignment scorer is in place.
+        suffix: Whose scorer stands in place of the method's own; None for its own.
         sampler: Class of the sampler that ``score@sampler`` names.
     """
 
@@ -40,8 +45,13 @@ class MethodInfo:
     options: Mapping[str, Option]
     card: Card
     fixed: Mapping[str, Value] = field(default_factory=dict)
-    aligned: bool = False
+    suffix: Suffix | None = None
     sampler: type[Sampler] | None = None
+
+    @property
+    def aligned(self) -> bool:
+        """Whether the alignment scorer is in place."""
+        return self.suffix is SUFFIXES["+align"]
 
     @property
     def prefix(self) -> str:
@@ -56,8 +66,10 @@ class MethodInfo:
     @property
     def clean_data(self) -> str:
         """What clean labels the method uses; empty for none."""
-        own = self.target.clean_data
-        return ", ".join(part for part in (own, "reference set" * self.aligned) if part)
+        return self._clean_data(self.suffix.clean_data if self.suffix is not None else "")
+
+    def _clean_data(self, of_scorer: str) -> str:
+        return ", ".join(part for part in (self.target.clean_data, of_scorer) if part)
 
     @property
     def oracle(self) -> bool:
@@ -99,22 +111,22 @@ class MethodInfo:
             score = self.target(**{k: v for k, v in given.items() if not k.startswith(start)})
             assert isinstance(score, ScorePruner)
             return Sampled(score, self.sampler(**inner), self.name)
-        if not self.aligned:
+        if self.suffix is None:
             return self.target(**given)
         if given.get("align.finish") == "high" and "delta" not in self.options:
             raise InputError(
                 f"'high' needs a method with a last phase (option delta), which {self.name} lacks",
                 where=f"{self.name}: align.finish", accepted="all",
             )  # fmt: skip
-        own = {k: v for k, v in given.items() if k not in ALIGN_OPTIONS}
-        pruner = self.target(**own)
+        table = self.suffix.options
+        pruner = self.target(**{k: v for k, v in given.items() if k not in table})
         assert isinstance(pruner, ScoreBasedPruner)
-        scorer = Alignment(pruner.scorer, **{k: given[k] for k in given if k in ALIGN_OPTIONS})
+        chosen = {k: v for k, v in given.items() if k in table}
+        scorer = self.suffix.scorer(pruner.scorer, **chosen)
         pruner.use(scorer)
         pruner.params = {**pruner.params, **scorer.params}
         pruner.name = self.name  # type: ignore[misc]
-        clean = scorer.params["align.reference"] == "clean"
-        pruner.clean_data = self.clean_data if clean else self.target.clean_data  # type: ignore[misc]
+        pruner.clean_data = self._clean_data(scorer.clean_data)  # type: ignore[misc]
         return pruner
 
     def shortest(self, options: Mapping[str, Value]) -> tuple[MethodInfo, dict[str, Value]]:
@@ -145,24 +157,30 @@ def resolve_method(name: str) -> MethodInfo:
     """Finds a method by the name a user types.
 
     Args:
-        name: A registered name, ``base+align``, ``score@sampler``, or ``name:ARGUMENT``
-            (``scores:FILE``, ``scores@strata:FILE``).
+        name: A registered name, ``base+align``, ``base+bls``, ``score@sampler``, or
+            ``name:ARGUMENT`` (``scores:FILE``, ``scores@strata:FILE``).
 
     Raises:
         UnknownName: Nothing has that name; the line holds the nearest names.
-        InputError: The base takes no alignment scorer, the method has no score for a sampler, or
-            it takes no argument.
+        InputError: The base takes no scorer, two are named, the method has no score for a sampler,
+            or it takes no argument.
     """
     name, colon, argument = name.partition(":")
     base, sampled, sampler = name.partition("@")
-    aligned = base.endswith(SUFFIX)
+    plain, suffix = split_suffix(base)
+    inner, other = split_suffix(plain)
+    if other and other != suffix:
+        raise InputError(
+            f"{base!r} names two scores", where="method",
+            accepted=f"one of {inner}{other} and {inner}{suffix}",
+        )  # fmt: skip
     try:
-        info = _info(METHODS.get(base.removesuffix(SUFFIX)))
+        info = _info(METHODS.get(plain))
     except UnknownName:
         known = [known.name for known in list_methods()]
         raise UnknownName(f"unknown method {base!r}", accepted=nearest(base, known)) from None
-    if aligned:
-        info = _aligned(info)
+    if suffix:
+        info = _with_score(info, SUFFIXES[suffix])
     if sampled:
         info = _sampled(info, sampler)
     if not colon:
@@ -187,34 +205,25 @@ def takes_scorers(target: Any) -> bool:
     return scored and not target.fixed_scorer
 
 
-def _aligned(base: MethodInfo) -> MethodInfo:
-    """The base with the alignment scorer in place of its own."""
+def _with_score(base: MethodInfo, suffix: Suffix) -> MethodInfo:
+    """The base with a suffix's scorer in place of its own."""
     if not takes_scorers(base.target):
         how = {"static": "chooses one subset before training", "batch": "selects by batch"}
         if getattr(base.target, "fixed_scorer", False):
             how = {"dynamic": "has its scorer"}
         raise InputError(
-            f"align needs a score-based dynamic pruner; {base.name} "
+            f"{suffix.name[1:]} needs a score-based dynamic pruner; {base.name} "
             + how.get(base.kind, "prunes without scores"),
-            where=f"{base.name}{SUFFIX}",
-            accepted=", ".join(m.name for m in list_methods() if m.aligned),
+            where=f"{base.name}{suffix.name}",
+            accepted=", ".join(m.name for m in list_methods() if m.suffix is suffix),
         )
-    own = ALIGN_CARD
-    card = replace(
-        base.card,
-        title=f"{base.card.title} + {own.title}" if base.card.title else own.title,
-        paper="; ".join(p for p in (own.paper, base.card.paper) if p),
-        cost=own.cost if base.card.cost == "none" else f"{base.card.cost}; {own.cost}",
-        side="of the alignment score: " + (base.card.side or own.side),
-        year=own.year,
-    )
     return replace(
         base,
-        name=base.name + SUFFIX,
-        version=f"{base.version}+{ALIGN_VERSION}",
-        options={**base.options, **ALIGN_OPTIONS},
-        card=card,
-        aligned=True,
+        name=base.name + suffix.name,
+        version=f"{base.version}+{suffix.version}",
+        options={**base.options, **suffix.options},
+        card=suffix.card_over(base.card),
+        suffix=suffix,
     )
 
 
@@ -280,11 +289,11 @@ def scores() -> list[MethodInfo]:
 
 
 def list_methods() -> list[MethodInfo]:
-    """Every method, each score-based one followed by its ``+align`` variant."""
+    """Every method, each score-based one followed by its variants ``+align`` and ``+bls``."""
     found: list[MethodInfo] = []
     for entry in METHODS:
         info = _info(entry)
         found.append(info)
         if takes_scorers(info.target):
-            found.append(_aligned(info))
+            found += [_with_score(info, suffix) for suffix in SUFFIXES.values()]
     return found

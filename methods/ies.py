@@ -106,7 +106,8 @@ class IES(ScoreBasedPruner):
     Only backward passes are saved: every sample is forwarded every epoch. No rescaling and no
     annealing. The set is recomputed from scratch each epoch. Under ``+align`` the fixed threshold
     applies to the alignment score (``align.threshold``); the excluded are still re-scored, so
-    that their alignment can recover.
+    that their alignment can recover. Under ``+bls`` it applies to the batch-loss score, which only
+    training renews: what is excluded does not return.
     """
 
     options = {
@@ -162,7 +163,7 @@ class IES(ScoreBasedPruner):
             return plan
         out = torch.zeros(tables.num_samples, dtype=torch.bool, device=self.view.device)
         out[self.previous] = True
-        return Plan((~out).nonzero().squeeze(1), None, self.previous)
+        return self.settled(Plan((~out).nonzero().squeeze(1), None, self.previous))
 
     def prune(self, scores: Tensor, progress: Progress, rng: Stream) -> Plan:
         """One epoch over the scored samples; see ``ScoreBasedPruner.prune``."""

@@ -51,6 +51,7 @@ class Card:
         cost: What the method costs beyond the trained samples.
         side: Which samples are kept: ``low``, ``high``, ``window``, or a few words.
         year: Of publication; 0 takes the first year that ``paper`` names.
+        provisional: Why the method may not be the published one; empty where that is known.
     """
 
     title: str
@@ -60,6 +61,7 @@ class Card:
     cost: str = "none"
     side: str = ""
     year: int = 0
+    provisional: str = ""
 
     @property
     def published(self) -> int | None:
@@ -157,7 +159,7 @@ class DynamicPruner(Pruner):
     kind = "dynamic"
     signals: frozenset[str] = frozenset()
     #: Whether ``plan`` reads ``Tables.loss``; for the card.
-    reads_loss: ClassVar[bool] = False
+    reads_loss: bool = False
     #: Loss history the trainer must keep, W visits; 0 keeps none.
     window: int = 0
     #: Which loss that history holds: cross-entropy (``ce``) or the criterion's.

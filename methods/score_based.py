@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from prunebench.methods.interfaces import Plan, Progress, Tables, TrainView
 from prunebench.methods.pruner import DynamicPruner
+from prunebench.options import Value
 from prunebench.rng import Stream
 
 
@@ -33,6 +36,14 @@ class Scorer(ABC):
     high_finish: bool = False
     #: Which loss the ring of ``Tables.losses`` holds: ``ce`` or ``training`` (the criterion's).
     history: str = "ce"
+    #: Whether it reads ``Tables.loss``; for the card.
+    reads_loss: bool = True
+    #: Whether weights apply to the mean loss of a batch; see ``Plan.batch_weights``.
+    batch_weights: bool = False
+    #: What clean labels it uses; empty for none.
+    clean_data: str = ""
+    #: Its options in force, by name.
+    params: Mapping[str, Value] = MappingProxyType({})
 
     def begin(self, view: TrainView) -> None:
         """Called once before the first epoch; ``window`` is settled when it returns."""
@@ -44,6 +55,9 @@ class Scorer(ABC):
     @abstractmethod
     def scores(self, tables: Tables, progress: Progress) -> Tensor:
         """float [N]; NaN = undefined."""
+
+    def planned(self, plan: Plan) -> None:
+        """Called with the plan that the last scores led to."""
 
     def state_dict(self) -> dict[str, Tensor | int | float | str]:
         """Everything that must survive a restart."""
@@ -65,12 +79,14 @@ class LastLoss(Scorer):
 
 
 class ScoreBasedPruner(DynamicPruner):
-    """Prunes by one score per sample; any ``Scorer`` fits, so ``name+align`` needs no code.
+    """Prunes by one score per sample; any ``Scorer`` fits, so ``name+align`` and ``name+bls``
+    need no code.
 
     ``prune`` sees only samples whose score is defined. Samples without a score are kept with
     weight 1 unless the scorer names a stand-in value.
 
-    Class attribute ``fixed_scorer``: the method is its scorer, so that ``name+align`` is none.
+    Class attribute ``fixed_scorer``: the method is its scorer, so that ``name+align`` and
+    ``name+bls`` are none.
     """
 
     fixed_scorer: ClassVar[bool] = False
@@ -84,7 +100,7 @@ class ScoreBasedPruner(DynamicPruner):
         self.scorer = scorer
         self.signals, self.window = scorer.signals, scorer.window
         self.history = scorer.history
-        self.reference = scorer.reference
+        self.reference, self.reads_loss = scorer.reference, scorer.reads_loss
 
     def own_scorer(self) -> Scorer:
         """The published score of the method."""
@@ -117,6 +133,16 @@ class ScoreBasedPruner(DynamicPruner):
         self.scorer.draw(rng)
         scores = self.scorer.scores(tables, progress)
         self.last_scores = scores
+        return self.settled(self._pruned(scores, progress, rng))
+
+    def settled(self, plan: Plan) -> Plan:
+        """A plan as the scorer wants it trained; a pruner that plans outside ``prune`` ends so."""
+        self.scorer.planned(plan)
+        if self.scorer.batch_weights and plan.weights is not None:
+            return replace(plan, batch_weights=True)
+        return plan
+
+    def _pruned(self, scores: Tensor, progress: Progress, rng: Stream) -> Plan:
         defined = scores.isfinite()
         if self.scorer.undefined is not None:
             scores = torch.where(defined, scores, self.scorer.undefined)
@@ -136,7 +162,8 @@ class ScoreBasedPruner(DynamicPruner):
         if weights is not None:
             weights = torch.cat([weights, weights.new_ones(len(rest))])
         outer = None if inner.forward_only is None else where[inner.forward_only]
-        return Plan(torch.cat([where[inner.indices], rest]), weights, outer)
+        indices = torch.cat([where[inner.indices], rest])
+        return replace(inner, indices=indices, weights=weights, forward_only=outer)
 
     def state_dict(self) -> dict[str, Tensor | int | float | str]:
         """State of the scorer; a pruner with its own adds to it."""

@@ -56,7 +56,7 @@ def _values(option: Option) -> Iterator[tuple[Any, bool]]:
 def unknown_option(subject: Subject) -> None:
     """An option that does not exist is refused by an ``InputError``."""
     try:
-        if subject.info.aligned or subject.info.sampler is not None:
+        if subject.info.suffix is not None or subject.info.sampler is not None:
             subject.build(no_such_option=1)
         else:
             subject.info.target(**subject.params, no_such_option=1)

@@ -71,7 +71,7 @@ def needs_of(info: MethodInfo) -> frozenset[str]:
         words = _static(pruner)
     else:
         words |= set(pruner.signals) | {"signals"} if pruner.signals else set()
-        words |= {"loss"} if info.kind == "dynamic" and hasattr(pruner, "scorer") else set()
+        words |= {"loss"} if pruner.reads_loss else set()
         words |= {"losses"} if pruner.window else set()
         words |= {"reference"} if pruner.reference else set()
         words |= {"batch", "logits", "features"} if info.kind == "batch" else set()

@@ -17,7 +17,8 @@ from prunebench.registry import METHODS, SAMPLERS, Entry, Registry, UnknownName,
 
 Target = str | Path | type[Pruner] | type[Sampler]
 ACCEPTED = (
-    "the name of a method or sampler, base+align, score@sampler, module:Class, a class, or file.py"
+    "the name of a method or sampler, base+align, base+bls, score@sampler, module:Class, a class, "
+    "or file.py"
 )
 #: Scores that a sampler is checked with: hard end high and low, side high, low and window, evidence
 #: of a snapshot and of all epochs.

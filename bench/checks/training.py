@@ -89,8 +89,8 @@ def zero_is_full(subject: Subject) -> str:
     settings = dict(subject.info.target.full_at)
     if not subject.info.zero_is_full and not settings:
         raise NotApplicable("the class declares zero_is_full = False")
-    if subject.info.aligned and settings:
-        settings["align.threshold"] = -1.0  # no correlation lies below
+    if subject.info.suffix is not None and settings:
+        settings.update(subject.info.suffix.full_at)
     with seeded_generators():
         mine = trained(subject.build(**settings), 0.0).model.state_dict()
     theirs = _full(torch.get_num_threads())

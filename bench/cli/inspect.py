@@ -150,8 +150,10 @@ def methods(
             _card(card)
         return
     rows = [
-        (c["name"], c["kind"], c["side"], ", ".join(c["signals"]), c["clean_data"]) for c in cards
-    ]
+        (c["name"], c["kind"] + ", provisional" * bool(c.get("provisional")), c["side"],
+         ", ".join(c["signals"]), c["clean_data"])
+        for c in cards
+    ]  # fmt: skip
     _table(("name", "kind", "keeps", "needs", "clean labels"), rows)
     print("`prunebench methods NAME` shows paper, cost and options.")
     if kind is None and not needs:
@@ -207,9 +209,10 @@ def _filtered(kind: str | None, needs: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def _card(card: dict[str, Any]) -> None:
-    fields = ("name", "title", "kind", "side", "signals", "cost", "clean_data", "paper",
-             "repository")  # fmt: skip
-    shown = {n: ", ".join(card[n]) if isinstance(card[n], list) else card[n] for n in fields}
+    fields = ("name", "title", "kind", "provisional", "side", "signals", "cost", "clean_data",
+             "paper", "repository")  # fmt: skip
+    values = {n: card.get(n, "") for n in fields}
+    shown = {n: ", ".join(v) if isinstance(v, list) else v for n, v in values.items()}
     _table(("", ""), [(name, value) for name, value in shown.items() if value])
     if card["options"]:
         _table(

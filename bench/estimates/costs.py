@@ -115,7 +115,8 @@ def _training(
     if isinstance(pruner, StaticPruner):
         share = spec.ratio
     per_epoch = float(max(1, kept_count(rows, round(share, 12))))
-    exact = not isinstance(pruner, ScoreBasedPruner) or share == 0.0
+    # A method that prunes nothing at some options has a share of its own, which data decide.
+    exact = not (isinstance(pruner, ScoreBasedPruner) or pruner.full_at) or share == 0.0
     if fixed is not None:
         return round(fixed * per_epoch), 0, fixed, exact
     return target, 0, max(1, math.ceil(target / per_epoch)), True

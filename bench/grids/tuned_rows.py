@@ -22,8 +22,8 @@ def tuned_rows(
     Args:
         files: Paths, relative to the grid file's folder or to the working directory.
         methods: As the grid names them.
-        transfer: Whether a file may serve the method's other variant, with or without ``+align``,
-            where that has all of its options.
+        transfer: Whether a file may serve the method's other variants, with or without ``+align``
+            or ``+bls``, where they have all of its options.
         where: The grid file.
 
     Raises:

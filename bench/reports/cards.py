@@ -36,7 +36,7 @@ def signals_of(info: MethodInfo) -> list[str]:
     if isinstance(pruner, StaticPruner):
         return words
     words += sorted(pruner.signals)
-    words += ["last loss"] if pruner.reads_loss or hasattr(pruner, "scorer") else []
+    words += ["last loss"] if pruner.reads_loss else []
     words += [f"{pruner.window} last losses"] if pruner.window else []
     words += ["logits and features of the batch"] if isinstance(pruner, BatchPruner) else []
     return words + (["reference loss"] if pruner.reference else [])
@@ -52,6 +52,7 @@ def method_card(info: MethodInfo) -> dict[str, Any]:
         "side": info.card.side,
         "signals": signals_of(info),
         "cost": info.card.cost,
+        "provisional": info.card.provisional,
         "clean_data": info.clean_data,
         "oracle": info.oracle,
         "paper": info.card.paper,

@@ -25,6 +25,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "methods"
 INDEX = "README.md"
 #: Section of every page: what official code and paper do differently, and which is followed.
 SECTION = "As shipped and as published"
+#: Mark beside the name of a method that may not be the published one.
+PROVISIONAL = " (provisional)"
 _END = "<!-- /generated -->"
 _FACTS = (
     ("kind", "kind"),
@@ -112,6 +114,8 @@ def render_card(card: dict[str, Any]) -> str:
         card: Of ``cards.method_card`` or ``criterion_card``.
     """
     facts = [(label, escape(card[key])) for label, key in _FACTS if key in card]
+    if card.get("provisional"):
+        facts.append(("provisional", escape(card["provisional"])))
     text = table(("", card["name"]), facts)
     if not card["options"]:
         return f"{text}\n\nNo options."
@@ -160,7 +164,10 @@ def _rows(
 ) -> list[tuple[str, ...]]:
     """A link to the page and some facts of every card of some kinds."""
     return [
-        (f"[{escape(card['name'])}]({page})", *(escape(card[key]) for key in keys))
+        (
+            f"[{escape(card['name'])}]({page}){PROVISIONAL * bool(card.get('provisional'))}",
+            *(escape(card[key]) for key in keys),
+        )
         for page, card in cards.items()
         if card["kind"] in kinds
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from prunebench.errors import spelled
 from prunebench.record import Record
+from prunebench.registry import split_suffix
 
 #: Field of ``Record.environment``: kind -> file or package, and digest of its source.
 FIELD = "plugins"
@@ -38,8 +39,8 @@ def parts_of(spec: Mapping[str, Any]) -> dict[str, Part]:
     """The parts of a specification that a plug-in may bring, by kind: ``method``, ``sampler``,
     ``dataset``, ``criterion``, ``model``. (A recipe's content is part of the key itself.)
 
-    The alignment scorer counts with no method; the sampler of ``score@sampler`` is a part of its
-    own.
+    The scorer of a suffix (``+align``, ``+bls``) counts with no method; the sampler of
+    ``score@sampler`` is a part of its own.
     """
     given = {kind: _mapping(spec.get(kind)) for kind in ("method", "dataset", "criterion")}
     values = {kind: (v.get("name"), v.get("version", "")) for kind, v in given.items()}
@@ -55,7 +56,7 @@ def parts_of(spec: Mapping[str, Any]) -> dict[str, Part]:
         if by:
             found["sampler"] = Part("sampler", by[:_LONGEST], by_version[:_LONGEST])
         base = version.partition("+")[0]
-        found[kind] = Part(kind, name.removesuffix("+align")[:_LONGEST], base[:_LONGEST])
+        found[kind] = Part(kind, split_suffix(name)[0][:_LONGEST], base[:_LONGEST])
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from prunebench.leaderboard.board.model import Table
 from prunebench.leaderboard.figures.material import Material, filled, kinds_of
-from prunebench.leaderboard.figures.row_styles import MARKERS, SUFFIX, darker
+from prunebench.leaderboard.figures.row_styles import MARKERS, darker, is_variant
 from prunebench.leaderboard.figures.style import (
     HUES,
     INK,
@@ -23,8 +23,9 @@ from prunebench.leaderboard.figures.style import (
     plain_numbers,
     slug,
 )
-from prunebench.leaderboard.render.row_text import span
+from prunebench.leaderboard.render.row_text import scores_named, span
 from prunebench.leaderboard.stats import mean_interval
+from prunebench.registry import own_scored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,11 +131,12 @@ def _figure(table: Table, option: str, found: Sequence[Sweep]) -> Drawn:
             axes.set_xlabel(option)
     handles, labels = grid.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center")
+    scores = scores_named(sweep.method for sweep in found)
     caption = (
         f"Final-epoch test accuracy at ratio {table.ratio:g}, mean over n = "
         f"{span(min(seeds), max(seeds)) if seeds else 0} seeds; upright lines are 95 % t "
         "intervals. Other options as declared, or following the one shown. Dashed black: full "
-        "training; dotted: the method without AlignPrune where the table has one row of it."
+        f"training; dotted: the method without {scores} where the table has one row of it."
     )
     title = f"{table.dataset}: accuracy against {option} at ratio {table.ratio:g}"
     return finish(figure, stem, title, caption)
@@ -146,13 +148,13 @@ def _panel(
     seeds: set[int] = set()
     bars: list[tuple[list[Any], list[float], list[float], str]] = []
     cell = (noise, table.ratio)
-    bases = sorted({sweep.method.replace(SUFFIX, "") for sweep in found})
+    bases = sorted({own_scored(sweep.method) for sweep in found})
     for label in (x for x, kind in kinds.items() if kind == "full"):
         values = filled(table.series, label, cell)
         if values:
             axes.axhline(mean_interval(values).mean, color=INK, ls=(0, (4, 2)), lw=1.2, label=label)
     for number, sweep in enumerate(found):
-        base = sweep.method.replace(SUFFIX, "")
+        base = own_scored(sweep.method)
         colour = HUES[bases.index(base) % len(HUES)]
         x, mean, half = [], [], []
         for value, label in sweep.rows:
@@ -163,14 +165,14 @@ def _panel(
                 mean.append(interval.mean)
                 half.append(interval.half_width)
                 seeds.add(interval.n)
-        hollow = SUFFIX not in sweep.method and any(SUFFIX in s.method for s in found)
+        hollow = not is_variant(sweep.method) and any(is_variant(s.method) for s in found)
         axes.plot(x, mean, color=colour, marker=MARKERS[number % len(MARKERS)], label=sweep.name,
                   ls=(0, (4, 1.5)) if hollow else "-",
                   markerfacecolor="white" if hollow else colour)  # fmt: skip
         if half and all(h is not None for h in half):
             bars.append((x, mean, [h or 0.0 for h in half], colour))
         without = filled(table.series, base, cell) if base in table.series else None
-        if SUFFIX in sweep.method and without:
+        if is_variant(sweep.method) and without:
             axes.axhline(mean_interval(without).mean, color=darker(colour), ls=":", lw=1.2,
                          label=base)  # fmt: skip
     numbers = sorted({v for sweep in found if sweep.numeric for v, _ in sweep.rows})

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunebench.leaderboard.figures.style import GREY, HUES, INK
+from prunebench.registry import own_scored
 
 MARKERS = ("o", "s", "^", "D", "v", "<", "p")
 CONTROLS = (GREY, "#A08060", "#5B7083")
 VARIANTS: tuple[Any, ...] = ("-", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 DASHED: Any = (0, (4, 1.5))
-SUFFIX = "+align"
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class RowStyle:
     """How one row is drawn everywhere on a board.
 
     Attributes:
-        colour: Of lines and markers; shared by a base method and its +align variant.
+        colour: Of lines and markers; shared by a base method and its variants.
         text: The same, dark enough for letters on white.
         marker: Shape.
-        filled: Whether the marker is solid; a base that has an +align variant is hollow.
+        filled: Whether the marker is solid; a base that has a variant is hollow.
         line: Line style.
     """
 
@@ -51,8 +51,13 @@ class Chunk:
 
 
 def base_of(label: str) -> str:
-    """The method under options and +align: ``seta`` of ``seta+align (r=0.5)``."""
-    return label.split(" (", 1)[0].replace(SUFFIX, "")
+    """The method under options and another score: ``seta`` of ``seta+align (r=0.5)``."""
+    return own_scored(label.split(" (", 1)[0])
+
+
+def is_variant(label: str) -> bool:
+    """Whether a row's method has another score than its own: ``seta+align``, ``seta+bls``."""
+    return own_scored(label) != label
 
 
 def chunks(kinds: Mapping[str, str]) -> list[Chunk]:
@@ -95,19 +100,19 @@ def row_styles(kinds: Mapping[str, str]) -> dict[str, RowStyle]:
     for turn, chunk in enumerate(chunks(kinds)):
         bases = sorted({base_of(label) for label in chunk.labels})
         seen: dict[tuple[str, bool], int] = {}
-        paired = {base_of(label) for label in chunk.labels if SUFFIX in label}
+        paired = {base_of(label) for label in chunk.labels if is_variant(label)}
         for label in chunk.labels:
-            base, aligned = base_of(label), SUFFIX in label
-            number = seen[base, aligned] = seen.get((base, aligned), -1) + 1
+            base, variant = base_of(label), is_variant(label)
+            number = seen[base, variant] = seen.get((base, variant), -1) + 1
             place = bases.index(base) % len(HUES)
             plain = chunk.title == "controls"
             colour = CONTROLS[place % 3] if plain else HUES[place]
             line = VARIANTS[number % len(VARIANTS)]
-            if base in paired and not aligned and number == 0:
+            if base in paired and not variant and number == 0:
                 line = DASHED
             found[label] = RowStyle(
                 colour, darker(colour), MARKERS[(place + 2 * turn + number) % len(MARKERS)],
-                aligned or base not in paired, line,
+                variant or base not in paired, line,
             )  # fmt: skip
     return found
 

@@ -24,8 +24,7 @@ from prunebench.leaderboard.stats import (
 from prunebench.leaderboard.stats.exact import exact, mean
 from prunebench.leaderboard.stats.ranks import block_ranks
 from prunebench.leaderboard.stats.signflip import flip_p, shares, sign_flip_of
-
-SUFFIX = "+align"
+from prunebench.registry import own_scored
 
 
 @dataclass(frozen=True)
@@ -136,11 +135,12 @@ class Modules:
 
 
 def modules(rows: Mapping[str, Series], protocol: ProtocolFile, name: str) -> Modules | None:
-    """Tests base + AlignPrune against base for every base of a board; None where there is none.
+    """Tests base + AlignPrune and base + BLS against base for every base of a board; None where
+    there is none.
 
     Each pair uses the cells and seeds both rows have, whether or not they are complete.
     """
-    wanted = [(label, label.replace(SUFFIX, "", 1)) for label in sorted(rows) if SUFFIX in label]
+    wanted = [(label, base) for label in sorted(rows) if (base := own_scored(label)) != label]
     wanted += [pair for pair in protocol.planned if pair not in wanted]
     found = []
     for a, b in wanted:

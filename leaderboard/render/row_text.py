@@ -11,6 +11,8 @@ if TYPE_CHECKING:  # tables use this module, and every run does: without scipy i
     from prunebench.leaderboard.published.numbers import PrintedRow
     from prunebench.leaderboard.stats import MeanInterval
 
+from prunebench.registry import SUFFIXES
+
 #: Realised ratio this far off the nominal one is flagged.
 OFF_RATIO = 0.02
 SMALLEST_SHOWN = 1e-5
@@ -38,6 +40,15 @@ def p_text(p: float | None) -> str:
 def span(low: int, high: int) -> str:
     """``3`` or ``3-5``."""
     return f"{low}" if low == high else f"{low}-{high}"
+
+
+def scores_named(labels: Iterable[str]) -> str:
+    """The scores that suffixes of some rows put in place of a method's own: ``AlignPrune or BLS``;
+    AlignPrune where no row has one."""
+    rows = list(labels)
+    return " or ".join(
+        title for suffix, title in SUFFIXES.items() if any(suffix in row for row in rows)
+    ) or SUFFIXES["+align"]  # fmt: skip
 
 
 def interval(mean: float | None, low: float | None, high: float | None, digits: int) -> str:

@@ -118,7 +118,7 @@ def resolve(
             known = nearest(name, options) if options else "no options"
             raise InputError(f"unknown option {name!r}", where=where, accepted=known)
     return {
-        name: option.check(given[name], f"{where}.{name}") if name in given else option.default
+        name: option.check(given[name], _place(where, name)) if name in given else option.default
         for name, option in options.items()
     }
 
@@ -129,3 +129,8 @@ def of_content(options: Mapping[str, Option], values: Mapping[str, Value]) -> di
         name: value for name, value in values.items()
         if name not in options or not options[name].later or value != options[name].default
     }  # fmt: skip
+
+
+def _place(where: str, name: str) -> str:
+    """``infobatch.r``; ``align.window`` of ``align`` as it is."""
+    return name if name.startswith(f"{where}.") else f"{where}.{name}"

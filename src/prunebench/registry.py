@@ -20,6 +20,10 @@ from typing import Any, Generic, TypeVar
 from prunebench.errors import InputError, error_line, nearest
 from prunebench.origins import keep_origin, origin
 
+#: Endings of a method's name that put another score in place of its own, and what that is called;
+#: reserved for that.
+SUFFIXES = {"+align": "AlignPrune", "+bls": "BLS"}
+
 #: How the module names of plug-in files begin.
 _PLUGIN = "prunebench_plugin_"
 
@@ -71,8 +75,8 @@ class Registry(Generic[T]):
         """Decorator that registers a class or function under ``name``.
 
         Args:
-            name: Lower-case name, letters, digits, ``-``, ``.`` and ``+``; a final ``+align`` and
-                ``:`` are reserved.
+            name: Lower-case name, letters, digits, ``-``, ``.`` and ``+``; a final one of
+                ``SUFFIXES`` and ``:`` are reserved.
             version: Raise it whenever results change; it is part of every run's key.
 
         Raises:
@@ -80,10 +84,11 @@ class Registry(Generic[T]):
             NameCollision: The name belongs to something else already.
         """
         known = all(c.islower() or c.isdigit() or c in "-._+" for c in name)
-        if not name or not known or name.endswith("+align"):
+        if not name or not known or name.endswith(tuple(SUFFIXES)):
             raise InputError(
                 f"{self.kind} name {name!r} is malformed",
-                accepted="lower-case letters, digits, '-', '_', '.' and '+'; no final '+align'",
+                accepted="lower-case letters, digits, '-', '_', '.' and '+'; no final "
+                + " or ".join(repr(suffix) for suffix in SUFFIXES),
             )
 
         def add(target: T) -> T:
@@ -141,6 +146,19 @@ class Registry(Generic[T]):
             except Exception as error:
                 source = f"{point.name} = {point.value}"
                 self.problems.append(BrokenPlugin(source, error_line(error)))
+
+
+def split_suffix(name: str) -> tuple[str, str]:
+    """A method's name without its suffix, and the suffix of ``SUFFIXES`` or ""."""
+    suffix = next((s for s in SUFFIXES if name.endswith(s)), "")
+    return name.removesuffix(suffix), suffix
+
+
+def own_scored(label: str) -> str:
+    """The label of the row whose method has its own score: ``seta (r=0.5)`` of
+    ``seta+align (r=0.5)``; unchanged where it has."""
+    suffix = next((s for s in SUFFIXES if s in label), "")
+    return label.replace(suffix, "", 1)
 
 
 def _home(module: str) -> str:

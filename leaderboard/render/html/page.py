@@ -40,7 +40,12 @@ from prunebench.leaderboard.render.html.page_tables import (
 )
 from prunebench.leaderboard.render.html.tooltips import Tips
 from prunebench.leaderboard.render.markdown import header_lines
-from prunebench.leaderboard.render.row_text import printed_cells, reference_words, span
+from prunebench.leaderboard.render.row_text import (
+    printed_cells,
+    reference_words,
+    scores_named,
+    span,
+)
 from prunebench.leaderboard.render.score_share import share_lines
 
 
@@ -170,10 +175,11 @@ def _summaries(
             notes=tuple(share_lines(summary.score_grid)),
         ))  # fmt: skip
     if summary.modules is not None:
+        scores = scores_named(module.comparison.a for module in summary.modules.pairs)
         found.append(Section(
             id=f"{anchor}-modules",
             title=f"{summary.dataset}, module effect",
-            caption="Base method with AlignPrune minus the base method, and planned pairs; "
+            caption=f"Base method with {scores} minus the base method, and planned pairs; "
             "points, over the cells and seeds both have",
             ratio="",
             about=(),
