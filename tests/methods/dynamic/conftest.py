@@ -32,10 +32,11 @@ class Replay:
         self.losses = torch.full((window, self.num_samples), torch.nan, dtype=losses.dtype)
         self.loss_epochs = torch.full((window, self.num_samples), -1)
         self.reference_loss = torch.full((epochs + 1,), torch.nan, dtype=torch.float64)
+        self.signals: dict[str, Tensor] = {}
         self.epoch = 0
 
     def signal(self, name: str) -> Tensor:
-        raise KeyError(name)
+        return self.signals[name]
 
     def visit(self, positions: Tensor) -> None:
         """One epoch that visits ``positions`` (trained or forward-only), then measures."""
