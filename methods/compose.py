@@ -18,7 +18,7 @@ from prunebench.methods.base import (
 from prunebench.methods.score_pruner import Sampled
 from prunebench.methods.suffixes import SUFFIXES, Suffix
 from prunebench.options import Option, Value
-from prunebench.registry import METHODS, SAMPLERS, Entry, UnknownName, split_suffix
+from prunebench.registry import ALIGN, METHODS, SAMPLERS, Entry, UnknownName, split_suffix
 
 __all__ = ["MethodInfo", "list_methods", "resolve_method"]
 
@@ -51,7 +51,7 @@ class MethodInfo:
     @property
     def aligned(self) -> bool:
         """Whether the alignment scorer is in place."""
-        return self.suffix is SUFFIXES["+align"]
+        return self.suffix is SUFFIXES[ALIGN]
 
     @property
     def prefix(self) -> str:

@@ -9,6 +9,7 @@ from prunebench.methods.align import ALIGN_CARD, ALIGN_OPTIONS, ALIGN_VERSION, A
 from prunebench.methods.base import Card, Scorer
 from prunebench.methods.bls import BLS_CARD, BLS_OPTIONS, BLS_VERSION, BatchLoss
 from prunebench.options import Option, Value
+from prunebench.registry import ALIGN, BLS
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ SUFFIXES: Mapping[str, Suffix] = {
     suffix.name: suffix
     for suffix in (
         Suffix(
-            "+align", ALIGN_VERSION, Alignment, ALIGN_OPTIONS, ALIGN_CARD, "alignment score",
+            ALIGN, ALIGN_VERSION, Alignment, ALIGN_OPTIONS, ALIGN_CARD, "alignment score",
             "reference set", {"align.threshold": -1.0},  # no correlation lies below
         ),
-        Suffix("+bls", BLS_VERSION, BatchLoss, BLS_OPTIONS, BLS_CARD, "batch-loss score", "", {}),
+        Suffix(BLS, BLS_VERSION, BatchLoss, BLS_OPTIONS, BLS_CARD, "batch-loss score", "", {}),
     )
 }  # fmt: skip

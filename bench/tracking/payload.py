@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.record import DATA_NAME, Record, canonical, content_key
-from prunebench.registry import split_suffix
+from prunebench.registry import ALIGN, split_suffix
 
 MAX_PARAM, MAX_TAG, MAX_KEY = 6000, 8000, 250
 CURVES = "epochs.csv"
@@ -119,7 +119,7 @@ def _tags(record: Record) -> dict[str, str]:
         "record_json": record.sealed().dumps(),
         "method": method,
         "base_method": split_suffix(method)[0],
-        "alignprune": str(method.endswith("+align")).lower(),
+        "alignprune": str(method.endswith(ALIGN)).lower(),
         "dataset": _part(spec, "dataset").get("name"),
         "noise": noise,
         "noise_rate": _rate(noise),

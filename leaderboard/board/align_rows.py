@@ -13,8 +13,8 @@ from prunebench.leaderboard.inference.align_controls import (
     against_random,
     clean_use,
 )
-from prunebench.leaderboard.inference.rankings import SUFFIX
 from prunebench.leaderboard.protocol_file import ProtocolFile
+from prunebench.registry import ALIGN
 
 RANDOM = "random-dynamic"
 #: What a grid with ``controls = "reference"`` adds: other uses of the clean samples.
@@ -63,7 +63,7 @@ def align_controls(
 
 def aligned(run: Run) -> bool:
     """Whether a run's scores are AlignPrune's, whatever the method is called."""
-    return run.method.endswith(SUFFIX) or any(name.startswith("align.") for name in run.params)
+    return run.method.endswith(ALIGN) or any(name.startswith("align.") for name in run.params)
 
 
 def _runs(table: Table) -> Iterable[Run]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # tables use this module, and every run does: without scipy i
     from prunebench.leaderboard.published.numbers import PrintedRow
     from prunebench.leaderboard.stats import MeanInterval
 
-from prunebench.registry import SUFFIXES
+from prunebench.registry import ALIGN, SUFFIXES
 
 #: Realised ratio this far off the nominal one is flagged.
 OFF_RATIO = 0.02
@@ -48,7 +48,7 @@ def scores_named(labels: Iterable[str]) -> str:
     rows = list(labels)
     return " or ".join(
         title for suffix, title in SUFFIXES.items() if any(suffix in row for row in rows)
-    ) or SUFFIXES["+align"]  # fmt: skip
+    ) or SUFFIXES[ALIGN]  # fmt: skip
 
 
 def interval(mean: float | None, low: float | None, high: float | None, digits: int) -> str:

@@ -22,7 +22,8 @@ from prunebench.origins import keep_origin, origin
 
 #: Endings of a method's name that put another score in place of its own, and what that is called;
 #: reserved for that.
-SUFFIXES = {"+align": "AlignPrune", "+bls": "BLS"}
+ALIGN, BLS = "+align", "+bls"
+SUFFIXES = {ALIGN: "AlignPrune", BLS: "BLS"}
 
 #: How the module names of plug-in files begin.
 _PLUGIN = "prunebench_plugin_"
