@@ -70,11 +70,12 @@ def test_unknown_names_give_the_nearest():
         resolve_method("infobatch").build({"align.window": 3})
 
 
-def test_listing_has_each_method_and_its_align_variant():
+def test_listing_has_each_method_and_its_variants():
     names = [info.name for info in list_methods()]
     assert len(names) == len(set(names))
     for name in ("infobatch", "seta", "ies"):
-        assert names[names.index(name) + 1] == f"{name}+align"
+        at = names.index(name)
+        assert names[at + 1 : at + 3] == [f"{name}+align", f"{name}+bls"]
     assert "divbs" in names
     assert "divbs+align" not in names
     built_in = [i for i in list_methods() if i.target.__module__.startswith("prunebench.")]
@@ -95,12 +96,14 @@ def test_third_party_methods_compose(monkeypatch):
     assert info.version == "3+1"
     assert "upper-half+align" in [m.name for m in list_methods()]
     assert isinstance(info.build(), UpperHalf)
+    assert resolve_method("upper-half+bls").version == "3+1"
+    assert isinstance(resolve_method("upper-half+bls").build(), UpperHalf)
 
 
-def test_registry_takes_plus_but_not_a_final_align():
+def test_registry_takes_plus_but_no_final_suffix():
     registry = Registry("method", "prunebench.methods")
     registry.register("full+reference")(object())
-    for bad in ("x+align", "a:b", "A", ""):
+    for bad in ("x+align", "x+bls", "a:b", "A", ""):
         with pytest.raises(InputError, match="malformed"):
             registry.register(bad)
 
