@@ -69,14 +69,17 @@ class OwnLoop:
             self.order.append([])
             self.model.train()
             for x, y, sample in self.loader:
-                set_schedule(self.optimizer, *rate(pruning.progress))
+                lr, momentum = rate(pruning.progress)
+                set_schedule(self.optimizer, lr * pruning.lr_factor, momentum)
                 if pruning.selecting:
                     x, y, sample = self.chosen(x, y, sample)
                     if not len(sample):
                         break
-                losses = F.cross_entropy(self.model(x), y, reduction="none")
+                logits = self.model(x)
+                losses = F.cross_entropy(logits, y, reduction="none")
                 self.optimizer.zero_grad(set_to_none=True)
-                pruning.loss(losses, sample).backward()  # type: ignore[no-untyped-call]
+                loss = pruning.loss(losses, sample, logits=logits, labels=y)
+                loss.backward()  # type: ignore[no-untyped-call]
                 self.optimizer.step()
                 self.order[-1] += sample.tolist()
                 yield
@@ -86,6 +89,9 @@ class OwnLoop:
 
     def chosen(self, x: Tensor, y: Tensor, sample: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What a batch-level method trains of a batch."""
+        if not self.pruning.scoring_pass:
+            part = self.pruning.choose(None, None, y, sample)
+            return x[part], y[part], sample[part]
         self.model.eval()
         with torch.no_grad():
             features = self.model.features(x)

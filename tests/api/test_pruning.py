@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from api.own_loop import OwnLoop, parameters, to_end, trainer
+from api.own_loop import BATCH, OwnLoop, parameters, to_end, trainer
 from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from prunebench.api.own_epoch import OwnEpoch
 from prunebench.api.pruning import Pruning
 from prunebench.bench.train.distributed.world import World
+from prunebench.bench.train.trainer import Trainer
 from prunebench.errors import InputError
 from prunebench.methods.compose import list_methods
+from support.asking import ASKING, asking
 
 torch.set_num_threads(1)
 
@@ -32,7 +34,20 @@ METHODS = [
 @pytest.mark.parametrize("method", METHODS)
 def test_a_plain_loop_trains_what_the_trainer_trains(method: str) -> None:
     ratio = 0.0 if method in ("full", "short-full", "full+reference") else 0.5
-    run = trainer(method, ratio)
+    same_training(trainer(method, ratio), method)
+
+
+@pytest.mark.parametrize("pruner", ASKING)
+def test_a_plain_loop_honours_what_a_pruner_asks_for(
+    pruner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, ratio = ASKING[pruner]
+    monkeypatch.setattr("prunebench.api.pruning.pruner_of", lambda *_: (kind(), ratio))
+    same_training(asking(pruner, {"batch_size": BATCH, "cycle_momentum": False}), pruner)
+
+
+def same_training(run: Trainer, method: str) -> None:
+    """A run and a plain loop with its data and its pruner end alike."""
     loop = OwnLoop(run, method)
     visited: list[list[int]] = []
     close = run.sample_tables.close_epoch

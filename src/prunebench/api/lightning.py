@@ -49,11 +49,15 @@ class PruningCallback(Callback):  # type: ignore[misc]
         self._next(trainer)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Looks at the loader that Lightning has made of the user's.
+        """Puts the pruner's factor on the learning rates of the optimizers, and looks at the loader
+        that Lightning has made of the user's.
 
         Raises:
-            InputError: It does not ask the pruner's sampler.
+            InputError: The loader does not ask the pruner's sampler, or the pruner changes the
+                learning rate of an optimizer that is none of torch.
         """
+        for optimizer in trainer.optimizers:
+            self.pruning.apply_lr_factor(optimizer)
         # Of an epoch that a checkpoint broke off, the sampler gives only what is left.
         batches = trainer.fit_loop.epoch_loop
         batches.reset_restart_stage()

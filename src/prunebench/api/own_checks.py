@@ -75,24 +75,36 @@ def check_targets(labels: Tensor, num_classes: int, where: str) -> None:
                          accepted=f"whole numbers 0 to {num_classes - 1}")  # fmt: skip
 
 
-def check_choice(logits: Tensor, features: Tensor, labels: Tensor, size: int) -> None:
+def check_choice(
+    logits: Tensor | None, features: Tensor | None, labels: Tensor, size: int, scores: str
+) -> tuple[Tensor, Tensor]:
     """Checks the shapes of what a batch-level method chooses from.
 
     Args:
-        logits: float [B, C].
-        features: float [B, D].
+        logits: float [B, C], or None.
+        features: float [B, D], or None.
         labels: int64 [B].
         size: B.
+        scores: The method, where it reads logits and features; else empty.
+
+    Returns:
+        Logits and features; [B, 0] where the method reads none.
 
     Raises:
         InputError: They are others.
     """
+    if not scores:
+        logits = features = torch.empty((size, 0), dtype=torch.float32, device=labels.device)
+    if logits is None or features is None:
+        raise InputError(f"{scores} chooses by scores of the batch", where="Pruning.choose",
+                         accepted="logits and features of the batch, in eval mode")  # fmt: skip
     dims = (logits.dim(), features.dim(), labels.dim())
     if dims != (2, 2, 1) or not len(logits) == len(features) == len(labels) == size:
         raise InputError(
             f"logits {[*logits.shape]}, features {[*features.shape]} and labels {[*labels.shape]} "
             f"for {size} samples", where="Pruning.choose", accepted="[B, C], [B, D] and [B]",
         )  # fmt: skip
+    return logits, features
 
 
 def different_ids(ids: Any, size: int) -> Tensor:

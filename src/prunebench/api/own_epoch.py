@@ -11,6 +11,7 @@ from torch.utils.data import Sampler
 
 from prunebench.bench.train.distributed.world import World, joined
 from prunebench.bench.train.epoch_steps import in_order
+from prunebench.bench.train.loss_weight import batch_means
 from prunebench.errors import InputError
 from prunebench.methods.base import Plan
 from prunebench.rng import Stream
@@ -28,13 +29,25 @@ class OwnEpoch:
         size: N.
         world: The processes that share the epoch; process r trains ``order[r::R]`` and scores
             ``to_score[r::R]``.
+        lr_factor: On the learning rate of every step.
+        batch_weights: Whether the mean of a batch's weights counts for all of it.
     """
 
     def __init__(
-        self, order: Tensor, weights: Tensor | None, to_score: Tensor, size: int, world: World
+        self,
+        order: Tensor,
+        weights: Tensor | None,
+        to_score: Tensor,
+        size: int,
+        world: World,
+        lr_factor: float = 1.0,
+        batch_weights: bool = False,
     ) -> None:
         self.order, self.weights, self.to_score = order, weights, to_score
         self.world, self.step = world, 0
+        self.lr_factor, self.batch_weights = lr_factor, batch_weights
+        #: Batches trained by this process, and int64 [N], in which of them a sample was; -1: none.
+        self.batches, self.batch_of = 0, torch.full((size,), -1, dtype=torch.int64)
         #: 1 for what is in the plan and not trained yet by this process, else 0.
         self.left = torch.zeros(size, dtype=torch.int8)
         self.left[order] = 1
@@ -77,7 +90,8 @@ class OwnEpoch:
             table[order] = weights[: len(order)]
             table = table.to(device)
         to_score = order[:0] if plan.forward_only is None else plan.forward_only
-        return cls(order.cpu(), table, to_score.cpu(), len(ids), world)
+        asked = float(plan.lr_factor), plan.batch_weights
+        return cls(order.cpu(), table, to_score.cpu(), len(ids), world, *asked)
 
     @property
     def count(self) -> int:
@@ -136,6 +150,36 @@ class OwnEpoch:
                 "once",
             )  # fmt: skip
         self._own += len(here)
+        self.batch_of.index_fill_(0, here, self.batches)
+        self.batches += 1
+
+    def weights_of(self, sample: Tensor) -> Tensor | None:
+        """float [B], the factors on the losses of a batch, on the weights' device; None for 1.
+
+        Means are those of the batches of all processes, which then have to call this at once.
+
+        Args:
+            sample: int64 [B], positions.
+        """
+        if self.weights is None:
+            return None
+        own: Tensor = self.weights.index_select(0, sample.to(self.weights.device))
+        if not self.batch_weights or not len(own):
+            return own
+        if self.world.is_single:
+            return batch_means(own, [len(own)])
+        sums = torch.stack([own.double().sum(), torch.ones_like(own, dtype=torch.float64).sum()])
+        whole, count = self.world.add(sums)
+        mean: Tensor = (whole / count).to(own.dtype)
+        return mean.expand(len(own))
+
+    def by_batch(self) -> tuple[Tensor, list[int]]:
+        """Positions trained by all processes, int64 [n], batch after batch, and the batches'
+        sizes; a batch is what the processes trained at once."""
+        positions, _ = self.visited()
+        number, order = self.world.add(self.batch_of + 1)[positions].sort(stable=True)
+        sizes = number.bincount()
+        return positions[order], sizes[sizes > 0].tolist()
 
     def note_scored(self, sample: Tensor) -> None:
         """Counts samples as scored.
@@ -178,15 +222,18 @@ class OwnEpoch:
             gather: Whether it holds what all processes did, so that each can go on from it; all
                 have to call it at once.
         """
-        trained, unscored = self.trained, self.unscored
+        trained, unscored, batch_of = self.trained, self.unscored, self.batch_of
         if gather:
             trained = self.world.add(trained)
+            batch_of = self.world.add(batch_of + 1) - 1
             unscored = self.to_score[~torch.isin(self.to_score, self.scored()[0])]
         return {
             "order": self.order, "unscored": unscored, "to_score": self.to_score,
             "trained": trained, "step": self.step, "processes": self.world.size,
             "process": -1 if gather else self.world.rank,
             "weights": None if self.weights is None else self.weights.cpu(),
+            "lr_factor": self.lr_factor, "batch_weights": self.batch_weights,
+            "batches": self.batches, "batch_of": batch_of,
         }  # fmt: skip
 
     @classmethod
@@ -207,12 +254,18 @@ class OwnEpoch:
         weights = state["weights"]
         epoch = cls(
             state["order"], None if weights is None else weights.to(device), state["to_score"],
-            len(state["trained"]), world,
+            len(state["trained"]), world, state.get("lr_factor", 1.0),
+            state.get("batch_weights", False),
         )  # fmt: skip
         own = epoch.order[world.rank :: world.size]
         trained = state["trained"][own]
         epoch.left[own] -= trained.to(torch.int8)
         epoch._own, epoch.step = int(trained.sum()), int(state["step"])
+        if "batch_of" in state:
+            epoch.batch_of[own] = state["batch_of"][own]
+        else:  # of a version that did not tell batches apart
+            epoch.batch_of[own] = trained - 1
+        epoch.batches = int(state.get("batches", 1))
         epoch.unscored = epoch.unscored[torch.isin(epoch.unscored, state["unscored"])]
         return epoch
 

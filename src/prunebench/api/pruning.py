@@ -29,11 +29,17 @@ from prunebench.api.own_checks import check_batch, check_choice, different_ids, 
 from prunebench.api.own_epoch import OwnEpoch, PlanSampler
 from prunebench.api.own_passes import Loss, passes, per_sample_cross_entropy
 from prunebench.api.own_pruner import NoEvidence, pruner_of
+from prunebench.api.own_rate import RateFactor
 from prunebench.api.own_samples import Numbered, size_of
 from prunebench.bench.train.budget import Clock, selected_counts
 from prunebench.bench.train.distributed.world import World, joined
-from prunebench.bench.train.plan_checks import ConstantPlan, check_plan, ordered_choice
-from prunebench.bench.train.sample_tables import SampleTables
+from prunebench.bench.train.plan_checks import (
+    ConstantPlan,
+    check_plan,
+    ordered_choice,
+    shares_of,
+)
+from prunebench.bench.train.sample_tables import OF_LOGITS, SampleTables
 from prunebench.errors import InputError, error_line
 from prunebench.methods.base import Batch, BatchPruner, TrainView
 from prunebench.rng import Streams
@@ -125,12 +131,13 @@ class Pruning:
         #: The method, where it reads more than the losses that it is handed.
         self._reader = (
             self.pruner.name
-            if self.pruner.signals or self.tables.ce is not self.tables.loss
+            if self.pruner.signals & OF_LOGITS or self.tables.ce is not self.tables.loss
             else ""
         )
         #: Epochs that have ended, and samples trained so far by all processes.
         self.epoch = self.trained = 0
         self._now: OwnEpoch | None = None
+        self._rate = RateFactor(self.pruner.name, lambda: self.lr_factor)
         self.sampler = PlanSampler(lambda: self._under_way("sampler"), self.size)
 
     @property
@@ -158,6 +165,25 @@ class Pruning:
             return min(1.0, self.clock.progress(self.epoch, self.trained).fraction)
         share = now.count / max(1, len(now.order))
         return min(1.0, self.clock.fraction(self.epoch, share, self.trained + now.count))
+
+    @property
+    def lr_factor(self) -> float:
+        """What the method wants on the learning rate of every step of the present epoch; mostly
+        1. Momentum and weight decay stay as they are."""
+        return 1.0 if self._now is None else self._now.lr_factor
+
+    def apply_lr_factor(self, optimizer: Any) -> None:
+        """Puts ``lr_factor`` on the learning rates in every step that an optimizer makes from now
+        on; between steps they are the schedule's own. The alternative is to multiply by hand.
+
+        Args:
+            optimizer: Of torch, or a wrapper of Accelerate.
+
+        Raises:
+            InputError: The method changes the learning rate, and the optimizer is none of these;
+                ``begin_epoch`` raises it in later epochs.
+        """
+        self._rate.apply(optimizer)
 
     def epochs(self) -> Iterator[int]:
         """The numbers of the epochs from the present one on; each is begun here.
@@ -200,8 +226,10 @@ class Pruning:
         stream = self.streams.get("order", self.epoch)
         now = OwnEpoch.of_plan(plan, self.ids, stream, room, self.device, self.world)
         plan_of = f"the plan of epoch {self.epoch}"
-        self.world.agree(plan_of, (now.order, plan.weights, plan.forward_only))
+        said = (now.order, plan.weights, plan.forward_only, plan.lr_factor, plan.batch_weights)
+        self.world.agree(plan_of, said)
         self._now = now
+        self._rate.check()
 
     def loss(
         self,
@@ -211,7 +239,8 @@ class Pruning:
         logits: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> Tensor:
-        """Notes the losses of a batch and weighs them.
+        """Notes the losses of a batch and weighs them. What is handed over at once is a batch; of
+        several processes, what they hand over in the same call.
 
         Args:
             losses: float [B], of each sample (``reduction="none"``).
@@ -230,17 +259,22 @@ class Pruning:
         check_batch(losses, sample, logits, labels, self._reader, "Pruning.loss")
         now.note(sample)
         self._write(losses, sample, logits, labels)
-        if now.weights is None:
-            return losses.mean()
-        weights = now.weights.index_select(0, sample.to(self.device)).to(losses.device)
-        return (losses * weights).mean()
+        weights = now.weights_of(sample)
+        return (losses if weights is None else losses * weights.to(losses.device)).mean()
 
-    def choose(self, logits: Tensor, features: Tensor, labels: Tensor, sample: Tensor) -> Tensor:
+    @property
+    def scoring_pass(self) -> bool:
+        """Whether ``choose`` reads logits and features."""
+        return self.selecting and cast(BatchPruner, self.pruner).scoring_pass
+
+    def choose(
+        self, logits: Tensor | None, features: Tensor | None, labels: Tensor, sample: Tensor
+    ) -> Tensor:
         """What a batch-level method trains of a batch; only these go to ``loss``.
 
         Args:
-            logits: float [B, C] in eval mode.
-            features: float [B, D], input of the last linear layer.
+            logits: float [B, C] in eval mode; None where ``scoring_pass`` is false.
+            features: float [B, D], input of the last linear layer; None as ``logits``.
             labels: int64 [B].
             sample: int64 [B], the samples' numbers.
 
@@ -253,18 +287,21 @@ class Pruning:
         """
         now = self._under_way("choose")
         n = len(sample)
-        check_choice(logits, features, labels, n)
+        scores = self.pruner.name if self.scoring_pass else ""
+        logits, features = check_choice(logits, features, labels, n, scores)
         if not self.selecting:
             return torch.arange(n, device=logits.device)
+        pruner, step = cast(BatchPruner, self.pruner), now.step
+        progress = self.clock.progress(self.epoch, self.trained)
+        shares = shares_of(pruner, progress, range(step, step + 1))
         room = self.clock.room(self.trained + now.count)
         own = None if room is None else room // self.world.size
-        counts = selected_counts([(0, n)], self.clock.ratio, own)
-        if not counts:
-            return torch.arange(0, device=logits.device)
-        k = counts[0][2]
-        pruner, rng = cast(BatchPruner, self.pruner), self.streams.get("select", self.epoch,
-                                                                      now.step)  # fmt: skip
-        now.step += 1
+        counts = selected_counts([(0, n)], self.clock.ratio, own, shares)
+        k = counts[0][2] if counts else 0
+        now.step += 1 if k else 0
+        if k in (0, n):
+            return torch.arange(k, device=logits.device)
+        rng = self.streams.get("select", self.epoch, step)
         with torch.no_grad():
             batch = Batch(logits.detach().float(), features.detach().float(), labels,
                           sample.to(logits.device))  # fmt: skip
@@ -362,6 +399,9 @@ class Pruning:
                 accepted="pruning.loss(...) for every batch",
             )  # fmt: skip
         self.trained += len(visited)
+        if "batch_loss" in self.pruner.signals:
+            positions, sizes = now.by_batch()
+            self.tables.close_batches(positions.to(self.device), sizes)
         for positions in (visited, scored):
             self.tables.close_epoch(positions, self.epoch)
         if value is not None:

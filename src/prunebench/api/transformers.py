@@ -183,8 +183,14 @@ class _Epochs(TrainerCallback):  # type: ignore[misc]
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        """Takes up what a checkpoint has; not before, since lengths are counted first."""
+        """Takes up what a checkpoint has; not before, since lengths are counted first. Puts the
+        pruner's factor on the learning rates.
+
+        Raises:
+            InputError: The pruner changes the learning rate of an optimizer that is none of torch.
+        """
         self.trainer.resumed()
+        self.trainer.pruning.apply_lr_factor(others["optimizer"])
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         """Before the first step after a checkpoint, its batches being loaded."""

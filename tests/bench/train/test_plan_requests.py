@@ -15,69 +15,16 @@ from prunebench.bench.train.setup import Epoch
 from prunebench.bench.train.step import run_to_end
 from prunebench.bench.train.stopping import Stopped
 from prunebench.bench.train.trainer import Trainer
-from prunebench.methods.base import BatchPruner, DynamicPruner, Plan
+from prunebench.methods.base import Plan
+from support.asking import ASKING, Asking, Sharing, asking
+from support.card_cells import findings, fresh_card
 from support.cells import small_cell
-from support.runs import Hooks, same, trainer_of
+from support.processes import together
+from support.runs import Hooks, everything, run_all, same, trainer_of
+from support.trees import write_tree
 
 torch.set_num_threads(1)
-
-
-class Asking(DynamicPruner):
-    """Asks for everything: two thirds of the samples with weights that count per batch, the others
-    scored, and another factor on the learning rate in every epoch."""
-
-    name = "asking"
-    signals = frozenset({"batch_loss", "confidence", "correct"})
-
-    def plan(self, progress, tables, rng):
-        everything = torch.arange(self.view.num_samples)
-        part = (everything + progress.epoch) % 3 != 0
-        weights = 0.5 + (everything[part] % 7).float()
-        return Plan(everything[part], weights, everything[~part], 1 + progress.epoch / 2, True)
-
-
-class Sharing(BatchPruner):
-    """Chooses by position alone; every third batch is trained whole, the next by a quarter."""
-
-    name = "sharing"
-    signals = frozenset({"batch_loss", "confidence"})
-    scoring_pass = False
-    draws = ()
-
-    def share(self, progress, step):
-        return {0: 1.0, 1: 0.25}.get((progress.epoch + step) % 3)
-
-    def select(self, batch, k, rng):
-        assert batch.logits.shape == batch.features.shape == (len(batch.positions), 0)
-        return batch.positions.argsort()[:k]
-
-
-class Mixed(Sharing):
-    """Chooses by loss, with weights that count for the chosen part of a batch."""
-
-    name = "mixed"
-    scoring_pass = True
-
-    def plan(self, progress, tables, rng):
-        everything = torch.arange(self.view.num_samples)
-        return Plan(everything, 0.5 + (everything % 5).float(), None, 1.5, True)
-
-    def select(self, batch, k, rng):
-        losses = F.cross_entropy(batch.logits, batch.labels, reduction="none")
-        return losses.topk(k).indices
-
-
-PRUNERS = {"asking": (Asking, 0.0), "sharing": (Sharing, 0.4), "mixed": (Mixed, 0.4)}
-
-
-def make(pruner: str, *, recipe=(), callbacks=(), noise="symmetric:0.4", **parts) -> Trainer:
-    """A run with one of the pruners of ``PRUNERS``."""
-    kind, ratio = PRUNERS[pruner]
-    recipe = {"epochs": 4, "batch_size": 64, "model": "mlp", "model_params": {"width": 8},
-              "augment": "none", "eval_every": 0, **dict(recipe)}  # fmt: skip
-    method = "full" if ratio == 0 else "divbs"
-    cell = small_cell(method, ratio=ratio, recipe_params=recipe, noise=noise)
-    return trainer_of(cell, lambda _: kind(), callbacks=callbacks, **parts)
+CPU = torch.device("cpu")
 
 
 def weights(run: Trainer) -> torch.Tensor:
@@ -86,9 +33,9 @@ def weights(run: Trainer) -> torch.Tensor:
 
 def test_a_batch_has_the_mean_of_its_losses_times_the_mean_of_its_weights():
     """One step of plain SGD against the gradient written out by hand."""
-    run = make("asking", recipe={"schedule": "constant", "lr": 0.5, "momentum": 0.0,
+    run = asking("asking", recipe={"schedule": "constant", "lr": 0.5, "momentum": 0.0,
                                  "weight_decay": 0.0})  # fmt: skip
-    part, w = torch.arange(64), torch.linspace(0.5, 3.0, 64)
+    part, w = torch.arange(128), torch.linspace(0.5, 3.0, 128)
     x, before = run.inputs.unaugmented(run.sample_ids[part]), weights(run)
     logits = run.model(x)
     losses = F.cross_entropy(logits, run.labels[part], reduction="none")
@@ -99,10 +46,10 @@ def test_a_batch_has_the_mean_of_its_losses_times_the_mean_of_its_weights():
     wanted = before - 1.5 * torch.cat([g.flatten() for g in gradient])
     torch.testing.assert_close(weights(run), wanted, rtol=1e-5, atol=1e-6)
     assert epoch.lr == 1.5
-    assert epoch.weights.tolist() == pytest.approx([float(w.mean())] * 64)
+    assert epoch.weights.tolist() == pytest.approx([float(w.mean())] * 128)
     table = run.sample_tables.signal("batch_loss")
-    torch.testing.assert_close(table[part], losses.mean().detach().expand(64))
-    assert table[64:].isnan().all()
+    torch.testing.assert_close(table[part], losses.mean().detach().expand(128))
+    assert table[128:].isnan().all()
     confidence = logits.detach().softmax(1).amax(1)
     torch.testing.assert_close(run.sample_tables.signal("confidence")[part], confidence)
 
@@ -141,12 +88,12 @@ def test_the_factor_is_on_the_learning_rate_alone(optimizer, on_device):
 def test_every_step_of_an_epoch_has_the_scheduled_rate_times_the_factor():
     seen = []
     hook = Hooks(step_end=lambda run: seen.append(run.optimizer.param_groups[0]["lr"]))
-    run = make("asking", callbacks=[hook])
+    run = asking("asking", callbacks=[hook])
     run.fit()
     clock, recipe, started, wanted = run.setup.clock, run.setup.recipe, 0, []
     for row in run.epoch_log:
         n = row["trained"]
-        sizes = [min(64, n - start) for start in range(0, n, 64)]
+        sizes = [min(128, n - start) for start in range(0, n, 128)]
         plain = rates(recipe, clock, row["epoch"], started, sizes)
         wanted += [rate * (1 + row["epoch"] / 2) for rate, _ in plain]
         started += n
@@ -155,10 +102,10 @@ def test_every_step_of_an_epoch_has_the_scheduled_rate_times_the_factor():
     assert factors[:4] == ["lr_factor", "1", "1.5", "2"]
 
 
-@pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.parametrize("pruner", ASKING)
 def test_signals_are_those_of_the_last_batch_and_the_last_visit(pruner):
     steps, passes = [], {}
-    run = make(pruner)
+    run = asking(pruner)
     write = run.sample_tables.write
 
     def watched(positions, losses, logits, labels):
@@ -181,26 +128,28 @@ def test_signals_are_those_of_the_last_batch_and_the_last_visit(pruner):
         wanted[positions] = loss
     assert wanted.isnan().any() == (pruner != "asking")
     torch.testing.assert_close(run.sample_tables.signal("batch_loss"), wanted, equal_nan=True)
+    if pruner == "sharing":
+        return
     confidence = run.sample_tables.signal("confidence")
     places = torch.tensor(list(passes))
     assert confidence[places].tolist() == list(passes.values())
     assert int(confidence.isfinite().sum()) == len(places)
-    assert len({len(p) for p, _ in steps}) > 2 or pruner == "asking"
+    assert len({len(p) for p, _ in steps}) > 2 or pruner in ("asking", "unscored")
 
 
-@pytest.mark.parametrize("pruner", ["sharing", "mixed"])
+@pytest.mark.parametrize("pruner", ["sharing", "unscored", "mixed"])
 def test_shares_decide_how_much_of_a_batch_is_trained_and_scored(pruner):
-    sizes, run = [], make(pruner)
+    sizes, run = [], asking(pruner)
     train = run.stepper.train
     run.stepper.train = lambda batch, k, network=None: (sizes.append(k), train(batch, k, network))
     run.fit()
     n = len(run.labels)
-    full, tail = divmod(n, 64)
-    bounds = [64] * full + [tail] * bool(tail)
+    full, tail = divmod(n, 128)
+    bounds = [128] * full + [tail] * bool(tail)
     wanted, scored, left, epoch = [], 0, run.ledger.target, 0
     while left:
         for step, size in enumerate(bounds):
-            share = {0: 1.0, 1: 0.25}.get((epoch + step) % 3, 0.6)
+            share = {0: 1.0, 1: 0.25}.get((epoch + step) % 3, 0.6) if pruner != "unscored" else 0.6
             k = min(left, max(1, math.floor(share * size + 1e-9)))
             left -= k
             if k:
@@ -212,10 +161,10 @@ def test_shares_decide_how_much_of_a_batch_is_trained_and_scored(pruner):
     assert run.ledger.scoring_forward == (scored if pruner == "mixed" else 0)
 
 
-@pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.parametrize("pruner", ASKING)
 def test_wrong_labels_are_counted_by_the_weight_of_their_losses(pruner):
     visited, used = [], []
-    run = make(pruner)
+    run = asking(pruner)
     train, close = run.stepper.train, run.sample_tables.close_epoch
 
     def watched(batch, k, network=None):
@@ -236,31 +185,98 @@ def test_wrong_labels_are_counted_by_the_weight_of_their_losses(pruner):
         part = torch.stack([weight.double().sum(), weight.double()[wrong[positions]].sum()])
         sums += part
         assert row["kept_noise_weight"] == pytest.approx(float(part[1] / part[0]))
-        if pruner == "sharing":
+        if pruner in ("sharing", "unscored"):
             assert row["kept_noise_weight"] == pytest.approx(row["kept_noise_rate"], abs=1e-15)
     _, metrics = artifacts(run, run.test_logits().argmax(1), None)
     assert metrics["kept_noise_weight"] == pytest.approx(float(sums[1] / sums[0]))
-    if pruner == "sharing":
+    if pruner in ("sharing", "unscored"):
         assert metrics["kept_noise_weight"] == metrics["kept_noise_rate"]
     else:
         assert metrics["kept_noise_weight"] != metrics["kept_noise_rate"]
 
 
-@pytest.mark.parametrize("pruner", PRUNERS)
-@pytest.mark.parametrize("where", [3, 11])
-def test_a_run_stopped_inside_an_epoch_goes_on_bit_for_bit(pruner, where, tmp_path):
+@pytest.mark.parametrize("pruner", ASKING)
+def test_a_run_stopped_inside_an_epoch_goes_on_bit_for_bit(pruner, tmp_path):
     asked = iter(range(1000))
-    whole = make(pruner)
-    broken = make(pruner, callbacks=[Hooks(step_end=lambda _: next(asked) == where)])
+    whole = asking(pruner)
+    broken = asking(pruner, callbacks=[Hooks(step_end=lambda _: next(asked) == 12)])
     whole.fit()
     with pytest.raises(Stopped):
         broken.fit()
     checkpoint.save(broken, tmp_path, "k")
-    resumed = make(pruner)
+    resumed = asking(pruner)
     assert checkpoint.restore(resumed, tmp_path, "k")
     resumed.fit()
     assert same(whole, resumed)
     assert torch.equal(whole.loss_weight, resumed.loss_weight)
+
+
+@pytest.mark.parametrize("pruner", ASKING)
+def test_a_captured_step_trains_what_a_launched_one_trains(pruner):
+    options = ExecutionOptions(graph="rehearse")
+    captured, launched = (asking(pruner, execution=options) for _ in range(2))
+    launched.acquire_captured_step = lambda: None
+    captured.fit()
+    launched.fit()
+    replays = captured.captured_step.capture.replays
+    assert (replays == 0) == (pruner == "mixed")  # their weights wait for the choice
+    assert same(captured, launched)
+    assert torch.equal(captured.loss_weight, launched.loss_weight)
+    captured.close()
+
+
+def test_interleaved_runs_train_what_they_train_alone():
+    def steps(pruner, run):
+        yield from run.steps()
+        return pruner, run
+
+    options, short = ExecutionOptions(graph="rehearse"), {"epochs": 2}
+    runs = [(pruner, asking(pruner, short, execution=options)) for pruner in ASKING]
+    for pruner, run in run_all([lambda job=job: steps(*job) for job in runs], CPU, 3):
+        alone = asking(pruner, short, execution=options)
+        alone.fit()
+        assert same(run, alone)
+
+
+@pytest.mark.parametrize("pruner", ASKING)
+def test_on_a_card_nothing_waits_within_a_step_and_bits_are_those_of_launched_steps(pruner):
+    found = []
+    for graph in ("auto", "off"):
+        with fresh_card() as card:
+            run = asking(pruner, device=torch.device("cuda"),
+                         execution=ExecutionOptions(graph=graph, deterministic=True))  # fmt: skip
+            run.fit()
+            assert findings(card) == []
+            found.append([value.cpu() for value in everything(run).values()])
+            assert (card.replays > 0) == (graph == "auto" and pruner != "mixed")
+            run.close()
+    assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(*found, strict=True))
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return write_tree(tmp_path_factory.mktemp("tree"), train=30, test=10)
+
+
+@pytest.mark.parametrize("pruner", ASKING)
+def test_two_processes_on_streamed_images_train_what_one_trains(pruner, tree):
+    data = {"stream": "yes", "workers": 0, "size": 8}
+    fields = {"dataset": f"folder:{tree}", "dataset_params": data, "noise": "symmetric:0.2"}
+
+    def trained():
+        run = asking(pruner, {"batch_size": 16}, fields)
+        run.fit()
+        return everything(run), run.epoch_log, run.loss_weight, run.ledger
+
+    alone = trained()
+    for state, rows, sums, ledger in together(lambda world: trained()):
+        assert ledger == alone[3]
+        torch.testing.assert_close(sums, alone[2])
+        for row, wanted in zip(rows, alone[1], strict=True):
+            for name, value in wanted.items():
+                assert row[name] == (value if value is None else pytest.approx(value, rel=1e-4))
+        for name, value in state.items():
+            torch.testing.assert_close(value, alone[0][name], rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 @pytest.mark.parametrize("fields", [
@@ -277,4 +293,4 @@ def test_a_plan_that_asks_for_what_cannot_be_is_refused(fields):
 def test_a_share_that_cannot_be_is_refused(share, monkeypatch):
     monkeypatch.setattr(Sharing, "share", lambda self, progress, step: share)
     with pytest.raises(PlanError, match=r"^sharing: share\(\) must return a number above 0 and at"):
-        make("sharing").fit()
+        asking("sharing").fit()
