@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -19,7 +21,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 
+from prunebench.api.own_pruner import pruner_of
 from prunebench.api.pruning import Pruning
+from support.asking import Asking
 
 BATCH = 8
 
@@ -47,6 +51,8 @@ RUNS = {
     "infobatch+align": SharedRun("infobatch+align", _WINDOW),
     "ies": SharedRun("ies", {"threshold": 0.1, "ma": 1}),
     "divbs": SharedRun("divbs"),
+    "asking": SharedRun("asking"),
+    "asking-restarted": SharedRun("asking", restart=14),
     "batch-norm": SharedRun("infobatch+align", _WINDOW, batch_norm=True),
     "restarted": SharedRun("infobatch+align", _WINDOW, restart=14),
 }
@@ -85,6 +91,20 @@ def fit(run: SharedRun, processes: int = 1, folder: Path | None = None) -> dict[
         return Pruning(data(), run.method, epochs=8, ratio=0.3, seed=2, params=run.params,
                        reference=data(13))  # fmt: skip
 
+    found = asking if run.method == "asking" else pruner_of
+    with patch("prunebench.api.pruning.pruner_of", found):
+        return _trained(run, fresh, processes, folder)
+
+
+def asking(*_: Any) -> tuple[Asking, float]:
+    """A pruner that is not registered."""
+    return Asking(), 0.3
+
+
+def _trained(
+    run: SharedRun, fresh: Callable[[], Pruning], processes: int, folder: Path | None
+) -> dict[str, Any]:
+
     pruning, net = fresh(), network(run.batch_norm)
     model: Any = DistributedDataParallel(net) if folder else net
     order: list[list[list[int]]] = []
@@ -110,11 +130,14 @@ def fit(run: SharedRun, processes: int = 1, folder: Path | None = None) -> dict[
                 if not len(sample):
                     break
                 net.zero_grad()
-                pruning.loss(F.cross_entropy(model(x), y, reduction="none"), sample).backward()  # type: ignore[no-untyped-call]
+                logits = model(x)
+                losses = F.cross_entropy(logits, y, reduction="none")
+                loss = pruning.loss(losses, sample, logits=logits, labels=y)
+                loss.backward()  # type: ignore[no-untyped-call]
                 gradients.append(torch.cat([p.grad.flatten() for p in net.parameters()]))  # type: ignore[union-attr]
                 with torch.no_grad():
                     for p in net.parameters():
-                        p -= 0.5 * p.grad  # type: ignore[operator]
+                        p -= 0.5 * pruning.lr_factor * p.grad  # type: ignore[operator]
                 order[epoch] = [*order[epoch], sample.tolist()]
                 if len(gradients) == run.restart:
                     again = True

@@ -20,7 +20,7 @@ from prunebench.bench.train.distributed.world import World
 from prunebench.bench.train.trainer import Trainer
 from prunebench.errors import InputError
 from prunebench.methods.compose import list_methods
-from support.asking import ASKING, asking
+from support.asking import ASKING, Asking, asking
 
 torch.set_num_threads(1)
 
@@ -44,6 +44,80 @@ def test_a_plain_loop_honours_what_a_pruner_asks_for(
     kind, ratio = ASKING[pruner]
     monkeypatch.setattr("prunebench.api.pruning.pruner_of", lambda *_: (kind(), ratio))
     same_training(asking(pruner, {"batch_size": BATCH, "cycle_momentum": False}), pruner)
+
+
+def test_what_a_pruner_asks_for_survives_a_state_inside_an_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("prunebench.api.pruning.pruner_of", lambda *_: (Asking(), 0.0))
+    run = asking("asking", {"batch_size": BATCH, "cycle_momentum": False})
+    whole, broken, after = (OwnLoop(run, "asking") for _ in range(3))
+    to_end(whole)
+    for _ in itertools.islice(broken.train(), 30):
+        pass
+    state = broken.pruning.state_dict()
+    assert state["now"]["batches"] > 1
+    after.pruning.load_state_dict(state)
+    after.model, after.optimizer = broken.model, broken.optimizer
+    to_end(after)
+    tables = after.pruning.tables.state_dict()
+    for name, table in whole.pruning.tables.state_dict().items():
+        assert torch.equal(table.nan_to_num(-7), tables[name].nan_to_num(-7)), name
+    del state["now"]["batches"], state["now"]["batch_of"]  # as an earlier version wrote it
+    OwnLoop(run, "asking").pruning.load_state_dict(state)
+
+
+def test_the_factor_is_on_the_learning_rate_within_a_step_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("prunebench.api.pruning.pruner_of", lambda *_: (Asking(), 0.0))
+    pruning, seen = Pruning(fifty(), "asking", epochs=3), []
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([{"params": [weight], "lr": 0.5}], lr=1.0, weight_decay=0.5)
+    rate = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    for _ in range(2):
+        pruning.apply_lr_factor(optimizer)  # once is enough
+    for epoch in range(3):
+        pruning.begin_epoch()
+        assert pruning.lr_factor == 1 + epoch / 2
+        weight.grad, before = torch.ones(1), float(weight.detach())
+        optimizer.step()
+        step = 0.5**epoch / 2 * (1 + epoch / 2)
+        assert float(weight.detach()) == pytest.approx(before - step * (1 + 0.5 * before))
+        rate.step()
+        seen.append(optimizer.param_groups[0]["lr"])
+        if epoch == 1:
+            with pytest.raises(InputError, match=r"multiplies the learning rate by 1\.5, which "):
+                pruning.apply_lr_factor(Stranger())
+        pruning._now = None
+        pruning.epoch += 1
+        if epoch == 1:
+            with pytest.raises(InputError, match="by 2, which cannot be put on a Stranger"):
+                pruning.begin_epoch()
+            pruning._rate._others.clear()
+            pruning._now = None
+    assert seen == [0.25, 0.125, 0.0625]
+
+
+class Stranger:
+    """An optimizer that is none of torch."""
+
+
+def test_a_batch_is_chosen_from_scores_unless_the_method_reads_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sample = torch.arange(8)
+    for pruner, wanted in (("mixed", None), ("unscored", 4)):
+        kind, _ = ASKING[pruner]
+        monkeypatch.setattr("prunebench.api.pruning.pruner_of", lambda *_, k=kind: (k(), 0.5))
+        pruning = Pruning(fifty(), pruner, epochs=2)
+        pruning.begin_epoch()
+        if wanted is None:
+            with pytest.raises(InputError, match="choose: mixed chooses by scores of the batch"):
+                pruning.choose(None, None, sample % 5, sample)
+        else:
+            assert pruning.choose(None, None, sample % 5, sample).tolist() == [0, 1, 2, 3]
+        assert pruning.scoring_pass == (wanted is None)
 
 
 def same_training(run: Trainer, method: str) -> None:
