@@ -29,6 +29,8 @@ class TableCell:
         kept_noise: Share of wrong labels among the kept samples, over the seeds; None where it
             is not known.
         auroc, worst_class: Means over the seeds that have them; shares.
+        kept_weight: Share of the loss weight that wrong labels had, over the seeds; None where a
+            record does not hold it (sets of metrics 1 and 2).
     """
 
     accuracy: MeanInterval
@@ -37,6 +39,7 @@ class TableCell:
     kept_noise: MeanInterval | None
     auroc: float | None
     worst_class: float | None
+    kept_weight: MeanInterval | None = None
 
 
 @dataclass(frozen=True)

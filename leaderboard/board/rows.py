@@ -107,6 +107,8 @@ def _cell(noise: str, slots: Slots, baseline: Slots) -> TableCell | None:
     runs = [slots[noise, seed] for seed in values]
     kept = [run.metric("kept_noise_rate") for run in runs]
     noise_rates = [rate for rate in kept if rate is not None]
+    weights = [run.metric("kept_noise_weight") for run in runs]
+    known = [weight for weight in weights if weight is not None]
     return TableCell(
         accuracy=mean_interval(list(values.values())),
         difference=difference if difference.n else None,
@@ -114,6 +116,7 @@ def _cell(noise: str, slots: Slots, baseline: Slots) -> TableCell | None:
         kept_noise=mean_interval(noise_rates) if noise_rates else None,
         auroc=_mean([run.metric("score_auroc") for run in runs]),
         worst_class=_mean([run.metric("worst_class_accuracy") for run in runs]),
+        kept_weight=mean_interval(known) if known and len(known) == len(weights) else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,10 @@ from prunebench.leaderboard.render.row_text import span
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MEASURES = {"score_auroc": "AUROC of the score", "kept_noise_rate": "wrong labels trained"}
+MEASURES = {"score_auroc": "AUROC of the score", "kept_noise_rate": "wrong labels trained",
+            "kept_noise_weight": "loss weight on them"}  # fmt: skip
+#: Inches of a panel, at least; more where many names stand beside it.
+PANEL, NAME = 2.05, 0.14
 #: Marks on a line, about.
 MARKS = 8
 
@@ -60,12 +63,14 @@ def frames(material: Material, table: Table) -> Frames:
 
 def _figure(stem: str, table: Table, noises: Sequence[str], found: Frames) -> Drawn:
     styles = row_styles(kinds_of([table]))
-    figure = new(5.2)
-    grid = figure.subplots(2, len(noises), squeeze=False, sharex="col")
+    measures = _measures(found)
+    names = len({label for label, _ in found})
+    figure = new(1.1 + len(measures) * max(PANEL, NAME * names))
+    grid = figure.subplots(len(measures), len(noises), squeeze=False, sharex="col")
     last: dict[str, dict[str, tuple[float, float]]] = {}
     for column, noise in enumerate(noises):
         own = {label: read for (label, n), read in sorted(found.items()) if n == noise}
-        for row, (measure, name) in enumerate(MEASURES.items()):
+        for row, (measure, name) in enumerate(measures.items()):
             last[measure] = _panel(grid[row, column], own, measure, styles)
             if column == 0:
                 grid[row, 0].set_ylabel(name)
@@ -73,12 +78,11 @@ def _figure(stem: str, table: Table, noises: Sequence[str], found: Frames) -> Dr
         rates = [float(run.record.info["noise_rate"]) for runs in table.runs.values()
                  for (n, _), run in runs.items() if n == noise
                  and "noise_rate" in run.record.info]  # fmt: skip
-        if rates:
-            grid[1, column].axhline(
-                math.fsum(rates) / len(rates), color=GREY, ls=(0, (4, 2)), lw=0.8
-            )
+        for axes in grid[1:, column] if rates else ():
+            axes.axhline(math.fsum(rates) / len(rates), color=GREY, ls=(0, (4, 2)), lw=0.8)
+        _one_scale(grid[1:, column])
         grid[0, column].set_title(noise)
-        grid[1, column].set_xlabel("epoch")
+        grid[-1, column].set_xlabel("epoch")
     sizes = [len(read) for read in found.values()]
     caption = (
         f"Dynamic methods at ratio {table.ratio:g}, mean over n = {span(min(sizes), max(sizes))} "
@@ -86,15 +90,39 @@ def _figure(stem: str, table: Table, noises: Sequence[str], found: Frames) -> Dr
         "all seeds have, without a last one that the budget cut to less than half. Above: "
         "probability that a wrong label scores above a right one (methods without a score have no "
         "line; dashed: chance; below it wrong labels score lower; what the score is differs "
-        "between methods). Below: share of wrong labels among the samples an epoch trains; "
+        f"between methods). {_below(measures)}"
         "dashed: share in the training set. Epochs of different methods hold different numbers "
         "of samples."
     )
     title = f"{table.dataset}: finding wrong labels over the epochs, ratio {table.ratio:g}"
     drawn = finish(figure, stem, title, caption, right=room_for([label for label, _ in found]))
-    for row, measure in enumerate(MEASURES):
+    for row, measure in enumerate(measures):
         side_names(grid[row, -1], last[measure], styles)
     return drawn
+
+
+def _measures(found: Frames) -> dict[str, str]:
+    """The measures with their names; the loss weight only where a file holds it."""
+    weighed = any(curve(read, "kept_noise_weight") for read in found.values())
+    return {m: name for m, name in MEASURES.items() if weighed or m != "kept_noise_weight"}
+
+
+def _below(measures: Mapping[str, str]) -> str:
+    if "kept_noise_weight" not in measures:
+        return "Below: share of wrong labels among the samples an epoch trains; "
+    return (
+        "Middle: share of wrong labels among the samples an epoch trains. Below: their share of "
+        "the weight of its loss, in which a sample with weight 2 counts twice (no line where the "
+        "records do not hold it); the scale is the same as above; "
+    )
+
+
+def _one_scale(panels: Iterable[Axes]) -> None:
+    """Equal limits, so that shares of samples and of weight can be compared by eye."""
+    own = list(panels)
+    drawn = [axes.get_ylim() for axes in own if len(axes.lines) > 1]
+    for axes in own if drawn else ():
+        axes.set_ylim(min(low for low, _ in drawn), max(high for _, high in drawn))
 
 
 def _panel(

@@ -16,6 +16,7 @@ from prunebench.leaderboard.render.row_text import (
     number,
     off_ratio,
     underpowered,
+    weighs,
 )
 from prunebench.untrusted import spreadsheet
 
@@ -35,11 +36,15 @@ def render_csv(board: Board) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     chosen = any(chooses((*table.rows, *table.incomplete)) for table in board.tables)
-    writer.writerow((*CSV_COLUMNS, *["choice_seconds"] * chosen))
+    weighed = any(weighs((*table.rows, *table.incomplete)) for table in board.tables)
+    later = ["choice_seconds"] * chosen + ["kept_noise_weight"] * weighed
+    writer.writerow((*CSV_COLUMNS, *later))
     for table in board.tables:
         for row in (*table.rows, *table.incomplete):
             for place in range(len(table.noises)):
-                line = [*_line(table, row, place), *[row.choice_s] * chosen]
+                cell = row.cells[place]
+                weight = cell.kept_weight.mean if cell and cell.kept_weight else None
+                line = [*_line(table, row, place), *[row.choice_s] * chosen, *[weight] * weighed]
                 writer.writerow(_text(line))
     return out.getvalue()
 

@@ -43,6 +43,7 @@ from prunebench.leaderboard.render.row_text import (
     has_diagnostics,
     interval,
     kept,
+    kept_words,
     lettered,
     letters,
     lossless,
@@ -105,9 +106,8 @@ def render_markdown(board: Board) -> str:
             lines += ["", f"{ABOUT}.", "", pipe(["printed", *table.noises], body)]
         diagnostics = _diagnostics(table)
         if diagnostics:
-            lines += ["", "Diagnostics: noise rate among the kept samples in percent / AUROC of "
-                      "the score against the true noise mask; worst class in percent.",
-                      "", diagnostics]  # fmt: skip
+            words = kept_words((*table.rows, *table.incomplete))
+            lines += ["", f"Diagnostics: {words}; worst class in percent.", "", diagnostics]
     for summary in (*board.summaries, *board.recipe_summaries):
         lines += _summary(summary, board.protocol)
     return "\n".join(lines) + "\n"

@@ -195,10 +195,28 @@ def has_diagnostics(row: Row) -> bool:
 
 
 def kept(cell: TableCell | None) -> str:
-    """Noise rate among the kept samples in percent, and AUROC of the score."""
+    """Noise rate among the kept samples in percent, in brackets that of the loss weight where it
+    is known, and AUROC of the score."""
     if cell is None:
         return "-"
-    return f"{share(cell.kept_noise)} / {number(cell.auroc, 3)}"
+    weight = "" if cell.kept_weight is None else f" ({share(cell.kept_weight)})"
+    return f"{share(cell.kept_noise)}{weight} / {number(cell.auroc, 3)}"
+
+
+def weighs(rows: Iterable[Row]) -> bool:
+    """Whether a row says what share of the loss weight wrong labels had; boards of earlier
+    records have none."""
+    return any(cell is not None and cell.kept_weight is not None
+               for row in rows for cell in row.cells)  # fmt: skip
+
+
+def kept_words(rows: Iterable[Row]) -> str:
+    """What the cells of the diagnostics table hold (see ``kept``)."""
+    weight = ", in brackets the share of the loss weight that wrong labels had,"
+    return (
+        f"noise rate among the kept samples in percent{weight * weighs(rows)} / AUROC of the score "
+        "against the true noise mask"
+    )
 
 
 def printed_cells(row: PrintedRow) -> list[str]:

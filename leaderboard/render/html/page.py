@@ -41,6 +41,7 @@ from prunebench.leaderboard.render.html.page_tables import (
 from prunebench.leaderboard.render.html.tooltips import Tips
 from prunebench.leaderboard.render.markdown import header_lines
 from prunebench.leaderboard.render.row_text import (
+    kept_words,
     printed_cells,
     reference_words,
     scores_named,
@@ -60,7 +61,7 @@ class Section:
         about: Lines above the table.
         page_table: Its cells; None without a row.
         notes: Lines below it.
-        extra: A further table, folded away.
+        extra, extra_caption: A further table, folded away.
         copied: A paper's rows: label and cells.
         noises: Columns of those.
     """
@@ -75,6 +76,7 @@ class Section:
     extra: PageTable | None = None
     printed: tuple[tuple[str, tuple[str, ...]], ...] = ()
     noises: tuple[str, ...] = ()
+    extra_caption: str = ""
 
 
 def render_html(board: Board) -> str:
@@ -131,6 +133,7 @@ def _table(board: Board, table: Table, anchor: str, noises: Sequence[str], tips:
     sizes = [size for row in table.rows or table.incomplete for size in row.seeds]
     low, high = min(sizes), max(sizes)
     spread = "± half the 95 % t interval over seeds" if high >= 3 else "too few for intervals"
+    words = kept_words((*table.rows, *table.incomplete))
     return Section(
         id=f"{anchor}-r{table.ratio:g}",
         title=f"{table.dataset}, ratio {table.ratio:g}",
@@ -143,6 +146,8 @@ def _table(board: Board, table: Table, anchor: str, noises: Sequence[str], tips:
         extra=diagnostics_table(table, noises),
         printed=tuple((row.label, tuple(printed_cells(row))) for row in table.printed),
         noises=table.noises,
+        extra_caption=f"{words[0].upper()}{words[1:]}; accuracy of the worst class in percent; "
+        "epochs and steps",
     )
 
 

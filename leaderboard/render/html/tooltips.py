@@ -234,5 +234,6 @@ def share_of(value: float | None) -> str:
 def _diagnostics(cell: TableCell) -> list[Fact]:
     kept = f"{share(cell.kept_noise)} %" if cell.kept_noise else ""
     auroc = "" if cell.auroc is None else number(cell.auroc, 3)
-    return [("noise among the kept", kept), ("AUROC of the score", auroc),
-            ("worst class", share_of(cell.worst_class))]  # fmt: skip
+    weight = f"{share(cell.kept_weight)} %" if cell.kept_weight else ""
+    return [("noise among the kept", kept), ("loss weight of wrong labels", weight),
+            ("AUROC of the score", auroc), ("worst class", share_of(cell.worst_class))]  # fmt: skip
