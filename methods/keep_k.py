@@ -110,6 +110,17 @@ def quotas(labels: Tensor, k: int, rng: Stream) -> dict[int, int]:
     return dict(zip(classes.tolist(), size.tolist(), strict=True))
 
 
+def members_by_class(labels: Tensor, num_classes: int = 0) -> tuple[Tensor, ...]:
+    """The samples of every class, ascending; classes without samples have none.
+
+    Args:
+        labels: int64 [N].
+        num_classes: Classes there are at least.
+    """
+    sizes: list[int] = labels.bincount(minlength=num_classes).tolist()
+    return torch.split(labels.argsort(stable=True), sizes)
+
+
 def take_balanced(
     scores: Tensor, labels: Tensor, k: int, side: str, rng: Stream
 ) -> tuple[Tensor, int]:
@@ -132,9 +143,9 @@ def take_balanced(
         InputError: As ``take``.
     """
     parts, tied = [labels.new_empty(0)], 0
+    members = members_by_class(labels)
     for cls, size in quotas(labels, k, rng).items():
-        members = (labels == cls).nonzero().squeeze(1)
-        kept, ties = take(scores[members], size, side, rng.child("class", cls))
-        parts.append(members[kept])
+        kept, ties = take(scores[members[cls]], size, side, rng.child("class", cls))
+        parts.append(members[cls][kept])
         tied += ties
     return torch.cat(parts).sort().values, tied

@@ -38,7 +38,8 @@ def signals_of(info: MethodInfo) -> list[str]:
     words += sorted(pruner.signals)
     words += ["last loss"] if pruner.reads_loss else []
     words += [f"{pruner.window} last losses"] if pruner.window else []
-    words += ["logits and features of the batch"] if isinstance(pruner, BatchPruner) else []
+    scored = isinstance(pruner, BatchPruner) and pruner.scoring_pass
+    words += ["logits and features of the batch"] if scored else []
     return words + (["reference loss"] if pruner.reference else [])
 
 
