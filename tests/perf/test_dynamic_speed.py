@@ -22,6 +22,12 @@ def test_plans_against_literal_forms(method: str) -> None:
     assert goals(BENCHMARKS[method]) == {"literal / ours": True}
 
 
+def test_plans_at_the_size_of_imagenet() -> None:
+    met = goals(BENCHMARKS["plan-costs"], n=1_281_167, repeats=3)
+    assert len(met) >= 5
+    assert all(met.values()), met
+
+
 def test_bookkeeping_beside_an_epoch() -> None:
     met = goals(BENCHMARKS["bookkeeping"])
     assert len(met) == 4

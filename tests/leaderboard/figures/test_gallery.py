@@ -113,6 +113,10 @@ def test_looks_are_told_apart_and_do_not_depend_on_results() -> None:
     assert len({(styles[x].colour, styles[x].marker) for x in plain}) == len(plain)
     assert styles["ies"].colour == styles["ies+align"].colour
     assert (styles["ies"].filled, styles["ies+align"].filled) == (False, True)
+    both = row_styles(kinds | {"ies+bls": "dynamic"})
+    assert both["ies+bls"].colour == styles["ies"].colour
+    assert both["ies+bls"].marker != both["ies+align"].marker
+    assert {name: both[name] for name in kinds} == styles
     assert styles == row_styles(dict(reversed(kinds.items())))
 
 

@@ -15,6 +15,7 @@ from prunebench.leaderboard.inference.marks import cell_test
 from prunebench.leaderboard.inference.series import Series, matrix
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.json_export import board_json, dumps
+from prunebench.leaderboard.render.row_text import scores_named
 from prunebench.leaderboard.stats import paired_t, sign_flip
 from prunebench.record import Record
 from support.records import grid, record
@@ -107,6 +108,16 @@ def test_the_module_effect_is_the_mean_paired_difference_over_cells() -> None:
     assert module.comparison.cluster.mean == pytest.approx(by_hand, abs=1e-12)
     assert summary.modules.family.rejected == {"infobatch+align - infobatch"}
     assert all("underpowered" in m.refused for m in summary.modules.by_cluster.members)
+
+
+def test_the_batch_loss_is_a_module_too() -> None:
+    records = shifted({"infobatch": 1.0, "infobatch+align": 3.0, "infobatch+bls": 0.0})
+    (summary,) = build(records).summaries
+    assert summary.modules is not None
+    pairs = [(m.comparison.a, m.comparison.b) for m in summary.modules.pairs]
+    assert pairs == [("infobatch+align", "infobatch"), ("infobatch+bls", "infobatch")]
+    assert scores_named(a for a, _ in pairs) == "AlignPrune or BLS"
+    assert scores_named(a for a, _ in pairs[:1]) == scores_named([]) == "AlignPrune"
 
 
 def test_planned_pairs_join_the_confirmatory_family() -> None:

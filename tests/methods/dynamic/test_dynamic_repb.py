@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from prunebench.bench.checks import training as checks
+from prunebench.bench.checks.training import EVEN, trained
+from prunebench.errors import SkipCell
+from prunebench.methods.base import kept_count
 from prunebench.methods.compose import resolve_method
 from prunebench.methods.repb import frequency_weights, next_pool
 from support.command import prunebench
@@ -116,6 +120,13 @@ def test_an_empty_pool_keeps_the_used_sample_of_the_largest_loss(kit):
     tables.loss[20] = 7.0  # of an earlier epoch
     plan = pruner.plan(kit.at(1, EPOCHS, N), tables, kit.stream())
     assert plan.indices.tolist() == [5]
+
+
+def test_a_budget_of_samples_is_met_exactly_or_the_run_is_skipped():
+    pruner = resolve_method("repb").build()
+    assert trained(pruner, 0.3).ledger.trained == kept_count(EVEN * checks.EPOCHS, 0.3)
+    with pytest.raises(SkipCell, match="budget unreachable: "):
+        trained(resolve_method("repb").build({"rho": 1.0}), 0.0)  # nothing dropped returns
 
 
 def test_it_is_marked_as_provisional():

@@ -11,6 +11,7 @@ from perf.benchmarks import (
     overhead,
     own_loop,
     passes,
+    plan_costs,
     plans,
     static,
 )
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "scoring": passes.scoring,
     "passes": passes.passes,
     "bookkeeping": bookkeeping.bookkeeping,
+    "plan-costs": plan_costs.plan_costs,
     "overhead": overhead.overhead,
     "own-loop": own_loop.own_loop,
     "limit": limit.limit,

@@ -39,8 +39,10 @@ def begun(name: str, s: Settings) -> tuple[DynamicPruner, SampleTables, Progress
     pruner: Any = resolve_method(name).build({})
     labels = torch.zeros(s.n, dtype=torch.int64, device=s.device)
     pruner.begin(TrainView(s.n, 10, labels, 200, 0.5, s.device))
-    tables = SampleTables(s.n, 600, window=pruner.window, device=s.device)
+    tables = SampleTables(s.n, 600, window=pruner.window, signals=pruner.signals, device=s.device)
     filled(tables)
+    for signal in pruner.signals:
+        tables.signal(signal).copy_(tables.loss.flip(0))
     return pruner, tables, Progress(0.15, _DONE, _DONE * s.n, 200 * s.n, 170.0)
 
 
