@@ -11,6 +11,7 @@ from prunebench.bench.runs.scoring_runs import charged_epochs, evidence_needs, s
 from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock, batch_bounds, selected_counts
+from prunebench.bench.train.plan_checks import shares_of
 from prunebench.bench.train.self_supervised import BATCH as SSL_BATCH
 from prunebench.bench.train.task import criterion_of
 from prunebench.datasets.build import default_reference_size
@@ -24,6 +25,7 @@ from prunebench.methods.base import (
     kept_count,
 )
 from prunebench.methods.ies import IES
+from prunebench.methods.kakurenbo import Kakurenbo
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def cell_cost(cell: Cell, outline: Outline) -> Cost:
     return Cost(
         trained=trained,
         strong=trained * (criterion_of(spec).views - 1),
-        forward_only=max(0, epochs * rows - trained) if isinstance(pruner, IES) else 0,
+        forward_only=max(0, epochs * rows - trained) if isinstance(pruner, IES | Kakurenbo) else 0,
         scoring_forward=scored,
         reference_forward=epochs * _tracked(pruner, n, held_out),
         eval_forward=tests * outline.test,
@@ -111,7 +113,7 @@ def _training(
     """(trained, scored batch by batch, epochs, whether that is exact)."""
     target, fixed = clock.target, clock.epochs
     if isinstance(pruner, BatchPruner) and spec.ratio > 0:
-        return _by_batch(clock, rows, spec.recipe.batch_size)
+        return _by_batch(pruner, clock, rows, spec.recipe.batch_size)
     if isinstance(pruner, StaticPruner):
         share = spec.ratio
     per_epoch = float(max(1, kept_count(rows, round(share, 12))))
@@ -122,19 +124,27 @@ def _training(
     return target, 0, max(1, math.ceil(target / per_epoch)), True
 
 
-def _by_batch(clock: Clock, rows: int, batch: int) -> tuple[int, int, int, bool]:
+def _by_batch(
+    pruner: BatchPruner, clock: Clock, rows: int, batch: int
+) -> tuple[int, int, int, bool]:
     bounds = batch_bounds(rows, batch)
-    whole = selected_counts(bounds, clock.ratio, None)
-    kept, seen = sum(k for *_, k in whole), sum(stop - start for start, stop, _ in whole)
-    last = clock.epochs if clock.epochs is not None else clock.target // kept
-    trained, scored, epochs = last * kept, last * seen, last
-    room = clock.room(trained)
-    if room:
-        rest = selected_counts(bounds, clock.ratio, room)
-        trained += sum(k for *_, k in rest)
-        scored += sum(stop - start for start, stop, _ in rest)
-        epochs += 1
-    return trained, scored, epochs, True
+    whole: dict[tuple[float | None, ...], tuple[int, int]] = {}
+    trained = scored = epochs = 0
+    while epochs < clock.max_epochs and (epochs == 0 or not clock.finished(epochs, trained)):
+        shares = tuple(shares_of(pruner, clock.progress(epochs, trained), range(len(bounds))))
+        if shares not in whole:
+            whole[shares] = _sums(selected_counts(bounds, clock.ratio, None, shares))
+        room, sums = clock.room(trained), whole[shares]
+        if room is not None and room < sums[0]:
+            sums = _sums(selected_counts(bounds, clock.ratio, room, shares))
+        trained, scored, epochs = trained + sums[0], scored + sums[1], epochs + 1
+    return trained, scored if pruner.scoring_pass else 0, epochs, True
+
+
+def _sums(batches: list[tuple[int, int, int]]) -> tuple[int, int]:
+    """(trained, scored): a batch that is trained whole is not scored."""
+    sizes = [(k, stop - start) for start, stop, k in batches]
+    return sum(k for k, _ in sizes), sum(size for k, size in sizes if k < size)
 
 
 def _tracked(pruner: Pruner, n: int, held_out: int) -> int:

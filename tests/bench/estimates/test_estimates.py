@@ -68,7 +68,21 @@ def test_counts_are_those_of_the_ledger(run, method, budget):
     assert cost.exact
 
 
-@pytest.mark.parametrize("method", ["infobatch", "seta+align", "infobatch+align", "ies"])
+@pytest.mark.parametrize("budget", ["samples", "paper", "epochs"])
+@pytest.mark.parametrize("interrupt", [0, 2])
+def test_batches_that_a_schedule_trains_whole_are_not_scored(run, budget, interrupt):
+    fields = {"params": {"start": 0.3, "end": 0.8, "interrupt": interrupt}, "budget": budget,
+              "recipe_params": {"model": "mlp"}}  # fmt: skip
+    record, _ = run("selective-backprop", **fields)
+    cost = cell_cost(small_cell("selective-backprop", **fields), DIGITS)
+    names = ("trained", "scoring_forward", "epochs")
+    assert {n: getattr(cost, n) for n in names} == {n: record.ledger[n] for n in names}
+    assert 0 < cost.scoring_forward < cost.epochs * 1253
+
+
+@pytest.mark.parametrize(
+    "method", ["infobatch", "seta+align", "infobatch+align", "ies", "kakurenbo"]
+)
 def test_score_based_methods_train_exactly_the_target_and_the_rest_is_about_right(run, method):
     record, _ = run(method)
     cost = cell_cost(small_cell(method), DIGITS)
