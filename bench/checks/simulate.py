@@ -16,8 +16,8 @@ from prunebench.bench.checks.guard import Guard, Notes
 from prunebench.bench.checks.population import BATCH, Population, SimulatedEvidence
 from prunebench.bench.checks.report import Violation
 from prunebench.bench.checks.subject import Subject
-from prunebench.bench.train.budget import Clock
-from prunebench.bench.train.plan_checks import PlanError, check_indices
+from prunebench.bench.train.budget import Clock, batch_bounds
+from prunebench.bench.train.plan_checks import PlanError, check_indices, shares_of
 from prunebench.bench.train.sample_tables import SIGNALS, SampleTables
 from prunebench.methods.base import (
     Batch,
@@ -96,6 +96,12 @@ def batches_of(n: int) -> int:
 def warmup_of(epochs: int) -> int:
     """Tw of a recipe of E epochs."""
     return min(epochs, max(2, round(0.15 * epochs)))
+
+
+def in_batches(population: Population, visited: Tensor) -> tuple[Tensor, list[int]]:
+    """Positions in the order of their ids, whatever that of the samples, and sizes of batches."""
+    order = population.ids[visited].argsort(stable=True)
+    return visited[order], [stop - start for start, stop in batch_bounds(len(visited), BATCH)]
 
 
 def note_writes(
@@ -256,6 +262,7 @@ class _Run:
         if isinstance(self.pruner, BatchPruner) and self.clock.ratio > 0:
             choices = self.batches(self.pruner, plan.indices, epoch)
             visited = torch.cat([choice.indices for choice in choices])
+            sizes = [len(choice.indices) for choice in choices]
         else:
             everyone = torch.arange(len(self.population))
             order = plan.indices.argsort()
@@ -263,10 +270,11 @@ class _Run:
             outer = None if plan.forward_only is None else plan.forward_only.sort().values
             choices = [Choice(f"epoch {epoch}", plan.indices[order], everyone, weights, outer)]
             visited = plan.indices[: self.target - self.trained]
-        self.visit(visited, epoch)
+            visited, sizes = in_batches(self.population, visited)
+        self.visit(visited, epoch, sizes)
         self.trained += len(visited)
         if plan.forward_only is not None:
-            self.visit(plan.forward_only, epoch)
+            self.visit(plan.forward_only, epoch, [])
         if self.pruner.reference and not early:
             self.tables.reference_loss[epoch] = reference
         return choices
@@ -295,16 +303,23 @@ class _Run:
         """Selects in every batch; each holds samples from the whole range of positions."""
         count = batches_of(len(positions))
         now = min(epoch, self.population.epochs - 1)
+        shares = shares_of(pruner, self.clock.progress(epoch, self.trained), range(count))
         choices = []
-        for number in range(count):
+        for number, share in enumerate(shares):
             part = positions[number::count]
             k = kept_count(len(part), self.clock.ratio)
-            batch = Batch(
-                self.population.logits[now, part], self.population.features[now, part],
-                self.population.labels[part], part.clone(),
-            )  # fmt: skip
-            stream = self.streams.get("select", epoch, number)
+            if share is not None:
+                k = max(1, int(round(share, 12) * len(part)))
             where = f"epoch {epoch}, batch {number}"
+            if k == len(part):  # it is trained whole
+                choices.append(Choice(where, part.sort().values, part, wanted=k))
+                continue
+            logits, features = (
+                scores[now, part] if pruner.scoring_pass else scores[now, part, :0]
+                for scores in (self.population.logits, self.population.features)
+            )
+            batch = Batch(logits, features, self.population.labels[part], part.clone())
+            stream = self.streams.get("select", epoch, number)
             before = {name: value.clone() for name, value in vars(batch).items()}
             chosen = pruner.select(self._guarded(batch, Batch), k, stream)
             note_writes(before, vars(batch), self.setting.writes, f"select({where}): batch")
@@ -312,11 +327,13 @@ class _Run:
             choices.append(Choice(where, part[chosen.sort().values], part, wanted=k))
         return choices
 
-    def visit(self, positions: Tensor, epoch: int) -> None:
+    def visit(self, positions: Tensor, epoch: int, sizes: list[int]) -> None:
         now = min(epoch, self.population.epochs - 1)
         logits, labels = self.original.logits[now, positions], self.original.labels[positions]
         losses = F.cross_entropy(logits, labels, reduction="none")
         self.tables.write(positions, losses, logits, labels)
+        if sizes:
+            self.tables.close_batches(positions, sizes)
         self.tables.close_epoch(positions, epoch)
 
     def _labels(self, where: str) -> None:
@@ -354,6 +371,7 @@ def replay(subject: Subject, population: Population, epochs: int) -> list[Choice
         visited = ((population.ids + epoch) % 3 != 0).nonzero().squeeze(1)
         logits, labels = population.logits[epoch, visited], population.labels[visited]
         tables.write(visited, F.cross_entropy(logits, labels, reduction="none"), logits, labels)
+        tables.close_batches(*in_batches(population, visited))
         tables.close_epoch(visited, epoch)
         if pruner.reference:
             tables.reference_loss[epoch] = population.reference[epoch]

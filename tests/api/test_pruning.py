@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from prunebench.api.own_epoch import OwnEpoch
 from prunebench.api.pruning import Pruning
 from prunebench.bench.train.distributed.world import World
+from prunebench.bench.train.optimizers import EagerSGD
 from prunebench.bench.train.trainer import Trainer
 from prunebench.errors import InputError
 from prunebench.methods.compose import list_methods
@@ -73,7 +74,7 @@ def test_the_factor_is_on_the_learning_rate_within_a_step_alone(
     monkeypatch.setattr("prunebench.api.pruning.pruner_of", lambda *_: (Asking(), 0.0))
     pruning, seen = Pruning(fifty(), "asking", epochs=3), []
     weight = torch.zeros(1, requires_grad=True)
-    optimizer = torch.optim.SGD([{"params": [weight], "lr": 0.5}], lr=1.0, weight_decay=0.5)
+    optimizer = EagerSGD([{"params": [weight], "lr": 0.5}], lr=1.0, weight_decay=0.5)
     rate = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
     for _ in range(2):
         pruning.apply_lr_factor(optimizer)  # once is enough
