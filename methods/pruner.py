@@ -216,6 +216,9 @@ class BatchPruner(DynamicPruner):
     def share(self, progress: Progress, step: int) -> float | None:
         """Share of a batch that is trained, above 0 and at most 1; None for the run's 1 - p.
 
+        Of B samples max(1, floor(share B)) are trained. Where that is B, the batch is trained
+        whole: it is not scored and ``select`` is not called. At ratio 0 nobody asks.
+
         Args:
             progress: At the start of the epoch.
             step: Number of the batch in the epoch.

@@ -4,15 +4,17 @@ What happens, in order, with every hook of a ``Callback`` (marked >)::
 
     while the budget is not used up:
         measure the reference set, where the pruner wants it at the start of an epoch
-        plan, check and lay out the epoch: order it, cut it to the budget and into batches
+        plan, check and lay out the epoch: order it, cut it to the budget and into batches, average
+            weights over batches and put a factor on the learning rates, where the plan asks for it
         for every batch:
             set the learning rate and the momentum
-            choose samples of the batch (batch-level pruners)
+            score the batch and choose samples of it (batch-level pruners; not where it is trained
+                whole, and no scores where the pruner reads none)
             forward, losses into the per-sample tables, backward, optimiser, criterion
           > callback.step_end(run)
             if a callback said so: pause the epoch
           >     callback.asked_to_stop(run), then Stopped is raised
-        note the visits in the per-sample tables
+        note mean losses of batches, visits and loss weights
         re-score what the plan wants scored without training (IES)
         measure the reference set, where the pruner wants it at the end of an epoch
         evaluate on the test split, where the recipe says so
