@@ -9,12 +9,15 @@ import torch
 
 from prunebench.bench.checks import Report, Result, check_method, checks_for
 from prunebench.bench.checks.guard import global_state
+from prunebench.bench.checks.population import simulate_population
 from prunebench.bench.checks.run import CHECKS, describe, run_check
+from prunebench.bench.checks.simulate import choose
 from prunebench.bench.checks.subject import find
 from prunebench.errors import InputError
 from prunebench.methods.base import Sampler, ScorePruner, Subset
 from prunebench.methods.compose import list_methods
 from prunebench.options import Option
+from support.asking import Asking, Sharing
 from support.broken import BROKEN, GOOD, cases, declared, good, inputs, results
 from support.command import prunebench
 
@@ -301,3 +304,27 @@ class TestCommandLine:
         assert said.code == 2
         assert said.out == ""
         assert len(said.err.splitlines()) == 1
+
+
+def test_batches_are_simulated_as_the_trainer_makes_them(monkeypatch):
+    """Shares, batches without scores and mean losses of batches."""
+    seen = []
+    plan = Asking.plan
+
+    def watched(self, progress, tables, rng):
+        seen.append((tables.signal("batch_loss").clone(), tables.loss.clone()))
+        return plan(self, progress, tables, rng)
+
+    monkeypatch.setattr(Asking, "plan", watched)
+    population = simulate_population()
+    for kind in (Asking, Sharing):
+        (subject,) = find(kind)
+        choices = choose(subject, population)
+    sizes = {(len(c.indices), len(c.pool)) for c in choices}
+    assert {(kept, size) for kept, size in sizes if kept == size}
+    assert {(kept, size) for kept, size in sizes if kept == size // 4}
+    means, losses = seen[1]
+    trained = torch.arange(len(means)) % 3 != 0
+    assert torch.equal(means.isfinite(), trained)
+    assert float(means[trained].mean()) == pytest.approx(float(losses[trained].mean()), rel=0.02)
+    assert 1 < len(means[trained].unique()) < int(trained.sum()) / 20
