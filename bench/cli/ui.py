@@ -80,12 +80,17 @@ def _page(folder: Path) -> str:
     from prunebench.bench.tracking import view
     from prunebench.bench.tracking.client import one_line, quiet_client
     from prunebench.bench.tracking.database import default_uri
+    from prunebench.bench.tracking.identity import identity
     from prunebench.bench.tracking.mirror import writer_lock
+    from prunebench.bench.tracking.schema import make_whole
     from prunebench.bench.tracking.sync import default_experiment
 
     try:
         with writer_lock(folder):
+            make_whole(folder, identity(folder), anew=False)
             return view.table_page(quiet_client(default_uri(folder)), default_experiment(folder))
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(
             f"cannot be shown ({one_line(error)})", where=str(folder / "mlflow.db"),

@@ -36,8 +36,9 @@ def one_line(error: BaseException) -> str:
     return without_password(error_line(error))[:300]
 
 
-def quiet_client(uri: str) -> Any:
-    """MLflow's client, which prints nothing and does not wait for a server for minutes."""
+def quiet_mlflow() -> Any:
+    """The client's class of MLflow, which prints nothing and does not wait for a server for
+    minutes."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -47,7 +48,12 @@ def quiet_client(uri: str) -> Any:
 
     for name in _LOGGERS:  # importing mlflow configures its own logger
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return MlflowClient
+
+
+def quiet_client(uri: str) -> Any:
+    """MLflow's client of a store. It makes the schema of a database that has none, in place."""
+    return quiet_mlflow()(tracking_uri=uri, registry_uri=uri)
 
 
 def all_pages(search: Any, *args: Any) -> Iterator[Any]:

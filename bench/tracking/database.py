@@ -15,13 +15,13 @@ from prunebench.files import open_regular
 
 NAME = "mlflow.db"
 #: Seconds that a reader waits for a writer; SQLite locks the whole file.
-_BUSY_S = 30.0
+BUSY_S = 30.0
 _MAGIC = b"SQLite format 3\0"
 #: End of a rollback journal that names another file: SQLite removes that file after it rolled back.
 _NAMES_ANOTHER = bytes.fromhex("d9d505f920a163d7")
 #: What a search for runs reads and a mirror writes. A view in the place of one could compute
 #: without end, and so could a trigger.
-_READ = (
+MIRRORED = (
     "experiments", "experiment_tags", "runs", "tags", "params", "metrics", "latest_metrics",
     "datasets", "inputs", "input_tags",
 )  # fmt: skip
@@ -116,7 +116,7 @@ def check_database(path: Path, writing: bool = False, partly: bool = False) -> N
         check_journal(path)
         mode = "rw" if writing else "ro"
         address = f"file:{quote_from_bytes(os.fsencode(path.absolute()))}?mode={mode}"
-        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_S)) as database:
+        with closing(sqlite3.connect(address, uri=True, timeout=BUSY_S)) as database:
             fault = _fault(database, partly)
     except FileNotFoundError:
         raise InputError("no such file", where=where, accepted=accepted) from None
@@ -136,13 +136,13 @@ def _fault(database: sqlite3.Connection, partly: bool) -> str:
     found: dict[str, tuple[str, str]] = {}
     growing: list[str] = []
     for kind, name, table, sql in schema.fetchall():
-        if kind == "trigger" and table in _READ:
+        if kind == "trigger" and table in MIRRORED:
             return f"table {table!r} has a trigger"
-        if table in _READ and _GROWING.search(str(sql)):
+        if table in MIRRORED and _GROWING.search(str(sql)):
             growing.append(table)
         if kind in ("table", "view"):
             found[name] = (kind, " ".join(str(sql).split()).upper())
-    for name in _READ:
+    for name in MIRRORED:
         if name not in found:
             if partly:
                 continue

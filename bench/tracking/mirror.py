@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from prunebench.bench.results.atomic import lock_file
 from prunebench.bench.tracking import view
-from prunebench.bench.tracking.client import TrackingError, all_pages, quiet_client
+from prunebench.bench.tracking.client import (
+    TrackingError,
+    all_pages,
+    one_line,
+    quiet_client,
+    without_password,
+)
 from prunebench.bench.tracking.database import NAME, check_database, sqlite_path
 from prunebench.bench.tracking.identity import identity
 from prunebench.bench.tracking.payload import Payload, Point
+from prunebench.bench.tracking.schema import make_whole
 from prunebench.files import OwnFolder
 
 METRICS_PER_BATCH, ENTRIES_PER_BATCH = 1000, 100
 LOCK_TIMEOUT = 60.0
 #: Tag that names the results folder of a run; runs of earlier versions have none.
 FOLDER_TAG = "results_id"
+#: What databases say where a migration is begun a second time, and MLflow before it begins one.
+_HALF_MADE = re.compile(
+    r"already exists|duplicate|no such (table|column)|does not exist|out-of-date", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -64,9 +77,11 @@ class Mirror:
         file = sqlite_path(uri)
         if file is not None and file.is_file():
             check_database(file, writing=True, partly=True)
-        self._client = quiet_client(uri)
         self._identity = identity(results)
         self._private = file is not None and file.resolve() == results.resolve() / NAME
+        if self._private:
+            make_whole(results, self._identity)
+        self._client = _opened(uri)
         self._artifacts = (results.resolve() / "mlartifacts").as_uri()
         self._names = {"eval": experiment, "tune": f"{experiment}/tuning"}
         self._ids: dict[str, str] = {}
@@ -195,6 +210,20 @@ class Mirror:
     def mark_orphaned(self, run: RunRef) -> None:
         """Marks a run whose record is gone; it is not deleted."""
         self._client.set_tag(run.run_id, "orphaned", "true")
+
+
+def _opened(uri: str) -> Any:
+    try:
+        return quiet_client(uri)
+    except Exception as error:
+        line = one_line(error)
+        if not _HALF_MADE.search(line):
+            raise
+        raise TrackingError(
+            f"{without_password(uri)}: MLflow's schema is out of date or half made ({line[:90]}); "
+            "run `mlflow db upgrade` on a copy; where that fails, an older copy or an empty "
+            "database in its place"
+        ) from error
 
 
 def _batches(payload: Payload) -> list[tuple[Sequence[Point], list[tuple[str, str]]]]:

@@ -11,9 +11,11 @@ from prunebench.bench.tracking.client import (
     all_pages,
     one_line,
     quiet_client,
+    quiet_mlflow,
     without_password,
 )
 from prunebench.bench.tracking.database import NAME, check_database, sqlite_path, sqlite_uri
+from prunebench.bench.tracking.schema import is_whole
 from prunebench.errors import InputError
 from prunebench.record import Record, parse
 
@@ -40,12 +42,15 @@ def mirrored_records(store: str) -> list[tuple[Record, str]]:
             holds no records of ours.
     """
     where = without_password(store)
-    address = _address(store, where)
+    path = _file(store, where)
+    address = store if path is None else sqlite_uri(path.resolve(), read_only=True)
     found: list[tuple[Record, str]] = []
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
+            if path is not None:
+                _need_whole(path, where)
             found.extend(_records(quiet_client(address)))
         except BaseException as error:
             failed.append(error)
@@ -74,8 +79,8 @@ def _as_line(error: BaseException, where: str) -> InputError:
     return InputError(what, where=where, accepted=_ACCEPTED)
 
 
-def _address(store: str, where: str) -> str:
-    """An address that opens an existing store and creates nothing.
+def _file(store: str, where: str) -> Path | None:
+    """The SQLite file of an existing store; None where it is another kind of store.
 
     Raises:
         InputError: There is no such file or folder, or it is no store of MLflow.
@@ -87,18 +92,28 @@ def _address(store: str, where: str) -> str:
         except Exception as error:
             raise _as_line(error, where) from None
     elif (colon and rest.startswith("//") and scheme != "file") or store == "databricks":
-        return store
+        return None
     else:
         path = Path(rest.removeprefix("//") if scheme == "file" and colon else store)
         if path.is_dir() and (path / NAME).exists():
             path = path / NAME
         elif path.is_dir() and any(path.glob("*/meta.yaml")):
-            return store  # a store of plain files, from an early MLflow
+            return None  # a store of plain files, from an early MLflow
         elif not path.is_file():
             raise InputError("no tracking store", where=where, accepted=_ACCEPTED)
     assert path is not None
     check_database(path)
-    return sqlite_uri(path.resolve(), read_only=True)
+    return path
+
+
+def _need_whole(path: Path, where: str) -> None:
+    """Refuses a schema that MLflow would have to complete; the file is not written."""
+    quiet_mlflow()
+    if not is_whole(path):
+        raise InputError(
+            "is half made, or of another version of MLflow", where=where,
+            accepted="a whole store; `prunebench sync` makes or migrates that of a results folder",
+        )  # fmt: skip
 
 
 def _records(client: Any) -> Iterator[tuple[Record, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 #: Name of the shared view, and the tag in which MLflow's pages look for it.
 VIEW = "prunebench"
-_TAG = f"mlflow.sharedViewState.{VIEW}"
+EXPERIMENT_TAG = f"mlflow.sharedViewState.{VIEW}"
 COLUMNS = (
     "metrics.`final/test_acc`", "tags.`method`", "tags.`noise`", "tags.`ratio`", "tags.`seed`",
     "tags.`status`",
@@ -28,7 +28,7 @@ def experiment_tags() -> dict[str, str]:
         "viewMaximized": True,
         "runListHidden": False,
     }
-    return {"mlflow.experimentKind": "custom_model_development", _TAG: json.dumps(state)}
+    return {"mlflow.experimentKind": "custom_model_development", EXPERIMENT_TAG: json.dumps(state)}
 
 
 def table_page(client: Any, name: str) -> str:
