@@ -77,6 +77,11 @@ class Population:
         epoch = torch.arange(self.epochs, dtype=torch.float64)
         return 0.3 + torch.exp(-epoch / 4) + 0.05 * torch.sin(2 * epoch)
 
+    @property
+    def irreducible(self) -> Tensor:
+        """float32 [N]: losses of a model that never trained on the samples."""
+        return torch.where(self.labels == self.clean_labels, 0.2, 2.0)
+
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -210,6 +210,14 @@ def prepare(
         pruner.prepare(evidence, ratio, Streams(0, "checks", "checks").get("keep"))
 
 
+def view_of(population: Population, ratio: float, pruner: DynamicPruner) -> TrainView:
+    """What a method may know of a population before training."""
+    return TrainView(
+        len(population), population.num_classes, population.labels, population.epochs, ratio,
+        torch.device("cpu"), population.irreducible if pruner.holdout_model else None,
+    )  # fmt: skip
+
+
 class _Run:
     """A simulated dynamic run, with the population's losses in place of training."""
 
@@ -230,9 +238,7 @@ class _Run:
     def begin(self) -> None:
         p = self.population
         prepare(self.pruner, p, self.subject.ratio, self.setting.reads, self.setting.declared)
-        view: Any = TrainView(
-            len(p), p.num_classes, p.labels, p.epochs, self.subject.ratio, torch.device("cpu")
-        )
+        view: Any = view_of(p, self.subject.ratio, self.pruner)
         self.pruner.begin(self._guarded(view, TrainView))
 
     def _guarded(self, inner: Any, interface: type) -> Any:
@@ -352,12 +358,8 @@ def replay(subject: Subject, population: Population, epochs: int) -> list[Choice
     """
     n, everyone = len(population), torch.arange(len(population))
     pruner, clock = subject.dynamic(), Clock(n, population.epochs, subject.ratio)
-    device = torch.device("cpu")
     prepare(pruner, population, subject.ratio)
-    pruner.begin(
-        TrainView(n, population.num_classes, population.labels, population.epochs,
-                  subject.ratio, device)
-    )  # fmt: skip
+    pruner.begin(view_of(population, subject.ratio, pruner))
     tables = SampleTables(n, epochs + 1, window=pruner.window, signals=SIGNALS,
                           num_classes=population.num_classes)  # fmt: skip
     found, trained = [], 0

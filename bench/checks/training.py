@@ -64,7 +64,7 @@ def trained(pruner: Pruner, ratio: float, samples: int = EVEN) -> Trainer:
         prepare(pruner, population, ratio)
     setup = Setup(
         task, RECIPE, pruner, CrossEntropy(), streams, Clock(samples, EPOCHS, ratio),  # type: ignore[arg-type]
-        torch.device("cpu"), reference=reference,
+        torch.device("cpu"), reference=reference, irreducible=population.irreducible,
     )  # fmt: skip
     trainer = Trainer(setup)
     trainer.fit()

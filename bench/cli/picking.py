@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -194,7 +194,6 @@ def rows_of(records: Sequence[Record], everything: Sequence[Record]) -> list[dic
     rows = []
     for record in records:
         spec, recipe = record.spec, record.spec.get("recipe") or {}
-        role = spec.get("role", "eval")
         rows.append({
             "key": record.key,
             "board": labels[names[record.key]],
@@ -208,10 +207,18 @@ def rows_of(records: Sequence[Record], everything: Sequence[Record]) -> list[dic
             "status": record.status,
             "accuracy": record.metrics.get("test_accuracy"),
             "label": record.info.get("label"),
-            "role": f"replica {spec['replica']}" if spec.get("replica") else role,
+            "role": _role(spec),
         })  # fmt: skip
     return sorted(rows, key=lambda r: (r["board"], r["method"], r["ratio"],
                                        noise_order(r["noise"]), r["seed"], r["key"]))  # fmt: skip
+
+
+def _role(spec: Mapping[str, Any]) -> str:
+    """What a run is for: ``eval``, ``tune``, or which evidence it gives."""
+    if spec.get("replica"):
+        return f"replica {spec['replica']}"
+    part = spec.get("part", "all")
+    return str(spec.get("role", "eval")) if part == "all" else f"holdout model ({part})"
 
 
 def _row_names(records: Sequence[Record]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from prunebench.bench.grids.plan import Planned
 from prunebench.bench.runs.cell import Cell
+from prunebench.bench.runs.holdout import NEED, holdout_specs
 from prunebench.bench.runs.scoring_runs import charged_epochs, evidence_needs, scoring_specs
 from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.spec.run_spec import RunSpec
@@ -74,6 +75,16 @@ def split_sizes(spec: RunSpec, outline: Outline) -> tuple[int, int]:
     return outline.train - spec.validation.size - (0 if own else wanted), wanted
 
 
+def holdout_sizes(part: str, n: int, held_out: int) -> tuple[int, int, int]:
+    """Samples that a holdout model trains on, chooses its epoch by and judges; see
+    ``bench.train.task.holdout_task``."""
+    if part == "reference":
+        check = max(1, held_out // 10)
+        return held_out - check, check, n
+    own = n // 2 if part == "first" else n - n // 2
+    return own, max(1, (n - own) // 10), n - own
+
+
 def cell_cost(cell: Cell, outline: Outline) -> Cost:
     """What one cell costs with the evidence that it records; scoring runs are left out.
 
@@ -83,6 +94,9 @@ def cell_cost(cell: Cell, outline: Outline) -> Cost:
     """
     spec, pruner = cell.spec, cell.pruner()
     n, held_out = split_sizes(spec, outline)
+    check = judged = 0
+    if spec.part != "all":
+        n, check, judged = holdout_sizes(spec.part, n, held_out)
     share = spec.budget_share
     share = float(pruner.pruned_share(spec.ratio)) if share is None else share
     clock = Clock(n, spec.recipe.epochs, spec.ratio, spec.budget, share)
@@ -101,7 +115,7 @@ def cell_cost(cell: Cell, outline: Outline) -> Cost:
         scoring_forward=scored,
         reference_forward=epochs * _tracked(pruner, n, held_out),
         eval_forward=tests * outline.test,
-        evidence_forward=taken * rows + seen * held_out,
+        evidence_forward=taken * rows + seen * held_out + epochs * check + judged,
         epochs=epochs,
         exact=exact,
     )
@@ -177,6 +191,9 @@ def own_evidence(cell: Cell, outline: Outline) -> tuple[Cost, int]:
     for scoring in scoring_specs(pruner, cell.spec):
         total += cell_cost(Cell(scoring, cell.data, evidence=need), outline)
         charged += charged_epochs(need, scoring.recipe.epochs) * n * criterion_of(scoring).views
+    for holdout in holdout_specs(pruner, cell.spec):
+        cost = cell_cost(Cell(holdout, cell.data, evidence=NEED), outline)
+        total, charged = total + cost, charged + cost.trained
     if need.ssl:
         encoder = encoder_cost(cell, outline)
         total, charged = total + encoder, charged + encoder.ssl_trained

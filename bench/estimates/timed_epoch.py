@@ -169,9 +169,11 @@ def measure(kind: Kind, device: torch.device, limit_s: float = 2.0) -> Rates:
         pruner = _Selecting(epochs, cast(BatchPruner, kind.cell.pruner()))
     clock = Clock(len(task.train), 10_000, spec.ratio, "epochs")
     untested = spec.replace(recipe=spec.recipe.model_copy(update={"eval_every": 0}))
-    trainer = Trainer(
-        make_setup(untested, task, pruner, clock=clock, device=device, callbacks=[epochs])
-    )
+    setup = make_setup(
+        untested, task, pruner, clock=clock, device=device, callbacks=[epochs],
+        irreducible=torch.zeros(len(task.train)),
+    )  # fmt: skip
+    trainer = Trainer(setup)
     built_s = lap()
     with suppress(_Enough):
         trainer.fit()

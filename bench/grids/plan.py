@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from prunebench.bench.executors.base import Job
 from prunebench.bench.results.manifest import merge
 from prunebench.bench.runs.cell import Cell
+from prunebench.bench.runs.holdout import NEED, holdout_specs
 from prunebench.bench.runs.scoring_runs import evidence_needs, scoring_specs
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.errors import InputError
@@ -48,9 +49,9 @@ def plan_jobs(
     after: dict[str, tuple[str, ...]] = {}
     scoring = _Scoring()
     for cell in wanted.values():
-        need, runs = scoring.of(cell)
-        after[cell.spec.key] = tuple(run.key for run in runs)
-        for run in runs:
+        runs = scoring.of(cell)
+        after[cell.spec.key] = tuple(run.key for run, _ in runs)
+        for run, need in runs:
             needs.setdefault(run.key, []).append(need)
             fresh = Cell(run, cell.data, weights=cell.weights, title=cell.title,
                          losses=cell.losses)  # fmt: skip
@@ -78,15 +79,15 @@ class _Scoring:
     """What cells need recorded and by which runs; asked once for all seeds of a setting."""
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[EvidenceSpec, list[RunSpec]]] = {}
+        self._found: dict[str, list[tuple[RunSpec, EvidenceSpec]]] = {}
         self._runs: dict[tuple[str, int], RunSpec] = {}
 
-    def of(self, cell: Cell) -> tuple[EvidenceSpec, list[RunSpec]]:
+    def of(self, cell: Cell) -> list[tuple[RunSpec, EvidenceSpec]]:
         spec = cell.spec
         if spec.key_without_seed not in self._found:
             self._found[spec.key_without_seed] = _needs(cell)
-        need, runs = self._found[spec.key_without_seed]
-        return need, [self._run(run, spec.seed) for run in runs]
+        runs = self._found[spec.key_without_seed]
+        return [(self._run(run, spec.seed), need) for run, need in runs]
 
     def _run(self, run: RunSpec, seed: int) -> RunSpec:
         slot = run.key_without_seed, seed
@@ -108,16 +109,18 @@ class _Groups:
         return self._texts[slot]
 
 
-def _needs(cell: Cell) -> tuple[EvidenceSpec, list[RunSpec]]:
-    """What a cell must wait for. A method that raises here raises again as its cell is run, which
-    is then recorded; the others go on."""
+def _needs(cell: Cell) -> list[tuple[RunSpec, EvidenceSpec]]:
+    """The runs that a cell must wait for, and what each records for it. A method that raises here
+    raises again as its cell is run, which is then recorded; the others go on."""
     try:
         pruner = cell.pruner()
-        return evidence_needs(pruner, cell.spec), scoring_specs(pruner, cell.spec)
+        need = evidence_needs(pruner, cell.spec)
+        scoring = [(run, need) for run in scoring_specs(pruner, cell.spec)]
+        return [*scoring, *((run, NEED) for run in holdout_specs(pruner, cell.spec))]
     except InputError:
         raise
     except Exception:
-        return EvidenceSpec(), []
+        return []
 
 
 def _cost(cell: Cell) -> float:

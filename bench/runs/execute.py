@@ -34,6 +34,7 @@ from prunebench.bench.runs.checkpoint_file import DamagedCheckpoint
 from prunebench.bench.runs.evidence import Recorder
 from prunebench.bench.runs.failure import not_deterministic, out_of_memory, reason_of
 from prunebench.bench.runs.followers import lead
+from prunebench.bench.runs.holdout import HoldoutRecorder, gather_irreducible
 from prunebench.bench.runs.reference_set import resolve_reference
 from prunebench.bench.runs.scoring_runs import evidence_needs, gather_evidence, has_evidence
 from prunebench.bench.runs.self_supervised import Features, ssl_features
@@ -49,7 +50,9 @@ from prunebench.bench.train.setup import Callback, Diverged, Setup, make_setup
 from prunebench.bench.train.static_choice import choose_subset, timed
 from prunebench.bench.train.step import StepGenerator, run_to_end, work_so_far
 from prunebench.bench.train.task import (
+    HoldoutTask,
     clock_of,
+    holdout_task,
     load_task,
     streams_of,
     with_reference_in_training,
@@ -152,7 +155,8 @@ class CellRun:
         self.name = cell.spec.key + ("" if cell.evidence.empty else "+evidence")
         self.folder: Path = store.checkpoint_path(cell.spec.key)
         self.trainer: Trainer | None = None
-        self.recorder: Recorder | None = None
+        self.recorder: Recorder | HoldoutRecorder | None = None
+        self.holdout: HoldoutTask | None = None
         self.losses: LossRecorder | None = None
         self.resumed = self.anew = False
         self.subset: Subset | None = None
@@ -219,12 +223,17 @@ class CellRun:
         """From the data to evaluated artifacts; returns the record's status and reason."""
         method = resolve_method(self.spec.method.name)
         task = load_task(self.spec, self.cell.data)
+        if self.spec.part != "all":
+            self.holdout = holdout_task(task, self.spec.part, streams_of(self.spec))
         self.info = run_info(task, method, self.spec)
         if method.oracle and not task.raw.clean_known:
             raise SkipCell(f"the clean labels of {self.spec.dataset.name} are not known")
         trainer = yield from self._begin(task, method)
         status, reason = yield from self._fit(trainer, leaving)
         self._note_steps(trainer)
+        if isinstance(self.recorder, HoldoutRecorder):
+            self.recorder.judge(trainer)
+            self.info["holdout"] = self.recorder.facts
         predicted = trainer.test_logits().argmax(1)
         if self.device.type == "cuda":
             yield work_so_far()
@@ -256,12 +265,13 @@ class CellRun:
             self.trainer = Trainer((yield from self._setup(task, method)))
         return self.trainer
 
-    def _callbacks(self) -> list[Callback]:
+    def _callbacks(self, train: Split) -> list[Callback]:
         """All that look at the run; those with a state first, since checkpoints number them."""
-        cell = self.cell
-        self.recorder = (
-            None if cell.evidence.empty else Recorder(cell.evidence, ViewFiles(self.folder))
-        )
+        cell, self.recorder = self.cell, None
+        if self.holdout is not None:
+            self.recorder = HoldoutRecorder(self.holdout, train.sample_ids, train.labels)
+        elif not cell.evidence.empty:
+            self.recorder = Recorder(cell.evidence, ViewFiles(self.folder))
         self.losses = None if cell.losses is None else LossRecorder(cell.losses)
         return [
             *(one for one in (self.recorder, self.losses) if one is not None),
@@ -295,12 +305,24 @@ class CellRun:
             self.info["reference_leaks"] = not method.oracle
         if pruner.cautions():
             self.info["cautions"] = pruner.cautions()
+        train = task.train
+        if self.holdout is not None:
+            task = self.holdout.task
         clock = clock_of(spec, pruner, len(task.train))
         if spec.method.name == "full+reference":
             task = with_reference_in_training(task)
         before = generator_states(self.device)  # as a method finds them that is found evidence
         evidence, (self.proxy_trained, self.proxy_scoring) = yield from gather_evidence(
             spec, self.store, task, pruner, self._record_evidence, self._embed
+        )
+        irreducible, (trained, scored), models = yield from gather_irreducible(
+            spec, self.store, task, pruner, self._record_evidence
+        )
+        if models:
+            self.info["holdout"] = models
+        self.proxy_trained, self.proxy_scoring = (
+            self.proxy_trained + trained,
+            self.proxy_scoring + scored,
         )
         set_generator_states(before, self.device)
         reference: Split | None = None
@@ -325,8 +347,8 @@ class CellRun:
                 _, self.choice = timed(prepare, self._report_choice)
         return make_setup(
             spec, task, pruner, clock=clock, streams=streams, device=self.device,
-            callbacks=self._callbacks(), reference=reference,
-            weights=self.cell.weights, execution=self.options,
+            callbacks=self._callbacks(train), reference=reference,
+            weights=self.cell.weights, execution=self.options, irreducible=irreducible,
         )  # fmt: skip
 
     def _record_evidence(self, scoring: RunSpec, need: EvidenceSpec) -> StepGenerator[Record]:
@@ -368,11 +390,14 @@ class CellRun:
         elif trainer.network is not None or trainer.not_captured_because:
             self.info["steps"] = trainer.not_captured_because or "compiled"
 
-    def _publish(self, recorder: Recorder, trainer: Trainer) -> None:
+    def _publish(self, recorder: Recorder | HoldoutRecorder, trainer: Trainer) -> None:
         self._need_claim()  # its successor may have removed the files of the views
         place = self.store.evidence_path(self.spec.key)
         with folder_errors(place), self.store.temporary_folder("evidence") as folder:
-            recorder.write(folder, trainer, {"key": self.spec.key, "spec": self.spec.content})
+            entries: dict[str, Any] = {"key": self.spec.key, "spec": self.spec.content}
+            if self.holdout is not None:
+                entries["accuracy"] = self.metrics[accuracy_name(trainer)]
+            recorder.write(folder, trainer, entries)
             self.store.publish_folder(folder, place)
 
     def _store(self, status: Status, reason: str, trace: str) -> Record:

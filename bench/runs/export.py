@@ -156,7 +156,12 @@ def _training(record: Record, samples: Arrays, data: Mapping[str, Any]) -> Array
     """The splits of the run's task, made anew from its specification, with the digest of its labels
     compared."""
     from prunebench.bench.runs.rerun import recorded_source
-    from prunebench.bench.train.task import load_task, with_reference_in_training
+    from prunebench.bench.train.task import (
+        holdout_task,
+        load_task,
+        streams_of,
+        with_reference_in_training,
+    )
 
     spec, source = recorded_source(record, data)
     task = load_task(spec, source.params)
@@ -165,6 +170,8 @@ def _training(record: Record, samples: Arrays, data: Mapping[str, Any]) -> Array
                          accepted="the version of prunebench that the record names")  # fmt: skip
     if spec.method.name == "full+reference":
         task = with_reference_in_training(task)
+    if spec.part != "all":
+        task = holdout_task(task, spec.part, streams_of(spec)).task
     named = [("train", task.train), ("reference", task.reference), ("validation", task.validation)]
     splits = [(name, split) for name, split in named if split is not None]
     clean = task.raw.train_y

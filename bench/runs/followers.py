@@ -18,10 +18,16 @@ from prunebench.bench.runs.artifacts import LossRecorder
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.checkpoint_file import DamagedCheckpoint
 from prunebench.bench.runs.evidence import Recorder
+from prunebench.bench.runs.holdout import HoldoutRecorder
 from prunebench.bench.runs.view_files import ViewFiles
 from prunebench.bench.train.distributed import world
 from prunebench.bench.train.setup import Callback, Diverged, Setup, make_setup
-from prunebench.bench.train.task import load_task, with_reference_in_training
+from prunebench.bench.train.task import (
+    holdout_task,
+    load_task,
+    streams_of,
+    with_reference_in_training,
+)
 from prunebench.bench.train.trainer import Trainer
 from prunebench.errors import SkipCell
 
@@ -32,7 +38,8 @@ class SharedRun:
 
     Attributes:
         cell: As of ``Cell.to_json``.
-        made: Pickled pruner, criterion, clock, streams and reference set, as process 0 made them.
+        made: Pickled pruner, criterion, clock, streams, reference set and irreducible losses, as
+            process 0 made them.
         device: Type of the device on which each process trains.
         threads: Intra-op threads.
         folder: Of the checkpoints.
@@ -60,7 +67,14 @@ def lead(setup: Setup, cell: Cell, folder: Path, name: str) -> None:
         return
     # From one process of a run to another of it: nothing from elsewhere is unpickled.
     made = pickle.dumps(
-        (setup.pruner, setup.criterion, setup.clock, setup.streams, setup.reference)
+        (
+            setup.pruner,
+            setup.criterion,
+            setup.clock,
+            setup.streams,
+            setup.reference,
+            setup.irreducible,
+        )
     )
     threads = torch.get_num_threads()
     world.broadcast_job(
@@ -91,6 +105,9 @@ def _train(run: SharedRun) -> None:
             pass  # process 0 sees the same, and evaluates what there is
         except SkipCell:
             return
+        for callback in trainer.setup.callbacks:
+            if isinstance(callback, HoldoutRecorder):
+                callback.judge(trainer)
         trainer.test_logits()
     finally:
         trainer.close()
@@ -102,14 +119,18 @@ def _setup(run: SharedRun) -> Setup:
     task = load_task(spec, cell.data)
     if spec.method.name == "full+reference":
         task = with_reference_in_training(task)
-    pruner, criterion, clock, streams, reference = pickle.loads(run.made)
+    pruner, criterion, clock, streams, reference, irreducible = pickle.loads(run.made)
     callbacks: list[Callback] = []
-    if not cell.evidence.empty:
+    if spec.part != "all":
+        train, holdout = task.train, holdout_task(task, spec.part, streams_of(spec))
+        callbacks.append(HoldoutRecorder(holdout, train.sample_ids, train.labels))
+        task = holdout.task
+    elif not cell.evidence.empty:
         callbacks.append(Recorder(cell.evidence, ViewFiles(run.folder, writes=False)))
     if cell.losses is not None:
         callbacks.append(LossRecorder(cell.losses))
     return make_setup(
         spec, task, pruner, clock=clock, criterion=criterion, streams=streams,
         device=torch.device(run.device), callbacks=callbacks, reference=reference,
-        weights=cell.weights,
+        weights=cell.weights, irreducible=irreducible,
     )  # fmt: skip

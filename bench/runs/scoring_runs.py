@@ -60,15 +60,20 @@ def scoring_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
         return []
     criterion = spec.criterion
     if not (isinstance(pruner, StaticPruner) and pruner.proxy_criterion):
-        entropy = CRITERIA.get("ce")
-        options = {name: option.default for name, option in entropy.target.options.items()}
-        criterion = Named(name="ce", version=str(entropy.version), params=options)
+        criterion = cross_entropy()
     found = [spec.scoring_spec(replica, criterion) for replica in range(need.repeats)]
     fields = own if spec.proxy == "own" else pruner.proxy_recipe(spec.recipe.epochs)
     if fields:
         recipe = Recipe(**{**spec.recipe.model_dump(), **fields})
         found = [scoring.replace(recipe=recipe) for scoring in found]
     return found
+
+
+def cross_entropy() -> Named:
+    """Plain cross-entropy, as a criterion of a specification."""
+    entropy = CRITERIA.get("ce")
+    options = {name: option.default for name, option in entropy.target.options.items()}
+    return Named(name="ce", version=str(entropy.version), params=options)
 
 
 def find_evidence(

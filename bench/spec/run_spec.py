@@ -77,7 +77,11 @@ class Tuned(_Frozen):
 
 
 class RunSpec(_Frozen):
-    """Everything that decides a run's result, and nothing that does not (device, workers)."""
+    """Everything that decides a run's result, and nothing that does not (device, workers).
+
+    ``part`` is what a holdout model trains on (``bench.runs.holdout``): the clean reference set, or
+    the first or second half of the training split; ``all`` for every other run.
+    """
 
     spec_schema: Literal[1] = Field(1, alias="schema")
     dataset: Named
@@ -92,6 +96,7 @@ class RunSpec(_Frozen):
     validation: Validation = Validation()
     proxy: Literal["shared", "own"] = "shared"
     replica: int = Field(0, ge=0)
+    part: Literal["all", "reference", "first", "second"] = "all"
     seed: int = Field(ge=0, lt=SEEDS)
     role: Literal["eval", "tune"] = "eval"
     tuned: Tuned | None = None
@@ -110,8 +115,10 @@ class RunSpec(_Frozen):
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """The canonical content as JSON values; ``tuned`` is left out where there is none."""
-        left_out = {"tuned"} if self.tuned is None else None
+        """The canonical content as JSON values; ``tuned`` is left out where there is none, and
+        ``part`` where it is all."""
+        left_out = {"tuned"} if self.tuned is None else set[str]()
+        left_out |= {"part"} if self.part == "all" else set()
         return self.model_dump(mode="json", by_alias=True, exclude=left_out)
 
     @cached_property
@@ -176,6 +183,15 @@ class RunSpec(_Frozen):
             replica=replica,
             tuned=None,
         )
+
+    def holdout_spec(self, part: str, criterion: Named) -> RunSpec:
+        """The run of a holdout model that serves this cell.
+
+        Args:
+            part: What it trains on.
+            criterion: Plain cross-entropy.
+        """
+        return self.scoring_spec(0, criterion).replace(part=part)
 
 
 def clean_labels(method: str, role: str, labels: str, tuned: Tuned | None) -> str:

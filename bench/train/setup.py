@@ -87,6 +87,8 @@ class Setup:
         reference: The reference samples, where the pruner measures them.
         weights: File of the weights to start from.
         execution: How steps are run.
+        irreducible: float32 [N], losses of the training samples under the holdout model, where the
+            pruner wants them.
     """
 
     task: Task
@@ -101,6 +103,7 @@ class Setup:
     reference: Split | None = None
     weights: str = ""
     execution: ExecutionOptions = ExecutionOptions()
+    irreducible: Tensor | None = None
 
     @property
     def on_device(self) -> bool:
@@ -231,6 +234,7 @@ def make_setup(
     reference: Split | None = None,
     weights: str = "",
     execution: ExecutionOptions = ExecutionOptions(),
+    irreducible: Tensor | None = None,
 ) -> Setup:
     """The setup of a specification.
 
@@ -246,6 +250,7 @@ def make_setup(
         reference: The reference samples, where the pruner measures them.
         weights: File of the weights to start from.
         execution: How steps are run.
+        irreducible: float32 [N], losses under the holdout model, where the pruner wants them.
 
     Raises:
         SkipCell: The budget of the specification leaves nothing to train.
@@ -263,6 +268,7 @@ def make_setup(
         reference,
         weights,
         execution,
+        irreducible,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -131,6 +131,61 @@ def with_reference_in_training(task: Task) -> Task:
     order = sample_ids.argsort()
     train = Split(sample_ids[order], labels[order])
     return replace(task, train=train, clean_labels=clean[order])
+
+
+@dataclass(frozen=True)
+class HoldoutTask:
+    """What a holdout model trains on and what it is asked about.
+
+    Attributes:
+        task: The task with a part of its samples in place of the training split.
+        check: Samples by whose mean loss the model's epoch is chosen; it trains on none of them.
+        asked: Positions int64 [n] in the training split of the samples that it judges.
+    """
+
+    task: Task
+    check: Split
+    asked: Tensor
+
+
+def holdout_task(task: Task, part: str, streams: Streams) -> HoldoutTask:
+    """The task of a holdout model. Of the reference set it leaves a tenth out to choose its epoch
+    by; of the training split it takes one half, and chooses by a tenth of the other.
+
+    Args:
+        task: Of the cells that it serves.
+        part: ``reference``, ``first`` or ``second``.
+        streams: Of the run; the draws are by sample id.
+
+    Raises:
+        SkipCell: There is no reference set, or one of its samples is trained as well; or fewer than
+            two samples.
+    """
+    train, reference = task.train, task.reference
+    source = reference if part == "reference" else train
+    if source is None:
+        raise SkipCell("no clean reference set: reference size is 0")
+    if part == "reference" and bool(torch.isin(source.sample_ids, train.sample_ids).any()):
+        raise SkipCell("the holdout model would train on training samples: the reference overlaps")
+    if len(source) < 2:
+        raise SkipCell("a holdout model needs two samples or more")
+    order = streams.get("holdout").bits(source.sample_ids).argsort(stable=True)
+    if part == "reference":
+        cut = max(1, len(source) // 10)
+        check, own, clean = order[:cut], order[cut:], source.labels
+        asked = torch.arange(len(train))
+    else:
+        half, clean = len(source) // 2, task.clean_labels
+        first, second = order[:half], order[half:]
+        own, asked = (first, second) if part == "first" else (second, first)
+        check, asked = asked[: max(1, len(asked) // 10)], asked.sort().values
+    own, check = own.sort().values, check.sort().values
+    split = Split(source.sample_ids[own], source.labels[own])
+    return HoldoutTask(
+        replace(task, train=split, clean_labels=clean[own]),
+        Split(source.sample_ids[check], source.labels[check]),
+        asked,
+    )
 
 
 def criterion_of(spec: RunSpec) -> Criterion:

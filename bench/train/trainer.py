@@ -119,9 +119,13 @@ class Trainer:
         outputs = head_classes(recipe, raw.num_classes)
         self.criterion.begin(len(raw.train_x), outputs, device, setup.streams.get("criterion"))
         n = len(self.sample_ids)
+        held = setup.irreducible
         setup.pruner.begin(  # which decides on the tables that are wanted
-            TrainView(n, raw.num_classes, self.labels, recipe.epochs, setup.clock.ratio, device)
-        )
+            TrainView(
+                n, raw.num_classes, self.labels, recipe.epochs, setup.clock.ratio, device,
+                None if held is None else held.to(device, copy=True),
+            )
+        )  # fmt: skip
         #: Whether samples are chosen within batches.
         self.selecting = isinstance(setup.pruner, BatchPruner) and setup.clock.ratio > 0
 

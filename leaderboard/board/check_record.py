@@ -56,7 +56,7 @@ def check_shape(record: Record) -> None:
     ratio, seed = spec.get("ratio"), spec.get("seed")
     _need(record, "ratio", _between(ratio, 0, 1) and ratio != 1, ratio, "a number in [0, 1)")
     _need(record, "seed", _count(seed), seed, "an integer from 0")
-    for name, kind in (("proxy", str), ("budget", str), ("role", str)):
+    for name, kind in (("proxy", str), ("budget", str), ("role", str), ("part", str)):
         value = spec.get(name, "")
         _need(record, name, isinstance(value, kind), value, "text")
     replica = spec.get("replica", 0)

@@ -97,6 +97,8 @@ def collect(records: Iterable[Record], protocol: ProtocolFile | None = None) -> 
             excluded["tuning run"] += 1
         elif record.spec.get("replica", 0) != 0:
             excluded["replica that serves as evidence"] += 1
+        elif record.spec.get("part", "all") != "all":
+            excluded["holdout model that serves as evidence"] += 1
         else:
             run = _run(record, protocol.diverged == "chance")
             if not protocol.passes(record, run.method in (FULL, WITH_REFERENCE)):

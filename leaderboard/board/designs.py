@@ -167,6 +167,8 @@ def spec_designs(
     for spec in specs:
         if spec.get("role", "eval") != "eval" or spec.get("replica", 0) != 0:
             continue
+        if spec.get("part", "all") != "all":
+            continue
         content, method = content_of(spec), str(spec["method"]["name"])
         if method in (FULL, WITH_REFERENCE) and spec["ratio"] == 0:
             carried.append((method, content))

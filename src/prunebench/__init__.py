@@ -40,6 +40,7 @@ _MODULE_OF = {
     "Subset": "methods.base",
     "find_label_issues": "api.selection",
     "grid": "api.runs",
+    "irreducible_losses": "api.own_passes",
     "kept_count": "methods.base",
     "load_results": "api.results",
     "register_criterion": "methods.base",
@@ -55,6 +56,7 @@ _MODULE_OF = {
 
 if TYPE_CHECKING:
     from prunebench.api.own_data import OwnData, task
+    from prunebench.api.own_passes import irreducible_losses
     from prunebench.api.pruning import Pruning
     from prunebench.api.results import Board, Results, Run, load_results
     from prunebench.api.runs import grid, run
@@ -125,6 +127,7 @@ __all__ = [
     "Subset",
     "find_label_issues",
     "grid",
+    "irreducible_losses",
     "kept_count",
     "load_results",
     "register_criterion",

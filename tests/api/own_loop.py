@@ -48,6 +48,8 @@ class OwnLoop:
             fields["reference"] = TensorDataset(
                 run.inputs.unaugmented(reference.sample_ids), reference.labels
             )
+        if setup.pruner.holdout_model:
+            fields["irreducible"] = setup.irreducible
         self.pruning = Pruning(
             TensorDataset(self.x, run.labels), method, **{**fields, **pruning}
         )  # fmt: skip

@@ -17,9 +17,10 @@ from support.cells import small_cell
 def trainer_of(cell: Cell, wrap=lambda pruner: pruner, **parts) -> Trainer:
     """The trainer of a cell; parts of its setup may be given, and its pruner wrapped."""
     spec = cell.spec
-    task = load_task(spec, cell.data)
+    task = parts.pop("task", None) or load_task(spec, cell.data)
     pruner = wrap(resolve_method(spec.method.name).build(spec.method.params))
-    return Trainer(make_setup(spec, task, pruner, **{"reference": task.reference, **parts}))
+    parts = {"reference": task.reference, "irreducible": torch.zeros(len(task.train)), **parts}
+    return Trainer(make_setup(spec, task, pruner, **parts))
 
 
 class Hooks(Callback):
@@ -39,13 +40,17 @@ def make(
     **fields,
 ) -> Trainer:
     execution = fields.pop("execution", {})
+    held = fields.pop("irreducible_of", None)
     recipe = {"epochs": 4, "batch_size": 128, "model": model, "model_params": {},
               "eval_every": 2, **fields.pop("recipe_params", {})}  # fmt: skip
     if model == "cnn":
         recipe["model_params"] = recipe["model_params"] or {"width": 4, "depth": 2}
     cell = small_cell(method, criterion=criterion, recipe_params=recipe, **fields)
     how = ExecutionOptions(graph=graph, **execution)
-    return trainer_of(cell, callbacks=callbacks, device=torch.device(device), execution=how)
+    given = {} if held is None else {"irreducible": held}
+    return trainer_of(
+        cell, callbacks=callbacks, device=torch.device(device), execution=how, **given
+    )
 
 
 def everything(run: Trainer) -> dict[str, torch.Tensor]:

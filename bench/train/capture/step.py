@@ -197,9 +197,17 @@ class CapturedStep:
                 mine.copy_(new)
             self.optimizer.load_state_dict(run.optimizer.state_dict())
             run.sample_tables.rebind(own.tables.floats())
+            if self.kept is not None:
+                self._take_irreducible(cast(BatchPruner, run.setup.pruner))
         run.stepper, run.model = own, own.model
         run.optimizer, run.criterion = own.optimizer, own.criterion
         return True
+
+    def _take_irreducible(self, pruner: BatchPruner) -> None:
+        """The losses that the captured method reads become those of another run's method."""
+        mine, new = self.pruner.view.irreducible, pruner.view.irreducible
+        if mine is not None and new is not None:
+            mine.copy_(new)
 
 
 def _places(state: Mapping[str, Tensor]) -> dict[str, int]:

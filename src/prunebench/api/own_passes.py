@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from prunebench.api.own_checks import check_targets
+from prunebench.api.own_samples import Numbered, size_of
 from prunebench.errors import InputError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -46,6 +47,29 @@ def passes(
                 yield model(x.to(place)), y.to(place), sample
     finally:
         model.train(before)
+
+
+def irreducible_losses(
+    model: nn.Module, train_set: Any, loss: Loss = per_sample_cross_entropy, **loading: Any
+) -> Tensor:
+    """Losses of training samples under a model that never trained on them, for
+    ``Pruning(..., irreducible=...)``.
+
+    Args:
+        model: Trained on other samples: a clean reference set, say. It is not changed.
+        train_set: Map-style data set of (input, label), without random augmentation.
+        loss: Losses [B] of logits and labels.
+        loading: Further arguments of the loader.
+
+    Returns:
+        float32 [N], on the CPU.
+
+    Raises:
+        InputError: Samples or outputs that are not of these forms.
+    """
+    size_of(train_set, "train_set")
+    found = passes(model, Numbered(train_set), torch.device("cpu"), loading)
+    return torch.cat([loss(logits, labels).float().cpu() for logits, labels, _ in found])
 
 
 def _parts(batch: Any) -> Sequence[Tensor]:

@@ -16,6 +16,9 @@ from prunebench.methods.base import DynamicPruner, StaticPruner, Subset, kept_co
 from prunebench.methods.compose import MethodInfo, resolve_method
 from prunebench.rng import Streams
 
+#: Of a recipe that every method can read.
+_EPOCHS = 200
+
 
 class NoEvidence:
     """What a static method may read where nothing was recorded.
@@ -69,10 +72,46 @@ def pruner_of(
     return pruner, ratio
 
 
+def held_losses(pruner: DynamicPruner, size: int, given: Any, selecting: bool) -> Tensor | None:
+    """The losses under a holdout model that a method compares with, as float32 [N].
+
+    Args:
+        pruner: The method.
+        size: N.
+        given: What the user handed over, or None.
+        selecting: Whether the method chooses anything.
+
+    Raises:
+        InputError: They are missing, no numbers [N], or the method reads none.
+    """
+    if given is None:
+        if pruner.holdout_model and selecting:
+            raise InputError(
+                f"{pruner.name} compares with the losses of a model that never trained on the "
+                "samples", where="irreducible",
+                accepted=f"irreducible=, float [{size}]: irreducible_losses(model, train_set) of "
+                "such a model",
+            )  # fmt: skip
+        return None
+    if not pruner.holdout_model:
+        raise InputError(f"{pruner.name} reads no losses of a holdout model", where="irreducible",
+                         accepted="none, or a method such as rho-loss")  # fmt: skip
+    try:
+        losses = torch.as_tensor(given, dtype=torch.float32).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"a {type(given).__name__}", where="irreducible",
+                         accepted=f"float [{size}]") from None  # fmt: skip
+    if losses.shape != (size,) or bool(losses.isinf().any()):
+        what = "infinite values" if losses.shape == (size,) else f"shape {tuple(losses.shape)}"
+        raise InputError(what, where="irreducible",
+                         accepted=f"float [{size}], NaN where a loss is not known")  # fmt: skip
+    return losses
+
+
 def _static(
     info: MethodInfo, pruner: StaticPruner, ratio: float, data: NoEvidence, streams: Streams
 ) -> DynamicPruner:
-    if not pruner.needs(1, 1).empty or pruner.oracle:
+    if not pruner.needs(_EPOCHS, _EPOCHS // 8).empty or pruner.oracle:
         raise InputError(
             f"{info.name} chooses after a scoring run", where="method",
             accepted="what select() returns, in place of its name",

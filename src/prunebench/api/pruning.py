@@ -28,7 +28,7 @@ from prunebench.api.labels import labels_of
 from prunebench.api.own_checks import check_batch, check_choice, different_ids, one_number
 from prunebench.api.own_epoch import OwnEpoch, PlanSampler
 from prunebench.api.own_passes import Loss, passes, per_sample_cross_entropy
-from prunebench.api.own_pruner import NoEvidence, pruner_of
+from prunebench.api.own_pruner import NoEvidence, held_losses, pruner_of
 from prunebench.api.own_rate import RateFactor
 from prunebench.api.own_samples import Numbered, size_of
 from prunebench.bench.train.budget import Clock, selected_counts
@@ -58,6 +58,8 @@ class Pruning:
         seed: Of every draw.
         labels: int [N], the given labels, where the data set has none that can be read cheaply.
         num_classes: C; one more than the largest label by default.
+        irreducible: float [N], losses of the samples under a model that never trained on them, for
+            methods that compare with them (``irreducible_losses`` computes them).
         reference: Map-style data set of clean samples that are not trained, for methods that
             compare with it.
         budget: ``samples``: training ends once (1 - ratio) x N x E samples are trained, inside an
@@ -85,6 +87,7 @@ class Pruning:
         labels: Any = None,
         num_classes: int | None = None,
         reference: Any = None,
+        irreducible: Any = None,
         budget: str = "samples",
         params: Mapping[str, Any] | None = None,
         is_cross_entropy: bool = True,
@@ -113,9 +116,11 @@ class Pruning:
         if reason:
             raise InputError(reason, where="ratio", accepted="a smaller ratio")
         self.selecting = isinstance(self.pruner, BatchPruner) and ratio > 0
+        held = held_losses(self.pruner, self.size, irreducible, self.selecting)
         self.pruner.begin(
-            TrainView(self.size, classes, given.to(self.device), epochs, ratio, self.device)
-        )
+            TrainView(self.size, classes, given.to(self.device), epochs, ratio, self.device,
+                      None if held is None else held.to(self.device))
+        )  # fmt: skip
         if self.pruner.reference and reference is None:
             raise InputError(
                 f"{self.pruner.name} compares with clean samples", where="reference",
