@@ -225,6 +225,18 @@ def test_every_static_method_is_in_the_grids_of_static_methods(grids, name):
     assert used == static - {"ids", "scores"} | others  # those two need a file
 
 
+@pytest.mark.parametrize("name", ["all-dynamic", "all-dynamic-mnist"])
+def test_every_dynamic_method_is_in_the_grids_of_dynamic_methods(grids, name):
+    from prunebench.methods.compose import list_methods
+
+    dynamic = {info.name for info in list_methods() if info.kind in ("dynamic", "batch")
+               and info.target.__module__.startswith("prunebench.methods")}  # fmt: skip
+    used = {cell.spec.method.name for cell in grids[name]}
+    others = {"full", "short-full", "oracle-clean"}
+    assert others <= used
+    assert used - others - {"full+reference", "glister", "cld"} == dynamic
+
+
 def test_scores_and_samplers_are_crossed_under_the_names_of_their_rows(grids):
     from prunebench.methods.score_pruner import score_and_sampler
 
