@@ -15,6 +15,7 @@ from prunebench.methods.base import (
     register_method,
 )
 from prunebench.methods.keep_k import check_count, take
+from prunebench.options import Option
 from prunebench.rng import Stream
 
 
@@ -38,6 +39,11 @@ class ShortFull(_Everything):
     """Full data for fewer epochs: the simplest way to save training, and a strong control."""
 
     kind = "baseline"
+    options = {
+        "shorten": Option(
+            False, "run round((1 - p) E) epochs under the budget epochs too", later=True
+        )
+    }
     card = Card("Short full training", side="all, fewer epochs")
 
     def pruned_share(self, ratio: float) -> float:

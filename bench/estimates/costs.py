@@ -11,7 +11,7 @@ from prunebench.bench.runs.holdout import NEED, holdout_specs
 from prunebench.bench.runs.scoring_runs import charged_epochs, evidence_needs, scoring_specs
 from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.spec.run_spec import RunSpec
-from prunebench.bench.train.budget import Clock, batch_bounds, selected_counts
+from prunebench.bench.train.budget import Clock, batch_bounds, budget_in_force, selected_counts
 from prunebench.bench.train.plan_checks import shares_of
 from prunebench.bench.train.self_supervised import BATCH as SSL_BATCH
 from prunebench.bench.train.task import criterion_of
@@ -99,7 +99,8 @@ def cell_cost(cell: Cell, outline: Outline) -> Cost:
         n, check, judged = holdout_sizes(spec.part, n, held_out)
     share = spec.budget_share
     share = float(pruner.pruned_share(spec.ratio)) if share is None else share
-    clock = Clock(n, spec.recipe.epochs, spec.ratio, spec.budget, share)
+    budget = budget_in_force(spec.budget, pruner.params)
+    clock = Clock(n, spec.recipe.epochs, spec.ratio, budget, share)
     rows = n
     if spec.method.name == "full+reference" and spec.reference.mode == "held_out":
         rows += held_out

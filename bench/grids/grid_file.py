@@ -77,7 +77,7 @@ class Block(BaseModel):
     method: Names | None = None
     ratio: Ratios | None = None
     seed: Seeds | None = None
-    recipe: str | None = None
+    recipe: Names | None = None
     criterion: Names | None = None
     budget: Literal["samples", "paper", "epochs"] | None = None
     budget_share: float | None = Field(None, ge=0, lt=1, strict=True)
@@ -146,7 +146,11 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
         InputError: A name, option or value that is not accepted, with the file's name.
     """
     cells: dict[str, Cell] = {}
-    blocks = [_merge(grid, block) for block in grid.block or [Block()]]
+    merged_blocks = [_merge(grid, block) for block in grid.block or [Block()]]
+    blocks = [
+        block.model_copy(update={"recipe": [recipe]} if recipe else {})
+        for block in merged_blocks for recipe in block.recipe or [""]
+    ]  # fmt: skip
     for merged in blocks:
         _check_params(merged, where)
     if sum(map(_size, blocks)) > MOST_CELLS:
@@ -240,7 +244,8 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
     for name in ("budget_share", "reference", "proxy"):
         if getattr(block, name) is not None:
             common[name] = getattr(block, name)
-    recipe_params = _weights(block, absent)
+    recipe = block.recipe[0] if block.recipe else None
+    recipe_params = _weights(block, recipe, absent)
     contents = {
         name: _content(name, block.dataset_params or {}, absent) for name in block.dataset or []
     }
@@ -264,7 +269,7 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
                     extra["budget"], extra["budget_share"] = "samples", None
                 cell = resolve_cell(
                     dataset=dataset, noise=noise, method=method, ratio=ratio, seed=seed,
-                    recipe=block.recipe, criterion=criterion, params=params,
+                    recipe=recipe, criterion=criterion, params=params,
                     dataset_params=block.dataset_params, recipe_params=recipe_params,
                     criterion_params=(block.criterion_params or {}).get(criterion),
                     noise_params=block.noise_params, content=contents[dataset],
@@ -275,14 +280,16 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
                 yield admit(cell, pinned, transfer, where) if pinned is not None else cell
 
 
-def _weights(block: Block, absent: dict[str, str] | None) -> dict[str, Any] | None:
+def _weights(
+    block: Block, recipe: str | None, absent: dict[str, str] | None
+) -> dict[str, Any] | None:
     """The recipe's fields; for counting, a recipe that starts from a file starts without it."""
     given = block.recipe_params
-    if absent is None or block.recipe is None or (given or {}).get("weights"):
+    if absent is None or recipe is None or (given or {}).get("weights"):
         return given
-    if get_recipe(block.recipe).weights != NEEDED:
+    if get_recipe(recipe).weights != NEEDED:
         return given
-    absent[f"recipe {block.recipe}"] = "recipe_params: weights = FILE, its initial weights"
+    absent[f"recipe {recipe}"] = "recipe_params: weights = FILE, its initial weights"
     return {**(given or {}), "weights": None}
 
 

@@ -39,6 +39,13 @@ def digits() -> Recipe:
     )
 
 
+@register_recipe("digits-lars")
+def digits_lars() -> Recipe:
+    """``digits`` under LARS, at a rate at which full training memorises wrong labels."""
+    changes = {"name": "digits-lars", "optimizer": "lars", "lr": 8.0}
+    return get_recipe("digits").model_copy(update=changes)
+
+
 @register_recipe("synthetic")
 def synthetic() -> Recipe:
     """Generated images: a narrow convolutional network and a short schedule."""

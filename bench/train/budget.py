@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 from prunebench.errors import SkipCell
 from prunebench.methods.base import Progress, kept_count
 
 #: A run that has not met its target after this many times the recipe's epochs cannot meet it.
 MAX_STRETCH = 3
+
+
+def budget_in_force(budget: str, params: Mapping[str, Any]) -> str:
+    """The budget that a run's clock follows.
+
+    Args:
+        budget: Of the run.
+        params: Options of its method; ``shorten`` (of ``short-full``) gives the run fewer epochs
+            where the budget would give it all of the recipe's.
+    """
+    return "paper" if budget == "epochs" and params.get("shorten") else budget
 
 
 @dataclass(frozen=True)

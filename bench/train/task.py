@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from prunebench.bench.spec.run_spec import RunSpec
-from prunebench.bench.train.budget import Clock
+from prunebench.bench.train.budget import Clock, budget_in_force
 from prunebench.datasets.build import make_task
 from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.noise.names import parse_noise
@@ -82,7 +82,8 @@ def clock_of(spec: RunSpec, pruner: Pruner, num_samples: int) -> Clock:
         SkipCell: Its ratio and epochs leave nothing to train.
     """
     share = pruner.pruned_share(spec.ratio) if spec.budget_share is None else spec.budget_share
-    clock = Clock(num_samples, spec.recipe.epochs, spec.ratio, spec.budget, float(share))
+    budget = budget_in_force(spec.budget, pruner.params)
+    clock = Clock(num_samples, spec.recipe.epochs, spec.ratio, budget, float(share))
     if reason := clock.nothing_left(isinstance(pruner, StaticPruner)):
         raise SkipCell(reason)
     return clock

@@ -31,7 +31,7 @@ from prunebench.api.own_passes import Loss, passes, per_sample_cross_entropy
 from prunebench.api.own_pruner import NoEvidence, held_losses, pruner_of
 from prunebench.api.own_rate import RateFactor
 from prunebench.api.own_samples import Numbered, size_of
-from prunebench.bench.train.budget import Clock, selected_counts
+from prunebench.bench.train.budget import Clock, budget_in_force, selected_counts
 from prunebench.bench.train.distributed.world import World, joined
 from prunebench.bench.train.plan_checks import (
     ConstantPlan,
@@ -111,7 +111,7 @@ class Pruning:
         self.pruner, ratio = pruner_of(
             method, ratio, params or {}, NoEvidence(self.ids, given, classes), self.streams
         )
-        self.clock = Clock(self.size, epochs, ratio, budget)
+        self.clock = Clock(self.size, epochs, ratio, budget_in_force(budget, params or {}))
         reason = self.clock.nothing_left(isinstance(self.pruner, ConstantPlan))
         if reason:
             raise InputError(reason, where="ratio", accepted="a smaller ratio")

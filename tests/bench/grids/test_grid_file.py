@@ -2,7 +2,7 @@
 
 import pytest
 
-from prunebench.bench.grids.grid_file import expand, parse_seeds, read_grid
+from prunebench.bench.grids.grid_file import Grid, expand, parse_seeds, read_grid
 from prunebench.bench.grids.plan import plan_jobs
 from prunebench.bench.runs.resolve import build_spec
 from prunebench.bench.spec.run_spec import RunSpec
@@ -139,3 +139,15 @@ def test_every_cell_stores_the_losses_that_a_grid_asks_for(tmp_path):
     planned = plan_jobs(expand(*read_grid(path)))
     assert [job.payload["losses"] for job in planned.jobs] == [[1, 3], [1, 3]]
     assert len(planned.added) == 1
+
+
+def test_a_list_of_recipes_is_an_axis():
+    grid = Grid(name="x", dataset="digits", method=["full", "random"], ratio=0.5, seed="0..1",
+                recipe=["digits", "digits-lars"])  # fmt: skip
+    found = [(c.spec.recipe.name, c.spec.method.name, c.spec.seed) for c in expand(grid, "x")]
+    assert len(set(found)) == len(found) == 2 * 2 * 2
+    one = [(c.spec.recipe.name, c.spec.method.name, c.spec.seed)
+           for c in expand(grid.model_copy(update={"recipe": ["digits-lars"]}), "x")]  # fmt: skip
+    assert set(one) == {row for row in found if row[0] == "digits-lars"}
+    with pytest.raises(InputError, match=r"digits-lras.*digits-lars"):
+        expand(grid.model_copy(update={"recipe": ["digits", "digits-lras"]}), "x")

@@ -265,3 +265,23 @@ def test_the_guide_s_example_expands_to_what_it_says(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(guide.partition("```toml\n")[2].partition("```")[0])
     assert f"= {len(expand(*read_grid(path), {}))} cells" in guide
+
+
+def test_align_variants_hold_every_variant_under_both_optimizers(grids):
+    """Each with what it is compared with in the same noise settings, seed by seed."""
+    # Optimizers x seeds x (main rows in five noise settings, further ones in three and in two).
+    assert len(grids["align-variants"]) == 2 * 10 * (10 * 5 + 2 * 3 + 16 * 2)
+    rows = Counter(
+        (cell.spec.recipe.name, cell.spec.method.name, cell.spec.noise.name)
+        for cell in grids["align-variants"]
+    )
+    for recipe, base in product(("digits", "digits-lars"), ("infobatch", "seta")):
+        for noise in ("clean", "symmetric:0.2", "symmetric:0.5", "symmetric:0.7", "asymmetric:0.4"):
+            assert rows[recipe, "full", noise] == 10
+            assert rows[recipe, base, noise] >= 10
+            assert rows[recipe, f"{base}+align", noise] >= 20  # literal and fixed
+            assert rows[recipe, "random-dynamic", noise] >= 20  # at the share of either base
+    for cell in grids["align-variants"]:
+        if cell.spec.method.params.get("legacy_anneal_weights"):
+            assert (cell.spec.method.params["delta"] * cell.spec.recipe.epochs) % 1 > 0.5
+        assert cell.spec.budget == ("samples" if cell.spec.method.name == "full" else "epochs")

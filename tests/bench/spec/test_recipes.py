@@ -17,7 +17,7 @@ from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.train.budget import whole_batches
 from prunebench.bench.train.schedules import schedule
 from prunebench.bench.train.step import Stepper
-from prunebench.bench.train.task import load_task
+from prunebench.bench.train.task import clock_of, load_task
 from prunebench.errors import InputError
 from prunebench.registry import DATASETS, MODELS, RECIPES
 from prunebench.rng import Streams
@@ -258,3 +258,23 @@ def test_the_guide_lists_every_recipe_network_switch_and_statistic():
     for entry in MODELS:
         if entry.module.startswith("prunebench."):
             assert f"`{entry.name}`" in guide, entry.name
+
+
+def test_the_recipe_for_memorising_under_lars_is_digits_but_for_the_optimizer():
+    plain, lars = get_recipe("digits"), get_recipe("digits-lars")
+    changed = {"name": "digits-lars", "optimizer": "lars", "lr": 8.0}
+    assert lars == plain.model_copy(update=changed)
+    assert lars.model_params["width"] == 8
+
+
+@pytest.mark.parametrize(
+    ("budget", "shorten", "epochs"),
+    [("epochs", False, 10), ("epochs", True, 7), ("paper", False, 7), ("paper", True, 7),
+     ("samples", True, None)],
+)  # fmt: skip
+def test_short_full_is_short_under_the_budget_of_epochs_on_request(budget, shorten, epochs):
+    cell = small_cell(
+        "short-full", ratio=0.3, budget=budget, recipe_params={"epochs": 10},
+        params={"shorten": shorten},
+    )  # fmt: skip
+    assert clock_of(cell.spec, cell.pruner(), 100).epochs == epochs
