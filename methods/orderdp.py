@@ -127,6 +127,7 @@ class OrderDP(ScoreBasedPruner):
         side="high within a random pool",
     )
     randomised = True
+    full_at = {"pool": 1.0, "top": 1.0}  # and ratio 0 without them
     pool: float | None
     top: float | None
     unseen_score: float | None

@@ -264,6 +264,7 @@ class _Selecting(BatchPruner):
     def __init__(self, epochs: _GrowingEpochs, chooser: BatchPruner) -> None:
         super().__init__()
         self.epochs, self.chooser = epochs, chooser
+        self.scoring_pass = chooser.scoring_pass  # type: ignore[misc]
 
     def begin(self, view: TrainView) -> None:
         """Begins the method that selects."""

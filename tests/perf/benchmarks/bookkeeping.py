@@ -37,7 +37,7 @@ def filled(tables: SampleTables, done: int = _DONE) -> None:
 def begun(name: str, s: Settings) -> tuple[DynamicPruner, SampleTables, Progress]:
     """A method in mid-run, with tables that are full."""
     pruner: Any = resolve_method(name).build({})
-    labels = torch.zeros(s.n, dtype=torch.int64, device=s.device)
+    labels = torch.arange(s.n, device=s.device) % 10
     pruner.begin(TrainView(s.n, 10, labels, 200, 0.5, s.device))
     tables = SampleTables(s.n, 600, window=pruner.window, signals=pruner.signals, device=s.device)
     filled(tables)

@@ -10,8 +10,10 @@ from prunebench.bench.perf.result import Goal, Result, figure, made
 from prunebench.bench.perf.timing import in_turn, paired
 from prunebench.bench.perf.workload import Settings
 
-#: Methods that read one or two tables of the samples.
-METHODS = ("infobatch+bls", "seta+bls", "repb", "ucb", "eps-greedy")
+#: Methods that read two tables of the samples at most.
+METHODS = (
+    "infobatch+bls", "seta+bls", "repb", "ucb", "eps-greedy", "rs2", "rcap", "orderdp",
+)  # fmt: skip
 _UNIFORM = "random-dynamic"
 #: Seconds that an epoch over ImageNet may take.
 _EPOCH = 600.0
