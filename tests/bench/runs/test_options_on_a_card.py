@@ -34,6 +34,8 @@ PARAMS = [
     ("infobatch", {"exact_weights": True}), ("infobatch", {"rescale": False}),
     ("seta", {"grouping": "exact"}), ("seta", {"orientation": "negated", "unseen_score": None}),
     ("divbs", {"rule": "argmax"}),
+    ("selective-backprop", {"start": 0.3, "end": 0.9, "interrupt": 3}),
+    ("kakurenbo", {"fraction": 0.8, "threshold": 0.2}),
 ]  # fmt: skip
 RECIPES = {
     "sgd": {"optimizer": "sgd", "nesterov": True}, "lars": {"optimizer": "lars", "lr": 0.5},
@@ -105,7 +107,9 @@ def test_streamed_images(workers, method, fields, tree, tmp_path):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("method", ["infobatch", "divbs", "ies+align"])
+@pytest.mark.parametrize(
+    "method", ["infobatch", "divbs", "ies+align", "kakurenbo", "selective-backprop"]
+)
 def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(method, tmp_path, monkeypatch):
     whole, files, _ = trained(tmp_path / "whole", "auto", method=method)
     asked = iter(range(1000))
