@@ -78,7 +78,7 @@ def plain(accumulate: int = 1, by_count: bool = False, **changes: Any) -> tuple[
     loader = DataLoader(pruning.dataset, batch_size=64, sampler=pruning.sampler)
     for _ in pruning.epochs():
         count, batches = len(loader), list(loader)
-        optimizer.param_groups[0]["lr"] = 0.1 * (1 - pruning.progress)
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 - pruning.progress) * pruning.lr_factor
         for number, (x, y, sample) in enumerate(batches):
             group = min(accumulate, count - number // accumulate * accumulate)
             loss = pruning.loss(F.cross_entropy(model(x), y, reduction="none"), sample)
@@ -86,7 +86,7 @@ def plain(accumulate: int = 1, by_count: bool = False, **changes: Any) -> tuple[
             if (number + 1) % accumulate == 0 or number + 1 == count:
                 optimizer.step()
                 optimizer.zero_grad()
-                optimizer.param_groups[0]["lr"] = 0.1 * (1 - pruning.progress)
+                optimizer.param_groups[0]["lr"] = 0.1 * (1 - pruning.progress) * pruning.lr_factor
         scored = pruning.score(model)
         assert not scored or pruning.pruner.name == "ies"
         pruning.end_epoch(pruning.reference_loss(model))
@@ -175,6 +175,30 @@ def test_epochs_grow_and_shrink(
         found = hugging_face(changes=changes)
     assert found[1].trained == sum(sizes)
     same(found, plain(by_count=True, **changes), visits)
+
+
+@pytest.mark.parametrize("library", ["lightning", "transformers"])
+def test_steps_have_the_factor_and_the_batch_weights_of_the_plan(
+    library: str, visits: Visits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = 0.5 + torch.arange(1000).float() % 7
+    monkeypatch.setattr(
+        resolve_method("random-dynamic").target, "plan",
+        lambda self, progress, tables, rng: Plan(
+            torch.arange(1000), weights, None, 1 + progress.epoch / 2, True
+        ),
+    )  # fmt: skip
+    monkeypatch.setattr(
+        resolve_method("random-dynamic").target, "signals", frozenset({"batch_loss"})
+    )
+    changes = {"method": "random-dynamic", "budget": "epochs"}
+    if library == "lightning":
+        pytest.importorskip("lightning", reason="Lightning is not installed")
+        found = example("lightning_loop", **changes).main(EPOCHS, enable_progress_bar=False)
+    else:
+        found = hugging_face(changes=changes)
+    same(found, plain(by_count=True, **changes), visits)
+    assert found[1].tables.signal("batch_loss")[:1000].isfinite().all()
 
 
 @pytest.mark.parametrize("saving", [
