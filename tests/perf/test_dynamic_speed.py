@@ -28,6 +28,12 @@ def test_plans_at_the_size_of_imagenet() -> None:
     assert all(met.values()), met
 
 
+def test_choices_within_batches_over_an_epoch_of_imagenet() -> None:
+    met = goals(BENCHMARKS["batch-choices"])
+    assert len(met) == 2
+    assert all(met.values()), met
+
+
 def test_bookkeeping_beside_an_epoch() -> None:
     met = goals(BENCHMARKS["bookkeeping"])
     assert len(met) == 4

@@ -34,6 +34,7 @@ BENCHMARKS = {
     "passes": passes.passes,
     "bookkeeping": bookkeeping.bookkeeping,
     "plan-costs": plan_costs.plan_costs,
+    "batch-choices": plan_costs.batch_choices,
     "overhead": overhead.overhead,
     "own-loop": own_loop.own_loop,
     "limit": limit.limit,
