@@ -132,6 +132,13 @@ def test_both_tables_stand_on_every_page(pages: dict[str, str]) -> None:
     assert uses["glister"] == "one choice"
 
 
+def test_a_method_of_another_name_that_scores_by_alignment_counts_too() -> None:
+    own = [r for r in runs() if r.spec["method"]["name"] in ("full", "random-dynamic")]
+    params = {"align.threshold": 0.0}
+    own += [run("infobatch", noise, seed, params=params) for noise in NOISES for seed in range(4)]
+    assert [row.label for row in controls(own).against_random] == ["infobatch"]
+
+
 def test_where_align_alone_uses_the_samples_the_page_says_that() -> None:
     page = texts(build(runs("full+reference", "glister")))["leaderboard.md"]
     assert "minus infobatch+align" not in page
