@@ -66,7 +66,7 @@ class Card:
     @property
     def published(self) -> int | None:
         """Year of publication; None where nothing is published."""
-        named = re.search(r"\b(?:19|20)\d\d\b", self.paper)
+        named = re.search(r"\b(?:19|20)\d\d\b(?!\.\d)", self.paper)  # "1910.00762" is no year
         return self.year or (int(named[0]) if named else None)
 
 

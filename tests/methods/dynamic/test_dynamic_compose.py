@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from prunebench.errors import InputError
-from prunebench.methods.base import Plan, ScoreBasedPruner, register_method
+from prunebench.methods.base import Card, Plan, ScoreBasedPruner, register_method
 from prunebench.methods.compose import list_methods, resolve_method
 from prunebench.methods.precomputed import Scores, read_scores
 from prunebench.registry import METHODS, Registry, UnknownName
@@ -82,6 +82,12 @@ def test_listing_has_each_method_and_its_variants():
     assert len(built_in) >= 24
     for info in built_in:
         assert info.card.title
+
+
+def test_the_year_of_a_card_is_not_the_number_of_a_preprint():
+    assert Card("a", "B et al., C, arXiv 1910.00762, 2019").published == 2019
+    assert Card("a", "B et al., C, D 2024 (arXiv 2004.01234)").published == 2024
+    assert Card("a", "B et al., C, arXiv 2004.01234").published is None
 
 
 def test_third_party_methods_compose(monkeypatch):
