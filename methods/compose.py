@@ -88,6 +88,11 @@ class MethodInfo:
         return self.target.zero_is_full
 
     @property
+    def trains_reference(self) -> bool:
+        """Whether the clean reference set joins the training split."""
+        return self.target.trains_reference
+
+    @property
     def ratios(self) -> str:
         """``any`` or ``zero``."""
         return self.target.ratios

@@ -59,6 +59,7 @@ class FullReference(_Everything):
     kind = "baseline"
     ratios = "zero"
     clean_data = "reference set, trained on"
+    trains_reference = True
     zero_is_full = False
     card = Card("Full training with the reference", side="all and the reference set")
 

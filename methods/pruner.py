@@ -81,6 +81,7 @@ class Pruner(ABC):
     * ``oracle``: reads clean labels; marked everywhere and never ranked.
     * ``randomised``: whether two streams may keep different samples beyond ties.
     * ``zero_is_full``: whether ratio 0 equals full training bit for bit.
+    * ``trains_reference``: whether the clean reference set joins the training split.
     * ``full_at``: options at which a method with a pruned share of its own prunes nothing.
     """
 
@@ -93,6 +94,7 @@ class Pruner(ABC):
     oracle: ClassVar[bool] = False
     randomised: ClassVar[bool] = False
     zero_is_full: ClassVar[bool] = True
+    trains_reference: ClassVar[bool] = False
     full_at: ClassVar[Mapping[str, Value]] = {}
     ratios: ClassVar[str] = "any"  # "any" or "zero" (full training)
     argument: ClassVar[str] = ""  # option that ``name:ARGUMENT`` fills

@@ -22,7 +22,11 @@ _NAMED = 12
 
 def lines(summary: Mapping[str, Any]) -> str:
     """The summary as a user reads it."""
-    rows = [(name, f"{summary[name]:,}") for name in ("cells", "recorded already", "to run")]
+    rows = [("cells", f"{summary['cells']:,}")]
+    if controls := summary.get("controls"):
+        count = sum(controls.values())
+        rows.append(("  of these controls", f"{count:,}: {', '.join(controls)}"))
+    rows += [(name, f"{summary[name]:,}") for name in ("recorded already", "to run")]
     runs = summary["scoring runs"]
     if runs:
         methods = sorted({name for run in runs for name in run["methods"]})

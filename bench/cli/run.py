@@ -252,9 +252,11 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
     if dry:
         from prunebench.bench.cli.estimate import lines
         from prunebench.bench.estimates.summary import summarise
+        from prunebench.bench.grids.grid_file import added_controls
 
         settings = replace(settings, workers=settings.workers or os.cpu_count() or 1)
         summary = summarise(cells, Path(out), settings, absent)
+        summary["controls"] = added_controls(loaded, cells)
         print(json.dumps(summary, indent=2) if as_json else lines(summary))
         return
     store = Store(Path(out))

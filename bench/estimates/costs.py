@@ -102,7 +102,7 @@ def cell_cost(cell: Cell, outline: Outline) -> Cost:
     budget = budget_in_force(spec.budget, pruner.params)
     clock = Clock(n, spec.recipe.epochs, spec.ratio, budget, share)
     rows = n
-    if spec.method.name == "full+reference" and spec.reference.mode == "held_out":
+    if pruner.trains_reference and spec.reference.mode == "held_out":
         rows += held_out
     trained, scored, epochs, exact = _training(pruner, clock, rows, share, spec)
     tests = 1 + ((epochs - 1) // spec.recipe.eval_every if spec.recipe.eval_every else 0)

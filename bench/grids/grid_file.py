@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
+from prunebench.bench.grids.controls import missing, row_of
 from prunebench.bench.grids.tuned_rows import admit, tuned_rows
 from prunebench.bench.results.planned import MOST_CELLS
 from prunebench.bench.runs.cell import Cell
@@ -68,6 +69,7 @@ class Block(BaseModel):
     pinned files of ``prunebench tune``, each of which gives its method a further row;
     ``transfer`` lets them serve what they were not tuned on. ``label`` names the rows of a method
     on boards: a table by method, or one name where a block has one method that prunes.
+    ``controls`` adds rows beside methods with ``+align``; see ``bench.grids.controls``.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -91,6 +93,7 @@ class Block(BaseModel):
     tuned: Names | None = None
     transfer: bool | None = Field(None, strict=True)
     label: str | dict[str, str] | None = None
+    controls: Literal["reference"] | None = None
 
 
 class Grid(Block):
@@ -153,7 +156,8 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
     ]  # fmt: skip
     for merged in blocks:
         _check_params(merged, where)
-    if sum(map(_size, blocks)) > MOST_CELLS:
+    controls = _control_blocks(blocks)
+    if sum(map(_size, [*blocks, *controls])) > MOST_CELLS:
         raise InputError(
             "the product of the axes is too large", where=where,
             accepted=f"at most {MOST_CELLS:,} cells in a file",
@@ -168,10 +172,33 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
                 )  # fmt: skip
             if cell.label:
                 cells[cell.spec.key] = replace(old, label=cell.label)
+    listed = {row_of(cell) for cell in cells.values()} if controls else set()
+    for block in controls:
+        for cell in _product(block, where, absent):
+            if row_of(cell) not in listed:
+                cells.setdefault(cell.spec.key, cell)
     if grid.losses is not None:
         kept = frozenset(grid.losses)
         return [replace(cell, losses=kept) for cell in cells.values()]
     return list(cells.values())
+
+
+def added_controls(grid: Grid, cells: Sequence[Cell]) -> dict[str, int]:
+    """Cells of the methods that ``controls`` adds to some block, by method."""
+    added = _control_blocks([_merge(grid, block) for block in grid.block or [Block()]])
+    names = dict.fromkeys(name for block in added for name in block.method or [])
+    counts = {name: sum(cell.spec.method.name == name for cell in cells) for name in names}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _control_blocks(blocks: Sequence[Block]) -> list[Block]:
+    """The products of the controls: those of the blocks with other methods, at their defaults."""
+    plain = {"params": None, "tuned": None, "transfer": None, "label": None, "proxy": None}
+    return [
+        block.model_copy(update={**plain, "method": names})
+        for block in blocks
+        if (names := missing(block.controls, block.method or []))
+    ]
 
 
 def _size(block: Block) -> int:

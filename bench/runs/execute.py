@@ -309,7 +309,7 @@ class CellRun:
         if self.holdout is not None:
             task = self.holdout.task
         clock = clock_of(spec, pruner, len(task.train))
-        if spec.method.name == "full+reference":
+        if method.trains_reference:
             task = with_reference_in_training(task)
         before = generator_states(self.device)  # as a method finds them that is found evidence
         evidence, (self.proxy_trained, self.proxy_scoring) = yield from gather_evidence(

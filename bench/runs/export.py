@@ -162,13 +162,14 @@ def _training(record: Record, samples: Arrays, data: Mapping[str, Any]) -> Array
         streams_of,
         with_reference_in_training,
     )
+    from prunebench.methods.compose import resolve_method
 
     spec, source = recorded_source(record, data)
     task = load_task(spec, source.params)
     if record.info.get("label_digest", task.label_digest) != task.label_digest:
         raise InputError("the labels made now are not those of the run", where=record.key,
                          accepted="the version of prunebench that the record names")  # fmt: skip
-    if spec.method.name == "full+reference":
+    if resolve_method(spec.method.name).trains_reference:
         task = with_reference_in_training(task)
     if spec.part != "all":
         task = holdout_task(task, spec.part, streams_of(spec)).task

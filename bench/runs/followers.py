@@ -30,6 +30,7 @@ from prunebench.bench.train.task import (
 )
 from prunebench.bench.train.trainer import Trainer
 from prunebench.errors import SkipCell
+from prunebench.methods.compose import resolve_method
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _setup(run: SharedRun) -> Setup:
     cell = Cell.from_json(run.cell)
     spec = cell.spec
     task = load_task(spec, cell.data)
-    if spec.method.name == "full+reference":
+    if resolve_method(spec.method.name).trains_reference:
         task = with_reference_in_training(task)
     pruner, criterion, clock, streams, reference, irreducible = pickle.loads(run.made)
     callbacks: list[Callback] = []

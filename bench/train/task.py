@@ -117,8 +117,8 @@ def validation_for_test(task: Task) -> Task:
 
 
 def with_reference_in_training(task: Task) -> Task:
-    """The control ``full+reference``: the clean reference samples join the training split, in
-    place of their noisy copies where the two overlap.
+    """The task of controls such as ``full+reference``: the clean reference samples join the
+    training split, in place of their noisy copies where the two overlap.
 
     Raises:
         SkipCell: There is no reference set.

@@ -1,17 +1,20 @@
 """Evidence once: one shared run per (data set, noise, seed), whatever the methods and ratios."""
 
+import io
 import itertools
 from collections import Counter
 
+import numpy as np
 import pytest
 
-from prunebench.bench.estimates.costs import encoders
+from prunebench.bench.estimates.costs import cell_cost, encoders
 from prunebench.bench.grids.driver import run_cells
 from prunebench.bench.grids.plan import plan_jobs
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.scoring_runs import evidence_needs
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.run_spec import HeldOut
+from prunebench.datasets.source import Outline
 from prunebench.errors import InputError
 from prunebench.methods.base import StaticPruner
 from prunebench.methods.compose import list_methods, scores
@@ -123,3 +126,17 @@ def test_the_reference_replaces_its_noisy_copies_in_overlap_mode(run):
     skipped, _ = run("full+reference", reference=HeldOut(size=0))
     assert skipped.status == "skipped"
     assert "reference size is 0" in skipped.reason
+
+
+def test_infobatch_with_the_reference_trains_on_it_within_the_same_budget(run):
+    record, store = run("infobatch+reference", ratio=0.5)
+    plain, _ = run("infobatch", ratio=0.5)
+    assert record.status == "done"
+    assert record.ledger["trained"] == plain.ledger["trained"]
+    assert record.metrics["kept_noise_rate"] < plain.metrics["kept_noise_rate"]
+    assert record.info["clean_labels_used"] == "reference set, trained on"
+    ids = np.load(io.BytesIO(store.artifact(record.key, "samples.npz")))["id"]
+    assert len(ids) == record.info["train_size"] + record.info["reference_size"]
+    assert run("infobatch+reference", reference=HeldOut(size=0))[0].status == "skipped"
+    cost = cell_cost(small_cell("infobatch+reference"), Outline(1347, 450, (1, 8, 8), 10))
+    assert cost.trained == record.ledger["trained"]
