@@ -123,7 +123,7 @@ class Trainer:
         setup.pruner.begin(  # which decides on the tables that are wanted
             TrainView(
                 n, raw.num_classes, self.labels, recipe.epochs, setup.clock.ratio, device,
-                None if held is None else held.to(device, copy=True),
+                None if held is None else held.clone().to(device),
             )
         )  # fmt: skip
         #: Whether samples are chosen within batches.
