@@ -40,7 +40,7 @@ CELLS = {
     "fig-a": 5 * 3 * 3,
     "fig-b": 4 * 3 * 3,
     "fig-c": 4 * 3 * 3,
-    "starter-digits": 56 * 2 * 3 + 3 * 2 * 3,
+    "starter-digits": 57 * 2 * 3 + 3 * 2 * 3,
     "starter-mnist": 4 * 2 * 1 * 3,
 }
 #: Scoring runs shared: (runs, of these not cells of the grid).
