@@ -216,8 +216,9 @@ def test_a_subset_that_was_chosen_elsewhere() -> None:
     assert sorted(numbers) == sorted([3, 4, 9] * 4)
     random = Pruning(fifty(), "random", epochs=2, ratio=0.6, budget="epochs")
     assert len(visits(random)) == 40
-    with pytest.raises(InputError, match="after a scoring run"):
-        Pruning(fifty(), "small-loss", epochs=2, ratio=0.6)
+    for name in ("small-loss", "cld", "tdds"):
+        with pytest.raises(InputError, match="after a scoring run"):
+            Pruning(fifty(), name, epochs=2, ratio=0.6)
     with pytest.raises(InputError, match="airbench-proxy reads a scoring run"):
         Pruning(fifty(), "airbench-proxy", epochs=2, ratio=0.6)
 
