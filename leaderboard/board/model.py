@@ -9,6 +9,7 @@ from prunebench.leaderboard.board.collect import FULL, Run
 from prunebench.leaderboard.board.shared_protocol import SharedProtocol
 from prunebench.leaderboard.board.time_ratio import TimeRatio
 from prunebench.leaderboard.inference.align_controls import AlignControls
+from prunebench.leaderboard.inference.judged import Judged
 from prunebench.leaderboard.inference.rankings import Modules, Ranking
 from prunebench.leaderboard.inference.score_grid import ScoreGrid
 from prunebench.leaderboard.inference.series import Series
@@ -137,6 +138,8 @@ class Summary:
         score_grid: Rows as a grid of scores by samplers; None where fewer than two of each cross.
         align_controls: Rows with AlignPrune beside random choice and other uses of the clean
             samples; None without such rows, and on boards of earlier records.
+        predictions: What was predicted of variants of AlignPrune, beside what the rows show; empty
+            where fewer than three variants are there.
     """
 
     dataset: str
@@ -149,6 +152,7 @@ class Summary:
     designs: tuple[str, ...] = ()
     score_grid: ScoreGrid | None = None
     align_controls: AlignControls | None = None
+    predictions: tuple[Judged, ...] = ()
 
     @property
     def shown(self) -> bool:

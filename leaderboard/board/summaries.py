@@ -10,6 +10,7 @@ from prunebench.leaderboard.board.align_rows import align_controls
 from prunebench.leaderboard.board.designs import Design, label_designs
 from prunebench.leaderboard.board.labels import noise_order
 from prunebench.leaderboard.board.model import Summary, Table
+from prunebench.leaderboard.board.predicted_rows import judged_predictions
 from prunebench.leaderboard.inference.rankings import modules, ranking
 from prunebench.leaderboard.inference.score_grid import Pair, score_grid
 from prunebench.leaderboard.inference.series import Series
@@ -33,6 +34,7 @@ def design_summary(
         made,
         score_grid=score_grid(made.series, _pairs(tables), protocol, name),
         align_controls=align_controls(tables, protocol, align_shown),
+        predictions=judged_predictions(tables),
     )
 
 

@@ -231,6 +231,11 @@ def _summary(summary: Summary) -> dict[str, Any]:
         "modules": _modules(summary.modules),
         **({} if grid is None else {"score_grid": _score_grid(grid)}),
         **({} if controls is None else {"align_controls": _align_controls(controls)}),
+        **(
+            {"predictions": [asdict(one) for one in summary.predictions]}
+            if summary.predictions
+            else {}
+        ),
     }
 
 

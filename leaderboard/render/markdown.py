@@ -32,6 +32,12 @@ from prunebench.leaderboard.render.footers import (
     summary_lines,
     table_lines,
 )
+from prunebench.leaderboard.render.prediction_text import (
+    HEADS,
+    PREDICTED,
+    prediction_cells,
+    prediction_lines,
+)
 from prunebench.leaderboard.render.row_text import (
     bold,
     choice,
@@ -253,6 +259,12 @@ def _summary(summary: Summary, protocol: ProtocolFile) -> list[str]:
         lines += ["", f"## {escape(summary.dataset)}, score or sampler?", "",
                   pipe(["noise", "ratio", *PARTS], body), "",
                   *_bullets(share_lines(summary.score_grid))]  # fmt: skip
+    if summary.predictions:
+        body = [[escape(found.prediction.variant), *map(escape, prediction_cells(found))]
+                for found in summary.predictions]  # fmt: skip
+        lines += ["", f"## {escape(summary.dataset)}, {PREDICTED}", "",
+                  pipe(["variant", *HEADS], body, text_columns=3), "",
+                  *_bullets(prediction_lines(summary))]  # fmt: skip
     if summary.modules is not None:
         lines += ["", f"## {escape(summary.dataset)}, module effect", "",
                   _modules(summary.modules), "",

@@ -35,11 +35,13 @@ from prunebench.leaderboard.render.html.page_tables import (
     accuracy_table,
     diagnostics_table,
     modules_table,
+    predictions_table,
     shares_table,
     summary_table,
 )
 from prunebench.leaderboard.render.html.tooltips import Tips
 from prunebench.leaderboard.render.markdown import header_lines
+from prunebench.leaderboard.render.prediction_text import PREDICTED, prediction_lines
 from prunebench.leaderboard.render.row_text import (
     kept_words,
     printed_cells,
@@ -178,6 +180,16 @@ def _summaries(
             about=(),
             page_table=shares,
             notes=tuple(share_lines(summary.score_grid)),
+        ))  # fmt: skip
+    if summary.predictions:
+        found.append(Section(
+            id=f"{anchor}-predictions",
+            title=f"{summary.dataset}, {PREDICTED}",
+            caption="Predictions of variants of AlignPrune beside the rows that they are about",
+            ratio="",
+            about=(),
+            page_table=predictions_table(summary),
+            notes=tuple(prediction_lines(summary)),
         ))  # fmt: skip
     if summary.modules is not None:
         scores = scores_named(module.comparison.a for module in summary.modules.pairs)

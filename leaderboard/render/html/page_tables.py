@@ -28,6 +28,7 @@ from prunebench.leaderboard.render.html.tooltips import (
     corrected,
     group_facts,
 )
+from prunebench.leaderboard.render.prediction_text import HEADS, prediction_cells
 from prunebench.leaderboard.render.row_text import (
     better_or_worse,
     bold,
@@ -289,6 +290,18 @@ def shares_table(summary: Summary) -> PageTable | None:
     ]  # fmt: skip
     columns = [PageColumn("ratio"), *(PageColumn(part, first=DOWN) for part in PARTS)]
     return PageTable("noise", tuple(columns), tuple(lines)) if lines else None
+
+
+def predictions_table(summary: Summary) -> PageTable:
+    """What was predicted of variants, beside what the rows show."""
+    columns = tuple(PageColumn(head, text=place > 3) for place, head in enumerate(HEADS))
+    return PageTable("variant", columns, tuple(
+        PageRow(found.prediction.variant, "method", (), tuple(
+            PageCell(text, found.mean if head.startswith("found") else None)
+            for head, text in zip(HEADS, prediction_cells(found), strict=True)
+        ))
+        for found in summary.predictions
+    ))  # fmt: skip
 
 
 def modules_table(found: Modules, protocol: ProtocolFile, tips: Tips) -> PageTable:
