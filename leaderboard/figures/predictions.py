@@ -23,7 +23,7 @@ from prunebench.leaderboard.figures.style import (
     slug,
 )
 from prunebench.leaderboard.inference.judged import HELD, NOT_HELD, OPEN, Judged
-from prunebench.leaderboard.render.prediction_text import RULE, compared_text
+from prunebench.leaderboard.render.prediction_text import RULE, compared_text, rows_named
 from prunebench.leaderboard.render.row_text import span
 from prunebench.leaderboard.stats.special import rounded
 from prunebench.untrusted import spreadsheet
@@ -58,7 +58,7 @@ def _figure(stem: str, summary: Summary) -> Drawn:
         "Bars: predicted ranges, open ones to the edge. Points: means over seeds of paired "
         f"differences, with 95 % t intervals (n = {_sizes(summary.predictions)}). Filled circle: "
         f"held; cross: not held; ring: not decided. A prediction is {RULE}. There is no correction "
-        "for their number."
+        f"for their number. Variants are numbered; {rows_named(summary.predictions)}."
     )
     drawn = finish(figure, stem, f"{summary.dataset}: predicted and found", caption)
     return replace(drawn, data=data_of(summary.predictions))
@@ -92,7 +92,8 @@ def _panel(axes: Axes, found: Sequence[Judged], unit: str) -> None:
         axes.text(1.01, place, one.verdict, transform=axes.get_yaxis_transform(), va="center",
                   fontsize=7.5, color=colour)  # fmt: skip
     axes.set_yticks(range(len(found)), [
-        f"{one.prediction.variant}: {compared_text(one)}, {one.prediction.noise}" for one in found
+        f"{one.prediction.variant.split()[0]}   {compared_text(one)}, {one.prediction.noise}"
+        for one in found
     ])  # fmt: skip
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")

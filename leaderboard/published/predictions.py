@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,12 +20,23 @@ class RowOf:
     """A row of a board, by method and by the options in which variants differ.
 
     Attributes:
-        method: Its name.
+        name: Short one, for the table and the figure.
+        method: The method's name.
         params: All these options with their values.
+        given: Those among them that are not at their default.
     """
 
+    name: str
     method: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """The method with these options."""
+        shown = ", ".join(f"{name}={json.dumps(value).strip(chr(34))}"
+                          for name, value in self.given.items())  # fmt: skip
+        return f"{self.method} ({shown})" if shown else self.method
 
     def fits(self, method: str, params: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
         """Whether a run is of this row; options that its record lacks have their default."""
@@ -75,7 +87,7 @@ def read_predictions(path: Path = FILE) -> Predictions:
     with path.open("rb") as file:
         content = tomllib.load(file)
     defaults: dict[str, dict[str, Any]] = content["defaults"]
-    rows = {name: _row(entry, defaults, f"{path}: rows.{name}")
+    rows = {name: _row(name, entry, defaults, f"{path}: rows.{name}")
             for name, entry in content["rows"].items()}  # fmt: skip
     items = []
     for number, entry in enumerate(content["prediction"], 1):
@@ -98,9 +110,11 @@ def read_predictions(path: Path = FILE) -> Predictions:
     return Predictions(tuple(items), defaults)
 
 
-def _row(entry: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]], where: str) -> RowOf:
+def _row(
+    name: str, entry: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]], where: str
+) -> RowOf:
     own, known = entry.get("params", {}), defaults.get(entry["method"], {})
-    for name in own:
-        if name not in known:
-            raise InputError(f"no default of {name!r}", where=where, accepted=", ".join(known))
-    return RowOf(entry["method"], {**known, **own})
+    for option in own:
+        if option not in known:
+            raise InputError(f"no default of {option!r}", where=where, accepted=", ".join(known))
+    return RowOf(name, entry["method"], {**known, **own}, own)

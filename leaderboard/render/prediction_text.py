@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prunebench.leaderboard.board.model import Summary
 from prunebench.leaderboard.inference.judged import HELD, NOT_HELD, Judged
 from prunebench.leaderboard.published.predictions import Prediction
@@ -27,10 +29,18 @@ def range_text(item: Prediction) -> str:
 
 
 def compared_text(found: Judged) -> str:
-    """What is measured, by the names of the table's rows."""
-    if found.prediction.measure == "pruned":
-        return f"{found.label}, percent pruned"
-    return f"{found.label} minus {found.against}" if found.against else found.label
+    """What is measured, by the short names of the rows."""
+    item = found.prediction
+    if item.measure == "pruned":
+        return f"{item.row.name}, percent pruned"
+    return item.row.name if item.against is None else f"{item.row.name} minus {item.against.name}"
+
+
+def rows_named(found: Sequence[Judged]) -> str:
+    """What the short names mean."""
+    rows = [row for one in found for row in (one.prediction.row, one.prediction.against) if row]
+    named = {row.name: row.words for row in rows}
+    return "; ".join(f"{name} is {words}" for name, words in named.items() if name != words)
 
 
 def prediction_cells(found: Judged) -> list[str]:
@@ -55,7 +65,9 @@ def prediction_lines(summary: Summary) -> list[str]:
     return [
         "Differences in points of test accuracy, paired by seed "
         f"(n = {span(min(sizes), max(sizes))}). A prediction is {RULE}. There is no correction for "
-        f"the number of predictions: of {len(found)} true ones about "
-        f"{number(0.05 * len(found), 1)} or fewer would be refuted by chance",
+        f"the number of predictions: of {len(found)} true ones at most about "
+        f"{number(0.025 * len(found), 1)} would be called not held by chance",
+        f"Rows: {rows_named(found)}; further options at their defaults. Random choice is that of "
+        "the ratio of the row that is compared with it",
         f"Held {held}, not held {failed}, not decided {len(found) - held - failed}",
     ]

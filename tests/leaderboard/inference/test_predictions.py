@@ -71,7 +71,7 @@ def look() -> Iterator[None]:
 
 
 def said(low: float | None, high: float | None) -> Prediction:
-    return Prediction("1", "so", RowOf("a"), None, "clean", "", "accuracy", low, high)
+    return Prediction("1", "so", RowOf("x", "a"), None, "clean", "", "accuracy", low, high)
 
 
 @pytest.mark.parametrize(
