@@ -335,7 +335,8 @@ class Subset:
 
     Attributes:
         indices: int64 [k], positions in the training split (not sample ids), each once.
-        scores: float64 or float32 [N] as published, or None where the method has none.
+        scores: float64 or float32 [N] as published, or None where the method has none. NaN where
+            one is undefined, if ``info["undefined"]`` says of how many samples.
         info: Small facts for the record, such as samples tied at the cut.
         weights: float32 [k], a factor >= 0 on the loss of each of ``indices``, or None for 1. The
             harness scales them to mean 1. A sample of weight 0 is trained, and charged, without

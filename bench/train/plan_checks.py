@@ -121,7 +121,8 @@ def check_subset(subset: Subset, k: int, num_samples: int, who: str) -> None:
 
     Raises:
         PlanError: Not k positions, each once and in range, scores that are not one number per
-            sample, or weights that are not one number >= 0 per position and above 0 somewhere.
+            sample (NaN where ``info["undefined"]`` says of how many samples), or weights that are
+            not one number >= 0 per position and above 0 somewhere.
     """
     if not isinstance(subset, Subset):
         raise PlanError(f"{who}: keep() returned {type(subset).__name__}, not a Subset")
@@ -135,8 +136,9 @@ def check_subset(subset: Subset, k: int, num_samples: int, who: str) -> None:
         return
     if not isinstance(scores, Tensor) or scores.shape != (num_samples,):
         raise PlanError(f"{who}: scores must be a vector of {num_samples} numbers")
-    if scores.is_floating_point() and bool(scores.isnan().any()):
-        raise PlanError(f"{who}: scores hold NaN for {int(scores.isnan().sum())} samples")
+    undefined = int(scores.isnan().sum()) if scores.is_floating_point() else 0
+    if undefined not in (0, subset.info.get("undefined")):
+        raise PlanError(f"{who}: scores hold NaN for {undefined} samples")
 
 
 def ordered_choice(chosen: Tensor, k: int, size: int, who: str) -> Tensor:

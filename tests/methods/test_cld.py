@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from prunebench.bench.checks.population import SimulatedEvidence, simulate_population
+from prunebench.bench.train.plan_checks import check_subset
 from prunebench.errors import InputError, SkipCell
 from prunebench.methods.cld import cld_scores
 from prunebench.methods.compose import resolve_method
@@ -76,3 +77,20 @@ def test_the_method_reads_losses_and_keeps_by_class():
     assert kept.scores is not None
     assert torch.equal(top.scores, kept.scores)
     assert not torch.equal(top.indices, kept.indices)
+
+
+@pytest.mark.parametrize("name", ["cld", "cld@top", "cld@strata", "cld@beta"])
+def test_a_class_without_reference_samples_is_kept_first(name, monkeypatch):
+    population = simulate_population()
+    method = resolve_method(name).build()
+    evidence = SimulatedEvidence(population, 2, method.needs(12, 2))
+    losses, labels = evidence.reference_loss, evidence.reference_labels
+    without = {"reference_loss": losses[:, labels != 3], "reference_labels": labels[labels != 3]}
+    for field, values in without.items():
+        monkeypatch.setattr(SimulatedEvidence, field, property(lambda _, v=values: v))
+    subset = method.keep(evidence, 60, Stream(0))
+    check_subset(subset, 60, len(population.labels), name)
+    alone = int((population.labels == 3).sum())
+    assert subset.info["undefined"] == int(subset.scores.isnan().sum()) == alone
+    if name == "cld@top":
+        assert int((population.labels[subset.indices] == 3).sum()) == min(alone, 60)
