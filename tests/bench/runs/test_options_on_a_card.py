@@ -28,6 +28,8 @@ PARAMS = [
     ("infobatch+align", {"align.missing": "unpaired", "align.reference": "small-loss"}),
     ("infobatch+align", {"align.reference_at": "epoch_start", "align.score_loss": "training"}),
     ("infobatch+align", {"align.stale": False, "align.mean_over": "trained"}),
+    ("infobatch+align", {"align.scramble": "fixed", "legacy_anneal_weights": True}),
+    ("seta+align", {"align.scramble": "each-epoch", "align.finish": "high", "delta": 0.5}),
     ("seta+align", {"align.correlation": "spearman", "align.min_obs": 2}),
     ("ies+align", {"align.correlation": "cosine", "align.threshold": 0.2}),
     ("ies", {"threshold": 1.0, "last": 2, "ma": 1}), ("ies", {"sticky_empty": True}),
