@@ -143,7 +143,7 @@ class InfoBatch(ScoreBasedPruner):
             if plan.weights is not None:
                 self.factors[plan.indices] = plan.weights
         elif self.factors is not None and not _whole(self.delta, progress.total_epochs):
-            return replace(plan, weights=self.factors[plan.indices])
+            return self.settled(replace(plan, weights=self.factors[plan.indices]))
         return plan
 
     def prune(self, scores: Tensor, progress: Progress, rng: Stream) -> Plan:

@@ -191,6 +191,15 @@ class TestLegacyAnnealWeights:
             assert len(plan.indices) == N
             assert torch.equal(plan.weights, last[plan.indices])
 
+    def test_they_weigh_the_mean_loss_of_a_batch_where_the_score_is_one_of_batches(self, kit, toy):
+        losses, _ = toy(N, T)
+        pruner = built(kit, "infobatch+bls", 10, legacy_anneal_weights=True)
+        tables = kit.Replay(losses)
+        tables.signals["batch_loss"] = losses[0]
+        weighted = [plan for plan in kit.run(pruner, tables, 10) if plan.weights is not None]
+        assert len(weighted[-1].indices) == N  # annealing
+        assert all(plan.batch_weights for plan in weighted)
+
     def test_they_are_reset_where_it_is_one(self, kit, toy):
         _, _, plans = self.plans(kit, toy, 16)
         assert all(plan.weights is None for plan in plans[14:])
