@@ -68,6 +68,26 @@ def test_what_a_pruner_asks_for_survives_a_state_inside_an_epoch(
     OwnLoop(run, "asking").pruning.load_state_dict(state)
 
 
+@pytest.mark.parametrize("budget", ["samples", "epochs"])
+def test_what_a_batch_level_method_passed_over_is_not_offered_again(budget: str) -> None:
+    """Its epoch goes on from a state between two steps as if nothing had been."""
+    run = trainer("big-loss", 0.4)
+    whole, broken, after = (OwnLoop(run, "big-loss", budget=budget) for _ in range(3))
+    shares = [whole.pruning.progress for _ in whole.train()]
+    for _ in itertools.islice(broken.train(), 28):
+        pass
+    begun, state = broken.order, broken.pruning.state_dict()
+    after.pruning.load_state_dict(state)
+    after.model, after.optimizer = broken.model, broken.optimizer
+    to_end(after)
+    assert [*begun[:-1], begun[-1] + after.order[0], *after.order[1:]] == whole.order
+    assert whole.pruning.trained == after.pruning.trained
+    step = 1 / len(shares)
+    assert shares == pytest.approx([step * (n + 1) for n in range(len(shares))], abs=2 * step)
+    del state["now"]["passed"]  # as an earlier version wrote it
+    OwnLoop(run, "big-loss", budget=budget).pruning.load_state_dict(state)
+
+
 def test_the_factor_is_on_the_learning_rate_within_a_step_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -51,7 +51,9 @@ class OwnEpoch:
         #: 1 for what is in the plan and not trained yet by this process, else 0.
         self.left = torch.zeros(size, dtype=torch.int8)
         self.left[order] = 1
-        self._own = 0
+        #: bool [N], what a batch-level method did not choose of this process's batches.
+        self.passed = torch.zeros(size, dtype=torch.bool)
+        self._own = self._passed = 0
         #: Whether the sampler was asked for this epoch's samples.
         self.handed_out = False
         #: What this process has still to score.
@@ -99,8 +101,16 @@ class OwnEpoch:
         return self._own * self.world.size
 
     @property
+    def share(self) -> float:
+        """Share of the epoch's samples that was trained or passed over."""
+        done = (self._own + self._passed) * self.world.size
+        return min(1.0, done / max(1, len(self.order)))
+
+    @property
     def remaining(self) -> int:
         """How many samples this process has still to train."""
+        if self._passed:
+            return int(self._mine().sum())
         return len(range(self.world.rank, len(self.order), self.world.size)) - self._own
 
     @property
@@ -111,11 +121,24 @@ class OwnEpoch:
         return trained - self.left
 
     def mine(self) -> list[int]:
-        """This process's samples that are not trained yet, in order."""
+        """This process's samples that are neither trained nor passed over, in order."""
         self.handed_out = True
-        own = self.order[self.world.rank :: self.world.size]
-        found: list[int] = own[self.left[own] > 0].tolist()
+        found: list[int] = self.order[self.world.rank :: self.world.size][self._mine()].tolist()
         return found
+
+    def _mine(self) -> Tensor:
+        own = self.order[self.world.rank :: self.world.size]
+        return (self.left[own] > 0) & ~self.passed[own]
+
+    def pass_over(self, sample: Tensor) -> None:
+        """Counts what was not chosen of a batch.
+
+        Args:
+            sample: int64 [m], positions.
+        """
+        here = sample.cpu()
+        self._passed += int((~self.passed[here]).sum())
+        self.passed[here] = True
 
     def note(self, sample: Tensor) -> None:
         """Counts a batch as trained. It is called in every step, so it looks at the batch alone.
@@ -223,8 +246,10 @@ class OwnEpoch:
                 have to call it at once.
         """
         trained, unscored, batch_of = self.trained, self.unscored, self.batch_of
+        passed = self.passed
         if gather:
             trained = self.world.add(trained)
+            passed = self.world.add(passed.long()) > 0
             batch_of = self.world.add(batch_of + 1) - 1
             unscored = self.to_score[~torch.isin(self.to_score, self.scored()[0])]
         return {
@@ -233,7 +258,7 @@ class OwnEpoch:
             "process": -1 if gather else self.world.rank,
             "weights": None if self.weights is None else self.weights.cpu(),
             "lr_factor": self.lr_factor, "batch_weights": self.batch_weights,
-            "batches": self.batches, "batch_of": batch_of,
+            "batches": self.batches, "batch_of": batch_of, "passed": passed,
         }  # fmt: skip
 
     @classmethod
@@ -261,6 +286,8 @@ class OwnEpoch:
         trained = state["trained"][own]
         epoch.left[own] -= trained.to(torch.int8)
         epoch._own, epoch.step = int(trained.sum()), int(state["step"])
+        if "passed" in state:
+            epoch.pass_over(own[state["passed"][own]])
         if "batch_of" in state:
             epoch.batch_of[own] = state["batch_of"][own]
         else:  # of a version that did not tell batches apart
@@ -271,7 +298,7 @@ class OwnEpoch:
 
 
 class PlanSampler(Sampler[int]):
-    """The samples of the present epoch that this process has not trained, in order.
+    """The samples of the present epoch that this process has still to train, in order.
 
     Args:
         under_way: Gives the epoch; raises where there is none.

@@ -168,8 +168,7 @@ class Pruning:
         now = self._now
         if now is None:
             return min(1.0, self.clock.progress(self.epoch, self.trained).fraction)
-        share = now.count / max(1, len(now.order))
-        return min(1.0, self.clock.fraction(self.epoch, share, self.trained + now.count))
+        return min(1.0, self.clock.fraction(self.epoch, now.share, self.trained + now.count))
 
     @property
     def lr_factor(self) -> float:
@@ -310,7 +309,11 @@ class Pruning:
         with torch.no_grad():
             batch = Batch(logits.detach().float(), features.detach().float(), labels,
                           sample.to(logits.device))  # fmt: skip
-            return ordered_choice(pruner.select(batch, k, rng), k, n, pruner.name)
+            chosen = ordered_choice(pruner.select(batch, k, rng), k, n, pruner.name)
+        others = torch.ones(n, dtype=torch.bool)
+        others[chosen.cpu()] = False
+        now.pass_over(sample.cpu()[others])
+        return chosen
 
     @property
     def unscored(self) -> list[int]:
@@ -469,7 +472,7 @@ class Pruning:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores what ``state_dict`` gave. An epoch that was under way goes on with the samples
-        that it has not trained.
+        that it has not trained, less what a batch-level method has passed over.
 
         Raises:
             InputError: It is the state of another method, data set or number of epochs; or, inside
