@@ -80,7 +80,7 @@ def test_a_split_smaller_than_a_batch_is_launched(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["full", "random-dynamic", "infobatch+align", "seta", "ies",
-                                    "divbs"])  # fmt: skip
+                                    "divbs", "kakurenbo"])  # fmt: skip
 def test_deterministic_runs(method, tmp_path):
     captured_equals_launched(tmp_path, method=method, **DETERMINISTIC)
 
