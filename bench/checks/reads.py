@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from prunebench.bench.checks.guard import seeded_generators
-from prunebench.bench.checks.population import SimulatedEvidence, simulate_population
+from prunebench.bench.checks.population import EPOCHS, SimulatedEvidence, simulate_population
 from prunebench.bench.checks.simulate import warmup_of
 from prunebench.bench.runs.evidence import SIGNAL_NAMES
-from prunebench.methods.base import StaticPruner
+from prunebench.bench.train.sample_tables import SIGNALS
+from prunebench.methods.base import BatchPruner, StaticPruner
 from prunebench.methods.compose import MethodInfo
 from prunebench.rng import Streams
 
@@ -16,14 +17,16 @@ from prunebench.rng import Streams
 NEEDS = {
     "none": "nothing but labels",
     "signals": "one or more rows of numbers per training epoch",
-    **{name: f"the signal {name}" for name in SIGNAL_NAMES},
+    **{name: f"the signal {name}" for name in sorted({*SIGNAL_NAMES, *SIGNALS})},
+    "confidence": "the largest softmax probability at the last visit, or of a strong view",
     "snapshot": "outputs of the network after some epoch",
     "logits": "logits of a snapshot, of the reference set or of the batch",
     "features": "features of a snapshot, of a strong view, of the reference set or of the batch, "
     "or self-supervised ones",
     "strong": "outputs on a strongly augmented view",
     "ssl": "self-supervised features",
-    "reference": "the clean reference set",
+    "reference": "the clean reference set, to measure or to train on",
+    "holdout": "a holdout model's loss of every sample",
     "loss": "the last training loss of every sample, or its loss after each epoch",
     "losses": "several last losses of every sample",
     "batch": "outputs on each batch before its step",
@@ -70,11 +73,15 @@ def needs_of(info: MethodInfo) -> frozenset[str]:
     if isinstance(pruner, StaticPruner):
         words = _static(pruner)
     else:
-        words |= set(pruner.signals) | {"signals"} if pruner.signals else set()
+        signals = pruner.signals | pruner.needs(EPOCHS, warmup_of(EPOCHS)).signals
+        words |= signals | {"signals"} if signals else set()
         words |= {"loss"} if pruner.reads_loss else set()
         words |= {"losses"} if pruner.window else set()
-        words |= {"reference"} if pruner.reference else set()
-        words |= {"batch", "logits", "features"} if info.kind == "batch" else set()
+        words |= {"reference"} if pruner.reference or pruner.trains_reference else set()
+        if pruner.holdout_model:
+            words |= {"holdout", "reference"} if pruner.clean_data else {"holdout"}
+        scored = isinstance(pruner, BatchPruner) and pruner.scoring_pass
+        words |= {"batch", "logits", "features"} if scored else set()
     return frozenset(words or {"none"})
 
 

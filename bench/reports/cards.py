@@ -40,6 +40,7 @@ def signals_of(info: MethodInfo) -> list[str]:
     words += [f"{pruner.window} last losses"] if pruner.window else []
     scored = isinstance(pruner, BatchPruner) and pruner.scoring_pass
     words += ["logits and features of the batch"] if scored else []
+    words += ["holdout model"] if pruner.holdout_model else []
     return words + (["reference loss"] if pruner.reference else [])
 
 

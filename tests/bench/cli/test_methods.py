@@ -7,7 +7,7 @@ import torch
 
 from prunebench.bench.checks.reads import NEEDS, needs_of
 from prunebench.methods.base import Card, EvidenceSpec, StaticPruner
-from prunebench.methods.compose import MethodInfo, resolve_method
+from prunebench.methods.compose import MethodInfo, list_methods, resolve_method
 from support.command import prunebench
 
 
@@ -26,8 +26,16 @@ def test_filters_by_kind_and_by_what_is_read():
     assert names("--needs", "runner_up") & {"aum", "dual"} == {"aum"}
     assert {"prune4rel"} <= names("--needs", "strong", "--needs", "features") <= features
     assert {"ies+align"} <= names("--kind", "dynamic", "--needs", "reference")
-    assert {"random", "full"} <= names("--needs", "none")
-    assert {"divbs"} <= names("--kind", "batch") == names("--needs", "batch")
+    assert {"random", "full", "random-batch"} <= names("--needs", "none")
+    unscored = {"airbench-proxy", "random-batch"}
+    assert {"divbs", "rho-loss"} <= names("--kind", "batch") - unscored == names("--needs", "batch")
+    assert "airbench-proxy" in names("--needs", "p_target")
+    assert {"repb", "infobatch+bls"} <= names("--needs", "batch_loss")
+    assert {"kakurenbo"} == names("--needs", "confidence", "--kind", "dynamic")
+    assert names("--needs", "holdout") == {"rho-loss"}
+    assert {"rho-loss", "cld", "full+reference", "infobatch+reference"} <= names(
+        "--needs", "reference"
+    )
     assert names("--kind", "sampler") >= {"top", "window", "balanced", "strata", "beta"}
 
 
@@ -52,7 +60,7 @@ def test_features_are_those_that_a_method_reads():
     assert needs_of(resolve_method("el2n@strata")) == {
         "snapshot", "logits", "signals", "p_target", "runner_up"
     }  # fmt: skip
-    assert needs_of(info) <= NEEDS.keys()
+    assert all(needs_of(one) <= NEEDS.keys() for one in (info, *list_methods()))
 
 
 @pytest.mark.parametrize(
