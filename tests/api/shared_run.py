@@ -51,6 +51,7 @@ RUNS = {
     "infobatch+align": SharedRun("infobatch+align", _WINDOW),
     "ies": SharedRun("ies", {"threshold": 0.1, "ma": 1}),
     "divbs": SharedRun("divbs"),
+    "divbs-restarted": SharedRun("divbs", restart=14),
     "asking": SharedRun("asking"),
     "asking-restarted": SharedRun("asking", restart=14),
     "batch-norm": SharedRun("infobatch+align", _WINDOW, batch_norm=True),

@@ -82,9 +82,9 @@ def test_two_processes_train_what_one_trains(name: str, shared: dict[str, Seen])
     assert max(len(step) for epoch in both[0]["order"] for step in epoch) == BATCH
 
 
-@pytest.mark.parametrize(
-    ("name", "whole"), [("restarted", "infobatch+align"), ("asking-restarted", "asking")]
-)
+@pytest.mark.parametrize(("name", "whole"), [
+    ("restarted", "infobatch+align"), ("asking-restarted", "asking"), ("divbs-restarted", "divbs"),
+])  # fmt: skip
 def test_a_state_that_one_process_wrote_serves_all(
     name: str, whole: str, shared: dict[str, Seen]
 ) -> None:
