@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from dataclasses import dataclass
@@ -86,6 +87,41 @@ def test_what_a_batch_level_method_passed_over_is_not_offered_again(budget: str)
     assert shares == pytest.approx([step * (n + 1) for n in range(len(shares))], abs=2 * step)
     del state["now"]["passed"]  # as an earlier version wrote it
     OwnLoop(run, "big-loss", budget=budget).pruning.load_state_dict(state)
+
+
+@pytest.mark.parametrize("method", ["big-loss", "ucb", "infobatch+bls"])
+def test_a_state_stays_as_it_was_taken_and_one_that_is_refused_leaves_no_trace(method: str) -> None:
+    pruning = Pruning(fifty(), method, epochs=5, ratio=0.4)
+    for epoch in pruning.epochs():
+        for number, (_, labels, sample) in enumerate(
+            DataLoader(pruning.dataset, batch_size=8, sampler=pruning.sampler)
+        ):
+            if (epoch, number) in ((1, 1), (2, 2)):
+                state = pruning.state_dict()
+                begun = copy.deepcopy(state) if epoch == 1 else begun
+                first = state if epoch == 1 else first
+            logits = F.one_hot(labels, 5) * losses_of(sample)[:, None]
+            part = pruning.choose(logits, logits, labels, sample)
+            pruning.loss(losses_of(sample[part]) + epoch, sample[part])
+        pruning.end_epoch()
+    same_state(first, begun)
+    pruning.load_state_dict(state)
+    begun = copy.deepcopy(state)
+    with pytest.raises(InputError, match="not a state of"):
+        pruning.load_state_dict({**first, "now": {**first["now"], "trained": None}})
+    same_state(pruning.state_dict(), begun)
+
+
+def same_state(one: Any, other: Any) -> None:
+    """Two states hold the same tensors and numbers."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            same_state(value, other[name])
+    elif isinstance(one, torch.Tensor):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+    else:
+        assert one == other
 
 
 def test_the_factor_is_on_the_learning_rate_within_a_step_alone(

@@ -464,11 +464,10 @@ class Pruning:
         return {
             "epoch": self.epoch,
             "trained": self.trained,
-            "tables": {name: table.cpu().clone() for name, table in
-                       self.tables.state_dict().items()},
-            "pruner": self.pruner.state_dict(),
-            "now": None if now is None else now.state_dict(gather),
-        }  # fmt: skip
+            "tables": _copied(self.tables.state_dict()),
+            "pruner": _copied(self.pruner.state_dict()),
+            "now": None if now is None else _copied(now.state_dict(gather)),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores what ``state_dict`` gave. An epoch that was under way goes on with the samples
@@ -502,3 +501,11 @@ class Pruning:
         self.world, self._now = joined(), now
         if now is None and state["now"] is not None:
             self._now = OwnEpoch.of(state["now"], self.device, self.world)
+
+
+def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state whose tensors lie on the host and stay as they are."""
+    return {
+        name: value.detach().cpu().clone() if isinstance(value, Tensor) else value
+        for name, value in state.items()
+    }
