@@ -117,6 +117,25 @@ def test_everything_is_trained_until_each_sample_has_a_loss(kit, toy):
     assert len(pruner.plan(kit.at(1, EPOCHS, N), tables, kit.stream()).indices) == N
 
 
+def test_a_loss_is_taken_in_once_and_averages_start_where_they_should(kit):
+    losses = torch.linspace(2.0, 3.0, N).repeat(EPOCHS, 1)
+    for name, start in (("ucb", 0.0), ("eps-greedy", 1.0)):
+        pruner, tables = begun(kit, name, alpha=0.25), kit.Replay(losses)
+        tables.visit(torch.arange(N))
+        for _ in range(2):  # a plan that is asked for twice
+            pruner.plan(kit.at(1, EPOCHS, N), tables, kit.stream())
+            state = pruner.state_dict()
+            average = state["score"] if name == "eps-greedy" else state["mean"]
+            torch.testing.assert_close(average, 0.75 * start + 0.25 * losses[0].double())
+
+
+def test_at_least_one_sample_is_kept(kit):
+    pruner, tables = resolve_method("ucb").build(), kit.Replay(torch.rand(EPOCHS, 20))
+    pruner.begin(kit.view(20, EPOCHS, ratio=0.99))
+    tables.visit(torch.arange(20))
+    assert len(pruner.plan(kit.at(1, EPOCHS, 20), tables, kit.stream()).indices) == 1
+
+
 def test_options():
     for name, params in (("ucb", {"epsilon": 0.1}), ("eps-greedy", {"epsilon": 1.1}),
                          ("ucb", {"period": 0}), ("ucb", {"confidence": -1})):  # fmt: skip

@@ -180,4 +180,8 @@ def test_options(kit):
     assert plan(warmup=6) == (31, 1.0)
     assert plan(threshold=0.9) == (40, round(1 / 0.76, 9))
     assert plan(fraction=0.0) == (40, 1.0)
+    odd = Told(torch.zeros(n), torch.arange(n).remainder(2), torch.full((n,), 0.8))
+    hidden = begun(kit, n, fraction=0.99).plan(where, odd, kit.stream()).forward_only
+    assert hidden.remainder(2).all()  # the wrong ones of the 31 at the cut move back
+    assert len(hidden) >= 11
     assert Kakurenbo(fraction=0.3).pruned_share(0.5) == pytest.approx(0.3 * 0.74)

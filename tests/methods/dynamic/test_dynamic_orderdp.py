@@ -105,6 +105,30 @@ def test_sizes_are_those_of_the_ratio(kit, ratio):
         assert len(plan.indices.unique()) == max(1, round((1 - ratio) * n))
 
 
+def test_the_pool_has_the_size_of_the_ratio(kit, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "prunebench.methods.orderdp.top_of_pool",
+        lambda scores, pool, q, rng: seen.append((len(pool), q)) or pool[:q],
+    )
+    for ratio, options in ((0.5, {}), (0.999, {}), (0.5, {"pool": 0.0, "top": 0.0})):
+        pruner = OrderDP(**options)
+        pruner.begin(kit.view(13, 4, ratio))
+        pruner.prune(torch.rand(13), kit.at(1, 4, 13), kit.stream())
+    # 13 * 0.5^0.5757166 = 8.72, 6.5 rounds half to even, and no epoch is empty.
+    assert seen == [(9, 6), (1, 1), (1, 1)]
+
+
+def test_equal_scores_are_kept_alike(kit):
+    """So it is in the first epoch, where every sample is unseen."""
+    n, runs = 10, 800
+    pruner, times = OrderDP(), torch.zeros(n)
+    pruner.begin(kit.view(n, 4, 0.7))
+    for seed in range(runs):
+        times[pruner.prune(torch.full((n,), 3.0), kit.at(0, 4, n), kit.stream(seed)).indices] += 1
+    assert (times - runs * 0.3).abs().max() < 5 * (runs * 0.3 * 0.7) ** 0.5
+
+
 def test_undefined_scores_first_and_ties_by_the_stream(kit):
     scores = torch.tensor([1.0, torch.nan, torch.inf, 1.0, 1.0, 0.0])
     pool = torch.tensor([5, 4, 3, 2, 1, 0])

@@ -179,3 +179,20 @@ def test_small_temperatures_and_absent_classes(kit):
         plan = pruner.plan(kit.at(epoch, 3, n), tables, kit.stream(epoch))
         assert len(plan.indices.unique()) == 32
         tables.visit(plan.indices)
+
+
+def test_losses_count_from_zero_to_the_clip():
+    labels = torch.zeros(4, dtype=torch.int64)
+    ends = class_importance(torch.tensor([-5.0, 9.0, torch.nan, 1.0]), labels, 1.0, 2, 2.0)
+    assert torch.equal(
+        ends, class_importance(torch.tensor([0.0, 2.0, 2.0, 1.0]), labels, 1.0, 2, 2.0)
+    )
+    none = class_importance(torch.tensor([0.0, 1.0, 2.0, 3.0]), labels, 1.0, 2, 0.0)
+    assert none.tolist() == [0.25] * 4
+
+
+def test_at_least_one_sample_is_drawn(kit):
+    pruner = RCAP()
+    pruner.begin(kit.view(20, 3, 0.99, classes=4))
+    plan = pruner.plan(kit.at(0, 3, 20), kit.Replay(torch.ones(3, 20)), kit.stream())
+    assert len(plan.indices) == 1
