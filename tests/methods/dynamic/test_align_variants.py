@@ -108,6 +108,19 @@ class TestFinish:
             else:
                 assert low[plan.indices].any()
 
+    def test_where_the_base_rule_comes_back_everything_is_trained(self, kit, toy):
+        losses, reference = toy(N, T)
+        reference[34:] = reference[34]
+        pruner = built(kit, **{"align.finish": "high"})
+        tables = kit.Replay(losses, reference, window=5)
+        trained = {}
+        for epoch in range(T):
+            if epoch in (36, 39):  # the window of the second holds a flat reference curve
+                plan = pruner.plan(kit.at(epoch, T, N), tables, kit.stream())
+                trained[epoch] = len(plan.indices)
+            tables.visit(torch.arange(N))
+        assert trained[36] < N == trained[39]
+
     def test_samples_without_a_score_stay(self, kit, toy):
         losses, reference = toy(N, T)
         losses[:, 7] = 0.0
