@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -22,6 +23,19 @@ with suppress(ModuleNotFoundError):
 # Started in the background of a script, Python inherits a SIGINT that is ignored.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _plugins() -> Iterator[None]:
+    """Plug-in files that a test loads, and the names they register, are gone after it."""
+    from prunebench.registry import PLUGIN, REGISTRIES
+
+    before = set(sys.modules)
+    yield
+    for name in [name for name in sys.modules if name.startswith(PLUGIN) and name not in before]:
+        del sys.modules[name]
+        for registry in REGISTRIES:
+            registry.forget(name)
 
 
 @pytest.fixture(autouse=True)

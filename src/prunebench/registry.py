@@ -26,7 +26,8 @@ ALIGN, BLS = "+align", "+bls"
 SUFFIXES = {ALIGN: "AlignPrune", BLS: "BLS"}
 
 #: How the module names of plug-in files begin.
-_PLUGIN = "prunebench_plugin_"
+#: What the names of modules made of plug-in files begin with.
+PLUGIN = "prunebench_plugin_"
 
 T = TypeVar("T")
 
@@ -164,7 +165,7 @@ def own_scored(label: str) -> str:
 
 def _home(module: str) -> str:
     """What a user knows a module by: a plug-in file's path, else the module's name."""
-    loaded = sys.modules.get(module) if module.startswith(_PLUGIN) else None
+    loaded = sys.modules.get(module) if module.startswith(PLUGIN) else None
     return str(getattr(loaded, "__file__", None) or module)
 
 
@@ -184,7 +185,7 @@ _importing: list[str] = []
 def plugin_module(path: str | Path) -> str:
     """Name under which a plug-in file is loaded."""
     file = Path(path).resolve()
-    return f"{_PLUGIN}{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    return f"{PLUGIN}{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
 
 
 def load_plugin(path: str | Path) -> None:

@@ -1,7 +1,5 @@
 """`prunebench methods`: filters, samplers, near names."""
 
-import re
-
 import pytest
 import torch
 
@@ -84,9 +82,7 @@ def test_bad_words_are_one_line_with_near_names(words, line):
 
 def test_the_list_names_the_samplers_and_a_sampler_has_a_card():
     said = prunebench("methods")
-    listed = re.search(r"Samplers \((.*?)\)", said.out.replace("\n", " "))
-    assert listed  # those of other tests may be among them
-    assert {"balanced", "beta", "strata", "top", "window"} <= set(re.split(r",\s*", listed[1]))
+    assert "Samplers (balanced, beta, strata, top, window)" in said.out
     said = prunebench("methods", "strata")
     assert "cutoff_by" in said.out
     assert "Coverage-centric" in said.out
