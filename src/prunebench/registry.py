@@ -26,7 +26,6 @@ ALIGN, BLS = "+align", "+bls"
 SUFFIXES = {ALIGN: "AlignPrune", BLS: "BLS"}
 
 #: How the module names of plug-in files begin.
-#: What the names of modules made of plug-in files begin with.
 PLUGIN = "prunebench_plugin_"
 
 T = TypeVar("T")
