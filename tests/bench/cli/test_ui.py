@@ -125,6 +125,7 @@ def test_the_address_shows_the_table_of_runs(
     assert unpack(_BUNDLE)[0].spec["method"]["name"] in shown
 
 
+@pytest.mark.soak
 def test_it_answers_on_loopback_alone_and_leaves_no_process(
     served: tuple[subprocess.Popen[str], str, int], results: Path
 ) -> None:

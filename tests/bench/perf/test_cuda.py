@@ -42,6 +42,7 @@ def measure(folder, *words, repeats=1):
     return main([*TINY, "--out", str(folder), "--repeats", str(repeats), *words])
 
 
+@pytest.mark.soak
 def test_contenders_of_every_kind_run_on_a_cpu(tmp_path, capsys):
     kinds = ("plain", "eager", "graph", "fp32", "batch-512", "lanes-2")
     names = [name for name in ALL if name in kinds]  # all of them run on the pretended card
@@ -88,6 +89,7 @@ def test_a_contender_that_fails_is_named_and_the_others_are_timed(tmp_path, monk
     assert passes["figures"] == []  # no captured run to compare with
 
 
+@pytest.mark.soak
 def test_those_that_fail_late_keep_their_turns_and_a_later_call_takes_the_others(
     tmp_path, monkeypatch
 ):
@@ -177,6 +179,7 @@ def test_the_default_run_is_expected_to_end_well_within_ten_minutes(monkeypatch)
     assert [one.name for one in sections[0].contenders] == list(ALL)
 
 
+@pytest.mark.soak
 def test_killed_it_leaves_the_rows_before_and_goes_on(tmp_path, capsys):
     """kill -9 of a real process, between any two turns."""
     words = [*TINY, "--out", str(tmp_path), "--half-epochs", "0", "--contenders", "eager,graph"]

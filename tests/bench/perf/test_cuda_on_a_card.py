@@ -13,6 +13,7 @@ TINY = ["--device", "cuda", "--images", "96", "--side", "8", "--width", "2", "--
 CONTENDERS = ["graph", "eager", "deterministic", "lanes-2"]
 
 
+@pytest.mark.soak
 def test_contenders_run_on_a_card_and_are_captured(tmp_path):
     before = pool.use(pool.CapturedStepPool())
     try:

@@ -7,8 +7,19 @@ from prunebench.bench.runs.export import export_csv
 from prunebench.methods.compose import list_methods
 from support.card_cells import DATA, captured_equals_launched, trained
 
+
+def _typical(info):
+    """Static methods train a subset alike; a control, a random subset, weights and a scoring run
+    stand for all of them where time is short."""
+    return info.kind != "static" or info.name in ("full", "random", "craig", "cld")
+
+
 #: All but those that need a file.
-METHODS = [info.name for info in list_methods() if info.name not in ("scores", "ids")]
+METHODS = [
+    pytest.param(info.name, marks=[] if _typical(info) else pytest.mark.soak)
+    for info in list_methods()
+    if info.name not in ("scores", "ids")
+]
 CRITERIA = [("sop", "full"), ("sop", "random-dynamic"), ("sop", "seta"), ("sop", "ies"),
             ("sop", "divbs"), ("sop", "infobatch+align"), ("sop+", "random"),
             ("sop+", "infobatch+align"), ("sop+", "seta"), ("sop+", "divbs"),
