@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -111,7 +112,8 @@ class Card:
         default: The default stream.
         stream: The current one.
         capturing: The graph that records what is called.
-        placing: Where results go: True to the card, False to the host, None by the operands.
+        placing: Where results go: True to the card, False to the host, None by the operands. Each
+            thread has its own.
         phase: What the host is doing, for the notes.
         sync_mode: As ``torch.cuda.set_sync_debug_mode`` left it.
         workspace: Whether cuBLAS repeats its bits, as found out at the first matrix product.
@@ -130,7 +132,7 @@ class Card:
         self.stream = self.default
         self.streams: set[Stream] = {self.default}
         self.capturing: CUDAGraph | None = None
-        self.placing: bool | None = None
+        self._placing = threading.local()  # decoding threads make tensors beside the steps
         self.phase, self.sync_mode = "", "default"
         self.workspace: bool | None = None
         self.replays = self.calls = 0
@@ -147,14 +149,19 @@ class Card:
         finally:
             self.phase = before
 
+    @property
+    def placing(self) -> bool | None:
+        """See the class; of the calling thread."""
+        return getattr(self._placing, "there", None)
+
     @contextmanager
     def placed(self, there: bool | None) -> Iterator[None]:
         """Says where results go."""
-        before, self.placing = self.placing, there
+        before, self._placing.there = self.placing, there
         try:
             yield
         finally:
-            self.placing = before
+            self._placing.there = before
 
     def findings(self, phases: Iterable[str] = ("step",)) -> list[str]:
         """One line for every error, race, and wait of the host in one of the phases."""

@@ -1,5 +1,6 @@
 """The pretended card finds what a card would refuse, and leaves torch as it was."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -48,6 +49,23 @@ def test_tensors_say_where_they_are_and_results_follow_their_operands(card):
         x.numpy()
     with pytest.raises(torch.OutOfMemoryError):
         torch.empty(1 << 40, device="cuda")
+
+
+def test_a_thread_that_makes_tensors_on_the_host_moves_no_result_of_another(card):
+    x, inside, done = on_card(3), threading.Event(), threading.Event()
+
+    def make():
+        with card.placed(False):
+            inside.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    inside.wait(10)
+    there = (x + 1).is_cuda
+    done.set()
+    thread.join()
+    assert there
 
 
 @pytest.mark.parametrize("mix", [
