@@ -192,7 +192,5 @@ class SelectiveBackprop(BatchPruner):
 
     def select(self, batch: Batch, k: int, rng: Stream) -> Tensor:
         """int64 [k], see ``select_by_rank``."""
-        if k >= len(batch.positions):
-            return torch.arange(len(batch.positions), device=batch.positions.device)
         losses = F.cross_entropy(batch.logits, batch.labels, reduction="none")
         return select_by_rank(losses, k, 1 - self.view.ratio, rng)

@@ -22,7 +22,7 @@ _ALIGN = (
     "a sample's score says how its loss moves with their mean loss; they are not trained on",
 )
 #: What a method does with the clean samples, in short and as a sentence.
-_USES = {
+USES = {
     "full+reference": ("trained on", "trained on with all other samples"),
     "infobatch+reference": ("trained on", "InfoBatch trains on them as on the others"),
     "glister": ("one choice", "it keeps the samples whose gradients lower the loss on them"),
@@ -113,7 +113,7 @@ def _not_run(controls: AlignControls) -> list[str]:
 def use_text(use: CleanUse, aligned: bool) -> tuple[str, str]:
     """What a row does with the clean samples: a few words, and a sentence (empty for methods that
     this table does not know)."""
-    return _ALIGN if aligned else _USES.get(use.method, ("see its page", ""))
+    return _ALIGN if aligned else USES.get(use.method, ("see its page", ""))
 
 
 def samples_text(use: CleanUse) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -118,3 +119,28 @@ def parameters(model: nn.Module) -> dict[str, Tensor]:
 def network(num_classes: int, in_shape: tuple[int, ...]) -> nn.Module:
     """A network of somebody's own, in a module that worker processes can import."""
     return nn.Sequential(nn.Linear(in_shape[0], 8), nn.ReLU(), nn.Linear(8, num_classes))
+
+
+def fifty(labels: Any = None) -> TensorDataset:
+    x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    return TensorDataset(x, torch.arange(50) % 5 if labels is None else labels)
+
+
+def losses_of(sample: torch.Tensor) -> torch.Tensor:
+    return sample.float().sin() + 1.5
+
+
+def visits(pruning: Pruning, workers: int = 0, steps: int | None = None) -> list[tuple[int, float]]:
+    """(sample, weighted loss of its batch) of every step, for some steps or to the end."""
+    loader = DataLoader(pruning.dataset, batch_size=8, sampler=pruning.sampler,
+                        num_workers=workers, persistent_workers=workers > 0)  # fmt: skip
+    seen: list[tuple[int, float]] = []
+    count = itertools.count()
+    for _ in pruning.epochs():
+        for _, _, sample in loader:
+            value = pruning.loss(losses_of(sample), sample).item()
+            seen += [(number, value) for number in sample.tolist()]
+            if next(count) + 1 == steps:
+                return seen
+        pruning.end_epoch(1.0)
+    return seen

@@ -6,6 +6,8 @@ from prunebench.bench.estimates import summary
 from prunebench.bench.grids.controls import CONTROLS
 from prunebench.bench.grids.grid_file import expand, read_grid
 from prunebench.errors import InputError
+from prunebench.leaderboard.board.align_rows import REFERENCE_CONTROLS
+from prunebench.leaderboard.render.align_text import USES
 from support.command import prunebench
 
 TOP = """
@@ -43,6 +45,10 @@ def rows(text, tmp_path):
         spec = cell.spec
         found.setdefault((spec.noise.name, spec.method.name), []).append(spec)
     return found
+
+
+def test_a_board_looks_for_the_rows_that_a_grid_adds():
+    assert set(CONTROLS["reference"]) == set(REFERENCE_CONTROLS) == set(USES)
 
 
 def test_the_missing_rows_are_added_to_every_task_with_align(tmp_path):

@@ -136,7 +136,7 @@ def test_class_selects_by_cross_entropy_and_the_runs_ratio(kit):
     losses = F.cross_entropy(logits, labels, reduction="none")
     expected = select_by_rank(losses, 9, 0.3, kit.stream())
     assert torch.equal(pruner.select(batch, 9, kit.stream()), expected)
-    assert pruner.select(batch, 30, kit.stream()).tolist() == list(range(30))
+    assert sorted(pruner.select(batch, 30, kit.stream()).tolist()) == list(range(30))
 
 
 def test_schedule_of_the_class(kit):
