@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from prunebench.bench.results.store import Store
 from support import bare
 
@@ -24,6 +26,7 @@ def test_the_package_is_a_command(tmp_path):
     assert said.stdout.startswith("prunebench, version ")
 
 
+@pytest.mark.soak
 def test_what_needs_a_missing_package_says_so_and_all_else_works(tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNEBENCH_INLINE", "1")
     (tmp_path / "g.toml").write_text(GRID)

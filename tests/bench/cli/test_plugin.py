@@ -78,6 +78,7 @@ def test_the_method_takes_at_most_thirty_lines():
     assert len(lines) <= 30
 
 
+@pytest.mark.soak
 def test_an_installed_method_is_listed_checked_run_and_ranked(call, site, tmp_path):
     """One test, as one user would go about it; without the package the name is unknown. The grid
     runs as real processes, driver and worker."""

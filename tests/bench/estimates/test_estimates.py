@@ -336,6 +336,7 @@ def test_what_is_too_slow_to_be_timed_is_named(tmp_path):
     assert "too slow" in lines(said)
 
 
+@pytest.mark.soak
 def test_a_measurement_that_takes_too_long_is_given_up(monkeypatch):
     monkeypatch.setattr("prunebench.bench.estimates.timed_epoch.LONGEST_S", 0.01)
     cell = small_cell("full")
@@ -380,6 +381,7 @@ def test_a_cell_that_cannot_train_is_one_line():
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.soak
 def test_the_estimate_is_of_the_right_size(tmp_path):
     cells = [small_cell(m, recipe_params={"epochs": 20}) for m in ("full", "random", "divbs")]
 

@@ -85,6 +85,7 @@ def test_every_benchmark_runs_and_gives_figures(name):
             assert f["low"] is None or f["low"] <= f["high"]
 
 
+@pytest.mark.soak
 def test_a_run_adds_memory_to_what_the_data_take():
     data, added = run(find("memory"), TINY)[0].figures
     assert data.value > 100

@@ -137,6 +137,7 @@ def test_a_plugin_that_raises_at_import_is_one_line(tmp_path):
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.soak
 def test_cells_that_leave_or_fork_in_a_worker_trouble_no_other_cell(tmp_path, monkeypatch):
     """Workers of their own: one method ends its process, one goes on as two processes."""
     lines = [

@@ -99,6 +99,7 @@ class Slow(DynamicPruner):
 """
 
 
+@pytest.mark.soak
 def test_terminated_workers_and_drivers_of_a_grid_save_their_cells(tmp_path, monkeypatch):
     """A worker of its own, stopped twice: alone, and with its driver."""
     needs_proc()

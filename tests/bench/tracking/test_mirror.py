@@ -124,6 +124,7 @@ def test_importing_the_package_does_not_import_mlflow() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.soak
 def test_a_child_reads_what_the_parent_created(store: Path) -> None:
     code = (
         "import sys; from mlflow.tracking import MlflowClient as C;"

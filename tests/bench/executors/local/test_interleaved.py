@@ -60,6 +60,7 @@ def test_cells_of_one_process_are_interleaved(tmp_path: Path) -> None:
     assert {event.slot for event in events if event.kind == "progress"} == {0, 1}
 
 
+@pytest.mark.soak
 def test_a_failure_lets_the_others_finish_and_the_process_is_replaced(tmp_path: Path) -> None:
     log = tmp_path / "log"
     outcomes, _ = run(log, ("raise",), ("steps", 12), ("steps", 2), ("steps", 2))
@@ -70,6 +71,7 @@ def test_a_failure_lets_the_others_finish_and_the_process_is_replaced(tmp_path: 
     assert pids["j2"] != pids["j0"]
 
 
+@pytest.mark.soak
 def test_a_process_that_dies_costs_an_attempt_of_each_of_its_cells(tmp_path: Path) -> None:
     log = tmp_path / "log"
     outcomes, events = run(log, ("kill-once", str(tmp_path / "flag")), ("steps", 40))
@@ -202,6 +204,7 @@ executor.run(plan_jobs(cells).jobs, lambda event: print(event.kind, event.key, f
 """
 
 
+@pytest.mark.soak
 def test_a_driver_that_is_terminated_leaves_every_run_saved(tmp_path: Path) -> None:
     path = os.pathsep.join([str(HERE.parents[1]), *sys.path])
     driver = subprocess.Popen(

@@ -23,6 +23,7 @@ def tree(tmp_path_factory):
     return write_tree(tmp_path_factory.mktemp("tree"), train=30, test=10)
 
 
+@pytest.mark.soak
 def test_two_processes_give_the_curves_of_one_on_a_streamed_tree(tree, tmp_path, monkeypatch):
     (tmp_path / "g.toml").write_text(
         f"""
