@@ -274,9 +274,9 @@ def test_two_processes_on_streamed_images_train_what_one_trains(pruner, tree):
         torch.testing.assert_close(sums, alone[2])
         for row, wanted in zip(rows, alone[1], strict=True):
             for name, value in wanted.items():
-                assert row[name] == (value if value is None else pytest.approx(value, rel=1e-4))
+                assert row[name] == (value if value is None else pytest.approx(value, rel=1e-3))
         for name, value in state.items():
-            torch.testing.assert_close(value, alone[0][name], rtol=1e-4, atol=1e-5, equal_nan=True)
+            torch.testing.assert_close(value, alone[0][name], rtol=1e-3, atol=1e-4, equal_nan=True)
 
 
 @pytest.mark.parametrize("fields", [
