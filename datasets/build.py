@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from prunebench.datasets.digests import label_digest
+from prunebench.datasets.imbalance import Imbalance, keep_imbalanced
 from prunebench.datasets.noise.inject import inject
 from prunebench.datasets.noise.names import NoiseSpec, real_rule
 from prunebench.datasets.noise.rules import ALIASES, check_rule
@@ -36,12 +37,15 @@ def make_task(
     reference_mode: ReferenceMode = "held_out",
     validation_size: int = 0,
     validation_labels: ValidationLabels = "noisy",
+    imbalance: Imbalance | None = None,
 ) -> Task:
     """Makes the task that every method and ratio of one (data set, noise, seed) shares.
 
     Noise goes over the whole original split first, so that a sample's label does not depend on
     the splits. Noise, reference and validation each have their own stream: changing the size of
-    one never moves the draws of another, and a smaller draw lies within a larger one.
+    one never moves the draws of another, and a smaller draw lies within a larger one. Of an
+    imbalanced training split the noise is drawn anew, over what is kept, so that its counts are
+    exact there; validation samples keep the labels of the whole split's draw.
 
     Args:
         raw: The data set, N training samples; reference rows of its own are no such samples.
@@ -55,12 +59,15 @@ def make_task(
             a data set with reference rows of its own has no overlap.
         validation_size: Samples carved from training for tuning; never reference samples.
         validation_labels: Which labels they carry.
+        imbalance: Class sizes of the training split; reference, validation and test stay as they
+            are without. None for all samples.
 
     Returns:
         The task; rows of every split ascending.
 
     Raises:
-        InputError: Noise that does not fit, an unknown mode, or splits that leave no training.
+        InputError: Noise that does not fit, an unknown mode, splits that leave no training, or
+            an imbalance that leaves a class empty.
     """
     if reference_mode not in get_args(ReferenceMode):
         raise InputError(
@@ -91,7 +98,8 @@ def make_task(
         )
     rule = resolve_rule(noise, raw)
     source = streams if noise_seed is None else Streams(noise_seed, streams.dataset, streams.noise)
-    noisy = _noisy_labels(raw, training, noise, rule, source.get("noise").key, count)
+    key = source.get("noise").key
+    noisy = _noisy_labels(raw, training, noise, rule, key, count)
     reference = streams.get("reference").sample(n if own is None else given, wanted)
     if own is not None:
         reference = own[reference]
@@ -105,6 +113,11 @@ def make_task(
         taken[:] = False
     taken[validation] = True
     train = (~taken).nonzero().flatten()
+    if imbalance is not None:
+        own_order = streams.get("imbalance")
+        train = keep_imbalanced(imbalance, train, raw.train_y[train], raw.num_classes, own_order)
+        noisy[train] = _noisy_labels(raw, train, noise, rule, key, count)[train]
+        training = train
     carved = noisy if validation_labels == "noisy" else raw.train_y
     return Task(
         raw=raw,

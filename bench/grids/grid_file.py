@@ -76,6 +76,8 @@ class Block(BaseModel):
 
     dataset: Names | None = None
     noise: Names | None = None
+    imbalance: Names | None = None
+    corrupt: Names | None = None
     method: Names | None = None
     ratio: Ratios | None = None
     seed: Seeds | None = None
@@ -88,6 +90,7 @@ class Block(BaseModel):
     recipe_params: dict[str, Any] | None = None
     criterion_params: dict[str, dict[str, Scalar]] | None = None
     noise_params: dict[str, Scalar] | None = None
+    corrupt_params: dict[str, Scalar] | None = None
     reference: HeldOut | None = None
     proxy: Literal["shared", "own"] | None = None
     tuned: Names | None = None
@@ -210,7 +213,9 @@ def _size(block: Block) -> int:
         )
         for name in block.method or []
     )
-    axes = (block.dataset, block.criterion, block.noise, block.seed)
+    axes = (
+        block.dataset, block.criterion, block.noise, block.imbalance, block.corrupt, block.seed,
+    )  # fmt: skip
     return ratios * options * math.prod(len(axis) for axis in axes if axis)
 
 
@@ -265,7 +270,8 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
             raise InputError(f"field {name!r} is missing", where=where)
     axes = itertools.product(
         block.dataset or [], block.criterion or ["ce"], block.noise or ["clean"],
-        block.seed or [0], block.method or [],
+        block.imbalance or ["none"], block.corrupt or ["none"], block.seed or [0],
+        block.method or [],
     )  # fmt: skip
     common: dict[str, Any] = {"budget": block.budget or "samples"}
     for name in ("budget_share", "reference", "proxy"):
@@ -280,13 +286,13 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
     transfer = bool(block.transfer)
     tuned = tuned_rows(block.tuned or [], block.method or [], transfer, where)
     first: dict[tuple[Any, ...], Cell] = {}
-    for dataset, criterion, noise, seed, method in axes:
+    for dataset, criterion, noise, imbalance, corrupt, seed, method in axes:
         whole = resolve_method(method).ratios == "zero"
         for ratio in [None] if whole or not block.ratio else block.ratio:
             untuned = [(params, None) for params in _options((block.params or {}).get(method, {}))]
             rows = [*untuned, *((p.params, p) for p in tuned.get(method, []))]
             for number, (params, pinned) in enumerate(rows):
-                slot = (dataset, criterion, noise, method, ratio, number)
+                slot = (dataset, criterion, noise, imbalance, corrupt, method, ratio, number)
                 if pinned is None and slot in first:
                     cell = first[slot]
                     yield replace(cell, spec=cell.spec.with_seed(seed))
@@ -295,12 +301,14 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
                 if whole:
                     extra["budget"], extra["budget_share"] = "samples", None
                 cell = resolve_cell(
-                    dataset=dataset, noise=noise, method=method, ratio=ratio, seed=seed,
-                    recipe=recipe, criterion=criterion, params=params,
+                    dataset=dataset, noise=noise, imbalance=imbalance, corrupt=corrupt,
+                    method=method, ratio=ratio, seed=seed, recipe=recipe, criterion=criterion,
+                    params=params,
                     dataset_params=block.dataset_params, recipe_params=recipe_params,
                     criterion_params=(block.criterion_params or {}).get(criterion),
-                    noise_params=block.noise_params, content=contents[dataset],
-                    label=labels.get(method), where=where,
+                    noise_params=block.noise_params,
+                    corrupt_params=None if corrupt == "none" else block.corrupt_params,
+                    content=contents[dataset], label=labels.get(method), where=where,
                     **extra,
                 )  # fmt: skip
                 first.setdefault(slot, cell)

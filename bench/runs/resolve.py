@@ -12,8 +12,16 @@ from prunebench.bench.networks.weights import weights_digest
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.recipes import get_recipe
-from prunebench.bench.spec.run_spec import Named, NoiseSetting, RunSpec
+from prunebench.bench.spec.run_spec import (
+    CorruptSetting,
+    ImbalanceSetting,
+    Named,
+    NoiseSetting,
+    RunSpec,
+)
 from prunebench.bench.train.task import clock_of, load_task
+from prunebench.datasets.corrupt.names import NONE, parse_corruption
+from prunebench.datasets.imbalance import parse_imbalance
 from prunebench.datasets.noise.names import parse_noise, real_rule
 from prunebench.datasets.noise.rules import ALIASES
 from prunebench.datasets.source import DataSource, identity_of
@@ -28,7 +36,10 @@ from prunebench.registry import CRITERIA, DATASETS
 from prunebench.untrusted import user_path
 
 #: What a user's fields become, by the names of those fields.
-_MODELS = {"": RunSpec, "recipe_params": Recipe, "noise_params": NoiseSetting, "method": Named}
+_MODELS = {
+    "": RunSpec, "recipe_params": Recipe, "noise_params": NoiseSetting, "method": Named,
+    "corrupt_params": CorruptSetting,
+}  # fmt: skip
 #: What of a noise setting its name does not say.
 _NOISE_FIELDS = ("count", "seed")
 
@@ -125,10 +136,30 @@ def noise_setting(text: str, source: DataSource, params: Mapping[str, Any]) -> N
     return NoiseSetting(name=name, rule=rule, **params)
 
 
+def split_settings(
+    imbalance: str, corrupt: str, params: Mapping[str, Any]
+) -> tuple[ImbalanceSetting | None, CorruptSetting | None]:
+    """Class imbalance and corrupted images of the training split; None for the usual one.
+
+    Raises:
+        InputError: An unknown kind, a number out of range, or a field that is not accepted.
+    """
+    for name in params:
+        if name != "severity":
+            raise InputError(f"unknown field {name!r}", where="corrupt_params", accepted="severity")
+    uneven, damaged = parse_imbalance(imbalance), parse_corruption(corrupt, **params)
+    return (
+        None if uneven is None else ImbalanceSetting(name=uneven.name),
+        None if damaged is None else CorruptSetting(name=damaged.name, severity=damaged.severity),
+    )
+
+
 def resolve_cell(
     *,
     dataset: str,
     noise: str = "clean",
+    imbalance: str = NONE,
+    corrupt: str = NONE,
     method: str = "full",
     ratio: float | None = 0.0,
     seed: int = 0,
@@ -139,6 +170,7 @@ def resolve_cell(
     recipe_params: Mapping[str, Any] | None = None,
     criterion_params: Mapping[str, Any] | None = None,
     noise_params: Mapping[str, Any] | None = None,
+    corrupt_params: Mapping[str, Any] | None = None,
     content: tuple[Mapping[str, Any], str] | None = None,
     label: str | None = None,
     where: str = "run",
@@ -149,6 +181,8 @@ def resolve_cell(
     Args:
         dataset: ``digits``, ``synthetic``, ``packed:PATH``, ...
         noise: ``clean``, ``symmetric:0.4``, ...
+        imbalance: ``none``, ``exp:50``, ``step:10``, ...
+        corrupt: ``none``, ``gaussian-noise:0.3``, ...
         method: A registered name, ``base+align``, ``score@sampler`` or ``scores:FILE``.
         ratio: Share of training to save; None where nobody gave one.
         seed: Seed of every stream.
@@ -184,6 +218,7 @@ def resolve_cell(
             where=f"{where}: ratio of {info.name}",
             accepted="0: it trains on everything",
         )
+    uneven, damaged = split_settings(imbalance, corrupt, corrupt_params or {})
     try:
         spec = RunSpec(
             dataset=Named(
@@ -193,6 +228,8 @@ def resolve_cell(
                 identity=identity,
             ),
             noise=noise_setting(noise, source, noise_params or {}),
+            imbalance=uneven,
+            corrupt=damaged,
             method=Named(
                 name=info.name,
                 version=info.version,

@@ -10,13 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from prunebench.bench.spec.recipe import NEEDED, Recipe, Scalar
 from prunebench.methods.compose import resolve_method
-from prunebench.record import OWN_CONTENT, canonical, content_key
+from prunebench.record import OWN_CONTENT, USUAL_SEVERITY, canonical, content_key, setting_name
 
 SPEC_SCHEMA = 1
 #: Seeds are below this, so that every reader of a record can hold them.
 SEEDS = 2**63
 #: Seeds from here on are for tuning; evaluation counts from 0.
 FIRST_TUNING_SEED = 1_000_000
+#: Fields that are left out of the content where they are None.
+_WHERE_USED = ("imbalance", "corrupt", "scoring_recipe", "tuned")
 _OWN = re.compile(rf"{OWN_CONTENT}([0-9a-f]{{64}}):[0-9a-f]{{16}}")
 
 
@@ -42,6 +44,19 @@ class NoiseSetting(_Frozen):
     rule: str
     count: Literal["exact_per_class", "exact_global", "bernoulli"] = "exact_per_class"
     seed: int | None = Field(None, ge=0, lt=SEEDS)
+
+
+class ImbalanceSetting(_Frozen):
+    """Class imbalance of the training split: ``exp:50``."""
+
+    name: str
+
+
+class CorruptSetting(_Frozen):
+    """Corrupted training images: kind and share (``gaussian-noise:0.3``), and how strong."""
+
+    name: str
+    severity: int = Field(USUAL_SEVERITY, ge=1, le=5)
 
 
 class HeldOut(_Frozen):
@@ -80,15 +95,20 @@ class RunSpec(_Frozen):
     """Everything that decides a run's result, and nothing that does not (device, workers).
 
     ``part`` is what a holdout model trains on (``bench.runs.holdout``): the clean reference set, or
-    the first or second half of the training split; ``all`` for every other run.
+    the first or second half of the training split; ``all`` for every other run. ``imbalance`` and
+    ``corrupt`` are None for the usual training split. ``scoring_recipe`` trains the scoring run of
+    a static method whose subset another recipe trains; None where ``recipe`` does both.
     """
 
     spec_schema: Literal[1] = Field(1, alias="schema")
     dataset: Named
     noise: NoiseSetting
+    imbalance: ImbalanceSetting | None = None
+    corrupt: CorruptSetting | None = None
     method: Named
     criterion: Named
     recipe: Recipe
+    scoring_recipe: Recipe | None = None
     ratio: float = Field(ge=0, lt=1)
     budget: Literal["samples", "paper", "epochs"] = "samples"
     budget_share: float | None = Field(None, ge=0, lt=1)
@@ -115,9 +135,9 @@ class RunSpec(_Frozen):
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """The canonical content as JSON values; ``tuned`` is left out where there is none, and
-        ``part`` where it is all."""
-        left_out = {"tuned"} if self.tuned is None else set[str]()
+        """The canonical content as JSON values. Of the fields that came later those are left out
+        that a run does not use, so that the keys of earlier runs stay."""
+        left_out = {name for name in _WHERE_USED if getattr(self, name) is None}
         left_out |= {"part"} if self.part == "all" else set()
         return self.model_dump(mode="json", by_alias=True, exclude=left_out)
 
@@ -168,7 +188,8 @@ class RunSpec(_Frozen):
     def label(self) -> str:
         """Short name for progress displays."""
         ratio = "" if self.ratio == 0 else f" {self.ratio:g}"
-        return f"{self.dataset.name} {self.noise.name} {self.method.name}{ratio} s{self.seed}"
+        setting = setting_name(self.content)
+        return f"{self.dataset.name} {setting} {self.method.name}{ratio} s{self.seed}"
 
     def scoring_spec(self, replica: int = 0, criterion: Named | None = None) -> RunSpec:
         """The full-data run whose evidence serves this cell."""
@@ -176,6 +197,8 @@ class RunSpec(_Frozen):
         return self.replace(
             method=Named(name=full.name, version=full.version),
             criterion=criterion or self.criterion,
+            recipe=self.scoring_recipe or self.recipe,
+            scoring_recipe=None,
             ratio=0.0,
             budget="samples",
             budget_share=None,

@@ -15,6 +15,7 @@ from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock, budget_in_force
 from prunebench.datasets.build import make_task
 from prunebench.datasets.images.lazy import ImageFiles
+from prunebench.datasets.imbalance import parse_imbalance
 from prunebench.datasets.noise.names import parse_noise
 from prunebench.datasets.source import RawData
 from prunebench.datasets.task import Split, Task
@@ -66,6 +67,7 @@ def load_task(spec: RunSpec, data: Mapping[str, Any]) -> Task:
         reference_mode=spec.reference.mode,
         validation_size=spec.validation.size,
         validation_labels=spec.validation.labels,
+        imbalance=None if spec.imbalance is None else parse_imbalance(spec.imbalance.name),
     )
     if task.rule != spec.noise.rule:
         raise InputError(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,6 +21,8 @@ FINAL = ("done", "diverged", "skipped")
 #: Start of the identity of a data set whose random draws depend on samples and labels alone; the
 #: digest that salts them follows, and after a colon one of what only the key depends on.
 OWN_CONTENT = "content:"
+#: Severity of a corruption that names leave out.
+USUAL_SEVERITY = 3
 #: Entry of ``Record.info``: how a user calls the data set.
 DATA_NAME = "data_name"
 
@@ -45,6 +47,22 @@ def canonical(value: Any) -> str:
 def content_key(spec: dict[str, Any]) -> str:
     """The key of a specification: first 16 hex digits of the SHA-256 of its canonical JSON."""
     return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
+
+
+def setting_name(spec: Mapping[str, Any]) -> str:
+    """Name of what a specification makes of the training split: the label noise, then the class
+    imbalance and the corruption of images where there are any.
+
+    Returns:
+        ``symmetric:0.4``, ``clean + exp:50``, ``clean + gaussian-noise:0.3 severity 5``.
+    """
+    parts = [spec["noise"]["name"]]
+    if imbalance := spec.get("imbalance"):
+        parts.append(imbalance["name"])
+    if corrupt := spec.get("corrupt"):
+        severity = corrupt.get("severity", USUAL_SEVERITY)
+        parts.append(corrupt["name"] + f" severity {severity}" * (severity != USUAL_SEVERITY))
+    return " + ".join(parts)
 
 
 def first_difference(a: Any, b: Any) -> tuple[str, Any, Any] | None:

@@ -1,0 +1,78 @@
+"""Corruptions as users name them: ``gaussian-noise:0.3``, a kind and the share of the images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from prunebench.errors import InputError, nearest
+from prunebench.record import USUAL_SEVERITY
+
+#: No corruption, as grids and the command line name it.
+NONE = "none"
+KINDS = ("gaussian-noise", "gaussian-blur", "occlusion", "jpeg", "fog", "polygon")
+SEVERITIES = range(1, 6)
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """Which images are corrupted, and how.
+
+    Attributes:
+        kind: One of ``KINDS``.
+        share: Of the training images, above 0 and up to 1.
+        severity: 1 to 5.
+
+    Raises:
+        InputError: An unknown kind or severity, or a share out of range.
+    """
+
+    kind: str
+    share: float
+    severity: int = USUAL_SEVERITY
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(
+                f"unknown corruption {self.kind!r}",
+                where="corrupt",
+                accepted=f"none or KIND:SHARE; {nearest(self.kind, (NONE, *KINDS))}",
+            )
+        if not 0 < self.share <= 1:
+            raise InputError(
+                f"share {self.share:g} is out of range",
+                where=f"corrupt {self.kind}",
+                accepted=f"a number above 0 and up to 1, as in {self.kind}:0.3",
+            )
+        if self.severity not in SEVERITIES:
+            raise InputError(
+                f"{self.severity!r}", where="corrupt_params: severity", accepted="1, 2, 3, 4 or 5"
+            )
+        object.__setattr__(self, "share", float(self.share))
+
+    @property
+    def name(self) -> str:
+        """Canonical text without the severity: ``gaussian-noise:0.3``."""
+        return f"{self.kind}:{repr(self.share).removesuffix('.0')}"
+
+
+def parse_corruption(text: str, severity: int = USUAL_SEVERITY) -> Corruption | None:
+    """Reads ``none`` or ``KIND:SHARE``; None for none.
+
+    Raises:
+        InputError: An unknown kind or severity, a missing share, or one out of range.
+    """
+    kind, _, rest = text.strip().partition(":")
+    if text.strip() == NONE:
+        return None
+    try:
+        share = float(rest)
+    except ValueError:
+        share = math.nan
+    if kind in KINDS and math.isnan(share):
+        raise InputError(
+            f"{rest!r} is no share" if rest else f"{text!r} lacks its share",
+            where="corrupt",
+            accepted=f"a number above 0 and up to 1, as in {kind}:0.3",
+        )
+    return Corruption(kind, share, severity)
