@@ -10,12 +10,13 @@ from torch import Tensor
 from prunebench.datasets.digests import label_digest
 from prunebench.datasets.imbalance import Imbalance, keep_imbalanced
 from prunebench.datasets.noise.inject import inject
-from prunebench.datasets.noise.names import NoiseSpec, real_rule
+from prunebench.datasets.noise.instance import INSTANCE, inject_instance, instance_targets
+from prunebench.datasets.noise.names import BY_INPUT, NoiseSpec, real_rule
 from prunebench.datasets.noise.rules import ALIASES, check_rule
 from prunebench.datasets.source import RawData
 from prunebench.datasets.task import Split, Task
 from prunebench.errors import InputError
-from prunebench.rng import Streams
+from prunebench.rng import Stream, Streams
 
 ReferenceMode = Literal["held_out", "overlap"]
 ValidationLabels = Literal["noisy", "clean"]
@@ -137,7 +138,11 @@ def _noisy_labels(
 ) -> Tensor:
     """Labels of all rows of ``train_x``; only those of training rows are noisy."""
     clean = raw.train_y[training]
-    if noise.kind != "real":
+    if rule == INSTANCE:
+        stream = Stream(seed)
+        targets = instance_targets(raw.train_x, raw.train_y, raw.num_classes, stream)[training]
+        found = inject_instance(clean, targets, noise.rate, training, stream, count).labels
+    elif noise.kind != "real":
         found = inject(clean, rule, noise.rate, raw.num_classes, seed, count, raw.groups).labels
     else:
         labels = raw.human[rule.partition(":")[2]]
@@ -156,7 +161,7 @@ def resolve_rule(spec: NoiseSpec, raw: RawData) -> str:
     """The rule id that a noise setting means on a data set; part of keys and boards.
 
     Returns:
-        ``clean``, ``real``, ``real:VARIANT`` or an id of ``datasets.rules``.
+        ``clean``, ``real``, ``real:VARIANT``, ``instance`` or an id of ``datasets.rules``.
 
     Raises:
         InputError: The rule does not fit the data set, or it has no such human labels.
@@ -166,5 +171,8 @@ def resolve_rule(spec: NoiseSpec, raw: RawData) -> str:
     if spec.kind == "real":
         return real_rule(spec, raw.human)
     rule = raw.asymmetric if spec.kind == "asymmetric" else ALIASES.get(spec.kind, spec.kind)
-    check_rule(rule, raw.num_classes, raw.groups)
+    if rule not in BY_INPUT:
+        check_rule(rule, raw.num_classes, raw.groups)
+    elif raw.num_classes < 2:
+        raise InputError(f"{rule} needs at least 2 classes, got {raw.num_classes}", where="noise")
     return rule

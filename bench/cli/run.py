@@ -33,7 +33,9 @@ _NEARLY_ALL = 0.9
 
 @click.command()
 @click.option("--dataset", default="digits", show_default=True, help="digits, packed:PATH, ...")
-@click.option("--noise", default="clean", show_default=True, help="clean, symmetric:0.4, ...")
+@click.option(
+    "--noise", default="clean", show_default=True, help="clean, symmetric:0.4, instance:0.4, ..."
+)
 @click.option("--imbalance", default="none", show_default=True, help="none, exp:50, step:10, ...")
 @click.option("--corrupt", default="none", show_default=True, help="none, gaussian-noise:0.3, ...")
 @click.option("--method", default="full", show_default=True, help="See `prunebench methods`.")

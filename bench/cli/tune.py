@@ -23,7 +23,9 @@ from prunebench.errors import InputError
 
 @click.command()
 @click.option("--dataset", default="digits", show_default=True, help="digits, packed:PATH, ...")
-@click.option("--noise", default="clean", show_default=True, help="clean, symmetric:0.4, ...")
+@click.option(
+    "--noise", default="clean", show_default=True, help="clean, symmetric:0.4, instance:0.4, ..."
+)
 @click.option("--method", default=None, help="See `prunebench methods`.")
 @click.option("--ratio", type=float, default=None, help="As in `run` (default: 0.5).")
 @click.option("--recipe", default=None, help="Training recipe (default: the data set's own).")

@@ -77,8 +77,7 @@ def inject(
         rule = default_asymmetric(groups)
     if not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1:
         raise InputError(f"rate {rate!r}", where="noise.rate", accepted="a number from 0 to 1")
-    if count not in COUNTS:
-        raise InputError(f"unknown count {count!r}", where="noise.count", accepted=str(COUNTS))
+    check_count(count)
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"seed {seed!r}", where="noise.seed", accepted="an integer >= 0")
     if rule == "clean":
@@ -93,6 +92,16 @@ def inject(
         out, mask = (torch.from_numpy(a).to(labels.device) for a in (noisy, flipped))
         return Noise(out, mask, realised, rule)
     return Noise(noisy, flipped, realised, rule)
+
+
+def check_count(count: str) -> None:
+    """Refuses an unknown way of counting.
+
+    Raises:
+        InputError: It is none of ``COUNTS``.
+    """
+    if count not in COUNTS:
+        raise InputError(f"unknown count {count!r}", where="noise.count", accepted=str(COUNTS))
 
 
 def _checked(labels: Tensor | NDArray[np.int64], num_classes: int) -> Ints:
