@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from prunebench.errors import InputError, nearest
+from prunebench.record import NONE
 from prunebench.rng import Stream
 
-#: No imbalance, as grids and the command line name it.
-NONE = "none"
 KINDS = ("exp", "step")
 _ACCEPTED = "none, exp:RATIO or step:RATIO"
 
@@ -70,7 +69,8 @@ class Imbalance:
             shares = [self.ratio ** (-c / last) for c in range(num_classes)]
         else:
             shares = [1.0 if 2 * c < num_classes else 1 / self.ratio for c in range(num_classes)]
-        sizes = [math.floor(largest * share + 0.5) for share in shares]
+        # Rounded first, so that halves do not hang on the last digit of a power.
+        sizes = [math.floor(round(largest * share, 6) + 0.5) for share in shares]
         if min(sizes) == 0:
             raise InputError(
                 f"class {sizes.index(0)} would be empty: the largest class has {largest} samples",

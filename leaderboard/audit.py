@@ -184,7 +184,7 @@ def _figures(runs: Iterable[Run], board: str) -> list[AuditFinding]:
             detail = f"realised ratio {realised:.3f}"
             found.append(AuditFinding("warning", "ratio off", _place(run, board), detail))
         rate = run.record.info.get("noise_rate")
-        wanted = _nominal_noise(run.noise)
+        wanted = _nominal_noise(run.record.spec["noise"]["name"])
         if rate is not None and wanted is not None and rate > wanted + 0.05:
             detail = f"{rate:.3f} of the labels are wrong"
             found.append(AuditFinding("warning", "noise off", _place(run, board), detail))

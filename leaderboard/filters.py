@@ -10,13 +10,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from prunebench.errors import InputError, nearest
-from prunebench.record import Record
+from prunebench.record import NONE, Record, corruption_name, setting_name
 
 #: Parts of a record that a field may name beside those of the specification.
 _BESIDE = ("info", "environment")
 #: Fields in which a part of the specification keeps its options; they need not be named.
 _OPTIONS = ("params", "model_params")
-_NAMED = ("method", "noise", "ratio", "seed", "dataset", "criterion", "recipe", "model", "budget")
+_NAMED = ("method", "noise", "imbalance", "corrupt", "ratio", "seed", "dataset", "criterion",
+          "recipe", "model", "budget")  # fmt: skip
 #: Parts in which full training differs from the other rows of its table.
 _VARIED = ("method", "ratio", "budget", "budget_share", "proxy", "tuned")
 _MISSING = object()
@@ -41,7 +42,10 @@ class Filters(BaseModel):
     """Keeps records that have one of the values of every field given; None keeps all.
 
     Attributes:
-        method, noise, ratio, seed: As in the specification.
+        method, ratio, seed: As in the specification.
+        noise: Label noise, or a setting as boards name it (``clean + exp:50``).
+        imbalance: Class imbalance; ``none`` for the usual training split.
+        corrupt: Corruption of the images, with or without its severity; ``none`` likewise.
         dataset: Registered name, or what boards call a user's own data.
         criterion, recipe: Names.
         model: Name of the recipe's network.
@@ -55,6 +59,8 @@ class Filters(BaseModel):
 
     method: Words = None
     noise: Words = None
+    imbalance: Words = None
+    corrupt: Words = None
     ratio: tuple[float, ...] | None = None
     seed: tuple[int, ...] | None = None
     dataset: Words = None
@@ -127,13 +133,22 @@ def named_value(record: Record, name: str) -> Any:
         return (spec.get("criterion") or {}).get("name", "ce")
     if name == "budget":
         return spec.get("budget", "samples")
+    if name in ("imbalance", "corrupt"):
+        return (spec.get(name) or {}).get("name", NONE)
     value = spec[name]
     return value if name in ("ratio", "seed") else value["name"]
 
 
 def _values(record: Record, name: str) -> set[Any]:
-    """What a filter may name of a record: of a data set either name."""
-    also = {record.dataset} if name == "dataset" else set()
+    """What a filter may name of a record: of a data set either name, of label noise also the
+    setting that boards show, of a corruption also the name with its severity."""
+    also: set[Any] = set()
+    if name == "dataset":
+        also = {record.dataset}
+    elif name == "noise":
+        also = {setting_name(record.spec)}
+    elif name == "corrupt" and record.spec.get(name):
+        also = {corruption_name(record.spec[name])}
     return {named_value(record, name)} | also
 
 

@@ -14,7 +14,9 @@ from prunebench.userfiles import read_toml
 
 #: Filters of later versions: left out of the content where they are not used, so that earlier
 #: protocols keep their digests.
-_LATER = ("dataset", "criterion", "recipe", "model", "budget", "where")
+_LATER = (
+    "dataset", "criterion", "recipe", "model", "budget", "where", "imbalance", "corrupt",
+)  # fmt: skip
 
 
 class ProtocolFile(Filters):

@@ -20,6 +20,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _OPTIONS: tuple[tuple[str, type, str], ...] = (
     ("method", str, "Only this method; boards keep full training beside it."),
     ("noise", str, "Only this noise: clean, symmetric:0.4, ..."),
+    ("imbalance", str, "Only this class imbalance: none, exp:50, ..."),
+    ("corrupt", str, "Only this corruption of images: none, gaussian-noise:0.3, ..."),
     ("ratio", float, "Only this share of training saved."),
     ("seed", str, "Only this seed, or a range such as 0..4."),
     ("dataset", str, "Only this data set."),

@@ -94,11 +94,16 @@ def status(ctx: click.Context, results: str, as_json: bool, verify: bool, set_as
 def _fields(record: Any) -> dict[str, Any]:
     """What run a record is of; None where a specification has no such field."""
     from prunebench.leaderboard.filters import named_value
+    from prunebench.record import setting_name
 
     found: dict[str, Any] = {}
     for name in ("dataset", "method", "noise", "ratio", "seed", "criterion", "recipe", "budget"):
         try:
-            found[name] = record.dataset if name == "dataset" else named_value(record, name)
+            found[name] = (
+                record.dataset if name == "dataset"
+                else setting_name(record.spec) if name == "noise"
+                else named_value(record, name)
+            )  # fmt: skip
         except (AttributeError, KeyError, TypeError):  # a specification of another form
             found[name] = None
     return {**found, "accuracy": record.metrics.get("test_accuracy")}

@@ -182,8 +182,8 @@ def _parsed(text: str, option: Option | None) -> Any:
 
 
 def parse_all_params(values: dict[str, Any]) -> None:
-    """Reads ``--param``, ``--recipe-param`` and ``--dataset-param`` of a verb, in place, by the
-    types that its method, recipe and data set give them.
+    """Reads ``--param``, ``--recipe-param``, ``--dataset-param`` and ``--corrupt-param`` of a verb,
+    in place, by the types that its method, recipe and data set give them.
 
     Raises:
         InputError: As ``parse_params``; an unknown method or data set.
@@ -195,6 +195,7 @@ def parse_all_params(values: dict[str, Any]) -> None:
         "params": resolve_method(values["method"]).options,
         "recipe_params": text_options(),
         "dataset_params": dataset_options(values["dataset"]),
+        "corrupt_params": {},
     }
     for field, options in known.items():
         flag = "--" + field.removesuffix("s").replace("_", "-")

@@ -181,7 +181,7 @@ def rows_of(records: Sequence[Record], everything: Sequence[Record]) -> list[dic
     """A line per run; ``board`` names what differs between the designs of the whole folder."""
     from prunebench.leaderboard.board.designs import content_of, label_designs, titled
     from prunebench.leaderboard.board.labels import noise_order
-    from prunebench.record import canonical
+    from prunebench.record import canonical, setting_name
 
     names = {record.key: canonical(content_of(record.spec)) for record in everything}
     sharing: dict[str, list[Record]] = {}
@@ -199,7 +199,7 @@ def rows_of(records: Sequence[Record], everything: Sequence[Record]) -> list[dic
             "board": labels[names[record.key]],
             "method": spec["method"]["name"],
             "row": shown.get(record.key),
-            "noise": spec["noise"]["name"],
+            "noise": setting_name(spec),
             "ratio": spec["ratio"],
             "seed": spec["seed"],
             "recipe": recipe.get("name"),

@@ -82,6 +82,13 @@ _NEARLY_ALL = 0.9
     metavar="NAME=VALUE",
     help="Option of the data set.",
 )
+@click.option(
+    "--corrupt-param",
+    "corrupt_params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the corruption: severity, 1 to 5 (default: 3).",
+)
 @click.option("--label", default=None, metavar="NAME", help="Name of the row on boards.")
 @click.option(
     "--record-losses",
@@ -120,6 +127,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
     store = Store(Path(out))
     # At lower ratios, sets of four samples at most: recorded as skipped once they are read.
     doubtful = size is not None or cell.spec.ratio > _NEARLY_ALL
+    doubtful = doubtful or bool(cell.spec.imbalance or cell.spec.corrupt)
     if doubtful and not (store.records / f"{cell.spec.key}.json").exists():
         check_trainable(cell)
     warn_edited(store)

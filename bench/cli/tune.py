@@ -26,6 +26,8 @@ from prunebench.errors import InputError
 @click.option(
     "--noise", default="clean", show_default=True, help="clean, symmetric:0.4, instance:0.4, ..."
 )
+@click.option("--imbalance", default="none", show_default=True, help="none, exp:50, step:10, ...")
+@click.option("--corrupt", default="none", show_default=True, help="none, gaussian-noise:0.3, ...")
 @click.option("--method", default=None, help="See `prunebench methods`.")
 @click.option("--ratio", type=float, default=None, help="As in `run` (default: 0.5).")
 @click.option("--recipe", default=None, help="Training recipe (default: the data set's own).")
@@ -62,6 +64,13 @@ from prunebench.errors import InputError
     multiple=True,
     metavar="NAME=VALUE",
     help="Option of the data set.",
+)
+@click.option(
+    "--corrupt-param",
+    "corrupt_params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the corruption: severity, 1 to 5 (default: 3).",
 )
 @click.option(
     "--trials",

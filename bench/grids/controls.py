@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prunebench.bench.runs.cell import Cell
+from prunebench.record import setting_name
 from prunebench.registry import ALIGN
 
 #: Methods by the name that the field ``controls`` takes.
@@ -29,6 +30,6 @@ def missing(controls: str | None, methods: Sequence[str]) -> list[str]:
 def row_of(cell: Cell) -> tuple[object, ...]:
     """A task and a method: what is listed for the one in any block is not added again."""
     spec, recipe = cell.spec, cell.spec.recipe
-    task = spec.dataset.name, spec.dataset.identity, spec.noise.name, spec.criterion.name
+    task = spec.dataset.name, spec.dataset.identity, setting_name(spec.content), spec.criterion.name
     how = recipe.name, recipe.model, recipe.epochs, spec.method.name
     return *task, *how

@@ -20,6 +20,8 @@ from prunebench.record import Record
 
 #: Methods that say most of a card and of AlignPrune, in this order, at this ratio.
 METHODS, RATIO = ("full", "random-dynamic", "infobatch", "infobatch+align"), 0.5
+#: What runs that compare share, seed and ratio aside.
+_SETTING = ("dataset", "noise", "imbalance", "corrupt", "recipe", "criterion")
 
 
 def by_telling(cells: Sequence[Cell]) -> list[list[Cell]]:
@@ -34,7 +36,7 @@ def by_telling(cells: Sequence[Cell]) -> list[list[Cell]]:
     groups: dict[tuple[bool, int, int], list[Cell]] = {}
     for cell in cells:
         spec = cell.spec
-        setting = str([spec.content[name] for name in ("dataset", "noise", "recipe", "criterion")])
+        setting = str([spec.content.get(name) for name in _SETTING])
         place = settings.setdefault(setting, len(settings))
         tells = spec.method.name in METHODS and spec.ratio in (0.0, nearest)
         groups.setdefault((not tells, spec.seed, place), []).append(cell)

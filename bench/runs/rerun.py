@@ -22,7 +22,7 @@ from prunebench.leaderboard.board.mixed_sources import FIELD
 from prunebench.methods.compose import resolve_method
 from prunebench.options import resolve
 from prunebench.problems import first_problem
-from prunebench.record import DATA_NAME, Record, file_digest
+from prunebench.record import DATA_NAME, USUAL_SEVERITY, Record, file_digest
 from prunebench.registry import CRITERIA, DATASETS
 
 _SIZES = {"original_train_size", "original_test_size"}
@@ -128,7 +128,11 @@ def command_of(record: Record, plugins: Sequence[str] = ()) -> str | None:
     flags = [word for path in plugin_files(spec, plugins) for word in ("--plugin", path)]
     words = ["prunebench", *flags, "run", "--dataset"]
     words += [_named(spec["dataset"]["name"], DATASETS.get(spec["dataset"]["name"]).target)]
-    words += ["--noise", noise["name"], "--method"]
+    words += ["--noise", noise["name"]]
+    for name in ("imbalance", "corrupt"):
+        if name in spec:
+            words += [f"--{name}", spec[name]["name"]]
+    words += ["--method"]
     words += [_named(spec["method"]["name"], resolve_method(spec["method"]["name"]).target)]
     words += ["--ratio", _text(spec["ratio"]), "--seed", _text(spec["seed"])]
     words += ["--recipe", spec["recipe"]["name"], "--criterion", criterion["name"]]
@@ -138,6 +142,7 @@ def command_of(record: Record, plugins: Sequence[str] = ()) -> str | None:
         ("--param", spec["method"]["params"]),
         ("--recipe-param", changed),
         ("--dataset-param", spec["dataset"]["params"]),
+        ("--corrupt-param", _severity(spec.get("corrupt"))),
     ):
         for name, value in sorted(values.items()):
             words += [flag, f"{name}={_text(value)}"]
@@ -146,6 +151,13 @@ def command_of(record: Record, plugins: Sequence[str] = ()) -> str | None:
     if record.info.get("label"):
         words += ["--label", str(record.info["label"])]
     return shlex.join(words)
+
+
+def _severity(corrupt: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The severity of a corruption, where it is not the usual."""
+    if corrupt is None or corrupt["severity"] == USUAL_SEVERITY:
+        return {}
+    return {"severity": corrupt["severity"]}
 
 
 def _changed(recorded: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from prunebench.bench.spec.run_spec import (
     RunSpec,
 )
 from prunebench.bench.train.task import clock_of, load_task
-from prunebench.datasets.corrupt.names import NONE, parse_corruption
+from prunebench.datasets.corrupt.names import parse_corruption
 from prunebench.datasets.imbalance import parse_imbalance
 from prunebench.datasets.noise.names import parse_noise, real_rule
 from prunebench.datasets.noise.rules import ALIASES
@@ -31,7 +31,7 @@ from prunebench.leaderboard.board.collect import FULL
 from prunebench.methods.compose import MethodInfo, resolve_method
 from prunebench.options import Value, of_content, resolve
 from prunebench.problems import first_problem
-from prunebench.record import file_digest
+from prunebench.record import NONE, file_digest
 from prunebench.registry import CRITERIA, DATASETS
 from prunebench.untrusted import user_path
 
@@ -137,17 +137,30 @@ def noise_setting(text: str, source: DataSource, params: Mapping[str, Any]) -> N
 
 
 def split_settings(
-    imbalance: str, corrupt: str, params: Mapping[str, Any]
+    imbalance: str, corrupt: str, params: Mapping[str, Any], source: DataSource, where: str
 ) -> tuple[ImbalanceSetting | None, CorruptSetting | None]:
     """Class imbalance and corrupted images of the training split; None for the usual one.
 
     Raises:
-        InputError: An unknown kind, a number out of range, or a field that is not accepted.
+        InputError: An unknown kind, a number out of range, a field that is not accepted, or
+            corruption of data that are known to be no images.
     """
     for name in params:
         if name != "severity":
-            raise InputError(f"unknown field {name!r}", where="corrupt_params", accepted="severity")
-    uneven, damaged = parse_imbalance(imbalance), parse_corruption(corrupt, **params)
+            raise InputError(f"unknown field {name!r}", where=f"{where}: corrupt_params",
+                             accepted="severity")  # fmt: skip
+    try:
+        uneven, damaged = parse_imbalance(imbalance), parse_corruption(corrupt, **params)
+    except InputError as error:
+        raise InputError(error.what, where=f"{where}: {error.where}",
+                         accepted=error.accepted) from None  # fmt: skip
+    if damaged is None and params:
+        raise InputError("'severity' without a corruption", where=f"{where}: corrupt_params",
+                         accepted="with corrupt = KIND:SHARE")  # fmt: skip
+    outline = source.outline() if damaged else None
+    if damaged and outline is not None and not outline.images:
+        raise InputError(f"{damaged.name} of vectors", where=f"{where}: corrupt",
+                         accepted=f"{NONE}: {source.name} has no images")  # fmt: skip
     return (
         None if uneven is None else ImbalanceSetting(name=uneven.name),
         None if damaged is None else CorruptSetting(name=damaged.name, severity=damaged.severity),
@@ -218,7 +231,7 @@ def resolve_cell(
             where=f"{where}: ratio of {info.name}",
             accepted="0: it trains on everything",
         )
-    uneven, damaged = split_settings(imbalance, corrupt, corrupt_params or {})
+    uneven, damaged = split_settings(imbalance, corrupt, corrupt_params or {}, source, where)
     try:
         spec = RunSpec(
             dataset=Named(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prunebench.record import DATA_NAME, Record, canonical, content_key
+from prunebench.record import AND, DATA_NAME, Record, canonical, content_key
 from prunebench.registry import ALIGN, split_suffix
 
 MAX_PARAM, MAX_TAG, MAX_KEY = 6000, 8000, 250
@@ -82,9 +82,10 @@ def build_payload(record: Record, artifacts: Path | None, finished: float | None
     begin, stop = int(start * 1000), int(end * 1000)
     dataset, noise, method = (_part(spec, field) for field in ("dataset", "noise", "method"))
     ratio, seed = spec.get("ratio"), spec.get("seed")
-    data = {"dataset": dataset, "noise": noise, "seed": seed, "info": record.info}
+    data = {"dataset": dataset, "noise": noise, **_beside(spec), "seed": seed}
     shown = record.info.get(DATA_NAME) or dataset.get("name")
-    label = f"{method.get('name')} {shown} {noise.get('name')} {ratio} s{seed}"
+    setting = AND.join(str(part["name"]) for part in (noise, *_beside(spec).values()))
+    label = f"{method.get('name')} {shown} {setting} {ratio} s{seed}"
     return Payload(
         key=record.key,
         digest=record.digest or record.sealed().digest,
@@ -98,10 +99,23 @@ def build_payload(record: Record, artifacts: Path | None, finished: float | None
         metrics=(*_finals(record, stop), *_curves(artifacts, begin, stop)),
         dataset=(
             str(shown)[:MAX_KEY],
-            str(record.info.get("label_digest") or content_key(data))[:32],
-            canonical({"dataset": dataset, "noise": noise, "seed": seed}),
+            _data_digest(record, data)[:32],
+            canonical(data),
         ),
     )
+
+
+def _data_digest(record: Record, data: dict[str, Any]) -> str:
+    """Of the noisy labels; with imbalance or corruption, which keep labels, of these too."""
+    labels = record.info.get("label_digest")
+    if _beside(record.spec) and labels:
+        return content_key({**data, "labels": labels})
+    return str(labels or content_key({**data, "info": record.info}))
+
+
+def _beside(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Imbalance and corruption of a specification, where it has them."""
+    return {name: _part(spec, name) for name in ("imbalance", "corrupt") if spec.get(name)}
 
 
 def _part(spec: dict[str, Any], name: str) -> dict[str, Any]:
@@ -123,6 +137,7 @@ def _tags(record: Record) -> dict[str, str]:
         "dataset": _part(spec, "dataset").get("name"),
         "noise": noise,
         "noise_rate": _rate(noise),
+        **{name: part.get("name") for name, part in _beside(spec).items()},
         "criterion": _part(spec, "criterion").get("name"),
         "recipe": _part(spec, "recipe").get("name"),
         "ratio": spec.get("ratio"),

@@ -57,6 +57,9 @@ def load_task(spec: RunSpec, data: Mapping[str, Any]) -> Task:
         InputError: Missing data, or data that differ from what the spec names.
     """
     raw = load_raw(spec.dataset.name, data)
+    if spec.corrupt is not None and len(raw.train_x.shape) != 4:
+        raise InputError(f"{spec.corrupt.name} of vectors", where="corrupt",
+                         accepted=f"none: {spec.dataset.name} has no images")  # fmt: skip
     task = make_task(
         raw,
         parse_noise(spec.noise.name),

@@ -28,13 +28,14 @@ from prunebench.bench.tuning.storage import (
 )
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
-from prunebench.record import Record
+from prunebench.record import AND, Record, setting_name
 
 
 def study_name(design: Design) -> str:
-    """Default name of a study: data set, noise, method and ratio."""
+    """Default name of a study: data set, setting, method and ratio."""
     spec = design.base.spec
-    text = f"{spec.dataset.name}-{spec.noise.name}-{spec.method.name}-{spec.ratio:g}"
+    setting = setting_name(spec.content).replace(AND, "-")
+    text = f"{spec.dataset.name}-{setting}-{spec.method.name}-{spec.ratio:g}"
     return "".join(sign if sign.isalnum() or sign in "._+-" else "-" for sign in text)
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from prunebench.errors import InputError, nearest
-from prunebench.record import USUAL_SEVERITY
+from prunebench.errors import InputError, nearest, shown
+from prunebench.record import NONE, USUAL_SEVERITY
 
-#: No corruption, as grids and the command line name it.
-NONE = "none"
 KINDS = ("gaussian-noise", "gaussian-blur", "occlusion", "jpeg", "fog", "polygon")
 SEVERITIES = range(1, 6)
 
@@ -44,9 +42,11 @@ class Corruption:
                 where=f"corrupt {self.kind}",
                 accepted=f"a number above 0 and up to 1, as in {self.kind}:0.3",
             )
-        if self.severity not in SEVERITIES:
+        if type(self.severity) is not int or self.severity not in SEVERITIES:
             raise InputError(
-                f"{self.severity!r}", where="corrupt_params: severity", accepted="1, 2, 3, 4 or 5"
+                f"{shown(self.severity)} is not accepted",
+                where="corrupt_params: severity",
+                accepted="1, 2, 3, 4 or 5",
             )
         object.__setattr__(self, "share", float(self.share))
 

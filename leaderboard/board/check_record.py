@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prunebench.errors import InputError
-from prunebench.record import DATA_NAME, Record
+from prunebench.record import DATA_NAME, USUAL_SEVERITY, Record
 
 #: Far above any seed, and any number of samples or classes.
 _MOST = 2**63
@@ -21,7 +21,8 @@ _CONTROL = re.compile(r"\\(u00[01]|[bf])")
 LABEL = re.compile(r"(?! )[^@]{1,60}(?<! )")
 LABEL_WORDS = "1 to 60 signs that can be shown, without @ and without blanks at the ends"
 _NAMED = ("dataset", "noise", "method")
-_TABLES = ("criterion", "recipe", "reference", "validation", "tuned")
+_TABLES = ("criterion", "recipe", "scoring_recipe", "reference", "validation", "tuned",
+           "imbalance", "corrupt")  # fmt: skip
 
 
 def check_shape(record: Record) -> None:
@@ -46,6 +47,12 @@ def check_shape(record: Record) -> None:
     for name in _TABLES:
         part = spec.get(name)
         _need(record, name, part is None or isinstance(part, dict), part, "a table")
+    for name in ("imbalance", "corrupt"):
+        if part := spec.get(name):
+            own = part.get("name")
+            _need(record, f"{name}.name", isinstance(own, str) and own != "", own, "a name")
+    severity = (spec.get("corrupt") or {}).get("severity", USUAL_SEVERITY)
+    _need(record, "corrupt.severity", _count(severity), severity, "a whole number from 1 to 5")
     criterion = (spec.get("criterion") or {}).get("name", "ce")
     _need(record, "criterion.name", isinstance(criterion, str), criterion, "a name")
     for name in ("name", "model"):

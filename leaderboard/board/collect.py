@@ -11,7 +11,7 @@ from typing import Any
 from prunebench.errors import InputError, visible
 from prunebench.leaderboard.board.check_record import check_shape
 from prunebench.leaderboard.protocol_file import ProtocolFile
-from prunebench.record import FINAL, Record
+from prunebench.record import FINAL, Record, setting_name
 
 FULL, WITH_REFERENCE = "full", "full+reference"
 #: Methods whose training split holds the clean reference set too.
@@ -28,7 +28,9 @@ class Run:
 
     Attributes:
         record: The record behind it.
-        dataset, criterion, noise, method: Names.
+        dataset, criterion, method: Names.
+        noise: Name of its setting (``record.setting_name``): the label noise, and what else differs
+            from the usual training split.
         params: Options of the method, in which its variants differ.
         ratio: Nominal share of training saved.
         seed: Seed of the run, the unit of pairing.
@@ -125,7 +127,7 @@ def _run(record: Record, diverged_as_chance: bool) -> Run:
         record=record,
         dataset=spec["dataset"]["name"],
         criterion=(spec.get("criterion") or {}).get("name", "ce"),
-        noise=spec["noise"]["name"],
+        noise=setting_name(spec),
         method=method["name"],
         params=params,
         ratio=float(spec["ratio"]),

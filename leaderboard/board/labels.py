@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prunebench.leaderboard.board.collect import FULL, REFERENCE_TRAINED, Run
 from prunebench.leaderboard.board.tuned import origin, study
-from prunebench.record import canonical, content_key
+from prunebench.record import AND, canonical, content_key
 
 RowId = tuple[str, str]
 KINDS = ("full", "control", "method", "oracle")
 CONTROLS = ("short-full", *REFERENCE_TRAINED)
 _NOISE_ORDER = ("clean", "symmetric", "asymmetric", "pairflip")
+_BESIDE_ORDER = ("exp", "step")
 
 
 def kind_of(run: Run) -> str:
@@ -91,15 +93,30 @@ def _options(run: Run, name: str) -> dict[tuple[int, str], str]:
     return {**found, (2, "content"): content[:8]} if content else found
 
 
-def noise_order(name: str) -> tuple[int, str, float, str]:
-    """Sort key: clean, then by kind and rate, other kinds by name."""
+_Place = tuple[int, str, float, str]
+
+
+def noise_order(name: str) -> tuple[_Place, ...]:
+    """Sort key of a setting: by its noise (clean, then by kind and rate, other kinds by name), then
+    by what it has beside (nothing first, imbalance before corruption)."""
+    noise, *beside = name.split(AND)
+    return _place(noise, _NOISE_ORDER), *(_place(part, _BESIDE_ORDER) for part in beside)
+
+
+def _place(name: str, order: Sequence[str]) -> _Place:
     kind, _, rest = name.partition(":")
-    place = _NOISE_ORDER.index(kind) if kind in _NOISE_ORDER else len(_NOISE_ORDER)
+    place = order.index(kind) if kind in order else len(order)
+    number = re.match(r"[^ ]*", rest)
     try:
-        rate = float(rest)
+        rate = float(number[0] if number else rest)
     except ValueError:
         rate = math.inf
     return place, kind, rate if math.isfinite(rate) else math.inf, name
+
+
+def setting_word(names: Iterable[str]) -> str:
+    """What columns with these names show: ``noise`` where nothing else varies, else ``setting``."""
+    return "setting" if any(AND in name for name in names) else "noise"
 
 
 def decimals(test_size: int | None) -> int:

@@ -11,10 +11,12 @@ from typing import Any
 from prunebench.errors import InputError, spelled
 from prunebench.leaderboard.board.collect import REFERENCE_TRAINED, Run
 from prunebench.leaderboard.board.designs import Design
-from prunebench.leaderboard.filters import shown
-from prunebench.record import canonical, content_key, first_difference
+from prunebench.leaderboard.filters import named_value, shown
+from prunebench.record import canonical, content_key, corruption_name, first_difference
 
 _LONGEST = 40
+#: Parts of a setting beside its noise.
+_BESIDE = ("imbalance", "corrupt")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def check_design(design: Design) -> SharedProtocol:
     """The protocol of a design, once its runs agree in what no table may mix.
 
     The version of the specification and the test set are one per design, versions one per method,
-    the noise rule one per noise setting, and the noisy labels one per (noise, seed);
+    the noise rule one per setting, and the noisy labels one per (setting, seed);
     ``full+reference`` and ``infobatch+reference`` may carry other labels, for they train on the
     reference.
 
@@ -70,10 +72,13 @@ def check_design(design: Design) -> SharedProtocol:
     _one(runs, label, "version", "method.version", lambda r: {"method": r.method},
          lambda r: r.record.spec["method"].get("version"))  # fmt: skip
     _one(runs, label, "test size", "info.test_size", lambda r: {}, _info("test_size"))
-    _one(runs, label, "noise rule", "noise", lambda r: {"noise": r.noise}, _noise)
+    named = _settings(runs)
+    _one(runs, label, "noise rule", "noise", named, _noise)
+    for part in _BESIDE:
+        _one(runs, label, part, part, named, _spec(part))
     labelled = [r for r in runs if r.method not in REFERENCE_TRAINED]
     _one(labelled, label, "label digest", "info.label_digest",
-         lambda r: {"noise": r.noise, "seed": r.seed}, _info("label_digest"))  # fmt: skip
+         lambda r: {**named(r), "seed": r.seed}, _info("label_digest"))  # fmt: skip
     own = [run for run in runs if not run.carried] or list(runs)
     spec = own[0].record.spec
     sizes = [s for s in map(_info("test_size"), runs) if s is not None]
@@ -144,8 +149,26 @@ def _show(value: Any) -> str:
     return repr(value) if isinstance(value, str) else canonical(value)
 
 
+def _settings(runs: Iterable[Run]) -> Callable[[Run], Mapping[str, Any]]:
+    """What names the setting of a run, as filters take it: its noise, and of imbalance and
+    corruption what some run has."""
+    fields = ("noise", *(name for name in _BESIDE if any(r.record.spec.get(name) for r in runs)))
+
+    def named(run: Run) -> Mapping[str, Any]:
+        found = {name: named_value(run.record, name) for name in fields}
+        if corrupt := run.record.spec.get("corrupt"):
+            found["corrupt"] = corruption_name(corrupt)
+        return found
+
+    return named
+
+
 def _noise(run: Run) -> Any:
     return {name: value for name, value in run.record.spec["noise"].items() if name != "name"}
+
+
+def _spec(name: str) -> Callable[[Run], Any]:
+    return lambda run: run.record.spec.get(name)
 
 
 def _info(name: str) -> Callable[[Run], Any]:

@@ -21,8 +21,12 @@ FINAL = ("done", "diverged", "skipped")
 #: Start of the identity of a data set whose random draws depend on samples and labels alone; the
 #: digest that salts them follows, and after a colon one of what only the key depends on.
 OWN_CONTENT = "content:"
+#: No imbalance, or no corruption, as users name it.
+NONE = "none"
 #: Severity of a corruption that names leave out.
 USUAL_SEVERITY = 3
+#: Between the parts of a setting's name.
+AND = " + "
 #: Entry of ``Record.info``: how a user calls the data set.
 DATA_NAME = "data_name"
 
@@ -56,13 +60,18 @@ def setting_name(spec: Mapping[str, Any]) -> str:
     Returns:
         ``symmetric:0.4``, ``clean + exp:50``, ``clean + gaussian-noise:0.3 severity 5``.
     """
-    parts = [spec["noise"]["name"]]
+    parts = [str(spec["noise"]["name"])]
     if imbalance := spec.get("imbalance"):
         parts.append(imbalance["name"])
     if corrupt := spec.get("corrupt"):
-        severity = corrupt.get("severity", USUAL_SEVERITY)
-        parts.append(corrupt["name"] + f" severity {severity}" * (severity != USUAL_SEVERITY))
-    return " + ".join(parts)
+        parts.append(corruption_name(corrupt))
+    return AND.join(parts)
+
+
+def corruption_name(corrupt: Mapping[str, Any]) -> str:
+    """Name of a corruption of a specification, with its severity where that is not the usual."""
+    name, severity = str(corrupt["name"]), corrupt.get("severity", USUAL_SEVERITY)
+    return name if severity == USUAL_SEVERITY else f"{name} severity {severity}"
 
 
 def first_difference(a: Any, b: Any) -> tuple[str, Any, Any] | None:

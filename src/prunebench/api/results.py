@@ -20,8 +20,9 @@ from prunebench.bench.runs.export import export_csv
 from prunebench.errors import InputError, nearest
 from prunebench.leaderboard.board.model import Board as Tables
 from prunebench.leaderboard.bundle import is_bundle
+from prunebench.leaderboard.filters import named_value
 from prunebench.leaderboard.protocol_file import ProtocolFile, read_protocol
-from prunebench.record import Record
+from prunebench.record import Record, setting_name
 from prunebench.untrusted import user_path
 
 #: Height of a board in a notebook, in pixels.
@@ -114,8 +115,13 @@ class Results:
 
     @cached_property
     def records(self) -> pd.DataFrame:
-        """One row a run; nested fields are columns such as ``metrics.test_accuracy``."""
-        frame = pd.DataFrame([_flat(record) for record in self.all])
+        """One row a run; nested fields are columns such as ``metrics.test_accuracy``. ``noise`` is
+        the setting as boards name it; ``imbalance`` and ``corrupt`` are there where some run has
+        one of them."""
+        parts = [
+            name for name in ("imbalance", "corrupt") if any(r.spec.get(name) for r in self.all)
+        ]
+        frame = pd.DataFrame([_flat(record, parts) for record in self.all])
         return frame.sort_values(_ORDER, ignore_index=True) if len(frame) else frame
 
     def run(self, key: str) -> Run:
@@ -159,14 +165,15 @@ class Results:
         return f"<Results of {len(self.all)} runs in {', '.join(map(str, self.sources))}>"
 
 
-def _flat(record: Record) -> dict[str, Any]:
+def _flat(record: Record, settings: Sequence[str]) -> dict[str, Any]:
     spec = record.spec
     row: dict[str, Any] = {
         "key": record.key,
         "status": record.status,
         "reason": record.reason,
         "dataset": record.dataset,
-        "noise": spec["noise"]["name"],
+        "noise": setting_name(spec),
+        **{name: named_value(record, name) for name in settings},
         "method": spec["method"]["name"],
         "label": record.info.get("label", spec["method"]["name"]),
         "ratio": spec["ratio"],

@@ -22,9 +22,10 @@ from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.run_spec import HeldOut
 from prunebench.errors import InputError
 from prunebench.problems import first_problem
+from prunebench.record import NONE
 
 #: Arguments of ``run`` that are those of ``resolve_cell``.
-_NAMED = {"noise", "ratio", "seed", "params"}
+_NAMED = {"noise", "imbalance", "corrupt", "ratio", "seed", "params"}
 _EXECUTION = {field.name for field in fields(ExecutionOptions)} - {"inline", "workers"}
 
 
@@ -32,6 +33,8 @@ def run(
     dataset: str | OwnData = "digits",
     *,
     noise: str = "clean",
+    imbalance: str = NONE,
+    corrupt: str = NONE,
     method: str = "full",
     ratio: float | None = None,
     seed: int = 0,
@@ -48,6 +51,8 @@ def run(
     Args:
         dataset: A data set's name (``digits``, ``folder:PATH``), or what ``task`` returned.
         noise: ``clean``, ``symmetric:0.4``, ``real``, ...
+        imbalance: Class sizes of the training split: ``none``, ``exp:50``, ``step:10``, ...
+        corrupt: Corrupted training images: ``none``, ``gaussian-noise:0.3``, ...
         method: A registered name, ``base+align``, ``scores:FILE`` or ``ids:FILE``.
         ratio: Share of training to save; methods that prune need one.
         seed: Of every stream.
@@ -58,16 +63,17 @@ def run(
         out: Results folder.
         reference_size: Clean samples held out; min(1000, 7 %) where left out.
         given: Further fields of ``prunebench run``: of the cell (``budget``, ``criterion``,
-            ``label``, ``dataset_params``, ``recipe_params``...) and of how it is executed
-            (``devices``, ``threads``, ``mlflow``, ``quiet``...).
+            ``label``, ``dataset_params``, ``recipe_params``, ``corrupt_params``...) and of how it
+            is executed (``devices``, ``threads``, ``mlflow``, ``quiet``...).
 
     Raises:
         InputError: Anything that cannot be run; nothing is recorded.
         FolderError: The results folder cannot be written.
     """
     cell, options = resolve_own(
-        dataset, out, noise=noise, method=method, ratio=ratio, seed=seed, recipe=recipe,
-        model=model, head=head, params=params, reference_size=reference_size, **given,
+        dataset, out, noise=noise, imbalance=imbalance, corrupt=corrupt, method=method,
+        ratio=ratio, seed=seed, recipe=recipe, model=model, head=head, params=params,
+        reference_size=reference_size, **given,
     )  # fmt: skip
     store = Store(Path(out))
     check_trainable(cell)
@@ -164,7 +170,7 @@ def grid(
 def _sorted(given: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fields of execution, and those of the cell."""
     known = {"budget", "criterion", "label", "dataset_params", "recipe_params", "criterion_params",
-             "noise_params", "budget_share", "proxy"}  # fmt: skip
+             "noise_params", "corrupt_params", "budget_share", "proxy"}  # fmt: skip
     unknown = sorted(given.keys() - known - _EXECUTION)
     if unknown:
         raise InputError(f"unknown field {unknown[0]!r}", where=where,
