@@ -9,6 +9,8 @@ from prunebench.leaderboard.bundle import pack
 from prunebench.record import Record
 
 RECORDS = "records.jsonl.gz"
+#: Folder of kept ids and scores, its card and its table.
+IDS_FOLDER, IDS_CARD, IDS_TABLE = "ids", "README.md", "table.csv"
 
 
 def publication(
@@ -17,6 +19,7 @@ def publication(
     records: Sequence[Record],
     command: str,
     extra: Mapping[str, bytes] | None = None,
+    ids: bool = False,
 ) -> dict[str, bytes]:
     """Every file of the folder by relative name; a pure function of board and records.
 
@@ -26,6 +29,7 @@ def publication(
         records: What it was built from.
         command: Command that renders the folder again, run inside it.
         extra: Further files, such as the protocol.
+        ids: Whether the folder holds the kept ids of these records.
     """
     figures = sorted(name for name in files if name.startswith("figures/")
                      and name.endswith(".svg"))  # fmt: skip
@@ -39,6 +43,9 @@ def publication(
     if "figures/figures.md" in files:
         lines.append("- Captions of the figures, and which were left out and why: "
                      "[figures/figures.md](figures/figures.md)")  # fmt: skip
+    if ids:
+        lines.append(f"- Kept samples of the static methods: [{IDS_FOLDER}/]({IDS_FOLDER}/"
+                     f"{IDS_CARD})")  # fmt: skip
     pictures = [f"\n![{_title(name)}]({name})" for name in figures]
     head, _, body = files["leaderboard.md"].decode().partition("\n\n")
     page = "\n".join([head, "", *lines]) + "\n" + body + "\n".join(pictures)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,14 +14,18 @@ from torch import Tensor
 from prunebench.errors import InputError
 from prunebench.methods.base import Card, Evidence, ScorePruner, StaticPruner, register_method
 from prunebench.options import Option, Value
+from prunebench.parquet import read_columns, read_note
+from prunebench.record import canonical
 from prunebench.untrusted import read_npy, read_npz, user_path
 from prunebench.userfiles import read_table
 
 _FORMATS = (
-    ".npy (one score for each row of the original training split), .npz or .csv (ids and scores)"
+    ".npy (one score for each row of the original training split), .npz, .csv or .parquet (ids and "
+    "scores)"
 )
 
 _ARRAYS = ("ids", "scores")
+_COLUMNS = ("id", "score")
 
 
 def read_scores(path: str | Path, original: int) -> tuple[Tensor, Tensor]:
@@ -29,7 +34,7 @@ def read_scores(path: str | Path, original: int) -> tuple[Tensor, Tensor]:
     Args:
         path: ``.npy`` with one score per row of the original training split; ``.npz`` with arrays
             ``ids`` and ``scores``; ``.csv`` with a header and columns ``id`` and ``score``, read
-            as ``userfiles.read_table`` does.
+            as ``userfiles.read_table`` does; ``.parquet`` with these columns.
         original: Rows of the original training split, limited or not.
 
     Returns:
@@ -89,10 +94,16 @@ def _read(file: Path) -> tuple[np.ndarray | None, np.ndarray]:
             arrays["scores"].astype(np.float64, casting="same_kind"),
         )
     if file.suffix == ".csv":
-        table = read_table(file, ("id", "score"))
+        table = read_table(file, _COLUMNS)
         return (
             np.array(_parsed(table["id"], int, "id", file), dtype=np.int64),
             np.array(_parsed(table["score"], float, "score", file), dtype=np.float64),
+        )
+    if file.suffix == ".parquet":
+        columns = read_columns(file, _COLUMNS)
+        return (
+            columns["id"].astype(np.int64, casting="same_kind"),
+            columns["score"].astype(np.float64, casting="same_kind"),
         )
     raise InputError(f"suffix {file.suffix!r}", where=str(file), accepted=_FORMATS)
 
@@ -135,6 +146,24 @@ class FromFile(StaticPruner):
             raise InputError(f"no such file: {self.path!r}", where=where, accepted=self.formats)
         with Path(self.path).open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
+
+    @staticmethod
+    def check_data(path: str, data: Mapping[str, Any]) -> None:
+        """Refuses a published file whose ids count the samples of another data set.
+
+        Args:
+            path: The file; of other formats, and of other origin, nothing is known.
+            data: ``record.data_mark`` of the run's data set.
+
+        Raises:
+            InputError: It does; the line names both.
+        """
+        if Path(path).suffix != ".parquet":
+            return
+        own = read_note(Path(path)).get("data")
+        if own is not None and own != data:
+            raise InputError(f"ids of the data set {canonical(own)}", where=path,
+                             accepted=canonical(data))  # fmt: skip
 
 
 @register_method("scores", version=2)

@@ -18,11 +18,14 @@ from prunebench.methods.base import Card, Evidence, Subset, register_method
 from prunebench.methods.interfaces import kept_count
 from prunebench.methods.precomputed import FromFile
 from prunebench.options import Option
+from prunebench.parquet import read_columns
 from prunebench.rng import Stream
 from prunebench.untrusted import read_npy, read_npz, user_path
 from prunebench.userfiles import read_table
 
-_FORMATS = ".csv with a column id, .npy, .npz with an array ids, or .json (a list, or indices)"
+_FORMATS = (
+    ".csv or .parquet with a column id, .npy, .npz with an array ids, or .json (a list, or indices)"
+)
 #: Bytes of a .json file at most.
 _LONGEST = 1 << 28
 
@@ -32,7 +35,8 @@ def read_ids(path: str | Path, original: int) -> Tensor:
 
     Args:
         path: ``.csv`` with a header and a column ``id``; ``.npy``; ``.npz`` with an array ``ids``;
-            ``.json`` with a list, or with a list under ``indices``.
+            ``.json`` with a list, or with a list under ``indices``; ``.parquet`` with a column
+            ``id``, which ``leaderboard --publish --with-ids`` writes.
         original: Rows of the original training split, limited or not.
 
     Returns:
@@ -87,6 +91,8 @@ def _read(file: Path) -> NDArray[Any]:
         if not isinstance(values, list) or not all(type(value) is int for value in values):
             raise InputError("no list of whole numbers", where=str(file), accepted=_FORMATS)
         return np.array(values, dtype=np.int64)
+    if file.suffix == ".parquet":
+        return read_columns(file, ("id",))["id"]
     if file.suffix == ".csv":
         texts = read_table(file, ("id",))["id"]
         for row, text in enumerate(texts, 1):

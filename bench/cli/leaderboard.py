@@ -18,6 +18,7 @@ from prunebench.files import OwnFolder
 
 #: Files of a publication, beside ``leaderboard.*``; and what of ``figures/`` is kept.
 _PUBLISHED = ("README.md", "records.jsonl.gz", "protocol.toml", "model-index.md")
+_FOLDERS = ("figures", "ids")
 _FIGURES = (".svg", ".png", ".md")
 _LARGEST_FIGURE = 1 << 26
 #: Notes that are printed; of more, the number.
@@ -95,6 +96,13 @@ def leaderboard() -> None:
     help="Write a folder ready for a repository or page: tables, page, data, command.",
 )
 @click.option(
+    "--with-ids",
+    is_flag=True,
+    help="With --publish: the sample ids that static methods kept, and their scores, as Parquet in "
+    "ids/, for `--method ids:FILE` (needs prunebench[hf]).",
+)
+@click.option("--no-scores", is_flag=True, help="With --with-ids: the ids alone.")
+@click.option(
     "--from-mlflow",
     "uri",
     default=None,
@@ -126,7 +134,8 @@ def leaderboard() -> None:
 def render(
     ctx: click.Context, /, results: tuple[str, ...], out: str | None, protocol: str | None,
     publish: str | None, uri: str | None, figures: bool | None, paper: str | None,
-    model_index: bool, nemenyi: bool, as_json: bool, **chosen: Any,
+    model_index: bool, nemenyi: bool, as_json: bool, with_ids: bool, no_scores: bool,
+    **chosen: Any,
 ) -> None:  # fmt: skip
     """Render leaderboard.md, .html, .json, .csv and .tex from records.
 
@@ -143,6 +152,10 @@ def render(
     from prunebench.leaderboard.published.numbers import read_published
     from prunebench.leaderboard.render.model_index import render_model_index
 
+    if (with_ids and not publish) or (no_scores and not with_ids):
+        missing = "--with-ids" if publish else "--publish DIR"
+        raise InputError(f"goes with {missing}", accepted=missing,
+                         where="--no-scores" if no_scores else "--with-ids")  # fmt: skip
     if publish:
         _check_publication(Path(publish))
     given = filters(chosen)
@@ -179,7 +192,10 @@ def render(
 
             files = with_published(files, published)
         extra = {"protocol.toml": Path(protocol).read_bytes()} if protocol else {}
-        paths = write_files(Path(publish), publication(board, files, records, command, extra))
+        place = Path(publish)
+        ids, there = _ids(board, records, folders, place, with_ids, not no_scores)
+        pages = publication(board, files, records, command, extra, ids=there)
+        paths = write_files(place, {**pages, **ids})
     else:
         if out is None and not folders:
             raise InputError("no folder to write to", where="--out", accepted="a folder")
@@ -211,6 +227,28 @@ def _published(folder: Path) -> dict[str, bytes]:
     return found
 
 
+def _ids(
+    board: Any, records: Any, folders: list[Path], place: Path, wanted: bool, scores: bool
+) -> tuple[dict[str, bytes], bool]:
+    """Kept ids and scores by relative name, empty where they are not asked for; and whether the
+    publication holds those of these records, written now or earlier."""
+    if not wanted and not (place / "ids").is_dir():
+        return {}, False
+    from prunebench.bench.runs.published_ids import ids_files, published_keys, remove_earlier
+    from prunebench.leaderboard.figures.material import artifact_reader
+
+    if not wanted:
+        current = published_keys(place) <= {record.key for record in records}
+        if not current:
+            print(f"note: {place / 'ids'} is of other records; --with-ids writes it anew",
+                  file=sys.stderr)  # fmt: skip
+        return {}, current
+    files, left_out = ids_files(board, artifact_reader(folders), scores)
+    print_notes(left_out)
+    remove_earlier(place, files)
+    return files, True
+
+
 def _check_publication(folder: Path) -> None:
     """Refuses links in a publication before anything is read: it may come from anybody, and
     what a link leads to must not become a part of it.
@@ -220,10 +258,10 @@ def _check_publication(folder: Path) -> None:
     """
     own = OwnFolder(folder)
     for name, there in own.entries(folder, links=True):
-        if name == "figures" or name in _PUBLISHED or name.startswith("leaderboard."):
+        if name in _FOLDERS or name in _PUBLISHED or name.startswith("leaderboard."):
             own.check(folder / name, levels=1)
-            if S_ISDIR(there.st_mode) != (name == "figures"):
-                accepted = "a folder" if name == "figures" else "a file"
+            if S_ISDIR(there.st_mode) != (name in _FOLDERS):
+                accepted = "a folder" if name in _FOLDERS else "a file"
                 raise InputError("is in the way", where=str(folder / name), accepted=accepted)
 
 

@@ -29,9 +29,10 @@ from prunebench.errors import InputError, SkipCell, nearest
 from prunebench.leaderboard.board.check_record import LABEL_WORDS, is_label
 from prunebench.leaderboard.board.collect import FULL
 from prunebench.methods.compose import MethodInfo, resolve_method
+from prunebench.methods.precomputed import FromFile
 from prunebench.options import Value, of_content, resolve
 from prunebench.problems import first_problem
-from prunebench.record import NONE, file_digest
+from prunebench.record import NONE, data_mark, file_digest
 from prunebench.registry import CRITERIA, DATASETS
 from prunebench.untrusted import user_path
 
@@ -258,6 +259,8 @@ def resolve_cell(
     except ValidationError as error:
         raise first_problem(error, where, _MODELS) from None
     check_model(spec.recipe)
+    if paths and issubclass(info.target, FromFile):
+        info.target.check_data(str(paths[argument]), data_mark(spec.content["dataset"]))
     named = "" if label is None else check_label(label, method, where)
     return Cell(spec, source.params, paths, weights, title_of(source), named)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from prunebench.datasets.images.lazy import PathList
 from prunebench.errors import InputError, is_text
+from prunebench.parquet import arrow
 from prunebench.untrusted import user_path
 
 _SPLIT = re.compile(r"(train|test|validation|valid|val)(?![a-z])")
@@ -23,20 +24,6 @@ _LAYOUT = (
     "PATH with Parquet files of both splits: train-*.parquet and test-*.parquet (or validation), "
     "or folders train/ and test/"
 )
-
-
-def arrow() -> Any:
-    """The module ``pyarrow.parquet``.
-
-    Raises:
-        InputError: It is not installed.
-    """
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise InputError("pyarrow is not installed", where="dataset hf",
-                         accepted="pip install 'prunebench[hf]'") from None  # fmt: skip
-    return parquet
 
 
 def find_files(path: str) -> tuple[list[Path], list[Path]]:
@@ -153,7 +140,7 @@ def read_split(
     Raises:
         InputError: A file cannot be read, or lacks a column, or a column is of another type.
     """
-    parquet, where = arrow(), f"{files[0].parent / files[0].name}"
+    parquet, where = arrow("dataset hf"), f"{files[0].parent / files[0].name}"
     import pyarrow as pa
 
     try:
