@@ -7,6 +7,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from prunebench.datasets.corrupt.names import Corruption
+from prunebench.datasets.corrupt.rows import corrupt_training
 from prunebench.datasets.digests import label_digest
 from prunebench.datasets.imbalance import Imbalance, keep_imbalanced
 from prunebench.datasets.noise.inject import inject
@@ -39,6 +41,7 @@ def make_task(
     validation_size: int = 0,
     validation_labels: ValidationLabels = "noisy",
     imbalance: Imbalance | None = None,
+    corruption: Corruption | None = None,
 ) -> Task:
     """Makes the task that every method and ratio of one (data set, noise, seed) shares.
 
@@ -62,13 +65,15 @@ def make_task(
         validation_labels: Which labels they carry.
         imbalance: Class sizes of the training split; reference, validation and test stay as they
             are without. None for all samples.
+        corruption: Of a part of the training images, after everything else; None for no image.
 
     Returns:
         The task; rows of every split ascending.
 
     Raises:
-        InputError: Noise that does not fit, an unknown mode, splits that leave no training, or
-            an imbalance that leaves a class empty.
+        InputError: Noise that does not fit, an unknown mode, splits that leave no training,
+            an imbalance that leaves a class empty, or a corruption of data that are no images or
+            of a reference set that overlaps.
     """
     if reference_mode not in get_args(ReferenceMode):
         raise InputError(
@@ -77,6 +82,13 @@ def make_task(
     if validation_labels not in get_args(ValidationLabels):
         raise InputError(
             f"{validation_labels!r}", where="validation_labels", accepted="noisy, clean"
+        )
+    if corruption is not None and reference_mode == "overlap":
+        raise InputError(
+            f"'overlap' is not accepted with corrupt {corruption.name}: reference images stay as "
+            "they are",
+            where="reference_mode",
+            accepted="held_out",
         )
     own = raw.reference_rows
     if own is not None and reference_mode == "overlap":
@@ -120,8 +132,11 @@ def make_task(
         noisy[train] = _noisy_labels(raw, train, noise, rule, key, count)[train]
         training = train
     carved = noisy if validation_labels == "noisy" else raw.train_y
+    changed, corrupted = raw, None
+    if corruption is not None:
+        changed, corrupted = corrupt_training(raw, train, corruption, streams.get("corrupt"))
     return Task(
-        raw=raw,
+        raw=changed,
         train=Split(train, noisy[train]),
         reference=Split(reference, raw.train_y[reference]) if wanted else None,
         validation=Split(validation, carved[validation]) if validation_size else None,
@@ -130,6 +145,7 @@ def make_task(
         rule=rule,
         rate=(noisy != raw.train_y)[training].double().mean().item(),
         label_digest=label_digest(noisy[training]),
+        corrupted=corrupted,
     )
 
 

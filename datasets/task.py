@@ -45,6 +45,8 @@ class Task:
         label_digest: SHA-256 of the noisy label vector of the original split (little-endian
             int64).
         tuning: Whether ``test`` is the validation split; a tuning run does not hold the test split.
+        corrupted: bool [N], which training images are corrupted, for diagnostics only; None where
+            the setting corrupts none. ``raw`` holds the corrupted pixels.
     """
 
     raw: RawData
@@ -57,6 +59,7 @@ class Task:
     rate: float
     label_digest: str
     tuning: bool = False
+    corrupted: Tensor | None = None
 
     @property
     def flipped(self) -> Tensor:

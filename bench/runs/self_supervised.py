@@ -1,5 +1,5 @@
 """Self-supervised features of a data set: found, or an encoder is trained once and shared by every
-noise, ratio and seed."""
+noise, ratio and seed; where images are corrupted, by every run with the same ones."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ class Features:
 
 
 def encoder_key(spec: RunSpec) -> str:
-    """Key of a data set's encoder: content, architecture and schedule, nothing else."""
+    """Key of a data set's encoder: content, architecture and schedule, nothing else. Corrupted
+    images are other content: then what decides the training split and the draws is in it too."""
     recipe = spec.recipe
     return content_key(
         {
@@ -77,8 +78,17 @@ def encoder_key(spec: RunSpec) -> str:
             "augment": recipe.augment,
             **({} if recipe.normalise == "dataset" else {"normalise": recipe.normalise}),
             **({"compat": recipe.compat} if recipe.compat else {}),
+            **_of_corrupted(spec),
         }
     )
+
+
+def _of_corrupted(spec: RunSpec) -> dict[str, Any]:
+    """What decides which images are corrupted, and how; nothing where none are."""
+    if spec.corrupt is None:
+        return {}
+    names = ("corrupt", "imbalance", "reference", "validation", "seed")
+    return {"streams": spec.setting, **{name: spec.content.get(name) for name in names}}
 
 
 def ssl_features(

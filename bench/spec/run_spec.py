@@ -125,6 +125,9 @@ class RunSpec(_Frozen):
     def _shares(self) -> RunSpec:
         if self.budget_share is not None and self.budget != "paper":
             raise ValueError("budget_share belongs to budget 'paper'")
+        if self.corrupt is not None and self.reference.mode == "overlap":
+            raise ValueError("corrupted images go with a reference set that is held out, not with "
+                             "reference.mode 'overlap'")  # fmt: skip
         if self.recipe.weights == NEEDED:
             raise ValueError("the recipe names no weights to start from")
         if self.role == "tune" and (self.validation.size == 0 or self.tuned is not None):

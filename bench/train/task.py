@@ -14,6 +14,7 @@ from torch import Tensor
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock, budget_in_force
 from prunebench.datasets.build import make_task
+from prunebench.datasets.corrupt.names import parse_corruption
 from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.imbalance import parse_imbalance
 from prunebench.datasets.noise.names import parse_noise
@@ -57,9 +58,7 @@ def load_task(spec: RunSpec, data: Mapping[str, Any]) -> Task:
         InputError: Missing data, or data that differ from what the spec names.
     """
     raw = load_raw(spec.dataset.name, data)
-    if spec.corrupt is not None and len(raw.train_x.shape) != 4:
-        raise InputError(f"{spec.corrupt.name} of vectors", where="corrupt",
-                         accepted=f"none: {spec.dataset.name} has no images")  # fmt: skip
+    damaged = spec.corrupt
     task = make_task(
         raw,
         parse_noise(spec.noise.name),
@@ -71,6 +70,7 @@ def load_task(spec: RunSpec, data: Mapping[str, Any]) -> Task:
         validation_size=spec.validation.size,
         validation_labels=spec.validation.labels,
         imbalance=None if spec.imbalance is None else parse_imbalance(spec.imbalance.name),
+        corruption=None if damaged is None else parse_corruption(damaged.name, damaged.severity),
     )
     if task.rule != spec.noise.rule:
         raise InputError(
@@ -113,7 +113,8 @@ def validation_for_test(task: Task) -> Task:
     sample_ids, x = validation.sample_ids, raw.train_x
     if isinstance(x, ImageFiles):
         source = np.arange(len(x)) if x.rows is None else x.rows
-        held: Tensor | ImageFiles = replace(x, rows=source[sample_ids.numpy()])
+        # Rows are counted anew; validation images are never changed.
+        held: Tensor | ImageFiles = replace(x, rows=source[sample_ids.numpy()], change=None)
     else:
         held = x[sample_ids]
     test = Split(torch.arange(len(sample_ids)), validation.labels)
@@ -136,7 +137,11 @@ def with_reference_in_training(task: Task) -> Task:
     clean = torch.cat([task.clean_labels[others], task.reference.labels])
     order = sample_ids.argsort()
     train = Split(sample_ids[order], labels[order])
-    return replace(task, train=train, clean_labels=clean[order])
+    corrupted = task.corrupted
+    if corrupted is not None:
+        joined = torch.zeros(len(task.reference), dtype=torch.bool)
+        corrupted = torch.cat([corrupted[others], joined])[order]
+    return replace(task, train=train, clean_labels=clean[order], corrupted=corrupted)
 
 
 @dataclass(frozen=True)
@@ -178,17 +183,22 @@ def holdout_task(task: Task, part: str, streams: Streams) -> HoldoutTask:
     order = streams.get("holdout").bits(source.sample_ids).argsort(stable=True)
     if part == "reference":
         cut = max(1, len(source) // 10)
-        check, own, clean = order[:cut], order[cut:], source.labels
+        check, own, clean, corrupted = order[:cut], order[cut:], source.labels, None
         asked = torch.arange(len(train))
     else:
-        half, clean = len(source) // 2, task.clean_labels
+        half, clean, corrupted = len(source) // 2, task.clean_labels, task.corrupted
         first, second = order[:half], order[half:]
         own, asked = (first, second) if part == "first" else (second, first)
         check, asked = asked[: max(1, len(asked) // 10)], asked.sort().values
     own, check = own.sort().values, check.sort().values
     split = Split(source.sample_ids[own], source.labels[own])
     return HoldoutTask(
-        replace(task, train=split, clean_labels=clean[own]),
+        replace(
+            task,
+            train=split,
+            clean_labels=clean[own],
+            corrupted=None if corrupted is None else corrupted[own],
+        ),
         Split(source.sample_ids[check], source.labels[check]),
         asked,
     )

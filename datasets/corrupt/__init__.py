@@ -1,1 +1,1 @@
-"""Corrupted training images."""
+"""Corrupted training images: names, how each kind changes pixels, and which images are changed."""

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from prunebench.errors import InputError, nearest, shown
 from prunebench.record import NONE, USUAL_SEVERITY
 
-KINDS = ("gaussian-noise", "gaussian-blur", "occlusion", "jpeg", "fog", "polygon")
+#: What a single image can undergo.
+SINGLE = ("gaussian-noise", "gaussian-blur", "occlusion", "jpeg", "fog", "polygon")
+#: One of them for each image, by draw.
+MIXED = "mixed"
+KINDS = (*SINGLE, MIXED)
 SEVERITIES = range(1, 6)
 
 

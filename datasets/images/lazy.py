@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,6 +129,8 @@ class ImageFiles:
         rows: int64 [N], which of the encoded images, in order; None for all.
         workers: Processes that decode for training; None for one per CPU, 0 for none.
         reading: Ground and orientation.
+        change: Changes decoded images in place, told the row of each (uint8 [n, 3, S, S], int64
+            [n]); None for images as they are stored.
     """
 
     encoded: Encoded
@@ -137,6 +139,7 @@ class ImageFiles:
     rows: NDArray[np.int64] | None = None
     workers: int | None = None
     reading: Reading = DEFAULT_READING
+    change: Callable[[NDArray[np.uint8], NDArray[np.int64]], None] | None = None
 
     def __post_init__(self) -> None:
         if self.resize not in get_args(Resize):
@@ -186,6 +189,8 @@ class ImageFiles:
             data, name = self.encoded.data(source), self.encoded.name(source)
             decoded = decode(data, self.size, self.resize, name, self.reading)
             pixels[place] = decoded.transpose(2, 0, 1)
+        if self.change is not None:
+            self.change(pixels, wanted)
         return images
 
     def read_all(self, threads: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 import shutil
 import types
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ from prunebench.bench.inputs.crops import (
 from prunebench.bench.inputs.streaming import AHEAD, CHUNK, StreamedInputs, open_inputs
 from prunebench.bench.inputs.strong import strong_batches, strong_view
 from prunebench.bench.inputs.view import Inputs
+from prunebench.datasets.corrupt.names import Corruption
+from prunebench.datasets.corrupt.rows import corrupt_training
 from prunebench.datasets.images.lazy import ImageFiles, PathList
 from prunebench.datasets.source import RawData
 from prunebench.errors import InputError
@@ -92,6 +95,30 @@ def test_worker_processes_give_the_same_in_order_epoch_after_epoch(tree, monkeyp
     assert not any(worker.is_alive() for worker in workers)
     assert torch.equal(streamed.unaugmented_batches(ids).batch(0, 3), resident.unaugmented(ids[:3]))
     streamed.close()
+
+
+def test_corrupted_images_are_those_of_the_resident_run(tree):
+    """In this process and in decoding ones, centred, cropped and as stored; others are as read."""
+    resident, streamed = both(tree, 0, augment="crop_flip")
+    raw, train = raw_of(streamed.readers.files), torch.arange(0, 48, 2)
+    setting, stream = Corruption("mixed", 0.5), Stream(4)
+    held = replace(raw, train_x=resident.x)
+    one, mask = corrupt_training(held, train, setting, stream)
+    two, same = corrupt_training(raw, train, setting, stream)
+    assert torch.equal(mask, same)
+    assert int(mask.sum()) == 12
+    ids = torch.cat([train[mask], train[~mask], torch.tensor([1, 3])])
+    for workers in (0, 2):
+        options = {"augment": "crop_flip", "pad": 2}
+        files = replace(two.train_x, workers=workers)
+        here, there = Inputs(one.train_x, one, **options), open_inputs(files, two, **options)
+        assert torch.equal(there.unaugmented_batches(ids).batch(0, 26), here.unaugmented(ids))
+        a, b = (x.augmented_batches(ids, Stream(5)) for x in (here, there))
+        assert torch.equal(a.batch(0, 26), b.batch(0, 26))
+        assert torch.equal(there.pixels(ids), here.pixels(ids))
+        there.close()
+    differs = (resident.x != one.train_x).flatten(1).any(1).nonzero().flatten()
+    assert torch.equal(differs, train[mask])
 
 
 def test_only_the_rows_of_the_plan_are_read(tmp_path):
@@ -217,9 +244,9 @@ def test_crops_smaller_than_the_image_cover_it_and_the_centre_is_torchvisions():
 
 METHODS = {
     "infobatch+align": {},
-    "ies": {},
+    "ies": {"corrupt": "mixed:0.5"},
     "divbs": {},
-    "grand": {},
+    "grand": {"corrupt": "mixed:0.5"},
     "prune4rel": {},
     "ssp": {},
     "full": {"criterion": "sop+"},

@@ -16,6 +16,7 @@ from prunebench.bench.runs.export import export_csv
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.record import Record
 from support.command import figures, process
+from support.corrupted import OWN_PIXELS, digest
 from support.faults import tiny_grid
 from support.vector_units import vector_unit_settings
 
@@ -24,8 +25,10 @@ RUNS = ExecutionOptions(inline=True, mlflow=False, quiet=True)
 TWICE = """
 import sys
 import torch
+from support.corrupted import OWN_PIXELS, digest
 from test_processors import twice
 twice(*sys.argv[1:])
+print(*(digest(kind) for kind in OWN_PIXELS))
 print(torch.backends.cpu.get_cpu_capability())
 """
 
@@ -49,6 +52,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, P
     said = process(words, **vector_unit_settings()["least"])
     assert said.code == 0, said.err
     assert said.out.split()[-1] in ("DEFAULT", "NO AVX")  # the setting is in force
+    assert said.out.splitlines()[-2].split() == [digest(kind) for kind in OWN_PIXELS]
     return found
 
 
