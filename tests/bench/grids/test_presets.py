@@ -14,6 +14,7 @@ from prunebench.bench.grids.plan import plan_jobs
 from prunebench.bench.grids.telling import METHODS
 from prunebench.datasets.source import Outline
 from prunebench.leaderboard.published.numbers import read_published
+from prunebench.record import setting_name
 from prunebench.registry import DATASETS, SAMPLERS
 
 ALL, SIX = 17, 6
@@ -284,3 +285,16 @@ def test_align_variants_hold_every_variant_under_both_optimizers(grids):
         if cell.spec.method.params.get("legacy_anneal_weights"):
             assert (cell.spec.method.params["delta"] * cell.spec.recipe.epochs) % 1 > 0.5
         assert cell.spec.budget == ("samples" if cell.spec.method.name == "full" else "epochs")
+
+
+def test_scenarios_differ_in_the_setting_alone(grids):
+    rows = {}
+    for cell in grids["scenarios"]:
+        row = (cell.spec.method.name, cell.spec.ratio, cell.spec.seed)
+        rows.setdefault(setting_name(cell.spec.content), set()).add(row)
+    assert set(rows) == {
+        "clean", "clean + exp:50", "clean + gaussian-noise:0.3", "instance:0.4",
+        "symmetric:0.4 + exp:20",
+    }  # fmt: skip
+    assert len({frozenset(found) for found in rows.values()}) == 1
+    assert len(rows["clean"]) == 3 * (1 + 15 * 2)  # seeds x (full, others at two ratios)
