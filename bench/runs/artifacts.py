@@ -17,6 +17,7 @@ from prunebench.bench.train.metrics import (
     class_accuracy,
     class_shares,
     end_loss,
+    marks_of,
     whole_epochs,
 )
 from prunebench.bench.train.setup import Callback, RunView
@@ -94,6 +95,8 @@ def artifacts(
         "id": ids,
         "visits": trainer.kept_visits.cpu().numpy().astype(np.int32),
     }
+    if task.corrupted is not None:
+        samples["corrupted"] = task.corrupted.numpy()
     if subset is not None:
         samples["kept"] = ids[subset.indices.cpu().numpy()]
         if subset.weights is not None:
@@ -146,9 +149,6 @@ def _metrics(
     """The metrics of set 1."""
     task, ledger = trainer.setup.task, trainer.ledger
     visits = trainer.kept_visits.cpu().double()
-    flipped = task.flipped
-    noisy = bool(flipped.any())
-    whole, wrong = trainer.loss_weight.tolist()  # NaN where it is not known
     present = share[share.isfinite()]
     return {
         accuracy_name(trainer): float((predicted == task.test.labels).double().mean()),
@@ -157,11 +157,24 @@ def _metrics(
         "compute_ratio": ledger.compute_ratio,
         "final_train_loss": trainer.epoch_log[-1]["train_loss"],
         "kept_fraction": float(visits.sum() / (len(visits) * max(1, ledger.epochs))),
-        "kept_noise_rate": float(visits[flipped].sum() / visits.sum()) if noisy else None,
-        "kept_noise_weight": wrong / whole if noisy and whole > 0 else None,
         "worst_class_kept_share": float(present.min()),
-        "score_auroc": auroc(scores.cpu(), flipped) if scores is not None and noisy else None,
+        **_marked(trainer, visits, scores),
     }
+
+
+def _marked(trainer: Trainer, visits: Tensor, scores: Tensor | None) -> dict[str, float | None]:
+    """What of training went to wrong labels, and to corrupted images where there are any."""
+    found: dict[str, float | None] = {}
+    whole, *parts = trainer.loss_weight.tolist()  # NaN where it is not known
+    for mark, part in zip(marks_of(trainer.setup.task), parts, strict=True):
+        found |= dict.fromkeys(mark.columns)
+        if mark.of is None:
+            continue
+        found[mark.rate] = float(visits[mark.of].sum() / visits.sum())
+        found[mark.weight] = part / whole if whole > 0 else None
+        if scores is not None:
+            found[mark.auroc] = auroc(scores.cpu(), mark.of)
+    return found
 
 
 class LossRecorder(Callback):

@@ -459,6 +459,8 @@ def run_info(task: Task, method: MethodInfo, spec: RunSpec) -> dict[str, Any]:
     }
     if task.raw.clean_known:
         found["noise_rate"] = round(float(task.flipped.double().mean()), 6)
+    if task.corrupted is not None:
+        found["corrupted_rate"] = round(float(task.corrupted.double().mean()), 6)
     if not world.current().is_single:
         found["processes"] = world.current().size
     if task.raw.train_origin is not None:

@@ -29,8 +29,8 @@ WHATS = {
     "epochs": "a line per epoch",
     "classes": "a line per class",
     "predictions": "the predicted class of every test sample",
-    "training": "what the run trained on: every sample's split, label, whether it is flipped, kept "
-                "and how often trained; needs the data set",
+    "training": "what the run trained on: every sample's split, label, whether it is flipped, "
+                "corrupted, kept and how often trained; needs the data set",
 }  # fmt: skip
 
 
@@ -187,6 +187,9 @@ def _training(record: Record, samples: Arrays, data: Mapping[str, Any]) -> Array
     found = {"id": ids, "split": splitted, "label": label}
     if task.raw.clean_known:
         found["flipped"] = (label != clean.numpy()[rows]).astype(np.int8)
+    if task.corrupted is not None:
+        found["corrupted"] = np.zeros(len(ids), dtype=np.int8)
+        found["corrupted"][train] = task.corrupted.numpy()
     if "kept" in samples:
         found["kept"] = (train & np.isin(ids, samples["kept"])).astype(np.int8)
     found["epochs"] = np.zeros(len(ids), dtype=np.int64)

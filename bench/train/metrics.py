@@ -1,15 +1,53 @@
-"""What a run kept: noise among the kept, AUROC of the score, per-class shares."""
+"""What a run kept: noise and corrupted images among the kept, AUROC of the score, per-class
+shares."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from prunebench.bench.train.evaluate import Readback
+from prunebench.datasets.task import Task
+
+#: Names of what is counted of wrong labels, and of corrupted images.
+WRONG = ("kept_noise_rate", "kept_noise_weight", "score_auroc")
+CORRUPTED = ("kept_corrupted_rate", "kept_corrupted_weight", "score_auroc_corrupted")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Samples that are counted among the kept; for diagnostics only, no method sees them.
+
+    Attributes:
+        of: bool [N], which; None for none of them.
+        rate, weight, auroc: Names of their share of the trained samples, of their share of the
+            loss weight, and of the AUROC of the score against them.
+    """
+
+    of: Tensor | None
+    rate: str
+    weight: str
+    auroc: str
+
+    @property
+    def columns(self) -> tuple[str, str, str]:
+        """All three."""
+        return self.rate, self.weight, self.auroc
+
+
+def marks_of(task: Task, device: torch.device | str = "cpu") -> tuple[Mark, ...]:
+    """Wrong labels, and corrupted images where the setting has them."""
+    flipped, corrupted = task.flipped, task.corrupted
+    wrong = flipped.to(device) if bool(flipped.any()) else None
+    marks = [Mark(wrong, *WRONG)]
+    if corrupted is not None:
+        marks.append(Mark(corrupted.to(device), *CORRUPTED))
+    return tuple(marks)
 
 
 def rank_sum(scores: Tensor, positive: Tensor) -> Tensor:
@@ -55,27 +93,32 @@ def auroc(scores: Tensor, positive: Tensor) -> float | None:
     return _share_above(*rank_sum(scores, positive.to(scores.device)).tolist())
 
 
-def weight_sums(visited: Tensor, flipped: Tensor | None, weights: Tensor | None) -> Tensor:
-    """float64 [2]: the loss weight of what was trained, and the part of it on wrong labels.
+def weight_sums(visited: Tensor, marks: Sequence[Mark], weights: Tensor | None) -> Tensor:
+    """float64 [1 + marks]: the loss weight of what was trained, and the part of it on the samples
+    of each mark.
 
     Args:
         visited: int64 [n], samples trained.
-        flipped: bool [N], wrong labels, or None for none.
+        marks: Of the run.
         weights: float [n], the factor on the loss of each, or None for 1.
     """
     factors = torch.ones_like(visited, dtype=torch.float64) if weights is None else weights.double()
-    wrong = torch.zeros_like(factors) if flipped is None else factors * flipped[visited]
-    return torch.stack([factors.sum(), wrong.sum()])
+    parts = [
+        factors.new_zeros(()) if mark.of is None else (factors * mark.of[visited]).sum()
+        for mark in marks
+    ]
+    return torch.stack([factors.sum(), *parts])
 
 
 class EpochFigures:
-    """What the per-epoch table says of losses and noise, on its way to the host in one transfer.
+    """What the per-epoch table says of losses, noise and corrupted images, on its way to the host
+    in one transfer.
 
     Args:
         loss: float32 [N], the loss table after the epoch.
         visited: int64 [n], samples trained in it.
         scores: float [N] that led to the plan, or None.
-        flipped: bool [N], wrong labels (diagnostics only); None where there are none.
+        marks: Of the run.
         weights: float [n], the factor on the loss of each of ``visited``, or None for 1.
     """
 
@@ -84,31 +127,38 @@ class EpochFigures:
         loss: Tensor,
         visited: Tensor,
         scores: Tensor | None,
-        flipped: Tensor | None,
+        marks: Sequence[Mark],
         weights: Tensor | None = None,
     ) -> None:
         self._trained, self._all = len(visited), len(loss)
-        self._noisy, self._scored = flipped is not None, False
+        self._marks, self._scored = marks, scores is not None
         parts = [loss[visited].double().mean()[None]]
-        if flipped is not None:
-            parts.append(flipped[visited].double().mean()[None])
-            whole, wrong = weight_sums(visited, flipped, weights)
-            parts.append((wrong / whole)[None])
+        whole, *own = weight_sums(visited, marks, weights)
+        for mark, weight in zip(marks, own, strict=True):
+            if mark.of is None:
+                continue
+            parts += [mark.of[visited].double().mean()[None], (weight / whole)[None]]
             if scores is not None:
-                parts.append(rank_sum(scores, flipped))
-                self._scored = True
+                parts.append(rank_sum(scores, mark.of))
         self._values = Readback(torch.cat(parts))
 
     def row(self) -> dict[str, float | None]:
         """The figures by the name of their column, waited for."""
-        loss, *noise = self._values.values()
-        return {
+        loss, *rest = self._values.values()
+        row = {
             "kept_fraction": self._trained / self._all,
             "train_loss": loss if self._trained else None,
-            "kept_noise_rate": noise[0] if self._trained and self._noisy else None,
-            "kept_noise_weight": noise[1] if self._noisy and math.isfinite(noise[1]) else None,
-            "score_auroc": _share_above(*noise[2:]) if self._scored else None,
         }
+        for mark in self._marks:
+            row |= dict.fromkeys(mark.columns)
+            if mark.of is None:
+                continue
+            (rate, weight), rest = rest[:2], rest[2:]
+            row[mark.rate] = rate if self._trained else None
+            row[mark.weight] = weight if math.isfinite(weight) else None
+            if self._scored:
+                row[mark.auroc], rest = _share_above(*rest[:3]), rest[3:]
+        return row
 
 
 def whole_epochs(rows: Iterable[Mapping[str, float | int | None]]) -> Fraction:

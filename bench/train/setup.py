@@ -125,8 +125,9 @@ class RunView(Protocol):
         criterion: Per-sample loss.
         sample_tables: Losses and signals by position.
         kept_visits: int64 [N], epochs in which each sample was trained.
-        loss_weight: float64 [2], sums of the factors on the losses of all samples that were
-            trained, and of those with wrong labels; NaN where a part of the run is not known.
+        loss_weight: float64 [1 + marks], sums of the factors on the losses of all samples that
+            were trained, of those with wrong labels and, where there are any, of those with
+            corrupted images; NaN where a part of the run is not known.
         ledger: Costs so far.
         selecting: Whether samples are chosen within batches.
         epoch: Epochs done.

@@ -56,7 +56,7 @@ from prunebench.bench.train.epoch_steps import EpochSteps, lay_out
 from prunebench.bench.train.evaluate import Readback, forward_all
 from prunebench.bench.train.ledger import Ledger
 from prunebench.bench.train.loss_weight import batch_means, loss_weights
-from prunebench.bench.train.metrics import EpochFigures, weight_sums
+from prunebench.bench.train.metrics import EpochFigures, marks_of, weight_sums
 from prunebench.bench.train.optimizers import make_optimizer, set_schedule
 from prunebench.bench.train.plan_checks import check_plan
 from prunebench.bench.train.sample_tables import SampleTables
@@ -103,7 +103,7 @@ class Trainer:
             raw.test_x, raw, shared, device=device, channels_last=channels_last
         )
         self.sample_ids, self.labels = _on(task.train, device)
-        self.flipped = task.flipped.to(device) if bool(task.flipped.any()) else None
+        self.marks = marks_of(task, device)
         self.test_sample_ids, self.test_labels = _on(task.test, device)
         if setup.reference is not None:
             self.reference_sample_ids, self.reference_labels = _on(setup.reference, device)
@@ -136,7 +136,7 @@ class Trainer:
             history=setup.pruner.history, device=device,
         )  # fmt: skip
         self.kept_visits = torch.zeros(n, dtype=torch.int64, device=device)
-        self.loss_weight = torch.zeros(2, dtype=torch.float64, device=device)
+        self.loss_weight = torch.zeros(1 + len(self.marks), dtype=torch.float64, device=device)
         target, num_samples = setup.clock.target, setup.clock.num_samples
         self.ledger = Ledger(target=target, num_samples=num_samples, full_epochs=recipe.epochs)
         self.epoch = 0
@@ -216,14 +216,14 @@ class Trainer:
             self.reducer.end_epoch()
         self.sample_tables.close_epoch(visited, self.epoch)
         self.kept_visits.index_add_(0, visited, torch.ones_like(visited))
-        self.loss_weight += weight_sums(visited, self.flipped, epoch.weights)
+        self.loss_weight += weight_sums(visited, self.marks, epoch.weights)
         self.ledger.epochs += 1
         if epoch.plan.forward_only is not None and len(epoch.plan.forward_only):
             self._rescore(epoch.plan.forward_only)
         if setup.pruner.reference and not _reference_at_start(setup.pruner):
             self._measure_reference()
         figures = EpochFigures(
-            self.sample_tables.loss, visited, setup.pruner.last_scores, self.flipped,
+            self.sample_tables.loss, visited, setup.pruner.last_scores, self.marks,
             epoch.weights,
         )  # fmt: skip
         if setup.device.type == "cuda":

@@ -126,7 +126,8 @@ def test_damaged_evidence_of_a_run_at_chance_is_redone_too(run, monkeypatch):
 
 
 def test_interrupted_cells_go_on_from_their_checkpoint(run, tmp_path, monkeypatch):
-    clean, _ = run("infobatch+align", "a")
+    corrupted = {"corrupt": "mixed:0.3"}
+    clean, _ = run("infobatch+align", "a", **corrupted)
     steps = []
     real = cell_module.checkpoint.save
 
@@ -139,9 +140,9 @@ def test_interrupted_cells_go_on_from_their_checkpoint(run, tmp_path, monkeypatc
     options = ExecutionOptions(checkpoint_s=0.0)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            run("infobatch+align", "b", options=options)
+            run("infobatch+align", "b", options=options, **corrupted)
     monkeypatch.undo()
-    record, store = run("infobatch+align", "b", options=options)
+    record, store = run("infobatch+align", "b", options=options, **corrupted)
     assert steps == [1, 2, 3]
     assert record.metrics == clean.metrics
     assert digests(record) == digests(clean)

@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from prunebench.bench.train.metrics import EpochFigures, auroc, weight_sums
+from prunebench.bench.train.metrics import (
+    CORRUPTED,
+    WRONG,
+    EpochFigures,
+    Mark,
+    auroc,
+    weight_sums,
+)
 
 READS = {"_local_scalar_dense", "item", "nonzero", "_unique2", "masked_select", "equal", "bincount"}
 
@@ -76,8 +83,9 @@ def test_the_figures_of_an_epoch_are_read_at_once(noisy, with_scores):
     loss, visited = torch.rand(n), torch.randperm(n)[:900]
     with Reads() as reads:
         figures = EpochFigures(
-            loss, visited, scores if with_scores else None, flipped if noisy else None
-        )
+            loss, visited, scores if with_scores else None,
+            [Mark(flipped if noisy else None, *WRONG), Mark(~flipped, *CORRUPTED)],
+        )  # fmt: skip
     assert +reads.found == Counter()
     assert figures.row() == {
         "kept_fraction": 0.45,
@@ -85,22 +93,27 @@ def test_the_figures_of_an_epoch_are_read_at_once(noisy, with_scores):
         "kept_noise_rate": float(flipped[visited].double().mean()) if noisy else None,
         "kept_noise_weight": float(flipped[visited].double().mean()) if noisy else None,
         "score_auroc": by_unique(scores, flipped) if noisy and with_scores else None,
+        "kept_corrupted_rate": float((~flipped)[visited].double().mean()),
+        "kept_corrupted_weight": float((~flipped)[visited].double().mean()),
+        "score_auroc_corrupted": by_unique(scores, ~flipped) if with_scores else None,
     }
 
 
 def test_loss_weight_on_wrong_labels_is_counted_beside_their_share():
     flipped, visited = torch.tensor([True, False, True, False]), torch.tensor([0, 1, 3])
     weights = torch.tensor([0.5, 2.0, 1.5])
-    figures = EpochFigures(torch.rand(4), visited, torch.rand(4), flipped, weights).row()
+    wrong, none = [Mark(flipped, *WRONG)], [Mark(None, *WRONG)]
+    figures = EpochFigures(torch.rand(4), visited, torch.rand(4), wrong, weights).row()
     assert figures["kept_noise_rate"] == pytest.approx(1 / 3)
     assert figures["kept_noise_weight"] == pytest.approx(0.125)
-    assert weight_sums(visited, flipped, weights).tolist() == [4.0, 0.5]
-    assert weight_sums(visited, None, None).tolist() == [3.0, 0.0]
-    nothing = EpochFigures(torch.rand(4), visited, None, flipped, torch.zeros(3)).row()
+    assert weight_sums(visited, wrong, weights).tolist() == [4.0, 0.5]
+    assert weight_sums(visited, none, None).tolist() == [3.0, 0.0]
+    nothing = EpochFigures(torch.rand(4), visited, None, wrong, torch.zeros(3)).row()
     assert nothing["kept_noise_weight"] is None
 
 
 def test_an_epoch_that_trains_nothing_has_no_loss():
     nothing = torch.empty(0, dtype=torch.int64)
-    row = EpochFigures(torch.rand(4), nothing, None, torch.ones(4, dtype=torch.bool)).row()
+    marks = [Mark(torch.ones(4, dtype=torch.bool), *WRONG)]
+    row = EpochFigures(torch.rand(4), nothing, None, marks).row()
     assert (row["kept_fraction"], row["train_loss"], row["kept_noise_rate"]) == (0.0, None, None)
