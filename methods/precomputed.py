@@ -49,7 +49,7 @@ def read_scores(path: str | Path, original: int) -> tuple[Tensor, Tensor]:
     if not path or not user_path(file, "scores.path").is_file():
         raise InputError(f"no such file: {where!r}", where="scores.path", accepted=_FORMATS)
     try:
-        ids, scores = _read(file)
+        ids, scores = _read(file, original)
     except InputError:
         raise
     except Exception as error:
@@ -79,7 +79,7 @@ def read_scores(path: str | Path, original: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(ids[order]), torch.from_numpy(scores[order])
 
 
-def _read(file: Path) -> tuple[np.ndarray | None, np.ndarray]:
+def _read(file: Path, original: int) -> tuple[np.ndarray | None, np.ndarray]:
     """Ids (None where score i belongs to id i) and scores."""
     if file.suffix == ".npy":
         scores = read_npy(file)
@@ -100,7 +100,7 @@ def _read(file: Path) -> tuple[np.ndarray | None, np.ndarray]:
             np.array(_parsed(table["score"], float, "score", file), dtype=np.float64),
         )
     if file.suffix == ".parquet":
-        columns = read_columns(file, _COLUMNS)
+        columns = read_columns(file, _COLUMNS, original)
         return (
             columns["id"].astype(np.int64, casting="same_kind"),
             columns["score"].astype(np.float64, casting="same_kind"),

@@ -50,7 +50,7 @@ def read_ids(path: str | Path, original: int) -> Tensor:
     if not path or not user_path(file, "ids.path").is_file():
         raise InputError(f"no such file: {where!r}", where="ids.path", accepted=_FORMATS)
     try:
-        values = _read(file)
+        values = _read(file, original)
     except InputError:
         raise
     except Exception as error:
@@ -77,7 +77,7 @@ def read_ids(path: str | Path, original: int) -> Tensor:
     return torch.from_numpy(ids)
 
 
-def _read(file: Path) -> NDArray[Any]:
+def _read(file: Path, original: int) -> NDArray[Any]:
     if file.suffix == ".npy":
         return read_npy(file)
     if file.suffix == ".npz":
@@ -92,7 +92,7 @@ def _read(file: Path) -> NDArray[Any]:
             raise InputError("no list of whole numbers", where=str(file), accepted=_FORMATS)
         return np.array(values, dtype=np.int64)
     if file.suffix == ".parquet":
-        return read_columns(file, ("id",))["id"]
+        return read_columns(file, ("id",), original)["id"]
     if file.suffix == ".csv":
         texts = read_table(file, ("id",))["id"]
         for row, text in enumerate(texts, 1):

@@ -16,8 +16,6 @@ from prunebench.record import canonical
 
 #: Entry of a file's metadata under which the note lies.
 _NOTE = b"prunebench"
-#: Rows of a table at most: no data set of images or texts comes near.
-_MOST = 1 << 30
 
 
 def arrow(where: str) -> Any:
@@ -59,19 +57,20 @@ def write_columns(columns: Mapping[str, NDArray[Any]], note: Mapping[str, Any]) 
     return out.getvalue()
 
 
-def read_columns(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def read_columns(path: Path, names: Sequence[str], most: int) -> dict[str, NDArray[Any]]:
     """Some columns of numbers of a Parquet file.
 
     Args:
         path: The file.
         names: The columns.
+        most: Rows that it may have; a few bytes can stand for billions.
 
     Returns:
         Integers or floats [rows] by name.
 
     Raises:
-        InputError: It is no Parquet file, lacks a column, or a column holds other things than
-            numbers, or nothing in some row; the line names file and column.
+        InputError: It is no Parquet file, has more rows, lacks a column, or a column holds other
+            things than numbers, or nothing in some row; the line names file and column.
     """
     file = _opened(path)
     import pyarrow as pa
@@ -85,8 +84,8 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         kind = schema.field(name).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
             raise InputError(f"column {name!r} holds {kind}", where=where, accepted="numbers")
-    if file.metadata.num_rows > _MOST:
-        raise InputError(f"{file.metadata.num_rows} rows", where=where, accepted=f"up to {_MOST}")
+    if file.metadata.num_rows > most:
+        raise InputError(f"{file.metadata.num_rows} rows", where=where, accepted=f"up to {most}")
     try:
         table = file.read(list(names))
     except (pa.ArrowException, OSError) as error:

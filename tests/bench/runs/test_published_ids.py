@@ -70,7 +70,7 @@ def test_every_static_run_has_its_ids_and_scores(published: Published) -> None:
         assert hashlib.sha256(file.read_bytes()).hexdigest() == row["sha256"]
         assert read_ids(file, 1347).tolist() == sorted(arrays["kept"])
         assert int(row["kept"]) == len(arrays["kept"])
-        assert read_columns(file, ["id"])["id"].dtype == np.int32
+        assert read_columns(file, ["id"], 1347)["id"].dtype == np.int32
         assert read_note(file)["method"][0] == method
     one, other = (rows[static["small-loss", ratio].key] for ratio in (0.5, 0.8))
     assert one["scores"] == other["scores"] != ""
@@ -186,6 +186,7 @@ def test_ids_of_another_data_set_are_refused(published: Published) -> None:
     ("columns", "words"),
     [
         ({"id": [1, 2, 2]}, "id 2 is there 2 times"),
+        ({"id": [*range(11)]}, "11 rows; accepted: up to 10"),
         ({"id": [1, 10]}, "id 10; accepted: 0 to 9"),
         ({"row": [1]}, "lacks the column 'id'"),
         ({"id": []}, "one or more"),
