@@ -166,7 +166,10 @@ def parse_params(
         if name in values:
             raise InputError(f"{name!r} is given twice", where=where)
         values[name] = _parsed(text, (options or {}).get(name))
-        if isinstance(values[name], list | dict) and where != "--recipe-param":
+        if isinstance(values[name], list | dict) and where not in (
+            "--recipe-param",
+            "--scoring-param",
+        ):
             raise InputError(f"{pair!r} is not accepted", where=where, accepted="a single value")
     return values
 
@@ -182,8 +185,9 @@ def _parsed(text: str, option: Option | None) -> Any:
 
 
 def parse_all_params(values: dict[str, Any]) -> None:
-    """Reads ``--param``, ``--recipe-param``, ``--dataset-param`` and ``--corrupt-param`` of a verb,
-    in place, by the types that its method, recipe and data set give them.
+    """Reads ``--param``, ``--recipe-param``, ``--scoring-param``, ``--dataset-param`` and
+    ``--corrupt-param`` of a verb, in place, by the types that its method, recipes and data set
+    give them.
 
     Raises:
         InputError: As ``parse_params``; an unknown method or data set.
@@ -197,6 +201,8 @@ def parse_all_params(values: dict[str, Any]) -> None:
         "dataset_params": dataset_options(values["dataset"]),
         "corrupt_params": {},
     }
+    if "scoring_params" in values:
+        known["scoring_params"] = text_options()
     for field, options in known.items():
         flag = "--" + field.removesuffix("s").replace("_", "-")
         values[field] = parse_params(values[field], flag, options)

@@ -89,6 +89,19 @@ _NEARLY_ALL = 0.9
     metavar="NAME=VALUE",
     help="Option of the corruption: severity, 1 to 5 (default: 3).",
 )
+@click.option(
+    "--scoring-recipe",
+    default=None,
+    metavar="NAME",
+    help="Recipe of the scoring run of a static method (default: the recipe).",
+)
+@click.option(
+    "--scoring-param",
+    "scoring_params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Field of the scoring run's recipe; without --scoring-recipe, of the recipe itself.",
+)
 @click.option("--label", default=None, metavar="NAME", help="Name of the row on boards.")
 @click.option(
     "--record-losses",
@@ -123,6 +136,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
             raise InputError(f"{size}", where="--reference-size", accepted="0 or more")
         values["reference"] = HeldOut(size=size)
     parse_all_params(values)
+    values["scoring_params"] = values["scoring_params"] or None
     cell = replace(resolve_cell(where="run", **values), losses=losses)
     store = Store(Path(out))
     # At lower ratios, sets of four samples at most: recorded as skipped once they are read.
@@ -186,6 +200,9 @@ def _show_record(record: Any, store: Any) -> None:
     "--method-file", default=None, metavar="FILE", help="Where the file of `scores:FILE` is here."
 )
 @click.option("--weights", default=None, metavar="FILE", help="Where the initial weights are here.")
+@click.option(
+    "--scoring-weights", default=None, metavar="FILE", help="Likewise of the scoring run."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 @execution_options
 @click.pass_context
@@ -206,7 +223,8 @@ def rerun(ctx: click.Context, /, **values: Any) -> None:
     known = dataset_options(old.spec["dataset"]["name"])
     where = parse_params(values.pop("dataset_params"), "--dataset-param", known)
     settings = replace(options_for_execution(ctx, values, 1, inline=True), mlflow=False)
-    cell = recorded_cell(old, where, values.pop("method_file"), values.pop("weights"))
+    files = (values.pop(name) for name in ("method_file", "weights", "scoring_weights"))
+    cell = recorded_cell(old, where, *files)
     with tempfile.TemporaryDirectory(prefix="prunebench-rerun-") as scratch:
         target = Store(Path(into or scratch))
         code = report_cells(run_cells([cell], target, settings))

@@ -175,7 +175,7 @@ def _tracked(pruner: Pruner, n: int, held_out: int) -> int:
 def encoder_cost(cell: Cell, outline: Outline) -> Cost:
     """Training the self-supervised encoder of a data set and embedding its training split."""
     batch = min(SSL_BATCH, outline.train)
-    views = 2 * cell.spec.recipe.epochs * (outline.train // batch) * batch
+    views = 2 * cell.spec.evidence_recipe.epochs * (outline.train // batch) * batch
     return Cost(ssl_trained=views, evidence_forward=outline.train + outline.reference)
 
 

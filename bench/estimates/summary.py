@@ -264,7 +264,7 @@ class _Counts:
             self.kind[key] = name = kind_of(cell.spec)
             kind = self.kinds.setdefault(name, Kind(cell, outline, present))
             if key in embedded:
-                self.kinds[name] = replace(kind, encoder=True)
+                self.kinds[name] = replace(kind, cell=cell, encoder=True)
 
     def seconds_alone(self, key: str, rates: Mapping[str, Rates]) -> float:
         """Time of a cell that shares nothing."""

@@ -127,7 +127,7 @@ def _seconds(cell: Cell, n: int, classes: int, width: int) -> float:
 
 def _width(cell: Cell, outline: Outline) -> int:
     """D of a cell's network."""
-    network: Any = build_model(cell.spec.recipe, outline.shape, outline.classes, Stream(0))
+    network: Any = build_model(cell.spec.evidence_recipe, outline.shape, outline.classes, Stream(0))
     with torch.no_grad():
         return int(network.eval().features(torch.zeros(2, *outline.shape)).shape[1])
 

@@ -178,7 +178,7 @@ def measure(kind: Kind, device: torch.device, limit_s: float = 2.0) -> Rates:
     with suppress(_Enough):
         trainer.fit()
     each, epoch_s = epochs.rates()
-    ssl_s = encoder_seconds(task.raw, spec.recipe, device) if kind.encoder else 0.0
+    ssl_s = encoder_seconds(task.raw, spec.evidence_recipe, device) if kind.encoder else 0.0
     lap()
     artifacts(trainer, task.test.labels, None)
     return Rates(

@@ -13,6 +13,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from prunebench.bench.grids.controls import missing, row_of
+from prunebench.bench.grids.transfer import (
+    check_networks,
+    check_used,
+    network_fields,
+    parse_transfer,
+)
 from prunebench.bench.grids.tuned_rows import admit, tuned_rows
 from prunebench.bench.results.planned import MOST_CELLS
 from prunebench.bench.runs.cell import Cell
@@ -60,6 +66,7 @@ Ratios = Annotated[
 ]
 Seeds = Annotated[Sequence[int], PlainValidator(parse_seeds)]
 Axis = Scalar | list[Scalar]
+Transfer = Annotated[bool | list[dict[str, Any]], PlainValidator(parse_transfer)]
 
 
 class Block(BaseModel):
@@ -67,8 +74,11 @@ class Block(BaseModel):
 
     ``params`` holds options by method name; a list of values is an axis of its own. ``tuned`` lists
     pinned files of ``prunebench tune``, each of which gives its method a further row;
-    ``transfer`` lets them serve what they were not tuned on. ``label`` names the rows of a method
-    on boards: a table by method, or one name where a block has one method that prunes.
+    ``transfer = true`` lets them serve what they were not tuned on. ``scoring_recipe`` and
+    ``scoring_params`` are the recipe of the scoring runs; a list of networks in ``transfer`` has
+    every subset trained with each of them too (``bench.grids.transfer``). ``label`` names the
+    rows of a method on boards: a table by method, or one name where a block has one method that
+    prunes.
     ``controls`` adds rows beside methods with ``+align``; see ``bench.grids.controls``.
     """
 
@@ -89,12 +99,14 @@ class Block(BaseModel):
     dataset_params: dict[str, Scalar] | None = None
     recipe_params: dict[str, Any] | None = None
     criterion_params: dict[str, dict[str, Scalar]] | None = None
+    scoring_recipe: str | None = None
+    scoring_params: dict[str, Any] | None = None
     noise_params: dict[str, Scalar] | None = None
     corrupt_params: dict[str, Scalar] | None = None
     reference: HeldOut | None = None
     proxy: Literal["shared", "own"] | None = None
     tuned: Names | None = None
-    transfer: bool | None = Field(None, strict=True)
+    transfer: Transfer | None = None
     label: str | dict[str, str] | None = None
     controls: Literal["reference"] | None = None
 
@@ -159,14 +171,15 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
     ]  # fmt: skip
     for merged in blocks:
         _check_params(merged, where)
-    controls = _control_blocks(blocks)
-    if sum(map(_size, [*blocks, *controls])) > MOST_CELLS:
+    networks = [_by_network(merged, where) for merged in blocks]
+    controls = _control_blocks([block for own in networks for block in own])
+    if sum(map(_size, [*itertools.chain(*networks), *controls])) > MOST_CELLS:
         raise InputError(
             "the product of the axes is too large", where=where,
             accepted=f"at most {MOST_CELLS:,} cells in a file",
         )  # fmt: skip
-    for merged in blocks:
-        for cell in _product(merged, where, absent):
+    for merged, own in zip(blocks, networks, strict=True):
+        for cell in _cells(merged, own, where, absent):
             old = cells.setdefault(cell.spec.key, cell)
             if cell.label and old.label not in ("", cell.label):
                 raise InputError(
@@ -184,6 +197,55 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
         kept = frozenset(grid.losses)
         return [replace(cell, losses=kept) for cell in cells.values()]
     return list(cells.values())
+
+
+def _cells(
+    block: Block, networks: Sequence[Block], where: str, absent: dict[str, str] | None
+) -> Iterator[Cell]:
+    """The cells of a block, network by network."""
+    missing = {name.partition(":")[0] for name in absent or ()}
+    found: list[Cell] = []
+    for number, one in enumerate(networks):
+        cells = list(_product(one, where, absent))
+        if number:
+            check_networks((c for c in cells if c.spec.dataset.name not in missing), where)
+        found += cells
+    if isinstance(block.transfer, list):
+        check_used(found, f"{where}: transfer")
+    elif block.scoring_recipe is not None or block.scoring_params is not None:
+        check_used(found, f"{where}: scoring_recipe")
+    yield from found
+
+
+def _by_network(block: Block, where: str) -> list[Block]:
+    """A block of one recipe as a block for each network: its own first, then those that it lists
+    in ``transfer``, whose scoring runs stay those of its own."""
+    own, scoring = block.recipe_params or {}, block.scoring_params
+    if scoring is not None and block.scoring_recipe is None:
+        scoring = {**own, **scoring}
+    whole = block.model_copy(update={"scoring_params": scoring})
+    if not isinstance(block.transfer, list):
+        return [whole]
+    names = [name for dataset in block.dataset or [] if (name := _recipe_of(block, dataset))]
+    shared = scoring if block.scoring_recipe or scoring is not None else own
+    return [whole, *(
+        block.model_copy(update={"recipe_params": fields, "scoring_params": shared})
+        for fields in network_fields(block.transfer, own, names, where)
+    )]  # fmt: skip
+
+
+def _recipe_of(block: Block, dataset: str) -> str:
+    """Name of the recipe of a block with one at most."""
+    if block.recipe:
+        return block.recipe[0]
+    return open_source(dataset, block.dataset_params or {}).default_recipe()
+
+
+def _scoring_recipe(block: Block, dataset: str) -> str | None:
+    """Name of the recipe of the scoring runs; None where it is each cell's own."""
+    if block.scoring_recipe is not None or block.scoring_params is None:
+        return block.scoring_recipe
+    return _recipe_of(block, dataset)
 
 
 def added_controls(grid: Grid, cells: Sequence[Cell]) -> dict[str, int]:
@@ -278,12 +340,13 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
         if getattr(block, name) is not None:
             common[name] = getattr(block, name)
     recipe = block.recipe[0] if block.recipe else None
-    recipe_params = _weights(block, recipe, absent)
+    recipe_params = _weights(block.recipe_params, recipe, absent)
     contents = {
         name: _content(name, block.dataset_params or {}, absent) for name in block.dataset or []
     }
+    scoring = {name: _scoring_recipe(block, name) for name in block.dataset or []}
     labels = _labels(block, where)
-    transfer = bool(block.transfer)
+    transfer = block.transfer is True
     tuned = tuned_rows(block.tuned or [], block.method or [], transfer, where)
     first: dict[tuple[Any, ...], Cell] = {}
     for dataset, criterion, noise, imbalance, corrupt, seed, method in axes:
@@ -308,6 +371,8 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
                     criterion_params=(block.criterion_params or {}).get(criterion),
                     noise_params=block.noise_params,
                     corrupt_params=None if corrupt == "none" else block.corrupt_params,
+                    scoring_recipe=scoring[dataset],
+                    scoring_params=_weights(block.scoring_params, scoring[dataset], absent),
                     content=contents[dataset], label=labels.get(method), where=where,
                     **extra,
                 )  # fmt: skip
@@ -316,11 +381,10 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
 
 
 def _weights(
-    block: Block, recipe: str | None, absent: dict[str, str] | None
+    given: dict[str, Any] | None, recipe: str | None, absent: dict[str, str] | None
 ) -> dict[str, Any] | None:
     """The recipe's fields; for counting, a recipe that starts from a file starts without it."""
-    given = block.recipe_params
-    if absent is None or recipe is None or (given or {}).get("weights"):
+    if absent is None or recipe is None or "weights" in (given or {}):
         return given
     if get_recipe(recipe).weights != NEEDED:
         return given

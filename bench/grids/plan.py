@@ -53,8 +53,7 @@ def plan_jobs(
         after[cell.spec.key] = tuple(run.key for run, _ in runs)
         for run, need in runs:
             needs.setdefault(run.key, []).append(need)
-            fresh = Cell(run, cell.data, weights=cell.weights, title=cell.title,
-                         losses=cell.losses)  # fmt: skip
+            fresh = replace(cell.evidence_cell(run, EvidenceSpec()), losses=cell.losses)
             known.setdefault(run.key, fresh)
     first = list(needs)
     for key, wants in needs.items():

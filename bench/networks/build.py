@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 import torch
@@ -151,6 +152,17 @@ def check_model(recipe: Recipe) -> None:
         _fitting.add(fit)
 
 
+def filled_params(name: str, params: Mapping[str, Scalar]) -> dict[str, Any]:
+    """Parameters of a network with the defaults of those that are left out.
+
+    Raises:
+        UnknownName: No such network.
+    """
+    known = list(inspect.signature(builder_of(name)).parameters.values())[2:]
+    defaults = {p.name: p.default for p in known if p.default is not p.empty}
+    return {**defaults, **params}
+
+
 _fitting: set[tuple[Builder, str]] = set()
 
 
@@ -161,12 +173,12 @@ def _hints(builder: Builder) -> dict[str, Any]:
         return {}
 
 
-def _check_size(recipe: Recipe, shape: tuple[int, ...], num_classes: int) -> None:
-    """Counts the parameters before memory is taken for one: a line of a grid file may ask for more
-    than any machine has.
+def check_fit(recipe: Recipe, shape: tuple[int, ...], num_classes: int) -> None:
+    """Builds a network without values: its parameters are counted before memory is taken for one,
+    for a line of a grid file may ask for more than any machine has.
 
     Raises:
-        InputError: Too many.
+        InputError: Too many of them, or data that the network cannot read.
     """
     fit = canonical([recipe.model, recipe.model_params, list(shape), num_classes])
     if fit in _sized:
@@ -218,7 +230,7 @@ def build_model(
     """
     builder = builder_of(recipe.model)
     params: dict[str, Scalar] = recipe.model_params
-    _check_size(recipe, shape, num_classes)
+    check_fit(recipe, shape, num_classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream.key & 0x7FFFFFFFFFFFFFFF)
         try:

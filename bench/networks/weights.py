@@ -23,13 +23,16 @@ _HEAD = ("fc.weight", "fc.bias")
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 
-def weights_digest(recipe: Recipe, given: Mapping[str, Any], where: str) -> tuple[str, str]:
+def weights_digest(
+    recipe: Recipe, given: Mapping[str, Any], where: str, field: str = "recipe_params"
+) -> tuple[str, str]:
     """What a recipe starts from, for the key and for this machine.
 
     Args:
         recipe: The recipe by its name.
         given: The user's ``recipe_params``; ``weights`` among them is a path, or None for none.
         where: Prefix of error lines.
+        field: Name of ``given`` there.
 
     Returns:
         The digest (empty: weights are drawn) and the path.
@@ -43,9 +46,9 @@ def weights_digest(recipe: Recipe, given: Mapping[str, Any], where: str) -> tupl
     if path == NEEDED:
         raise InputError(
             f"recipe {recipe.name} starts from pretrained weights",
-            where=f"{where}: recipe_params", accepted="weights=FILE, or weights=none",
+            where=f"{where}: {field}", accepted="weights=FILE, or weights=none",
         )  # fmt: skip
-    place = f"{where}: recipe_params.weights"
+    place = f"{where}: {field}.weights"
     if not isinstance(path, str) or not user_path(path, place).is_file():
         raise InputError(f"no such file: {path!r}", where=place, accepted=ACCEPTED)
     return file_digest(user_path(path)), path

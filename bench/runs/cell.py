@@ -22,6 +22,7 @@ class Cell:
         data: Options of the data set, paths included.
         method_params: Options of the method that the key replaces by digests.
         weights: File of the initial weights, which the key names by its digest; empty for none.
+        scoring_weights: Likewise of the specification's ``scoring_recipe``.
         title: Name of its data set on boards, which a user gave; empty for the registered one. The
             key knows nothing of it.
         label: Name of its row on boards; the key knows nothing of it. Empty for the method's.
@@ -33,6 +34,7 @@ class Cell:
     data: Mapping[str, Any] = field(default_factory=dict)
     method_params: Mapping[str, Any] = field(default_factory=dict)
     weights: str = ""
+    scoring_weights: str = ""
     title: str = ""
     label: str = ""
     evidence: EvidenceSpec = field(default_factory=EvidenceSpec)
@@ -46,6 +48,11 @@ class Cell:
         """
         info = resolve_method(self.spec.method.name)
         return info.build({**self.spec.method.params, **self.method_params})
+
+    def evidence_cell(self, run: RunSpec, need: EvidenceSpec) -> Cell:
+        """The cell of a scoring run that serves this one."""
+        weights = self.weights if self.spec.scoring_recipe is None else self.scoring_weights
+        return Cell(run, self.data, weights=weights, title=self.title, evidence=need)
 
     @property
     def shown(self) -> str:
@@ -64,6 +71,7 @@ class Cell:
             "data": dict(self.data),
             "method_params": dict(self.method_params),
             "weights": self.weights,
+            "scoring_weights": self.scoring_weights,
             "label": self.label,
             "title": self.title,
             "evidence": None if self.evidence.empty else to_json(self.evidence),
@@ -83,6 +91,7 @@ class Cell:
             value["data"],
             value["method_params"],
             value["weights"],
+            value["scoring_weights"],
             value["title"],
             value["label"],
             EvidenceSpec() if evidence is None else from_json(evidence),

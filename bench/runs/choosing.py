@@ -147,8 +147,7 @@ def _evidence(
     device = torch.device(context.device)
 
     def record(scoring: RunSpec, need: EvidenceSpec) -> StepGenerator[Record]:
-        one = Cell(scoring, cell.data, weights=cell.weights, title=cell.title,
-                   evidence=need)  # fmt: skip
+        one = cell.evidence_cell(scoring, need)
         return (yield from cell_steps(one, store, replace(options, retry_failed=True), context))[0]
 
     def embed(whole: Task) -> StepGenerator[Features]:

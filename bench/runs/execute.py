@@ -353,8 +353,7 @@ class CellRun:
 
     def _record_evidence(self, scoring: RunSpec, need: EvidenceSpec) -> StepGenerator[Record]:
         """Runs a scoring run of this cell, here and now."""
-        cell = Cell(scoring, self.cell.data, weights=self.cell.weights, title=self.cell.title,
-                    evidence=need)  # fmt: skip
+        cell = self.cell.evidence_cell(scoring, need)
         options = replace(self.options, retry_failed=True)
         context = replace(self.context, report=lambda share: None)
         return (yield from cell_steps(cell, self.store, options, context))[0]

@@ -37,7 +37,11 @@ _WITHOUT_FLAG: dict[str, Any] = {
 
 
 def recorded_cell(
-    record: Record, data: Mapping[str, Any], file: str | None = None, weights: str | None = None
+    record: Record,
+    data: Mapping[str, Any],
+    file: str | None = None,
+    weights: str | None = None,
+    scoring_weights: str | None = None,
 ) -> Cell:
     """The cell of a record, with the data set opened on this machine.
 
@@ -46,19 +50,26 @@ def recorded_cell(
         data: Options that the key leaves out (paths).
         file: The file of a method that reads one (``scores:FILE``).
         weights: The file of the initial weights, where the recipe names some.
+        scoring_weights: Likewise of the scoring run's recipe.
 
     Raises:
         InputError: A spec of another version, a path that is missing, or other data.
     """
     spec, source = recorded_source(record, data)
-    start = ""
+    start = scoring_start = ""
     if spec.recipe.weights:
         start = _same_file(weights, spec.recipe.weights, "its initial weights", "--weights")
+    if spec.scoring_recipe is not None and spec.scoring_recipe.weights:
+        digest, what = spec.scoring_recipe.weights, "the initial weights of its scoring run"
+        scoring_start = _same_file(scoring_weights, digest, what, "--scoring-weights")
     argument = resolve_method(spec.method.name).target.argument
     # A repeat must store the same losses to leave the same artifacts.
     losses = frozenset[int]() if "losses.npz" in record.artifacts else None
     title = str(record.info.get(DATA_NAME, ""))
-    cell = Cell(spec, source.params, weights=start, title=title, losses=losses)
+    cell = Cell(
+        spec, source.params, weights=start, scoring_weights=scoring_start, title=title,
+        losses=losses,
+    )  # fmt: skip
     if not argument:
         return cell
     what = f"the {argument} of method {spec.method.name!r}"
@@ -138,9 +149,13 @@ def command_of(record: Record, plugins: Sequence[str] = ()) -> str | None:
     words += ["--recipe", spec["recipe"]["name"], "--criterion", criterion["name"]]
     words += ["--budget", spec["budget"]]
     changed = _changed(spec["recipe"])
+    scoring = spec.get("scoring_recipe")
+    if scoring is not None:
+        words += ["--scoring-recipe", scoring["name"]]
     for flag, values in (
         ("--param", spec["method"]["params"]),
         ("--recipe-param", changed),
+        ("--scoring-param", {} if scoring is None else _changed(scoring)),
         ("--dataset-param", spec["dataset"]["params"]),
         ("--corrupt-param", _severity(spec.get("corrupt"))),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from prunebench.bench.networks.build import check_model
 from prunebench.bench.networks.weights import weights_digest
 from prunebench.bench.runs.cell import Cell
+from prunebench.bench.runs.scoring_runs import reads_evidence
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import (
@@ -185,6 +187,8 @@ def resolve_cell(
     criterion_params: Mapping[str, Any] | None = None,
     noise_params: Mapping[str, Any] | None = None,
     corrupt_params: Mapping[str, Any] | None = None,
+    scoring_recipe: str | None = None,
+    scoring_params: Mapping[str, Any] | None = None,
     content: tuple[Mapping[str, Any], str] | None = None,
     label: str | None = None,
     where: str = "run",
@@ -203,6 +207,9 @@ def resolve_cell(
         recipe: Recipe name; the data set's own by default.
         criterion: ``ce``, ``sop`` or ``sop+``.
         params: Options of the method; the other ``*_params`` likewise.
+        scoring_recipe: Recipe of the scoring run; ``recipe`` and its fields where there are none.
+            Methods without a scoring run take no notice of it.
+        scoring_params: Fields of the scoring recipe; without its name, of the recipe itself.
         content: Options and content identity of the data set for the key, where they are known;
             asked of the data set else.
         label: Name of the row; None for the method's.
@@ -262,7 +269,34 @@ def resolve_cell(
     if paths and issubclass(info.target, FromFile):
         info.target.check_data(str(paths[argument]), data_mark(spec.content["dataset"]))
     named = "" if label is None else check_label(label, method, where)
-    return Cell(spec, source.params, paths, weights, title_of(source), named)
+    cell = Cell(spec, source.params, paths, weights, title=title_of(source), label=named)
+    if scoring_recipe is None and scoring_params is None:
+        return cell
+    if scoring_recipe is None:
+        scoring_recipe = chosen.name
+        scoring_params = {**(recipe_params or {}), **(scoring_params or {})}
+    return scored_under(cell, scoring_recipe, scoring_params or {}, where)
+
+
+def scored_under(cell: Cell, name: str, params: Mapping[str, Any], where: str) -> Cell:
+    """A cell whose scoring run has a recipe of its own, where it has a scoring run at all.
+
+    Raises:
+        InputError: No such recipe, or fields that it does not take.
+    """
+    chosen = get_recipe(name)
+    digest, weights = weights_digest(chosen, params, where, "scoring_params")
+    try:
+        recipe = Recipe(**{**chosen.model_dump(), **params, "weights": digest})
+    except ValidationError as error:
+        raise first_problem(error, where, {"scoring_params": Recipe}) from None
+    check_model(recipe)
+    if recipe == cell.spec.recipe:
+        return cell
+    scored = cell.spec.replace(scoring_recipe=recipe)
+    if not reads_evidence(cell.pruner(), scored):
+        return cell
+    return replace(cell, spec=scored, scoring_weights=weights)
 
 
 def _check_shares(info: MethodInfo, options: Mapping[str, Value], ratio: float, where: str) -> None:

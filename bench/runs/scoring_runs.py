@@ -33,24 +33,32 @@ from prunebench.registry import CRITERIA
 
 def evidence_needs(pruner: Pruner, spec: RunSpec) -> EvidenceSpec:
     """What a method needs recorded under a recipe; empty for most dynamic methods."""
-    recipe = spec.recipe
+    recipe = spec.evidence_recipe
     need = pruner.needs_at(recipe.epochs, recipe.scoring_epoch, spec.ratio)
     if isinstance(pruner, DynamicPruner) and pruner.reference:
         return merge([need, reference_needs(pruner.params, recipe.scoring_epoch)])
     return need
 
 
+def reads_evidence(pruner: Pruner, spec: RunSpec) -> bool:
+    """Whether a run's subset depends on the recipe of a scoring run or an encoder: such runs alone
+    have a ``scoring_recipe``."""
+    return isinstance(pruner, StaticPruner) and not evidence_needs(pruner, spec).empty
+
+
 def scoring_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
     """The full-data runs that serve a cell: one, or one per repeat. They train on plain
-    cross-entropy unless the method asks for the cell's own criterion, and under the cell's recipe
-    unless ``proxy = "own"`` asks for the method's, or the method never shares its run.
+    cross-entropy unless the method asks for the cell's own criterion, and under the cell's
+    ``evidence_recipe`` unless ``proxy = "own"`` asks for the method's, or the method never shares
+    its run.
 
     Raises:
         InputError: ``own`` for a method that has no recipe of its own.
     """
     own = getattr(pruner, "own_proxy", {})
+    recipe = spec.evidence_recipe
     if spec.proxy == "own" and not own:
-        always = bool(pruner.proxy_recipe(spec.recipe.epochs))
+        always = bool(pruner.proxy_recipe(recipe.epochs))
         what = (
             "always has a scoring run of its own" if always else "has no scoring recipe of its own"
         )
@@ -62,9 +70,9 @@ def scoring_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:
     if not (isinstance(pruner, StaticPruner) and pruner.proxy_criterion):
         criterion = cross_entropy()
     found = [spec.scoring_spec(replica, criterion) for replica in range(need.repeats)]
-    fields = own if spec.proxy == "own" else pruner.proxy_recipe(spec.recipe.epochs)
+    fields = own if spec.proxy == "own" else pruner.proxy_recipe(recipe.epochs)
     if fields:
-        recipe = Recipe(**{**spec.recipe.model_dump(), **fields})
+        recipe = Recipe(**{**recipe.model_dump(), **fields})
         found = [scoring.replace(recipe=recipe) for scoring in found]
     return found
 
@@ -173,10 +181,10 @@ def gather_evidence(
         features = found.rows
         trained += found.trained
         scored += len(task.raw.train_x)
-    recipe = scorings[0].recipe if scorings else spec.recipe
+    recipe = scorings[0].recipe if scorings else spec.evidence_recipe
     evidence = RecordedEvidence(
-        task, recipe.epochs, spec.recipe.scoring_epoch, folders, features, pruner.oracle, recipe,
-        need.until, streams_of(spec),
+        task, recipe.epochs, spec.evidence_recipe.scoring_epoch, folders, features, pruner.oracle,
+        recipe, need.until, streams_of(spec),
     )  # fmt: skip
     return evidence, (trained, scored)
 

@@ -67,7 +67,7 @@ class Features:
 def encoder_key(spec: RunSpec) -> str:
     """Key of a data set's encoder: content, architecture and schedule, nothing else. Corrupted
     images are other content: then what decides the training split and the draws is in it too."""
-    recipe = spec.recipe
+    recipe = spec.evidence_recipe
     return content_key(
         {
             "self_supervised": VERSION,
@@ -193,7 +193,7 @@ class _EncoderRun:
 
     def _new(self) -> Encoder:
         streams = Streams(0, self.spec.data_salt, "self-supervised")
-        return Encoder(self.task.raw, self.spec.recipe, streams, self.device, self.options)
+        return Encoder(self.task.raw, self.spec.evidence_recipe, streams, self.device, self.options)
 
     def _steps(self, encoder: Encoder) -> StepGenerator[None]:
         """Trains to the end, with checkpoints; a stop that is asked for saves."""

@@ -128,7 +128,7 @@ class RunSpec(_Frozen):
         if self.corrupt is not None and self.reference.mode == "overlap":
             raise ValueError("corrupted images go with a reference set that is held out, not with "
                              "reference.mode 'overlap'")  # fmt: skip
-        if self.recipe.weights == NEEDED:
+        if NEEDED in (self.recipe.weights, self.evidence_recipe.weights):
             raise ValueError("the recipe names no weights to start from")
         if self.role == "tune" and (self.validation.size == 0 or self.tuned is not None):
             raise ValueError("a tuning run has a validation split and no tuned options")
@@ -174,6 +174,11 @@ class RunSpec(_Frozen):
         return RunSpec(**{**fields, **changes})
 
     @property
+    def evidence_recipe(self) -> Recipe:
+        """The recipe under which the evidence of a static method is recorded."""
+        return self.scoring_recipe or self.recipe
+
+    @property
     def data_salt(self) -> str:
         """The data set as the salt of streams: of a user's own data the samples and labels alone,
         so that class folders and Parquet files of one content have equal draws."""
@@ -200,7 +205,7 @@ class RunSpec(_Frozen):
         return self.replace(
             method=Named(name=full.name, version=full.version),
             criterion=criterion or self.criterion,
-            recipe=self.scoring_recipe or self.recipe,
+            recipe=self.evidence_recipe,
             scoring_recipe=None,
             ratio=0.0,
             budget="samples",

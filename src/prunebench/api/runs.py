@@ -63,8 +63,9 @@ def run(
         out: Results folder.
         reference_size: Clean samples held out; min(1000, 7 %) where left out.
         given: Further fields of ``prunebench run``: of the cell (``budget``, ``criterion``,
-            ``label``, ``dataset_params``, ``recipe_params``, ``corrupt_params``...) and of how it
-            is executed (``devices``, ``threads``, ``mlflow``, ``quiet``...).
+            ``label``, ``dataset_params``, ``recipe_params``, ``corrupt_params``,
+            ``scoring_recipe``: as ``recipe``, for the scoring run of a static method...) and of
+            how it is executed (``devices``, ``threads``, ``mlflow``, ``quiet``...).
 
     Raises:
         InputError: Anything that cannot be run; nothing is recorded.
@@ -105,6 +106,11 @@ def resolve_own(
     if reference_size is not None:
         fields["reference"] = HeldOut(size=reference_size)
     chosen, recipe_params = _recipe(recipe, own or model, fields.pop("recipe_params", None))
+    scoring = fields.pop("scoring_recipe", None)
+    if isinstance(scoring, Mapping):
+        fields["scoring_params"] = {**(fields.get("scoring_params") or {}), **scoring}
+    else:
+        fields["scoring_recipe"] = scoring
     if isinstance(dataset, OwnData):
         Store.open(folder)
         dataset = dataset.write(folder)
@@ -170,7 +176,8 @@ def grid(
 def _sorted(given: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fields of execution, and those of the cell."""
     known = {"budget", "criterion", "label", "dataset_params", "recipe_params", "criterion_params",
-             "noise_params", "corrupt_params", "budget_share", "proxy"}  # fmt: skip
+             "noise_params", "corrupt_params", "budget_share", "proxy", "scoring_recipe",
+             "scoring_params"}  # fmt: skip
     unknown = sorted(given.keys() - known - _EXECUTION)
     if unknown:
         raise InputError(f"unknown field {unknown[0]!r}", where=where,

@@ -1,0 +1,140 @@
+"""Transfer: subsets that one network's scoring run chooses are trained with further networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from prunebench.bench.networks.build import check_fit, check_model, filled_params
+from prunebench.bench.runs.cell import Cell
+from prunebench.bench.spec.recipe import Recipe
+from prunebench.bench.spec.recipes import get_recipe
+from prunebench.bench.train.task import load_raw
+from prunebench.datasets.source import Outline, RawData
+from prunebench.errors import InputError
+from prunebench.record import canonical
+from prunebench.registry import DATASETS
+
+_WORDS = 'true, false, or a list of networks: "cnn", or { model = "cnn", epochs = 5 }'
+
+
+def parse_transfer(value: Any) -> bool | list[dict[str, Any]]:
+    """``true``, ``false``, or networks; each becomes a table of recipe fields."""
+    if isinstance(value, bool):
+        return value
+    listed = value if isinstance(value, list) else [value]
+    networks = [{"model": entry} if isinstance(entry, str) else entry for entry in listed]
+    fine = [
+        isinstance(entry, dict)
+        and isinstance(entry.get("model"), str)
+        and isinstance(entry.get("model_params", {}), dict)
+        and not entry.keys() & {"name", "version"}
+        for entry in networks
+    ]
+    if not networks or not all(fine):
+        raise ValueError(_WORDS)
+    return networks
+
+
+def network_fields(
+    networks: Sequence[Mapping[str, Any]],
+    own: Mapping[str, Any],
+    recipes: Sequence[str],
+    where: str,
+) -> list[dict[str, Any]]:
+    """Fields of the recipe under each listed network.
+
+    Args:
+        networks: As ``parse_transfer`` gives them.
+        own: Fields that the block sets for its recipe; its initial weights fit its network alone.
+        recipes: Names of the recipe, or of those of the data sets.
+        where: The grid file.
+
+    Raises:
+        InputError: An unknown network, one that is listed twice, or the recipe's own.
+    """
+    found, seen = [], dict.fromkeys(_trained_as(recipes, own), "the recipe's own")
+    for network in networks:
+        fields = {**own, "model_params": {}, "weights": None, **network}
+        try:
+            texts = _trained_as(recipes, fields)
+        except InputError as error:
+            raise InputError(
+                error.what, where=f"{where}: transfer", accepted=error.accepted
+            ) from None
+        said = next((seen[text] for text in texts if text in seen), "")
+        if said:
+            raise InputError(
+                f"{network['model']!r} is {said}", where=f"{where}: transfer",
+                accepted="each network once, besides that of the recipe",
+            )  # fmt: skip
+        seen |= dict.fromkeys(texts, "listed twice")
+        found.append(fields)
+    return found
+
+
+def _trained_as(recipes: Sequence[str], fields: Mapping[str, Any]) -> list[str]:
+    """What fields make of each recipe, defaults of the network's parameters filled in.
+
+    Raises:
+        InputError: A network that there is not, or parameters that it does not take.
+    """
+    found = []
+    for name in recipes:
+        named = get_recipe(name)
+        network = {
+            part: fields.get(part, getattr(named, part)) for part in ("model", "model_params")
+        }
+        check_model(named.model_copy(update=network))
+        whole = {**{field: getattr(named, field) for field in Recipe.model_fields}, **fields}
+        whole["model_params"] = filled_params(whole["model"], whole["model_params"])
+        found.append(canonical({**whole, "weights": whole["weights"] or ""}))
+    return found
+
+
+def check_used(cells: Sequence[Cell], where: str) -> None:
+    """Refuses a scoring recipe, or networks to transfer to, that change no cell.
+
+    Args:
+        cells: Of the block, under all of its networks.
+        where: The field of the grid file.
+
+    Raises:
+        InputError: No method reads evidence of another recipe.
+    """
+    if all(cell.spec.scoring_recipe is None for cell in cells):
+        raise InputError(
+            "no method of the block is chosen by a scoring run under another recipe", where=where,
+            accepted="with a static method that reads evidence, such as dual or el2n",
+        )  # fmt: skip
+
+
+def check_networks(cells: Iterable[Cell], where: str) -> None:
+    """Refuses networks that cannot read the data.
+
+    Args:
+        cells: Of one network, those whose data are here.
+        where: The grid file.
+
+    Raises:
+        InputError: One cannot.
+    """
+    checked = set()
+    for cell in cells:
+        name, data = cell.spec.dataset.name, dict(cell.data)
+        slot = canonical([name, data, cell.spec.content["recipe"]])
+        if slot in checked:
+            continue
+        checked.add(slot)
+        seen: Outline | RawData = DATASETS.get(name).target(**data).outline() or load_raw(
+            name, data
+        )
+        shape = seen.shape if isinstance(seen, Outline) else seen.input_shape
+        classes = seen.classes if isinstance(seen, Outline) else seen.num_classes
+        try:
+            check_fit(cell.spec.recipe, shape, classes)
+        except InputError as error:
+            raise InputError(
+                f"{error.what} (data set {name!r})", where=f"{where}: transfer",
+                accepted=error.accepted,
+            ) from None  # fmt: skip
