@@ -10,23 +10,18 @@ from torch import Tensor
 from prunebench.datasets.corrupt.names import Corruption
 from prunebench.datasets.corrupt.rows import corrupt_training
 from prunebench.datasets.digests import label_digest
-from prunebench.datasets.imbalance import Imbalance, keep_imbalanced
+from prunebench.datasets.imbalance import Imbalance
 from prunebench.datasets.noise.inject import inject
 from prunebench.datasets.noise.instance import INSTANCE, inject_instance, instance_targets
 from prunebench.datasets.noise.names import BY_INPUT, NoiseSpec, real_rule
 from prunebench.datasets.noise.rules import ALIASES, check_rule
 from prunebench.datasets.source import RawData
+from prunebench.datasets.splits import ReferenceMode, split_rows
 from prunebench.datasets.task import Split, Task
 from prunebench.errors import InputError
 from prunebench.rng import Stream, Streams
 
-ReferenceMode = Literal["held_out", "overlap"]
 ValidationLabels = Literal["noisy", "clean"]
-
-
-def default_reference_size(n: int) -> int:
-    """Reference samples held out of a training split of n: min(1000, 7 %)."""
-    return min(1000, n * 7 // 100)
 
 
 def make_task(
@@ -75,10 +70,6 @@ def make_task(
             an imbalance that leaves a class empty, or a corruption of data that are no images or
             of a reference set that overlaps.
     """
-    if reference_mode not in get_args(ReferenceMode):
-        raise InputError(
-            f"{reference_mode!r}", where="reference_mode", accepted="held_out, overlap"
-        )
     if validation_labels not in get_args(ValidationLabels):
         raise InputError(
             f"{validation_labels!r}", where="validation_labels", accepted="noisy, clean"
@@ -90,45 +81,16 @@ def make_task(
             where="reference_mode",
             accepted="held_out",
         )
-    own = raw.reference_rows
-    if own is not None and reference_mode == "overlap":
-        raise InputError(
-            "'overlap' is not accepted: this data set has reference samples of its own",
-            where="reference_mode",
-            accepted="held_out",
-        )
-    training = raw.training_rows
-    n, given = len(training), 0 if own is None else len(own)
-    wanted = (given or default_reference_size(n)) if reference_size is None else reference_size
-    taken_out = validation_size + (wanted if own is None else 0)
-    if wanted < 0 or validation_size < 0 or taken_out >= n or (own is not None and wanted > given):
-        raise InputError(
-            f"{wanted} reference and {validation_size} validation samples out of {n}",
-            where="reference_size, validation_size",
-            accepted=f"0 or more each, together below {n}"
-            if own is None
-            else f"0 to {given} of its own reference samples, validation 0 or more below {n}",
-        )
+    rows = split_rows(
+        raw, streams, reference_size=reference_size, reference_mode=reference_mode,
+        validation_size=validation_size, imbalance=imbalance,
+    )  # fmt: skip
+    train, training = rows.train, raw.training_rows
     rule = resolve_rule(noise, raw)
     source = streams if noise_seed is None else Streams(noise_seed, streams.dataset, streams.noise)
     key = source.get("noise").key
     noisy = _noisy_labels(raw, training, noise, rule, key, count)
-    reference = streams.get("reference").sample(n if own is None else given, wanted)
-    if own is not None:
-        reference = own[reference]
-    taken = torch.ones(len(raw.train_y), dtype=torch.bool)
-    taken[training] = False
-    if own is None:
-        taken[reference] = True
-    order = training[streams.get("validation").permutation(n)]
-    validation = order[~taken[order]][:validation_size].sort().values
-    if reference_mode == "overlap":
-        taken[:] = False
-    taken[validation] = True
-    train = (~taken).nonzero().flatten()
     if imbalance is not None:
-        own_order = streams.get("imbalance")
-        train = keep_imbalanced(imbalance, train, raw.train_y[train], raw.num_classes, own_order)
         noisy[train] = _noisy_labels(raw, train, noise, rule, key, count)[train]
         training = train
     carved = noisy if validation_labels == "noisy" else raw.train_y
@@ -138,8 +100,8 @@ def make_task(
     return Task(
         raw=changed,
         train=Split(train, noisy[train]),
-        reference=Split(reference, raw.train_y[reference]) if wanted else None,
-        validation=Split(validation, carved[validation]) if validation_size else None,
+        reference=_split(rows.reference, raw.train_y),
+        validation=_split(rows.validation, carved),
         test=Split(torch.arange(len(raw.test_y)), raw.test_y),
         clean_labels=raw.train_y[train],
         rule=rule,
@@ -147,6 +109,10 @@ def make_task(
         label_digest=label_digest(noisy[training]),
         corrupted=corrupted,
     )
+
+
+def _split(rows: Tensor, labels: Tensor) -> Split | None:
+    return Split(rows, labels[rows]) if len(rows) else None
 
 
 def _noisy_labels(

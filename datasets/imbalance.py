@@ -119,10 +119,17 @@ def keep_imbalanced(
         int64 [m], ascending sample ids.
 
     Raises:
-        InputError: A class would be empty.
+        InputError: A class is empty, or would be.
     """
     counts = torch.bincount(labels, minlength=num_classes)
-    sizes = imbalance.sizes(int(counts.min()), num_classes)
+    if counts.min() == 0:
+        raise InputError(
+            f"class {int(counts.argmin())} has no training sample",
+            where=f"imbalance {imbalance.name}",
+            accepted="a data set with samples of every class beside reference and validation",
+        )
+    sizes = torch.tensor(imbalance.sizes(int(counts.min()), num_classes))
     order = stream.bits(sample_ids).argsort(stable=True)
-    kept = [sample_ids[order[labels[order] == c][:size]] for c, size in enumerate(sizes)]
-    return torch.cat(kept).sort().values
+    order = order[labels[order].argsort(stable=True)]  # class by class, each in its order
+    place = torch.arange(len(order)) - (counts.cumsum(0) - counts)[labels[order]]
+    return sample_ids[order[place < sizes[labels[order]]]].sort().values

@@ -143,6 +143,7 @@ class Outline:
         classes: C.
         reference: Reference samples of its own; 0 where they come out of the training split.
         images: Whether samples are images (uint8) or vectors (float32).
+        kept: Samples of the imbalanced training split of one run, where they were drawn.
     """
 
     train: int
@@ -151,6 +152,7 @@ class Outline:
     classes: int
     reference: int = 0
     images: bool = True
+    kept: int | None = None
 
     def limited(self, train: int | None = None, test: int | None = None) -> Outline:
         """The same with at most so many samples."""

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from prunebench.errors import InputError, nearest
-from prunebench.leaderboard.board.labels import noise_order
+from prunebench.leaderboard.board.labels import noise_order, setting_word
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.inference.compare import Comparison, compare
 from prunebench.leaderboard.inference.marks import cell_test
@@ -79,7 +79,8 @@ def _text(dataset: str, c: Comparison, a: Series, b: Series, protocol: ProtocolF
             f"underpowered (min {p_text(line['smallest_p'])})")  # fmt: skip
         rows.append([escape(line["noise"]), f"{line['ratio']:g}", str(line["seeds"]),
                      interval(line["mean"], low, high, 2), p, line["test"] or "-"])  # fmt: skip
-    grid = pipe(["noise", "ratio", "seeds", "difference [95 %]", "p (uncorrected)", "test"], rows)
+    word = setting_word(noise for noise, _ in a.values)
+    grid = pipe([word, "ratio", "seeds", "difference [95 %]", "p (uncorrected)", "test"], rows)
     pooled, cluster = c.pooled, c.cluster
     generalise = (
         f"too few noise settings to generalise ({cluster.clusters} < 6)"

@@ -237,8 +237,11 @@ def _row_names(records: Sequence[Record]) -> dict[str, str]:
 def _show(rows: Sequence[dict[str, Any]]) -> None:
     """A table; where it is wider than the terminal, what all runs share is a line beneath it."""
     from prunebench.bench.cli.terminal_tables import console
+    from prunebench.leaderboard.board.labels import setting_word
 
-    names = ["key", "board", "method", "noise", "ratio", "seed", "recipe", "status", "accuracy"]
+    noise = setting_word(row["noise"] for row in rows)
+    rows = [{**row, noise: row["noise"]} for row in rows]
+    names = ["key", "board", "method", noise, "ratio", "seed", "recipe", "status", "accuracy"]
     names += ["role"] * any(row["role"] != "eval" for row in rows)
     screen = console()
     most = _LONGEST if screen.file.isatty() else None

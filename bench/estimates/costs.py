@@ -15,8 +15,9 @@ from prunebench.bench.train.budget import Clock, batch_bounds, budget_in_force, 
 from prunebench.bench.train.plan_checks import shares_of
 from prunebench.bench.train.self_supervised import BATCH as SSL_BATCH
 from prunebench.bench.train.task import criterion_of
-from prunebench.datasets.build import default_reference_size
+from prunebench.datasets.imbalance import parse_imbalance
 from prunebench.datasets.source import Outline
+from prunebench.datasets.splits import default_reference_size
 from prunebench.methods.base import (
     BatchPruner,
     DynamicPruner,
@@ -67,12 +68,20 @@ class Cost:
 
 
 def split_sizes(spec: RunSpec, outline: Outline) -> tuple[int, int]:
-    """(N, reference samples) of a cell's task; see ``datasets.build.make_task``."""
+    """(N, reference samples) of a cell's task; see ``datasets.splits.split_rows``. An imbalanced
+    split that was not drawn counts as of classes of one size."""
     wanted = spec.reference.size
     if wanted is None:
         wanted = outline.reference or default_reference_size(outline.train)
     own = outline.reference > 0 or spec.reference.mode == "overlap"
-    return outline.train - spec.validation.size - (0 if own else wanted), wanted
+    n = outline.train - spec.validation.size - (0 if own else wanted)
+    if spec.imbalance is None:
+        return n, wanted
+    if outline.kept is not None:
+        return outline.kept, wanted
+    uneven = parse_imbalance(spec.imbalance.name)
+    assert uneven is not None
+    return sum(uneven.sizes(n // outline.classes, outline.classes)), wanted
 
 
 def holdout_sizes(part: str, n: int, held_out: int) -> tuple[int, int, int]:
@@ -118,7 +127,7 @@ def cell_cost(cell: Cell, outline: Outline) -> Cost:
         eval_forward=tests * outline.test,
         evidence_forward=taken * rows + seen * held_out + epochs * check + judged,
         epochs=epochs,
-        exact=exact,
+        exact=exact and (spec.imbalance is None or outline.kept is not None),
     )
 
 

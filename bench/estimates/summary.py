@@ -31,7 +31,7 @@ from prunebench.bench.results.store import Store
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.scoring_runs import recorded_needs
 from prunebench.bench.spec.execution import ExecutionOptions
-from prunebench.bench.train.task import load_raw
+from prunebench.bench.train.task import load_raw, train_size
 from prunebench.datasets.source import Outline, RawData
 from prunebench.errors import InputError
 from prunebench.methods.base import EvidenceSpec
@@ -245,6 +245,7 @@ class _Counts:
         readers = [[k for k in keys if k in self.after] for keys in encoders(planned).values()]
         embedded = {key for keys in readers for key in keys}
         first = {keys[0] for keys in readers if keys}  # it trains the encoder
+        kept_of = _kept()
         outlines: dict[str, tuple[Outline | None, bool]] = {}
         for key, job in ((job.key, job) for job in to_run):
             cell = planned.cells[key]
@@ -255,6 +256,8 @@ class _Counts:
             if outline is None:
                 self.unknown.add(cell.spec.dataset.name)
                 continue
+            if cell.spec.imbalance and present:
+                outline = replace(outline, kept=kept_of(cell))
             cost = cell_cost(cell, outline)
             self.costs[key] = cost + encoder_cost(cell, outline) if key in first else cost
             if key not in planned.added:
@@ -272,6 +275,21 @@ class _Counts:
         runs = self.after[key]
         scored = rates.get(self.kind.get(runs[0], ""), own) if runs else own
         return seconds_of(one.itself, own) + seconds_of(one.scoring, scored, min(1, len(runs)))
+
+
+def _kept() -> Callable[[Cell], int]:
+    """N of a cell with an imbalance, drawn once for all cells that share it."""
+    found: dict[str, int] = {}
+
+    def kept(cell: Cell) -> int:
+        spec = cell.spec
+        parts = [spec.setting, spec.seed, spec.reference, spec.validation, spec.imbalance]
+        slot = str(parts)
+        if slot not in found:
+            found[slot] = train_size(spec, cell.data)
+        return found[slot]
+
+    return kept
 
 
 def outline_of(

@@ -82,7 +82,7 @@ def choice_times(
 
 def _choice_of(content: Mapping[str, Any]) -> str:
     """Cells whose choices take as long, ratios aside."""
-    return canonical([content[name] for name in ("method", "dataset", "recipe")])
+    return canonical([content.get(n) for n in ("method", "dataset", "imbalance", "recipe")])
 
 
 def _timed(cell: Cell, outline: Outline) -> ChoiceTime | None:

@@ -439,9 +439,15 @@ class CellRun:
             raise Busy(f"{self.spec.key} was taken over while this process was stopped")
 
 
+#: Of so many classes at most a record lists the sizes.
+_FEW_CLASSES = 100
+
+
 def run_info(task: Task, method: MethodInfo, spec: RunSpec) -> dict[str, Any]:
     """Sizes, noise and kind of a run, for ``Record.info``.
 
+    An imbalanced training split has the sizes of its classes by clean label: the largest, the
+    smallest and, of 100 classes at most, all of them.
     ``original_train_size`` and ``original_test_size`` are there where the data set is limited;
     they say that ids in the run's artifacts are those of the original split. Limited runs of
     earlier versions lack them: their ids count the limited rows.
@@ -460,6 +466,11 @@ def run_info(task: Task, method: MethodInfo, spec: RunSpec) -> dict[str, Any]:
         found["noise_rate"] = round(float(task.flipped.double().mean()), 6)
     if task.corrupted is not None:
         found["corrupted_rate"] = round(float(task.corrupted.double().mean()), 6)
+    if spec.imbalance is not None:
+        sizes = torch.bincount(task.clean_labels, minlength=task.raw.num_classes)
+        found |= {"largest_class": int(sizes.max()), "smallest_class": int(sizes.min())}
+        if len(sizes) <= _FEW_CLASSES:
+            found["class_sizes"] = sizes.tolist()
     if not world.current().is_single:
         found["processes"] = world.current().size
     if task.raw.train_origin is not None:

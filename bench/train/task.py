@@ -19,6 +19,7 @@ from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.imbalance import parse_imbalance
 from prunebench.datasets.noise.names import parse_noise
 from prunebench.datasets.source import RawData
+from prunebench.datasets.splits import split_rows
 from prunebench.datasets.task import Split, Task
 from prunebench.errors import InputError, SkipCell
 from prunebench.methods.base import Criterion, Pruner, StaticPruner
@@ -65,12 +66,9 @@ def load_task(spec: RunSpec, data: Mapping[str, Any]) -> Task:
         streams_of(spec),
         noise_seed=spec.noise.seed,
         count=spec.noise.count,
-        reference_size=spec.reference.size,
-        reference_mode=spec.reference.mode,
-        validation_size=spec.validation.size,
         validation_labels=spec.validation.labels,
-        imbalance=None if spec.imbalance is None else parse_imbalance(spec.imbalance.name),
         corruption=None if damaged is None else parse_corruption(damaged.name, damaged.severity),
+        **_splits(spec),
     )
     if task.rule != spec.noise.rule:
         raise InputError(
@@ -78,6 +76,21 @@ def load_task(spec: RunSpec, data: Mapping[str, Any]) -> Task:
             where=f"dataset {spec.dataset.name}",
         )
     return validation_for_test(task) if spec.role == "tune" else task
+
+
+def _splits(spec: RunSpec) -> dict[str, Any]:
+    return {
+        "reference_size": spec.reference.size,
+        "reference_mode": spec.reference.mode,
+        "validation_size": spec.validation.size,
+        "imbalance": None if spec.imbalance is None else parse_imbalance(spec.imbalance.name),
+    }
+
+
+def train_size(spec: RunSpec, data: Mapping[str, Any]) -> int:
+    """N of a spec's task, without its labels; arguments and errors as of ``load_task``."""
+    raw = load_raw(spec.dataset.name, data)
+    return len(split_rows(raw, streams_of(spec), **_splits(spec)).train)
 
 
 def clock_of(spec: RunSpec, pruner: Pruner, num_samples: int) -> Clock:

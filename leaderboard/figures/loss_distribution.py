@@ -28,6 +28,7 @@ from prunebench.leaderboard.figures.style import (
     slug,
 )
 from prunebench.leaderboard.stats.special import rounded
+from prunebench.record import AND
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +76,9 @@ def trained_share(
 
 def _figure(found: StoredLosses) -> Drawn:
     table, noise = found.table, found.noise
-    stem = f"loss-distribution-{slug(table.dataset)}-{slug(noise)}-{table.ratio:g}"
+    stem = (
+        f"loss-distribution-{slug(table.dataset)}-{slug(noise.replace(AND, ' '))}-{table.ratio:g}"
+    )
     count = len(found.rows)
     columns = max(len(moments(losses)) for _, losses in found.rows.values())
     figure = new(1.25 + 1.5 * count)

@@ -27,6 +27,7 @@ from prunebench.leaderboard.figures.style import (
     plain_numbers,
     slug,
 )
+from prunebench.record import AND
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +57,9 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
 
 def _figure(material: Material, found: StoredLosses) -> Drawn:
     table, noise = found.table, found.noise
-    stem = f"loss-trajectories-{slug(table.dataset)}-{slug(noise)}-{table.ratio:g}"
+    stem = (
+        f"loss-trajectories-{slug(table.dataset)}-{slug(noise.replace(AND, ' '))}-{table.ratio:g}"
+    )
     columns = min(COLUMNS, len(found.rows))
     lines = -(-len(found.rows) // columns)
     figure = new(1.2 + 3.0 * lines)

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.leaderboard.stats.exact import exact, mean, numbers
+from prunebench.record import AND
 
-#: (noise setting, ratio); the noise setting is the cluster.
+#: (setting, ratio); the setting is the cluster.
 Cell = tuple[str, float]
 Values = Mapping[Cell, Mapping[int, float]]
 
@@ -48,8 +49,14 @@ def differences(a: Series, b: Series) -> dict[Cell, dict[int, float]]:
 
 
 def clusters(cells: Mapping[Cell, object]) -> dict[Cell, str]:
-    """The noise setting of each cell: ratios of one noise share labels, splits and baseline."""
-    return {cell: cell[0] for cell in cells}
+    """The label noise of each cell: its ratios share labels, splits and baseline; its settings with
+    imbalance or corruption share splits and all draws of training."""
+    return {cell: _draws(cell[0]) for cell in cells}
+
+
+def _draws(setting: str) -> str:
+    """What salts the random draws of a setting: its label noise (``RunSpec.setting``)."""
+    return setting.partition(AND)[0]
 
 
 @dataclass(frozen=True)
@@ -60,8 +67,8 @@ class Matrix:
         labels: R names.
         y: Accuracies [R][n] as fractions.
         cell: int64 [n], code of the cell.
-        cluster: int64 [n], code of the noise setting.
-        unit: int64 [n], code of (noise setting, seed): what flips together.
+        cluster: int64 [n], code of the setting.
+        unit: int64 [n], code of (label noise, seed): what flips together.
     """
 
     labels: tuple[str, ...]
@@ -77,14 +84,14 @@ class Matrix:
 
     @property
     def cluster_means(self) -> list[list[Fraction]]:
-        """[R][clusters]: means of the cell means of each noise setting."""
+        """[R][clusters]: means of the cell means of each setting."""
         owner = dict(zip(self.cell.tolist(), self.cluster.tolist(), strict=True))
         owners = [owner[cell] for cell in sorted(owner)]
         return [group_means(row, owners) for row in self.cell_means]
 
     @property
     def unit_means(self) -> list[list[Fraction]]:
-        """[R][units]: means over the ratios of each noise setting and seed."""
+        """[R][units]: means over the ratios and settings of each label noise and seed."""
         return [group_means(row, self.unit) for row in self.y]
 
 
@@ -114,7 +121,7 @@ def matrix(rows: Sequence[Series]) -> Matrix:
         y=tuple(tuple(numbers([row.values[c][s] for c, s in slots])) for row in rows),
         cell=_codes([c for c, _ in slots]),
         cluster=_codes([c[0] for c, _ in slots]),
-        unit=_codes([(c[0], s) for c, s in slots]),
+        unit=_codes([(_draws(c[0]), s) for c, s in slots]),
     )
 
 

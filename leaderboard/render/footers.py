@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from prunebench.leaderboard.board.labels import setting_word
 from prunebench.leaderboard.board.model import Board, Summary, Table
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.filters import shown
@@ -13,6 +14,7 @@ from prunebench.leaderboard.inference.marks import MIN_T
 from prunebench.leaderboard.inference.rankings import Modules, Ranking
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.row_text import chooses, number, p_text, span
+from prunebench.record import USUAL_SEVERITY
 
 
 def protocol_line(protocol: ProtocolFile) -> str:
@@ -182,6 +184,15 @@ def module_lines(found: Modules, protocol: ProtocolFile) -> list[str]:
     return lines
 
 
+_SETTINGS = (
+    "Settings: columns name the label noise and, after +, what else differs from the usual "
+    "training split: class imbalance by the ratio of the largest to the smallest class, corrupted "
+    f"images by their share (severity {USUAL_SEVERITY} where none is named). Where lines speak of "
+    "noise settings these are meant. Settings of one label noise share the random draws of a seed, "
+    "and flip together in paired tests"
+)
+
+
 def board_lines(board: Board) -> list[str]:
     """Records used, records left out and why, environments, protocol."""
     excluded = ", ".join(f"{count} {reason}" for reason, count in board.excluded)
@@ -194,6 +205,11 @@ def board_lines(board: Board) -> list[str]:
             for name, values in board.environments
         ),
         *([line] if (line := metrics_line(board)) else []),
+        *(
+            [_SETTINGS]
+            if setting_word(n for t in board.tables for n in t.noises) != "noise"
+            else []
+        ),
         protocol_line(board.protocol),
         *filter_lines(board.protocol),
     ]

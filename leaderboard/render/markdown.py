@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from prunebench.leaderboard.board.collect import FULL
-from prunebench.leaderboard.board.labels import decimals
+from prunebench.leaderboard.board.labels import decimals, setting_word
 from prunebench.leaderboard.board.model import Board, Row, Summary, Table, TableCell
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.inference.align_controls import AlignControls
@@ -257,7 +257,7 @@ def _summary(summary: Summary, protocol: ProtocolFile) -> list[str]:
         body = [[escape(noise), f"{ratio:g}", *map(share_text, parts_of(found))]
                 for noise, ratio, found in shares]  # fmt: skip
         lines += ["", f"## {escape(summary.dataset)}, score or sampler?", "",
-                  pipe(["noise", "ratio", *PARTS], body), "",
+                  pipe([setting_word(summary.noises), "ratio", *PARTS], body), "",
                   *_bullets(share_lines(summary.score_grid))]  # fmt: skip
     if summary.predictions:
         body = [[escape(found.prediction.variant), *map(escape, prediction_cells(found))]

@@ -10,11 +10,12 @@ import torch
 from prunebench import datasets
 from prunebench.datasets import content, packfile
 from prunebench.datasets import task as tasks
-from prunebench.datasets.build import default_reference_size, make_task
+from prunebench.datasets.build import make_task
 from prunebench.datasets.images import packed_format
 from prunebench.datasets.noise.inject import inject
 from prunebench.datasets.noise.names import parse_noise
 from prunebench.datasets.source import RawData
+from prunebench.datasets.splits import default_reference_size
 from prunebench.datasets.task import Split, Task
 from prunebench.errors import InputError
 from prunebench.rng import Streams

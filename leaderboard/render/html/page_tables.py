@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prunebench.leaderboard.board.labels import decimals
+from prunebench.leaderboard.board.labels import decimals, setting_word
 from prunebench.leaderboard.board.model import Row, Summary, Table
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.rankings import Module, Modules
@@ -289,7 +289,8 @@ def shares_table(summary: Summary) -> PageTable | None:
         for noise, ratio, found in shares_of(summary)
     ]  # fmt: skip
     columns = [PageColumn("ratio"), *(PageColumn(part, first=DOWN) for part in PARTS)]
-    return PageTable("noise", tuple(columns), tuple(lines)) if lines else None
+    word = setting_word(summary.noises)
+    return PageTable(word, tuple(columns), tuple(lines)) if lines else None
 
 
 def predictions_table(summary: Summary) -> PageTable:
