@@ -30,6 +30,7 @@ from prunebench.datasets.source import identity_of
 from prunebench.errors import InputError, nearest
 from prunebench.methods.compose import resolve_method
 from prunebench.problems import FILE_NAME, FILE_NAME_WORDS, first_problem
+from prunebench.record import NONE
 from prunebench.untrusted import user_path
 from prunebench.userfiles import read_toml
 
@@ -330,9 +331,13 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
     for name in ("dataset", "method"):
         if not getattr(block, name):
             raise InputError(f"field {name!r} is missing", where=where)
+    damaged = [name for name in block.corrupt or [] if name != NONE]
+    if block.corrupt_params and not damaged:
+        raise InputError("options without a corruption", where=f"{where}: corrupt_params",
+                         accepted="with corrupt = KIND:SHARE")  # fmt: skip
     axes = itertools.product(
         block.dataset or [], block.criterion or ["ce"], block.noise or ["clean"],
-        block.imbalance or ["none"], block.corrupt or ["none"], block.seed or [0],
+        block.imbalance or [NONE], block.corrupt or [NONE], block.seed or [0],
         block.method or [],
     )  # fmt: skip
     common: dict[str, Any] = {"budget": block.budget or "samples"}
@@ -370,7 +375,7 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
                     dataset_params=block.dataset_params, recipe_params=recipe_params,
                     criterion_params=(block.criterion_params or {}).get(criterion),
                     noise_params=block.noise_params,
-                    corrupt_params=None if corrupt == "none" else block.corrupt_params,
+                    corrupt_params=block.corrupt_params if corrupt in damaged else None,
                     scoring_recipe=scoring[dataset],
                     scoring_params=_weights(block.scoring_params, scoring[dataset], absent),
                     content=contents[dataset], label=labels.get(method), where=where,

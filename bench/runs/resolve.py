@@ -158,7 +158,7 @@ def split_settings(
         raise InputError(error.what, where=f"{where}: {error.where}",
                          accepted=error.accepted) from None  # fmt: skip
     if damaged is None and params:
-        raise InputError("'severity' without a corruption", where=f"{where}: corrupt_params",
+        raise InputError("options without a corruption", where=f"{where}: corrupt_params",
                          accepted="with corrupt = KIND:SHARE")  # fmt: skip
     outline = source.outline() if damaged else None
     if damaged and outline is not None and not outline.images:
