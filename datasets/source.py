@@ -45,8 +45,9 @@ class RawData:
     """A data set before noise.
 
     Attributes:
-        train_x: uint8 [N, channels, H, W] images, or float32 [N, D] vectors; original order. Or
-            ``ImageFiles``, whose images are decoded while the run goes on.
+        train_x: uint8 [N, channels, H, W] images, float32 [N, D] vectors, or int32 [N, L] texts:
+            the numbers of their words, zeros behind them; original order. Or ``ImageFiles``, whose
+            images are decoded while the run goes on.
         train_y: int64 [N], clean labels (the given ones where no clean ones exist).
         test_x: As ``train_x``.
         test_y: int64 [M], clean.
@@ -72,6 +73,7 @@ class RawData:
         fingerprint: Identity of the content, part of every run's key.
         clean_known: Whether ``train_y`` is clean; False for sets gathered from the web.
         licence: One line.
+        vocabulary: V, of texts: the numbers of words are below it. 0 for images and vectors.
     """
 
     train_x: Tensor | ImageFiles
@@ -94,6 +96,7 @@ class RawData:
     leaks: bool = False
     clean_known: bool = True
     licence: str = ""
+    vocabulary: int = 0
 
     def __post_init__(self) -> None:
         for name in (*self.class_names, *self.human):
@@ -127,9 +130,18 @@ class RawData:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one network input: channels x crop x crop, or as stored."""
+        """What a network is built for: channels x crop x crop, or the shape as stored; for texts
+        (V, L)."""
         shape = tuple(self.train_x.shape[1:])
+        if self.vocabulary:
+            return (self.vocabulary, *shape)
         return (shape[0], self.crop, self.crop) if self.crop is not None else shape
+
+
+def is_text_shape(shape: tuple[int, ...]) -> bool:
+    """Whether a network of this input shape reads texts: (V, L), where images have three sides
+    and vectors one."""
+    return len(shape) == 2
 
 
 @dataclass(frozen=True)
@@ -139,10 +151,10 @@ class Outline:
     Attributes:
         train: Training samples, reference rows of its own left out.
         test: Test samples.
-        shape: Of one network input: channels x height x width, or the length of a vector.
+        shape: As ``RawData.input_shape``.
         classes: C.
         reference: Reference samples of its own; 0 where they come out of the training split.
-        images: Whether samples are images (uint8) or vectors (float32).
+        images: Whether samples are images (uint8); else they are vectors (float32) or texts.
         kept: Samples of the imbalanced training split of one run, where they were drawn.
     """
 
@@ -153,6 +165,16 @@ class Outline:
     reference: int = 0
     images: bool = True
     kept: int | None = None
+
+    @property
+    def vocabulary(self) -> int:
+        """V of texts, else 0."""
+        return self.shape[0] if is_text_shape(self.shape) else 0
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """Shape of one sample as stored."""
+        return self.shape[1:] if self.vocabulary else self.shape
 
     def limited(self, train: int | None = None, test: int | None = None) -> Outline:
         """The same with at most so many samples."""
@@ -168,7 +190,8 @@ class DataSource(ABC):
 
     Class attributes: ``options``; ``argument``, the option that ``name:ARGUMENT`` fills (a path,
     say; empty where there is none), and ``argument_optional``, whether the name alone is enough;
-    ``recipe``, the default recipe's name; ``summary``, one line.
+    ``recipe``, the default recipe's name; ``summary``, one line; ``as_words``, options under which
+    its samples are the words of texts, where they are something else by default.
     """
 
     name: ClassVar[str] = ""
@@ -178,6 +201,7 @@ class DataSource(ABC):
     argument_optional: ClassVar[bool] = False
     recipe: ClassVar[str] = ""
     summary: ClassVar[str] = ""
+    as_words: ClassVar[Mapping[str, Value]] = {}
 
     def __init__(self, **params: Any) -> None:
         """Checks the options.

@@ -128,8 +128,10 @@ def _seconds(cell: Cell, n: int, classes: int, width: int) -> float:
 def _width(cell: Cell, outline: Outline) -> int:
     """D of a cell's network."""
     network: Any = build_model(cell.spec.evidence_recipe, outline.shape, outline.classes, Stream(0))
+    kind = torch.int32 if outline.vocabulary else torch.float32
     with torch.no_grad():
-        return int(network.eval().features(torch.zeros(2, *outline.shape)).shape[1])
+        features = network.eval().features(torch.zeros((2, *outline.stored), dtype=kind))
+        return int(features.shape[1])
 
 
 def told(times: Sequence[tuple[str, ChoiceTime]]) -> list[dict[str, object]]:

@@ -280,18 +280,21 @@ class _Selecting(BatchPruner):
 
 def _random_task(spec: RunSpec, outline: Outline) -> Task:
     """Random inputs of a data set's shape, as many as fit a few batches."""
-    size = math.prod(outline.shape) * (1 if outline.images else 4)
+    size = math.prod(outline.stored) * (1 if outline.images else 4)
     n = min(outline.train, max(16, _RANDOM_BYTES // size))
     if outline.images:
         raw = random_images(outline.shape, outline.classes, n)
     else:
         made = torch.Generator().manual_seed(0)
-        x = torch.randn((n, *outline.shape), generator=made)
+        words, shape = outline.vocabulary, (n, *outline.stored)
+        x = torch.randn(shape, generator=made)
+        if words:
+            x = torch.randint(1, words, shape, generator=made, dtype=torch.int32)
         y = torch.randint(0, outline.classes, (n,), generator=made)
         raw = RawData(
             train_x=x, train_y=y, test_x=x, test_y=y, num_classes=outline.classes,
             class_names=tuple(map(str, range(outline.classes))), fingerprint="", mean=(), std=(),
-            augment="none",
+            augment="none", vocabulary=words,
         )  # fmt: skip
     y = raw.train_y
     split = Split(torch.arange(n), y)

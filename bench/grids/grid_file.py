@@ -347,7 +347,8 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
     recipe = block.recipe[0] if block.recipe else None
     recipe_params = _weights(block.recipe_params, recipe, absent)
     contents = {
-        name: _content(name, block.dataset_params or {}, absent) for name in block.dataset or []
+        name: _content(name, block.dataset_params or {}, recipe, absent)
+        for name in block.dataset or []
     }
     scoring = {name: _scoring_recipe(block, name) for name in block.dataset or []}
     labels = _labels(block, where)
@@ -398,10 +399,10 @@ def _weights(
 
 
 def _content(
-    dataset: str, params: dict[str, Scalar], absent: dict[str, str] | None
+    dataset: str, params: dict[str, Scalar], recipe: str | None, absent: dict[str, str] | None
 ) -> tuple[dict[str, Any], str]:
     """Options and content identity of a data set, read once for all its cells."""
-    source = open_source(dataset, params)
+    source = open_source(dataset, params, get_recipe(recipe) if recipe else None)
     try:
         return source.portable(), identity_of(source)
     except InputError as error:

@@ -37,7 +37,7 @@ class Batches(Protocol):
         """Network input of samples start..stop of that order."""
 
     def pixels(self, start: int, stop: int) -> Tensor:
-        """The same as stored: uint8 [B, channels, H, W], or vectors."""
+        """The same as stored: uint8 [B, channels, H, W], vectors, or numbers of words."""
 
 
 class View:
@@ -100,9 +100,10 @@ class View:
         return max(1, min(_EVAL_BATCH, _EVAL_PIXELS // math.prod(self.shape[1:])))
 
     def normalise(self, x: Tensor) -> Tensor:
-        """Pixels to zero mean and unit variance per channel; vectors stay as they are."""
+        """Pixels to zero mean and unit variance per channel; vectors and the numbers of words stay
+        as they are."""
         if not self.image:
-            return x.to(self.dtype)
+            return x.to(self.dtype) if x.is_floating_point() else x
         y = torch.empty(x.shape, dtype=torch.float32, device=x.device).copy_(x)
         y.mul_(self.scale).add_(self.shift)
         if self.channels_last:
@@ -169,7 +170,7 @@ class Inputs(View):
     """One resident array and how a batch of it becomes network input; see ``View``.
 
     Args:
-        x: uint8 [N, channels, H, W] images or float32 [N, D] vectors.
+        x: uint8 [N, channels, H, W] images, float32 [N, D] vectors or int32 [N, L] texts.
     """
 
     def __init__(

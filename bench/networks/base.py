@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from prunebench.datasets.source import is_text_shape
 from prunebench.errors import InputError
 from prunebench.registry import MODELS
 
@@ -144,5 +145,12 @@ def need_images(name: str, shape: tuple[int, ...], channels: int | None = None) 
 
 
 def flat_size(shape: tuple[int, ...]) -> int:
-    """Numbers in one sample."""
+    """Numbers in one image or vector.
+
+    Raises:
+        InputError: The samples are texts.
+    """
+    if is_text_shape(shape):
+        raise InputError("it cannot read the words of texts", where="model",
+                         accepted="embedding-bag; images or vectors for this one")  # fmt: skip
     return math.prod(shape)

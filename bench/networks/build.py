@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from prunebench.bench.networks import news as _news
 from prunebench.bench.networks import proxy as _proxy
 from prunebench.bench.networks import resnet as _resnet
+from prunebench.bench.networks import words as _words
 from prunebench.bench.networks.base import (
     AveragePool2x2,
     Builder,
@@ -50,7 +51,7 @@ __all__ = [
 #: Weights of 2 GiB in single precision; the largest networks of the papers have a tenth of it.
 MOST_PARAMETERS = 2**29
 
-_REGISTERED = (_news, _proxy, _resnet)
+_REGISTERED = (_news, _proxy, _resnet, _words)
 
 
 @register_model("cnn")
@@ -116,6 +117,11 @@ def builder_of(name: str) -> Builder:
     if hasattr(builder, "timm"):
         check_timm(builder.timm)
     return builder
+
+
+def reads_words(recipe: Recipe) -> bool:
+    """Whether a recipe's network reads the words of texts."""
+    return bool(getattr(builder_of(recipe.model), "reads_words", False))
 
 
 def check_model(recipe: Recipe) -> None:

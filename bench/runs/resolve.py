@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from prunebench.bench.networks.build import check_model
+from prunebench.bench.networks.build import check_model, reads_words
 from prunebench.bench.networks.weights import weights_digest
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.scoring_runs import reads_evidence
@@ -53,8 +53,14 @@ def split_argument(text: str) -> tuple[str, str]:
     return name, argument
 
 
-def open_source(text: str, params: Mapping[str, Any]) -> DataSource:
+def open_source(text: str, params: Mapping[str, Any], recipe: Recipe | None = None) -> DataSource:
     """Resolves ``digits`` or ``packed:PATH`` with options.
+
+    Args:
+        text: Name and argument.
+        params: Options.
+        recipe: That its runs have; None for the data set's own. Where its network reads words, a
+            data set that can give them does, unless the options say otherwise.
 
     Raises:
         InputError: Unknown data set or option, or a missing argument.
@@ -62,6 +68,8 @@ def open_source(text: str, params: Mapping[str, Any]) -> DataSource:
     name, argument = split_argument(text)
     source_class: type[DataSource] = DATASETS.get(name).target
     given = dict(params)
+    if recipe is not None and source_class.as_words and reads_words(recipe):
+        given = {**source_class.as_words, **given}
     if argument:
         if not source_class.argument:
             raise InputError(f"data set {name!r} takes no argument", where=f"dataset {text!r}")
@@ -219,8 +227,9 @@ def resolve_cell(
     Raises:
         InputError: One clear line for whatever is wrong.
     """
-    source = open_source(dataset, dataset_params or {})
-    chosen = get_recipe(recipe or source.default_recipe())
+    named_recipe = get_recipe(recipe) if recipe else None
+    source = open_source(dataset, dataset_params or {}, named_recipe)
+    chosen = named_recipe or get_recipe(source.default_recipe())
     info = resolve_method(method)
     loss = CRITERIA.get(criterion)
     options = resolve(info.options, {**info.fixed, **(params or {})}, f"{where}: {info.name}")

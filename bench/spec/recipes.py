@@ -91,6 +91,30 @@ def vectors() -> Recipe:
     )
 
 
+@register_recipe("text")
+def text() -> Recipe:
+    """Texts of one's own: the mean of learned word vectors and a linear layer."""
+    return Recipe(
+        name="text",
+        model="embedding-bag",
+        model_params={"width": 32},
+        epochs=20,
+        batch_size=64,
+        optimizer="adam",
+        lr=0.01,
+        weight_decay=0.0,
+        schedule="one_cycle",
+        cycle_momentum=False,
+    )
+
+
+@register_recipe("news-bag")
+def news_bag() -> Recipe:
+    """Newsgroup posts as bags of words: seconds per run on one core."""
+    changes = {"name": "news-bag", "epochs": 10, "batch_size": 128}
+    return get_recipe("text").model_copy(update=changes)
+
+
 @register_recipe("mnist")
 def mnist() -> Recipe:
     """MNIST and Fashion-MNIST at full size."""

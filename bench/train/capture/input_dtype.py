@@ -14,15 +14,15 @@ def input_dtype(stepper: Stepper, x: Tensor, scores: bool) -> torch.dtype:
 
     Args:
         stepper: Gives network and precision; the network's buffers are as before afterwards.
-        x: float32, input of one batch.
+        x: Input of one batch, float32 or the numbers of words.
         scores: Whether the network also reads it in eval mode, to choose samples.
 
     Returns:
         bfloat16 where every forward pass reads ``x`` through autocast's rounding alone, and goes
-        on in the same way where it is rounded already; float32 otherwise.
+        on in the same way where it is rounded already; that of ``x`` otherwise.
     """
-    if not stepper.half:
-        return torch.float32
+    if not stepper.half or not x.is_floating_point():
+        return x.dtype
     for training in (True, False)[: 1 + scores]:
         inputs = x, x.to(torch.bfloat16)
         plain, rounded = (watched_pass(stepper, [given], given, training) for given in inputs)

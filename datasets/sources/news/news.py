@@ -1,4 +1,4 @@
-"""20 Newsgroups in seven classes, as in the NEWS experiments of co-teaching+."""
+"""20 Newsgroups: in seven classes, as in the NEWS experiments of co-teaching+, or in twenty."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from prunebench.datasets.locate import (
     limited_rows,
     require,
 )
+from prunebench.datasets.noise.rules import default_asymmetric
 from prunebench.datasets.source import DataSource, Origin, Outline, RawData, register_dataset
 from prunebench.datasets.sources.news import text as text
 from prunebench.datasets.sources.news.files import (
@@ -33,8 +34,9 @@ from prunebench.datasets.sources.news.files import (
     read_posts,
     write_posts,
 )
+from prunebench.datasets.words import LENGTH, WORDS, numbered, numbering, words_of
 from prunebench.errors import InputError
-from prunebench.options import Option, Value
+from prunebench.options import Option, Value, of_content
 from prunebench.record import content_key
 from prunebench.untrusted import user_path
 
@@ -46,7 +48,11 @@ _FEATURES = 2
 _SHUFFLE_SEED = 20240607
 _SHARE, _POSTS = 0.7, 18_846
 _COMPUTED = ("lsa", "random")
-_ARRAYS = {"train_x": "float32", "train_y": "int64", "test_x": "float32", "test_y": "int64"}
+_LABELS = {"train_y": "int64", "test_y": "int64"}
+_ARRAYS = {
+    "pooled": {"train_x": "float32", "test_x": "float32", **_LABELS},
+    "words": {"train_x": "int32", "test_x": "int32", "vocabulary": "int64", **_LABELS},
+}
 
 
 @register_dataset("news")
@@ -62,6 +68,9 @@ class News(DataSource):
     of one fixed shuffle. Its GloVe vectors are not part of the collection either: ``embedding``
     names a GloVe text file, or takes latent semantic analysis of the training posts.
 
+    ``representation=words`` hands over the posts' words instead, as ``text:`` does (``words``), for
+    a network that learns their vectors; ``classes=20`` keeps the groups apart.
+
     Source: Yu et al., "How does disagreement help generalization against label corruption?",
     ICML 2019; bhanML/coteaching_plus, data/newsgroups.py and model.py.
     """
@@ -73,18 +82,25 @@ class News(DataSource):
                         choices=("bydate", "first70")),
         "embedding": Option("lsa", "word vectors: lsa, random, or a GloVe text file"),
         "embedding_seed": Option(0, "seed of lsa and random vectors", 0),
+        "representation": Option("pooled", "pooled vectors of the words, or their numbers",
+                                 choices=("pooled", "words"), later=True),
+        "classes": Option(7, "heads of the group names, or the groups", choices=(7, 20),
+                          later=True),
         "limit": Option(None, "at most this many training posts", 1, kind=int, optional=True),
         "test_limit": Option(None, "at most this many test posts", 1, kind=int, optional=True),
     }  # fmt: skip
     argument = "path"
     argument_optional = True
     recipe = "news"
-    summary = "18,846 newsgroup posts in 7 classes as pooled word vectors"
+    summary = "18,846 newsgroup posts in 7 or 20 classes as pooled word vectors, or as words"
+    as_words = {"representation": "words"}
 
     path: str | None
     split: str
     embedding: str
     embedding_seed: int
+    representation: str
+    classes: int
     limit: int | None
     test_limit: int | None
 
@@ -162,18 +178,32 @@ class News(DataSource):
     def portable(self) -> dict[str, Value]:
         """Options that enter the key: no paths."""
         named = self.embedding in _COMPUTED
-        return {
+        options = {
             "split": self.split,
             "embedding": self.embedding if named else "file",
             "embedding_seed": self.embedding_seed if named else None,
+            "representation": self.representation,
+            "classes": self.classes,
             "limit": self.limit,
             "test_limit": self.test_limit,
         }
+        if self.representation == "words":
+            del options["embedding"], options["embedding_seed"]
+        return of_content(self.options, options)
+
+    def default_recipe(self) -> str:
+        """``news`` for pooled vectors, ``news-bag`` for words."""
+        return "news-bag" if self.representation == "words" else self.recipe
+
+    def asymmetric_rule(self) -> str:
+        """The next class; of the twenty groups another one with the same head."""
+        return default_asymmetric(self._heads())
 
     def outline(self) -> Outline:
         """Sizes of the collection; ``first70`` divides all of it anew."""
         train = 11_314 if self.split == "bydate" else int(_SHARE * _POSTS)
-        full = Outline(train, _POSTS - train, (text.POOLED,), len(CLASSES), images=False)
+        shape = (WORDS + 1, LENGTH) if self.representation == "words" else (text.POOLED,)
+        full = Outline(train, _POSTS - train, shape, self.classes, images=False)
         return full.limited(self.limit, self.test_limit)
 
     def load(self) -> RawData:
@@ -185,20 +215,27 @@ class News(DataSource):
             train_y=torch.from_numpy(arrays["train_y"][train]),
             test_x=torch.from_numpy(arrays["test_x"][test]),
             test_y=torch.from_numpy(arrays["test_y"][test]),
-            num_classes=len(CLASSES),
-            class_names=CLASSES,
+            num_classes=self.classes,
+            class_names=CLASSES if self.classes == len(CLASSES) else GROUPS,
+            groups=self._heads(),
+            asymmetric=self.asymmetric_rule(),
             train_origin=Origin.of(train, len(arrays["train_y"]), self.limit),
             test_origin=Origin.of(test, len(arrays["test_y"]), self.test_limit),
             fingerprint=content_key({"posts": self.identity(), "options": self.portable()}),
             licence="20 Newsgroups (Lang 1995), by-date version",
+            vocabulary=int(arrays.get("vocabulary", 0)),
         )
+
+    def _heads(self) -> tuple[int, ...] | None:
+        """Super-class of each of the twenty groups; the seven classes have none."""
+        return CLASS_OF if self.classes == len(GROUPS) else None
 
     def _cached(self) -> dict[str, Any]:
         """Features and labels of the whole split, computed once on a machine."""
         options = {k: v for k, v in self.portable().items() if not k.endswith("limit")}
         key = content_key({"posts": self.identity(), "options": options, "version": _FEATURES})
         path = cache_folder() / f"news-{key}.npz"
-        found = read_arrays(path, _ARRAYS)
+        found = read_arrays(path, _ARRAYS[self.representation])
         if not found:
             found = self._arrays()
             write_arrays(path, found)
@@ -206,8 +243,17 @@ class News(DataSource):
 
     def _arrays(self) -> dict[str, Any]:
         posts = read_posts(self.place())
-        labels = np.array([CLASS_OF[post.group] for post in posts])
+        labels = np.array([self._class_of(post) for post in posts])
         train, test = self._split(posts)
+        if self.representation == "words":
+            found = [words_of(post.text) for post in posts]
+            numbers = numbering(found[i] for i in train)
+            x = numbered(found, numbers)
+            return {
+                "train_x": x[train], "train_y": labels[train],
+                "test_x": x[test], "test_y": labels[test],
+                "vocabulary": np.array(len(numbers) + 1),
+            }  # fmt: skip
         coded, vectors = self._vectors([text.words_of(post.text) for post in posts], train)
         return {
             "train_x": text.pooled(text.padded([coded[i] for i in train]), vectors),
@@ -215,6 +261,9 @@ class News(DataSource):
             "test_x": text.pooled(text.padded([coded[i] for i in test]), vectors),
             "test_y": labels[test],
         }
+
+    def _class_of(self, post: Post) -> int:
+        return post.group if self.classes == len(GROUPS) else CLASS_OF[post.group]
 
     def _vectors(
         self, words: Sequence[list[str]], train: NDArray[np.int64]
@@ -250,7 +299,8 @@ class News(DataSource):
         else:
             order = np.random.Generator(np.random.PCG64(_SHUFFLE_SEED)).permutation(len(posts))
             train, test = np.split(order, [int(_SHARE * len(posts))])
-        for c, name in enumerate(CLASSES):
-            if not any(CLASS_OF[posts[i].group] == c for i in train.tolist()):
+        seen = {self._class_of(posts[i]) for i in train.tolist()}
+        for c, name in enumerate(GROUPS if self.classes == len(GROUPS) else CLASSES):
+            if c not in seen:
                 raise InputError(f"no training post of class {name}", where=str(self.place()))
         return train, test

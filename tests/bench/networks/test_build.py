@@ -160,19 +160,23 @@ def test_pooling_on_a_cpu_keeps_its_bits():
 UNDETERMINED = (
     "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AvgPool3D", "AdaptiveMaxPool", "FractionalMaxPool",
     "MaxUnpool", "UpsampleLinear", "UpsampleBilinear", "UpsampleBicubic", "UpsampleTrilinear",
-    "ReflectionPad", "GridSampler", "NllLoss2D", "EmbeddingBag", "Kthvalue", "CtcLoss", "Put",
+    "ReflectionPad", "GridSampler", "NllLoss2D", "EmbeddingBag-max", "Kthvalue", "CtcLoss", "Put",
 )  # fmt: skip
 
 
 def nodes(tensor):
-    """Names of the autograd nodes behind a tensor."""
+    """Names of the autograd nodes behind a tensor; those of embedding bags with their mode."""
     found, left = set(), [tensor.grad_fn]
     while left:
         node = left.pop()
         if node is not None and node not in found:
             found.add(node)
             left += [before for before, _ in node.next_functions]
-    return {node.name() for node in found}
+    modes = ("sum", "mean", "max")
+    return {
+        f"EmbeddingBag-{modes[node._saved_mode]}" if "EmbeddingBag" in node.name() else node.name()
+        for node in found
+    }
 
 
 def test_every_built_in_network_has_a_deterministic_backward_on_a_card(monkeypatch):
@@ -186,9 +190,13 @@ def test_every_built_in_network_has_a_deterministic_backward_on_a_card(monkeypat
             continue
         if "_base" in name or name == "swin_b":  # the same operations, more often
             continue
-        shape = {"news-mlp": (4800,), "inception_resnet_v2": (3, 299, 299)}.get(name, LARGE)
+        shape = {"news-mlp": (4800,), "inception_resnet_v2": (3, 299, 299),
+                 "embedding-bag": (50, 9)}.get(name, LARGE)  # fmt: skip
         model = on_paper(name, shape, 10)
-        found = nodes(model(torch.empty(2, *shape, device="meta")))
+        x = torch.empty(2, *shape, device="meta")
+        if name == "embedding-bag":
+            model, x = build(name, shape, 10, hidden=4), torch.ones(2, 9, dtype=torch.int32)
+        found = nodes(model(x))
         assert not [node for node in found if node.startswith(UNDETERMINED)], name
         assert len(found) > 3, name
 
@@ -220,6 +228,21 @@ def test_official_initialisation_of_convolutions():
         spread[init] = conv.weight.std().item()
     assert spread["torchvision"] == pytest.approx(0.0589, rel=0.02)
     assert spread["pytorch"] == pytest.approx(0.0241, rel=0.02)
+
+
+@pytest.mark.parametrize("hidden", [0, 5])
+def test_a_bag_of_words_is_the_mean_of_their_vectors(hidden):
+    model = build("embedding-bag", (7, 4), 3, width=6, hidden=hidden)
+    words = model.body[0]
+    x = torch.tensor([[3, 5, 0, 0], [1, 2, 3, 6], [0, 0, 0, 0]], dtype=torch.int32)
+    vectors = words.weight.detach()
+    assert not vectors[0].any()
+    wanted = torch.stack([vectors[[3, 5]].mean(0), vectors[[1, 2, 3, 6]].mean(0), torch.zeros(6)])
+    torch.testing.assert_close(words(x), wanted)
+    assert model.features(x).shape == (3, hidden or 6)
+    model(x).sum().backward()
+    touched = words.weight.grad.abs().sum(1) > 0
+    assert touched.tolist() == [False, True, True, True, False, True, True]
 
 
 def test_plain_network_halves_from_the_stride_on():
@@ -281,6 +304,7 @@ def test_counting_parameters_draws_none_of_them():
         ("resnet18", {"norm": "layer"}, "batch, group"),
         ("cnn", {"strides": 2}, "stride, depth, norm, width"),
         ("news-mlp", {"width": 3}, "none"),
+        ("embedding-bag", {"hidden": -1}, "0 or more"),
         ("swin_t", {"drop_path": 1.0}, "less than 1"),
         ("resnet19", {}, "resnet18"),
     ],
@@ -298,6 +322,11 @@ def test_bad_parameters_are_one_clear_line(model, params, said):
         ("cnn", (64,), "channels x height x width"),
         ("resnet18", (64,), "channels x height x width"),
         ("imagenet-resnet18", (1, 28, 28), "3 x height x width"),
+        ("cnn", (50, 9), "channels x height x width"),
+        ("mlp", (50, 9), "cannot read the words of texts"),
+        ("news-mlp", (50, 9), "cannot read the words of texts"),
+        ("embedding-bag", (64,), "the words of texts: text:PATH"),
+        ("embedding-bag", (1, 8, 8), "cannot read samples of shape 1 x 8 x 8"),
         ("vit_b_16", (3, 30, 30), "squares whose side 16 divides"),
     ],
 )

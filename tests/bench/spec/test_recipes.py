@@ -77,7 +77,7 @@ def test_every_recipe_builds_and_says_who_it_is(entry):
     if recipe.model.startswith(("deit", "inception")):
         pytest.importorskip("timm", reason="the extra timm is not installed")
     check_model(recipe)
-    shape = {"news-mlp": (4800,)}.get(recipe.model, (3, 224, 224))
+    shape = {"news-mlp": (4800,), "embedding-bag": (50, 9)}.get(recipe.model, (3, 224, 224))
     with torch.device("meta"):
         model = build_model(recipe, shape, 10, Streams(0, "d", "n").get("init"))
     assert model.fc.out_features == 10

@@ -207,6 +207,47 @@ def test_a_cell_learns_the_classes(jsonl: Path, tmp_path: Path) -> None:
     assert record.metrics["test_accuracy"] > 0.35
 
 
+def test_words_and_groups_are_options_that_earlier_keys_lack(jsonl: Path) -> None:
+    assert set(News().portable()) == {"split", "embedding", "embedding_seed", "limit", "test_limit"}
+    source = News(path=str(jsonl), representation="words", classes=20)
+    raw = source.load()
+    assert (raw.train_x.dtype, raw.train_x.shape, raw.test_x.shape) == (
+        torch.int32, (80, 400), (40, 400)
+    )  # fmt: skip
+    assert raw.input_shape == (raw.vocabulary, 400)
+    assert raw.train_x.max() == raw.vocabulary - 1  # each word is in two posts or more
+    assert raw.train_y.bincount().tolist() == [4] * 20
+    assert (raw.class_names, raw.groups) == (GROUPS, CLASS_OF)
+    assert raw.asymmetric == source.asymmetric_rule() == "asym_super_uniform"
+    first = source.load()  # from the cache
+    assert torch.equal(first.train_x, raw.train_x)
+    assert first.vocabulary == raw.vocabulary
+    assert source.portable() == {
+        "split": "bydate", "representation": "words", "classes": 20, "limit": None,
+        "test_limit": None,
+    }  # fmt: skip
+
+
+def test_a_recipe_that_reads_words_gets_them(jsonl: Path, tmp_path: Path) -> None:
+    fields = {"dataset": f"news:{jsonl}", "noise": "symmetric:0.2", "reference": {"size": 0}}
+    cell = resolve_cell(
+        **fields, recipe="news-bag", method="infobatch", ratio=0.25,
+        recipe_params={"epochs": 12, "batch_size": 16},
+    )  # fmt: skip
+    assert cell.spec.dataset.params["representation"] == "words"
+    asked = resolve_cell(**fields, dataset_params={"representation": "words"})
+    assert asked.spec.recipe.name == "news-bag"
+    assert "representation" not in resolve_cell(**fields).spec.dataset.params
+    record, _ = run_cell(cell, Store.open(tmp_path / "r"))
+    assert record.status == "done", record.reason
+    assert record.metrics["test_accuracy"] > 0.7
+    pooled_ones = resolve_cell(
+        **fields, recipe="news-bag", dataset_params={"representation": "pooled"}
+    )
+    with pytest.raises(InputError, match="embedding-bag cannot read samples of shape 4800"):
+        run_cell(pooled_ones, Store.open(tmp_path / "r"))
+
+
 @pytest.mark.skipif("PRUNEBENCH_DATA" not in os.environ, reason="PRUNEBENCH_DATA is not set")
 def test_the_real_collection() -> None:
     source = News()
