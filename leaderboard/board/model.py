@@ -20,6 +20,21 @@ from prunebench.leaderboard.stats import MeanInterval, PairedDifference
 
 
 @dataclass(frozen=True)
+class CorruptedKept:
+    """What training had of corrupted images.
+
+    Attributes:
+        rate, weight: Their share of the trained samples, and of the loss weight, over the seeds;
+            ``weight`` None where a run does not know it.
+        auroc: Of the score against them, mean over the seeds that have one.
+    """
+
+    rate: MeanInterval
+    weight: MeanInterval | None
+    auroc: float | None
+
+
+@dataclass(frozen=True)
 class TableCell:
     """One method under one noise setting.
 
@@ -32,6 +47,7 @@ class TableCell:
         auroc, worst_class: Means over the seeds that have them; shares.
         kept_weight: Share of the loss weight that wrong labels had, over the seeds; None where a
             record does not hold it (sets of metrics 1 and 2).
+        corrupted: Of corrupted images; None where the setting has none.
     """
 
     accuracy: MeanInterval
@@ -41,6 +57,7 @@ class TableCell:
     auroc: float | None
     worst_class: float | None
     kept_weight: MeanInterval | None = None
+    corrupted: CorruptedKept | None = None
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.board.labels import KINDS, kind_of
-from prunebench.leaderboard.board.model import Row, TableCell
+from prunebench.leaderboard.board.model import CorruptedKept, Row, TableCell
 from prunebench.leaderboard.board.time_ratio import time_ratio
-from prunebench.leaderboard.stats import mean_interval, paired_difference
+from prunebench.leaderboard.stats import MeanInterval, mean_interval, paired_difference
 from prunebench.leaderboard.stats.exact import Number, exact, mean_of
 
 Slot = tuple[str, int]
@@ -105,19 +105,31 @@ def _cell(noise: str, slots: Slots, baseline: Slots) -> TableCell | None:
     full = {seed: v for (name, seed), v in values_of(baseline).items() if name == noise}
     difference = paired_difference(values, full)
     runs = [slots[noise, seed] for seed in values]
-    kept = [run.metric("kept_noise_rate") for run in runs]
-    noise_rates = [rate for rate in kept if rate is not None]
-    weights = [run.metric("kept_noise_weight") for run in runs]
-    known = [weight for weight in weights if weight is not None]
     return TableCell(
         accuracy=mean_interval(list(values.values())),
         difference=difference if difference.n else None,
         diverged=sum(run.diverged for run in runs),
-        kept_noise=mean_interval(noise_rates) if noise_rates else None,
+        kept_noise=_interval(runs, "kept_noise_rate"),
         auroc=_mean([run.metric("score_auroc") for run in runs]),
         worst_class=_mean([run.metric("worst_class_accuracy") for run in runs]),
-        kept_weight=mean_interval(known) if known and len(known) == len(weights) else None,
+        kept_weight=_interval(runs, "kept_noise_weight", every=True),
+        corrupted=_corrupted(runs),
     )
+
+
+def _corrupted(runs: Sequence[Run]) -> CorruptedKept | None:
+    rate = _interval(runs, "kept_corrupted_rate")
+    if rate is None:
+        return None
+    weight = _interval(runs, "kept_corrupted_weight", every=True)
+    return CorruptedKept(rate, weight, _mean([r.metric("score_auroc_corrupted") for r in runs]))
+
+
+def _interval(runs: Sequence[Run], name: str, every: bool = False) -> MeanInterval | None:
+    """A metric over the runs that have it; None where none has, or with ``every`` where one lacks
+    it."""
+    known = [value for run in runs if (value := run.metric(name)) is not None]
+    return None if not known or (every and len(known) < len(runs)) else mean_interval(known)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -6,11 +6,12 @@ import csv
 import io
 from collections.abc import Iterable
 
-from prunebench.leaderboard.board.model import Board, Row, Table
+from prunebench.leaderboard.board.model import Board, Row, Table, TableCell
 from prunebench.leaderboard.render.row_text import (
     better_or_worse,
     bold,
     chooses,
+    has_corrupted,
     letters,
     missing,
     number,
@@ -30,6 +31,9 @@ CSV_COLUMNS = (
     "time_spread", "time_unsteady", "seeds", "keys",
 )  # fmt: skip
 
+#: Where a setting has corrupted images.
+CORRUPTED_COLUMNS = ("kept_corrupted_rate", "kept_corrupted_weight", "score_auroc_corrupted")
+
 
 def render_csv(board: Board) -> str:
     """Six decimals, empty where there is no value; seeds and keys of a cell's runs by blanks."""
@@ -37,7 +41,9 @@ def render_csv(board: Board) -> str:
     writer = csv.writer(out, lineterminator="\n")
     chosen = any(chooses((*table.rows, *table.incomplete)) for table in board.tables)
     weighed = any(weighs((*table.rows, *table.incomplete)) for table in board.tables)
+    corrupted = any(has_corrupted((*table.rows, *table.incomplete)) for table in board.tables)
     later = ["choice_seconds"] * chosen + ["kept_noise_weight"] * weighed
+    later += list(CORRUPTED_COLUMNS) * corrupted
     writer.writerow((*CSV_COLUMNS, *later))
     for table in board.tables:
         for row in (*table.rows, *table.incomplete):
@@ -45,8 +51,17 @@ def render_csv(board: Board) -> str:
                 cell = row.cells[place]
                 weight = cell.kept_weight.mean if cell and cell.kept_weight else None
                 line = [*_line(table, row, place), *[row.choice_s] * chosen, *[weight] * weighed]
+                line += _corrupted(cell) * corrupted
                 writer.writerow(_text(line))
     return out.getvalue()
+
+
+def _corrupted(cell: TableCell | None) -> list[object]:
+    """Values of ``CORRUPTED_COLUMNS``."""
+    found = cell.corrupted if cell else None
+    if found is None:
+        return [None] * len(CORRUPTED_COLUMNS)
+    return [found.rate.mean, found.weight.mean if found.weight else None, found.auroc]
 
 
 def _line(table: Table, row: Row, place: int) -> list[object]:

@@ -148,6 +148,8 @@ def _row(table: Table, row: Row) -> dict[str, Any]:
         cell["noise"] = noise
         if cell["kept_weight"] is None:
             del cell["kept_weight"]  # as choice_s
+        if cell["corrupted"] is None:
+            del cell["corrupted"]
         cell["bold"] = bold(table, row, place)
         cell["underpowered"] = bool(underpowered(table, row, place))
         test = tests.marks.cells.get((row.label, noise)) if tests.marks else None

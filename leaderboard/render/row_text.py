@@ -189,18 +189,32 @@ def share(found: MeanInterval | None) -> str:
 def has_diagnostics(row: Row) -> bool:
     """Whether anything but accuracy and cost is known of a row."""
     return row.worst_class is not None or any(
-        cell is not None and (cell.kept_noise is not None or cell.auroc is not None)
+        cell is not None
+        and (cell.kept_noise is not None or cell.auroc is not None or cell.corrupted is not None)
         for cell in row.cells
     )
 
 
 def kept(cell: TableCell | None) -> str:
     """Noise rate among the kept samples in percent, in brackets that of the loss weight where it
-    is known, and AUROC of the score."""
+    is known, and AUROC of the score; then the same of corrupted images where there are any."""
     if cell is None:
         return "-"
-    weight = "" if cell.kept_weight is None else f" ({share(cell.kept_weight)})"
-    return f"{share(cell.kept_noise)}{weight} / {number(cell.auroc, 3)}"
+    noise, found = _kept(cell.kept_noise, cell.kept_weight, cell.auroc), cell.corrupted
+    if found is None:
+        return noise
+    return f"{noise}; {_kept(found.rate, found.weight, found.auroc)}"
+
+
+def _kept(rate: MeanInterval | None, weight: MeanInterval | None, auroc: float | None) -> str:
+    brackets = "" if weight is None else f" ({share(weight)})"
+    return f"{share(rate)}{brackets} / {number(auroc, 3)}"
+
+
+def has_corrupted(rows: Iterable[Row]) -> bool:
+    """Whether a setting of some rows has corrupted images."""
+    return any(cell is not None and cell.corrupted is not None
+               for row in rows for cell in row.cells)  # fmt: skip
 
 
 def weighs(rows: Iterable[Row]) -> bool:
@@ -212,10 +226,15 @@ def weighs(rows: Iterable[Row]) -> bool:
 
 def kept_words(rows: Iterable[Row]) -> str:
     """What the cells of the diagnostics table hold (see ``kept``)."""
+    rows = tuple(rows)
     weight = ", in brackets the share of the loss weight that wrong labels had,"
+    corrupted = (
+        "; behind a semicolon share of corrupted images among the kept samples in percent, in "
+        "brackets their share of the loss weight, / AUROC of the score against them"
+    )
     return (
         f"noise rate among the kept samples in percent{weight * weighs(rows)} / AUROC of the score "
-        "against the true noise mask"
+        f"against the true noise mask{corrupted * has_corrupted(rows)}"
     )
 
 

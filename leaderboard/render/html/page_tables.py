@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prunebench.leaderboard.board.labels import decimals, setting_word
-from prunebench.leaderboard.board.model import Row, Summary, Table
+from prunebench.leaderboard.board.model import Row, Summary, Table, TableCell
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.rankings import Module, Modules
 from prunebench.leaderboard.protocol_file import ProtocolFile
@@ -213,12 +213,19 @@ def diagnostics_table(table: Table, noises: Sequence[str]) -> PageTable | None:
     lines = []
     for row in shown:
         worst = None if row.worst_class is None else 100 * row.worst_class
-        entries = [PageCell(kept(cell), cell.kept_noise.mean if cell and cell.kept_noise else None)
-                   for cell in row.cells]  # fmt: skip
+        entries = [PageCell(kept(cell), _rate(cell)) for cell in row.cells]
         entries += [figure(worst, 1), *(figure(epochs(row, name), 1) for name in heads),
                     figure(row.steps, 0)]  # fmt: skip
         lines.append(PageRow(row.label, row.kind, _flags(row), tuple(entries)))
     return PageTable("method", tuple(columns), tuple(lines)) if lines else None
+
+
+def _rate(cell: TableCell | None) -> float | None:
+    """By which a column of diagnostics is sorted: noise, else corrupted images, among the kept."""
+    if cell is None:
+        return None
+    found = cell.kept_noise or (cell.corrupted and cell.corrupted.rate)
+    return found.mean if found else None
 
 
 def _flags(row: Row) -> tuple[str, ...]:

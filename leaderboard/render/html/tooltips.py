@@ -236,4 +236,16 @@ def _diagnostics(cell: TableCell) -> list[Fact]:
     auroc = "" if cell.auroc is None else number(cell.auroc, 3)
     weight = f"{share(cell.kept_weight)} %" if cell.kept_weight else ""
     return [("noise among the kept", kept), ("loss weight of wrong labels", weight),
-            ("AUROC of the score", auroc), ("worst class", share_of(cell.worst_class))]  # fmt: skip
+            ("AUROC of the score", auroc), *_corrupted(cell),
+            ("worst class", share_of(cell.worst_class))]  # fmt: skip
+
+
+def _corrupted(cell: TableCell) -> list[Fact]:
+    found = cell.corrupted
+    if found is None:
+        return []
+    weight = f"{share(found.weight)} %" if found.weight else ""
+    auroc = "" if found.auroc is None else number(found.auroc, 3)
+    return [("corrupted among the kept", f"{share(found.rate)} %"),
+            ("loss weight of corrupted images", weight),
+            ("AUROC of the score against them", auroc)]  # fmt: skip
