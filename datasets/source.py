@@ -16,7 +16,7 @@ from torch import Tensor
 from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.locate import DataFile
 from prunebench.errors import InputError, is_text
-from prunebench.options import Option, Value, resolve
+from prunebench.options import Option, Value, of_content, resolve
 from prunebench.registry import DATASETS
 
 S = TypeVar("S", bound="type[DataSource]")
@@ -55,7 +55,7 @@ class RawData:
         class_names: C names.
         groups: Super-class id of each class, or None.
         asymmetric: Rule id that ``asymmetric`` means here (``datasets.noise``).
-        mean: Per channel, of pixels in [0, 1]; empty for vectors.
+        mean: Per channel, of pixels in [0, 1]; empty for vectors, which then stay as they are.
         std: Per channel.
         augment: ``none``, ``crop_flip`` or ``resized_crop``.
         crop: Side of the square that the network sees: a random one in training where the
@@ -284,7 +284,8 @@ class DataSource(ABC):
 
     def portable(self) -> dict[str, Value]:
         """Options that enter the key; paths are left out in favour of ``identity``."""
-        return {k: v for k, v in self.params.items() if k != self.argument}
+        given = {k: v for k, v in self.params.items() if k != self.argument}
+        return of_content(self.options, given)
 
 
 def identity_of(source: DataSource) -> str:

@@ -80,7 +80,11 @@ class View:
             raise InputError(
                 f"a crop of {crop} pixels", where="crop", accepted=f"at most {min(stored[1:])}"
             )
+        #: Whether samples are shifted and scaled: all images, and vectors of known statistics.
+        self.standardised = image or bool(raw.mean)
         if not image:
+            self.shift = torch.tensor(raw.mean, dtype=torch.float32, device=device)
+            self.scale = 1.0 / torch.tensor(raw.std, dtype=torch.float32, device=device)
             return
         std = torch.tensor(raw.std, dtype=torch.float32, device=device) * 255.0
         mean = torch.tensor(raw.mean, dtype=torch.float32, device=device) * 255.0
@@ -100,9 +104,10 @@ class View:
         return max(1, min(_EVAL_BATCH, _EVAL_PIXELS // math.prod(self.shape[1:])))
 
     def normalise(self, x: Tensor) -> Tensor:
-        """Pixels to zero mean and unit variance per channel; vectors and the numbers of words stay
-        as they are."""
+        """Pixels to zero mean and unit variance per channel; vectors likewise per feature where
+        statistics are given. Other vectors and the numbers of words stay as they are."""
         if not self.image:
+            x = (x - self.shift) * self.scale if self.standardised else x
             return x.to(self.dtype) if x.is_floating_point() else x
         y = torch.empty(x.shape, dtype=torch.float32, device=x.device).copy_(x)
         y.mul_(self.scale).add_(self.shift)
@@ -253,7 +258,7 @@ def shared_inputs(x: Tensor, raw: RawData, **options: Any) -> Inputs:
         raw: The data set.
         options: As in ``View``.
     """
-    view = (raw.mean, raw.std, getattr(raw, "crop", None)) if x.dtype == torch.uint8 else ()
+    view = (raw.mean, raw.std, getattr(raw, "crop", None) if x.dtype == torch.uint8 else None)
     key = (x.data_ptr(), tuple(x.shape), x.dtype, *view, *sorted(options.items(), key=str))
     if key not in _shared:
         made = Inputs(x, raw, **options)

@@ -103,6 +103,12 @@ def mlp(
     return FeatureNet(nn.Sequential(*layers), size, num_classes)
 
 
+@register_model("linear")
+def linear(shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """One linear layer; the features are the samples themselves."""
+    return FeatureNet(nn.Flatten(), flat_size(shape), num_classes)
+
+
 def builder_of(name: str) -> Builder:
     """The builder of a registered network, or of ``timm:NAME``.
 

@@ -123,7 +123,13 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     augment: Literal["dataset", "none", "crop_flip", "resized_crop"] = "dataset"
     normalise: Literal[
-        "dataset", "cifar10", "cifar10-n", "cifar100-official", "imagenet", "clothing1m-dividemix"
+        "dataset",
+        "cifar10",
+        "cifar10-n",
+        "cifar100-official",
+        "imagenet",
+        "clothing1m-dividemix",
+        "train",
     ] = "dataset"
     pad: int = Field(4, ge=0)
     precision: Literal["fp32", "bf16"] = "fp32"

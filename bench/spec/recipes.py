@@ -115,6 +115,22 @@ def news_bag() -> Recipe:
     return get_recipe("text").model_copy(update=changes)
 
 
+@register_recipe("linear-probe")
+def linear_probe() -> Recipe:
+    """Embeddings: one linear layer on standardised features, close to logistic regression."""
+    return Recipe(
+        name="linear-probe",
+        model="linear",
+        epochs=20,
+        batch_size=64,
+        optimizer="adamw",
+        lr=0.02,
+        weight_decay=0.1,
+        schedule="cosine",
+        normalise="train",
+    )
+
+
 @register_recipe("mnist")
 def mnist() -> Recipe:
     """MNIST and Fashion-MNIST at full size."""

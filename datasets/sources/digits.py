@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from prunebench.datasets.digests import channel_stats, content_digest
+from prunebench.datasets.pca import PCA, with_components
 from prunebench.datasets.source import DataSource, RawData, register_dataset
 
 TEST_SIZE = 450
@@ -65,8 +66,15 @@ def stratified_test_rows(labels: NDArray[np.int64], size: int) -> NDArray[np.int
 class Digits(DataSource):
     """1,797 images of 8 x 8 pixels (Alpaydin and Kaynak 1998): 1,347 to train, 450 to test."""
 
+    options = PCA
     recipe = "digits"
     summary = "1,797 real handwritten digits of 8 x 8 pixels, shipped with scikit-learn"
+
+    pca: int | None
+
+    def default_recipe(self) -> str:
+        """``linear-probe`` for components."""
+        return self.recipe if self.pca is None else "linear-probe"
 
     def asymmetric_rule(self) -> str:
         """The confusions of MNIST."""
@@ -81,7 +89,7 @@ class Digits(DataSource):
         train_x, test_x = torch.from_numpy(pixels[train]), torch.from_numpy(pixels[test])
         train_y, test_y = torch.from_numpy(labels[train]), torch.from_numpy(labels[test])
         mean, std = channel_stats(train_x)
-        return RawData(
+        raw = RawData(
             train_x=train_x,
             train_y=train_y,
             test_x=test_x,
@@ -94,3 +102,4 @@ class Digits(DataSource):
             std=std,
             licence="UCI Optical Recognition of Handwritten Digits, CC BY 4.0",
         )
+        return with_components(raw, self.pca, "digits.pca")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,9 +24,10 @@ from prunebench.datasets.locate import (
     limited_rows,
     require,
 )
+from prunebench.datasets.pca import PCA, with_components
 from prunebench.datasets.source import DataSource, Origin, Outline, RawData, register_dataset
 from prunebench.errors import InputError
-from prunebench.options import Option, Value
+from prunebench.options import Option
 from prunebench.untrusted import gunzip, user_path
 
 _NAMES = (
@@ -71,6 +73,7 @@ class Idx(DataSource):
         "path": Option(None, "folder with the idx files; none: below $PRUNEBENCH_DATA",
                        kind=str, optional=True),
         **LIMITS,
+        **PCA,
     }  # fmt: skip
     argument = "path"
     argument_optional = True
@@ -88,6 +91,7 @@ class Idx(DataSource):
     path: str | None
     limit: int | None
     test_limit: int | None
+    pca: int | None
 
     def folder(self) -> Path:
         """The folder with the idx files."""
@@ -126,7 +130,13 @@ class Idx(DataSource):
     def outline(self) -> Outline:
         """60,000 and 10,000 images, or fewer by option."""
         full = Outline(60_000, 10_000, (1, 28, 28), len(self.classes))
+        if self.pca is not None:
+            full = replace(full, shape=(self.pca,), images=False)
         return full.limited(self.limit, self.test_limit)
+
+    def default_recipe(self) -> str:
+        """``linear-probe`` for components."""
+        return self.recipe if self.pca is None else "linear-probe"
 
     def asymmetric_rule(self) -> str:
         """The rule of the data set."""
@@ -147,17 +157,14 @@ class Idx(DataSource):
             )  # fmt: skip
         mean, std = channel_stats(train_x)
         content = f"{self.identity()} {self.limit} {self.test_limit}"
-        return RawData(
+        raw = RawData(
             train_x=train_x, train_y=train_y, test_x=test_x, test_y=test_y,
             num_classes=len(self.classes), class_names=self.classes,
             fingerprint=hashlib.sha256(content.encode()).hexdigest()[:16],
             asymmetric=self.rule, mean=mean, std=std, licence=self.terms,
             train_origin=train_origin, test_origin=test_origin,
         )  # fmt: skip
-
-    def portable(self) -> dict[str, Value]:
-        """Options that enter the key: the subset, not the path."""
-        return {"limit": self.limit, "test_limit": self.test_limit}
+        return with_components(raw, self.pca, f"{self.name}.pca")
 
     def _labels(self, path: Path, n: int) -> NDArray[np.uint8]:
         labels = read_idx(path)

@@ -48,6 +48,18 @@ def test_a_short_script_compares_methods_on_own_data_and_network(tmp_path: Path)
     )
 
 
+@pytest.mark.soak
+def test_the_example_with_embeddings_runs_as_written(tmp_path: Path) -> None:
+    script = EXAMPLE.with_name("embeddings_grid.py")
+    said = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True,
+                          text=True, check=False, timeout=300)  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    found = load_results(tmp_path / "results" / "embeddings").records
+    assert found.groupby("method").size().to_dict() == dict.fromkeys(
+        ("full", "random", "el2n", "moderate", "infobatch"), 6
+    )
+
+
 def test_keys_and_records_are_those_of_the_command(tmp_path: Path) -> None:
     mine = run("digits", noise="symmetric:0.4", method="infobatch", ratio=0.5, seed=1,
                recipe=SHORT, out=tmp_path / "a", **QUIET)  # fmt: skip

@@ -43,12 +43,14 @@ CELLS = {
     "fig-c": 4 * 3 * 3,
     "starter-digits": 57 * 2 * 3 + 3 * 2 * 3,
     "starter-mnist": 4 * 2 * 1 * 3,
+    "linear-probe": 21 * 3 * 2 * 3 + 3 * 3,  # methods x noises x ratios x seeds + full
 }
 #: Scoring runs shared: (runs, of these not cells of the grid).
 SCORING = {
     "table-b": (7 * 3, 0), "table-c": (8 * 3, 0), "table-5": (2 * 3, 2 * 3),
     "table-d": (6 * 3, 6 * 3), "table-e": (7 * 3, 7 * 3),
     "starter-digits": (3 * 2 * 3, 2 * 2 * 3), "starter-mnist": (2 * 3, 2 * 3),
+    "linear-probe": (3 * 3, 0),
 }  # fmt: skip
 
 
@@ -66,7 +68,7 @@ def test_every_shipped_grid_reads_and_is_named_after_its_file(grids):
         loaded, path = read_grid(name)
         assert loaded.name == name
         assert loaded.about, path
-    paper = {name for name in grids if name.startswith(("table-", "fig-", "starter-"))}
+    paper = {name for name in grids if name.startswith(("table-", "fig-", "starter-", "linear-"))}
     assert paper == set(CELLS)
 
 

@@ -233,7 +233,8 @@ def test_statistics_replace_the_data_sets_own():
     changed = with_statistics(colour, "cifar100-official")
     assert (changed.mean, changed.std) == ((0.5074, 0.4867, 0.4411), (0.2011, 0.1987, 0.2025))
     assert set(STATISTICS) == set(get_args(Recipe.model_fields["normalise"].annotation)) - {
-        "dataset"
+        "train",
+        "dataset",
     }
 
 
@@ -278,3 +279,23 @@ def test_short_full_is_short_under_the_budget_of_epochs_on_request(budget, short
         params={"shorten": shorten},
     )  # fmt: skip
     assert clock_of(cell.spec, cell.pruner(), 100).epochs == epochs
+
+
+@pytest.mark.parametrize("noise", ["clean", "symmetric:0.4"])
+def test_a_linear_probe_comes_near_logistic_regression(noise):
+    """Of the best strength of regularisation, on components that differ 60-fold in variance."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    fields = {"dataset_params": {"pca": 32}, "recipe_params": {"epochs": 20}}
+    run = trainer(**fields, recipe="linear-probe", noise=noise)
+    run.fit()
+    task = run.setup.task
+    scaler = StandardScaler().fit(task.raw.train_x)
+    x, test = (scaler.transform(part) for part in (task.raw.train_x, task.raw.test_x))
+    ids = task.train.sample_ids
+    best = max(
+        LogisticRegression(C=c, max_iter=200).fit(x[ids], task.train.labels)
+        .score(test, task.raw.test_y) for c in (0.01, 0.1)
+    )  # fmt: skip
+    assert run.test_accuracy() > best - 0.04
