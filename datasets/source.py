@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prunebench.datasets.groups import SampleGroups
 from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.locate import DataFile
 from prunebench.errors import InputError, is_text
@@ -54,6 +55,8 @@ class RawData:
         num_classes: C.
         class_names: C names.
         groups: Super-class id of each class, or None.
+        test_groups: Groups of the test samples [M] whose accuracies are told apart, for the
+            results alone: nothing that trains or selects sees them. None where there are none.
         asymmetric: Rule id that ``asymmetric`` means here (``datasets.noise``).
         mean: Per channel, of pixels in [0, 1]; empty for vectors, which then stay as they are.
         std: Per channel.
@@ -84,6 +87,7 @@ class RawData:
     class_names: tuple[str, ...]
     fingerprint: str
     groups: tuple[int, ...] | None = None
+    test_groups: SampleGroups | None = None
     asymmetric: str = "next_class"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from prunebench.datasets.groups import SampleGroups, class_groups
 from prunebench.datasets.source import DataSource as DataSource  # plug-ins of earlier versions
 from prunebench.datasets.source import RawData as RawData
 from prunebench.datasets.source import register_dataset as register_dataset
@@ -66,3 +67,11 @@ class Task:
         """bool [N]: whether a training label is known to be wrong; for diagnostics only."""
         wrong = self.train.labels != self.clean_labels
         return wrong & self.raw.clean_known
+
+    @property
+    def test_groups(self) -> SampleGroups | None:
+        """Groups of the test samples: the data set's own, else its super-classes."""
+        raw = self.raw
+        if raw.test_groups is not None:
+            return raw.test_groups
+        return None if raw.groups is None else class_groups(raw.groups, self.test.labels)

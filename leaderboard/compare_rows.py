@@ -8,6 +8,7 @@ from typing import Any
 from prunebench.errors import InputError, nearest
 from prunebench.leaderboard.board.labels import noise_order, setting_word
 from prunebench.leaderboard.board.model import Board
+from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.compare import Comparison, compare
 from prunebench.leaderboard.inference.marks import cell_test
 from prunebench.leaderboard.inference.series import Series, differences
@@ -87,12 +88,13 @@ def _text(dataset: str, c: Comparison, a: Series, b: Series, protocol: ProtocolF
         if cluster.too_few
         else f"sign-flip p {p_text(cluster.sign_flip.p)}"
     )
+    about = "" if protocol.metric == "accuracy" else f" of {words_of(protocol.metric)}"
     correlation = "-" if c.correlation is None else number(c.correlation, 2)
     return "\n".join([
         f"## {escape(dataset)}: {escape(c.a)} - {escape(c.b)}",
         "",
         f"- On these {pooled.cells} cells, with new seeds: "
-        f"{interval(pooled.mean, pooled.low, pooled.high, 2)} points; paired sign-flip with "
+        f"{interval(pooled.mean, pooled.low, pooled.high, 2)} points{about}; paired sign-flip with "
         f"{pooled.sign_flip.units} (noise, seed) units p {p_text(pooled.sign_flip.p)} "
         f"(smallest possible {p_text(pooled.sign_flip.smallest_p)})",
         f"- On another noise setting of this kind: "

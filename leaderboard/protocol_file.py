@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from prunebench.leaderboard.filters import Filters
+from prunebench.leaderboard.headline import MetricName
 from prunebench.problems import FILE_NAME, FILE_NAME_WORDS, first_problem
 from prunebench.record import content_key
 from prunebench.userfiles import read_toml
 
+#: Shares of full training's final accuracy that runs are timed to, unless others are declared.
+TARGETS = (0.95, 0.99)
 #: Filters of later versions: left out of the content where they are not used, so that earlier
 #: protocols keep their digests.
 _LATER = (
     "dataset", "criterion", "recipe", "model", "budget", "where", "imbalance", "corrupt",
 )  # fmt: skip
+#: Other fields of later versions, likewise, with what they are where nobody sets them.
+_USUAL: dict[str, Any] = {"metric": "accuracy", "target": list(TARGETS)}
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
 
 
 class ProtocolFile(Filters):
@@ -30,6 +39,9 @@ class ProtocolFile(Filters):
         reference: Row that all differences, cell marks, wins and P(better) refer to; "lossless"
             and time ratios refer to full training whatever it is.
         diverged: Whether a diverged run counts with its final accuracy or as chance.
+        metric: What the board is about: tests, ranks, marks and margins are of it.
+        target: Shares of full training's final accuracy, ascending; the tables of samples to an
+            accuracy say when runs reach them.
         rows: ``complete`` ranks only rows with every cell; ``intersect`` drops cells until every
             row is complete, and lists them.
         planned: Pairs (a, b) of row labels whose difference a - b belongs to the confirmatory
@@ -43,8 +55,18 @@ class ProtocolFile(Filters):
     rope: float = Field(0.5, ge=0, le=100)
     reference: str = "full"
     diverged: Literal["value", "chance"] = "value"
+    metric: MetricName = "accuracy"
+    target: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_listed),
+        Field(min_length=1, max_length=5),
+    ] = TARGETS  # fmt: skip
     rows: Literal["complete", "intersect"] = "complete"
     planned: tuple[tuple[str, str], ...] = ()
+
+    @field_validator("target")
+    @classmethod
+    def _ascending(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(sorted(set(shares)))
 
     @field_validator("planned")
     @classmethod
@@ -61,7 +83,8 @@ class ProtocolFile(Filters):
         return {
             name: value
             for name, value in self.model_dump(mode="json").items()
-            if value is not None or name not in _LATER
+            if (value is not None or name not in _LATER)
+            and (name not in _USUAL or value != _USUAL[name])
         }
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.bundle import pack
+from prunebench.leaderboard.render.target_text import TARGET_STEM
 from prunebench.record import Record
 
 RECORDS = "records.jsonl.gz"
@@ -40,6 +41,11 @@ def publication(
         f"- Render again, in this folder: `{command}`",
         f"- Other forms: {', '.join(links)}; records: [{RECORDS}]({RECORDS})",
     ]
+    targets = [f"[{name.rpartition('.')[2]}]({name})" for name in sorted(files)
+               if name.startswith(f"{TARGET_STEM}.")]  # fmt: skip
+    if targets:
+        lines.append(f"- Samples that runs train until they reach a share of full training's "
+                     f"accuracy: {', '.join(targets)}")  # fmt: skip
     if "figures/figures.md" in files:
         lines.append("- Captions of the figures, and which were left out and why: "
                      "[figures/figures.md](figures/figures.md)")  # fmt: skip

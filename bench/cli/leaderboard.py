@@ -19,10 +19,19 @@ from prunebench.files import OwnFolder
 #: Files of a publication, beside ``leaderboard.*``; and what of ``figures/`` is kept.
 _PUBLISHED = ("README.md", "records.jsonl.gz", "protocol.toml", "model-index.md")
 _FOLDERS = ("figures", "ids")
+_FORMS = ("leaderboard.", "samples-to-accuracy.")
 _FIGURES = (".svg", ".png", ".md")
 _LARGEST_FIGURE = 1 << 26
 #: Notes that are printed; of more, the number.
 _NOTES = 5
+
+
+_METRIC = click.option(
+    "--metric",
+    type=click.Choice(["accuracy", "balanced", "worst-class", "worst-group"]),
+    default=None,
+    help="Which accuracy the board is about (default: the protocol's, plain accuracy).",
+)
 
 
 class _Default(click.Group):
@@ -69,12 +78,13 @@ def print_notes(notes: list[str]) -> None:
         print(f"note: ... and {len(notes) - _NOTES} more", file=sys.stderr)
 
 
-def _board_protocol(protocol: str | None, given: Any) -> Any:
-    """The protocol of a file or the default one, with the filters of the command."""
+def _board_protocol(protocol: str | None, given: Any, metric: str | None = None) -> Any:
+    """The protocol of a file or the default one, with the filters and the metric of the command."""
     from prunebench.leaderboard.protocol_file import ProtocolFile, read_protocol
 
     board_protocol = read_protocol(Path(protocol)) if protocol else ProtocolFile()
-    return board_protocol.narrowed(given)
+    narrowed = board_protocol.narrowed(given)
+    return narrowed.model_copy(update={"metric": metric}) if metric else narrowed
 
 
 @click.group(cls=_Default, invoke_without_command=False)
@@ -89,6 +99,7 @@ def leaderboard() -> None:
 @click.argument("results", nargs=-1)
 @click.option("--out", default=None, help="Folder (default: RESULTS/leaderboard).")
 @click.option("--protocol", default=None, metavar="FILE", help="Protocol file (TOML).")
+@_METRIC
 @click.option(
     "--publish",
     default=None,
@@ -133,9 +144,9 @@ def leaderboard() -> None:
 @click.pass_context
 def render(
     ctx: click.Context, /, results: tuple[str, ...], out: str | None, protocol: str | None,
-    publish: str | None, uri: str | None, figures: bool | None, paper: str | None,
-    model_index: bool, nemenyi: bool, as_json: bool, with_ids: bool, no_scores: bool,
-    **chosen: Any,
+    metric: str | None, publish: str | None, uri: str | None, figures: bool | None,
+    paper: str | None, model_index: bool, nemenyi: bool, as_json: bool, with_ids: bool,
+    no_scores: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Render leaderboard.md, .html, .json, .csv and .tex from records.
 
@@ -147,10 +158,18 @@ def render(
     """
     from prunebench.bench.cli.options import report_faults
     from prunebench.bench.cli.terminal_tables import show
-    from prunebench.bench.reports.boards import gather, make_board, texts, unite, write_files
+    from prunebench.bench.reports.boards import (
+        gather,
+        make_board,
+        target_files,
+        texts,
+        unite,
+        write_files,
+    )
     from prunebench.leaderboard.publish import publication
     from prunebench.leaderboard.published.numbers import read_published
     from prunebench.leaderboard.render.model_index import render_model_index
+    from prunebench.leaderboard.render.target_text import TARGET_STEM
 
     if (with_ids and not publish) or (no_scores and not with_ids):
         missing = "--with-ids" if publish else "--publish DIR"
@@ -159,7 +178,7 @@ def render(
     if publish:
         _check_publication(Path(publish))
     given = filters(chosen)
-    board_protocol = _board_protocol(protocol, given)
+    board_protocol = _board_protocol(protocol, given, metric)
     if (uri is None) == (not results):
         raise InputError("records come from RESULTS or from --from-mlflow", where="leaderboard",
                          accepted="one of the two")  # fmt: skip
@@ -178,12 +197,19 @@ def render(
     files = {name: text.encode() for name, text in texts(board).items()}
     if model_index:
         files["model-index.md"] = render_model_index(board).encode()
+    damaged: list[InputError] = []
+    files |= target_files(board, folders, damaged)
+    for fault in damaged:
+        print(f"no samples to an accuracy of one run: {fault}", file=sys.stderr)
     files |= _figures(board, folders, figures, bool(publish), nemenyi)
     if publish:
         command = shlex.join(["prunebench", "leaderboard", "records.jsonl.gz",
                               *(["--protocol", "protocol.toml"] if protocol else []),
+                              *(["--metric", metric] if metric else []),
                               *(["--copy-from-paper", paper] if paper else []), *flags(given),
                               "--no-figures", "--publish", "."])  # fmt: skip
+        if not any(name.startswith(f"{TARGET_STEM}.") for name in files):
+            files |= _published_targets(Path(publish), board.digest)
         published = _published(Path(publish))
         if figures is False:
             files |= published
@@ -218,12 +244,7 @@ def _published(folder: Path) -> dict[str, bytes]:
     own, found = OwnFolder(folder), {}
     for name, there in own.entries(folder / "figures"):
         if name.endswith(_FIGURES) and S_ISREG(there.st_mode):
-            path = folder / "figures" / name
-            if there.st_size > _LARGEST_FIGURE:
-                raise InputError(f"{there.st_size} bytes", where=str(path),
-                                 accepted=f"figures up to {_LARGEST_FIGURE >> 20} MiB")  # fmt: skip
-            with os.fdopen(own.open(path, os.O_RDONLY), "rb") as file:
-                found[f"figures/{name}"] = file.read(there.st_size)
+            found[f"figures/{name}"] = _read(own, folder / "figures" / name, there.st_size)
     return found
 
 
@@ -235,7 +256,7 @@ def _ids(
     if not wanted and not (place / "ids").is_dir():
         return {}, False
     from prunebench.bench.runs.published_ids import ids_files, published_keys, remove_earlier
-    from prunebench.leaderboard.figures.material import artifact_reader
+    from prunebench.leaderboard.artifacts import artifact_reader
 
     if not wanted:
         current = published_keys(place) <= {record.key for record in records}
@@ -249,6 +270,35 @@ def _ids(
     return files, True
 
 
+def _published_targets(folder: Path, digest: str) -> dict[str, bytes]:
+    """Samples to an accuracy that a publication has already, of the same records: the tables of
+    epochs they come from are not in it.
+
+    Raises:
+        InputError: One is a link, or is larger than any figure.
+    """
+    from prunebench.leaderboard.render.target_text import TARGET_STEM
+
+    own, found = OwnFolder(folder), {}
+    for name, there in own.entries(folder):
+        if name.rpartition(".")[0] == TARGET_STEM and S_ISREG(there.st_mode):
+            found[name] = _read(own, folder / name, there.st_size)
+    try:
+        content = json.loads(found.get(f"{TARGET_STEM}.json", b""))
+    except (ValueError, RecursionError):
+        return {}
+    same = isinstance(content, dict) and content.get("digest") == digest
+    return found if same else {}
+
+
+def _read(own: OwnFolder, path: Path, size: int) -> bytes:
+    if size > _LARGEST_FIGURE:
+        raise InputError(f"{size} bytes", where=str(path),
+                         accepted=f"files up to {_LARGEST_FIGURE >> 20} MiB")  # fmt: skip
+    with os.fdopen(own.open(path, os.O_RDONLY), "rb") as file:
+        return file.read(size)
+
+
 def _check_publication(folder: Path) -> None:
     """Refuses links in a publication before anything is read: it may come from anybody, and
     what a link leads to must not become a part of it.
@@ -258,7 +308,7 @@ def _check_publication(folder: Path) -> None:
     """
     own = OwnFolder(folder)
     for name, there in own.entries(folder, links=True):
-        if name in _FOLDERS or name in _PUBLISHED or name.startswith("leaderboard."):
+        if name in _FOLDERS or name in _PUBLISHED or name.startswith(_FORMS):
             own.check(folder / name, levels=1)
             if S_ISDIR(there.st_mode) != (name in _FOLDERS):
                 accepted = "a folder" if name in _FOLDERS else "a file"
@@ -312,6 +362,7 @@ def merge_folders(results: tuple[str, ...], out: str, as_json: bool) -> None:
 @click.argument("b")
 @click.argument("results", nargs=-1, required=True)
 @click.option("--protocol", default=None, metavar="FILE", help="Protocol file (TOML).")
+@_METRIC
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @filter_options
 @click.pass_context
@@ -322,6 +373,7 @@ def compare(
     b: str,
     results: tuple[str, ...],
     protocol: str | None,
+    metric: str | None,
     as_json: bool,
     **chosen: Any,
 ) -> None:
@@ -334,7 +386,7 @@ def compare(
     from prunebench.leaderboard.compare_rows import compare_rows
     from prunebench.leaderboard.render.json_export import finite
 
-    board_protocol = _board_protocol(protocol, filters(chosen))
+    board_protocol = _board_protocol(protocol, filters(chosen), metric)
     notes: list[str] = []
     faults: list[InputError] = []
     records = gather(sources(results), notes, faults)

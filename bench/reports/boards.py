@@ -10,18 +10,27 @@ from prunebench.bench.results.planned import add_plan, plan_files, read_plan
 from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
+from prunebench.leaderboard.artifacts import artifact_reader
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.check_record import check_shape
 from prunebench.leaderboard.board.collect import one_run
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.bundle import is_bundle, unpack
+from prunebench.leaderboard.learning_curves.to_target import target_tables
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.published.numbers import Printed
 from prunebench.leaderboard.render.csv_table import render_csv
 from prunebench.leaderboard.render.html.page import render_html
+from prunebench.leaderboard.render.html.target_page import render_target_html
 from prunebench.leaderboard.render.json_export import board_json, dumps
 from prunebench.leaderboard.render.latex import render_latex
 from prunebench.leaderboard.render.markdown import render_markdown
+from prunebench.leaderboard.render.target_text import (
+    TARGET_STEM,
+    render_target_csv,
+    render_target_markdown,
+    target_json,
+)
 from prunebench.record import Record, RecordError
 
 
@@ -149,6 +158,31 @@ def texts(board: Board) -> dict[str, str]:
     }
 
 
+def target_files(
+    board: Board, sources: Sequence[Path], faults: list[InputError] | None = None
+) -> dict[str, bytes]:
+    """Samples to an accuracy in every form, by file name; empty where no run has a curve.
+
+    Args:
+        board: The board.
+        sources: Where its records came from; results folders hold the per-epoch tables.
+        faults: Takes tables that cannot be used; without it the first one is raised.
+
+    Raises:
+        InputError: See ``faults``.
+    """
+    tables = target_tables(board, artifact_reader(sources), faults)
+    if not tables:
+        return {}
+    found = {
+        "md": render_target_markdown(board, tables),
+        "html": render_target_html(board, tables),
+        "csv": render_target_csv(tables),
+        "json": dumps(target_json(board, tables)),
+    }
+    return {f"{TARGET_STEM}.{form}": text.encode() for form, text in found.items()}
+
+
 def figure_files(
     board: Board,
     sources: Sequence[Path],
@@ -168,7 +202,7 @@ def figure_files(
     Raises:
         InputError: An unknown figure, or matplotlib is not installed.
     """
-    from prunebench.leaderboard.figures import Material, artifact_reader, gallery
+    from prunebench.leaderboard.figures import Material, gallery
 
     found = gallery(Material(board, artifact_reader(sources), nemenyi), only, forms)
     lines = [f"no figure {o.stem}: {o.reason}" for o in found.omitted]
@@ -206,6 +240,7 @@ def write_board(
     faults: list[InputError] = []
     board = make_board(gather(sources, faults=faults), protocol, align_shown=True)
     files = {name: text.encode() for name, text in texts(board).items()}
+    files |= target_files(board, sources, faults)
     return Written(files["leaderboard.md"].decode(), write_files(out, files), faults)
 
 

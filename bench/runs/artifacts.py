@@ -14,6 +14,7 @@ from torch import Tensor
 
 from prunebench.bench.train.metrics import (
     auroc,
+    balanced_accuracy,
     class_accuracy,
     class_shares,
     end_loss,
@@ -22,14 +23,16 @@ from prunebench.bench.train.metrics import (
 )
 from prunebench.bench.train.setup import Callback, RunView
 from prunebench.bench.train.trainer import Trainer
+from prunebench.datasets.groups import SampleGroups
 from prunebench.datasets.task import Task
 from prunebench.methods.base import Subset
 from prunebench.untrusted import spreadsheet
 
 #: Number of the set of metrics in ``info.metrics`` of a record. Records without one hold set 1,
 #: whose averages over epochs count an epoch that the budget cut to a few samples as a whole one;
-#: set 3 adds the loss weight of wrong labels, ``kept_noise_weight``.
-METRICS = 3
+#: set 3 adds the loss weight of wrong labels, ``kept_noise_weight``; set 4 adds
+#: ``balanced_accuracy``, ``worst_group_accuracy`` and what training had cost after each epoch.
+METRICS = 4
 #: Accuracy at or below chance + this share of the rest counts as diverged.
 DIVERGED_MARGIN = 0.05
 
@@ -84,6 +87,7 @@ def artifacts(
     task = trainer.setup.task
     for row in trainer.epoch_log:  # a checkpoint of an earlier version; only last epochs are cut
         row.setdefault("planned", row["trained"])
+        row.setdefault("spent", None)
     whole = whole_epochs(trainer.epoch_log)
     classes = task.raw.num_classes
     labels = task.test.labels
@@ -127,6 +131,9 @@ def artifacts(
         "samples.npz": npz_bytes(samples),
     }
     metrics = _metrics(trainer, predicted, right, begun, scores)
+    if task.test_groups is not None:
+        files["groups.csv"], worst = _groups(task.test_groups, predicted == labels, trainer)
+        metrics["worst_group_accuracy"] = worst
     metrics |= {
         "whole_epochs": float(whole),
         "kept_per_epoch": float(trainer.ledger.trained / (len(visits) * (whole or 1))),
@@ -134,6 +141,22 @@ def artifacts(
         "end_train_loss": end_loss(trainer.epoch_log),
     }
     return files, metrics
+
+
+def _groups(groups: SampleGroups, right: Tensor, trainer: Trainer) -> tuple[bytes, float | None]:
+    """Table of the groups, and the accuracy of the worst; None where fewer than two of them have
+    samples in the split."""
+    count = len(groups.names)
+    shares = class_accuracy(torch.where(right, groups.ids, count), groups.ids, count)
+    frame = pd.DataFrame(
+        {
+            "group": [spreadsheet(name) for name in groups.names],
+            "samples": torch.bincount(groups.ids, minlength=count).numpy(),
+            accuracy_name(trainer): shares.numpy(),
+        }
+    )
+    known = shares[shares.isfinite()]
+    return _csv(frame), float(known.min()) if len(known) > 1 else None
 
 
 def _test_ids(task: Task) -> dict[str, np.ndarray[Any, Any]]:
@@ -152,6 +175,9 @@ def _metrics(
     present = share[share.isfinite()]
     return {
         accuracy_name(trainer): float((predicted == task.test.labels).double().mean()),
+        "balanced_accuracy": balanced_accuracy(
+            predicted, task.test.labels.cpu(), task.raw.num_classes
+        ),
         "worst_class_accuracy": float(right[right.isfinite()].min()),
         "realised_ratio": ledger.realised_ratio,
         "compute_ratio": ledger.compute_ratio,

@@ -18,6 +18,7 @@ from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import RunSpec, Validation
 from prunebench.datasets.source import DataSource, identity_of
 from prunebench.errors import InputError
+from prunebench.leaderboard.board.collect import OTHER_COLUMNS
 from prunebench.leaderboard.board.mixed_sources import FIELD
 from prunebench.methods.compose import resolve_method
 from prunebench.options import resolve
@@ -224,7 +225,7 @@ def compare_records(old: Record, new: Record, plugins: Sequence[str] = ()) -> di
     for name in sorted(old.ledger.keys() | new.ledger.keys()):
         if old.ledger.get(name) != new.ledger.get(name):
             lines.append(f"ledger.{name}: {old.ledger.get(name)} -> {new.ledger.get(name)}")
-    tables = set() if one_set else {"epochs.csv", "classes.csv"}  # their columns are others
+    tables = set() if one_set else OTHER_COLUMNS
     for name in sorted((old.artifacts.keys() & new.artifacts.keys()) - tables):
         if name.endswith(".npz") and _SIZES & old.info.keys() != _SIZES & new.info.keys():
             continue  # the same samples under other ids, see ``execute.run_info``

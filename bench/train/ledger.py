@@ -49,9 +49,13 @@ class Ledger:
         return 1.0 - self.trained / (self.num_samples * self.full_epochs)
 
     @property
+    def spent(self) -> float:
+        """Trained samples, second views with them, and a third of the forward-only passes."""
+        passes = self.forward_only + self.scoring_forward + self.reference_forward
+        return self.trained + self.strong + passes / 3.0
+
+    @property
     def compute_ratio(self) -> float:
         """Share of a full run's compute that was saved; a forward-only pass is a third of a
         trained sample. Scoring runs are listed apart, for they are shared."""
-        passes = self.forward_only + self.scoring_forward + self.reference_forward
-        spent = self.trained + self.strong + passes / 3.0
-        return 1.0 - spent / (self.num_samples * self.full_epochs)
+        return 1.0 - self.spent / (self.num_samples * self.full_epochs)

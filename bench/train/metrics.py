@@ -207,6 +207,21 @@ def class_shares(visits: Tensor, labels: Tensor, num_classes: int, epochs: float
     return total / size
 
 
+def balanced_accuracy(predicted: Tensor, labels: Tensor, num_classes: int) -> float:
+    """Mean over the classes that have samples of the share that is classified right; added up as
+    fractions and rounded once.
+
+    Args:
+        predicted: int64 [M].
+        labels: int64 [M], not empty.
+        num_classes: C.
+    """
+    right = torch.bincount(labels[predicted == labels], minlength=num_classes).tolist()
+    sizes = torch.bincount(labels, minlength=num_classes).tolist()
+    shares = [Fraction(hits, size) for hits, size in zip(right, sizes, strict=True) if size]
+    return float(sum(shares, Fraction(0)) / len(shares))
+
+
 def class_accuracy(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     """float64 [C]: share of each class that is classified right; NaN for empty classes."""
     right = torch.bincount(labels[predicted == labels], minlength=num_classes).double()

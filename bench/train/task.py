@@ -131,7 +131,7 @@ def validation_for_test(task: Task) -> Task:
     else:
         held = x[sample_ids]
     test = Split(torch.arange(len(sample_ids)), validation.labels)
-    raw = replace(raw, test_x=held, test_y=validation.labels)
+    raw = replace(raw, test_x=held, test_y=validation.labels, test_groups=None)
     return replace(task, raw=raw, test=test, tuning=True)
 
 

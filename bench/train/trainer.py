@@ -236,6 +236,7 @@ class Trainer:
             "lr": epoch.lr,
             **figures.row(),
             "test_accuracy": None,
+            "spent": self.ledger.spent,
         }
         if epoch.plan.lr_factor != 1:
             row["lr_factor"] = float(epoch.plan.lr_factor)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from prunebench.datasets.cache import digest_once
 from prunebench.datasets.digests import array_digest, channel_stats, own_identity
+from prunebench.datasets.groups import SampleGroups, sample_groups
 from prunebench.datasets.images.packed_format import human_labels, text_or_numbers
 from prunebench.datasets.locate import LIMITS, limited_rows
 from prunebench.datasets.noise.rules import RULES, default_asymmetric
@@ -28,7 +29,7 @@ Array = NDArray[Any]
 
 _NEEDED = ("X", "y", "X_test", "y_test")
 _FURTHER = ("class_names", "groups", "human", "human_names", "X_reference", "y_reference",
-            "clean_known")  # fmt: skip
+            "clean_known", "test_group")  # fmt: skip
 _WANTED = f"arrays:FILE.npz with {', '.join(_NEEDED)}"
 _ACCEPTED = (
     "uint8 images [N, H, W], [N, 1 or 3, H, W] or [N, H, W, 1 or 3], or float vectors [N, D]"
@@ -141,6 +142,18 @@ def _clean_known(arrays: Mapping[str, Array], file: Path) -> bool:
     return bool(value)
 
 
+def _test_groups(arrays: Mapping[str, Array], size: int, file: Path) -> SampleGroups | None:
+    given = arrays.get("test_group")
+    return None if given is None else sample_groups(given, size, f"{file}: test_group")
+
+
+def _group_names(arrays: Mapping[str, Array], size: int, file: Path) -> list[list[str]]:
+    """The group of each test sample in a list of its own; no list where there are none, so that
+    files without groups keep their identity."""
+    found = _test_groups(arrays, size, file)
+    return [] if found is None else [[found.names[place] for place in found.ids.tolist()]]
+
+
 @lru_cache(maxsize=64)
 def _title(file: Path, changed: int) -> str:
     given = read_npz(file, ("name",)).get("name")
@@ -218,7 +231,8 @@ class Arrays(DataSource):
             {name or "_train": (array_digest(x), y) for name, (x, y) in splits.items()},
             human_labels(arrays, len(splits[""][1]), file),
             [text_or_numbers(arrays, "class_names", "U", file),
-             text_or_numbers(arrays, "groups", "iu", file), _clean_known(arrays, file)],
+             text_or_numbers(arrays, "groups", "iu", file), _clean_known(arrays, file),
+             *_group_names(arrays, len(splits["_test"][1]), file)],
         )  # fmt: skip
 
     def load(self) -> RawData:
@@ -251,6 +265,7 @@ class Arrays(DataSource):
         for name in splits.keys() - {""}:
             labels = Labels(splits[name][1], f"{file}: y{name}", str(file), "sample")
             classes = count_classes(train, labels)
+        test_groups = _test_groups(arrays, len(y_test), file)
         rows, test_rows = (
             limited_rows(len(labels), limit)
             for labels, limit in ((y, self.limit), (y_test, self.test_limit))
@@ -288,6 +303,7 @@ class Arrays(DataSource):
             class_names=tuple(names) or tuple(f"class {c}" for c in range(classes)),
             fingerprint=hashlib.sha256(content.encode()).hexdigest()[:16],
             groups=tuple(groups) or None,
+            test_groups=test_groups and test_groups.rows(torch.from_numpy(test_rows)),
             asymmetric=self.asymmetric or default_asymmetric(groups or None),
             mean=mean,
             std=std,

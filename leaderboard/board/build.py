@@ -20,11 +20,13 @@ from prunebench.leaderboard.board.rows import (
     make_row,
     place,
     ranked_rows,
+    unequal_classes,
     values_of,
 )
 from prunebench.leaderboard.board.shared_protocol import SharedProtocol, check_design
 from prunebench.leaderboard.board.summaries import design_summary, recipe_summaries
 from prunebench.leaderboard.board.tuned import refuse_leaks
+from prunebench.leaderboard.headline import HEADLINES
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.inference.table import table_tests
 from prunebench.leaderboard.protocol_file import ProtocolFile
@@ -58,11 +60,17 @@ def build(
         InputError: Nothing to show, mixed protocols, or two runs for one cell.
     """
     protocol = protocol or ProtocolFile()
+    if printed and protocol.metric != "accuracy":
+        raise InputError(
+            "a paper's printed numbers are accuracies", where="leaderboard: --copy-from-paper",
+            accepted=f"a board of the metric accuracy, not {protocol.metric}",
+        )  # fmt: skip
     collected = collect(records, protocol)
     runs = [run for run in collected.runs if run.accuracy is not None]
     if not runs:
         found = ", ".join(f"{count} {reason}" for reason, count in collected.excluded)
-        raise InputError("no evaluation run with a test accuracy", where="leaderboard",
+        what = HEADLINES[protocol.metric].lacking
+        raise InputError(f"no evaluation run with a {what}", where="leaderboard",
                          accepted=f"records of role eval; found {found or 'none'}")  # fmt: skip
     refuse_leaks(collected.runs)
     known = group_by_design(collected.runs)
@@ -136,6 +144,7 @@ def _table(
     slots_of = {labels[identity]: slots for identity, slots in sorted(by_row.items())}
     usual = protocol.reference == FULL
     reference = slots_of.get(protocol.reference, baseline if usual else {})
+    unequal = unequal_classes(shown)
     rows = [
         make_row(
             label,
@@ -144,6 +153,7 @@ def _table(
             baseline,
             noises,
             asked,
+            unequal,
         )
         for label, slots in slots_of.items()
     ]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prunebench.errors import InputError
+from prunebench.leaderboard.headline import HEADLINES
 from prunebench.record import DATA_NAME, USUAL_SEVERITY, Record
 
 #: Far above any seed, and any number of samples or classes.
@@ -89,9 +90,10 @@ def check_shape(record: Record) -> None:
     for name, value in record.metrics.items():
         _need(record, f"metrics.{name}", value is None or abs(value) <= _LARGEST, value,
               f"a number up to {_LARGEST:g}")  # fmt: skip
-    accuracy = record.metrics.get("test_accuracy")
-    share = accuracy is None or _between(accuracy, 0, 1)
-    _need(record, "metrics.test_accuracy", share, accuracy, "a share in [0, 1]")
+    for headline in HEADLINES.values():
+        value = record.metrics.get(headline.entry)
+        share = value is None or _between(value, 0, 1)
+        _need(record, f"metrics.{headline.entry}", share, value, "a share in [0, 1]")
     for name, number in record.ledger.items():
         _need(record, f"ledger.{name}", number >= 0, number, "0 or more")
 

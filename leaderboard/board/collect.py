@@ -10,6 +10,7 @@ from typing import Any
 
 from prunebench.errors import InputError, visible
 from prunebench.leaderboard.board.check_record import check_shape
+from prunebench.leaderboard.headline import HEADLINES, Headline
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.record import FINAL, Record, setting_name
 
@@ -34,9 +35,10 @@ class Run:
         params: Options of the method, in which its variants differ.
         ratio: Nominal share of training saved.
         seed: Seed of the run, the unit of pairing.
-        accuracy: Test accuracy of the last epoch in percent; None where the run has none.
+        accuracy: The headline metric of the protocol in percent, on the test split after the last
+            epoch: plain accuracy unless another is declared. None where the run has none.
         diverged: Whether it counts although it diverged.
-        chance: Accuracy of guessing in percent; None where the record does not hold it.
+        chance: What guessing has of that metric in percent; None where the record does not hold it.
         missing: Why ``accuracy`` is None; empty otherwise.
     """
 
@@ -60,8 +62,7 @@ class Run:
 
     def metric(self, name: str) -> float | None:
         """A finite metric of the record, else None."""
-        value = self.record.metrics.get(name)
-        return value if value is not None and math.isfinite(value) else None
+        return _known(self.record, name)
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def collect(records: Iterable[Record], protocol: ProtocolFile | None = None) -> 
         elif record.spec.get("part", "all") != "all":
             excluded["holdout model that serves as evidence"] += 1
         else:
-            run = _run(record, protocol.diverged == "chance")
+            run = _run(record, protocol)
             if not protocol.passes(record, run.method in (FULL, WITH_REFERENCE)):
                 excluded["filtered by the protocol"] += 1
                 continue
@@ -112,16 +113,17 @@ def collect(records: Iterable[Record], protocol: ProtocolFile | None = None) -> 
     return Collected(tuple(runs), tuple(sorted(excluded.items())))
 
 
-def _run(record: Record, diverged_as_chance: bool) -> Run:
+def _run(record: Record, protocol: ProtocolFile) -> Run:
     spec = record.spec
     proxy, method = spec.get("proxy", "shared"), spec["method"]
     params = dict(method.get("params") or {})
     if proxy != "shared":
         params["proxy"] = proxy
-    accuracy, missing = _accuracy(record)
-    chance = _chance(record)
+    headline = HEADLINES[protocol.metric]
+    accuracy, missing = _accuracy(record, headline)
+    chance = _chance(record, headline)
     diverged = record.status == "diverged" and accuracy is not None
-    if diverged and diverged_as_chance and chance is not None:
+    if diverged and protocol.diverged == "chance" and chance is not None:
         accuracy = chance
     return Run(
         record=record,
@@ -139,25 +141,35 @@ def _run(record: Record, diverged_as_chance: bool) -> Run:
     )
 
 
-def _accuracy(record: Record) -> tuple[float | None, str]:
-    """Percent, or None and why; a diverged run without accuracy counts as chance."""
+def _accuracy(record: Record, headline: Headline) -> tuple[float | None, str]:
+    """Percent, or None and why; a diverged run without any accuracy counts as chance."""
     if record.status not in COUNTED:
         reason = visible(" ".join(record.reason.split()))[:60]
         return None, f"{record.status} ({reason})" if reason else record.status
-    value = record.metrics.get("test_accuracy")
-    if (value is None or not math.isfinite(value)) and record.status == "diverged":
-        chance = _chance(record)
+    value = _known(record, headline.entry)
+    if value is None and record.status == "diverged" and _known(record, "test_accuracy") is None:
+        chance = _chance(record, headline)
         value = None if chance is None else chance / 100
-    if value is None or not math.isfinite(value):
-        return None, f"{record.status} without test accuracy"
+    if value is None:
+        return None, f"{record.status} without {headline.lacking}"
     if not 0 <= value <= 1:
         raise InputError(
-            f"test_accuracy {value:g}", where=f"record {record.key}", accepted="a share in [0, 1]"
-        )
+            f"{headline.entry} {value:g}", where=f"record {record.key}",
+            accepted="a share in [0, 1]",
+        )  # fmt: skip
     return 100 * value, ""
 
 
-def _chance(record: Record) -> float | None:
+def _known(record: Record, name: str) -> float | None:
+    value = record.metrics.get(name)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _chance(record: Record, headline: Headline) -> float | None:
+    """What an answer that knows nothing has: of the worst class or group 0, as a network has that
+    answers one class alone."""
+    if headline.floor:
+        return 0.0
     value = record.info.get("chance")
     if value is not None:
         return 100 * float(value)
@@ -165,6 +177,8 @@ def _chance(record: Record) -> float | None:
     return 100 / classes if classes else None
 
 
+#: Artifacts whose columns differ from one set of metrics to the next.
+OTHER_COLUMNS = frozenset({"epochs.csv", "classes.csv"})
 #: Entries of ``info`` that a result depends on.
 _FACTS = ("label_digest", "data")
 
@@ -173,18 +187,21 @@ def difference(a: Record, b: Record) -> str:
     """In which of their results two records of one key differ; empty where they are one run.
 
     Times, machine, label, and artifacts that only one of them has are no results; neither is the
-    reason of a run that failed.
+    reason of a run that failed. Of different sets of metrics what both have is compared.
     """
     if a.status != b.status:
         return f"status {a.status} and {b.status}"
     if a.status not in FINAL:
         return ""
+    one_set = a.info.get("metrics") == b.info.get("metrics")
     for name in ("metrics", "ledger"):
         ours, theirs = getattr(a, name), getattr(b, name)
-        for item in sorted(ours.keys() | theirs.keys()):
+        whole = one_set or name == "ledger"
+        for item in sorted(ours.keys() | theirs.keys() if whole else ours.keys() & theirs.keys()):
             if ours.get(item) != theirs.get(item):
                 return f"{name}.{item} {ours.get(item)} and {theirs.get(item)}"
-    for item in sorted(a.artifacts.keys() & b.artifacts.keys()):
+    tables = set() if one_set else OTHER_COLUMNS
+    for item in sorted((a.artifacts.keys() & b.artifacts.keys()) - tables):
         if a.artifacts[item]["sha256"] != b.artifacts[item]["sha256"]:
             return f"artifact {item}"
     for item in _FACTS:
@@ -194,9 +211,20 @@ def difference(a: Record, b: Record) -> str:
 
 
 def chosen(records: Iterable[Record]) -> Record:
-    """The record that is used of several of one run: a labelled one, then the one with the most
-    artifacts, whatever order they came in."""
-    return min(records, key=lambda r: (not r.info.get("label"), -len(r.artifacts), r.digest))
+    """The record that is used of several of one run: a labelled one, then the one of the latest set
+    of metrics and with the most artifacts, whatever order they came in."""
+    return min(
+        records,
+        key=lambda r: (
+            not r.info.get("label"), -_set_of(r), -len(r.artifacts), r.digest,
+        ),
+    )  # fmt: skip
+
+
+def _set_of(record: Record) -> int:
+    """Number of the set of metrics; of a record whose shape nobody has checked yet."""
+    value = record.info.get("metrics", 1)
+    return value if type(value) is int else 1
 
 
 def one_run(old: Record, new: Record, places: str = "") -> Record:

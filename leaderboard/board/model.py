@@ -45,6 +45,8 @@ class TableCell:
         kept_noise: Share of wrong labels among the kept samples, over the seeds; None where it
             is not known.
         auroc, worst_class: Means over the seeds that have them; shares.
+        balanced, worst_group: Means over the seeds of the mean recall of the classes and of the
+            accuracy of the worst group; None where no run has one.
         kept_weight: Share of the loss weight that wrong labels had, over the seeds; None where a
             record does not hold it (sets of metrics 1 and 2).
         corrupted: Of corrupted images; None where the setting has none.
@@ -58,6 +60,8 @@ class TableCell:
     worst_class: float | None
     kept_weight: MeanInterval | None = None
     corrupted: CorruptedKept | None = None
+    balanced: float | None = None
+    worst_group: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class Row:
         nominal, realised, compute: Saved shares of training: asked for, reached, and with
             forward-only passes counted.
         epochs_begun, steps, worst_class: Means over the runs.
+        balanced, worst_group: As in a cell; ``balanced`` only where it is not plain accuracy in
+            some run of the table: with equal test classes both are one number.
         seeds: Fewest and most seeds in a noise setting.
         clean_labels: What clean labels it used, if any.
         leaks: Whether the clean labels it used are those of the test split.
@@ -108,6 +114,8 @@ class Row:
     whole_epochs: float | None = None
     time: TimeRatio | None = None
     choice_s: float | None = None
+    balanced: float | None = None
+    worst_group: float | None = None
     rank: int | None = None
     tied: bool = False
 

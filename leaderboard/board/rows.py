@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from prunebench.leaderboard.board.collect import Run
@@ -30,6 +30,7 @@ def make_row(
     full: Slots,
     noises: Sequence[str],
     asked: set[Slot],
+    unequal: bool = False,
 ) -> Row:
     """One row.
 
@@ -40,11 +41,12 @@ def make_row(
         full: Those of full training, for times.
         noises: Columns in order.
         asked: What a complete row has.
+        unequal: Whether the balanced accuracy of some run of the table is not its accuracy.
     """
     first = next(iter(slots.values()))
     kind = kind_of(first)
     runs = [run for _, run in sorted(slots.items()) if run.accuracy is not None]
-    cells = tuple(_cell(noise, slots, reference) for noise in noises)
+    cells = tuple(_cell(noise, slots, reference, unequal) for noise in noises)
     lacking = Counter(
         slots[slot].missing if slot in slots else "no record"
         for slot in asked
@@ -71,6 +73,8 @@ def make_row(
         epochs_begun=_mean([run.record.ledger.get("epochs") for run in runs]),
         steps=_mean([run.record.ledger.get("steps") for run in runs]),
         worst_class=_mean([run.metric("worst_class_accuracy") for run in runs]),
+        balanced=_mean([run.metric("balanced_accuracy") for run in runs]) if unequal else None,
+        worst_group=_mean([run.metric("worst_group_accuracy") for run in runs]),
         seeds=(min(sizes), max(sizes)),
         clean_labels=", ".join(sorted(used - {""})),
         leaks=any(run.record.info.get("reference_leaks") for run in slots.values()),
@@ -98,7 +102,14 @@ def _differences(slots: Slots, baseline: Slots) -> dict[Slot, Number]:
     return {slot: exact(mine[slot]) - exact(theirs[slot]) for slot in mine.keys() & theirs.keys()}
 
 
-def _cell(noise: str, slots: Slots, baseline: Slots) -> TableCell | None:
+def unequal_classes(runs: Iterable[Run]) -> bool:
+    """Whether the balanced accuracy of a run is not its plain accuracy, as where the test classes
+    have unequal sizes."""
+    pairs = ((run.metric("balanced_accuracy"), run.metric("test_accuracy")) for run in runs)
+    return any(a is not None and b is not None and exact(a) != exact(b) for a, b in pairs)
+
+
+def _cell(noise: str, slots: Slots, baseline: Slots, unequal: bool) -> TableCell | None:
     values = {seed: v for (name, seed), v in sorted(values_of(slots).items()) if name == noise}
     if not values:
         return None
@@ -112,6 +123,8 @@ def _cell(noise: str, slots: Slots, baseline: Slots) -> TableCell | None:
         kept_noise=_interval(runs, "kept_noise_rate"),
         auroc=_mean([run.metric("score_auroc") for run in runs]),
         worst_class=_mean([run.metric("worst_class_accuracy") for run in runs]),
+        balanced=_mean([run.metric("balanced_accuracy") for run in runs]) if unequal else None,
+        worst_group=_mean([run.metric("worst_group_accuracy") for run in runs]),
         kept_weight=_interval(runs, "kept_noise_weight", every=True),
         corrupted=_corrupted(runs),
     )

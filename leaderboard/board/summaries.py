@@ -34,7 +34,8 @@ def design_summary(
         made,
         score_grid=score_grid(made.series, _pairs(tables), protocol, name),
         align_controls=align_controls(tables, protocol, align_shown),
-        predictions=judged_predictions(tables),
+        # They are about plain accuracy.
+        predictions=judged_predictions(tables) if protocol.metric == "accuracy" else (),
     )
 
 

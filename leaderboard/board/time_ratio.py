@@ -56,9 +56,9 @@ def time_ratio(
         seconds = _seconds(run)
         if other is None or seconds is None or (theirs := _seconds(other)) is None:
             continue
-        if _machine(run) != _machine(other):
+        if machine_of(run) != machine_of(other):
             return None
-        machines.add(_machine(run))
+        machines.add(machine_of(run))
         logs.append(math.log(seconds / theirs))
         epochs.append((run.record.timing.get("epoch_s"), other.record.timing.get("epoch_s")))
     if not logs or len(machines) > 1:
@@ -91,7 +91,8 @@ def _seconds(run: Run) -> float | None:
     return float(value) if value and run.accuracy is not None and not run.diverged else None
 
 
-def _machine(run: Run) -> str:
+def machine_of(run: Run) -> str:
+    """Device class and threads that a run was timed on."""
     environment = run.record.environment
     threads = environment.get("threads")
     name = str(environment.get("device_class", "unknown"))

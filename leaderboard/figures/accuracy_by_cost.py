@@ -83,7 +83,8 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
             reason = "fewer than two complete rows whose records count a full run's samples"
             yield Omitted(stem, reason)
             continue
-        yield _figure(stem, summary.dataset, usable, row_styles(kinds_of(tables)))
+        styles = row_styles(kinds_of(tables))
+        yield _figure(stem, summary.dataset, usable, styles, material.words)
 
 
 def _costs(table: Table) -> dict[str, CostShare]:
@@ -95,7 +96,7 @@ def _costs(table: Table) -> dict[str, CostShare]:
 
 def _figure(
     stem: str, dataset: str, usable: Sequence[tuple[Table, dict[str, CostShare]]],
-    styles: Mapping[str, RowStyle],
+    styles: Mapping[str, RowStyle], words: str,
 ) -> Drawn:  # fmt: skip
     most = max(len(costs) for _, costs in usable)
     figure = new(0.95 + len(usable) * max(2.4, 0.14 * most + 0.3))
@@ -110,12 +111,12 @@ def _figure(
         rows = [row for row in table.rows if row.label in costs]
         machines |= _time(right, rows, styles)
         _compute(left, rows, costs, styles)
-        left.set_ylabel(f"ratio {table.ratio:g}\nmean accuracy, %")
+        left.set_ylabel(f"ratio {table.ratio:g}\nmean {words}, %")
         right.set_ylim(left.get_ylim())
     grid[-1, 0].set_xlabel("computation, share of full training (log)")
     grid[-1, 2].set_xlabel("training time, share of full training (log)")
     caption = (
-        "Mean accuracy over noise settings of complete rows. Left: trained samples plus a third "
+        f"Mean {words} over noise settings of complete rows. Left: trained samples plus a third "
         "of each forward-only sample; a line leads to the cost with the scoring run a method "
         "rests on, which several methods and ratios share. Dotted line and bold names: no other "
         "row is as accurate for less, scoring runs counted. Right: geometric mean of training "
@@ -126,7 +127,7 @@ def _figure(
         + (f" Epoch times of {len(busy)} row{'s' * (len(busy) > 1)} vary by more than a factor of "
            f"{UNSTEADY:g} (hollow grey rings): the machine was busy." if busy else "")
     )  # fmt: skip
-    drawn = finish(figure, stem, f"{dataset}: accuracy against cost", caption)
+    drawn = finish(figure, stem, f"{dataset}: {words} against cost", caption)
     for (left, _, _), (table, costs) in zip(grid, usable, strict=True):
         points = {row.label: (costs[row.label].total, row.mean) for row in table.rows
                   if row.label in costs and row.mean is not None}  # fmt: skip

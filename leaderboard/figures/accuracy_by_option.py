@@ -59,7 +59,7 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
             by_option[sweep.option].append(sweep)
         for option, found in sorted(by_option.items()):
             drawn = True
-            yield _figure(table, option, found)
+            yield _figure(table, option, found, material.words)
     if not drawn:
         yield Omitted("accuracy-by-option", "no method runs with several values of an option")
 
@@ -110,7 +110,7 @@ def _sweep(method: str, option: str, rest: str, members: list[tuple[Any, str]]) 
     return Sweep(name, method, option, tuple(sorted(shown)), numeric)
 
 
-def _figure(table: Table, option: str, found: Sequence[Sweep]) -> Drawn:
+def _figure(table: Table, option: str, found: Sequence[Sweep], words: str) -> Drawn:
     stem = f"accuracy-by-{slug(option)}-{slug(table.dataset)}-{table.ratio:g}"
     columns = min(3, len(table.noises))
     lines = -(-len(table.noises) // columns)
@@ -125,7 +125,7 @@ def _figure(table: Table, option: str, found: Sequence[Sweep]) -> Drawn:
         seeds |= _panel(axes, table, table.noises[place], found, kinds)
         axes.set_title(table.noises[place])
         if place % columns == 0:
-            axes.set_ylabel("accuracy, %")
+            axes.set_ylabel(f"{words}, %")
         if place >= len(table.noises) - columns:
             axes.tick_params(labelbottom=True)
             axes.set_xlabel(option)
@@ -133,12 +133,12 @@ def _figure(table: Table, option: str, found: Sequence[Sweep]) -> Drawn:
     figure.legend(handles, labels, loc="outside right center")
     scores = scores_named(sweep.method for sweep in found)
     caption = (
-        f"Final-epoch test accuracy at ratio {table.ratio:g}, mean over n = "
+        f"Final-epoch test {words} at ratio {table.ratio:g}, mean over n = "
         f"{span(min(seeds), max(seeds)) if seeds else 0} seeds; upright lines are 95 % t "
         "intervals. Other options as declared, or following the one shown. Dashed black: full "
         f"training; dotted: the method without {scores} where the table has one row of it."
     )
-    title = f"{table.dataset}: accuracy against {option} at ratio {table.ratio:g}"
+    title = f"{table.dataset}: {words} against {option} at ratio {table.ratio:g}"
     return finish(figure, stem, title, caption)
 
 

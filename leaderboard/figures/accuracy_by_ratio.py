@@ -41,7 +41,8 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
             continue
         for number, noises in enumerate(parts(summary.noises)):
             name = f"{stem}-{number + 1}" if number else stem
-            yield _figure(name, replace(summary, noises=noises), kinds_of(tables))
+            part = replace(summary, noises=noises)
+            yield _figure(name, part, kinds_of(tables), material.words)
 
 
 def parts(noises: Sequence[str]) -> list[tuple[str, ...]]:
@@ -62,7 +63,7 @@ def curves(summary: Summary, noise: str) -> dict[str, Curve]:
     return found
 
 
-def _figure(stem: str, summary: Summary, kinds: dict[str, str]) -> Drawn:
+def _figure(stem: str, summary: Summary, kinds: dict[str, str], words: str) -> Drawn:
     rows = [chunk for chunk in chunks(kinds) if chunk.labels]
     figure = new(0.9 + 1.75 * len(rows) + 0.3 * (len(rows) == 1))
     grid = figure.subplots(len(rows), len(summary.noises), sharex=True, squeeze=False)
@@ -78,7 +79,7 @@ def _figure(stem: str, summary: Summary, kinds: dict[str, str]) -> Drawn:
             if row == 0:
                 axes.set_title(noise)
             if column == 0:
-                axes.set_ylabel(f"{chunk.title}\naccuracy, %")
+                axes.set_ylabel(f"{chunk.title}\n{words}, %")
     ticks = list(summary.ratios)
     for axes in grid[-1]:
         axes.set_xticks(ticks, [f"{ratio:g}" for ratio in ticks])
@@ -87,14 +88,14 @@ def _figure(stem: str, summary: Summary, kinds: dict[str, str]) -> Drawn:
         axes.set_xlabel("share of training saved")
     gone = lacking(summary.series, cells)
     caption = (
-        f"Final-epoch test accuracy, mean over n = {span(min(seeds), max(seeds))} seeds; upright "
+        f"Final-epoch test {words}, mean over n = {span(min(seeds), max(seeds))} seeds; upright "
         "lines are 95 % t intervals over seeds (none below three); rows stand side by side at each "
         "ratio. Dashed black: full training, with its interval as a band. Hollow "
         "markers: a method that also runs with AlignPrune, whose line is solid in the same hue. "
         "Scales differ between panels; pale lines repeat the other rows; numbers with ▾ lie below "
         "the panel." + (f" Left out for missing seeds: {gone} (row, cell) points." if gone else "")
     )
-    drawn = finish(figure, stem, f"{summary.dataset}: accuracy against ratio", caption,
+    drawn = finish(figure, stem, f"{summary.dataset}: {words} against ratio", caption,
                    right=room_for([x for chunk in rows for x in chunk.labels]))  # fmt: skip
     last = summary.noises[-1]
     for row, chunk in enumerate(rows):

@@ -33,7 +33,8 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
         if summary.modules is None:
             yield Omitted(stem, "no base method with its +align variant, and no planned pair")
         else:
-            yield _figure(stem, summary, [m.comparison for m in summary.modules.pairs])
+            pairs = [m.comparison for m in summary.modules.pairs]
+            yield _figure(stem, summary, pairs, material.about)
 
 
 def points(a: Series, b: Series, noise: str) -> tuple[list[float], list[float]]:
@@ -47,7 +48,7 @@ def points(a: Series, b: Series, noise: str) -> tuple[list[float], list[float]]:
     return x, y
 
 
-def _figure(stem: str, summary: Summary, pairs: Sequence[Comparison]) -> Drawn:
+def _figure(stem: str, summary: Summary, pairs: Sequence[Comparison], about: str) -> Drawn:
     columns = min(3, len(pairs))
     lines = -(-len(pairs) // columns)
     width = 1.1 + 3.1 * columns + 0.06 * max(map(len, summary.noises))
@@ -65,7 +66,7 @@ def _figure(stem: str, summary: Summary, pairs: Sequence[Comparison]) -> Drawn:
         "without. Above the diagonal the variant is better. In the titles: mean difference over "
         "cells with its 95 % interval for these cells and new seeds."
     )
-    return finish(figure, stem, f"{summary.dataset}: pairs, seed by seed", caption)
+    return finish(figure, stem, f"{summary.dataset}: pairs, seed by seed{about}", caption)
 
 
 def _panel(axes: Axes, summary: Summary, pair: Comparison) -> None:

@@ -137,7 +137,9 @@ def _figure(
            "else is entered." if material.nemenyi else "")
         + (f" Left out as incomplete: {left} row{'s' * (left > 1)}." if left else "")
     )  # fmt: skip
-    return finish(figure, stem, f"{summary.dataset}: mean ranks and rank groups", caption)
+    return finish(
+        figure, stem, f"{summary.dataset}: mean ranks and rank groups{material.about}", caption
+    )
 
 
 def _levels(strip: Strip) -> list[int]:

@@ -36,7 +36,7 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
         elif len(summary.series) < 2:
             yield Omitted(stem, "one row only")
         else:
-            yield _figure(stem, summary, tables, reference)
+            yield _figure(stem, summary, tables, reference, material)
 
 
 def grid_of(
@@ -68,7 +68,9 @@ def grid_of(
     return labels, cells, np.array([found[label] for label in labels]), seeds
 
 
-def _figure(stem: str, summary: Summary, tables: Sequence[Table], reference: str) -> Drawn:
+def _figure(
+    stem: str, summary: Summary, tables: Sequence[Table], reference: str, material: Material
+) -> Drawn:
     from matplotlib.colors import Normalize
 
     labels, cells, values, seeds = grid_of(summary, tables, reference)
@@ -119,11 +121,13 @@ def _figure(stem: str, summary: Summary, tables: Sequence[Table], reference: str
     bar.set_label(unit if 0.06 * len(unit) < high + 0.5 else "points")  # the title names it too
     bar.outline.set_visible(False)
     caption = (
-        f"Mean difference of test accuracy to {reference}, paired by seed (n = "
+        f"Mean difference of test {material.words} to {reference}, paired by seed (n = "
         f"{span(min(seeds), max(seeds)) if seeds else 0}), in points. Blue is better, red is "
         "worse; colours end at the 90 % quantile of the sizes. * better, † worse at the "
         "exploratory level of the tables (Benjamini-Hochberg per table). - no common seed. "
         "Controls first, then methods by mean difference, oracles last."
         + (" Grey names: rows with missing runs." if summary.incomplete else "")
     )
-    return finish(figure, stem, f"{summary.dataset}: differences to {reference}", caption)
+    return finish(
+        figure, stem, f"{summary.dataset}: differences to {reference}{material.about}", caption
+    )

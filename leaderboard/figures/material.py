@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from numpy.typing import NDArray
 
-from prunebench.errors import InputError
-from prunebench.files import read_at_most
+from prunebench.leaderboard.artifacts import artifact_reader as artifact_reader
+from prunebench.leaderboard.artifacts import nothing
 from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.board.model import Board, Row, Summary, Table
+from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.series import Cell, Series
 from prunebench.untrusted import unpack_npz
 
 Arrays = Mapping[str, NDArray[Any]]
-
-
-def nothing(run: Run, name: str) -> bytes | None:
-    """The reader of a source without artifacts."""
-    return None
 
 
 @dataclass(frozen=True)
@@ -40,6 +34,16 @@ class Material:
     board: Board
     read: Callable[[Run, str], bytes | None] = nothing
     nemenyi: bool = False
+
+    @property
+    def words(self) -> str:
+        """The headline metric in running text."""
+        return words_of(self.board.protocol.metric)
+
+    @property
+    def about(self) -> str:
+        """What titles say of the headline metric; nothing of plain accuracy."""
+        return "" if self.board.protocol.metric == "accuracy" else f", {self.words}"
 
     def groups(self) -> Iterator[tuple[Summary, tuple[Table, ...]]]:
         """Each summary with its tables, by ratio."""
@@ -62,35 +66,6 @@ class Material:
             return None
         where = f"artifact {name} of {run.record.key}"
         return unpack_npz(data, where)
-
-
-def artifact_reader(roots: Sequence[Path]) -> Callable[[Run, str], bytes | None]:
-    """Reads ``artifacts/<key>/<name>`` below results folders and checks digests.
-
-    Args:
-        roots: Results folders; others (bundles) hold no artifacts and are passed over.
-    """
-
-    def read(run: Run, name: str) -> bytes | None:
-        entry = run.record.artifacts.get(name)
-        if entry is None:
-            return None
-        damaged: Path | None = None
-        for root in roots:
-            path = root / "artifacts" / run.record.key / name
-            try:
-                data = read_at_most(path, entry["bytes"])
-            except OSError:
-                continue
-            if hashlib.sha256(data).hexdigest() == entry["sha256"]:
-                return data
-            damaged = path
-        if damaged is not None:
-            raise InputError("the file is not the one its record names", where=str(damaged),
-                             accepted=f"sha256 {entry['sha256'][:16]}...")  # fmt: skip
-        return None
-
-    return read
 
 
 def rows_of(tables: Sequence[Table]) -> dict[str, Row]:

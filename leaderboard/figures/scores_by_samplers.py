@@ -46,7 +46,7 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
         if grid is not None:
             stem = f"score-x-sampler-{slug(summary.dataset)}"
             if grid.reference:
-                yield _figure(stem, summary, grid)
+                yield _figure(stem, summary, grid, material)
             else:
                 yield Omitted(stem, "no row to take differences to")
 
@@ -58,7 +58,7 @@ def values_of(grid: ScoreGrid, cell: Cell) -> NDArray[np.float64]:
     return np.array(found)
 
 
-def _figure(stem: str, summary: Summary, grid: ScoreGrid) -> Drawn:
+def _figure(stem: str, summary: Summary, grid: ScoreGrid, material: Material) -> Drawn:
     from matplotlib.colors import Normalize
 
     across = max(1, int((WIDTH - _NAMES - _SIDES) / (_CELL * len(grid.samplers))))
@@ -90,7 +90,8 @@ def _figure(stem: str, summary: Summary, grid: ScoreGrid) -> Drawn:
     bar = figure.colorbar(image, ax=panels, pad=0.01, fraction=0.025, extend=extend, aspect=30)
     bar.set_label(f"points against {grid.reference}")
     bar.outline.set_visible(False)
-    drawn = finish(figure, stem, f"{summary.dataset}: scores by samplers", _caption(summary, grid))
+    title = f"{summary.dataset}: scores by samplers{material.about}"
+    drawn = finish(figure, stem, title, _caption(summary, grid, material.words))
     return replace(drawn, data=data_of(grid, cells))
 
 
@@ -116,14 +117,14 @@ def _panel(
     return image
 
 
-def _caption(summary: Summary, grid: ScoreGrid) -> str:
+def _caption(summary: Summary, grid: ScoreGrid, words: str) -> str:
     tested = [test for marks in grid.marks.values() for test in marks.cells.values()]
     seeds = [test.seeds for test in tested]
     sizes = sorted({marks.family.size for marks in grid.marks.values()})
     text = (
-        f"Mean difference of test accuracy to {grid.reference} at the same ratio, paired by seed "
+        f"Mean difference of test {words} to {grid.reference} at the same ratio, paired by seed "
         f"(n = {span(min(seeds), max(seeds)) if seeds else 0}), in points. Scores and samplers by "
-        "mean accuracy over all panels, best above and left. Lighter is better; the scale is "
+        f"mean {words} over all panels, best above and left. Lighter is better; the scale is "
         "one for all panels and ends at the 90 % quantile of the sizes. * better, † worse than "
         f"{grid.reference}: Benjamini-Hochberg per ratio"
         + (f" over m = {' and '.join(map(str, sizes))} cells" if sizes else "")

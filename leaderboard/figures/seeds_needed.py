@@ -69,14 +69,14 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
         found = {label: n for label, row in summary.series.items()
                  if row is not reference and (n := need(row, reference, protocol))}  # fmt: skip
         if found:
-            yield _figure(stem, summary, tables, found, protocol)
+            yield _figure(stem, summary, tables, found, protocol, material.about)
         else:
             yield Omitted(stem, "no cell with two common seeds")
 
 
 def _figure(
     stem: str, summary: Summary, tables: tuple[Table, ...], found: dict[str, Need],
-    protocol: ProtocolFile,
+    protocol: ProtocolFile, about: str,
 ) -> Drawn:  # fmt: skip
     styles = row_styles(kinds_of(tables))
     order = sorted(found, key=lambda label: (found[label].seeds.n or math.inf, found[label].sd,
@@ -116,5 +116,5 @@ def _figure(
         "freedom); lines reach to the upper end of its 95 % interval. Tests pooled over cells "
         "need fewer."
     )
-    title = f"{summary.dataset}: seeds needed to see {EFFECT:g} points"
+    title = f"{summary.dataset}: seeds needed to see {EFFECT:g} points{about}"
     return finish(figure, stem, title, caption)

@@ -49,7 +49,7 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
             yield Omitted(stem, "no full training to take differences to")
         else:
             found = {noise: clouds(summary, noise, kinds, full) for noise in summary.noises}
-            yield _figure(stem, summary, found)
+            yield _figure(stem, summary, found, material)
 
 
 def clouds(summary: Summary, noise: str, kinds: dict[str, str], full: str) -> Clouds:
@@ -65,7 +65,7 @@ def clouds(summary: Summary, noise: str, kinds: dict[str, str], full: str) -> Cl
     return found
 
 
-def _figure(stem: str, summary: Summary, found: dict[str, Clouds]) -> Drawn:
+def _figure(stem: str, summary: Summary, found: dict[str, Clouds], material: Material) -> Drawn:
     columns = min(3, len(summary.noises))
     lines = -(-len(summary.noises) // columns)
     figure = new(1.0 + 2.5 * lines, width_for(columns if len(summary.ratios) < 3 else 3))
@@ -84,13 +84,15 @@ def _figure(stem: str, summary: Summary, found: dict[str, Clouds]) -> Drawn:
     sizes = {kind: len({x for c in found.values() for (k, _), rows in c.items() if k == kind
                         for x in rows}) for kind in KINDS}  # fmt: skip
     caption = (
-        f"One mark per method: mean difference of test accuracy to full training, paired by seed. "
+        f"One mark per method: mean difference of test {material.words} to full training, paired "
+        "by seed. "
         f"Blue squares: {sizes['static']} static methods, which choose once; orange circles: "
         f"{sizes['dynamic']} dynamic methods, batch-level ones with them, which choose again and "
         "again; hollow: random choice of either kind. Bars: medians of the kind; the best "
         "of each is named above. Numbers with ▾ lie below the panel; scales differ. No test."
     )
-    return finish(figure, stem, f"{summary.dataset}: static against dynamic pruning", caption)
+    title = f"{summary.dataset}: static against dynamic pruning{material.about}"
+    return finish(figure, stem, title, caption)
 
 
 def _panel(axes: Axes, found: Clouds, ratios: Sequence[float]) -> None:

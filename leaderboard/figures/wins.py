@@ -42,10 +42,10 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
         if ranking is None or len(ranking.labels) < 2:
             yield Omitted(stem, "fewer than two complete rows")
         else:
-            yield _figure(stem, summary, ranking.labels)
+            yield _figure(stem, summary, ranking.labels, material.about)
 
 
-def _figure(stem: str, summary: Summary, labels: Sequence[str]) -> Drawn:
+def _figure(stem: str, summary: Summary, labels: Sequence[str], about: str) -> Drawn:
     k = len(labels)
     grid: dict[tuple[int, int], Duel] = {}
     for i, a in enumerate(labels):
@@ -84,4 +84,4 @@ def _figure(stem: str, summary: Summary, labels: Sequence[str]) -> Drawn:
         "column by mean paired difference. Below it, and as colour: probability that a run of the "
         "row beats the column's run of the same seed, ties half, averaged over cells. No test."
     )
-    return finish(figure, stem, f"{summary.dataset}: wins, ties, losses", caption)
+    return finish(figure, stem, f"{summary.dataset}: wins, ties, losses{about}", caption)

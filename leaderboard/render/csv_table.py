@@ -39,11 +39,15 @@ def render_csv(board: Board) -> str:
     """Six decimals, empty where there is no value; seeds and keys of a cell's runs by blanks."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    chosen = any(chooses((*table.rows, *table.incomplete)) for table in board.tables)
-    weighed = any(weighs((*table.rows, *table.incomplete)) for table in board.tables)
-    corrupted = any(has_corrupted((*table.rows, *table.incomplete)) for table in board.tables)
+    everyone = [row for table in board.tables for row in (*table.rows, *table.incomplete)]
+    chosen, weighed = chooses(everyone), weighs(everyone)
+    corrupted = has_corrupted(everyone)
+    more = [name for name in ("balanced", "worst_group")
+            if any(getattr(row, name) is not None for row in everyone)]  # fmt: skip
+    metric: list[object] = [] if board.protocol.metric == "accuracy" else [board.protocol.metric]
     later = ["choice_seconds"] * chosen + ["kept_noise_weight"] * weighed
     later += list(CORRUPTED_COLUMNS) * corrupted
+    later += [f"{name}_accuracy" for name in more] + ["metric"] * len(metric)
     writer.writerow((*CSV_COLUMNS, *later))
     for table in board.tables:
         for row in (*table.rows, *table.incomplete):
@@ -52,6 +56,7 @@ def render_csv(board: Board) -> str:
                 weight = cell.kept_weight.mean if cell and cell.kept_weight else None
                 line = [*_line(table, row, place), *[row.choice_s] * chosen, *[weight] * weighed]
                 line += _corrupted(cell) * corrupted
+                line += [*(getattr(cell, name, None) for name in more), *metric]
                 writer.writerow(_text(line))
     return out.getvalue()
 

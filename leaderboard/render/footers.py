@@ -8,6 +8,7 @@ from prunebench.leaderboard.board.labels import setting_word
 from prunebench.leaderboard.board.model import Board, Summary, Table
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.filters import shown
+from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.compare import POWER
 from prunebench.leaderboard.inference.groups import Groups
 from prunebench.leaderboard.inference.marks import MIN_T
@@ -25,6 +26,8 @@ def protocol_line(protocol: ProtocolFile) -> str:
         f"ROPE ±{protocol.rope:g} points, diverged runs count "
         f"{'with their final accuracy' if protocol.diverged == 'value' else 'as chance'}, "
         f"reference row {protocol.reference}"
+        + f", headline metric {words_of(protocol.metric)}"
+        * (protocol.metric != "accuracy")
     )
 
 

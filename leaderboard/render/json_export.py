@@ -130,8 +130,9 @@ def _table(table: Table) -> dict[str, Any]:
 def _row(table: Table, row: Row) -> dict[str, Any]:
     tests = table.tests
     values = asdict(row)
-    if row.choice_s is None:
-        del values["choice_s"]  # pages of earlier records stay as they were
+    for name in ("choice_s", "balanced", "worst_group"):
+        if values[name] is None:
+            del values[name]  # pages of earlier records stay as they were
     values["missing"] = [{"reason": reason, "count": n} for reason, n in row.missing]
     values["complete"] = row.complete
     values["runs"] = {
@@ -146,10 +147,9 @@ def _row(table: Table, row: Row) -> dict[str, Any]:
         if cell is None:
             continue
         cell["noise"] = noise
-        if cell["kept_weight"] is None:
-            del cell["kept_weight"]  # as choice_s
-        if cell["corrupted"] is None:
-            del cell["corrupted"]
+        for name in ("kept_weight", "corrupted", "balanced", "worst_group"):
+            if cell[name] is None:
+                del cell[name]  # as choice_s
         cell["bold"] = bold(table, row, place)
         cell["underpowered"] = bool(underpowered(table, row, place))
         test = tests.marks.cells.get((row.label, noise)) if tests.marks else None

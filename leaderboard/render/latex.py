@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prunebench.leaderboard.board.labels import decimals
 from prunebench.leaderboard.board.model import Board, Row, Table
+from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.render.footers import table_lines
 from prunebench.leaderboard.render.row_text import (
     bold,
@@ -43,10 +44,13 @@ def render_latex(board: Board) -> str:
         f"v{board.protocol.version} {board.protocol.digest}",
         r"% needs \usepackage{booktabs}",
     ]
-    return "\n".join([*head, *(line for table in board.tables for line in _table(table))]) + "\n"
+    return (
+        "\n".join([*head, *(line for table in board.tables for line in _table(board, table))])
+        + "\n"
+    )
 
 
-def _table(table: Table) -> list[str]:
+def _table(board: Board, table: Table) -> list[str]:
     everyone = (*table.rows, *table.incomplete)
     grouped, timed = lettered(table), any(row.time for row in everyone)
     chosen = chooses(everyone)
@@ -57,7 +61,9 @@ def _table(table: Table) -> list[str]:
         "",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(table.dataset)}, ratio {table.ratio:g}. "
+        rf"\caption{{{escape(table.dataset)}, ratio {table.ratio:g}"
+        + f", {words_of(board.protocol.metric)}" * (board.protocol.metric != "accuracy")
+        + ". "
         + " ".join(f"{escape(line)}." for line in table_lines(table))
         + "}",
         rf"\begin{{tabular}}{{{align}}}",

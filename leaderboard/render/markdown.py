@@ -11,6 +11,7 @@ from prunebench.leaderboard.board.collect import FULL
 from prunebench.leaderboard.board.labels import decimals, setting_word
 from prunebench.leaderboard.board.model import Board, Row, Summary, Table, TableCell
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
+from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.align_controls import AlignControls
 from prunebench.leaderboard.inference.rankings import Modules
 from prunebench.leaderboard.protocol_file import ProtocolFile
@@ -46,6 +47,9 @@ from prunebench.leaderboard.render.row_text import (
     epoch_heads,
     epochs,
     flags,
+    further,
+    further_heads,
+    further_words,
     has_diagnostics,
     interval,
     kept,
@@ -76,7 +80,7 @@ from prunebench.leaderboard.stats import Member
 from prunebench.record import canonical
 
 _CAPTION = (
-    "Cells: accuracy at the last epoch in percent, mean over seeds; raised: mean paired difference "
+    "Cells: {words} at the last epoch in percent, mean over seeds; raised: mean paired difference "
     "to {reference} over the same seeds; ± half-width of the 95 % t interval over seeds (3 or "
     "more). ‡ holds diverged runs, counted with their value (chance where they have none); "
     "≈ realised ratio more than 2 points off the nominal one; - missing; n = seeds per noise "
@@ -97,29 +101,38 @@ def escape(text: str) -> str:
 
 def render_markdown(board: Board) -> str:
     """The board: one table per data set and ratio, then summaries and module effects."""
-    caption = _CAPTION.format(reference=reference_words(board.protocol.reference))
-    lines = ["# Leaderboard", "", *_bullets([*board_lines(board), caption])]
+    caption = _CAPTION.format(
+        reference=reference_words(board.protocol.reference), words=words_of(board.protocol.metric)
+    )
+    lines = ["# Leaderboard", "", *bullets([*board_lines(board), caption])]
     for table in board.tables:
         lines += ["", f"## {escape(table.dataset)}, ratio {table.ratio:g}", ""]
-        lines += _bullets(header_lines(table))
+        lines += bullets(header_lines(table))
         if table.rows:
             lines += ["", _grid(table, table.rows)]
         if table.incomplete:
             lines += ["", "Incomplete rows, not ranked:", "", _grid(table, table.incomplete)]
-        lines += ["", *_bullets(table_lines(table))]
+        lines += ["", *bullets(table_lines(table))]
         if table.printed:
             body = [[f"*{escape(row.label)}*", *printed_cells(row)] for row in table.printed]
             lines += ["", f"{ABOUT}.", "", pipe(["printed", *table.noises], body)]
         diagnostics = _diagnostics(table)
         if diagnostics:
-            words = kept_words((*table.rows, *table.incomplete))
-            lines += ["", f"Diagnostics: {words}; worst class in percent.", "", diagnostics]
+            everyone = (*table.rows, *table.incomplete)
+            words = kept_words(everyone)
+            worst = (
+                f"{further_words(everyone)} in percent"
+                if len(further_heads(everyone)) > 1
+                else "worst class in percent"
+            )
+            lines += ["", f"Diagnostics: {words}; {worst}.", "", diagnostics]
     for summary in (*board.summaries, *board.recipe_summaries):
         lines += _summary(summary, board.protocol)
     return "\n".join(lines) + "\n"
 
 
-def _bullets(lines: Iterable[str]) -> list[str]:
+def bullets(lines: Iterable[str]) -> list[str]:
+    """Lines of a list, names in them shown as they are."""
     return [f"- {_safe(line)}" for line in lines]
 
 
@@ -234,14 +247,14 @@ def _grid(table: Table, rows: Sequence[Row]) -> str:
 
 def _diagnostics(table: Table) -> str:
     shown = [row for row in (*table.rows, *table.incomplete) if has_diagnostics(row)]
-    heads = epoch_heads(shown)
+    heads, more = epoch_heads(shown), further_heads(shown)
     body = []
     for row in shown:
-        worst = None if row.worst_class is None else 100 * row.worst_class
+        further_cells = [number(further(row, name), 1) for name in more]
         counts = [number(epochs(row, name), 1) for name in heads]
-        body.append([label(row), *(kept(cell) for cell in row.cells), number(worst, 1), *counts,
+        body.append([label(row), *(kept(cell) for cell in row.cells), *further_cells, *counts,
                      number(row.steps, 0)])  # fmt: skip
-    head = ["method", *table.noises, "worst class", *heads, "steps"]
+    head = ["method", *table.noises, *more, *heads, "steps"]
     return pipe(head, body) if body else ""
 
 
@@ -250,25 +263,26 @@ def _summary(summary: Summary, protocol: ProtocolFile) -> list[str]:
     if summary.ranking is not None and summary.shown:
         ratios = ", ".join(f"{ratio:g}" for ratio in summary.ratios)
         word = "ratio" if len(summary.ratios) == 1 else "ratios"
-        lines += ["", f"## {escape(summary.dataset)}, {word} {ratios}", "", _ranking(summary), "",
-                  *_bullets(summary_lines(summary))]  # fmt: skip
+        lines += ["", f"## {escape(summary.dataset)}, {word} {ratios}", "",
+                  _ranking(summary, words_of(protocol.metric)), "",
+                  *bullets(summary_lines(summary))]  # fmt: skip
     shares = shares_of(summary)
     if summary.score_grid is not None and shares:
         body = [[escape(noise), f"{ratio:g}", *map(share_text, parts_of(found))]
                 for noise, ratio, found in shares]  # fmt: skip
         lines += ["", f"## {escape(summary.dataset)}, score or sampler?", "",
                   pipe([setting_word(summary.noises), "ratio", *PARTS], body), "",
-                  *_bullets(share_lines(summary.score_grid))]  # fmt: skip
+                  *bullets(share_lines(summary.score_grid))]  # fmt: skip
     if summary.predictions:
         body = [[escape(found.prediction.variant), *map(escape, prediction_cells(found))]
                 for found in summary.predictions]  # fmt: skip
         lines += ["", f"## {escape(summary.dataset)}, {PREDICTED}", "",
                   pipe(["variant", *HEADS], body, text_columns=3), "",
-                  *_bullets(prediction_lines(summary))]  # fmt: skip
+                  *bullets(prediction_lines(summary))]  # fmt: skip
     if summary.modules is not None:
         lines += ["", f"## {escape(summary.dataset)}, module effect", "",
                   _modules(summary.modules), "",
-                  *_bullets(module_lines(summary.modules, protocol))]  # fmt: skip
+                  *bullets(module_lines(summary.modules, protocol))]  # fmt: skip
     if summary.align_controls is not None:
         lines += _align_controls(summary, summary.align_controls)
     return lines
@@ -281,15 +295,15 @@ def _align_controls(summary: Summary, found: AlignControls) -> list[str]:
         body = [[escape(row.label), *map(escape, random_cells(row, noises))]
                 for row in rows]  # fmt: skip
         lines += [pipe(["row", *random_heads(noises)], body, text_columns=1), ""]
-    lines += [*_bullets(random_lines(found)), "", f"## {name}, {CLEAN_SAMPLES}", ""]
+    lines += [*bullets(random_lines(found)), "", f"## {name}, {CLEAN_SAMPLES}", ""]
     if found.clean_uses:
         body = [[escape(use.label), *map(escape, use_cells(use, found, noises))]
                 for use in found.clean_uses]  # fmt: skip
         lines += [pipe(["row", *use_heads(found, noises)], body, text_columns=1), ""]
-    return [*lines, *_bullets(use_lines(found))]
+    return [*lines, *bullets(use_lines(found))]
 
 
-def _ranking(summary: Summary) -> str:
+def _ranking(summary: Summary, words: str) -> str:
     found = summary.ranking
     if found is None:
         return ""
@@ -308,7 +322,7 @@ def _ranking(summary: Summary) -> str:
             record_of(against),
             number(against.improvement, 2) if against else "-",
         ])  # fmt: skip
-    head = ["method", "mean accuracy", "difference [these cells]", "difference [such settings]",
+    head = ["method", f"mean {words}", "difference [these cells]", "difference [such settings]",
             "mean rank", "group", "W/T/L", "P(better)"]  # fmt: skip
     return pipe(head, body)
 

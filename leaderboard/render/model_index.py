@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from prunebench.leaderboard.board.model import Board, Row, Table, TableCell
+from prunebench.leaderboard.headline import HEADLINES, MetricName, words_of
 
 
 def model_index(board: Board) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def model_index(board: Board) -> dict[str, Any]:
     return {
         "model-index": [
             {"name": f"{row.label} ({table.dataset}, ratio {table.ratio:g})",
-             "results": [_result(table, noise, cell) for noise, cell in
+             "results": [_result(table, noise, cell, board.protocol.metric) for noise, cell in
                          zip(table.noises, row.cells, strict=True) if cell is not None]}
             for table in board.tables
             for row in (*table.rows, *table.incomplete)
@@ -36,9 +37,9 @@ def _shown(row: Row) -> bool:
     return any(cell is not None for cell in row.cells)
 
 
-def _result(table: Table, noise: str, cell: TableCell) -> dict[str, Any]:
+def _result(table: Table, noise: str, cell: TableCell, metric: MetricName) -> dict[str, Any]:
     metrics: list[dict[str, Any]] = [
-        {"type": "accuracy", "name": "accuracy at the last epoch, percent, "
+        {"type": HEADLINES[metric].kind, "name": f"{words_of(metric)} at the last epoch, percent, "
          f"mean over {cell.accuracy.n} seeds", "value": round(cell.accuracy.mean, 4),
          "verified": False},
     ]  # fmt: skip

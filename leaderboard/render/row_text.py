@@ -186,6 +186,39 @@ def share(found: MeanInterval | None) -> str:
     return text
 
 
+#: Columns of further accuracies with the field of a row or cell that fills them.
+_FURTHER = (
+    ("balanced", "balanced"),
+    ("worst class", "worst_class"),
+    ("worst group", "worst_group"),
+)
+
+
+def further_heads(rows: Iterable[Row]) -> tuple[str, ...]:
+    """The columns of further accuracies: the worst class, and balanced accuracy and the worst group
+    where a row has them."""
+    shown = tuple(rows)
+    return tuple(
+        head for head, field in _FURTHER
+        if head == "worst class" or any(getattr(row, field) is not None for row in shown)
+    )  # fmt: skip
+
+
+def further(row: Row, head: str) -> float | None:
+    """What a row has in a column of ``further_heads``, in percent."""
+    value: float | None = getattr(row, dict(_FURTHER)[head])
+    return None if value is None else 100 * value
+
+
+def further_words(rows: Iterable[Row]) -> str:
+    """What these columns hold, in running text."""
+    heads = further_heads(rows)
+    words = ["balanced accuracy (mean over the classes)"] * ("balanced" in heads)
+    words += ["accuracy of the worst class"]
+    words += ["accuracy of the worst group of test samples"] * ("worst group" in heads)
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 def has_diagnostics(row: Row) -> bool:
     """Whether anything but accuracy and cost is known of a row."""
     return row.worst_class is not None or any(

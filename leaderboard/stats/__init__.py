@@ -33,6 +33,7 @@ from prunebench.leaderboard.stats.families import (
 from prunebench.leaderboard.stats.intervals import MeanInterval, Proportion, mean_interval, wilson
 from prunebench.leaderboard.stats.letters import Letters, compact_letters
 from prunebench.leaderboard.stats.lossless import NonInferior, non_inferior
+from prunebench.leaderboard.stats.medians import MedianInterval, median_interval
 from prunebench.leaderboard.stats.paired import (
     PairedDifference,
     PairedT,
@@ -81,6 +82,7 @@ __all__ = [
     "Letters",
     "McNemar",
     "MeanInterval",
+    "MedianInterval",
     "Member",
     "MinimumDetectableEffect",
     "NemenyiCd",
@@ -120,6 +122,7 @@ __all__ = [
     "mcnemar",
     "mean_interval",
     "mean_of_cells",
+    "median_interval",
     "minimum_detectable_effect",
     "nemenyi",
     "nemenyi_cd",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from prunebench.leaderboard.board.labels import decimals, noise_order
 from prunebench.leaderboard.board.model import Board, Summary, Table
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
+from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.published.numbers import ABOUT
 from prunebench.leaderboard.render.align_text import (
     AGAINST_RANDOM,
@@ -43,6 +44,8 @@ from prunebench.leaderboard.render.html.tooltips import Tips
 from prunebench.leaderboard.render.markdown import header_lines
 from prunebench.leaderboard.render.prediction_text import PREDICTED, prediction_lines
 from prunebench.leaderboard.render.row_text import (
+    further_heads,
+    further_words,
     kept_words,
     printed_cells,
     reference_words,
@@ -63,7 +66,7 @@ class Section:
         about: Lines above the table.
         page_table: Its cells; None without a row.
         notes: Lines below it.
-        extra, extra_caption: A further table, folded away.
+        extra, extra_caption: A further table, folded away; ``extra_heads`` names its accuracies.
         copied: A paper's rows: label and cells.
         noises: Columns of those.
     """
@@ -79,10 +82,11 @@ class Section:
     printed: tuple[tuple[str, tuple[str, ...]], ...] = ()
     noises: tuple[str, ...] = ()
     extra_caption: str = ""
+    extra_heads: tuple[str, ...] = ()
 
 
 def render_html(board: Board) -> str:
-    """The whole page: tables by data set and ratio, summaries, module effects, protocol.
+    """The board's page: tables by data set and ratio, summaries, module effects, protocol.
 
     Style, script and the figures behind the cells are inside the page, whose own policy
     forbids every request. All names pass through the template's escaping.
@@ -95,6 +99,29 @@ def render_html(board: Board) -> str:
     digits = max(decimals(table.shared.test_size) for table in board.tables)
     sections += [(summary.dataset, _summaries(board, summary, f"recipes-{place}", digits, tips))
                  for place, summary in enumerate(board.recipe_summaries)]  # fmt: skip
+    kinds = {row.kind for t in board.tables for row in (*t.rows, *t.incomplete)}
+    kinds |= {"incomplete" for t in board.tables if t.incomplete}
+    return render_page(board, sections, noises, tips, kinds)
+
+
+def render_page(
+    board: Board,
+    sections: Sequence[tuple[str, Sequence[Section]]],
+    noises: Sequence[str],
+    tips: Tips,
+    kinds: Collection[str],
+    title: str = "Leaderboard",
+) -> str:
+    """A page of tables with their switches.
+
+    Args:
+        board: The board they are about.
+        sections: By data set.
+        noises: Noise settings, whose place names a column's switch.
+        tips: What is behind the cells.
+        kinds: Kinds of rows that can be hidden.
+        title: Of the page; that of another page than the board's has no legend of its cells.
+    """
     hidden = "".join(f".without-n{i} .n{i}{{display:none}}" for i in range(len(noises)))
     style, script = _asset("board.css") + hidden, _asset("board.js")
     return _template().render(
@@ -109,13 +136,19 @@ def render_html(board: Board) -> str:
         about_printed=ABOUT,
         unsteady=UNSTEADY,
         reference=reference_words(board.protocol.reference),
-        kinds={row.kind for t in board.tables for row in (*t.rows, *t.incomplete)}
-        | {"incomplete" for t in board.tables if t.incomplete},
+        kinds=kinds,
+        title=title,
+        legend=title == "Leaderboard",
         style=Markup(style),
         script=Markup(script),
         policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
         f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'",
     )
+
+
+def sentence(text: str) -> str:
+    """A text as it begins a sentence."""
+    return text[:1].upper() + text[1:]
 
 
 def _sections(
@@ -135,11 +168,13 @@ def _table(board: Board, table: Table, anchor: str, noises: Sequence[str], tips:
     sizes = [size for row in table.rows or table.incomplete for size in row.seeds]
     low, high = min(sizes), max(sizes)
     spread = "± half the 95 % t interval over seeds" if high >= 3 else "too few for intervals"
-    words = kept_words((*table.rows, *table.incomplete))
+    everyone = (*table.rows, *table.incomplete)
+    words = kept_words(everyone)
+    what = sentence(words_of(board.protocol.metric))
     return Section(
         id=f"{anchor}-r{table.ratio:g}",
         title=f"{table.dataset}, ratio {table.ratio:g}",
-        caption=f"Accuracy at the last epoch in percent, mean of n = {span(low, high)} seeds; "
+        caption=f"{what} at the last epoch in percent, mean of n = {span(low, high)} seeds; "
         f"raised: paired difference to {reference_words(table.reference)}; {spread}",
         ratio=f"{table.ratio:g}",
         about=tuple(header_lines(table)),
@@ -148,8 +183,8 @@ def _table(board: Board, table: Table, anchor: str, noises: Sequence[str], tips:
         extra=diagnostics_table(table, noises),
         printed=tuple((row.label, tuple(printed_cells(row))) for row in table.printed),
         noises=table.noises,
-        extra_caption=f"{words[0].upper()}{words[1:]}; accuracy of the worst class in percent; "
-        "epochs and steps",
+        extra_caption=f"{sentence(words)}; {further_words(everyone)} in percent; epochs and steps",
+        extra_heads=further_heads(everyone),
     )
 
 
@@ -210,6 +245,7 @@ def _align_sections(board: Board, summary: Summary, anchor: str, tips: Tips) -> 
     controls = summary.align_controls
     if controls is None:
         return []
+    what = sentence(words_of(board.protocol.metric))
     return [
         Section(
             id=f"{anchor}-align-random",
@@ -224,7 +260,7 @@ def _align_sections(board: Board, summary: Summary, anchor: str, tips: Tips) -> 
         Section(
             id=f"{anchor}-clean-samples",
             title=f"{summary.dataset}, {CLEAN_SAMPLES}",
-            caption="Accuracy in percent of every row that uses the clean samples, and its paired "
+            caption=f"{what} in percent of every row that uses the clean samples, and its paired "
             "differences to rows with AlignPrune",
             ratio="",
             about=(),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from prunebench.leaderboard.board.labels import decimals, setting_word
 from prunebench.leaderboard.board.model import Row, Summary, Table, TableCell
+from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.rankings import Module, Modules
 from prunebench.leaderboard.protocol_file import ProtocolFile
@@ -36,6 +37,8 @@ from prunebench.leaderboard.render.row_text import (
     epoch_heads,
     epochs,
     flags,
+    further,
+    further_heads,
     has_diagnostics,
     interval,
     kept,
@@ -79,6 +82,7 @@ class _AccuracyTable:
         self, table: Table, protocol: ProtocolFile, noises: Sequence[str], tips: Tips
     ) -> None:
         self.table, self.protocol, self.tips = table, protocol, tips
+        self.words = words_of(protocol.metric)
         self.group = [f"n{noises.index(noise)}" for noise in table.noises]
         self.facts = TableFacts(table, protocol)
         self.digits = decimals(table.shared.test_size)
@@ -104,7 +108,7 @@ class _AccuracyTable:
 
     def _columns(self) -> list[PageColumn]:
         several, reference = len(self.table.noises) > 1, self.protocol.reference
-        columns = [PageColumn("rank", about="by mean accuracy; = where it is shared")]
+        columns = [PageColumn("rank", about=f"by mean {self.words}; = where it is shared")]
         columns += [self._noise(place) for place in range(len(self.table.noises))]
         columns += [PageColumn("mean", first=DOWN, about="mean over the noise settings")] * several
         columns += [
@@ -209,13 +213,14 @@ def diagnostics_table(table: Table, noises: Sequence[str]) -> PageTable | None:
     columns = [PageColumn(n, f"n{noises.index(n)}", first="ascending") for n in table.noises]
     shown = [row for row in (*table.rows, *table.incomplete) if has_diagnostics(row)]
     heads = epoch_heads(shown)
-    columns += [PageColumn("worst class", first=DOWN), *map(PageColumn, heads), PageColumn("steps")]
+    more = further_heads(shown)
+    columns += [PageColumn(name, first=DOWN) for name in more]
+    columns += [*map(PageColumn, heads), PageColumn("steps")]
     lines = []
     for row in shown:
-        worst = None if row.worst_class is None else 100 * row.worst_class
         entries = [PageCell(kept(cell), _rate(cell)) for cell in row.cells]
-        entries += [figure(worst, 1), *(figure(epochs(row, name), 1) for name in heads),
-                    figure(row.steps, 0)]  # fmt: skip
+        entries += [figure(further(row, name), 1) for name in more]
+        entries += [*(figure(epochs(row, name), 1) for name in heads), figure(row.steps, 0)]
         lines.append(PageRow(row.label, row.kind, _flags(row), tuple(entries)))
     return PageTable("method", tuple(columns), tuple(lines)) if lines else None
 
@@ -242,7 +247,7 @@ def summary_table(
     groups = found.groups if found.groups and not found.groups.underpowered else None
     apart = group_facts(groups) if groups else {}
     columns = [
-        PageColumn("mean", first=DOWN, about="mean accuracy over all cells"),
+        PageColumn("mean", first=DOWN, about=f"mean {words_of(protocol.metric)} over all cells"),
         PageColumn("difference [these cells]", first=DOWN, about="95 % interval for new seeds"),
         PageColumn("difference [such settings]", first=DOWN,
                about="95 % interval for another noise setting of this kind"),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from prunebench.leaderboard.board.model import Row, Table, TableCell
+from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.bold import BoldColumn
 from prunebench.leaderboard.inference.compare import POWER, Comparison
 from prunebench.leaderboard.inference.groups import Groups
@@ -93,7 +94,9 @@ class TableFacts:
         found = cell.accuracy
         spread = "" if found.half_width is None else f" ± {number(found.half_width, 2)}"
         sd = "" if found.sd is None else f", sd {number(found.sd, 2)}"
-        facts = [("accuracy", f"{number(found.mean, 2)}{spread} (n = {found.n}{sd})")]
+        facts = [
+            (words_of(self.protocol.metric), f"{number(found.mean, 2)}{spread} (n = {found.n}{sd})")
+        ]
         runs = self.table.series[row.label].values.get((noise, self.table.ratio), {})
         if len(runs) <= _LISTED:
             listed = (f"{seed}:\u00a0{number(v, 1)}" for seed, v in sorted(runs.items()))
@@ -154,7 +157,9 @@ class TableFacts:
             ("epochs", number(row.whole_epochs, 1) if row.whole_epochs is not None
              else f"{number(row.epochs_begun, 1)} begun"),
             ("steps", number(row.steps, 0)),
+            ("balanced accuracy", share_of(row.balanced)),
             ("worst class", share_of(row.worst_class)),
+            ("worst group", share_of(row.worst_group)),
         ]  # fmt: skip
 
     def lossless(self, label: str) -> list[Fact]:
@@ -237,7 +242,9 @@ def _diagnostics(cell: TableCell) -> list[Fact]:
     weight = f"{share(cell.kept_weight)} %" if cell.kept_weight else ""
     return [("noise among the kept", kept), ("loss weight of wrong labels", weight),
             ("AUROC of the score", auroc), *_corrupted(cell),
-            ("worst class", share_of(cell.worst_class))]  # fmt: skip
+            ("balanced accuracy", share_of(cell.balanced)),
+            ("worst class", share_of(cell.worst_class)),
+            ("worst group", share_of(cell.worst_group))]  # fmt: skip
 
 
 def _corrupted(cell: TableCell) -> list[Fact]:

@@ -72,6 +72,7 @@ def task(
     labels: Any = None,
     noisy_labels: Any = None,
     groups: Sequence[int] | None = None,
+    test_groups: Any = None,
     reference: Any = None,
     class_names: Sequence[str] | None = None,
     clean: bool = True,
@@ -89,6 +90,8 @@ def task(
         labels: int [N], labels of the training samples in place of those in ``train``.
         noisy_labels: int [N], labels with real noise: the noise named ``real``.
         groups: Super-class of each class, for asymmetric noise within them.
+        test_groups: A name or a whole number for each test sample: groups whose accuracies
+            results tell apart, with the worst of them. Nothing that trains or selects sees them.
         reference: Clean samples for methods that compare with them, as ``train``; drawn from the
             training samples where left out.
         class_names: C names.
@@ -125,6 +128,8 @@ def task(
         arrays["class_names"] = np.array(list(names), dtype=np.str_)
     if groups is not None:
         arrays["groups"] = _whole(groups, "task: groups")
+    if test_groups is not None:
+        arrays["test_group"] = _array(test_groups)
     if not clean:
         arrays["clean_known"] = np.array(False)
     Arrays().raw(arrays, Path("task"), "")

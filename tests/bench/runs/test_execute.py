@@ -315,7 +315,7 @@ def test_an_epoch_cut_to_one_sample_is_no_whole_epoch(run):
     metrics = record.metrics
     assert metrics["whole_epochs"] == pytest.approx(3 + 1 / kept)
     assert metrics["kept_per_epoch"] == pytest.approx(kept / n)
-    assert record.info["metrics"] == 3
+    assert record.info["metrics"] == 4
     table = pd.read_csv(io.BytesIO(store.artifact(record.key, "epochs.csv")))
     assert table["trained"].tolist() == [kept] * 3 + [1]
     assert table["planned"].tolist() == [kept] * 4

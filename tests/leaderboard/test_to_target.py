@@ -1,0 +1,242 @@
+"""Samples to a share of full training's accuracy, from planted curves."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prunebench.bench.reports.boards import make_board, target_files
+from prunebench.errors import InputError
+from prunebench.leaderboard.artifacts import artifact_reader
+from prunebench.leaderboard.learning_curves.curves import NOT_EVALUATED, curve_of
+from prunebench.leaderboard.learning_curves.to_target import ToTarget, target_tables
+from prunebench.leaderboard.protocol_file import ProtocolFile
+from prunebench.leaderboard.render.target_text import cell_text
+from prunebench.leaderboard.stats import median_interval
+from prunebench.record import Record
+from support.command import prunebench
+from support.drawing import with_files
+from support.records import RECIPE, record
+
+#: Accuracy after every second epoch of 100 samples each (of 50 beside full training); full
+#: training ends at 0.9, of which 95 % are 0.855.
+CURVES: dict[str, Sequence[float | None]] = {
+    "full": (None, 0.5, None, 0.8, None, 0.86, None, 0.9),
+    "reaches": (None, 0.6, None, 0.855, None, 0.87, None, 0.88),
+    "never": (None, 0.3, None, 0.6, None, 0.7, None, 0.8),
+    "falls-again": (None, 0.86, None, 0.4, None, 0.3, None, 0.2),
+    "at-its-end": (None, None, None, None, None, None, None, 0.9),
+}
+
+
+def table_of(curve: Sequence[float | None], size: int, extra: float = 0.0) -> bytes:
+    """Bytes of ``epochs.csv``; the accuracy of the last epoch is the record's alone."""
+    lines = ["epoch,trained,planned,spent,test_accuracy"]
+    for epoch, accuracy in enumerate(curve):
+        shown = "" if accuracy is None or epoch == len(curve) - 1 else f"{accuracy:.17g}"
+        lines.append(f"{epoch},{size},{size},{(epoch + 1) * size * (1 + extra)!r},{shown}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def planted(
+    root: Path, method: str, curve: Sequence[float | None], seed: int = 0, *, every: int = 2,
+    extra: float = 0.0, **more: Any,
+) -> Record:  # fmt: skip
+    size = 100 if method == "full" else 50
+    recipe = {**RECIPE, "eval_every": every}
+    made = record(method, "clean", seed, accuracy=curve[-1], spec={"recipe": recipe})
+    ledger = {"trained": size * len(curve), "num_samples": 100, "full_epochs": 8,
+              "forward_only": 1 if extra else 0, **more.pop("ledger", {})}  # fmt: skip
+    made = replace(made, ledger=ledger, **more)
+    return with_files(made, {"epochs.csv": table_of(curve, size, extra)}, root)
+
+
+def found_in(
+    root: Path, records: Sequence[Record], protocol: ProtocolFile | None = None
+) -> Mapping[str, ToTarget]:
+    """What the first target's table says of each row."""
+    (table,) = target_tables(make_board(records, protocol), artifact_reader([root]))
+    return {label: own["clean"] for label, own in table.of(table.targets[0]).items()}
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> list[Record]:
+    return [planted(tmp_path, method, curve, seed)
+            for method, curve in CURVES.items() for seed in range(3)]  # fmt: skip
+
+
+def test_the_first_evaluated_epoch_that_is_as_accurate_counts(
+    tmp_path: Path, records: list[Record]
+) -> None:
+    found = found_in(tmp_path, records)
+    full, reaches = found["full"], found["reaches"]
+    assert (full.n, full.reached) == (3, 3)
+    assert full.spent is not None
+    assert full.spent.median == 600  # 0.86 after six epochs; 0.9 is not needed
+    assert full.accuracy == pytest.approx(0.855)
+    assert reaches.epochs is not None
+    assert reaches.trained is not None
+    assert reaches.share is not None
+    assert (reaches.epochs.median, reaches.trained.median) == (4, 200)  # 0.855 exactly is enough
+    assert reaches.share.median == pytest.approx(200 / 600)
+    assert "saves 66.7 % [66.7, 66.7]; 3/3" in cell_text(reaches)
+
+    again = found["falls-again"]
+    assert again.trained is not None
+    assert (again.reached, again.trained.median) == (3, 100)  # whatever comes after it
+
+    never = found["never"]
+    assert (never.n, never.reached) == (3, 0)
+    assert never.trained is not None
+    assert math.isinf(never.trained.median)
+    assert cell_text(never) == "not reached, 0/3"
+
+    ended = found["at-its-end"]
+    assert (ended.n, ended.lacking) == (0, ((NOT_EVALUATED, 3),))
+    assert cell_text(ended) == NOT_EVALUATED
+
+
+def test_runs_that_do_not_reach_it_are_beyond_every_number(tmp_path: Path) -> None:
+    curves = [CURVES["reaches"]] * 2 + [CURVES["never"]]
+    records = [planted(tmp_path, "full", CURVES["full"], seed) for seed in range(3)]
+    records += [planted(tmp_path, "random", curve, seed) for seed, curve in enumerate(curves)]
+    found = found_in(tmp_path, records)["random"]
+    assert (found.n, found.reached) == (3, 2)
+    assert found.spent is not None
+    assert (found.spent.low, found.spent.median, found.spent.high) == (200, 200, math.inf)
+    assert found.spent.coverage == 0.75
+    assert cell_text(found) == "200, 0.8 s; saves 66.7 % [-∞, 66.7]; 2/3"
+    most = [planted(tmp_path, "random", CURVES["never" if seed else "reaches"], seed)
+            for seed in range(3)]  # fmt: skip
+    assert cell_text(found_in(tmp_path, records[:3] + most)["random"]) == "not reached, 1/3"
+
+
+def test_the_reference_is_full_training_of_the_same_seed(tmp_path: Path) -> None:
+    lower = (None, 0.4, None, 0.5, None, 0.55, None, 0.6)
+    records = [planted(tmp_path, "full", CURVES["full"], 0), planted(tmp_path, "full", lower, 1)]
+    records += [planted(tmp_path, "random", CURVES["never"], seed) for seed in range(3)]
+    found = found_in(tmp_path, records)["random"]
+    assert (found.n, found.reached) == (2, 1)  # of seed 1: 0.6 is 95 % of 0.6
+    assert found.lacking == (("no full training of its seed", 1),)
+    whole = found_in(tmp_path, records, ProtocolFile(target=0.8))["random"]
+    assert (whole.target, whole.reached) == (0.8, 2)  # 0.72 of seed 0 at the last epoch
+
+
+def test_passes_scoring_runs_and_seconds_are_counted(tmp_path: Path) -> None:
+    records = [planted(tmp_path, "full", CURVES["full"], seed) for seed in range(3)]
+    charge = {"proxy_trained": 300, "proxy_scoring": 300}
+    records += [planted(tmp_path, "random", CURVES["reaches"], seed, extra=0.5, ledger=charge)
+                for seed in range(3)]  # fmt: skip
+    found = found_in(tmp_path, records)["random"]
+    assert found.trained is not None
+    assert found.spent is not None
+    assert found.share_with_scoring is not None
+    assert found.seconds is not None
+    assert (found.trained.median, found.spent.median) == (200, 300)
+    assert found.share_with_scoring.median == pytest.approx((300 + 400) / 600)
+    assert found.seconds.median == pytest.approx(1.5 * 300 / 600)
+    other = [replace(r, environment={**r.environment, "device_class": "another"}).sealed()
+             if r.spec["method"]["name"] == "random" else r for r in records]  # fmt: skip
+    apart = found_in(tmp_path, other)["random"]
+    assert (apart.seconds, apart.machine) == (None, "")
+
+    def early(r: Record) -> Record:
+        file = tmp_path / "artifacts" / r.key / "epochs.csv"
+        rows = [line.split(",") for line in file.read_text().splitlines()]
+        text = "\n".join(",".join(row[:3] + row[4:]) for row in rows)
+        return with_files(r, {"epochs.csv": text.encode()}, tmp_path)
+
+    old = found_in(tmp_path, [early(r) for r in records])
+    assert old["full"].spent is not None  # it had no forward-only passes
+    assert old["random"].spent is None
+    assert cell_text(old["random"]) == "200+; 3/3"
+
+
+def test_every_form_is_written_beside_the_board(tmp_path: Path, records: list[Record]) -> None:
+    for r in records:
+        r.save(tmp_path / "records")
+    said = prunebench("leaderboard", tmp_path, "--publish", tmp_path / "board", "--no-figures")
+    assert said.code == 0, said.err
+    files = {path.name: path.read_text() for path in (tmp_path / "board").glob("samples-to-*")}
+    names = {f"samples-to-accuracy.{form}" for form in ("md", "html", "csv", "json")}
+    assert files.keys() == names
+    text = files["samples-to-accuracy.md"]
+    assert "ratio 0.5: 95 % of full training" in text
+    assert "ratio 0.5: 99 % of full training" in text
+    assert "n = 3: 75 %" in text
+    line = next(x for x in text.splitlines() if x.startswith("| falls-again"))
+    assert "100, 0.4 s; saves 83.3 % [83.3, 83.3]; 3/3" in line
+    lines = list(csv.DictReader(io.StringIO(files["samples-to-accuracy.csv"])))
+    never = next(x for x in lines if (x["method"], x["target"]) == ("never", "0.95"))
+    assert (never["trained"], never["reached"], never["n"]) == ("inf", "0", "3")
+    content = json.loads(files["samples-to-accuracy.json"])
+    entry = next(x for x in content["tables"][0]["rows"] if x["label"] == "never")
+    assert entry["spent"]["median"] == "inf"
+    assert "not reached, 0/3" in files["samples-to-accuracy.html"]
+    readme = (tmp_path / "board" / "README.md").read_text()
+    assert "[md](samples-to-accuracy.md)" in readme
+
+    bundle = tmp_path / "board" / "records.jsonl.gz"
+    again = prunebench("leaderboard", bundle, "--publish", tmp_path / "board", "--no-figures")
+    assert again.code == 0, again.err
+    assert (tmp_path / "board" / "README.md").read_text() == readme  # as figures of artifacts stay
+    said = prunebench("leaderboard", bundle, "--seed", "0", "--publish", tmp_path / "board")
+    assert "samples-to-accuracy" not in (tmp_path / "board" / "README.md").read_text()
+    assert target_files(make_board(records), []) == {}
+
+
+@pytest.mark.parametrize(
+    "data", [b"epoch,trained\n0,5\n", b"epoch,trained,test_accuracy\n0,5,7\n1,5,\n", b"\xff",
+             b"epoch,trained,test_accuracy\n0,-5,0.5\n1,5,\n"],
+)  # fmt: skip
+def test_a_table_that_cannot_be_used_is_one_clear_line(tmp_path: Path, data: bytes) -> None:
+    records = [planted(tmp_path, name, CURVES[name]) for name in ("full", "reaches", "never")]
+    records[1] = with_files(records[1], {"epochs.csv": data}, tmp_path)
+    board = make_board(records)
+    with pytest.raises(InputError, match="no table of epochs"):
+        target_tables(board, artifact_reader([tmp_path]))
+    faults: list[InputError] = []
+    assert target_files(board, [tmp_path], faults)
+    assert [str(fault).count("\n") for fault in faults] == [0]
+    assert records[1].key in str(faults[0])
+
+
+def test_curves_end_with_the_accuracy_of_the_record(tmp_path: Path) -> None:
+    made = planted(tmp_path, "random", CURVES["reaches"])
+    run = next(r for r in make_board([made]).tables[0].runs["random"].values())
+    curve = curve_of(run, artifact_reader([tmp_path]))
+    assert not isinstance(curve, str)
+    assert [(p.epoch, p.trained) for p in curve.points] == [(2, 100), (4, 200), (6, 300), (8, 400)]
+    assert [p.accuracy for p in curve.points] == [0.6, 0.855, 0.87, 0.88]
+    plain = planted(tmp_path, "random", CURVES["reaches"], every=0)
+    (table,) = make_board([plain]).tables
+    assert curve_of(next(iter(table.runs["random"].values())), artifact_reader([tmp_path])) == (
+        NOT_EVALUATED
+    )
+
+
+def test_the_median_of_values_that_may_be_infinite() -> None:
+    few = median_interval([3.0, 1.0])
+    assert (few.median, few.low, few.coverage) == (2, None, None)
+    assert math.isnan(median_interval([]).median)
+    for n, place, coverage in ((3, 0, 0.75), (5, 0, 0.9375), (6, 0, 0.96875), (9, 1, 0.9609375),
+                               (20, 5, 0.9586105346679688)):  # fmt: skip
+        found = median_interval([float(value) for value in range(n)])
+        assert (found.low, found.high) == (place, n - 1 - place)
+        assert found.coverage == coverage
+        tail = sum(math.comb(n, k) for k in range(place + 1)) / 2**n
+        assert found.coverage == pytest.approx(1 - 2 * tail)
+        assert all(a <= b for a, b in pairwise((found.low or 0, found.median, found.high or 0)))
+    half = median_interval([1.0, 2.0, math.inf, math.inf])
+    assert (half.median, half.high) == (math.inf, math.inf)
+    with pytest.raises(ValueError, match="numbers"):
+        median_interval([math.nan])
