@@ -148,7 +148,8 @@ def global_random_state(subject: Subject) -> None:
 
 
 def clean_labels(subject: Subject) -> None:
-    """Nothing outside the interface is read: no clean labels, no test split, no internals."""
+    """Nothing outside the interface is read: no clean labels, no mask of corrupted images, no
+    pixels, no test split, no internals."""
     notes: Notes = []
     try:
         with seeded_generators():

@@ -2,16 +2,23 @@
 
 import csv
 import io
+from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from prunebench.bench.runs.evidence import RecordedEvidence
 from prunebench.bench.runs.export import export_csv
 from prunebench.bench.train.metrics import CORRUPTED, auroc
 from prunebench.bench.train.task import load_task
+from prunebench.datasets.images.lazy import ImageFiles
+from prunebench.datasets.task import RawData, Task
+from prunebench.rng import Stream
 from support.cells import small_cell
+from support.runs import trainer_of
 
 CORRUPT = {"corrupt": "occlusion:0.3"}
 
@@ -81,3 +88,61 @@ def test_runs_without_corruption_record_what_they_did(run):
     assert changed.info["label_digest"] == record.info["label_digest"]
     assert changed.key != record.key
     assert changed.metrics["test_accuracy"] != record.metrics["test_accuracy"]
+
+
+def _reachable(found, seen):
+    """Everything that the public attributes of an object lead to."""
+    if id(found) in seen or isinstance(found, (str, int, float, type)):
+        return
+    seen[id(found)] = found
+    inner = []
+    if isinstance(found, dict):
+        inner = [*found.values()]
+    elif isinstance(found, (list, tuple, set, frozenset)):
+        inner = [*found]
+    elif type(found).__module__.startswith("prunebench"):
+        for name in dir(found):
+            if not name.startswith("_"):
+                with suppress(KeyError, PermissionError, TypeError):  # not recorded, not for it
+                    inner.append(getattr(found, name))
+    for value in inner:
+        if not callable(value):
+            _reachable(value, seen)
+
+
+class Looks:
+    """What a method is given, as it is given to it."""
+
+    def __init__(self):
+        self.given = {}
+
+    def wrap(self, pruner):
+        for name in ("begin", "prepare", "plan", "select", "keep"):
+            if hasattr(pruner, name):
+                setattr(pruner, name, partial(self._noted, getattr(pruner, name)))
+        return pruner
+
+    def _noted(self, method, *args):
+        for value in args:
+            _reachable(value, self.given)
+        return method(*args)
+
+
+@pytest.mark.parametrize("method", ["infobatch+align", "divbs", "small-loss"])
+def test_no_method_can_reach_the_mask_or_pixels(method, run):
+    looks, cell = Looks(), small_cell(method, **CORRUPT)
+    task = load_task(cell.spec, cell.data)
+    if method == "small-loss":
+        _, store = run(method, **CORRUPT)
+        folder = next(store.root.joinpath("evidence").iterdir())
+        looks.wrap(cell.pruner()).keep(RecordedEvidence(task, 6, 2, [folder]), 100, Stream(0))
+    else:
+        trainer_of(cell, wrap=looks.wrap).fit()
+    tensors = [value for value in looks.given.values() if isinstance(value, torch.Tensor)]
+    assert any(torch.equal(value, task.train.labels) for value in tensors)
+    assert not any(isinstance(v, (Task, RawData, ImageFiles)) for v in looks.given.values())
+    for value in tensors:
+        assert value.dtype != torch.uint8
+        assert value.shape != task.corrupted.shape or not torch.equal(
+            value.double(), task.corrupted.double()
+        )

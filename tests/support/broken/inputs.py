@@ -26,6 +26,24 @@ class ReachesInside(GoodStatic):
         return super().score(evidence)
 
 
+class ReadsTheCorrupted(GoodStatic):
+    def score(self, evidence):
+        scores, corrupted = super().score(evidence), getattr(evidence, "corrupted", None)
+        return scores if corrupted is None else scores + corrupted
+
+
+class LooksForOriginals(GoodDynamic):
+    def begin(self, view):
+        super().begin(view)
+        self.pixels = getattr(view, "train_x", None)
+
+
+class LooksAtPixels(GoodBatch):
+    def select(self, batch, k, rng):
+        self.pixels = getattr(batch, "pixels", None)
+        return super().select(batch, k, rng)
+
+
 class Undeclared(GoodStatic):
     def needs(self, epochs, warmup):
         return EvidenceSpec()
