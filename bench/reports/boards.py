@@ -31,6 +31,7 @@ from prunebench.leaderboard.render.target_text import (
     render_target_markdown,
     target_json,
 )
+from prunebench.leaderboard.render.transfer_text import scored_rows
 from prunebench.record import Record, RecordError
 
 
@@ -149,7 +150,8 @@ def make_board(
 
 def texts(board: Board) -> dict[str, str]:
     """Every textual form of a board by file name; the same board gives the same bytes."""
-    return {
+    transferred = {"transfer.csv": scored_rows(board.transfers)} if board.transfers else {}
+    return transferred | {
         "leaderboard.md": render_markdown(board),
         "leaderboard.html": render_html(board),
         "leaderboard.json": dumps(board_json(board)),

@@ -25,6 +25,7 @@ from prunebench.leaderboard.board.rows import (
 )
 from prunebench.leaderboard.board.shared_protocol import SharedProtocol, check_design
 from prunebench.leaderboard.board.summaries import design_summary, recipe_summaries
+from prunebench.leaderboard.board.transfers import transfers
 from prunebench.leaderboard.board.tuned import refuse_leaks
 from prunebench.leaderboard.headline import HEADLINES
 from prunebench.leaderboard.inference.series import Series
@@ -97,6 +98,7 @@ def build(
         tables=tuple(table for own in tables.values() for table in own),
         summaries=tuple(design_summary(own, protocol, align_shown) for own in tables.values()),
         recipe_summaries=recipe_summaries(compared, tables, protocol),
+        transfers=transfers(compared, tables, protocol),
         protocol=protocol,
         used=len(used),
         digest=hashlib.sha256("".join(lines).encode()).hexdigest()[:16],

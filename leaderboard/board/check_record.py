@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from prunebench.errors import InputError
@@ -56,9 +57,9 @@ def check_shape(record: Record) -> None:
     _need(record, "corrupt.severity", _count(severity), severity, "a whole number from 1 to 5")
     criterion = (spec.get("criterion") or {}).get("name", "ce")
     _need(record, "criterion.name", isinstance(criterion, str), criterion, "a name")
-    for name in ("name", "model"):
-        value = (spec.get("recipe") or {}).get(name, "")
-        _need(record, f"recipe.{name}", isinstance(value, str), value, "a name")
+    for part, name in product(("recipe", "scoring_recipe"), ("name", "model")):
+        value = (spec.get(part) or {}).get(name, "")
+        _need(record, f"{part}.{name}", isinstance(value, str), value, "a name")
     params = spec["method"].get("params")
     _need(record, "method.params", params is None or isinstance(params, dict), params, "a table")
     ratio, seed = spec.get("ratio"), spec.get("seed")

@@ -9,7 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from prunebench.leaderboard.board.collect import FULL, REFERENCE_TRAINED, Run
+from prunebench.leaderboard.board.scored_with import scored_with, scoring_recipe
 from prunebench.leaderboard.board.tuned import origin, study
+from prunebench.leaderboard.filters import leaves
+from prunebench.leaderboard.filters import shown as words
 from prunebench.record import AND, canonical, content_key
 
 RowId = tuple[str, str]
@@ -29,8 +32,15 @@ def kind_of(run: Run) -> str:
 
 
 def row_id(run: Run) -> RowId:
-    """Method, canonical options with the content of its file, and the study they come from: what
-    makes one row."""
+    """Method, canonical options with the content of its file, the study they come from, and the
+    recipe of its scoring run where that is another: what makes one row."""
+    method, rest = method_id(run)
+    scoring = scoring_recipe(run.record.spec)
+    return method, rest + canonical(scoring) if scoring else rest
+
+
+def method_id(run: Run) -> RowId:
+    """As ``row_id``, whatever recipe its scoring run has."""
     content = str(run.record.spec["method"].get("identity") or "")
     return run.method, (canonical(run.params) if run.params else "{}") + content + study(run)
 
@@ -47,8 +57,8 @@ def row_labels(runs: Iterable[Run]) -> dict[RowId, str]:
     """Label of each row: its given one or the method, and what its variants here differ in.
 
     Default and tuned options make separate rows; of several studies each is named. Files are
-    named by the first digits of their content's digest. A row whose runs were given several
-    labels shows them all.
+    named by the first digits of their content's digest. A subset that another recipe's scoring run
+    chose names it. A row whose runs were given several labels shows them all.
     """
     rows: dict[RowId, Run] = {}
     given: dict[RowId, set[str]] = defaultdict(set)
@@ -56,12 +66,12 @@ def row_labels(runs: Iterable[Run]) -> dict[RowId, str]:
         identity = row_id(run)
         rows.setdefault(identity, run)
         given[identity].add(given_label(run))
-    variants: dict[tuple[str, str], list[RowId]] = defaultdict(list)
+    variants: dict[tuple[str, str, str], list[RowId]] = defaultdict(list)
     for identity, run in rows.items():
         name = " / ".join(sorted(given[identity] - {""})) or run.method
-        variants[name, origin(run)].append(identity)
+        variants[name, origin(run), scored_with(run.record.spec)].append(identity)
     labels: dict[RowId, str] = {}
-    for (name, tuned), found in variants.items():
+    for (name, tuned, scorer), found in variants.items():
         options = {identity: _options(rows[identity], name) for identity in found}
         names = sorted({option for own in options.values() for option in own})
         differing = [
@@ -74,6 +84,8 @@ def row_labels(runs: Iterable[Run]) -> dict[RowId, str]:
                 several = len({study(rows[other]) for other in found}) > 1
                 mark = f"study {study(rows[identity])[:8]}"
                 shown = [tuned, mark] if several else [tuned, *shown]
+            if scorer:
+                shown = [f"scored with {scorer}", *shown]
             labels[identity] = f"{name} ({', '.join(shown)})" if shown else name
     twice = {label for label, n in Counter(labels.values()).items() if n > 1}
     return {
@@ -84,12 +96,14 @@ def row_labels(runs: Iterable[Run]) -> dict[RowId, str]:
 
 def _options(run: Run, name: str) -> dict[tuple[int, str], str]:
     """What rows of one name may differ in, by place and name: the method where it is not the
-    name, its options, its file."""
+    name, its options, its file, fields of the recipe of its scoring run."""
     found = {(0, "method"): run.method} if run.method != name else {}
     for option, value in run.params.items():
         shown = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         found[1, option] = shown
     content = str(run.record.spec["method"].get("identity") or "")
+    for path, value in leaves(scoring_recipe(run.record.spec)):
+        found[3, f"scoring {path}"] = words(value)
     return {**found, (2, "content"): content[:8]} if content else found
 
 

@@ -14,6 +14,7 @@ from prunebench.leaderboard.inference.rankings import Modules, Ranking
 from prunebench.leaderboard.inference.score_grid import ScoreGrid
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.inference.table import Tests
+from prunebench.leaderboard.inference.transfer import Transfer
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.published.numbers import PrintedRow
 from prunebench.leaderboard.stats import MeanInterval, PairedDifference
@@ -198,6 +199,7 @@ class Board:
         excluded: (reason, count) of all other records.
         environments: Device classes, code revisions and thread counts of the used records.
         recipe_summaries: Over designs that differ in recipe alone.
+        transfers: Subsets that one recipe's scoring run chose and others train.
     """
 
     tables: tuple[Table, ...]
@@ -208,3 +210,4 @@ class Board:
     excluded: tuple[tuple[str, int], ...]
     environments: tuple[tuple[str, tuple[str, ...]], ...]
     recipe_summaries: tuple[Summary, ...] = ()
+    transfers: tuple[Transfer, ...] = ()

@@ -11,6 +11,7 @@ from prunebench.leaderboard.board.designs import Design, label_designs
 from prunebench.leaderboard.board.labels import noise_order
 from prunebench.leaderboard.board.model import Summary, Table
 from prunebench.leaderboard.board.predicted_rows import judged_predictions
+from prunebench.leaderboard.board.scored_with import scoring_recipe
 from prunebench.leaderboard.inference.rankings import modules, ranking
 from prunebench.leaderboard.inference.score_grid import Pair, score_grid
 from prunebench.leaderboard.inference.series import Series
@@ -78,7 +79,9 @@ def _alike(
         own = tables[design.label]
         cells = {(t.ratio, slot) for t in own for row in t.rows for slot in t.runs[row.label]}
         methods = {(r.method, r.record.spec["method"].get("version")) for r in design.runs}
-        groups[canonical(design.frame), frozenset(cells), frozenset(methods)].append(design)
+        scored = {canonical(scoring_recipe(r.record.spec)) for r in design.runs}
+        key = canonical(design.frame), frozenset(cells), frozenset(methods), frozenset(scored)
+        groups[key].append(design)
     for found in groups.values():
         if len(found) > 1 and all(t.rows for d in found for t in tables[d.label]):
             yield found

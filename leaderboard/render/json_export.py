@@ -14,6 +14,7 @@ from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.groups import Groups
 from prunebench.leaderboard.inference.rankings import Modules, Ranking
 from prunebench.leaderboard.inference.score_grid import ScoreGrid
+from prunebench.leaderboard.inference.transfer import Transfer
 from prunebench.leaderboard.render.align_text import use_text
 from prunebench.leaderboard.render.row_text import (
     better_or_worse,
@@ -49,6 +50,8 @@ def board_json(board: Board) -> dict[str, Any]:
             {**_summary(summary), "designs": list(summary.designs)}
             for summary in board.recipe_summaries
         ]
+    if board.transfers:
+        content["transfers"] = [_transfer(found) for found in board.transfers]
     cleaned: dict[str, Any] = finite(content)
     return cleaned
 
@@ -239,6 +242,25 @@ def _summary(summary: Summary) -> dict[str, Any]:
             else {}
         ),
     }
+
+
+def _transfer(found: Transfer) -> dict[str, Any]:
+    """Of boards with transferred subsets alone."""
+    return {
+        "dataset": found.dataset,
+        "selected_with": found.scored,
+        "trained_with": list(found.networks),
+        "cells": [{**{k: v for k, v in asdict(one).items() if k != "cell"},
+                   "noise": one.cell[0], "ratio": one.cell[1]}
+                  for one in found.cells],
+        "baselines": [
+            {"row": row, "network": network, "noise": cell[0], "ratio": cell[1], **asdict(mean)}
+            for (row, network), means in sorted(found.baselines.items())
+            for cell, mean in sorted(means.items())
+        ],
+        "leads": [{**asdict(one), "verdict": one.verdict} for one in found.carried],
+        "families": [_family(one) for one in (found.leads, found.changes) if one is not None],
+    }  # fmt: skip
 
 
 def _align_controls(found: AlignControls) -> dict[str, Any]:

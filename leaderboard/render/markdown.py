@@ -14,6 +14,7 @@ from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.align_controls import AlignControls
 from prunebench.leaderboard.inference.rankings import Modules
+from prunebench.leaderboard.inference.transfer import Transfer
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.published.numbers import ABOUT
 from prunebench.leaderboard.render.align_text import (
@@ -76,6 +77,16 @@ from prunebench.leaderboard.render.score_share import (
     share_text,
     shares_of,
 )
+from prunebench.leaderboard.render.transfer_text import (
+    LEAD,
+    cell_heads,
+    cell_lines,
+    cell_rows,
+    lead_cells,
+    lead_heads,
+    lead_lines,
+    title,
+)
 from prunebench.leaderboard.stats import Member
 from prunebench.record import canonical
 
@@ -128,6 +139,8 @@ def render_markdown(board: Board) -> str:
             lines += ["", f"Diagnostics: {words}; {worst}.", "", diagnostics]
     for summary in (*board.summaries, *board.recipe_summaries):
         lines += _summary(summary, board.protocol)
+    for found in board.transfers:
+        lines += _transfer(found, words_of(board.protocol.metric))
     return "\n".join(lines) + "\n"
 
 
@@ -285,6 +298,19 @@ def _summary(summary: Summary, protocol: ProtocolFile) -> list[str]:
                   *bullets(module_lines(summary.modules, protocol))]  # fmt: skip
     if summary.align_controls is not None:
         lines += _align_controls(summary, summary.align_controls)
+    return lines
+
+
+def _transfer(found: Transfer, words: str) -> list[str]:
+    name = escape(found.dataset)
+    body = [[escape(label), *map(escape, texts)] for label, texts in cell_rows(found)]
+    lines = ["", f"## {name}, {escape(title(found))}", ""]
+    lines += [pipe(["method", *cell_heads(found)], body), "", *bullets(cell_lines(found, words))]
+    if found.leads is not None:
+        body = [[escape(one.method), *map(escape, lead_cells(found, one))] for one in found.carried]
+        lines += ["", f"## {name}, selected with {escape(found.scored)}: {LEAD}", ""]
+        lines += [pipe(["method", *lead_heads(found)], body, text_columns=int(found.home)), ""]
+        lines += bullets(lead_lines(found))
     return lines
 
 

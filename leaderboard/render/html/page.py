@@ -17,6 +17,7 @@ from prunebench.leaderboard.board.labels import decimals, noise_order
 from prunebench.leaderboard.board.model import Board, Summary, Table
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.headline import words_of
+from prunebench.leaderboard.inference.transfer import Transfer
 from prunebench.leaderboard.published.numbers import ABOUT
 from prunebench.leaderboard.render.align_text import (
     AGAINST_RANDOM,
@@ -41,6 +42,7 @@ from prunebench.leaderboard.render.html.page_tables import (
     summary_table,
 )
 from prunebench.leaderboard.render.html.tooltips import Tips
+from prunebench.leaderboard.render.html.transfer_tables import cells_table, leads_table
 from prunebench.leaderboard.render.markdown import header_lines
 from prunebench.leaderboard.render.prediction_text import PREDICTED, prediction_lines
 from prunebench.leaderboard.render.row_text import (
@@ -53,6 +55,8 @@ from prunebench.leaderboard.render.row_text import (
     span,
 )
 from prunebench.leaderboard.render.score_share import share_lines
+from prunebench.leaderboard.render.transfer_text import LEAD, cell_lines, lead_lines
+from prunebench.leaderboard.render.transfer_text import title as transfer_title
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ def render_html(board: Board) -> str:
     digits = max(decimals(table.shared.test_size) for table in board.tables)
     sections += [(summary.dataset, _summaries(board, summary, f"recipes-{place}", digits, tips))
                  for place, summary in enumerate(board.recipe_summaries)]  # fmt: skip
+    sections += [(found.dataset, _transfer(board, found, f"transfer-{place}", tips))
+                 for place, found in enumerate(board.transfers)]  # fmt: skip
     kinds = {row.kind for t in board.tables for row in (*t.rows, *t.incomplete)}
     kinds |= {"incomplete" for t in board.tables if t.incomplete}
     return render_page(board, sections, noises, tips, kinds)
@@ -268,6 +274,33 @@ def _align_sections(board: Board, summary: Summary, anchor: str, tips: Tips) -> 
             notes=tuple(use_lines(controls)),
         ),
     ]
+
+
+def _transfer(board: Board, found: Transfer, anchor: str, tips: Tips) -> list[Section]:
+    words = words_of(board.protocol.metric)
+    sections = [Section(
+        id=f"{anchor}-cells",
+        title=f"{found.dataset}, {transfer_title(found)}",
+        caption=f"{words[0].upper()}{words[1:]} in percent of the subsets that one "
+        "network chose, trained with several, and paired differences to random choice and full "
+        "training under the same network",
+        ratio="",
+        about=(),
+        page_table=cells_table(found),
+        notes=tuple(cell_lines(found, words)),
+    )]  # fmt: skip
+    if found.leads is not None:
+        sections.append(Section(
+            id=f"{anchor}-leads",
+            title=f"{found.dataset}, selected with {found.scored}: {LEAD}",
+            caption="Method minus random over all noise settings and ratios, in points with 95 % "
+            "intervals",
+            ratio="",
+            about=(),
+            page_table=leads_table(found, board.protocol, tips),
+            notes=tuple(lead_lines(found)),
+        ))  # fmt: skip
+    return sections
 
 
 def _code(line: str) -> Markup:

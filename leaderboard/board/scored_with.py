@@ -1,0 +1,39 @@
+"""Rows whose subset another recipe's scoring run chose: what that recipe is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prunebench.leaderboard.board.designs import content_of, order_of, words_of
+from prunebench.leaderboard.filters import leaves
+
+_MOST = 3
+
+
+def scoring_recipe(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe of a specification's scoring run as part of a design; empty where it is that of
+    the run itself."""
+    found: dict[str, Any] = content_of({"recipe": spec.get("scoring_recipe")}).get("recipe", {})
+    return found
+
+
+def scored_with(spec: Mapping[str, Any]) -> str:
+    """In what the recipe of the scoring run differs from the run's own, as words: its network, or
+    its name, or else its fields.
+
+    Returns:
+        ``cnn``, ``width 8, 5 epochs``; empty where one recipe does both.
+    """
+    scoring = scoring_recipe(spec)
+    if not scoring:
+        return ""
+    recipe = spec.get("recipe") or {}
+    for name in ("model", "name"):
+        if scoring.get(name) != recipe.get(name):
+            return str(scoring.get(name))
+    own = dict(leaves({"recipe": scoring}))
+    trained = dict(leaves(content_of({"recipe": recipe})))
+    differing = [path for path in own.keys() | trained.keys() if own.get(path) != trained.get(path)]
+    listed = sorted(differing, key=order_of)[:_MOST]
+    return ", ".join(words_of(path, own.get(path)) for path in listed)

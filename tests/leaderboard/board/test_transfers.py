@@ -1,0 +1,188 @@
+"""Boards of subsets that one network chose and several train."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from prunebench.bench.reports.boards import texts
+from prunebench.leaderboard.board.build import build
+from prunebench.leaderboard.board.scored_with import scored_with
+from prunebench.leaderboard.inference.transfer import (
+    BEHIND,
+    LARGER,
+    NO_LEAD,
+    NOT_SHOWN,
+    SMALLER,
+    STAYS,
+    TOO_FEW,
+    TURNS,
+    Carried,
+)
+from support.records import RECIPE, record
+
+CNN, WIDE = {**RECIPE, "model": "cnn"}, {**RECIPE, "model": "resnet18"}
+NOISES, SEEDS = ("clean", "symmetric:0.4"), range(4)
+#: Accuracy of the rows over that of random choice, by network and method, in percent.
+LEADS = {
+    ("mlp", "dual"): 6.0, ("mlp", "el2n"): -3.0,
+    ("cnn", "dual"): 2.0, ("cnn", "el2n"): -2.0,
+    ("resnet18", "dual"): 0.0, ("resnet18", "el2n"): 4.0,
+}  # fmt: skip
+
+
+def jitter(*slot):
+    """0 to 0.4 points, by slot."""
+    return sum(map(ord, "".join(map(str, slot)))) % 5 / 1000
+
+
+def records(own=False):
+    found = []
+    for recipe, noise, seed in product((RECIPE, CNN, WIDE), NOISES, SEEDS):
+        model = recipe["model"]
+        trained = {"recipe": recipe}
+        base = 0.7 + 0.01 * seed - 0.1 * (noise != "clean")
+        found.append(record("full", noise, seed, accuracy=base + 0.1, spec=trained))
+        found.append(record("random", noise, seed, accuracy=base, spec=trained))
+        for method in ("dual", "el2n"):
+            scored = trained if model == "mlp" else {**trained, "scoring_recipe": RECIPE}
+            value = base + LEADS[model, method] / 100 + jitter(model, noise, seed)
+            found.append(record(method, noise, seed, accuracy=value, spec=scored))
+            if own and model == "cnn":
+                found.append(record(method, noise, seed, accuracy=value + 0.02, spec=trained))
+    return found
+
+
+@pytest.fixture(scope="module")
+def board():
+    return build(records())
+
+
+def test_rows_name_the_network_that_chose_them(board):
+    labels = {t.shared.recipe["model"]: sorted(row.label for row in t.rows) for t in board.tables}
+    assert labels["mlp"] == ["dual", "el2n", "full", "random"]
+    scored = ["dual (scored with mlp)", "el2n (scored with mlp)", "full", "random"]
+    assert labels["cnn"] == labels["resnet18"] == scored
+
+
+def test_variants_of_one_network_are_told_apart():
+    short, long = {**RECIPE, "epochs": 2}, {**RECIPE, "epochs": 4}
+    rows = [record("full", spec={"recipe": CNN})]
+    rows += [record("dual", spec={"recipe": CNN, "scoring_recipe": one}) for one in (short, long)]
+    labels = {row.label for row in build(rows).tables[0].rows}
+    assert labels == {
+        "full",
+        "dual (scored with mlp, scoring epochs=2)",
+        "dual (scored with mlp, scoring epochs=4)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": "cnn"}, "cnn"), ({"name": "digits"}, "digits"), ({"epochs": 5}, "5 epochs"),
+        ({"model_params": {"width": 8}}, "width 8"), (None, ""),
+    ],
+)  # fmt: skip
+def test_the_words_are_what_differs(change, words):
+    scoring = {} if change is None else {"scoring_recipe": {**RECIPE, **change}}
+    assert scored_with({"recipe": RECIPE, **scoring}) == words
+
+
+def test_leads_and_their_change(board):
+    (found,) = board.transfers
+    assert (found.scored, found.networks) == ("mlp", ("mlp", "cnn", "resnet18"))
+    by_slot = {(one.method, one.network): one for one in found.carried}
+    assert set(by_slot) == set(product(("dual", "el2n"), ("cnn", "resnet18")))
+    for (method, network), one in by_slot.items():
+        home, away = LEADS["mlp", method], LEADS[network, method]
+        assert one.home.pooled.mean == pytest.approx(home, abs=0.5)
+        assert one.away.pooled.mean == pytest.approx(away, abs=0.5)
+        assert one.change.pooled.mean == pytest.approx(one.away.pooled.mean - one.home.pooled.mean)
+    assert by_slot["dual", "cnn"].verdict == SMALLER
+    assert by_slot["el2n", "resnet18"].verdict == BEHIND
+    assert (found.leads.size, found.changes.size) == (6, 4)
+    assert found.leads.method == found.changes.method == "holm"
+    assert "dual, trained with mlp" in found.leads.rejected
+
+
+def test_cells_are_paired_within_one_network(board):
+    (found,) = board.transfers
+    assert len(found.cells) == 2 * 2 * 3
+    for one in found.cells:
+        wanted = LEADS[one.network, one.method]
+        assert one.random.mean == pytest.approx(wanted, abs=0.5)
+        assert one.full.mean == pytest.approx(wanted - 10, abs=0.5)
+        assert (one.random.n, one.own) == (4, None)
+
+
+def test_what_a_network_chooses_itself_stands_beside():
+    (found,) = build(records(own=True)).transfers
+    for one in found.carried:
+        if one.network == "cnn":
+            assert one.against_own.pooled.mean == pytest.approx(-2.0)
+        else:
+            assert one.against_own is None
+    page = texts(build(records(own=True)))["leaderboard.md"]
+    assert "cnn: selected with itself" in page
+    assert "resnet18: selected with itself" not in page
+
+
+@pytest.mark.parametrize(
+    ("home", "away", "change", "verdict"),
+    [
+        ((1, 2), (1, 2), (-1, 1), STAYS), ((3, 4), (1, 2), (-3, -1), SMALLER),
+        ((1, 2), (3, 4), (1, 3), LARGER), ((1, 2), (-1, 1), (-2, 0), NOT_SHOWN),
+        ((1, 2), (-2, -1), (-4, -2), TURNS), ((-1, 1), (1, 2), (0, 1), NO_LEAD),
+        ((-2, -1), (1, 2), (1, 3), BEHIND), ((None, None), (1, 2), (0, 1), TOO_FEW),
+    ],
+)  # fmt: skip
+def test_verdicts(board, home, away, change, verdict):
+    one = board.transfers[0].carried[0].home
+
+    def at(ends):
+        return replace(one, pooled=replace(one.pooled, low=ends[0], high=ends[1]))
+
+    assert Carried("dual", "cnn", at(home), at(away), at(change), None).verdict == verdict
+
+
+def test_without_a_row_of_the_scoring_network_leads_stand_alone():
+    rows = [r for r in records() if r.spec["recipe"]["model"] != "mlp"]
+    board = build(rows)
+    (found,) = board.transfers
+    assert found.networks == ("cnn", "resnet18")
+    assert not found.home
+    assert found.changes is None
+    assert {one.verdict for one in found.carried} == {""}
+    assert "change of the lead" not in texts(board)["leaderboard.md"]
+
+
+def test_networks_that_train_the_same_subsets_are_summed_up_together(board):
+    (joined,) = board.recipe_summaries
+    assert len(joined.designs) == 2
+    assert "dual (scored with mlp)" in joined.ranking.labels
+
+
+def test_every_form_shows_it(board):
+    forms = texts(board)
+    heading = "selected with mlp, trained with mlp, cnn, resnet18"
+    assert heading in forms["leaderboard.md"]
+    assert heading in forms["leaderboard.html"]
+    assert "stays, smaller" in forms["leaderboard.md"]
+    content = json.loads(forms["leaderboard.json"])["transfers"][0]
+    assert content["trained_with"] == ["mlp", "cnn", "resnet18"]
+    assert {one["verdict"] for one in content["leads"]} >= {SMALLER, BEHIND}
+    lines = list(csv.DictReader(io.StringIO(forms["transfer.csv"])))
+    assert len(lines) == 12
+    one = next(x for x in lines if (x["method"], x["trained_with"]) == ("dual", "cnn"))
+    assert float(one["minus_random"]) == pytest.approx(2.0, abs=0.5)
+
+
+def test_boards_without_it_say_nothing_of_it():
+    forms = texts(build([r for r in records() if "scoring_recipe" not in r.spec]))
+    assert "transfer.csv" not in forms
+    assert not any("selected with" in text for text in forms.values())
+    assert "transfers" not in json.loads(forms["leaderboard.json"])
