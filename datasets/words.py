@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,39 +22,44 @@ def words_of(text: str) -> list[str]:
     return list(dict.fromkeys(_WORD.findall(unicodedata.normalize("NFC", text).lower())))
 
 
-def numbering(
-    texts: Iterable[Sequence[str]], most: int = WORDS, at_least: int = AT_LEAST
-) -> dict[str, int]:
-    """Numbers the words of the training texts from 1 on; 0 is the padding.
-
-    Args:
-        texts: The distinct words of each training text.
-        most: Words that get a number.
-        at_least: Training texts that have to hold such a word.
-
-    Returns:
-        Word -> number, the most frequent first, equally frequent ones by code points.
-    """
-    count = Counter(word for text in texts for word in text)
-    known = sorted((-times, word) for word, times in count.items() if times >= at_least)
-    return {word: number for number, (_, word) in enumerate(known[:most], 1)}
-
-
 def numbered(
-    texts: Sequence[Sequence[str]], numbers: dict[str, int], length: int = LENGTH
-) -> IntArray:
-    """The first words of each text that have a number, zeros behind them.
+    train: Iterable[str],
+    test: Iterable[str],
+    *,
+    words: int = WORDS,
+    at_least: int = AT_LEAST,
+    length: int = LENGTH,
+) -> tuple[IntArray, IntArray, int]:
+    """Texts as numbers of words, from 1 on by frequency in the training texts; equally frequent
+    words by code points.
 
     Args:
-        texts: The distinct words of each text.
-        numbers: From ``numbering``; other words are left out.
-        length: Numbers of a text.
+        train: Training texts.
+        test: Test texts; a word that only they hold has no number.
+        words: Words that get a number at most.
+        at_least: Training texts that have to hold such a word.
+        length: Words of a text that count, those without a number left out.
 
     Returns:
-        int32 [N, length].
+        int32 [N, L] and [M, L], zeros behind the words, where L is the longest text's number of
+        words or ``length``; and V, one more than the largest number.
     """
-    out = np.zeros((len(texts), length), dtype=np.int32)
-    for row, text in zip(out, texts, strict=True):
-        found = [numbers[word] for word in text if word in numbers][:length]
-        row[: len(found)] = found
-    return out
+    seen: dict[str, int] = {}
+    coded = [
+        np.array([seen.setdefault(word, len(seen)) for word in words_of(text)], np.int32)
+        for text in train
+    ]
+    held = [
+        np.array([seen[word] for word in words_of(text) if word in seen], np.int32) for text in test
+    ]
+    times = np.bincount(np.concatenate(coded), minlength=len(seen)).tolist()
+    known = [(-times[place], word) for word, place in seen.items() if times[place] >= at_least]
+    known = sorted(known)[:words]
+    number = np.zeros(len(seen), dtype=np.int32)
+    for count, (_, word) in enumerate(known, 1):
+        number[seen[word]] = count
+    rows = [(found := number[text])[found > 0][:length] for text in (*coded, *held)]
+    out = np.zeros((len(rows), max(1, *map(len, rows))), dtype=np.int32)
+    for row, text in zip(out, rows, strict=True):
+        row[: len(text)] = text
+    return out[: len(coded)], out[len(coded) :], len(known) + 1

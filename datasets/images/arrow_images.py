@@ -26,17 +26,21 @@ _LAYOUT = (
 )
 
 
-def find_files(path: str) -> tuple[list[Path], list[Path]]:
+def find_files(path: str, dataset: str = "hf") -> tuple[list[Path], list[Path]]:
     """Files of the training and the test split, each sorted by name.
+
+    Args:
+        path: The folder.
+        dataset: For messages.
 
     Raises:
         InputError: No such folder, or a split without files.
     """
     if not path:
-        raise InputError("no path", where="hf", accepted=f"hf:{_LAYOUT}")
-    root = user_path(path, "hf")
+        raise InputError("no path", where=dataset, accepted=f"{dataset}:{_LAYOUT}")
+    root = user_path(path, dataset)
     if not root.is_dir():
-        raise InputError(f"no folder {root}", where=f"hf:{path}", accepted=_LAYOUT)
+        raise InputError(f"no folder {root}", where=f"{dataset}:{path}", accepted=_LAYOUT)
     found: dict[str, list[Path]] = {}
     for file in sorted(root.rglob("*.parquet")):
         parts = file.relative_to(root).parts

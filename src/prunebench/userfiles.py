@@ -12,13 +12,14 @@ import csv
 import io
 import re
 import tomllib
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from prunebench.errors import InputError, visible
 from prunebench.files import read_at_most
-from prunebench.untrusted import user_path
+from prunebench.untrusted import gunzip, user_path
 
 #: Hundreds of times a large grid file; what a parser makes of it stays below 100 MB.
 MOST_TOML = 1 << 18
@@ -50,7 +51,7 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 
 def user_text(path: str | Path, where: str = "", most: int = MOST_TABLE) -> str:
     """The text of a user's file: UTF-8 with or without a byte-order mark, or UTF-16 with one; line
-    ends become ``\\n``.
+    ends become ``\\n``. A file that ends in ``.gz`` is unpacked.
 
     Args:
         path: The file.
@@ -65,6 +66,11 @@ def user_text(path: str | Path, where: str = "", most: int = MOST_TABLE) -> str:
         data = read_at_most(user_path(path), most)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=where) from None
+    if str(path).endswith(".gz") and len(data) <= most:
+        try:
+            data = gunzip(io.BytesIO(data), where, most)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"is damaged ({error})", where=where, accepted="a gzip file") from None
     if len(data) > most:
         size = f"{most >> 20} MiB" if most >> 20 else f"{most >> 10} KiB"
         raise InputError("the file is too large", where=where, accepted=f"at most {size}")
@@ -134,7 +140,12 @@ def _check_toml(text: str, where: str) -> None:
 
 
 def read_table(
-    path: str | Path, columns: Sequence[str], where: str = "", *, optional: Sequence[str] = ()
+    path: str | Path,
+    columns: Sequence[str],
+    where: str = "",
+    *,
+    optional: Sequence[str] = (),
+    exact: bool = False,
 ) -> dict[str, list[str]]:
     """Some columns of a table with a header line.
 
@@ -147,6 +158,8 @@ def read_table(
         columns: Names that the header has to hold, in lower case; it may hold others too.
         where: Its name in messages, where not the path itself.
         optional: Further names, which the header may hold.
+        exact: Whether lines with more values than the header, or a quote that is never closed, are
+            refused: in free text they are what a comma or a quote leaves that nobody has quoted.
 
     Returns:
         The texts of each column that is there, all of one length; empty lines are passed over.
@@ -158,7 +171,7 @@ def read_table(
     text = user_text(path, where)
     head = text.lstrip("\n").partition("\n")[0]
     delimiter = max(_DELIMITERS, key=head.count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=exact)
     rows = (row for row in reader if any(cell.strip() for cell in row))
     found: dict[str, list[str]] = {}
     try:
@@ -167,6 +180,12 @@ def read_table(
         found = {name: [] for name in columns}
         slots = _slots(header, columns, where)
         for row in rows:
+            if exact and len(row) > len(header):
+                raise InputError(
+                    f"{len(row)} values", where=f"{where}: line {reader.line_num}",
+                    accepted=f"{len(header)}, as in the first line; quotes around a text that "
+                    f"holds {delimiter!r}",
+                )  # fmt: skip
             for name, slot in slots:
                 if slot >= len(row):
                     raise InputError(

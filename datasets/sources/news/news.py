@@ -34,7 +34,7 @@ from prunebench.datasets.sources.news.files import (
     read_posts,
     write_posts,
 )
-from prunebench.datasets.words import LENGTH, WORDS, numbered, numbering, words_of
+from prunebench.datasets.words import LENGTH, WORDS, numbered
 from prunebench.errors import InputError
 from prunebench.options import Option, Value, of_content
 from prunebench.record import content_key
@@ -246,13 +246,13 @@ class News(DataSource):
         labels = np.array([self._class_of(post) for post in posts])
         train, test = self._split(posts)
         if self.representation == "words":
-            found = [words_of(post.text) for post in posts]
-            numbers = numbering(found[i] for i in train)
-            x = numbered(found, numbers)
+            train_x, test_x, vocabulary = numbered(
+                (posts[i].text for i in train), (posts[i].text for i in test)
+            )
             return {
-                "train_x": x[train], "train_y": labels[train],
-                "test_x": x[test], "test_y": labels[test],
-                "vocabulary": np.array(len(numbers) + 1),
+                "train_x": train_x, "train_y": labels[train],
+                "test_x": test_x, "test_y": labels[test],
+                "vocabulary": np.array(vocabulary),
             }  # fmt: skip
         coded, vectors = self._vectors([text.words_of(post.text) for post in posts], train)
         return {
