@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Literal, Protocol, cast
+from typing import Annotated, Literal, Protocol, Self, cast
 
 import torch.nn.functional as F
 from pydantic import Field
@@ -47,9 +47,11 @@ class FeatureNet(nn.Module):
 
     Attributes:
         head_path: Name of the head in the library's own network, for files of weights.
+        frozen: Whether the head alone is trained.
     """
 
     head_path = "fc"
+    frozen = False
 
     def __init__(self, body: nn.Module, width: int, num_classes: int) -> None:
         super().__init__()
@@ -79,6 +81,21 @@ class FeatureNet(nn.Module):
         nn.Module.__init__(split)
         split.body, split.fc, split.head_path = net, head, path
         return split
+
+    def freeze_body(self) -> None:
+        """Leaves the body as it is from now on: its parameters take no gradient, and it stays in
+        eval mode, so that batch normalisation reads its running statistics and never writes them,
+        and nothing is dropped out."""
+        self.frozen = True
+        self.body.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training or eval mode, of the head alone where the body is frozen."""
+        super().train(mode)
+        if self.frozen:
+            self.body.eval()
+        return self
 
     def features(self, x: Tensor) -> Tensor:
         """float [B, width]."""

@@ -230,6 +230,20 @@ class _Undrawn(TorchFunctionMode):
         return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
 
 
+def freeze_body(model: nn.Module, recipe: Recipe) -> None:
+    """Has a network train its head alone, in place.
+
+    Raises:
+        InputError: It does not say which part of it is the head.
+    """
+    if not isinstance(model, FeatureNet):
+        raise InputError(
+            f"model {recipe.model!r} does not say which of its parameters are the head's",
+            where=f"recipe {recipe.name}: train", accepted="all, or a FeatureNet",
+        )  # fmt: skip
+    model.freeze_body()
+
+
 def build_model(
     recipe: Recipe, shape: tuple[int, ...], num_classes: int, stream: Stream
 ) -> nn.Module:

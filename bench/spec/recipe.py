@@ -23,7 +23,7 @@ Scalar = bool | int | float | str | None
 
 #: Fields that came after the first release: at their defaults they are left out of the content,
 #: so that the keys of older runs stay the same.
-_LATER = ("tail_momentum", "lr_warmup", "drop_last", "normalise", "compat", "weights")
+_LATER = ("tail_momentum", "lr_warmup", "drop_last", "normalise", "compat", "weights", "train")
 
 #: Quirks of official loops that can be switched on (``compat``); see ``SWITCHES``.
 Switch = Literal["bn-split-2", "head-100", "lr-per-epoch", "seta-lr"]
@@ -94,7 +94,8 @@ class Recipe(BaseModel):
     a line, with ``tail_momentum`` from there on; ``lr_warmup`` is the share over which ``cosine``
     rises from 0 in a line. ``momentum`` is beta1 for Adam. ``warmup`` is the epoch Tw after which
     static methods score; None means max(2, round(0.15 epochs)). ``weights`` is the SHA-256 of the
-    file with the initial weights: its path is no part of the recipe.
+    file with the initial weights: its path is no part of the recipe. ``train = "head"`` trains
+    the last linear layer alone, see ``networks.base.FeatureNet.freeze_body``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -136,6 +137,7 @@ class Recipe(BaseModel):
     warmup: int | None = Field(None, ge=1)
     eval_every: int = Field(0, ge=0)
     compat: tuple[Switch, ...] = ()
+    train: Literal["all", "head"] = "all"
     weights: str = Field(
         "", pattern=r"^([0-9a-f]{64}|needed)?$", description="the file with the initial weights"
     )

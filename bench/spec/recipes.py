@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prunebench.bench.spec import recipes_alignprune as _paper
 from prunebench.bench.spec import recipes_imagenet as _imagenet
-from prunebench.bench.spec.recipe import Recipe, register_recipe
+from prunebench.bench.spec.recipe import NEEDED, Recipe, register_recipe
 from prunebench.registry import RECIPES
 
 __all__ = ["get_recipe", "register_recipe"]
@@ -128,6 +128,43 @@ def linear_probe() -> Recipe:
         weight_decay=0.1,
         schedule="cosine",
         normalise="train",
+    )
+
+
+@register_recipe("finetune")
+def finetune() -> Recipe:
+    """Images, from the weights of a file: all layers at a small rate for a few epochs."""
+    return Recipe(
+        name="finetune",
+        model="imagenet-resnet18",
+        epochs=5,
+        batch_size=32,
+        lr=0.005,
+        weight_decay=1e-4,
+        nesterov=True,
+        schedule="cosine",
+        lr_warmup=0.1,
+        normalise="imagenet",
+        weights=NEEDED,
+    )
+
+
+@register_recipe("finetune-head")
+def finetune_head() -> Recipe:
+    """Images, from the weights of a file: the last layer alone, on the features they give."""
+    return Recipe(
+        name="finetune-head",
+        model="imagenet-resnet18",
+        epochs=10,
+        batch_size=128,
+        optimizer="adamw",
+        lr=1e-3,
+        weight_decay=0.01,
+        schedule="cosine",
+        augment="none",
+        normalise="imagenet",
+        train="head",
+        weights=NEEDED,
     )
 
 

@@ -44,7 +44,7 @@ from torch.optim import Optimizer
 from prunebench.bench.inputs.statistics import with_statistics
 from prunebench.bench.inputs.streaming import Source, open_inputs
 from prunebench.bench.inputs.strong import strong_draws
-from prunebench.bench.networks.build import build_model
+from prunebench.bench.networks.build import build_model, freeze_body
 from prunebench.bench.networks.weights import start_from
 from prunebench.bench.spec.recipe import head_classes
 from prunebench.bench.train.capture.compile import compiled
@@ -112,7 +112,8 @@ class Trainer:
         if channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
         make = make_device_optimizer if setup.on_device else make_optimizer
-        self.optimizer: Optimizer = make(recipe, self.model.parameters())
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer: Optimizer = make(recipe, trained)
         self.criterion = setup.criterion
         single = self.world.is_single
         self.reducer = None if single else Reducer(self.world, self.model, self.criterion)
@@ -164,6 +165,8 @@ class Trainer:
             stream = stream.child("replica", setup.replica)
         model = build_model(setup.recipe, raw.input_shape, raw.num_classes, stream)
         start_from(model, setup.recipe, setup.weights)
+        if setup.recipe.train == "head":
+            freeze_body(model, setup.recipe)
         return model
 
     def fit(self) -> None:

@@ -22,7 +22,7 @@ from prunebench.methods.base import BatchPruner
 from prunebench.record import canonical
 
 _FIELDS = ("model", "model_params", "optimizer", "weight_decay", "nesterov", "batch_size",
-           "precision", "compat")  # fmt: skip
+           "precision", "compat", "train")  # fmt: skip
 
 
 @experimental

@@ -65,8 +65,9 @@ class Reducer:
 
     def end_epoch(self) -> None:
         """Averages running statistics, which each process took of its own samples; counters take
-        the largest."""
-        for buffer in self.model.buffers():
+        the largest. Those of a frozen body stay: a mean of equal numbers may round."""
+        frozen = getattr(self.model, "frozen", False)
+        for buffer in () if frozen else self.model.buffers():
             if buffer.is_floating_point():
                 self.world.add(buffer).div_(self.world.size)
             else:
