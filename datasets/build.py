@@ -14,6 +14,14 @@ from prunebench.datasets.imbalance import Imbalance
 from prunebench.datasets.noise.inject import inject
 from prunebench.datasets.noise.instance import INSTANCE, inject_instance, instance_targets
 from prunebench.datasets.noise.names import BY_INPUT, NoiseSpec, real_rule
+from prunebench.datasets.noise.openset import (
+    OPENSET,
+    OpenSet,
+    Placed,
+    last_classes,
+    place,
+    with_images,
+)
 from prunebench.datasets.noise.rules import ALIASES, check_rule
 from prunebench.datasets.source import RawData
 from prunebench.datasets.splits import ReferenceMode, split_rows
@@ -37,6 +45,7 @@ def make_task(
     validation_labels: ValidationLabels = "noisy",
     imbalance: Imbalance | None = None,
     corruption: Corruption | None = None,
+    outside: OpenSet | None = None,
 ) -> Task:
     """Makes the task that every method and ratio of one (data set, noise, seed) shares.
 
@@ -44,7 +53,9 @@ def make_task(
     the splits. Noise, reference and validation each have their own stream: changing the size of
     one never moves the draws of another, and a smaller draw lies within a larger one. Of an
     imbalanced training split the noise is drawn anew, over what is kept, so that its counts are
-    exact there; validation samples keep the labels of the whole split's draw.
+    exact there; validation samples keep the labels of the whole split's draw. The same holds for
+    images from outside (``openset``), which the reference and a validation split with clean labels
+    never hold.
 
     Args:
         raw: The data set, N training samples; reference rows of its own are no such samples.
@@ -61,6 +72,7 @@ def make_task(
         imbalance: Class sizes of the training split; reference, validation and test stay as they
             are without. None for all samples.
         corruption: Of a part of the training images, after everything else; None for no image.
+        outside: Where ``openset`` takes images from; None for the last classes of the data set.
 
     Returns:
         The task; rows of every split ascending.
@@ -81,6 +93,15 @@ def make_task(
             where="reference_mode",
             accepted="held_out",
         )
+    world = (outside or last_classes(raw)) if noise.kind == OPENSET else None
+    if world is not None:
+        raw = world.raw
+        if reference_mode == "overlap":
+            raise InputError(
+                "'overlap' is not accepted: a sample has one image, in training and as reference",
+                where="reference_mode",
+                accepted=f"held_out with {OPENSET}",
+            )
     rows = split_rows(
         raw, streams, reference_size=reference_size, reference_mode=reference_mode,
         validation_size=validation_size, imbalance=imbalance,
@@ -93,6 +114,13 @@ def make_task(
     if imbalance is not None:
         noisy[train] = _noisy_labels(raw, train, noise, rule, key, count)[train]
         training = train
+    clean, marks = raw.train_y, noisy
+    if world is not None:
+        placed = _placed(
+            world, noise, Stream(key), count, rows.validation, None if imbalance is None else train
+        )
+        shown = train if validation_labels == "clean" else torch.cat([train, rows.validation])
+        raw, marks = with_images(world, placed.within(shown)), placed.marked(noisy)
     carved = noisy if validation_labels == "noisy" else raw.train_y
     changed, corrupted = raw, None
     if corruption is not None:
@@ -105,8 +133,8 @@ def make_task(
         test=Split(torch.arange(len(raw.test_y)), raw.test_y),
         clean_labels=raw.train_y[train],
         rule=rule,
-        rate=(noisy != raw.train_y)[training].double().mean().item(),
-        label_digest=label_digest(noisy[training]),
+        rate=(marks != clean)[training].double().mean().item(),
+        label_digest=label_digest(marks[training]),
         corrupted=corrupted,
     )
 
@@ -120,6 +148,8 @@ def _noisy_labels(
 ) -> Tensor:
     """Labels of all rows of ``train_x``; only those of training rows are noisy."""
     clean = raw.train_y[training]
+    if rule == OPENSET:
+        return raw.train_y.clone()
     if rule == INSTANCE:
         stream = Stream(seed)
         targets = instance_targets(raw.train_x, raw.train_y, raw.num_classes, stream)[training]
@@ -139,11 +169,29 @@ def _noisy_labels(
     return noisy
 
 
+def _placed(
+    world: OpenSet,
+    noise: NoiseSpec,
+    stream: Stream,
+    count: str,
+    validation: Tensor,
+    imbalanced: Tensor | None,
+) -> Placed:
+    """Images from outside for the whole split; where the training split is imbalanced, for it and
+    the validation samples of the whole split's draw, which keep their images."""
+    whole = place(world, world.raw.training_rows, noise.rate, stream, count)
+    if imbalanced is None:
+        return whole
+    held = whole.within(validation)
+    return held + place(world, imbalanced, noise.rate, stream, count, held.images)
+
+
 def resolve_rule(spec: NoiseSpec, raw: RawData) -> str:
     """The rule id that a noise setting means on a data set; part of keys and boards.
 
     Returns:
-        ``clean``, ``real``, ``real:VARIANT``, ``instance`` or an id of ``datasets.rules``.
+        ``clean``, ``real``, ``real:VARIANT``, ``instance``, ``openset`` or an id of
+        ``datasets.rules``.
 
     Raises:
         InputError: The rule does not fit the data set, or it has no such human labels.

@@ -49,7 +49,8 @@ class RawData:
         train_x: uint8 [N, channels, H, W] images, float32 [N, D] vectors, or int32 [N, L] texts:
             the numbers of their words, zeros behind them; original order. Or ``ImageFiles``, whose
             images are decoded while the run goes on.
-        train_y: int64 [N], clean labels (the given ones where no clean ones exist).
+        train_y: int64 [N], clean labels (the given ones where no clean ones exist); in a task
+            -1 where the image is from outside it (``datasets.noise.openset``).
         test_x: As ``train_x``.
         test_y: int64 [M], clean.
         num_classes: C.
@@ -290,6 +291,32 @@ class DataSource(ABC):
         """Options that enter the key; paths are left out in favour of ``identity``."""
         given = {k: v for k, v in self.params.items() if k != self.argument}
         return of_content(self.options, given)
+
+
+def named_source(text: str, params: Mapping[str, Any]) -> DataSource:
+    """The data set that ``digits`` or ``packed:PATH`` names, with options.
+
+    Raises:
+        InputError: Unknown data set or option, or a missing argument.
+    """
+    name, _, argument = text.partition(":")
+    source_class: type[DataSource] = DATASETS.get(name).target
+    given = dict(params)
+    if argument:
+        if not source_class.argument:
+            raise InputError(f"data set {name!r} takes no argument", where=f"dataset {text!r}")
+        given[source_class.argument] = argument
+    elif (
+        source_class.argument
+        and not source_class.argument_optional
+        and source_class.argument not in given
+    ):
+        raise InputError(
+            f"data set {name!r} needs an argument",
+            where="dataset",
+            accepted=f"{name}:{source_class.argument.upper()}",
+        )
+    return source_class(**given)
 
 
 def identity_of(source: DataSource) -> str:

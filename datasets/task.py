@@ -40,11 +40,13 @@ class Task:
         reference: Clean labels, held out of training unless ``overlap``; None when size 0.
         validation: Carved from training for tuning; None when size 0.
         test: Clean labels.
-        clean_labels: int64 [N], for diagnostics and oracles only.
+        clean_labels: int64 [N], for diagnostics and oracles only; -1 where the image is from
+            outside the task (``openset``) and no label is right.
         rule: Resolved noise rule id.
         rate: Realised share of wrong labels in the original training split.
         label_digest: SHA-256 of the noisy label vector of the original split (little-endian
-            int64).
+            int64); of a sample with an image from outside, -1 less the image's row stands for the
+            label.
         tuning: Whether ``test`` is the validation split; a tuning run does not hold the test split.
         corrupted: bool [N], which training images are corrupted, for diagnostics only; None where
             the setting corrupts none. ``raw`` holds the corrupted pixels.
@@ -75,3 +77,8 @@ class Task:
         if raw.test_groups is not None:
             return raw.test_groups
         return None if raw.groups is None else class_groups(raw.groups, self.test.labels)
+
+    @property
+    def outside(self) -> Tensor:
+        """bool [N]: whether the image is from outside the task; for diagnostics only."""
+        return self.clean_labels < 0

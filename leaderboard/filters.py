@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from prunebench.errors import InputError, nearest
-from prunebench.record import NONE, Record, corruption_name, setting_name
+from prunebench.record import NONE, Record, corruption_name, noise_name, setting_name
 
 #: Parts of a record that a field may name beside those of the specification.
 _BESIDE = ("info", "environment")
@@ -146,7 +146,7 @@ def _values(record: Record, name: str) -> set[Any]:
     if name == "dataset":
         also = {record.dataset}
     elif name == "noise":
-        also = {setting_name(record.spec)}
+        also = {setting_name(record.spec), noise_name(record.spec["noise"])}
     elif name == "corrupt" and record.spec.get(name):
         also = {corruption_name(record.spec[name])}
     return {named_value(record, name)} | also

@@ -254,7 +254,8 @@ class Evidence(Protocol):
 
     @property
     def clean_labels(self) -> Tensor:
-        """int64 [N], for oracles only; raises PermissionError for every other method."""
+        """int64 [N], for oracles only; raises PermissionError for every other method. -1 for a
+        sample whose image belongs to no class (noise ``openset``): no label of it is right."""
 
     @property
     def labels(self) -> Tensor:

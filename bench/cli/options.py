@@ -200,6 +200,7 @@ def parse_all_params(values: dict[str, Any]) -> None:
         "recipe_params": text_options(),
         "dataset_params": dataset_options(values["dataset"]),
         "corrupt_params": {},
+        "noise_params": {},
     }
     if "scoring_params" in values:
         known["scoring_params"] = text_options()

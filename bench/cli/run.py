@@ -102,6 +102,13 @@ _NEARLY_ALL = 0.9
     metavar="NAME=VALUE",
     help="Field of the scoring run's recipe; without --scoring-recipe, of the recipe itself.",
 )
+@click.option(
+    "--noise-param",
+    "noise_params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of the noise: count, seed; outside=last:K or outside=DATASET for openset.",
+)
 @click.option("--label", default=None, metavar="NAME", help="Name of the row on boards.")
 @click.option(
     "--record-losses",

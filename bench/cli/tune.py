@@ -66,6 +66,13 @@ from prunebench.errors import InputError
     help="Option of the data set.",
 )
 @click.option(
+    "--noise-param",
+    "noise_params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of the noise: count, seed; outside=last:K or outside=DATASET for openset.",
+)
+@click.option(
     "--corrupt-param",
     "corrupt_params",
     multiple=True,

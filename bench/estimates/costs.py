@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from prunebench.bench.grids.plan import Planned
 from prunebench.bench.runs.cell import Cell
@@ -16,6 +16,7 @@ from prunebench.bench.train.plan_checks import shares_of
 from prunebench.bench.train.self_supervised import BATCH as SSL_BATCH
 from prunebench.bench.train.task import criterion_of
 from prunebench.datasets.imbalance import parse_imbalance
+from prunebench.datasets.noise.openset import OPENSET, parse_last
 from prunebench.datasets.source import Outline
 from prunebench.datasets.splits import default_reference_size
 from prunebench.methods.base import (
@@ -65,6 +66,21 @@ class Cost:
         return (
             self.forward_only + self.reference_forward + self.eval_forward + self.evidence_forward
         )
+
+
+def under_noise(outline: Outline, spec: RunSpec) -> Outline:
+    """The outline that a run's noise leaves: open-set noise takes classes out, which count as
+    equally large here."""
+    outside = spec.noise.outside
+    if spec.noise.rule != OPENSET or not (outside is None or isinstance(outside, str)):
+        return outline
+    k = parse_last(outside) if outside else max(1, outline.classes // 4)
+    classes = max(1, outline.classes - (k or 0))
+    share = classes / outline.classes
+    return replace(
+        outline, train=round(outline.train * share), test=round(outline.test * share),
+        reference=round(outline.reference * share), classes=classes,
+    )  # fmt: skip
 
 
 def split_sizes(spec: RunSpec, outline: Outline) -> tuple[int, int]:

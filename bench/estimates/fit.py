@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from prunebench.bench.estimates.costs import cell_cost
+from prunebench.bench.estimates.costs import cell_cost, under_noise
 from prunebench.bench.estimates.rates import FORWARD, Rates, kind_of, rates_from_records
 from prunebench.bench.estimates.summary import outline_of, seconds_of
 from prunebench.bench.results.store import Store
@@ -40,4 +40,4 @@ def expected_seconds(
     outline, _ = outline_of(cell.spec.dataset.name, cell.data)
     if rates is None or outline is None:
         return None
-    return seconds_of(cell_cost(cell, outline), rates)
+    return seconds_of(cell_cost(cell, under_noise(outline, cell.spec)), rates)

@@ -18,6 +18,7 @@ from prunebench.bench.estimates.costs import (
     encoder_cost,
     encoders,
     own_evidence,
+    under_noise,
 )
 from prunebench.bench.estimates.rates import Rates, kind_of, rates_from_records
 from prunebench.bench.estimates.timed_choice import choice_times, told
@@ -31,7 +32,7 @@ from prunebench.bench.results.store import Store
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.scoring_runs import recorded_needs
 from prunebench.bench.spec.execution import ExecutionOptions
-from prunebench.bench.train.task import load_raw, train_size
+from prunebench.bench.train.task import load_raw, own_options, train_size
 from prunebench.datasets.source import Outline, RawData
 from prunebench.errors import InputError
 from prunebench.methods.base import EvidenceSpec
@@ -256,6 +257,7 @@ class _Counts:
             if outline is None:
                 self.unknown.add(cell.spec.dataset.name)
                 continue
+            outline = under_noise(outline, cell.spec)
             if cell.spec.imbalance and present:
                 outline = replace(outline, kept=kept_of(cell))
             cost = cell_cost(cell, outline)
@@ -283,7 +285,10 @@ def _kept() -> Callable[[Cell], int]:
 
     def kept(cell: Cell) -> int:
         spec = cell.spec
-        parts = [spec.setting, spec.seed, spec.reference, spec.validation, spec.imbalance]
+        parts = [
+            spec.setting, spec.noise.outside, spec.seed, spec.reference, spec.validation,
+            spec.imbalance,
+        ]  # fmt: skip
         slot = str(parts)
         if slot not in found:
             found[slot] = train_size(spec, cell.data)
@@ -305,7 +310,7 @@ def outline_of(
     if not absent:
         with suppress(InputError):
             return _of(load_raw(name, data)), True
-    return DATASETS.get(name).target(**data).outline(), False
+    return DATASETS.get(name).target(**own_options(data)).outline(), False
 
 
 def _of(raw: RawData) -> Outline:

@@ -26,6 +26,7 @@ from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.job_result import OutcomeCode
 from prunebench.bench.runs.scoring_runs import recorded_needs
 from prunebench.bench.spec.execution import ExecutionOptions
+from prunebench.bench.train.task import outside_of, own_options
 from prunebench.datasets.source import DataSource
 from prunebench.errors import FolderError, visible
 from prunebench.record import DATA_NAME, Record, canonical
@@ -228,8 +229,10 @@ def check_data(cells: Iterable[Cell]) -> None:
     Raises:
         InputError: A file is missing, damaged or foreign.
     """
-    sources = {(cell.spec.dataset.name, id(cell.data)): cell.data for cell in cells}
-    texts = {canonical([name, dict(data)]): (name, data) for (name, _), data in sources.items()}
+    slots = {(cell.spec.dataset.name, id(cell.data)): cell for cell in cells}
+    opened = [(name, own_options(cell.data)) for (name, _), cell in slots.items()]
+    opened += filter(None, (outside_of(cell.spec, cell.data) for cell in slots.values()))
+    texts = {canonical([name, data]): (name, data) for name, data in opened}
     for name, data in texts.values():
         source: DataSource = DATASETS.get(name).target(**data)
         source.check()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,11 +22,15 @@ from prunebench.bench.grids.transfer import (
 from prunebench.bench.grids.tuned_rows import admit, tuned_rows
 from prunebench.bench.results.planned import MOST_CELLS
 from prunebench.bench.runs.cell import Cell
+from prunebench.bench.runs.outside import outside_source
 from prunebench.bench.runs.resolve import check_label, open_source, resolve_cell
 from prunebench.bench.spec.recipe import NEEDED, Scalar
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import SEEDS, HeldOut
-from prunebench.datasets.source import identity_of
+from prunebench.bench.train.task import OUTSIDE
+from prunebench.datasets.noise.names import parse_noise
+from prunebench.datasets.noise.openset import OPENSET
+from prunebench.datasets.source import DataSource, identity_of
 from prunebench.errors import InputError, nearest
 from prunebench.methods.compose import resolve_method
 from prunebench.problems import FILE_NAME, FILE_NAME_WORDS, first_problem
@@ -353,6 +357,9 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
     scoring = {name: _scoring_recipe(block, name) for name in block.dataset or []}
     labels = _labels(block, where)
     transfer = block.transfer is True
+    beyond = outside_source(_beyond(block.noise_params or {}))
+    outside = None if beyond is None else _content_of(beyond, beyond.name, absent)
+    openset = any(parse_noise(noise).kind == OPENSET for noise in block.noise or [])
     tuned = tuned_rows(block.tuned or [], block.method or [], transfer, where)
     first: dict[tuple[Any, ...], Cell] = {}
     for dataset, criterion, noise, imbalance, corrupt, seed, method in axes:
@@ -375,7 +382,8 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
                     params=params,
                     dataset_params=block.dataset_params, recipe_params=recipe_params,
                     criterion_params=(block.criterion_params or {}).get(criterion),
-                    noise_params=block.noise_params,
+                    noise_params=_noise_params(block, noise, openset),
+                    outside_content=outside,
                     corrupt_params=block.corrupt_params if corrupt in damaged else None,
                     scoring_recipe=scoring[dataset],
                     scoring_params=_weights(block.scoring_params, scoring[dataset], absent),
@@ -403,13 +411,32 @@ def _content(
 ) -> tuple[dict[str, Any], str]:
     """Options and content identity of a data set, read once for all its cells."""
     source = open_source(dataset, params, get_recipe(recipe) if recipe else None)
+    return _content_of(source, dataset, absent)
+
+
+def _content_of(
+    source: DataSource, text: str, absent: dict[str, str] | None
+) -> tuple[dict[str, Any], str]:
     try:
         return source.portable(), identity_of(source)
     except InputError as error:
         if absent is None:
             raise
-        absent[dataset] = str(error)
+        absent[text] = str(error)
         return {k: v for k, v in source.params.items() if k != source.argument}, "absent"
+
+
+def _beyond(params: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Fields that say where open-set noise takes its images from."""
+    return {name: value for name, value in params.items() if name.partition(".")[0] == OUTSIDE}
+
+
+def _noise_params(block: Block, noise: str, openset: bool) -> Mapping[str, Scalar] | None:
+    """The fields of one noise: beside open-set noise the others have no ``outside``."""
+    params = block.noise_params
+    if params is None or not openset or parse_noise(noise).kind == OPENSET:
+        return params
+    return {name: value for name, value in params.items() if name not in _beyond(params)}
 
 
 def _options(table: dict[str, Axis]) -> Iterator[dict[str, Scalar]]:

@@ -101,6 +101,8 @@ def artifacts(
     }
     if task.corrupted is not None:
         samples["corrupted"] = task.corrupted.numpy()
+    if bool(task.outside.any()):
+        samples["outside"] = task.outside.numpy().astype(np.uint8)
     if subset is not None:
         samples["kept"] = ids[subset.indices.cpu().numpy()]
         if subset.weights is not None:

@@ -19,7 +19,8 @@ class Cell:
 
     Attributes:
         spec: The run.
-        data: Options of the data set, paths included.
+        data: Options of the data set, paths included; as ``outside`` what opens the data set from
+            which open-set noise takes its images.
         method_params: Options of the method that the key replaces by digests.
         weights: File of the initial weights, which the key names by its digest; empty for none.
         scoring_weights: Likewise of the specification's ``scoring_recipe``.

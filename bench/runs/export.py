@@ -30,7 +30,7 @@ WHATS = {
     "classes": "a line per class",
     "predictions": "the predicted class of every test sample",
     "training": "what the run trained on: every sample's split, label, whether it is flipped, "
-                "corrupted, kept and how often trained; needs the data set",
+                "from outside, corrupted, kept and how often trained; needs the data set",
 }  # fmt: skip
 
 
@@ -61,7 +61,8 @@ def export_csv(store: Store, key: str, what: str, data: Mapping[str, Any] | None
         return _csv(_training(record, samples, data or {}))
     sample = id_column(record)
     if what == "visits":
-        return _csv({sample: samples["id"], "epochs": samples["visits"]})
+        outside = {"outside": samples["outside"]} if "outside" in samples else {}
+        return _csv({sample: samples["id"], "epochs": samples["visits"], **outside})
     name = {"scores": "score", "kept": "kept"}[what]
     if name not in samples:
         method = record.spec["method"]["name"]
@@ -145,6 +146,8 @@ def _samples(store: Store, record: Record) -> Arrays:
     found = {"id": ids, "visits": _long(_vector(arrays, "visits", where, whole=True), ids, where)}
     if "score" in arrays:
         found["score"] = _long(_vector(arrays, "score", where), ids, where)
+    if "outside" in arrays:
+        found["outside"] = _long(_vector(arrays, "outside", where, whole=True), ids, where)
     if "kept" in arrays:
         found["kept"] = _vector(arrays, "kept", where, whole=True)
     if "kept_weight" in arrays and "kept" in found:
@@ -155,7 +158,7 @@ def _samples(store: Store, record: Record) -> Arrays:
 def _training(record: Record, samples: Arrays, data: Mapping[str, Any]) -> Arrays:
     """The splits of the run's task, made anew from its specification, with the digest of its labels
     compared."""
-    from prunebench.bench.runs.rerun import recorded_source
+    from prunebench.bench.runs.rerun import recorded_data
     from prunebench.bench.train.task import (
         holdout_task,
         load_task,
@@ -164,8 +167,8 @@ def _training(record: Record, samples: Arrays, data: Mapping[str, Any]) -> Array
     )
     from prunebench.methods.compose import resolve_method
 
-    spec, source = recorded_source(record, data)
-    task = load_task(spec, source.params)
+    spec, opened = recorded_data(record, data)
+    task = load_task(spec, opened)
     if record.info.get("label_digest", task.label_digest) != task.label_digest:
         raise InputError("the labels made now are not those of the run", where=record.key,
                          accepted="the version of prunebench that the record names")  # fmt: skip
@@ -190,6 +193,8 @@ def _training(record: Record, samples: Arrays, data: Mapping[str, Any]) -> Array
     if task.corrupted is not None:
         found["corrupted"] = np.zeros(len(ids), dtype=np.int8)
         found["corrupted"][train] = task.corrupted.numpy()
+    if bool(task.outside.any()):
+        found["outside"] = (clean.numpy()[rows] < 0).astype(np.int8)
     if "kept" in samples:
         found["kept"] = (train & np.isin(ids, samples["kept"])).astype(np.int8)
     found["epochs"] = np.zeros(len(ids), dtype=np.int64)

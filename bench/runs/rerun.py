@@ -13,9 +13,11 @@ from pydantic import ValidationError
 
 from prunebench.bench.results.plugin_sources import plugin_files
 from prunebench.bench.runs.cell import Cell
+from prunebench.bench.runs.outside import recorded_outside
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import RunSpec, Validation
+from prunebench.bench.train.task import OUTSIDE, own_options
 from prunebench.datasets.source import DataSource, identity_of
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.collect import OTHER_COLUMNS
@@ -56,7 +58,7 @@ def recorded_cell(
     Raises:
         InputError: A spec of another version, a path that is missing, or other data.
     """
-    spec, source = recorded_source(record, data)
+    spec, opened = recorded_data(record, data)
     start = scoring_start = ""
     if spec.recipe.weights:
         start = _same_file(weights, spec.recipe.weights, "its initial weights", "--weights")
@@ -68,7 +70,7 @@ def recorded_cell(
     losses = frozenset[int]() if "losses.npz" in record.artifacts else None
     title = str(record.info.get(DATA_NAME, ""))
     cell = Cell(
-        spec, source.params, weights=start, scoring_weights=scoring_start, title=title,
+        spec, opened, weights=start, scoring_weights=scoring_start, title=title,
         losses=losses,
     )  # fmt: skip
     if not argument:
@@ -76,6 +78,17 @@ def recorded_cell(
     what = f"the {argument} of method {spec.method.name!r}"
     found = _same_file(file, spec.method.identity, what, "--method-file")
     return replace(cell, method_params={argument: found})
+
+
+def recorded_data(record: Record, data: Mapping[str, Any]) -> tuple[RunSpec, dict[str, Any]]:
+    """The specification of a record, and ``Cell.data`` on this machine.
+
+    Raises:
+        InputError: As ``recorded_source``, also of the data set that images from outside are of.
+    """
+    spec, source = recorded_source(record, own_options(data))
+    text = recorded_outside(spec.noise.outside, str(data.get(OUTSIDE) or ""))
+    return spec, {**source.params, **({OUTSIDE: text} if text else {})}
 
 
 def recorded_source(record: Record, data: Mapping[str, Any]) -> tuple[RunSpec, DataSource]:
@@ -131,7 +144,6 @@ def command_of(record: Record, plugins: Sequence[str] = ()) -> str | None:
     has_flags = (
         all(spec[name] == value for name, value in _WITHOUT_FLAG.items())
         and "tuned" not in spec
-        and (noise["count"], noise["seed"]) == ("exact_per_class", None)
         and reference["mode"] == "held_out"
         and criterion["params"] == defaults
     )
@@ -159,6 +171,7 @@ def command_of(record: Record, plugins: Sequence[str] = ()) -> str | None:
         ("--scoring-param", {} if scoring is None else _changed(scoring)),
         ("--dataset-param", spec["dataset"]["params"]),
         ("--corrupt-param", _severity(spec.get("corrupt"))),
+        ("--noise-param", _noise_params(noise)),
     ):
         for name, value in sorted(values.items()):
             words += [flag, f"{name}={_text(value)}"]
@@ -167,6 +180,21 @@ def command_of(record: Record, plugins: Sequence[str] = ()) -> str | None:
     if record.info.get("label"):
         words += ["--label", str(record.info["label"])]
     return shlex.join(words)
+
+
+def _noise_params(noise: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a noise setting its name does not say, where it is not the default."""
+    found = {} if noise["count"] == "exact_per_class" else {"count": noise["count"]}
+    if noise["seed"] is not None:
+        found["seed"] = noise["seed"]
+    outside = noise.get("outside")
+    if isinstance(outside, Mapping):
+        target = DATASETS.get(outside["name"]).target
+        found[OUTSIDE] = _named(outside["name"], target)
+        found |= {f"{OUTSIDE}.{name}": value for name, value in outside["params"].items()}
+    elif outside:
+        found[OUTSIDE] = outside
+    return found
 
 
 def _severity(corrupt: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from prunebench.bench.networks.build import check_model, reads_words
 from prunebench.bench.networks.weights import weights_digest
 from prunebench.bench.runs.cell import Cell
+from prunebench.bench.runs.outside import Outside, resolve_outside
 from prunebench.bench.runs.scoring_runs import reads_evidence
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.recipes import get_recipe
@@ -21,12 +22,12 @@ from prunebench.bench.spec.run_spec import (
     NoiseSetting,
     RunSpec,
 )
-from prunebench.bench.train.task import clock_of, load_task
+from prunebench.bench.train.task import OUTSIDE, clock_of, load_task
 from prunebench.datasets.corrupt.names import parse_corruption
 from prunebench.datasets.imbalance import parse_imbalance
 from prunebench.datasets.noise.names import parse_noise, real_rule
 from prunebench.datasets.noise.rules import ALIASES
-from prunebench.datasets.source import DataSource, identity_of
+from prunebench.datasets.source import DataSource, identity_of, named_source
 from prunebench.errors import InputError, SkipCell, nearest
 from prunebench.leaderboard.board.check_record import LABEL_WORDS, is_label
 from prunebench.leaderboard.board.collect import FULL
@@ -44,13 +45,7 @@ _MODELS = {
     "corrupt_params": CorruptSetting,
 }  # fmt: skip
 #: What of a noise setting its name does not say.
-_NOISE_FIELDS = ("count", "seed")
-
-
-def split_argument(text: str) -> tuple[str, str]:
-    """``name:argument`` -> (name, argument); the argument may be empty."""
-    name, _, argument = text.partition(":")
-    return name, argument
+_NOISE_FIELDS = ("count", "seed", OUTSIDE)
 
 
 def open_source(text: str, params: Mapping[str, Any], recipe: Recipe | None = None) -> DataSource:
@@ -65,26 +60,10 @@ def open_source(text: str, params: Mapping[str, Any], recipe: Recipe | None = No
     Raises:
         InputError: Unknown data set or option, or a missing argument.
     """
-    name, argument = split_argument(text)
-    source_class: type[DataSource] = DATASETS.get(name).target
-    given = dict(params)
-    if recipe is not None and source_class.as_words and reads_words(recipe):
-        given = {**source_class.as_words, **given}
-    if argument:
-        if not source_class.argument:
-            raise InputError(f"data set {name!r} takes no argument", where=f"dataset {text!r}")
-        given[source_class.argument] = argument
-    elif (
-        source_class.argument
-        and not source_class.argument_optional
-        and source_class.argument not in given
-    ):
-        raise InputError(
-            f"data set {name!r} needs an argument",
-            where="dataset",
-            accepted=f"{name}:{source_class.argument.upper()}",
-        )
-    return source_class(**given)
+    given, words = dict(params), DATASETS.get(text.partition(":")[0]).target.as_words
+    if recipe is not None and words and reads_words(recipe):
+        given = {**words, **given}
+    return named_source(text, given)
 
 
 def _digest_of(path: Any, where: str) -> str:
@@ -123,11 +102,26 @@ def check_label(label: str, method: str, where: str) -> str:
     return label
 
 
-def noise_setting(text: str, source: DataSource, params: Mapping[str, Any]) -> NoiseSetting:
+def noise_setting(
+    text: str,
+    source: DataSource,
+    params: Mapping[str, Any],
+    dataset: Named,
+    outside_content: tuple[Mapping[str, Any], str] | None = None,
+) -> tuple[NoiseSetting, Outside]:
     """Resolves the user's noise to the rule it means on a data set.
 
+    Args:
+        text: ``symmetric:0.4``, ...
+        source: The data set.
+        params: ``noise_params``.
+        dataset: The data set as the key holds it.
+        outside_content: Options and content identity of the one that ``outside`` names, where they
+            are known.
+
     Raises:
-        InputError: Unknown kind, a rate out of range, or human labels that are not there.
+        InputError: Unknown kind, a rate out of range, human labels that are not there, or images
+            from outside that are not accepted.
     """
     noise = parse_noise(text)
     rule = ALIASES.get(noise.kind, noise.kind)
@@ -136,7 +130,9 @@ def noise_setting(text: str, source: DataSource, params: Mapping[str, Any]) -> N
     elif noise.kind == "real":
         known = source.variants()
         rule = noise.name if known is None else real_rule(noise, known)
-    for name in params:
+    beyond = {name: value for name, value in params.items() if name.partition(".")[0] == OUTSIDE}
+    own = {name: value for name, value in params.items() if name not in beyond}
+    for name in own:
         if name not in _NOISE_FIELDS:
             raise InputError(
                 f"unknown field {name!r}", where="noise_params",
@@ -144,7 +140,8 @@ def noise_setting(text: str, source: DataSource, params: Mapping[str, Any]) -> N
             )  # fmt: skip
     # A set's only human labels have one name and one stream, however they are asked for.
     name = rule if noise.kind == "real" else noise.name
-    return NoiseSetting(name=name, rule=rule, **params)
+    outside = resolve_outside(noise.kind, beyond, dataset, outside_content)
+    return NoiseSetting(name=name, rule=rule, outside=outside.setting, **own), outside
 
 
 def split_settings(
@@ -198,6 +195,7 @@ def resolve_cell(
     scoring_recipe: str | None = None,
     scoring_params: Mapping[str, Any] | None = None,
     content: tuple[Mapping[str, Any], str] | None = None,
+    outside_content: tuple[Mapping[str, Any], str] | None = None,
     label: str | None = None,
     where: str = "run",
     **fields: Any,
@@ -220,6 +218,7 @@ def resolve_cell(
         scoring_params: Fields of the scoring recipe; without its name, of the recipe itself.
         content: Options and content identity of the data set for the key, where they are known;
             asked of the data set else.
+        outside_content: Likewise of the data set that open-set noise takes images from.
         label: Name of the row; None for the method's.
         where: Prefix of error lines (a file and entry, say).
         fields: Further fields of ``RunSpec``.
@@ -250,14 +249,16 @@ def resolve_cell(
         )
     uneven, damaged = split_settings(imbalance, corrupt, corrupt_params or {}, source, where)
     try:
+        data = Named(
+            name=source.name,
+            version=str(source.version),
+            params=dict(options_of_data),
+            identity=identity,
+        )
+        labels, outside = noise_setting(noise, source, noise_params or {}, data, outside_content)
         spec = RunSpec(
-            dataset=Named(
-                name=source.name,
-                version=str(source.version),
-                params=options_of_data,
-                identity=identity,
-            ),
-            noise=noise_setting(noise, source, noise_params or {}),
+            dataset=data,
+            noise=labels,
             imbalance=uneven,
             corrupt=damaged,
             method=Named(
@@ -278,7 +279,8 @@ def resolve_cell(
     if paths and issubclass(info.target, FromFile):
         info.target.check_data(str(paths[argument]), data_mark(spec.content["dataset"]))
     named = "" if label is None else check_label(label, method, where)
-    cell = Cell(spec, source.params, paths, weights, title=title_of(source), label=named)
+    opened = {**source.params, OUTSIDE: outside.text} if outside.text else source.params
+    cell = Cell(spec, opened, paths, weights, title=title_of(source), label=named)
     if scoring_recipe is None and scoring_params is None:
         return cell
     if scoring_recipe is None:

@@ -39,6 +39,7 @@ from prunebench.bench.train import stopping
 from prunebench.bench.train.generators import generator_states
 from prunebench.bench.train.self_supervised import Encoder
 from prunebench.bench.train.step import StepGenerator
+from prunebench.datasets.noise.openset import OPENSET
 from prunebench.datasets.task import Task
 from prunebench.errors import FolderError, InputError, SkipCell, error_line
 from prunebench.record import content_key, file_digest
@@ -65,8 +66,9 @@ class Features:
 
 
 def encoder_key(spec: RunSpec) -> str:
-    """Key of a data set's encoder: content, architecture and schedule, nothing else. Corrupted
-    images are other content: then what decides the training split and the draws is in it too."""
+    """Key of a data set's encoder: content, architecture and schedule, nothing else. Images that
+    are corrupted or come from outside are other content: then what decides the training split and
+    the draws is in it too."""
     recipe = spec.evidence_recipe
     return content_key(
         {
@@ -78,16 +80,17 @@ def encoder_key(spec: RunSpec) -> str:
             "augment": recipe.augment,
             **({} if recipe.normalise == "dataset" else {"normalise": recipe.normalise}),
             **({"compat": recipe.compat} if recipe.compat else {}),
-            **_of_corrupted(spec),
+            **_of_changed(spec),
         }
     )
 
 
-def _of_corrupted(spec: RunSpec) -> dict[str, Any]:
-    """What decides which images are corrupted, and how; nothing where none are."""
-    if spec.corrupt is None:
+def _of_changed(spec: RunSpec) -> dict[str, Any]:
+    """What decides which images are corrupted or come from outside; nothing where none do."""
+    outside = spec.noise.rule == OPENSET
+    if spec.corrupt is None and not outside:
         return {}
-    names = ("corrupt", "imbalance", "reference", "validation", "seed")
+    names = ("corrupt", "imbalance", "reference", "validation", "seed", *["noise"] * outside)
     return {"streams": spec.setting, **{name: spec.content.get(name) for name in names}}
 
 

@@ -38,12 +38,16 @@ class Named(_Frozen):
 
 class NoiseSetting(_Frozen):
     """Label noise: the user's word, the rule it means here, the counting, and its own seed
-    (None draws a new realisation per run seed)."""
+    (None draws a new realisation per run seed).
+
+    ``outside`` is where ``openset`` takes its images from: ``last:K``, or a data set; None for the
+    default number of last classes, and for every other noise."""
 
     name: str
     rule: str
     count: Literal["exact_per_class", "exact_global", "bernoulli"] = "exact_per_class"
     seed: int | None = Field(None, ge=0, lt=SEEDS)
+    outside: str | Named | None = None
 
 
 class ImbalanceSetting(_Frozen):
@@ -142,7 +146,10 @@ class RunSpec(_Frozen):
         that a run does not use, so that the keys of earlier runs stay."""
         left_out = {name for name in _WHERE_USED if getattr(self, name) is None}
         left_out |= {"part"} if self.part == "all" else set()
-        return self.model_dump(mode="json", by_alias=True, exclude=left_out)
+        found = self.model_dump(mode="json", by_alias=True, exclude=left_out)
+        if self.noise.outside is None:
+            del found["noise"]["outside"]
+        return found
 
     @cached_property
     def key(self) -> str:

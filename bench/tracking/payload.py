@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prunebench.record import AND, DATA_NAME, Record, canonical, content_key
+from prunebench.record import AND, DATA_NAME, Record, canonical, content_key, noise_name
 from prunebench.registry import ALIGN, split_suffix
 
 MAX_PARAM, MAX_TAG, MAX_KEY = 6000, 8000, 250
@@ -84,7 +84,8 @@ def build_payload(record: Record, artifacts: Path | None, finished: float | None
     ratio, seed = spec.get("ratio"), spec.get("seed")
     data = {"dataset": dataset, "noise": noise, **_beside(spec), "seed": seed}
     shown = record.info.get(DATA_NAME) or dataset.get("name")
-    setting = AND.join(str(part["name"]) for part in (noise, *_beside(spec).values()))
+    parts = [noise_name(noise), *(str(part["name"]) for part in _beside(spec).values())]
+    setting = AND.join(parts)
     label = f"{method.get('name')} {shown} {setting} {ratio} s{seed}"
     return Payload(
         key=record.key,
@@ -108,7 +109,7 @@ def build_payload(record: Record, artifacts: Path | None, finished: float | None
 def _data_digest(record: Record, data: dict[str, Any]) -> str:
     """Of the noisy labels; with imbalance or corruption, which keep labels, of these too."""
     labels = record.info.get("label_digest")
-    if _beside(record.spec) and labels:
+    if (_beside(record.spec) or _part(record.spec, "noise").get("outside")) and labels:
         return content_key({**data, "labels": labels})
     return str(labels or content_key({**data, "info": record.info}))
 

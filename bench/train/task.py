@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prunebench.bench.spec.run_spec import RunSpec
+from prunebench.bench.spec.run_spec import Named, RunSpec
 from prunebench.bench.train.budget import Clock, budget_in_force
 from prunebench.datasets.build import make_task
 from prunebench.datasets.corrupt.names import parse_corruption
 from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.imbalance import parse_imbalance
 from prunebench.datasets.noise.names import parse_noise
+from prunebench.datasets.noise.openset import OPENSET, OpenSet, last_classes, other_set, parse_last
 from prunebench.datasets.source import RawData
 from prunebench.datasets.splits import split_rows
 from prunebench.datasets.task import Split, Task
@@ -27,19 +28,48 @@ from prunebench.record import canonical
 from prunebench.registry import CRITERIA, DATASETS
 from prunebench.rng import Streams
 
+#: Entry of ``Cell.data`` that opens the data set from which open-set noise takes its images:
+#: ``NAME`` or ``NAME:PATH``.
+OUTSIDE = "outside"
 _KEPT = 2
 _raw: OrderedDict[str, RawData] = OrderedDict()
 
 
 def load_raw(name: str, params: Mapping[str, Any]) -> RawData:
     """The arrays of a data set; the last two are kept in the process."""
-    slot = canonical([name, dict(params)])
+    params = own_options(params)
+    slot = canonical([name, params])
     if slot not in _raw:
         while len(_raw) >= _KEPT:
             _raw.popitem(last=False)
         _raw[slot] = DATASETS.get(name).target(**params).load()
     _raw.move_to_end(slot)
     return _raw[slot]
+
+
+def own_options(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a cell's data set alone."""
+    return {name: value for name, value in data.items() if name != OUTSIDE}
+
+
+def outside_of(spec: RunSpec, data: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """Name and options of the data set from which a run takes images; None where there is none."""
+    named = spec.noise.outside
+    if not isinstance(named, Named):
+        return None
+    argument = str(data.get(OUTSIDE, "")).partition(":")[2]
+    path = {DATASETS.get(named.name).target.argument: argument} if argument else {}
+    return named.name, {**named.params, **path}
+
+
+def _open_set(spec: RunSpec, raw: RawData, data: Mapping[str, Any]) -> OpenSet | None:
+    """What open-set noise makes of the data set; None for other noise."""
+    if spec.noise.rule != OPENSET:
+        return None
+    setting, other = spec.noise.outside, outside_of(spec, data)
+    if other is not None:
+        return other_set(raw, load_raw(*other), other[0])
+    return last_classes(raw, parse_last(setting) if isinstance(setting, str) else None)
 
 
 def streams_of(spec: RunSpec) -> Streams:
@@ -69,6 +99,7 @@ def load_task(spec: RunSpec, data: Mapping[str, Any]) -> Task:
         validation_labels=spec.validation.labels,
         corruption=None if damaged is None else parse_corruption(damaged.name, damaged.severity),
         **_splits(spec),
+        outside=_open_set(spec, raw, data),
     )
     if task.rule != spec.noise.rule:
         raise InputError(
@@ -90,6 +121,8 @@ def _splits(spec: RunSpec) -> dict[str, Any]:
 def train_size(spec: RunSpec, data: Mapping[str, Any]) -> int:
     """N of a spec's task, without its labels; arguments and errors as of ``load_task``."""
     raw = load_raw(spec.dataset.name, data)
+    world = _open_set(spec, raw, data)
+    raw = raw if world is None else world.raw
     return len(split_rows(raw, streams_of(spec), **_splits(spec)).train)
 
 

@@ -154,12 +154,13 @@ def transition_counts(clean: Tensor, noisy: Tensor, num_classes: int) -> Tensor:
     """Counts of label pairs.
 
     Args:
-        clean: int64 [N] in 0..C-1.
+        clean: int64 [N] in 0..C-1, or -1 for a sample that has no clean label: it is left out.
         noisy: int64 [N] in 0..C-1.
         num_classes: C.
 
     Returns:
         int64 [C, C], row = clean class, column = noisy class.
     """
-    pairs = torch.bincount(clean * num_classes + noisy, minlength=num_classes**2)
+    known = clean >= 0
+    pairs = torch.bincount(clean[known] * num_classes + noisy[known], minlength=num_classes**2)
     return pairs.reshape(num_classes, num_classes)

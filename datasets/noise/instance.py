@@ -71,8 +71,11 @@ def instance_targets(
         int64 [N], other than ``labels`` everywhere.
 
     Raises:
-        InputError: The images are streamed.
+        InputError: The images are streamed, or texts.
     """
+    if x.dtype == torch.int32:
+        raise InputError("texts: numbers of words have no projection", where=f"noise {INSTANCE}",
+                         accepted="images or vectors, or noise that reads no samples")  # fmt: skip
     if isinstance(x, ImageFiles):
         raise InputError(
             "streamed images: it projects every image before anything trains",

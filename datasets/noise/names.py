@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from prunebench.datasets.noise.rules import ALIASES, RULES
 from prunebench.errors import InputError, nearest
 
-#: Kinds that read the images.
-BY_INPUT = ("instance",)
+#: Kinds that read or replace the images.
+BY_INPUT = ("instance", "openset")
 KINDS = ("clean", "real", "asymmetric", *ALIASES, *RULES, *BY_INPUT)
 
 
@@ -18,8 +18,8 @@ class NoiseSpec:
     """A noise setting as the user names it.
 
     Attributes:
-        kind: ``clean``, ``real``, ``asymmetric``, ``pairflip``, ``instance`` or a rule id; the
-            user's word.
+        kind: ``clean``, ``real``, ``asymmetric``, ``pairflip``, ``instance``,
+            ``openset`` or a rule id; the user's word.
         rate: In [0, 1); 0 for ``clean`` and ``real``.
         variant: Which human labels, for ``real`` only; empty means the only one there is.
 

@@ -53,6 +53,10 @@ def check_shape(record: Record) -> None:
         if part := spec.get(name):
             own = part.get("name")
             _need(record, f"{name}.name", isinstance(own, str) and own != "", own, "a name")
+    outside = spec["noise"].get("outside")
+    known = isinstance(outside, Mapping) and isinstance(outside.get("name"), str)
+    good = outside is None or known or isinstance(outside, str)
+    _need(record, "noise.outside", good, outside, "last:K, or a data set")
     severity = (spec.get("corrupt") or {}).get("severity", USUAL_SEVERITY)
     _need(record, "corrupt.severity", _count(severity), severity, "a whole number from 1 to 5")
     criterion = (spec.get("criterion") or {}).get("name", "ce")

@@ -12,7 +12,13 @@ from prunebench.errors import InputError, spelled
 from prunebench.leaderboard.board.collect import REFERENCE_TRAINED, Run
 from prunebench.leaderboard.board.designs import Design
 from prunebench.leaderboard.filters import named_value, shown
-from prunebench.record import canonical, content_key, corruption_name, first_difference
+from prunebench.record import (
+    canonical,
+    content_key,
+    corruption_name,
+    first_difference,
+    noise_name,
+)
 
 _LONGEST = 40
 #: Parts of a setting beside its noise.
@@ -156,6 +162,7 @@ def _settings(runs: Iterable[Run]) -> Callable[[Run], Mapping[str, Any]]:
 
     def named(run: Run) -> Mapping[str, Any]:
         found = {name: named_value(run.record, name) for name in fields}
+        found["noise"] = noise_name(run.record.spec["noise"])
         if corrupt := run.record.spec.get("corrupt"):
             found["corrupt"] = corruption_name(corrupt)
         return found

@@ -62,12 +62,26 @@ def setting_name(spec: Mapping[str, Any]) -> str:
     Returns:
         ``symmetric:0.4``, ``clean + exp:50``, ``clean + gaussian-noise:0.3 severity 5``.
     """
-    parts = [str(spec["noise"]["name"])]
+    parts = [noise_name(spec["noise"])]
     if imbalance := spec.get("imbalance"):
         parts.append(imbalance["name"])
     if corrupt := spec.get("corrupt"):
         parts.append(corruption_name(corrupt))
     return AND.join(parts)
+
+
+def noise_name(noise: Mapping[str, Any]) -> str:
+    """Name of the label noise of a specification, with the origin of images from outside where
+    that is not the default: ``openset:0.3 from synthetic``; a user's own data with the start of
+    their digest."""
+    name, outside = str(noise.get("name")), noise.get("outside")
+    if outside is None:
+        return name
+    if not isinstance(outside, Mapping):
+        return f"{name} from {outside}"
+    identity = str(outside.get("identity") or "")
+    own = identity.removeprefix(OWN_CONTENT)[:8] if identity.startswith(OWN_CONTENT) else ""
+    return f"{name} from {outside.get('name')}" + f" {own}" * bool(own)
 
 
 def corruption_name(corrupt: Mapping[str, Any]) -> str:

@@ -17,7 +17,15 @@ from prunebench.record import canonical, content_key
 from support.fuzzing import EDGES, HOSTILE, answer, damaged, fuzz
 
 _METHODS = ("full", "random", "infobatch", "infobatch+align", "small-loss", "short-full", "dual")
-_NOISES = ("clean", "symmetric:0.4", "asymmetric:0.3", "pairflip:0.45", "real", "instance:0.4")
+_NOISES = (
+    "clean",
+    "symmetric:0.4",
+    "asymmetric:0.3",
+    "pairflip:0.45",
+    "real",
+    "instance:0.4",
+    "openset:0.2",
+)
 _OPTIONS = ("r", "delta", "window", "align.window", "k", "alpha", "seed", "path")
 
 

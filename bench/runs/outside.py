@@ -1,0 +1,109 @@
+"""Where open-set noise takes its images from: from a user's words to a part of the key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prunebench.bench.spec.run_spec import Named
+from prunebench.bench.train.task import OUTSIDE
+from prunebench.datasets.noise.openset import OPENSET, parse_last
+from prunebench.datasets.source import DataSource, identity_of, named_source
+from prunebench.errors import InputError
+
+_ACCEPTED = "last:K, or a data set (with outside.NAME its options)"
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Attributes:
+    setting: As the key holds it; None for the default.
+    text: What opens the data set on this machine; empty where there is none to open.
+    """
+
+    setting: str | Named | None = None
+    text: str = ""
+
+
+def outside_source(params: Mapping[str, Any]) -> DataSource | None:
+    """The data set that fields of a noise setting name; None for none.
+
+    Raises:
+        InputError: An unknown data set or option.
+    """
+    text = params.get(OUTSIDE)
+    options = {k.removeprefix(f"{OUTSIDE}."): v for k, v in params.items() if k != OUTSIDE}
+    if not isinstance(text, str) or parse_last(text) is not None:
+        if options or (text is not None and not isinstance(text, str)):
+            shown = f"{text!r}" if not options else f"options for {text!r}"
+            raise InputError(shown, where=f"noise_params: {OUTSIDE}",
+                             accepted=_ACCEPTED)  # fmt: skip
+        return None
+    try:
+        return named_source(text, options)
+    except InputError as error:
+        raise InputError(error.what, where=f"noise_params: {OUTSIDE}: {error.where}".rstrip(": "),
+                         accepted=error.accepted) from None  # fmt: skip
+
+
+def resolve_outside(
+    kind: str,
+    params: Mapping[str, Any],
+    dataset: Named,
+    content: tuple[Mapping[str, Any], str] | None = None,
+) -> Outside:
+    """Resolves the fields ``outside`` and ``outside.NAME`` of a noise setting.
+
+    Args:
+        kind: Of the noise.
+        params: These fields alone.
+        dataset: The task's own data set.
+        content: Options and content identity of the other one, where they are known.
+
+    Raises:
+        InputError: Another noise than ``openset``, an unknown data set, or the task's own.
+    """
+    if not params:
+        return Outside()
+    if kind != OPENSET:
+        raise InputError(f"{OUTSIDE!r} with noise {kind}", where="noise_params",
+                         accepted=f"with {OPENSET}:RATE")  # fmt: skip
+    source = outside_source(params)
+    if source is None:
+        text = params.get(OUTSIDE)
+        number = None if text is None else parse_last(str(text))
+        return Outside(None if number is None else f"last:{number}")
+    options, identity = content or (source.portable(), identity_of(source))
+    named = Named(
+        name=source.name, version=str(source.version), params=dict(options), identity=identity
+    )
+    if named == dataset:
+        raise InputError(f"{source.name} is the task's own data set",
+                         where=f"noise_params: {OUTSIDE}",
+                         accepted="last:K, or another data set")  # fmt: skip
+    return Outside(named, str(params[OUTSIDE]))
+
+
+def recorded_outside(setting: Any, text: str) -> str:
+    """What opens the outside data set of a recorded run on this machine.
+
+    Args:
+        setting: ``spec.noise.outside``.
+        text: What the user gave as ``--dataset-param outside=...``; empty for nothing.
+
+    Raises:
+        InputError: A path is missing, or these are other data.
+    """
+    if not isinstance(setting, Named):
+        if text:
+            raise InputError("the run has no outside data set", where=f"--dataset-param {OUTSIDE}")
+        return ""
+    where = f"--dataset-param {OUTSIDE}"
+    if text and text.partition(":")[0] != setting.name:
+        raise InputError(f"{text!r}", where=where, accepted=f"{setting.name}, as recorded")
+    own = {f"{OUTSIDE}.{name}": value for name, value in setting.params.items()}
+    source = outside_source({OUTSIDE: text or setting.name, **own})
+    if source is None or identity_of(source) != setting.identity:
+        raise InputError("these are other data than the record's", where=where)
+    return text or setting.name
