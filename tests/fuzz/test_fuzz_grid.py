@@ -88,8 +88,10 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "criterion_params": st.dictionaries(st.sampled_from(("ce", "sop")), st.dictionaries(
         st.sampled_from(("smoothing", "lr_u")), _or_odd(st.sampled_from((0.1, 1))), max_size=1),
         max_size=1),
-    "noise_params": st.dictionaries(st.sampled_from(("seed", "count", "rule")),
-                                    _or_odd(st.sampled_from((0, 3, "bernoulli"))), max_size=1),
+    "noise_params": st.dictionaries(
+        st.sampled_from(("seed", "count", "rule", "outside", "outside.n", "outside.")),
+        _or_odd(st.sampled_from((0, 3, "bernoulli", "last:2", "synthetic", "digits:x", "arrays:x"))),
+        max_size=2),
     "reference": st.dictionaries(st.sampled_from(("size", "mode")),
                                  _or_odd(st.sampled_from((0, 50, "overlap"))), max_size=2),
     "proxy": st.sampled_from(("shared", "own")),
