@@ -90,7 +90,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
         max_size=1),
     "noise_params": st.dictionaries(
         st.sampled_from(("seed", "count", "rule", "outside", "outside.n", "outside.")),
-        _or_odd(st.sampled_from((0, 3, "bernoulli", "last:2", "synthetic", "digits:x", "arrays:x"))),
+        _or_odd(st.sampled_from((0, 3, "bernoulli", "last:2", "digits", "digits:x", "arrays:x"))),
         max_size=2),
     "reference": st.dictionaries(st.sampled_from(("size", "mode")),
                                  _or_odd(st.sampled_from((0, 50, "overlap"))), max_size=2),

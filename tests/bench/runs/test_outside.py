@@ -147,7 +147,7 @@ def test_classes_that_leave_are_left_out_of_estimates_and_encoders_are_own():
 def ran(tmp_path_factory):
     """The oracle that drops wrong labels, under images from another data set."""
     store = Store.open(tmp_path_factory.mktemp("outside"))
-    one = replace(cell(params=OTHER, method="oracle-clean", ratio=0.3), losses=frozenset({1}))
+    one = replace(cell(params=OTHER, method="oracle-clean", ratio=0.5), losses=frozenset({1}))
     run_cells([one], store, ExecutionOptions(mlflow=False, quiet=True, inline=True))
     record = store.get(one.spec.key)
     assert record is not None
