@@ -176,6 +176,10 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
     ]  # fmt: skip
     for merged in blocks:
         _check_params(merged, where)
+    corrupted = any({*(block.corrupt or [])} - {NONE} for block in blocks)
+    if not corrupted and any(block.corrupt_params for block in blocks):
+        raise InputError("options without a corruption", where=f"{where}: corrupt_params",
+                         accepted="with corrupt = KIND:SHARE")  # fmt: skip
     networks = [_by_network(merged, where) for merged in blocks]
     controls = _control_blocks([block for own in networks for block in own])
     if sum(map(_size, [*itertools.chain(*networks), *controls])) > MOST_CELLS:
@@ -335,10 +339,6 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
     for name in ("dataset", "method"):
         if not getattr(block, name):
             raise InputError(f"field {name!r} is missing", where=where)
-    damaged = [name for name in block.corrupt or [] if name != NONE]
-    if block.corrupt_params and not damaged:
-        raise InputError("options without a corruption", where=f"{where}: corrupt_params",
-                         accepted="with corrupt = KIND:SHARE")  # fmt: skip
     axes = itertools.product(
         block.dataset or [], block.criterion or ["ce"], block.noise or ["clean"],
         block.imbalance or [NONE], block.corrupt or [NONE], block.seed or [0],
@@ -384,7 +384,7 @@ def _product(block: Block, where: str, absent: dict[str, str] | None) -> Iterato
                     criterion_params=(block.criterion_params or {}).get(criterion),
                     noise_params=_noise_params(block, noise, openset),
                     outside_content=outside,
-                    corrupt_params=block.corrupt_params if corrupt in damaged else None,
+                    corrupt_params=None if corrupt == NONE else block.corrupt_params,
                     scoring_recipe=scoring[dataset],
                     scoring_params=_weights(block.scoring_params, scoring[dataset], absent),
                     content=contents[dataset], label=labels.get(method), where=where,

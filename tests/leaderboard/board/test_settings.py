@@ -1,0 +1,141 @@
+"""Settings beyond label noise on boards: names, order, what is refused, what flips together."""
+
+from typing import Any
+
+import pytest
+
+from prunebench.bench.tracking.payload import build_payload
+from prunebench.errors import InputError
+from prunebench.leaderboard.audit import audit
+from prunebench.leaderboard.board.build import build
+from prunebench.leaderboard.board.labels import noise_order, setting_word
+from prunebench.leaderboard.inference.series import Series, clusters, matrix
+from prunebench.leaderboard.protocol_file import ProtocolFile
+from prunebench.record import Record, setting_name
+from support.records import grid, only, record
+
+TAIL = {"imbalance": {"name": "exp:50"}}
+NOISY = {"corrupt": {"name": "gaussian-noise:0.3", "severity": 3}}
+NAMES = [
+    "clean", "clean + exp:20", "clean + exp:50", "clean + exp:50 + jpeg:0.3", "clean + exp:100",
+    "clean + step:5", "clean + gaussian-noise:0.3", "clean + gaussian-noise:0.3 severity 5",
+    "clean + gaussian-noise:0.5", "symmetric:0.2", "symmetric:0.2 + exp:20", "symmetric:0.4",
+    "asymmetric:0.4", "real:worst", "real:worst + exp:20",
+]  # fmt: skip
+
+
+def with_settings(*settings: dict[str, Any]) -> list[Record]:
+    """Full training and random choice under three seeds of each setting."""
+    return [
+        record(method, seed=seed, accuracy=0.8 + seed / 100 + number / 50, spec=own)
+        for number, own in enumerate(settings)
+        for method in ("full", "random")
+        for seed in (0, 1, 2)
+    ]
+
+
+def test_names_come_noise_first_and_in_order() -> None:
+    assert sorted(NAMES[::-1], key=noise_order) == NAMES
+    noise = {"noise": {"name": "clean"}}
+    assert setting_name(noise) == "clean"
+    assert setting_name({**noise, "imbalance": None, "corrupt": None}) == "clean"
+    assert setting_name(noise | TAIL | NOISY) == "clean + exp:50 + gaussian-noise:0.3"
+    harder = {"corrupt": {**NOISY["corrupt"], "severity": 5}}
+    assert setting_name(noise | harder) == "clean + gaussian-noise:0.3 severity 5"
+    assert setting_word(["clean", "symmetric:0.4"]) == "noise"
+    assert setting_word(["clean", "clean + exp:50"]) == "setting"
+
+
+def test_settings_are_columns_of_one_table() -> None:
+    table = only(build(with_settings({}, TAIL, NOISY, {**TAIL, **NOISY})))
+    assert table.noises == (
+        "clean", "clean + exp:50", "clean + exp:50 + gaussian-noise:0.3",
+        "clean + gaussian-noise:0.3",
+    )  # fmt: skip
+    assert all(row.present == row.expected == 12 for row in table.rows)
+
+
+def test_settings_of_one_label_noise_flip_together() -> None:
+    values = {
+        (name, 0.5): {0: 80.0, 1: 81.0} for name in ("clean", "clean + exp:50", "symmetric:0.4")
+    }
+    assert clusters(values) == {
+        ("clean", 0.5): "clean", ("clean + exp:50", 0.5): "clean",
+        ("symmetric:0.4", 0.5): "symmetric:0.4",
+    }  # fmt: skip
+    found = matrix([Series("a", "method", values)])
+    assert found.unit.tolist() == [0, 1, 0, 1, 2, 3]
+    assert found.cluster.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_labels_are_one_for_each_setting_and_seed() -> None:
+    labels = {"info": {"label_digest": "a" * 16}}
+    others = {"info": {"label_digest": "b" * 16}}
+    build(
+        [record("full"), record("full", spec=TAIL, **others), record("random", spec=TAIL, **others)]
+    )
+    with pytest.raises(InputError) as caught:
+        build([record("full", spec=TAIL, **labels), record("random", spec=TAIL, **others),
+               record("random")])  # fmt: skip
+    said = str(caught.value)
+    assert "label digest" in said
+    assert "--noise clean --imbalance exp:50 --seed 0 --where info.label_digest=" in said
+    left = ProtocolFile.model_validate({"noise": ["clean"], "imbalance": ["exp:50"]})
+    assert [left.passes(record("random", spec=own)) for own in ({}, TAIL)] == [False, True]
+
+
+def test_two_contents_of_one_name_are_refused() -> None:
+    other = {"imbalance": {"name": "exp:50", "order": "reversed"}}
+    with pytest.raises(InputError, match=r"imbalance.order 'reversed' and null mixed"):
+        build([record("full", spec=TAIL), record("random", spec=other)])
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"imbalance": "exp:50"}, "imbalance: 'exp:50' is not accepted; accepted: a table"),
+        ({"imbalance": {"ratio": 50}}, "imbalance.name: the field is missing"),
+        ({"corrupt": {"name": 3}}, "corrupt.name: 3 is not accepted"),
+        ({"corrupt": {"name": "jpeg:0.1", "severity": "high"}}, "corrupt.severity: 'high'"),
+        ({"imbalance": {"name": "exp:\x1b[2J"}}, "text that can be shown"),
+    ],
+)
+def test_records_of_anybody_are_checked(spec: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        build([record("full", spec=spec)])
+    assert said in str(caught.value)
+
+
+def test_protocols_keep_their_digests_and_take_the_new_filters() -> None:
+    usual = ProtocolFile()
+    assert "imbalance" not in usual.content
+    assert ProtocolFile(imbalance=("none",)).digest != usual.digest
+    records = with_settings({}, TAIL, NOISY)
+    assert build(records, ProtocolFile(imbalance=("none",), corrupt=("none",))).used == 6
+    assert build(records, ProtocolFile(imbalance=("exp:50",))).used == 6
+    assert build(records, ProtocolFile(noise=("clean + exp:50",))).used == 6
+    with pytest.raises(InputError, match="no record has imbalance 'exp:5'; accepted: exp:50, none"):
+        build(records, ProtocolFile(imbalance=("exp:5",)))
+
+
+def test_the_audit_knows_the_noise_of_a_setting() -> None:
+    wrong = [
+        record("full", "symmetric:0.2", spec=TAIL, info={"noise_rate": 0.4}),
+        record("random", "symmetric:0.2", spec=TAIL, info={"noise_rate": 0.2}),
+    ]
+    found = [item for item in audit(wrong) if item.what == "noise off"]
+    assert len(found) == 1
+    assert "symmetric:0.2 + exp:50, full" in found[0].where
+
+
+def test_the_mirror_tells_settings_apart() -> None:
+    plain, tail = build_payload(record(), None, 0.0), build_payload(record(spec=TAIL), None, 0.0)
+    assert "imbalance" not in plain.tags
+    assert tail.tags["imbalance"] == "exp:50"
+    assert tail.tags["noise"] == "clean"
+    assert plain.dataset[1] != tail.dataset[1]
+    assert "clean + exp:50" in tail.name
+
+
+def test_boards_without_the_axes_say_nothing_of_settings() -> None:
+    assert setting_word(only(build(grid())).noises) == "noise"
