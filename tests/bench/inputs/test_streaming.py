@@ -20,12 +20,15 @@ from prunebench.bench.inputs.crops import (
 from prunebench.bench.inputs.streaming import AHEAD, CHUNK, StreamedInputs, open_inputs
 from prunebench.bench.inputs.strong import strong_batches, strong_view
 from prunebench.bench.inputs.view import Inputs
+from prunebench.bench.train.task import validation_for_test
+from prunebench.datasets.build import make_task
 from prunebench.datasets.corrupt.names import Corruption
 from prunebench.datasets.corrupt.rows import corrupt_training
 from prunebench.datasets.images.lazy import ImageFiles, PathList
+from prunebench.datasets.noise.names import parse_noise
 from prunebench.datasets.source import RawData
 from prunebench.errors import InputError
-from prunebench.rng import Stream
+from prunebench.rng import Stream, Streams
 from support.command import figures, prunebench
 from support.trees import write_tree
 
@@ -119,6 +122,19 @@ def test_corrupted_images_are_those_of_the_resident_run(tree):
         there.close()
     differs = (resident.x != one.train_x).flatten(1).any(1).nonzero().flatten()
     assert torch.equal(differs, train[mask])
+
+
+def test_a_tuning_run_judges_by_streamed_images_as_they_are(tree):
+    files = ImageFiles(PathList(tree / "train", NAMES), 18, workers=0)
+    made = make_task(
+        replace(raw_of(files), train_y=torch.arange(48) // 12), parse_noise("clean"),
+        Streams(0, "t", "clean"), reference_size=0, validation_size=9,
+        corruption=Corruption("occlusion", 1.0),
+    )  # fmt: skip
+    held, rows = validation_for_test(made).raw.test_x, made.validation.sample_ids
+    assert torch.equal(held.read(range(9)), files.read(rows))
+    assert torch.equal(made.raw.train_x.read(rows), files.read(rows))
+    assert not torch.equal(made.raw.train_x.read(range(48)), files.read(range(48)))
 
 
 def test_only_the_rows_of_the_plan_are_read(tmp_path):
