@@ -10,6 +10,7 @@ from prunebench.leaderboard.figures import (
     accuracy_by_cost,
     accuracy_by_option,
     accuracy_by_ratio,
+    accuracy_by_samples,
     align_pairs,
     classes,
     critical_difference,
@@ -36,6 +37,7 @@ FIGURES: dict[str, Callable[[Material], Iterator[Drawn | Omitted]]] = {
     "wins": wins.draw,
     "accuracy-by-cost": accuracy_by_cost.draw,
     "accuracy-by-option": accuracy_by_option.draw,
+    "accuracy-by-samples": accuracy_by_samples.draw,
     "static-against-dynamic": static_dynamic.draw,
     "pairs": align_pairs.draw,
     "class-kept-share": classes.kept,
@@ -47,7 +49,8 @@ FIGURES: dict[str, Callable[[Material], Iterator[Drawn | Omitted]]] = {
 }
 FORMS = ("svg", "png")
 #: Figures that need the artifacts of runs, which packed records do not hold.
-OF_ARTIFACTS = ("class-kept-share", "detection", "loss-distribution", "loss-trajectories")
+OF_ARTIFACTS = ("accuracy-by-samples", "class-kept-share", "detection", "loss-distribution",
+                "loss-trajectories")  # fmt: skip
 
 
 @dataclass(frozen=True)

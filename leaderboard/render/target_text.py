@@ -20,6 +20,8 @@ SCHEMA = 1
 #: Name of the files without ending.
 TARGET_STEM = "samples-to-accuracy"
 _SPREADS = ("epochs", "trained", "spent", "share", "share_with_scoring", "seconds")
+#: Seeds from which on the interval of a median can have 95 %.
+FEWEST_SEEDS = 6
 CSV_COLUMNS = (
     "dataset", "ratio", "method", "kind", "noise", "target", "target_accuracy", "n", "reached",
     *(f"{name}{end}" for name in _SPREADS for end in ("", "_low", "_high")), "coverage", "machine",
@@ -96,8 +98,9 @@ def target_lines(found: TargetTable) -> list[str]:
         "target, paired by seed. Runs that do not reach it count as beyond every number",
         f"In brackets: interval of the median between two of the values of n = "
         f"{span(min(seeds), max(seeds))} seeds"
-        + (f", which holds it with at least the probability named ({covered}); six seeds are "
-           "needed for 95 %, and -∞ stands where runs that do not reach the target are among them"
+        + (f", which holds it with at least the probability named ({covered})"
+           + "; six seeds are needed for 95 %" * (min(sizes) < FEWEST_SEEDS)
+           + ". -∞ stands where runs that do not reach the target are among them"
            if covered else " (none below three)"),
     ]  # fmt: skip
     if machines:

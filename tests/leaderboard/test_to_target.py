@@ -17,6 +17,8 @@ import pytest
 from prunebench.bench.reports.boards import make_board, target_files
 from prunebench.errors import InputError
 from prunebench.leaderboard.artifacts import artifact_reader
+from prunebench.leaderboard.figures.material import Material
+from prunebench.leaderboard.figures.style import figure_settings
 from prunebench.leaderboard.learning_curves.curves import NOT_EVALUATED, curve_of
 from prunebench.leaderboard.learning_curves.to_target import ToTarget, target_tables
 from prunebench.leaderboard.protocol_file import ProtocolFile
@@ -24,7 +26,7 @@ from prunebench.leaderboard.render.target_text import cell_text
 from prunebench.leaderboard.stats import median_interval
 from prunebench.record import Record
 from support.command import prunebench
-from support.drawing import with_files
+from support.drawing import draw, with_files
 from support.records import RECIPE, record
 
 #: Accuracy after every second epoch of 100 samples each (of 50 beside full training); full
@@ -240,3 +242,32 @@ def test_the_median_of_values_that_may_be_infinite() -> None:
     assert (half.median, half.high) == (math.inf, math.inf)
     with pytest.raises(ValueError, match="numbers"):
         median_interval([math.nan])
+
+
+def test_the_figure_of_curves(tmp_path: Path, records: list[Record]) -> None:
+    pytest.importorskip("matplotlib")
+    some = [*records, *(planted(tmp_path, f"other-{i}", CURVES["never"], seed)
+                        for i in range(8) for seed in range(3))]  # fmt: skip
+    material = Material(make_board(some), artifact_reader([tmp_path]))
+    with figure_settings():
+        (drawn,) = draw("accuracy-by-samples", material)
+        assert drawn.stem == "accuracy-by-samples-digits-clean-0.5"
+        (axes,) = drawn.figure.axes
+        curves = [line for line in axes.lines if len(line.get_xdata()) == 4]
+        assert len(curves) == 12  # all but the row that is evaluated at its end
+        again = next(line for line in curves if line.get_ydata()[0] == pytest.approx(86))
+        assert again.get_xdata() == pytest.approx([100, 200, 300, 400])
+        assert again.get_ydata() == pytest.approx([86, 40, 30, 20])
+        shown = {text.get_text().partition("  ")[0] for text in axes.texts} - {"95 %", "99 %"}
+        assert "full" in shown
+        assert len(shown) == 8
+        hues = {line.get_color() for line in curves}
+        assert len(hues) == 9  # each its own, and the pale one
+        assert "Colours are those of this figure alone" in drawn.caption
+        assert "pale: 4 other rows" in drawn.caption
+        assert len(axes.collections) == 8  # bands
+        (left_out,) = draw("accuracy-by-samples", Material(make_board(some)))
+        assert "epochs.csv is not at hand" in left_out.reason
+        plain = [planted(tmp_path, name, CURVES[name], every=0) for name in ("full", "never")]
+        (left_out,) = draw("accuracy-by-samples", Material(make_board(plain)))
+        assert "eval_every" in left_out.reason

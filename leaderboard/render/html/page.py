@@ -71,6 +71,7 @@ class Section:
         page_table: Its cells; None without a row.
         notes: Lines below it.
         extra, extra_caption: A further table, folded away; ``extra_heads`` names its accuracies.
+        link: What leads to it at the top of the page, where that is not its ratio or title.
         copied: A paper's rows: label and cells.
         noises: Columns of those.
     """
@@ -87,6 +88,7 @@ class Section:
     noises: tuple[str, ...] = ()
     extra_caption: str = ""
     extra_heads: tuple[str, ...] = ()
+    link: str = ""
 
 
 def render_html(board: Board) -> str:

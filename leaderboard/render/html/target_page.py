@@ -25,6 +25,7 @@ from prunebench.leaderboard.render.target_text import (
     heading,
     percent,
     saved_text,
+    scoring_text,
     target_lines,
 )
 from prunebench.leaderboard.stats import MedianInterval
@@ -53,12 +54,16 @@ def _section(
     table, rows = own.table, own.of(target)
     columns = [PageColumn(noise, f"n{noises.index(noise)}") for noise in table.noises]
     columns.append(PageColumn("reached", first=DOWN, about="runs that reach the target"))
+    charged = {label: scoring_text(found.values()) for label, found in rows.items()}
+    scored = any(charged.values())
+    columns += [PageColumn("saves with the scoring run", about="all of it charged")] * scored
     lines = []
     for label, found in rows.items():
         entries = [_cell(own, found.get(noise), tips) for noise in table.noises]
         reached = [sum(getattr(one, name) for one in found.values()) for name in ("reached", "n")]
         share = float(reached[0]) / reached[1] if reached[1] else None
         entries.append(PageCell(f"{reached[0]}/{reached[1]}", share))
+        entries += [PageCell(charged[label] or "-")] * scored
         kind = next(iter(found.values())).kind
         flags = ("control",) if kind == "control" else ()
         lines.append(PageRow(label, kind, flags, tuple(entries), reference=kind == "full"))
@@ -69,6 +74,7 @@ def _section(
         caption=f"Samples trained until {percent(target)} % of full training's final accuracy, "
         "median over seeds, and what that saves against full training",
         ratio=f"{table.ratio:g}",
+        link=f"ratio {table.ratio:g}, {percent(target)} %",
         about=(),
         page_table=PageTable("method", tuple(columns), tuple(lines)),
         notes=tuple(target_lines(own)),

@@ -331,7 +331,12 @@ def test_an_epoch_cut_to_one_sample_is_no_whole_epoch(run):
 
 @pytest.mark.parametrize(("method", "kept"), [("short-full", 1.0), ("divbs", 803 / 1253)])
 def test_the_share_of_the_plan_is_not_that_of_a_cut_epoch(run, method, kept):
-    record, _ = run(method, **STUB)
+    record, store = run(method, **STUB)
+    table = pd.read_csv(io.BytesIO(store.artifact(record.key, "epochs.csv")))
+    spent = record.ledger["trained"] + record.ledger["scoring_forward"] / 3
+    assert table["spent"].iloc[-1] == pytest.approx(spent)
+    assert table["spent"].iloc[-1] > 1.3 * table["trained"].sum() or method == "short-full"
+    assert table["spent"].is_monotonic_increasing
     assert record.ledger["trained"] < record.ledger["epochs"] * round(kept * 1253)
     assert record.metrics["kept_per_epoch"] == pytest.approx(kept)
 
