@@ -131,6 +131,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
     from prunebench.bench.results.store import Store
     from prunebench.bench.runs.resolve import check_trainable, resolve_cell
     from prunebench.bench.spec.run_spec import HeldOut
+    from prunebench.datasets.noise.names import BY_INPUT
 
     out, as_json = values.pop("out"), values.pop("as_json")
     losses = _epochs(values.pop("record_losses"))
@@ -149,6 +150,7 @@ def run(ctx: click.Context, /, **values: Any) -> None:
     # At lower ratios, sets of four samples at most: recorded as skipped once they are read.
     doubtful = size is not None or cell.spec.ratio > _NEARLY_ALL
     doubtful = doubtful or bool(cell.spec.imbalance or cell.spec.corrupt)
+    doubtful = doubtful or cell.spec.noise.rule in BY_INPUT
     if doubtful and not (store.records / f"{cell.spec.key}.json").exists():
         check_trainable(cell)
     warn_edited(store)

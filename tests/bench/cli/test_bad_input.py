@@ -58,6 +58,16 @@ MADE = ["--out", "made", "--no-mlflow"]
         ([*CELL, "--noise", "symetric:0.4"], ["unknown noise", "symmetric"]),
         ([*CELL, "--noise", "symmetric:1.4"], ["1.4", "0 to below 1"]),
         ([*CELL, "--noise", "symmetric:x"], ["x"]),
+        ([*CELL, "--noise", "openset:0.5"], ["last:2 has", "a lower rate"]),
+        (
+            [*CELL, "--noise", "openset:0.1", "--noise-param", "outside=last:9"],
+            ["last:9 of 10 classes leaves 1", "K up to 8"],
+        ),
+        (
+            [*CELL, "--noise", "openset:0.1", "--noise-param", "outside=synthetic"],
+            ["synthetic holds uint8 3x16x16", "uint8 1x8x8"],
+        ),
+        ([*CELL, "--noise-param", "outside=last:2"], ["'outside' with noise clean"]),
         ([*CELL, "--noise", "symmetric:nan"], ["nan"]),
         ([*CELL, "--method", "random", "--ratio", "1.0"], ["ratio", "1.0", "less than 1"]),
         ([*CELL, "--method", "random", "--ratio", "-0.1"], ["ratio", "-0.1"]),
