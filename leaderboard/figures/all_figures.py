@@ -22,6 +22,7 @@ from prunebench.leaderboard.figures import (
     scores_by_samplers,
     seeds_needed,
     static_dynamic,
+    transfer_leads,
     wins,
 )
 from prunebench.leaderboard.figures.fonts import fit_fonts
@@ -40,6 +41,7 @@ FIGURES: dict[str, Callable[[Material], Iterator[Drawn | Omitted]]] = {
     "accuracy-by-samples": accuracy_by_samples.draw,
     "static-against-dynamic": static_dynamic.draw,
     "pairs": align_pairs.draw,
+    "transfer": transfer_leads.draw,
     "class-kept-share": classes.kept,
     "worst-class": classes.worst,
     "detection": detection.draw,

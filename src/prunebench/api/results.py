@@ -19,6 +19,7 @@ from prunebench.bench.results.store import Store
 from prunebench.bench.runs.export import export_csv
 from prunebench.errors import InputError, nearest
 from prunebench.leaderboard.board.model import Board as Tables
+from prunebench.leaderboard.board.scored_with import scored_with
 from prunebench.leaderboard.bundle import is_bundle
 from prunebench.leaderboard.filters import named_value
 from prunebench.leaderboard.protocol_file import ProtocolFile, read_protocol
@@ -117,7 +118,7 @@ class Results:
     def records(self) -> pd.DataFrame:
         """One row a run; nested fields are columns such as ``metrics.test_accuracy``. ``noise`` is
         the setting as boards name it; ``imbalance`` and ``corrupt`` are there where some run has
-        one of them."""
+        one of them, ``scored_with`` where another recipe's scoring run chose a subset."""
         parts = [
             name for name in ("imbalance", "corrupt") if any(r.spec.get(name) for r in self.all)
         ]
@@ -182,6 +183,8 @@ def _flat(record: Record, settings: Sequence[str]) -> dict[str, Any]:
         "criterion": spec["criterion"]["name"],
         "recipe": spec["recipe"]["name"],
     }
+    if scorer := scored_with(spec):
+        row["scored_with"] = scorer
     parts: dict[str, Mapping[str, Any]] = {
         "param": spec["method"].get("params", {}), "metrics": record.metrics,
         "ledger": record.ledger, "timing": record.timing,

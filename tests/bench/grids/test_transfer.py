@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import prunebench
 from prunebench.bench.estimates.summary import summarise
 from prunebench.bench.grids.driver import run_cells
 from prunebench.bench.grids.grid_file import expand, read_grid
@@ -141,6 +142,23 @@ def test_a_second_call_repeats_nothing_and_a_lost_cell_finds_the_evidence(traine
     words = command_of(before)
     assert "--scoring-recipe synthetic" in words
     assert "--scoring-param epochs=2" in words
+
+
+def test_python_reads_and_runs_it(tmp_path, trained):
+    cells, store = trained
+    table = prunebench.load_results(store.root).records
+    assert set(table["scored_with"].dropna()) == {"cnn"}
+    cell = next(c for c in cells if c.spec.scoring_recipe is not None)
+    spec = cell.spec
+    fields = {"dataset_params": {"n": 120, "test": 40, "size": 8, "classes": 3, "superclasses": 1}}
+    scoring = {"epochs": 2, "model_params": {"width": 4, "depth": 2}}
+    mine = {"epochs": 2, "model": "mlp", "model_params": {}, "lr": 0.05}
+    run = prunebench.run(
+        "synthetic", method=spec.method.name, ratio=0.5, seed=spec.seed, recipe=mine,
+        scoring_recipe="synthetic", scoring_params=scoring, out=store.root, mlflow=False,
+        quiet=True, **fields,
+    )  # fmt: skip
+    assert run.record.key == spec.key
 
 
 @pytest.mark.parametrize(

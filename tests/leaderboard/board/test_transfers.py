@@ -181,6 +181,25 @@ def test_every_form_shows_it(board):
     assert float(one["minus_random"]) == pytest.approx(2.0, abs=0.5)
 
 
+def test_the_figure_shows_a_lead_for_each_network(board):
+    from prunebench.leaderboard.figures import transfer_leads
+    from prunebench.leaderboard.figures.material import Material
+    from prunebench.leaderboard.figures.style import figure_settings
+
+    with figure_settings():
+        (drawn,) = transfer_leads.draw(Material(board))
+        assert list(transfer_leads.draw(Material(build(records()[:4])))) == []
+    axes = drawn.figure.axes[0]
+    marks = {line.get_label(): line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2
+             and line.get_marker() not in ("None", "")}  # fmt: skip
+    assert set(marks) == {"mlp", "cnn", "resnet18"}
+    shown = dict(
+        zip((label.get_text() for label in axes.get_yticklabels()), marks["cnn"], strict=True)
+    )
+    assert shown["dual"] == pytest.approx(LEADS["cnn", "dual"], abs=0.5)
+    assert shown["el2n"] == pytest.approx(LEADS["cnn", "el2n"], abs=0.5)
+
+
 def test_boards_without_it_say_nothing_of_it():
     forms = texts(build([r for r in records() if "scoring_recipe" not in r.spec]))
     assert "transfer.csv" not in forms

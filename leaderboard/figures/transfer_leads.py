@@ -1,0 +1,76 @@
+"""Lead over random choice of subsets that one network chose, by the network that is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prunebench.leaderboard.figures.material import Material
+from prunebench.leaderboard.figures.row_styles import MARKERS
+from prunebench.leaderboard.figures.style import (
+    GREY,
+    HUES,
+    WIDTH,
+    Drawn,
+    Omitted,
+    finish,
+    new,
+    slug,
+)
+from prunebench.leaderboard.inference.compare import Comparison
+from prunebench.leaderboard.inference.transfer import Transfer
+
+
+def draw(material: Material) -> Iterator[Drawn | Omitted]:
+    """One figure per table of transferred subsets that has random choice; none on other boards."""
+    for found in material.board.transfers:
+        if found.leads is not None:
+            stem = f"transfer-{slug(found.dataset)}-{slug(found.scored)}"
+            yield _figure(stem, found, material.about)
+
+
+def leads(found: Transfer) -> dict[str, dict[str, Comparison]]:
+    """Method minus random by method and trained network."""
+    table: dict[str, dict[str, Comparison]] = {}
+    for one in found.carried:
+        own = table.setdefault(one.method, {})
+        for network, lead in ((found.scored, one.home), (one.network, one.away)):
+            if lead is not None:
+                own[network] = lead
+    return table
+
+
+def _figure(stem: str, found: Transfer, about: str) -> Drawn:
+    table = leads(found)
+    methods = sorted(table, key=lambda name: (-_first(found, table[name]), name))
+    figure = new(1.5 + 0.42 * max(3, len(methods)), min(WIDTH, 8.0))
+    axes = figure.subplots()
+    step = 0.6 / max(1, len(found.networks))
+    for number, network in enumerate(found.networks):
+        known = [(place, table[name][network].pooled) for place, name in enumerate(methods)
+                 if network in table[name]]  # fmt: skip
+        heights = [place + (number - (len(found.networks) - 1) / 2) * step for place, _ in known]
+        colour = HUES[number % len(HUES)]
+        for height, (_, lead) in zip(heights, known, strict=True):
+            if lead.low is not None and lead.high is not None:
+                axes.plot([lead.low, lead.high], [height, height], color=colour, lw=1.2)
+        axes.plot([lead.mean for _, lead in known], heights, ls="", color=colour, ms=5,
+                  marker=MARKERS[number % len(MARKERS)], label=network)  # fmt: skip
+    axes.axvline(0, color=GREY, lw=0.8, zorder=0)
+    axes.set_yticks(range(len(methods)), methods)
+    axes.set_ylim(len(methods) - 0.4, -0.6)
+    axes.set_xlabel("points over random choice under the same network")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center",
+                  title="trained with")  # fmt: skip
+    caption = (
+        f"Subsets that the scoring run of {found.scored} chose, trained with each network: mean "
+        "difference to random choice under that network over all noise settings and ratios, with "
+        "its 95 % interval for these cells and new seeds, not corrected. Methods by their lead "
+        f"with {found.networks[0]}."
+    )
+    title = f"{found.dataset}: selected with {found.scored}{about}"
+    return finish(figure, stem, title, caption)
+
+
+def _first(found: Transfer, own: dict[str, Comparison]) -> float:
+    lead = own.get(found.networks[0])
+    return float("-inf") if lead is None else lead.pooled.mean
