@@ -176,7 +176,7 @@ def test_without_matplotlib_only_a_request_fails(
 
 
 def test_every_figure_has_one_entry() -> None:
-    assert len(FIGURES) == 17
+    assert len(FIGURES) == 18
     assert all(name == name.lower() for name in FIGURES)
 
 
