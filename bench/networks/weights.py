@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from safetensors.torch import load as load_tensors
@@ -38,7 +39,7 @@ def weights_digest(
         The digest (empty: weights are drawn) and the path.
 
     Raises:
-        InputError: There is no such file, or the recipe needs one.
+        InputError: There is no such file, it holds no weights, or the recipe needs one.
     """
     path = given.get("weights", recipe.weights)
     if path is None or path == "":
@@ -51,7 +52,15 @@ def weights_digest(
     place = f"{where}: {field}.weights"
     if not isinstance(path, str) or not user_path(path, place).is_file():
         raise InputError(f"no such file: {path!r}", where=place, accepted=ACCEPTED)
-    return file_digest(user_path(path)), path
+    digest = file_digest(user_path(path))
+    _check_readable(path, digest)
+    return digest, path
+
+
+@lru_cache(maxsize=64)
+def _check_readable(path: str, digest: str) -> None:
+    """Refuses a file before anything is trained; a grid asks the same for every cell."""
+    read_weights(path, digest)
 
 
 def read_weights(path: str, digest: str) -> dict[str, Tensor]:
@@ -127,7 +136,7 @@ def fit_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> 
         text = [f"{len(missing)} tensors missing, first {missing[0]!r}"] if missing else []
         text += [f"{len(extra)} left over, first {extra[0]!r}"] if extra else []
         raise InputError("; ".join(text), where=where, accepted="weights of this architecture")
-    for name, value in tensors.items():
+    for name, value in ((name, tensors[name]) for name in own if name in tensors):
         if value.shape != own[name].shape:
             raise InputError(
                 f"{name!r} has shape {tuple(value.shape)}",

@@ -145,6 +145,13 @@ def test_what_does_not_fit_is_refused_and_nothing_is_copied(kind, said, tmp_path
     assert same(target, before)
 
 
+def test_a_head_of_another_width_is_named_by_its_weight(tmp_path):
+    tensors = {**library_names(net(classes=7)), "fc.weight": torch.zeros(7, 9)}
+    tensors = {"fc.bias": tensors.pop("fc.bias"), **tensors}
+    with pytest.raises(InputError, match=r"'fc.weight' has shape \(7, 9\)"):
+        fit_weights(net(), tensors, "w")
+
+
 def test_nothing_is_unpickled(tmp_path):
     mark = tmp_path / "mark"
     for number, write in enumerate([torch.save, lambda o, p: p.write_bytes(pickle.dumps(o))]):
@@ -258,6 +265,8 @@ def test_unsafe_weights_end_a_run_with_one_line(tmp_path):
     )  # fmt: skip
     assert said.code == 2
     assert "not unpickled" in said.err
+    assert len(said.err.strip().splitlines()) == 1
+    assert not (tmp_path / "r").exists()
     assert "Traceback" not in said.err
     assert not mark.exists()
     assert not list((tmp_path / "r" / "records").glob("*.json"))
