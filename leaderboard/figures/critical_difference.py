@@ -12,7 +12,7 @@ from prunebench.leaderboard.figures.material import Material, kinds_of
 from prunebench.leaderboard.figures.row_styles import RowStyle, row_styles
 from prunebench.leaderboard.figures.style import GREY, INK, Drawn, Omitted, finish, new, slug
 from prunebench.leaderboard.inference.groups import Groups, rank_groups
-from prunebench.leaderboard.inference.series import Series, matrix
+from prunebench.leaderboard.inference.series import Series, draws_of, matrix
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.row_text import p_text
 from prunebench.leaderboard.stats import compact_letters, nemenyi_cd
@@ -77,7 +77,7 @@ def strips(summary: Summary, protocol: ProtocolFile) -> list[Strip]:
         ranks = dict(zip(table.labels, block_ranks(blocks).mean(axis=0).tolist(), strict=True))
         found.append(strip_of(noise, ranks, (count, "seeds"), groups))
     if len(summary.noises) > 1 and ranking.mean_ranks:
-        blocks_all = (len(summary.noises), "noise settings")
+        blocks_all = (len({draws_of(noise) for noise in summary.noises}), "noise settings")
         found.append(strip_of("all noise settings", dict(ranking.mean_ranks), blocks_all,
                             ranking.groups))  # fmt: skip
     return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from prunebench.leaderboard.inference.series import Cell, Series, clusters, differences
+from prunebench.leaderboard.inference.series import Cell, Series, clusters, differences, draws_of
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.stats import (
     ClusterT,
@@ -94,11 +94,11 @@ def compare(
 
 
 def _by_cluster(d: dict[Cell, dict[int, float]]) -> dict[str, list[Fraction]]:
-    """Mean over the ratios of each noise setting, seed by seed over the seeds it has."""
+    """Mean over the ratios and settings of each label noise, seed by seed over the seeds it has."""
     noises: dict[str, dict[int, list[Fraction]]] = defaultdict(lambda: defaultdict(list))
     for (noise, _), by_seed in d.items():
         for seed, value in by_seed.items():
-            noises[noise][seed].append(exact(value))
+            noises[draws_of(noise)][seed].append(exact(value))
     return {
         noise: [mean(values) for _, values in sorted(seeds.items())]
         for noise, seeds in sorted(noises.items())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from prunebench.leaderboard.stats.exact import exact, mean, numbers
 from prunebench.record import AND
 
-#: (setting, ratio); the setting is the cluster.
+#: (setting, ratio); the label noise of the setting is the cluster.
 Cell = tuple[str, float]
 Values = Mapping[Cell, Mapping[int, float]]
 
@@ -51,10 +51,10 @@ def differences(a: Series, b: Series) -> dict[Cell, dict[int, float]]:
 def clusters(cells: Mapping[Cell, object]) -> dict[Cell, str]:
     """The label noise of each cell: its ratios share labels, splits and baseline; its settings with
     imbalance or corruption share splits and all draws of training."""
-    return {cell: _draws(cell[0]) for cell in cells}
+    return {cell: draws_of(cell[0]) for cell in cells}
 
 
-def _draws(setting: str) -> str:
+def draws_of(setting: str) -> str:
     """What salts the random draws of a setting: its label noise (``RunSpec.setting``)."""
     return setting.partition(AND)[0]
 
@@ -67,7 +67,7 @@ class Matrix:
         labels: R names.
         y: Accuracies [R][n] as fractions.
         cell: int64 [n], code of the cell.
-        cluster: int64 [n], code of the setting.
+        cluster: int64 [n], code of the label noise.
         unit: int64 [n], code of (label noise, seed): what flips together.
     """
 
@@ -84,7 +84,7 @@ class Matrix:
 
     @property
     def cluster_means(self) -> list[list[Fraction]]:
-        """[R][clusters]: means of the cell means of each setting."""
+        """[R][clusters]: means of the cell means of each label noise."""
         owner = dict(zip(self.cell.tolist(), self.cluster.tolist(), strict=True))
         owners = [owner[cell] for cell in sorted(owner)]
         return [group_means(row, owners) for row in self.cell_means]
@@ -120,8 +120,8 @@ def matrix(rows: Sequence[Series]) -> Matrix:
         labels=tuple(row.label for row in rows),
         y=tuple(tuple(numbers([row.values[c][s] for c, s in slots])) for row in rows),
         cell=_codes([c for c, _ in slots]),
-        cluster=_codes([c[0] for c, _ in slots]),
-        unit=_codes([(_draws(c[0]), s) for c, s in slots]),
+        cluster=_codes([draws_of(c[0]) for c, _ in slots]),
+        unit=_codes([(draws_of(c[0]), s) for c, s in slots]),
     )
 
 

@@ -190,9 +190,9 @@ def module_lines(found: Modules, protocol: ProtocolFile) -> list[str]:
 _SETTINGS = (
     "Settings: columns name the label noise and, after +, what else differs from the usual "
     "training split: class imbalance by the ratio of the largest to the smallest class, corrupted "
-    f"images by their share (severity {USUAL_SEVERITY} where none is named). Where lines speak of "
-    "noise settings these are meant. Settings of one label noise share the random draws of a seed, "
-    "and flip together in paired tests"
+    f"images by their share (severity {USUAL_SEVERITY} where none is named). Settings of one label "
+    "noise share the random draws of a seed: in tests over several cells they count as one noise "
+    "setting, as ratios do"
 )
 
 

@@ -9,6 +9,7 @@ from prunebench.errors import InputError
 from prunebench.leaderboard.audit import audit
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.labels import noise_order, setting_word
+from prunebench.leaderboard.inference.compare import compare
 from prunebench.leaderboard.inference.series import Series, clusters, matrix
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.record import Record, setting_name
@@ -66,7 +67,12 @@ def test_settings_of_one_label_noise_flip_together() -> None:
     }  # fmt: skip
     found = matrix([Series("a", "method", values)])
     assert found.unit.tolist() == [0, 1, 0, 1, 2, 3]
-    assert found.cluster.tolist() == [0, 0, 1, 1, 2, 2]
+    assert found.cluster.tolist() == [0, 0, 0, 0, 1, 1]
+    zero = Series("b", "method", {cell: {0: 80.0, 1: 80.0} for cell in values})
+    comparison = compare(Series("a", "method", values), zero, ProtocolFile())
+    assert comparison is not None
+    assert comparison.cluster.clusters == 2
+    assert comparison.pooled.sign_flip.units == 4
 
 
 def test_labels_are_one_for_each_setting_and_seed() -> None:
