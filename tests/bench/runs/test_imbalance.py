@@ -1,6 +1,5 @@
 """Runs on a long tail: methods that need every class, held-out models, tuning, shared evidence."""
 
-
 import pytest
 import torch
 
