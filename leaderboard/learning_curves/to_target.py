@@ -11,7 +11,7 @@ from fractions import Fraction
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.board.model import Board, Row, Table
-from prunebench.leaderboard.board.time_ratio import machine_of
+from prunebench.leaderboard.board.time_ratio import UNSTEADY, machine_of
 from prunebench.leaderboard.learning_curves.curves import Curve, Point, Reader, curve_of
 from prunebench.leaderboard.stats import MedianInterval, median_interval
 from prunebench.leaderboard.stats.exact import exact
@@ -41,6 +41,8 @@ class ToTarget:
         seconds: Training time until then; None where the runs were not timed on one kind of
             machine, full training among them.
         machine: That machine.
+        unsteady: Whether the epoch times of these runs, or of full training's, vary too much for
+            the seconds to be relied on.
     """
 
     label: str
@@ -58,6 +60,7 @@ class ToTarget:
     share_with_scoring: MedianInterval | None
     seconds: MedianInterval | None
     machine: str = ""
+    unsteady: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,6 +195,7 @@ def _to_target(
         spent=_median([math.inf if p.mine is None else p.mine.spent for p in pairs]),
         share=_median(shares), share_with_scoring=_median(charged),
         seconds=_median(seconds), machine=machine,
+        unsteady=any(_unsteady(own) for own in zip(*((p.run, p.full) for p in pairs), strict=True)),
     )  # fmt: skip
 
 
@@ -234,6 +238,13 @@ def _seconds(pairs: Sequence[_Pair]) -> tuple[list[float | None], str]:
         else:
             found.append(whole * (pair.mine.spent or 0.0) / (pair.end.spent or 1.0))
     return found, machines.pop()
+
+
+def _unsteady(runs: Sequence[Run]) -> bool:
+    """Whether the median epochs of some runs differ by more than times may."""
+    found = [run.record.timing.get("epoch_s") for run in runs]
+    times = [time for time in found if time]
+    return bool(times) and max(times) / min(times) > UNSTEADY
 
 
 def cells(tables: Sequence[TargetTable]) -> Iterator[tuple[TargetTable, ToTarget]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from prunebench.leaderboard.board.model import Board
+from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.learning_curves.to_target import TargetTable, ToTarget, cells
 from prunebench.leaderboard.render.json_export import asdict, finite
 from prunebench.leaderboard.render.markdown import bullets, escape, pipe
@@ -25,7 +26,7 @@ FEWEST_SEEDS = 6
 CSV_COLUMNS = (
     "dataset", "ratio", "method", "kind", "noise", "target", "target_accuracy", "n", "reached",
     *(f"{name}{end}" for name in _SPREADS for end in ("", "_low", "_high")), "coverage", "machine",
-    "missing",
+    "unsteady", "missing",
 )  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def cell_text(found: ToTarget | None) -> str:
         return f"not reached, {reached}"
     text = f"{samples.median:,.0f}" + "+" * (found.spent is None)
     if found.seconds is not None:
-        text += f", {number(found.seconds.median, 1)} s"
+        text += f", {number(found.seconds.median, 1)} s" + "⚠" * found.unsteady
     if found.kind != "full" and (saved := saved_text(found.share)):
         text += f"; saves {saved}"
     return f"{text}; {reached}"
@@ -106,6 +107,9 @@ def target_lines(found: TargetTable) -> list[str]:
     if machines:
         lines.append(f"s: seconds, the part of the training time that is as large as the part of "
                      f"the run's samples, on {'; '.join(machines)}")  # fmt: skip
+    if any(one.unsteady and one.seconds is not None for one in found.found):
+        lines.append("⚠ behind seconds: the epoch times of these runs, or of full training, differ "
+                     f"by more than a factor of {UNSTEADY:g}; the machine was busy")  # fmt: skip
     if any("+" in cell_text(one).partition(";")[0] for one in found.found):
         lines.append("+ behind samples: trained samples alone; records of earlier versions do not "
                      "say when forward-only passes were made")  # fmt: skip
@@ -148,7 +152,7 @@ def render_target_csv(tables: Sequence[TargetTable]) -> str:
         line: list[object] = [
             own.table.dataset, f"{own.table.ratio:g}", one.label, one.kind, one.noise,
             f"{one.target:g}", one.accuracy, one.n, one.reached, *numbers,
-            one.epochs.coverage if one.epochs else None, one.machine,
+            one.epochs.coverage if one.epochs else None, one.machine, int(one.unsteady),
             ", ".join(f"{count} {reason}" for reason, count in one.lacking),
         ]  # fmt: skip
         writer.writerow(_text(value) for value in line)

@@ -146,6 +146,11 @@ def test_passes_scoring_runs_and_seconds_are_counted(tmp_path: Path) -> None:
     assert (found.trained.median, found.spent.median) == (200, 300)
     assert found.share_with_scoring.median == pytest.approx((300 + 400) / 600)
     assert found.seconds.median == pytest.approx(1.5 * 300 / 600)
+    assert not found.unsteady
+    busy = [replace(r, timing={**r.timing, "epoch_s": 1.0 + 2 * r.spec["seed"]}).sealed()
+            if r.spec["method"]["name"] == "random" else r for r in records]  # fmt: skip
+    assert found_in(tmp_path, busy)["random"].unsteady
+    assert " s⚠; saves" in cell_text(found_in(tmp_path, busy)["random"])
     other = [replace(r, environment={**r.environment, "device_class": "another"}).sealed()
              if r.spec["method"]["name"] == "random" else r for r in records]  # fmt: skip
     apart = found_in(tmp_path, other)["random"]
