@@ -23,8 +23,8 @@ from support.cells import small_cell
 from support.corrupted import OWN_PIXELS, TOY, N, digest, smooth, task, toy
 
 
-def _changed(made: Task, data=TOY) -> set[int]:
-    differs = (made.raw.train_x != data.train_x).flatten(1).any(1)
+def _changed(made: Task, plain: Task) -> set[int]:
+    differs = (made.raw.train_x != plain.raw.train_x).flatten(1).any(1)
     return set(differs.nonzero().flatten().tolist())
 
 
@@ -33,17 +33,28 @@ def _marked(made: Task) -> set[int]:
     return set(made.train.sample_ids[made.corrupted].tolist())
 
 
-@pytest.mark.parametrize("options", [{}, {"imbalance": "exp:5"}, {"validation_size": 77}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"imbalance": "exp:5"},
+        {"validation_size": 77},
+        {"noise": "openset:0.2", "imbalance": "step:3"},
+        {"noise": "instance:0.3"},
+    ],
+)
 def test_counts_are_exact_and_shares_nested_in_the_training_split(options):
     before: set[int] = set()
+    plain = task(**options)
     for share in (0.1, 0.25, 0.333, 1):
         made = task(f"gaussian-noise:{share}", **options)
         marked = _marked(made)
         assert len(marked) == math.floor(share * len(made.train) + 0.5)
-        assert before <= marked == _changed(made)
+        assert before <= marked == _changed(made, plain)
+        assert torch.equal(made.train.labels, plain.train.labels)
         before = marked
     assert before == set(made.train.sample_ids.tolist())  # and none that is held out
-    assert task(**options).corrupted is None
+    assert plain.corrupted is None
 
 
 def test_settings_are_paired_and_seeds_differ():
