@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from prunebench.bench.networks.build import check_fit, check_model, filled_params
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.spec.recipe import Recipe
@@ -12,9 +14,11 @@ from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.train.task import load_raw
 from prunebench.datasets.source import Outline, RawData
 from prunebench.errors import InputError
+from prunebench.problems import first_problem
 from prunebench.record import canonical
 from prunebench.registry import DATASETS
 
+_OWN = "the recipe's own"
 _WORDS = 'true, false, or a list of networks: "cnn", or { model = "cnn", epochs = 5 }'
 
 
@@ -53,15 +57,10 @@ def network_fields(
     Raises:
         InputError: An unknown network, one that is listed twice, or the recipe's own.
     """
-    found, seen = [], dict.fromkeys(_trained_as(recipes, own), "the recipe's own")
+    found, seen = [], dict.fromkeys(_trained_as(recipes, own, where, "recipe_params"), _OWN)
     for network in networks:
         fields = {**own, "model_params": {}, "weights": None, **network}
-        try:
-            texts = _trained_as(recipes, fields)
-        except InputError as error:
-            raise InputError(
-                error.what, where=f"{where}: transfer", accepted=error.accepted
-            ) from None
+        texts = _trained_as(recipes, fields, where, "transfer")
         said = next((seen[text] for text in texts if text in seen), "")
         if said:
             raise InputError(
@@ -73,22 +72,29 @@ def network_fields(
     return found
 
 
-def _trained_as(recipes: Sequence[str], fields: Mapping[str, Any]) -> list[str]:
+def _trained_as(
+    recipes: Sequence[str], fields: Mapping[str, Any], where: str, field: str
+) -> list[str]:
     """What fields make of each recipe, defaults of the network's parameters filled in.
 
     Raises:
-        InputError: A network that there is not, or parameters that it does not take.
+        InputError: Fields that a recipe does not take, or a network that there is not.
     """
     found = []
     for name in recipes:
-        named = get_recipe(name)
-        network = {
-            part: fields.get(part, getattr(named, part)) for part in ("model", "model_params")
-        }
-        check_model(named.model_copy(update=network))
-        whole = {**{field: getattr(named, field) for field in Recipe.model_fields}, **fields}
-        whole["model_params"] = filled_params(whole["model"], whole["model_params"])
-        found.append(canonical({**whole, "weights": whole["weights"] or ""}))
+        others = {part: value for part, value in fields.items() if part != "weights"}
+        try:
+            recipe = Recipe(**{**get_recipe(name).model_dump(), **others, "weights": ""})
+            check_model(recipe)
+        except ValidationError as error:
+            raise first_problem(error, where, {field: Recipe}) from None
+        except InputError as error:
+            raise InputError(
+                error.what, where=f"{where}: {field}", accepted=error.accepted
+            ) from None
+        params = filled_params(recipe.model, recipe.model_params)
+        text = canonical({**recipe.model_dump(mode="json"), "model_params": params})
+        found.append(f"{text} {fields.get('weights') or ''}")
     return found
 
 

@@ -7,6 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 
+from prunebench.leaderboard.board.labels import setting_word
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.series import Cell
 from prunebench.leaderboard.inference.transfer import Carried, Transfer, TransferCell, member
@@ -25,7 +26,7 @@ def title(found: Transfer) -> str:
 
 def cell_heads(found: Transfer) -> list[str]:
     """Columns of the first table behind the row's name."""
-    heads = ["noise", "ratio"]
+    heads = [setting_word(one.cell[0] for one in found.cells), "ratio"]
     for network in found.networks:
         heads += [network, f"{network}: minus random", f"{network}: minus full"]
         if _own(found, network):
@@ -163,6 +164,8 @@ def lead_lines(found: Transfer) -> list[str]:
             lines.append(
                 f"* above, † below 0 by the paired sign-flip over (noise, seed) units; "
                 f"{tested.footer}"
+                + ": with so few seeds not even the clearest outcome could reach it"
+                * any(one.refused for one in tested.members)
             )
     return lines
 

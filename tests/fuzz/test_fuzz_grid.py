@@ -96,7 +96,14 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
                                  _or_odd(st.sampled_from((0, 50, "overlap"))), max_size=2),
     "proxy": st.sampled_from(("shared", "own")),
     "tuned": st.sampled_from(("tuned.json", ["../x.json"])),
-    "transfer": st.booleans(),
+    "transfer": st.booleans() | st.lists(_or_odd(st.sampled_from(
+        ("cnn", "mlp", "nothing", {"model": "mlp", "lr": 0.1}, {"model": "cnn", "model_params": 3},
+         {"epochs": 2}, {"model": "mlp", "name": "x"}, {"model": "cnn", "nothing": 1}))),
+        max_size=2),
+    "scoring_recipe": st.sampled_from(("digits", "mnist", "nothing")),
+    "scoring_params": st.dictionaries(
+        st.sampled_from(("epochs", "model", "model_params", "weights", "warmup", "version")),
+        _or_odd(st.sampled_from((2, "mlp", {"width": 4}, None))), max_size=2),
     "losses": st.sampled_from(([], [1, 2])),
     "about": st.sampled_from(HOSTILE[:3]),
 }  # fmt: skip

@@ -14,6 +14,8 @@ from prunebench.bench.results.store import Store
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.rerun import command_of
 from prunebench.bench.runs.resolve import build_spec, resolve_cell
+from prunebench.bench.runs.scoring_runs import scoring_specs
+from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.errors import InputError
 from prunebench.untrusted import unpack_npz
@@ -80,6 +82,20 @@ def test_fields_of_a_scoring_recipe_without_its_name_are_the_recipes():
     fields = {"dataset": "digits", "method": "el2n", "ratio": 0.5, "recipe_params": {"lr": 0.3}}
     spec = build_spec(**fields, scoring_params={"epochs": 5})
     assert spec.scoring_recipe == spec.recipe.model_copy(update={"epochs": 5})
+
+
+def test_encoders_and_scoring_recipes_of_a_methods_own_are_those_of_the_scoring_network():
+    fields = {"dataset": "digits", "ratio": 0.5, "recipe_params": {"model": "mlp",
+              "model_params": {}}, "scoring_recipe": "digits"}  # fmt: skip
+    usual = build_spec(dataset="digits", method="ssp", ratio=0.5)
+    scored = resolve_cell(method="ssp", **fields).spec
+    assert encoder_key(scored) == encoder_key(usual)
+    assert encoder_key(scored.replace(scoring_recipe=None)) != encoder_key(usual)
+    cell = resolve_cell(method="forgetting", proxy="own", **fields)
+    (run,) = scoring_specs(cell.pruner(), cell.spec)
+    assert run.recipe.model == "cnn"
+    assert run.recipe != cell.spec.scoring_recipe
+    assert run.scoring_recipe is None
 
 
 def test_a_network_trains_every_row_and_scores_none(tmp_path):
@@ -171,7 +187,10 @@ def test_python_reads_and_runs_it(tmp_path, trained):
         (('"el2n", "dual", ', ""), ["transfer", "no method", "static"]),
         (('[{ model = "mlp", lr = 0.05 }]', "3"), ["transfer", "list of networks"]),
         (('[{ model = "mlp", lr = 0.05 }]', "[]"), ["transfer", "list of networks"]),
-        (("lr = 0.05", "lr = -1"), ["g.toml", "lr", "-1"]),
+        (("lr = 0.05", "lr = -1"), ["g.toml: transfer.lr", "-1"]),
+        (("lr = 0.05", "lr = nan"), ["g.toml: transfer.lr", "number"]),
+        (("lr = 0.05", "lrr = 0.05"), ["g.toml: transfer", "lrr", "lr"]),
+        (("epochs = 2", "epochs = nan"), ["g.toml: recipe_params.epochs", "number"]),
         (("lr = 0.05", "model_params = { wdith = 3 }"), ["g.toml: transfer", "wdith", "width"]),
         (("transfer", 'scoring_recipe = "nobody"\ntransfer'), ["unknown recipe", "nobody"]),
         ((LISTED, 'scoring_recipe = "digits"\nmethod = "random"'),
