@@ -92,6 +92,20 @@ def test_deterministic_criteria_and_networks(criterion, recipe, tmp_path):
     )
 
 
+@pytest.mark.parametrize(("method", "recipe", "fields"), [
+    ("infobatch", {"optimizer": "adam", "lr": 0.01}, DETERMINISTIC),
+    ("divbs", {"precision": "bf16", "model_params": {"hidden": 4}}, {}),
+])  # fmt: skip
+def test_the_words_of_texts(method, recipe, fields, tmp_path):
+    rows = [f"word{n % 7} word{n % 3} class{n % 2} {n},{'ab'[n % 2]}\n" for n in range(120)]
+    (tmp_path / "t.csv").write_text("".join(["text,label\n", *rows]), encoding="utf-8")
+    captured_equals_launched(
+        tmp_path, dataset=f"text:{tmp_path / 't.csv'}", dataset_params={}, method=method,
+        recipe_params={"model": "embedding-bag", "model_params": {}, "augment": "dataset",
+                       **recipe}, **fields,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     return write_tree(tmp_path_factory.mktemp("tree"), train=16, test=3, side=10)
