@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,21 @@ class Rows:
                                  accepted="a text in every row")  # fmt: skip
         return self.columns[name]
 
-    def names(self, name: str) -> list[str]:
+    def names(self, name: str, needed: Container[int] | None = None) -> list[str]:
         """A column of labels, whole numbers as their digits.
+
+        Args:
+            name: Of the column.
+            needed: Rows from 0 that have to have one, None for all; the others are left empty.
 
         Raises:
             InputError: A row has no label, NaN, or something else; the line names it.
         """
         found = []
         for number, value in enumerate(self.columns[name], 1):
+            if needed is not None and number - 1 not in needed:
+                found.append("")
+                continue
             whole = isinstance(value, int) and not isinstance(value, bool)
             text = str(value).strip() if whole or isinstance(value, str) else ""
             if not text or text.lower() == "nan":
@@ -68,12 +75,13 @@ class Rows:
         return f"{self.where}: {name}, row {number}"
 
 
-def read_rows(files: Sequence[Path], names: Sequence[str]) -> Rows:
+def read_rows(files: Sequence[Path], names: Sequence[str], optional: Sequence[str] = ()) -> Rows:
     """Some columns of one file, or of several Parquet files in order.
 
     Args:
         files: At least one.
         names: Of the columns.
+        optional: Further columns, which the file may have.
 
     Raises:
         InputError: A file cannot be read, is of another kind, lacks a column, holds no row, or a
@@ -82,11 +90,11 @@ def read_rows(files: Sequence[Path], names: Sequence[str]) -> Rows:
     first, where = files[0], str(files[0])
     bare = first.name.lower().removesuffix(".gz")
     if first.name.lower().endswith(".parquet"):
-        columns = _parquet(files, names)
+        columns = _parquet(files, names, optional)
     elif bare.endswith(TABLES):
-        columns = _table(first, names)
+        columns = _table(first, names, optional)
     elif bare.endswith(LINES):
-        columns = _json_lines(first, names)
+        columns = _json_lines(first, names, optional)
     else:
         raise InputError(f"a file of another kind: {first.name!r}", where=where, accepted=ACCEPTED)
     if not columns[names[0]]:
@@ -94,12 +102,15 @@ def read_rows(files: Sequence[Path], names: Sequence[str]) -> Rows:
     return Rows(columns, where)
 
 
-def _parquet(files: Sequence[Path], names: Sequence[str]) -> dict[str, list[Any]]:
+def _parquet(
+    files: Sequence[Path], names: Sequence[str], optional: Sequence[str]
+) -> dict[str, list[Any]]:
     parquet, where = arrow("dataset text"), str(files[0])
     import pyarrow as pa
 
     try:
-        _check_names(parquet.read_schema(files[0]).names, names, where)
+        known = parquet.read_schema(files[0]).names
+        names = _chosen(known, names, optional, where)
         tables = [parquet.read_table(file, columns=list(names)) for file in files]
         table = pa.concat_tables(tables)
         return {name: table[name].to_pylist() for name in names}
@@ -108,18 +119,19 @@ def _parquet(files: Sequence[Path], names: Sequence[str]) -> dict[str, list[Any]
                          accepted="Parquet files with equal columns") from None  # fmt: skip
 
 
-def _table(file: Path, names: Sequence[str]) -> dict[str, list[Any]]:
-    lower = {name: name.lower() for name in names}
+def _table(file: Path, names: Sequence[str], optional: Sequence[str]) -> dict[str, list[Any]]:
+    lower = {name: name.lower() for name in (*names, *optional)}
+    needed, further = ([lower[name] for name in group] for group in (names, optional))
     try:
-        found = read_table(file, tuple(lower.values()), exact=True)
+        found = read_table(file, needed, optional=further, exact=True)
     except InputError as error:
         if error.what.startswith("is no table"):
             raise InputError(error.what, where=error.where, accepted=_LONGEST_CELL) from None
         raise
-    return {name: list(found[low]) for name, low in lower.items()}
+    return {name: list(found[low]) for name, low in lower.items() if low in found}
 
 
-def _json_lines(file: Path, names: Sequence[str]) -> dict[str, list[Any]]:
+def _json_lines(file: Path, names: Sequence[str], optional: Sequence[str]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for number, line in enumerate(user_text(file).split("\n"), 1):
         if not line.strip():
@@ -132,15 +144,22 @@ def _json_lines(file: Path, names: Sequence[str]) -> dict[str, list[Any]]:
                              accepted="one object a line") from None  # fmt: skip
         if not isinstance(row, dict):
             raise InputError("no object", where=where, accepted="one object a line")
-        _check_names(list(row), names, where)
-        for name in names:
-            columns[name].append(row[name])
+        if not columns[names[0]]:
+            columns |= {name: [] for name in optional if name in row}
+        _chosen(list(row), names, (), where)
+        for name, column in columns.items():
+            column.append(row.get(name))
     return columns
 
 
-def _check_names(known: Sequence[str], names: Sequence[str], where: str) -> None:
+def _chosen(
+    known: Sequence[str], names: Sequence[str], optional: Sequence[str], where: str
+) -> list[str]:
+    """The names, and those of the optional ones that are there."""
+    names = [*names, *(name for name in optional if name in known)]
     missing = next((name for name in names if known.count(name) != 1), None)
     if missing is not None:
         raise InputError(f"no column {missing!r}" if missing not in known else
                          f"two columns {missing!r}", where=where,
                          accepted=", ".join(known)[:300] or "columns")  # fmt: skip
+    return names

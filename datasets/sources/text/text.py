@@ -63,12 +63,13 @@ class Text(DataSource):
         "text": Option("text", "column of the texts"),
         "label": Option("label", "column of the labels: names or whole numbers"),
         "human": Option(
-            None, "column of labels that people gave, noise real", kind=str, optional=True
+            None, "column of labels that people gave, noise real; none: human, where there is one",
+            kind=str, optional=True
         ),
         "test": Option(None, "file of the test split; none: see split and test_share", kind=str,
                        optional=True),
-        "split": Option(None, "column that says train or test; none: see test_share", kind=str,
-                        optional=True),
+        "split": Option(None, "column that says train or test; none: split, where there is one",
+                        kind=str, optional=True),
         "test_share": Option(0.2, "share of each class that is drawn for the test split, where "
                              "neither file, column nor folder gives one", 0.01, 0.9),
         "words": Option(WORDS, "words that get a number at most, the most frequent ones",
@@ -113,8 +114,8 @@ class Text(DataSource):
         return self.asymmetric or "next_class"
 
     def variants(self) -> tuple[str, ...]:
-        """The human labels, where a column of them is named."""
-        return () if self.human is None else ("",)
+        """The human labels, where there is a column of them."""
+        return () if self._read().human is None else ("",)
 
     def portable(self) -> dict[str, Value]:
         """Options that enter the key: not where texts and labels lie."""
@@ -184,10 +185,11 @@ class Text(DataSource):
 
     def _read(self) -> Texts:
         train_files, test_files = self._files()
-        further = [name for name in (self.human, self.split) if name is not None]
-        train = read_rows(train_files, (self.text, self.label, *further))
+        given = [name for name in (self.human, self.split) if name is not None]
+        usual = [] if self.human is not None else ["human"]
+        usual += [] if test_files or self.split is not None else ["split"]
+        train = read_rows(train_files, (self.text, self.label, *given), usual)
         texts, names = train.texts(self.text), train.names(self.label)
-        human = None if self.human is None else train.names(self.human)
         if test_files:
             test = read_rows(test_files, (self.text, self.label))
             rows, held = list(range(len(texts))), list(range(len(test.columns[self.text])))
@@ -202,22 +204,26 @@ class Text(DataSource):
             "train": _numbers(names, rows, known, train, self.label),
             "test": _numbers(test_names, held, known, test, self.label),
         }
-        given = None if human is None else _numbers(human, rows, known, train, str(self.human))
+        people, human = self.human or "human", None
+        if people in train.columns:
+            given_labels = train.names(people, set(rows))
+            human = _numbers(given_labels, rows, known, train, people)
         where = f"{train.where}: {self.label}"
         count_classes(
             Labels(labels["train"], where, train.where, "text", classes),
             Labels(labels["test"], test.where, test.where, "text"),
         )
         parts = {"train": [texts[row] for row in rows], "test": [test_texts[row] for row in held]}
-        return Texts(classes, parts, labels, given)
+        return Texts(classes, parts, labels, human)
 
     def _divided(self, rows: Rows, names: Sequence[str]) -> tuple[list[int], list[int]]:
         """Rows of the training and of the test split of one file, ascending."""
-        if self.split is not None:
-            splits = rows.names(self.split)
+        column = self.split or "split"
+        if column in rows.columns:
+            splits = rows.names(column)
             for number, split in enumerate(splits, 1):
                 if split not in _SPLITS:
-                    raise InputError(f"{split[:80]!r}", where=rows.place(self.split, number),
+                    raise InputError(f"{split[:80]!r}", where=rows.place(column, number),
                                      accepted="train, test")  # fmt: skip
             train, test = ([n for n, s in enumerate(splits) if s == name] for name in _SPLITS)
         else:

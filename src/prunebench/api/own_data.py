@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prunebench.api.own_samples import size_of
+from prunebench.api.own_texts import are_texts, text_lines
 from prunebench.datasets.sources.arrays import Arrays
 from prunebench.errors import InputError, error_line
 from prunebench.files import replacing
@@ -36,16 +37,20 @@ class OwnData:
 
     Attributes:
         name: Of its file, and on boards.
-        arrays: As ``arrays:FILE.npz`` holds them.
+        arrays: As ``arrays:FILE.npz`` holds them; none of texts.
         digest: First 16 hex digits of the SHA-256 of the file's bytes.
+        texts: Texts of both splits, where they are such.
     """
 
     name: str
     arrays: Mapping[str, Array]
     digest: str
     data: bytes
+    texts: int = 0
 
     def __repr__(self) -> str:
+        if self.texts:
+            return f"<OwnData {self.name}: {self.texts} texts>"
         parts = [f"{name} {array.dtype} {list(array.shape)}" for name, array in self.arrays.items()
                  if name.startswith(("X", "y"))]  # fmt: skip
         return f"<OwnData {self.name}: {', '.join(parts)}>"
@@ -54,14 +59,16 @@ class OwnData:
         """Writes the file into ``folder/data`` unless it is there.
 
         Returns:
-            The data set's name on the command line: ``arrays:PATH``.
+            The data set's name on the command line: ``arrays:PATH``, or ``text:PATH``.
         """
         path = Path(folder) / "data" / f"{self.name}-{self.digest}.npz"
+        if self.texts:
+            path = path.with_suffix("") / f"{self.name}.jsonl"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as file:
                 file.write(self.data)
-        return f"arrays:{path}"
+        return f"text:{path}" if self.texts else f"arrays:{path}"
 
 
 def task(
@@ -84,7 +91,9 @@ def task(
         train: ``(X, y)``: uint8 images [N, H, W], [N, channels, H, W] or [N, H, W, channels] with 1
             or 3 channels, or float vectors [N, D], and labels [N]. Or a map-style data set of
             (image, array or tensor, label), or one of Hugging Face. Images are PIL images of one
-            size, uint8, or floats k/255 as ``ToTensor`` makes them.
+            size, uint8, or floats k/255 as ``ToTensor`` makes them. Or ``(texts, labels)``: a list
+            of str, and names or whole numbers; of the other arguments texts take ``labels``,
+            ``noisy_labels`` and ``name``.
         test: The same kind, of the same classes and shape.
         num_classes: C, where some class has no training sample.
         labels: int [N], labels of the training samples in place of those in ``train``.
@@ -104,6 +113,11 @@ def task(
     """
     if not re.fullmatch(FILE_NAME, name):
         raise InputError(f"{name!r}", where="task: name", accepted=FILE_NAME_WORDS)
+    if are_texts(train):
+        others = {"num_classes": num_classes, "groups": groups, "reference": reference,
+                  "class_names": class_names, "clean": None if clean else clean}  # fmt: skip
+        data, count = text_lines(train, test, labels, noisy_labels, others)
+        return OwnData(name, {}, hashlib.sha256(data).hexdigest()[:16], data, count)
     own_names, other_names = _class_names(train), _class_names(test)
     if own_names and other_names and own_names != other_names:
         raise InputError(

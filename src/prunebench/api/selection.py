@@ -14,6 +14,7 @@ from torch.utils.data import Subset as TorchSubset
 
 from prunebench.api.own_data import OwnData, task
 from prunebench.api.own_model import Model
+from prunebench.api.own_texts import are_texts
 from prunebench.api.runs import resolve_own
 from prunebench.bench.grids.progress import ShareLine
 from prunebench.bench.results.store import Store
@@ -158,6 +159,7 @@ def _opened(
 
 
 def _beginning(data: Any) -> Any:
-    if isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape"):
+    pair = isinstance(data, (tuple, list)) and len(data) == 2
+    if pair and (hasattr(data[0], "shape") or are_texts(data)):
         return tuple(part[:_UNREAD] for part in data)
     return TorchSubset(data, list(range(min(_UNREAD, len(data)))))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from prunebench.bench.cli.estimate import lines
-from prunebench.bench.estimates import timed_choice
+from prunebench.bench.estimates import timed_choice, timed_epoch
 from prunebench.bench.estimates.costs import cell_cost, split_sizes
 from prunebench.bench.estimates.rates import Rates, kind_of, rates_from_records
 from prunebench.bench.estimates.summary import makespan, summarise
@@ -470,3 +470,14 @@ def test_what_chooses_among_no_simulated_samples_is_left_out(tmp_path):
     (tmp_path / "ids.csv").write_text("id\n1\n")
     cell = small_cell(f"ids:{tmp_path / 'ids.csv'}", ratio=0.5)
     assert choice_times({"a": (cell, DIGITS)}, [], 1) == {}
+
+
+def test_texts_are_timed_on_random_words() -> None:
+    outline = Outline(train=20, test=5, shape=(50, 9), classes=3, images=False)
+    assert (outline.vocabulary, outline.stored) == (50, (9,))
+    cell = small_cell(recipe="text")
+    task = timed_epoch._random_task(cell.spec, outline)
+    x = task.raw.train_x
+    assert (x.shape, x.dtype, task.raw.input_shape) == ((20, 9), torch.int32, (50, 9))
+    assert 0 < x.min() <= x.max() < 50
+    assert timed_choice._width(cell, outline) == 32

@@ -110,6 +110,12 @@ def test_every_kind_of_file_gives_the_same_data_and_draws(place: Path) -> None:
         assert other.identity() == plain.identity()
         assert other.portable() == plain.portable()
     assert [source.title() for source in (plain, *others)] == ["all", "b", "c", "d", "hub", "e"]
+    usual = [{"human" if k == "people" else k: v for k, v in row.items()} for row in BOTH]
+    for name in ("g.csv", "g.parquet", "g.jsonl"):  # names that are looked for
+        found = Text(path=str(write(place / name, usual)))
+        same(found.load(), raw)
+        assert found.variants() == ("",)
+    assert Text(path=str(place / "all.csv")).variants() == ()
     fewer = Text(path=str(place / "all.csv"), split="split", human="people", limit=50, test_limit=9)
     check_ids(fewer.load(), raw)
 
