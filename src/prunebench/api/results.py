@@ -66,7 +66,8 @@ class Run:
 
     @property
     def visits(self) -> pd.DataFrame:
-        """Columns ``id`` and ``epochs``: how many epochs trained on each sample."""
+        """Columns ``id`` and ``epochs``: how many epochs trained on each sample; ``outside`` (0 or
+        1) where open-set noise put in images."""
         return self._table("visits")
 
     @property
