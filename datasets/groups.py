@@ -28,6 +28,11 @@ class SampleGroups:
     ids: Tensor
     names: tuple[str, ...]
 
+    @property
+    def of_samples(self) -> list[str]:
+        """The name of each sample's group."""
+        return [self.names[place] for place in self.ids.tolist()]
+
     def rows(self, rows: Tensor) -> SampleGroups:
         """The groups of some of the samples; every name stays."""
         return SampleGroups(self.ids[rows], self.names)

@@ -1,4 +1,4 @@
-"""Labels of images from a table: what people gave, beside the class folders."""
+"""Labels and groups of images from a table: what people gave, beside the class folders."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from prunebench.datasets.groups import SampleGroups, sample_groups
 from prunebench.datasets.images.class_folders import Tree
 from prunebench.errors import InputError
 from prunebench.userfiles import read_table
@@ -51,7 +52,27 @@ def read_labels(path: Path, tree: Tree) -> TableLabels:
     )
 
 
-def _places(names: list[str], tree: Tree, path: Path) -> NDArray[np.int64]:
+def read_groups(path: Path, tree: Tree) -> SampleGroups:
+    """Reads a table with the columns ``file_name`` and ``group``: any name for each test image.
+
+    Args:
+        path: The file, as in ``read_labels``.
+        tree: The test split.
+
+    Raises:
+        InputError: As ``read_labels``; or a single group.
+    """
+    table = read_table(path, ("file_name", "group"))
+    rows = _places(table["file_name"], tree, path, "test image", "group")
+    names = np.empty(len(rows), dtype=object)
+    names[rows] = table["group"]
+    return sample_groups(names.astype(np.str_), len(tree.names), f"{path}: group")
+
+
+def _places(
+    names: list[str], tree: Tree, path: Path, image_word: str = "training image",
+    column: str = "label",
+) -> NDArray[np.int64]:  # fmt: skip
     """int64 [N], the image of each row."""
     bare = Counter(name.rpartition("/")[2] for name in tree.names)
     place: dict[str, int] = {}
@@ -69,7 +90,7 @@ def _places(names: list[str], tree: Tree, path: Path) -> NDArray[np.int64]:
             shared = bare.get(name, 0)
             raise InputError(
                 f"{shared} images have the name {name[:80]!r}" if shared else
-                f"no training image {name[:80]!r}",
+                f"no {image_word} {name[:80]!r}",
                 where=f"{path}: row {number}",
                 accepted=f"a path below {tree.root}, such as {tree.names[0]!r}",
             )  # fmt: skip
@@ -83,7 +104,7 @@ def _places(names: list[str], tree: Tree, path: Path) -> NDArray[np.int64]:
     if len(names) < len(tree.names):
         lacking = next(row for row in range(len(tree.names)) if row not in line_of)
         raise InputError(
-            f"{len(tree.names) - len(names)} of {len(tree.names)} training images have no label, "
+            f"{len(tree.names) - len(names)} of {len(tree.names)} {image_word}s have no {column}, "
             f"{tree.names[lacking]!r} the first", where=str(path),
             accepted="a row for each of them",
         )  # fmt: skip

@@ -151,7 +151,7 @@ def _group_names(arrays: Mapping[str, Array], size: int, file: Path) -> list[lis
     """The group of each test sample in a list of its own; no list where there are none, so that
     files without groups keep their identity."""
     found = _test_groups(arrays, size, file)
-    return [] if found is None else [[found.names[place] for place in found.ids.tolist()]]
+    return [] if found is None else [found.of_samples]
 
 
 @lru_cache(maxsize=64)

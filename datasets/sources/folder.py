@@ -7,6 +7,7 @@ import hashlib
 import torch
 
 from prunebench.datasets.digests import own_identity
+from prunebench.datasets.groups import SampleGroups
 from prunebench.datasets.images.class_folders import (
     Tree,
     find_splits,
@@ -16,7 +17,7 @@ from prunebench.datasets.images.class_folders import (
     read_tree,
     tree_identity,
 )
-from prunebench.datasets.images.label_table import TableLabels, read_labels
+from prunebench.datasets.images.label_table import TableLabels, read_groups, read_labels
 from prunebench.datasets.images.lazy import (
     ImageFiles,
     PathList,
@@ -32,7 +33,7 @@ from prunebench.options import Option, Value
 from prunebench.untrusted import user_path
 
 #: Options that change no pixel and no label, or whose file enters by its content.
-_LOCAL = ("path", "workers", "stream", "labels")
+_LOCAL = ("path", "workers", "stream", "labels", "test_groups")
 
 
 @register_dataset("folder", version=2)
@@ -67,6 +68,13 @@ class Folder(DataSource):
             kind=str,
             optional=True,
         ),
+        "test_groups": Option(
+            None,
+            "table (CSV) of file_name and group: groups of the test images, whose accuracies are "
+            "told apart",
+            kind=str,
+            optional=True,
+        ),
         "asymmetric": Option(
             None, "rule that asymmetric noise means", choices=tuple(RULES), optional=True
         ),
@@ -86,6 +94,7 @@ class Folder(DataSource):
     test_limit: int | None
     workers: int | None
     labels: str | None
+    test_groups: str | None
     asymmetric: str | None
     ground: str
     upright: str
@@ -99,13 +108,20 @@ class Folder(DataSource):
             return None
         return read_labels(user_path(self.labels, "folder.labels"), train)
 
+    def _groups(self, test: Tree) -> SampleGroups | None:
+        if self.test_groups is None:
+            return None
+        return read_groups(user_path(self.test_groups, "folder.test_groups"), test)
+
     def check(self) -> None:
-        """Lists both splits and reads the table of labels; no image is opened."""
+        """Lists both splits and reads the tables; no image is opened."""
         if self.crop is not None and self.crop > self.size:
             raise InputError(
                 f"{self.crop}", where="folder.crop", accepted=f"at most {self.size}, the size"
             )
-        self._labels(self._trees()[0])
+        train, test = self._trees()
+        self._labels(train)
+        self._groups(test)
 
     def notes(self) -> list[str]:
         """Files that are left out, by split."""
@@ -120,17 +136,20 @@ class Folder(DataSource):
         return self.asymmetric or "next_class"
 
     def identity(self) -> str:
-        """SHA-256 over paths, sizes and, for small trees, content; where there is a table of labels
+        """SHA-256 over paths, sizes and, for small trees, content; where there is a table
         ``own_identity`` of all images and labels."""
         train, test = self._trees()
         labels = self._labels(train)
-        if labels is None:
+        groups = self._groups(test)
+        if labels is None and groups is None:
             return tree_identity(train, test)
         splits = {
-            "train": (images_digest(train), labels.clean),
+            "train": (images_digest(train), train.labels if labels is None else labels.clean),
             "test": (images_digest(test), test.labels),
         }
-        return own_identity(splits, {"": labels.given}, train.classes)
+        human = {} if labels is None else {"": labels.given}
+        names = train.classes if groups is None else [train.classes, groups.of_samples]
+        return own_identity(splits, human, names)
 
     def variants(self) -> tuple[str, ...]:
         """The human labels of the table."""
@@ -143,7 +162,7 @@ class Folder(DataSource):
     def load(self) -> RawData:
         self.check()
         train, test = self._trees()
-        labels = self._labels(train)
+        labels, groups = self._labels(train), self._groups(test)
         clean = train.labels if labels is None else labels.clean
         threads = self.workers or default_workers()
         train_rows = limited_rows(len(train.names), self.limit)
@@ -167,6 +186,7 @@ class Folder(DataSource):
             num_classes=len(train.classes),
             class_names=train.classes,
             fingerprint=hashlib.sha256(content.encode()).hexdigest()[:16],
+            test_groups=groups and groups.rows(torch.from_numpy(test_rows)),
             asymmetric=self.asymmetric_rule(),
             mean=mean,
             std=std,

@@ -18,10 +18,13 @@ from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.bench.train.metrics import balanced_accuracy
 from prunebench.bench.train.task import load_task, validation_for_test
 from prunebench.datasets.groups import class_groups, sample_groups
+from prunebench.datasets.images.class_folders import read_tree
 from prunebench.datasets.source import identity_of
 from prunebench.datasets.sources.arrays import Arrays
+from prunebench.datasets.sources.folder import Folder
 from prunebench.errors import InputError
 from support.command import prunebench as command
+from support.trees import write_tree
 
 DICE = np.random.default_rng(3)
 Y = np.arange(120) % 3
@@ -126,3 +129,34 @@ def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_are_there() ->
     even = torch.arange(30) % 3
     guess = torch.where(torch.arange(30) < 7, 0, even)
     assert balanced_accuracy(guess, even, 3) == float((guess == even).double().mean())
+
+
+def test_a_table_of_groups_beside_class_folders(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "tree", train=4, test=3, classes=2)
+    test = read_tree(root / "test")
+    file = tmp_path / "groups.csv"
+    lines = [f"test/{name},{'left' if place % 2 else 'right'}"
+             for place, name in enumerate(test.names)]  # fmt: skip
+    file.write_text("\n".join(["file_name,group", *reversed(lines)]) + "\n")
+    plain = Folder(path=str(root), size=8)
+    source = Folder(path=str(root), size=8, test_groups=str(file))
+    found = source.load().test_groups
+    assert found is not None
+    assert found.of_samples == ["right", "left"] * 3
+    assert plain.portable() == source.portable()
+    assert identity_of(plain) != identity_of(source)
+    labels = tmp_path / "labels.csv"
+    train = read_tree(root / "train")
+    labels.write_text("\n".join(["file_name,label", *(f"{n},0" for n in train.names)]) + "\n")
+    salts = [identity_of(Folder(path=str(root), size=8, labels=str(labels), test_groups=one))
+             .split(":")[1] for one in (None, str(file))]  # fmt: skip
+    assert salts[0] == salts[1]  # groups enter the key and no draw
+    for text, said in (
+        ("\n".join(["file_name,group", *lines[1:]]), "1 of 6 test images have no group"),
+        ("\n".join(["file_name,group", *lines, "x.png,left"]), "no test image 'x.png'"),
+        ("\n".join(["file_name,group", *(f"{n},all" for n in test.names)]), "a single group, all"),
+    ):
+        file.write_text(text + "\n")
+        with pytest.raises(InputError, match=said) as refused:
+            source.check()
+        assert str(file) in str(refused.value)
