@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from api.own_loop import OwnLoop, parameters, to_end
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -52,7 +53,7 @@ def cell_of(weights, method="full", **fields):
 def make(weights, method="full", graph="off", callbacks=(), **fields):
     cell = cell_of(weights, method, **fields)
     how = ExecutionOptions(graph="rehearse" if graph == "launched" else graph)
-    run = trainer_of(cell, weights=weights, execution=how, callbacks=callbacks)
+    run = trainer_of(cell, weights=weights or "", execution=how, callbacks=callbacks)
     if graph == "launched":  # the steps of a card, one operation at a time
         run.acquire_captured_step = lambda: None
     return run
@@ -149,6 +150,18 @@ def test_several_processes_keep_the_body(weights):
     alone.fit()
     for found in together(body, 3):
         assert torch.allclose(found, alone.model.fc.weight, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["infobatch", "divbs"])
+def test_a_loop_of_one_s_own_with_a_frozen_network_is_the_run(method):
+    recipe = {"batch_size": 64, "augment": "none", "cycle_momentum": False}
+    run = make(None, method, recipe_params=recipe)
+    loop = OwnLoop(run, method)
+    loop.model.freeze_body()
+    run.fit()
+    to_end(loop)
+    own, whole = parameters(loop.model), parameters(run.model)
+    assert all(torch.equal(own[name], whole[name]) for name in whole)
 
 
 def test_on_a_card(weights, tmp_path):

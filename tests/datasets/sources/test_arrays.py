@@ -82,6 +82,19 @@ def test_vectors_train_with_a_perceptron(tmp_path: Path) -> None:
     assert again.spec.key == cell.spec.key
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float64", ">f4"])
+def test_embeddings_of_any_precision_train_a_linear_probe(tmp_path: Path, dtype: str) -> None:
+    """Features of other sizes and places, one of them constant."""
+    x = (DICE.normal(size=(200, 6)) + 4 * np.eye(6)[np.arange(200) % 3]) * [9, 1, 0.1, 1, 1, 0] + 5
+    y = np.arange(200) % 3
+    file = write(tmp_path / "e.npz", X=x.astype(dtype), y=y, X_test=x[:30].astype(dtype),
+                 y_test=y[:30])  # fmt: skip
+    cell = resolve_cell(dataset=f"arrays:{file}", recipe="linear-probe")
+    record, _ = run_cell(cell, Store.open(tmp_path / "out"))
+    assert record.status == "done"
+    assert (record.metrics["test_accuracy"] or 0) > 0.9
+
+
 def test_names_groups_human_labels_and_a_reference_set(tmp_path: Path) -> None:
     noisy = (LABELS + 1) % 4
     file = write(
@@ -129,6 +142,7 @@ NAN[7, 2] = np.nan
         ({"X": IMAGES / 255.0}, "X: float64 of shape (40, 3, 16, 16)"),
         ({"X": NAN, "X_test": NAN[:8] * 0}, "X: sample 7 holds a number that is not finite"),
         ({"X": np.full((40, 5), 1e300), "X_test": NAN[:8]}, "X: sample 0 holds a number"),
+        ({"X": NAN.astype(int)}, "X: int64 of shape (40, 5)"),
         ({"X_test": IMAGES[:8, :, :8]}, "X_test: samples of shape (3, 8, 16)"),
         ({"X": IMAGES[:0], "y": LABELS[:0]}, "X: no samples"),
         ({"y": LABELS / 2}, "y: float64 of shape (40,)"),
