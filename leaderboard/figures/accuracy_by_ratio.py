@@ -18,7 +18,15 @@ from prunebench.leaderboard.figures.line_names import (
 )
 from prunebench.leaderboard.figures.material import Material, filled, kinds_of, lacking
 from prunebench.leaderboard.figures.row_styles import Chunk, RowStyle, chunks, row_styles
-from prunebench.leaderboard.figures.style import PALE, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.figures.style import (
+    PALE,
+    Drawn,
+    Omitted,
+    column_titles,
+    finish,
+    new,
+    slug,
+)
 from prunebench.leaderboard.render.row_text import span
 from prunebench.leaderboard.stats import MeanInterval, mean_interval
 
@@ -76,10 +84,9 @@ def _figure(stem: str, summary: Summary, kinds: dict[str, str], words: str) -> D
         for row, chunk in enumerate(rows):
             axes = grid[row, column]
             _panel(axes, chunk, found, kinds, styles, named=noise == summary.noises[-1])
-            if row == 0:
-                axes.set_title(noise)
             if column == 0:
                 axes.set_ylabel(f"{chunk.title}\n{words}, %")
+    column_titles(grid[0], summary.noises)
     ticks = list(summary.ratios)
     for axes in grid[-1]:
         axes.set_xticks(ticks, [f"{ratio:g}" for ratio in ticks])

@@ -15,7 +15,15 @@ from prunebench.leaderboard.figures.epoch_curves import curve, tables_of
 from prunebench.leaderboard.figures.line_names import room_for, side_names, whiskers
 from prunebench.leaderboard.figures.material import Material, kinds_of, method_kind
 from prunebench.leaderboard.figures.row_styles import RowStyle, row_styles
-from prunebench.leaderboard.figures.style import GREY, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.figures.style import (
+    GREY,
+    Drawn,
+    Omitted,
+    column_titles,
+    finish,
+    new,
+    slug,
+)
 from prunebench.leaderboard.render.row_text import span
 
 if TYPE_CHECKING:
@@ -81,8 +89,8 @@ def _figure(stem: str, table: Table, noises: Sequence[str], found: Frames) -> Dr
         for axes in grid[1:, column] if rates else ():
             axes.axhline(math.fsum(rates) / len(rates), color=GREY, ls=(0, (4, 2)), lw=0.8)
         _one_scale(grid[1:, column])
-        grid[0, column].set_title(noise)
         grid[-1, column].set_xlabel("epoch")
+    column_titles(grid[0], noises)
     sizes = [len(read) for read in found.values()]
     caption = (
         f"Dynamic methods at ratio {table.ratio:g}, mean over n = {span(min(sizes), max(sizes))} "

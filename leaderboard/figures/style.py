@@ -9,14 +9,16 @@ import io
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.figures.fonts import DEFAULT_FONT, bundled_default_font, fit_fonts
+from prunebench.record import AND
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
@@ -123,6 +125,17 @@ def plain_numbers(axis: Axis) -> None:
 
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def column_titles(grid: Sequence[Axes], names: Sequence[str]) -> None:
+    """Names of settings above columns, which may be narrow: a line for each part of a name."""
+    lines = max(name.count(AND) for name in names)
+    for axes, name in zip(grid, names, strict=True):
+        axes.set_title(name.replace(AND, f"\n{AND.lstrip()}"), fontsize=7.5 if lines else None)
+    if lines:
+        figure = grid[0].get_figure(root=True)
+        assert figure is not None
+        figure.set_figheight(figure.get_figheight() + 0.14 * lines)
 
 
 def finish(figure: Figure, stem: str, title: str, caption: str, right: float = 0.0) -> Drawn:

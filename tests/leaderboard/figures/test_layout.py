@@ -201,6 +201,24 @@ def test_many_noise_settings_are_spread_over_figures() -> None:
     assert all(t.get_rotation() == 45 for t in heads)
 
 
+def test_names_of_settings_stand_apart_above_narrow_panels() -> None:
+    beside: list[dict[str, Any]] = [
+        {}, {"imbalance": {"name": "exp:50"}}, {"corrupt": {"name": "gaussian-noise:0.3"}},
+        {"imbalance": {"name": "exp:50"}, "corrupt": {"name": "gaussian-noise:0.3"}},
+    ]  # fmt: skip
+    records = [
+        record(method, noise, seed, ratio, 0.8 + seed / 90, spec=own)
+        for method in ("full", "random") for noise in ("clean", "symmetric:0.4")
+        for seed in (0, 1, 2) for own in beside[: 4 if noise == "clean" else 2]
+        for ratio in ((0.0,) if method == "full" else (0.3, 0.5))
+    ]  # fmt: skip
+    drawn = agg(one("accuracy-by-ratio", Material(build(kinded(records)))))
+    titles = [axes.title for axes in panels(drawn) if axes.get_title()]
+    assert len(titles) == 6
+    assert "clean\n+ exp:50\n+ gaussian-noise:0.3" in [t.get_text() for t in titles]
+    assert apart(boxes(drawn, titles))
+
+
 def test_equal_worst_classes_are_not_shown_in_hundredths() -> None:
     records = [record("full", seed=s, metrics={"worst_class_accuracy": 0.0}) for s in range(3)]
     axes = panels(one("worst-class", Material(build(records))))[0]
