@@ -136,7 +136,7 @@ def command_of(record: Record, plugins: Sequence[str] = ()) -> str | None:
         plugins: ``--plugin`` files that are loaded; those that the run uses are named.
 
     Returns:
-        None for a run that takes a grid file (a noise seed of its own, say).
+        None for a run that takes a grid file (a validation split, say).
     """
     spec = record.spec
     noise, reference, criterion = spec["noise"], spec["reference"], spec["criterion"]
