@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -27,8 +28,9 @@ class WordBag(nn.EmbeddingBag):
 
     def reset_parameters(self) -> None:
         """Normal numbers, zeros for the padding."""
-        nn.init.normal_(self.weight, std=SPREAD)
-        self._fill_padding_idx_with_zero()
+        with torch.no_grad():
+            self.weight.normal_(std=SPREAD)
+            self.weight[0].zero_()
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """float [B, width] of int [B, L], numbers of words with zeros behind them."""

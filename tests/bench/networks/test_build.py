@@ -282,7 +282,10 @@ def test_building_leaves_the_global_generator_alone():
     )
 
 
-def test_counting_parameters_draws_none_of_them():
+@pytest.mark.parametrize(("name", "params", "shape"), [
+    ("resnet18", {"width": 23, "depth": 1}, (3, 8, 8)), ("embedding-bag", {"width": 23}, (50, 9)),
+])  # fmt: skip
+def test_counting_parameters_draws_none_of_them(name, params, shape):
     called = []
 
     class Calls(TorchFunctionMode):
@@ -291,7 +294,7 @@ def test_counting_parameters_draws_none_of_them():
             return func(*args, **(kwargs or {}))
 
     with Calls():  # without values, normal numbers would be drawn by the compiler's help: seconds
-        build_module._check_size(recipe("resnet18", width=23, depth=1), (3, 8, 8), 10)
+        build_module._check_size(recipe(name, **params), shape, 10)
     assert "empty" in called
     assert "normal_" not in called
 
