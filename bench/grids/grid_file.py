@@ -187,8 +187,8 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
             "the product of the axes is too large", where=where,
             accepted=f"at most {MOST_CELLS:,} cells in a file",
         )  # fmt: skip
-    for merged, own in zip(blocks, networks, strict=True):
-        for cell in _cells(merged, own, where, absent):
+    for own in networks:
+        for cell in _cells(own, where, absent):
             old = cells.setdefault(cell.spec.key, cell)
             if cell.label and old.label not in ("", cell.label):
                 raise InputError(
@@ -197,6 +197,10 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
                 )  # fmt: skip
             if cell.label:
                 cells[cell.spec.key] = replace(old, label=cell.label)
+    if any(isinstance(block.transfer, list) for block in blocks):
+        check_used(cells.values(), f"{where}: transfer")
+    elif any(block.scoring_recipe or block.scoring_params is not None for block in blocks):
+        check_used(cells.values(), f"{where}: scoring_recipe")
     listed = {row_of(cell) for cell in cells.values()} if controls else set()
     for block in controls:
         for cell in _product(block, where, absent):
@@ -208,22 +212,14 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
     return list(cells.values())
 
 
-def _cells(
-    block: Block, networks: Sequence[Block], where: str, absent: dict[str, str] | None
-) -> Iterator[Cell]:
+def _cells(networks: Sequence[Block], where: str, absent: dict[str, str] | None) -> Iterator[Cell]:
     """The cells of a block, network by network."""
     missing = {name.partition(":")[0] for name in absent or ()}
-    found: list[Cell] = []
     for number, one in enumerate(networks):
         cells = list(_product(one, where, absent))
         if number:
             check_networks((c for c in cells if c.spec.dataset.name not in missing), where)
-        found += cells
-    if isinstance(block.transfer, list):
-        check_used(found, f"{where}: transfer")
-    elif block.scoring_recipe is not None or block.scoring_params is not None:
-        check_used(found, f"{where}: scoring_recipe")
-    yield from found
+        yield from cells
 
 
 def _by_network(block: Block, where: str) -> list[Block]:

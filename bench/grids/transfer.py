@@ -98,11 +98,11 @@ def _trained_as(
     return found
 
 
-def check_used(cells: Sequence[Cell], where: str) -> None:
+def check_used(cells: Iterable[Cell], where: str) -> None:
     """Refuses a scoring recipe, or networks to transfer to, that change no cell.
 
     Args:
-        cells: Of the block, under all of its networks.
+        cells: Of the file, under all of its networks.
         where: The field of the grid file.
 
     Raises:
@@ -110,7 +110,7 @@ def check_used(cells: Sequence[Cell], where: str) -> None:
     """
     if all(cell.spec.scoring_recipe is None for cell in cells):
         raise InputError(
-            "no method of the block is chosen by a scoring run under another recipe", where=where,
+            "no method here is chosen by a scoring run under another recipe", where=where,
             accepted="with a static method that reads evidence, such as dual or el2n",
         )  # fmt: skip
 

@@ -111,6 +111,18 @@ def test_a_network_trains_every_row_and_scores_none(tmp_path):
     assert {(spec.recipe.model, spec.scoring_recipe.model) for spec in scored} == {("mlp", "cnn")}
 
 
+def test_a_scoring_recipe_may_be_one_of_the_recipes_and_blocks_may_have_no_such_method(tmp_path):
+    text = GRID.replace(LISTED, 'scoring_recipe = "digits"\nrecipe = ["digits", "synthetic"]')
+    cells = cells_of(tmp_path, text.replace("recipe_params", "# recipe_params"))
+    scored = {c.spec.recipe.name: c.spec.scoring_recipe for c in cells
+              if c.spec.method.name == "el2n"}  # fmt: skip
+    assert scored["digits"] is None
+    assert scored["synthetic"].name == "digits"
+    blocks = '[[block]]\nmethod = "random"\n[[block]]\nmethod = "dual"\n'
+    methods = [c.spec.method.name for c in cells_of(tmp_path, GRID + blocks)]
+    assert (methods.count("random"), methods.count("dual")) == (4, 4)
+
+
 def test_the_scoring_run_is_shared_counted_once_and_charged(tmp_path, trained):
     cells, store = trained
     assert len(store.scan().records) == len(cells)
