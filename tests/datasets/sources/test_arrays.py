@@ -142,7 +142,7 @@ NAN[7, 2] = np.nan
         ({"X": IMAGES / 255.0}, "X: float64 of shape (40, 3, 16, 16)"),
         ({"X": NAN, "X_test": NAN[:8] * 0}, "X: sample 7 holds a number that is not finite"),
         ({"X": np.full((40, 5), 1e300), "X_test": NAN[:8]}, "X: sample 0 holds a number"),
-        ({"X": NAN.astype(int)}, "X: int64 of shape (40, 5)"),
+        ({"X": np.ones((40, 5), np.int64)}, "X: int64 of shape (40, 5)"),
         ({"X_test": IMAGES[:8, :, :8]}, "X_test: samples of shape (3, 8, 16)"),
         ({"X": IMAGES[:0], "y": LABELS[:0]}, "X: no samples"),
         ({"y": LABELS / 2}, "y: float64 of shape (40,)"),
