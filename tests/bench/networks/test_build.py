@@ -294,7 +294,7 @@ def test_counting_parameters_draws_none_of_them(name, params, shape):
             return func(*args, **(kwargs or {}))
 
     with Calls():  # without values, normal numbers would be drawn by the compiler's help: seconds
-        build_module._check_size(recipe(name, **params), shape, 10)
+        build_module.check_fit(recipe(name, **params), shape, 10)
     assert "empty" in called
     assert "normal_" not in called
 
