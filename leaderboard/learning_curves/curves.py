@@ -72,7 +72,7 @@ def curve_of(run: Run, read: Reader) -> Curve | str:
     try:
         rows = list(csv.DictReader(io.StringIO(data.decode())))
         points = _points(rows, final, not any(record.ledger.get(name) for name in _PASSES))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, csv.Error):
         accepted = f"the columns epoch, trained and {ACCURACY}"
         raise InputError("is no table of epochs", where=where, accepted=accepted) from None
     return Curve(tuple(points)) if len(points) > 1 else NOT_EVALUATED

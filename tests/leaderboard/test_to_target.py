@@ -203,7 +203,9 @@ def test_every_form_is_written_beside_the_board(tmp_path: Path, records: list[Re
 
 @pytest.mark.parametrize(
     "data", [b"epoch,trained\n0,5\n", b"epoch,trained,test_accuracy\n0,5,7\n1,5,\n", b"\xff",
-             b"epoch,trained,test_accuracy\n0,-5,0.5\n1,5,\n"],
+             b"epoch,trained,test_accuracy\n0,-5,0.5\n1,5,\n",
+             b"epoch,trained,test_accuracy\n0,1" + b"0" * 400 + b",0.5\n1,5,\n",
+             b"epoch,trained,test_accuracy\n" + b"x" * 200_000],
 )  # fmt: skip
 def test_a_table_that_cannot_be_used_is_one_clear_line(tmp_path: Path, data: bytes) -> None:
     records = [planted(tmp_path, name, CURVES[name]) for name in ("full", "reaches", "never")]
