@@ -43,8 +43,9 @@ class Task:
         clean_labels: int64 [N], for diagnostics and oracles only; -1 where the image is from
             outside the task (``openset``) and no label is right.
         rule: Resolved noise rule id.
-        rate: Realised share of wrong labels in the original training split.
-        label_digest: SHA-256 of the noisy label vector of the original split (little-endian
+        rate: Realised share of wrong labels in the original training split; of an imbalanced task
+            in its own.
+        label_digest: SHA-256 of the noisy label vector of the same split (little-endian
             int64); of a sample with an image from outside, -1 less the image's row stands for the
             label.
         tuning: Whether ``test`` is the validation split; a tuning run does not hold the test split.

@@ -440,14 +440,14 @@ class CellRun:
 
 
 #: Of so many classes at most a record lists the sizes.
-_FEW_CLASSES = 100
+_FEW_CLASSES = 20
 
 
 def run_info(task: Task, method: MethodInfo, spec: RunSpec) -> dict[str, Any]:
     """Sizes, noise and kind of a run, for ``Record.info``.
 
     An imbalanced training split has the sizes of its classes by clean label: the largest, the
-    smallest and, of 100 classes at most, all of them.
+    smallest and, of 20 classes at most, all of them.
     ``original_train_size`` and ``original_test_size`` are there where the data set is limited;
     they say that ids in the run's artifacts are those of the original split. Limited runs of
     earlier versions lack them: their ids count the limited rows.

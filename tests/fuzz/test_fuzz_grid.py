@@ -69,6 +69,11 @@ _NUMBERS = st.sampled_from((0.1, 0.5, 1, 2, 5, 0.875, "literal", True, [0.3, 0.5
 _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "dataset": _some(("digits", "synthetic")),
     "noise": _some(_NOISES),
+    "imbalance": _some(("none", "exp:50", "step:2.5", "exp:0.5", "exp:", "epx:3", "exp:1e400")),
+    "corrupt": _some(("none", "gaussian-noise:0.3", "jpeg:1", "fog:0", "fgo:0.2", "jpeg:")),
+    "corrupt_params": st.dictionaries(st.sampled_from(("severity", "strength")),
+                                      _or_odd(st.sampled_from((1, 3, 5, 6, "3", 2.5, True))),
+                                      max_size=2),
     "method": _some(_METHODS),
     "ratio": _some((0.0, 0.3, 0.5, 0.9)),
     "seed": st.sampled_from((0, [0, 1], "0..4", "3", [5], "7..9")),
