@@ -21,7 +21,7 @@ def read(
 ) -> object:
     """One value as `run` reads it."""
     values = {"dataset": "folder:x", "method": "infobatch+align", "params": (), "recipe_params": (),
-              "dataset_params": (), "corrupt_params": ()}  # fmt: skip
+              "dataset_params": (), "corrupt_params": (), "noise_params": ()}  # fmt: skip
     values[field] = (pair,)
     parse_all_params(values)
     (value,) = values[field].values()
