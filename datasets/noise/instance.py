@@ -82,9 +82,6 @@ def instance_targets(
             where=f"noise {INSTANCE}",
             accepted="images that fit into memory (stream=no), or noise that reads no images",
         )
-    if x.dtype == torch.int32:
-        raise InputError("the numbers of words cannot be projected", where=f"noise {INSTANCE}",
-                         accepted="images, vectors, or noise that reads no samples")  # fmt: skip
     slot = id(x), id(labels), stream.key
     held = _targets.get(slot)
     if held is not None and held[0]() is x and held[1]() is labels:

@@ -167,7 +167,7 @@ def test_what_needs_images_or_vectors_is_refused(place: Path, tmp_path: Path) ->
     fields: dict[str, Any] = {"dataset": f"text:{place / 'all.csv'}"}
     store = Store.open(tmp_path / "r")
     for extra, said in (
-        ({"noise": "instance:0.2"}, "numbers of words cannot be projected"),
+        ({"noise": "instance:0.2"}, "numbers of words have no projection"),
         ({"corrupt": "occlusion:0.2"}, "images"),
         ({"recipe": "vectors"}, "cannot read the words of texts"),
         ({"recipe": "packed"}, "cnn cannot read samples"),
