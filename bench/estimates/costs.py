@@ -9,7 +9,7 @@ from prunebench.bench.grids.plan import Planned
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.holdout import NEED, holdout_specs
 from prunebench.bench.runs.scoring_runs import charged_epochs, evidence_needs, scoring_specs
-from prunebench.bench.runs.self_supervised import encoder_key
+from prunebench.bench.runs.self_supervised import encoder_key, needs_own_encoder
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock, batch_bounds, budget_in_force, selected_counts
 from prunebench.bench.train.plan_checks import shares_of
@@ -199,8 +199,10 @@ def _tracked(pruner: Pruner, n: int, held_out: int) -> int:
 
 def encoder_cost(cell: Cell, outline: Outline) -> Cost:
     """Training the self-supervised encoder of a data set and embedding its training split."""
-    batch = min(SSL_BATCH, outline.train)
-    views = 2 * cell.spec.evidence_recipe.epochs * (outline.train // batch) * batch
+    own = needs_own_encoder(cell.spec)
+    n = split_sizes(cell.spec, outline)[0] if own else outline.train
+    batch = min(SSL_BATCH, n)
+    views = 2 * cell.spec.evidence_recipe.epochs * (n // batch) * batch
     return Cost(ssl_trained=views, evidence_forward=outline.train + outline.reference)
 
 

@@ -467,7 +467,9 @@ def run_info(task: Task, method: MethodInfo, spec: RunSpec) -> dict[str, Any]:
     if task.corrupted is not None:
         found["corrupted_rate"] = round(float(task.corrupted.double().mean()), 6)
     if spec.imbalance is not None:
-        sizes = torch.bincount(task.clean_labels, minlength=task.raw.num_classes)
+        # An image from outside has no clean label, and counts by the one that its sample has.
+        labels = torch.where(task.outside, task.train.labels, task.clean_labels)
+        sizes = torch.bincount(labels, minlength=task.raw.num_classes)
         found |= {"largest_class": int(sizes.max()), "smallest_class": int(sizes.min())}
         if len(sizes) <= _FEW_CLASSES:
             found["class_sizes"] = sizes.tolist()

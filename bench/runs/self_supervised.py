@@ -1,5 +1,5 @@
 """Self-supervised features of a data set: found, or an encoder is trained once and shared by every
-noise, ratio and seed; where images are corrupted, by every run with the same ones."""
+noise, ratio and seed; where the setting changes the training images, by the runs of its split."""
 
 from __future__ import annotations
 
@@ -66,9 +66,8 @@ class Features:
 
 
 def encoder_key(spec: RunSpec) -> str:
-    """Key of a data set's encoder: content, architecture and schedule, nothing else. Images that
-    are corrupted or come from outside are other content: then what decides the training split and
-    the draws is in it too."""
+    """Key of a data set's encoder: content, architecture and schedule, nothing else; see
+    ``needs_own_encoder`` for the settings where the training split is in it too."""
     recipe = spec.evidence_recipe
     return content_key(
         {
@@ -80,16 +79,20 @@ def encoder_key(spec: RunSpec) -> str:
             "augment": recipe.augment,
             **({} if recipe.normalise == "dataset" else {"normalise": recipe.normalise}),
             **({"compat": recipe.compat} if recipe.compat else {}),
-            **_of_changed(spec),
+            **(_split(spec) if needs_own_encoder(spec) else {}),
         }
     )
 
 
-def _of_changed(spec: RunSpec) -> dict[str, Any]:
-    """What decides which images are corrupted or come from outside; nothing where none do."""
+def needs_own_encoder(spec: RunSpec) -> bool:
+    """Whether training images are dropped, corrupted or from outside. The encoder is then trained
+    on the training split alone, and otherwise on the images of the whole original split."""
+    return bool(spec.imbalance or spec.corrupt) or spec.noise.rule == OPENSET
+
+
+def _split(spec: RunSpec) -> dict[str, Any]:
+    """What decides the training split and its images."""
     outside = spec.noise.rule == OPENSET
-    if spec.corrupt is None and not outside:
-        return {}
     names = ("corrupt", "imbalance", "reference", "validation", "seed", *["noise"] * outside)
     return {"streams": spec.setting, **{name: spec.content.get(name) for name in names}}
 
@@ -196,7 +199,10 @@ class _EncoderRun:
 
     def _new(self) -> Encoder:
         streams = Streams(0, self.spec.data_salt, "self-supervised")
-        return Encoder(self.task.raw, self.spec.evidence_recipe, streams, self.device, self.options)
+        return Encoder(
+            self.task.raw, self.spec.evidence_recipe, streams, self.device, self.options,
+            sample_ids=self.task.train.sample_ids if needs_own_encoder(self.spec) else None,
+        )  # fmt: skip
 
     def _steps(self, encoder: Encoder) -> StepGenerator[None]:
         """Trains to the end, with checkpoints; a stop that is asked for saves."""

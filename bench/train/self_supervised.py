@@ -81,6 +81,7 @@ class Encoder:
         streams: Seed 0 of the data set, free of noise.
         device: Where to train.
         execution: How steps are run.
+        sample_ids: int64 [n], what it is trained on; None for all training rows of the data set.
         batch: Images of a step at most.
         half: Whether the training pass is in bf16 and channels_last; None for cards alone.
 
@@ -102,6 +103,7 @@ class Encoder:
         device: torch.device,
         execution: ExecutionOptions = ExecutionOptions(),
         *,
+        sample_ids: Tensor | None = None,
         batch: int = BATCH,
         half: bool | None = None,
     ) -> None:
@@ -120,7 +122,8 @@ class Encoder:
         if self.half:
             model = model.to(memory_format=torch.channels_last)
         self.net = cast(Any, model)
-        self.total, self.training = len(raw.train_x), raw.training_rows.to(device)
+        self.total = len(raw.train_x)
+        self.training = (raw.training_rows if sample_ids is None else sample_ids).to(device)
         self.batch = min(batch, len(self.training))
         self.per_epoch = len(self.training) // self.batch
         self.count = recipe.epochs * self.per_epoch

@@ -24,7 +24,7 @@ from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.recipes import get_recipe
-from prunebench.bench.train.task import load_raw
+from prunebench.bench.train.task import load_raw, load_task
 from prunebench.datasets.source import Outline
 from prunebench.errors import InputError
 from prunebench.methods.base import StaticPruner, Subset, register_method
@@ -154,6 +154,10 @@ def test_an_encoder_is_trained_once(tmp_path, monkeypatch):
     assert said["samples"]["self-supervised views trained"] == views
     assert said["if not shared"]["samples"]["self-supervised views trained"] == 4 * views
     assert [run["serves"] for run in said["scoring runs"]] == [4]
+    tail = small_cell("ssp", imbalance="exp:5")
+    n = len(load_task(tail.spec, tail.data).train)
+    said = counted(tmp_path, tail)
+    assert said["samples"]["self-supervised views trained"] == 2 * 6 * (n // 256) * 256
 
 
 def test_what_is_recorded_costs_nothing_unless_its_evidence_is_gone(tmp_path, run):

@@ -33,6 +33,7 @@ from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.train import stopping
 from prunebench.bench.train.interleaved import InterleavedRuns
+from prunebench.bench.train import self_supervised as encoding
 from prunebench.bench.train.self_supervised import Encoder
 from prunebench.bench.train.task import load_task
 from prunebench.bench.train.trainer import guarded
@@ -52,7 +53,8 @@ STEPS = 6
 
 
 def cell(method: str = "ssp", **fields: Any) -> Cell:
-    return resolve_cell(method=method, noise="symmetric:0.3", ratio=0.5, **{**FIELDS, **fields})
+    usual = {"noise": "symmetric:0.3", "ratio": 0.5}
+    return resolve_cell(method=method, **{**usual, **FIELDS, **fields})
 
 
 def go(root: Path, options: ExecutionOptions = ExecutionOptions(), **fields: Any) -> Record:
@@ -113,6 +115,45 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
         go(root)
     assert checkpoint(root).is_file()
     return root
+
+
+CHANGED: list[dict[str, Any]] = [
+    {"imbalance": "exp:20"},
+    {"corrupt": "fog:0.3"},
+    {"noise": "openset:0.2"},
+    {"imbalance": "step:5", "corrupt": "fog:0.3", "noise": "openset:0.1"},
+]
+
+
+@pytest.mark.parametrize("setting", CHANGED, ids=lambda setting: " + ".join(setting))
+def test_where_the_setting_changes_the_training_images_it_sees_the_training_split_alone(
+    tmp_path: Path, setting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {**setting, "validation": {"size": 60, "labels": "noisy"}}
+    seen: set[int] = set()
+    draw = encoding.strong_draws
+
+    def spy(inputs: Any, rows: Tensor, stream: Any) -> Tensor:
+        seen.update(rows.tolist())
+        return draw(inputs, rows, stream)
+
+    monkeypatch.setattr(encoding, "strong_draws", spy)
+    record = go(tmp_path / "r", **fields)
+    assert record.status in ("done", "diverged"), record.reason
+    assert sum(record.info.get("class_sizes", [])) in (0, record.info["train_size"])
+    one = cell(**fields)
+    kept = load_task(one.spec, one.data).train.sample_ids
+    assert seen <= set(kept.tolist())
+    assert len(seen) >= min(256, len(kept))
+    spec = cell(noise="symmetric:0.3").spec
+    assert encoder_key(cell(noise="clean", seed=1, validation=fields["validation"]).spec) == (
+        encoder_key(spec)
+    )
+    others = [cell(**{**fields, **more}).spec for more in (
+        {}, {"seed": 1}, {"reference": {"size": 10}}, {"validation": {"size": 61}},
+        {"imbalance": "exp:21"}, {"ratio": 0.3},
+    )]  # fmt: skip
+    assert len({encoder_key(one) for one in [spec, *others]}) == 6  # every ratio shares it
 
 
 def agrees(root: Path, record: Record, calm: tuple[Path, Record]) -> None:
