@@ -31,9 +31,9 @@ from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.runs.worker_context import WorkerContext
 from prunebench.bench.spec.execution import ExecutionOptions
+from prunebench.bench.train import self_supervised as encoding
 from prunebench.bench.train import stopping
 from prunebench.bench.train.interleaved import InterleavedRuns
-from prunebench.bench.train import self_supervised as encoding
 from prunebench.bench.train.self_supervised import Encoder
 from prunebench.bench.train.task import load_task
 from prunebench.bench.train.trainer import guarded
