@@ -132,7 +132,7 @@ def test_counts_of_a_resumed_grid_agree(whole, copied):
         ("run --budget sample",
          "--budget: 'sample' is not accepted; accepted: samples, paper, epochs"),
         ("run --rato 0.5", "run: unknown option '--rato'; accepted: --ratio"),
-        ("export --outt x", "export: unknown option '--outt'; accepted: --budget, "),
+        ("export --zq x", "export: unknown option '--zq'; accepted: --budget, "),
         ("run extra", "run: 'extra' is too much; accepted: [OPTIONS]"),
         ("compare a", "compare: B is missing; accepted: [OPTIONS] A B RESULTS..."),
         ("leaderboard merge x",
