@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from prunebench.bench.grids.plan import Planned
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.holdout import NEED, holdout_specs
-from prunebench.bench.runs.scoring_runs import charged_epochs, evidence_needs, scoring_specs
+from prunebench.bench.runs.scoring_runs import charged_epochs, needs_or_none, scoring_specs
 from prunebench.bench.runs.self_supervised import encoder_key, needs_own_encoder
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.bench.train.budget import Clock, batch_bounds, budget_in_force, selected_counts
@@ -111,13 +111,16 @@ def holdout_sizes(part: str, n: int, held_out: int) -> tuple[int, int, int]:
 
 
 def cell_cost(cell: Cell, outline: Outline) -> Cost:
-    """What one cell costs with the evidence that it records; scoring runs are left out.
+    """What one cell costs with the evidence that it records; scoring runs are left out. A run that
+    is skipped costs nothing.
 
     Args:
         cell: The cell.
         outline: Its data set.
     """
     spec, pruner = cell.spec, cell.pruner()
+    if needs_or_none(pruner, spec) is None:
+        return Cost()
     n, held_out = split_sizes(spec, outline)
     check = judged = 0
     if spec.part != "all":
@@ -213,9 +216,11 @@ def own_evidence(cell: Cell, outline: Outline) -> tuple[Cost, int]:
         The cost, and the trained samples of it that the method reads and is charged for.
     """
     pruner = cell.pruner()
-    need = evidence_needs(pruner, cell.spec)
+    need = needs_or_none(pruner, cell.spec)
     n = split_sizes(cell.spec, outline)[0]
     total, charged = Cost(), 0
+    if need is None:
+        return total, charged
     for scoring in scoring_specs(pruner, cell.spec):
         total += cell_cost(Cell(scoring, cell.data, evidence=need), outline)
         charged += charged_epochs(need, scoring.recipe.epochs) * n * criterion_of(scoring).views
@@ -233,6 +238,7 @@ def encoders(planned: Planned) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for job in planned.jobs:
         cell = planned.cells[job.key]
-        if evidence_needs(cell.pruner(), cell.spec).ssl:
+        need = needs_or_none(cell.pruner(), cell.spec)
+        if need is not None and need.ssl:
             found.setdefault(encoder_key(cell.spec), []).append(job.key)
     return found

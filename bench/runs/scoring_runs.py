@@ -40,6 +40,14 @@ def evidence_needs(pruner: Pruner, spec: RunSpec) -> EvidenceSpec:
     return need
 
 
+def needs_or_none(pruner: Pruner, spec: RunSpec) -> EvidenceSpec | None:
+    """What a method needs recorded; None where its run is skipped, the recipe being too short."""
+    try:
+        return evidence_needs(pruner, spec)
+    except SkipCell:
+        return None
+
+
 def reads_evidence(pruner: Pruner, spec: RunSpec) -> bool:
     """Whether a run's subset depends on the recipe of a scoring run or an encoder: such runs alone
     have a ``scoring_recipe``."""

@@ -22,7 +22,7 @@ from prunebench.bench.results.claims import Claim, Claims
 from prunebench.bench.results.manifest import Damaged, from_json, read_manifest, verify
 from prunebench.bench.results.store import Store, final_record
 from prunebench.bench.runs.job_result import JobResult, OutcomeCode
-from prunebench.bench.runs.scoring_runs import evidence_needs, find_evidence
+from prunebench.bench.runs.scoring_runs import find_evidence, needs_or_none
 from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.spec.run_spec import RunSpec
 from prunebench.errors import InputError
@@ -172,6 +172,5 @@ def _encoder(job: Job) -> list[str]:
     spec = RunSpec.model_validate(job.payload["spec"])
     params = {**spec.method.params, **job.payload["method_params"]}
     pruner = resolve_method(spec.method.name).build(params)
-    if not evidence_needs(pruner, spec).ssl:
-        return []
-    return [encoder_key(spec)]
+    need = needs_or_none(pruner, spec)
+    return [encoder_key(spec)] if need is not None and need.ssl else []

@@ -160,6 +160,13 @@ def test_an_encoder_is_trained_once(tmp_path, monkeypatch):
     assert said["samples"]["self-supervised views trained"] == 2 * 6 * (n // 256) * 256
 
 
+def test_runs_that_their_recipe_skips_cost_nothing(tmp_path):
+    skipped = [small_cell(name, recipe_params={"epochs": 1}) for name in ("tdds", "cld")]
+    said = counted(tmp_path, *skipped)
+    assert (said["to run"], said["added for scoring"]) == (2, 0)
+    assert set(said["samples"].values()) == {0}
+
+
 def test_what_is_recorded_costs_nothing_unless_its_evidence_is_gone(tmp_path, run):
     cells = [small_cell("full"), small_cell("random"), small_cell("small-loss")]
     _, store = run("full", folder="out")

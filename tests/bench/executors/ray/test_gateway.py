@@ -25,6 +25,7 @@ from prunebench.bench.runs.job_result import JobResult, OutcomeCode
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.errors import InputError
 from prunebench.record import Record, content_key
+from support.cells import small_cell
 
 KEY = content_key({"cell": 1})
 JOB = Job(KEY, {})
@@ -60,6 +61,11 @@ def test_a_record_is_stored_once(gateway: ResultsGateway, home: Store, tmp_path:
     found = gateway.begin(JOB)
     assert found == JobResult(OutcomeCode.EXISTS, "done")
     assert Claims(home.claims).holder(KEY) is None
+
+
+def test_a_node_gets_no_encoder_for_a_run_that_its_recipe_skips(gateway: ResultsGateway) -> None:
+    skipped = small_cell("tdds", recipe_params={"epochs": 2})
+    assert gateway.job_files(Job(skipped.spec.key, skipped.to_json())).evidence == {}
 
 
 def test_a_claim_of_another_process_keeps_a_cell_busy(gateway: ResultsGateway, home: Store) -> None:
