@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.leaderboard.stats.exact import exact, mean, numbers
-from prunebench.record import AND
+from prunebench.record import AND, FROM
 
 #: (setting, ratio); the label noise of the setting is the cluster.
 Cell = tuple[str, float]
@@ -55,8 +55,9 @@ def clusters(cells: Mapping[Cell, object]) -> dict[Cell, str]:
 
 
 def draws_of(setting: str) -> str:
-    """What salts the random draws of a setting: its label noise (``RunSpec.setting``)."""
-    return setting.partition(AND)[0]
+    """What salts the random draws of a setting: its label noise, wherever images from outside come
+    from (``RunSpec.setting``)."""
+    return setting.partition(AND)[0].partition(FROM)[0]
 
 
 @dataclass(frozen=True)

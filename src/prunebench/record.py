@@ -27,6 +27,8 @@ NONE = "none"
 USUAL_SEVERITY = 3
 #: Between the parts of a setting's name.
 AND = " + "
+#: Before the origin of images from outside, in the name of a label noise.
+FROM = " from "
 #: Options of a data set that leave a part of it and no id another meaning.
 _LIMITS = ("limit", "test_limit")
 #: Entry of ``Record.info``: how a user calls the data set.
@@ -78,10 +80,10 @@ def noise_name(noise: Mapping[str, Any]) -> str:
     if outside is None:
         return name
     if not isinstance(outside, Mapping):
-        return f"{name} from {outside}"
+        return f"{name}{FROM}{outside}"
     identity = str(outside.get("identity") or "")
     own = identity.removeprefix(OWN_CONTENT)[:8] if identity.startswith(OWN_CONTENT) else ""
-    return f"{name} from {outside.get('name')}" + f" {own}" * bool(own)
+    return f"{name}{FROM}{outside.get('name')}" + f" {own}" * bool(own)
 
 
 def corruption_name(corrupt: Mapping[str, Any]) -> str:

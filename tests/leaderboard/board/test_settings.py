@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 
+from prunebench.bench.runs.resolve import build_spec
+from prunebench.bench.spec.run_spec import Named
 from prunebench.bench.tracking.payload import build_payload
 from prunebench.errors import InputError
 from prunebench.leaderboard.audit import audit
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.labels import noise_order, setting_word
 from prunebench.leaderboard.inference.compare import compare
-from prunebench.leaderboard.inference.series import Series, clusters, matrix
+from prunebench.leaderboard.inference.series import Series, clusters, draws_of, matrix
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.record import Record, setting_name
 from support.records import grid, only, record
@@ -67,6 +69,13 @@ def test_settings_of_one_label_noise_flip_together() -> None:
     }  # fmt: skip
     found = matrix([Series("a", "method", values)])
     assert found.unit.tolist() == [0, 1, 0, 1, 2, 3]
+    usual, elsewhere = "openset:0.3", "openset:0.3 from synthetic + exp:50"
+    assert len({draws_of(one) for one in (usual, elsewhere)}) == 1
+    spec = build_spec(dataset="digits", noise=usual, method="full", ratio=0)
+    outside = spec.noise.model_copy(update={"outside": Named(name="synthetic", version="1")})
+    other = spec.replace(noise=outside)
+    assert setting_name(other.content) == "openset:0.3 from synthetic"
+    assert other.setting == spec.setting
     assert found.cluster.tolist() == [0, 0, 0, 0, 1, 1]
     zero = Series("b", "method", {cell: {0: 80.0, 1: 80.0} for cell in values})
     comparison = compare(Series("a", "method", values), zero, ProtocolFile())
