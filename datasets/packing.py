@@ -64,7 +64,7 @@ def pack(raw: RawData, name: str, folder: Path) -> Packed:
         InputError: The set holds no images or some of several sizes, or the folder has such files
             already.
     """
-    if raw.train_x.dtype != torch.uint8:
+    if not raw.images:
         raise InputError(f"{name} holds vectors", where="data pack", accepted="a set of images")
     targets = [folder / "train.npz", folder / "test.npz"]
     for path in targets:

@@ -111,6 +111,11 @@ class RawData:
                 )
 
     @property
+    def images(self) -> bool:
+        """Whether samples are images; else they are vectors or texts."""
+        return self.train_x.dtype == torch.uint8
+
+    @property
     def training_rows(self) -> Tensor:
         """int64 [N]: rows of ``train_x`` that are training samples, ascending."""
         training = torch.ones(len(self.train_y), dtype=torch.bool)

@@ -113,6 +113,7 @@ class AirbenchProxy(DynamicPruner):
             "epochs": min(self.epochs or epochs, epochs),
             "warmup": None,
             "weights": "",
+            "train": "all",
             "compat": (),
             "drop_last": False,  # every sample has a loss in every epoch
             "eval_every": 0,

@@ -20,6 +20,8 @@ from prunebench.bench.inputs.view import View
 from prunebench.errors import SkipCell
 from prunebench.rng import Stream
 
+#: Why a run that needs strong views of vectors or texts is skipped.
+NO_STRONG_VIEW = "no strong view for data that are no images"
 #: What a strong view draws, each from a child of its stream.
 DRAWS = ("flip", "angle", "shear", "dx", "dy", "brightness", "contrast", "saturation", "solarise",
          "cy", "cx")  # fmt: skip
@@ -38,7 +40,7 @@ def strong_batches(
 
 def _need_images(inputs: View) -> None:
     if not inputs.image:
-        raise SkipCell("no strong view for data that are no images")
+        raise SkipCell(NO_STRONG_VIEW)
 
 
 def strong_view(

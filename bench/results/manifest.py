@@ -162,7 +162,7 @@ def check_content(folder: Path, manifest: Mapping[str, Any], task: Task, epochs:
     for epoch in need.snapshots:
         shapes[f"snapshot-{epoch}-logits"] = ("float32", (n, task.raw.num_classes))
         shapes[f"snapshot-{epoch}-features"] = ("float32", (n, None))
-    for epoch in need.strong:
+    for epoch in need.strong if task.raw.images else ():
         shapes[f"strong-{epoch}-confidence"] = ("float32", (n,))
         shapes[f"strong-{epoch}-features"] = ("float32", (n, None))
     for epoch in need.reference if held_out else ():

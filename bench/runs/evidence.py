@@ -73,7 +73,8 @@ class Recorder(Callback):
         self._losses(run)
         if run.epoch in self.need.snapshots:
             self._unaugmented(run, f"snapshot-{run.epoch}", run.sample_ids)
-        if run.epoch in self.need.strong:
+        # Others may need the rest of this run where there is no such view.
+        if run.epoch in self.need.strong and run.inputs.image:
             stream = run.stream("evidence-strong")
             logits, features = run.forward(
                 run.inputs,
@@ -146,8 +147,9 @@ class Recorder(Callback):
             if number <= epoch
             for part in (first, "features")
         }
-        if not any(".reference-" in name for name in state):  # there is no such set
-            views = {(view, part) for view, part in views if not view.startswith("reference-")}
+        for kind in ("strong-", "reference-"):  # the data may have no such view, no such set
+            if not any(f".{kind}" in name for name in state):
+                views = {(view, part) for view, part in views if not view.startswith(kind)}
         # Earlier versions kept the views themselves.
         inside = {f"view.{view}.{part}": f"{view}-{part}" for view, part in views}
         beside = {f"file.{name}": name for name in inside.values()}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from prunebench.bench.inputs.strong import NO_STRONG_VIEW
 from prunebench.bench.results.manifest import (
     Damaged,
     check_content,
@@ -158,6 +159,8 @@ def gather_evidence(
     need = evidence_needs(pruner, spec)
     if need.reads_reference and task.reference is None:
         raise SkipCell("no clean reference set: reference size is 0")
+    if need.strong and not task.raw.images:
+        raise SkipCell(NO_STRONG_VIEW)
     folders: list[Path] = []
     trained = scored = 0
     scorings = scoring_specs(pruner, spec)
@@ -171,9 +174,8 @@ def gather_evidence(
             record = yield from run(scoring, wanted)
             folder = find_evidence(store, scoring.key, need, task, read)
             if folder is None:
-                raise RuntimeError(
-                    f"the scoring run {scoring.key} {record.status}: {record.reason}"
-                )
+                outcome = f"the scoring run {scoring.key} {record.status}: {record.reason}"
+                raise (SkipCell if record.status == "skipped" else RuntimeError)(outcome)
         manifest = read_manifest(folder)
         assert manifest is not None
         folders.append(folder)

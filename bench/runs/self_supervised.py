@@ -120,7 +120,7 @@ def ssl_features(
         SkipCell: The data are no images.
         Stopped: This process was asked to end; the training is saved.
     """
-    if task.raw.train_x.dtype != torch.uint8:
+    if not task.raw.images:
         raise SkipCell("self-supervised features need images")
     key = encoder_key(spec)
     found = _find(store, key, len(task.raw.train_x))

@@ -166,12 +166,13 @@ def test_a_stopped_run_goes_on_with_the_same_plans(runs, tmp_path):
 def test_what_belongs_to_the_cells_network_is_not_the_small_ones():
     whole = cell(epochs=3, batch=64).spec
     odd = {"drop_last": True, "compat": ("head-100",), "weights": "0" * 64, "warmup": 4,
-           "eval_every": 1, "lr": 0.02}  # fmt: skip
+           "eval_every": 1, "lr": 0.02, "train": "head"}  # fmt: skip
     spec = whole.replace(recipe=whole.recipe.model_copy(update=odd))
     (scoring,) = scoring_specs(AirbenchProxy(epochs=3, batch=64), spec)
     recipe = scoring.recipe
     assert (recipe.epochs, recipe.batch_size, recipe.lr) == (3, 64, 0.02)
     assert (recipe.drop_last, recipe.compat, recipe.weights) == (False, (), "")
+    assert recipe.train == "all"
     assert (recipe.warmup, recipe.eval_every) == (None, 0)
     (longest,) = scoring_specs(AirbenchProxy(epochs=99), spec)
     assert longest.recipe.epochs == EPOCHS
@@ -179,16 +180,18 @@ def test_what_belongs_to_the_cells_network_is_not_the_small_ones():
 
 
 @pytest.mark.parametrize(("shape", "features"), [((3, 32, 32), 256), ((1, 1, 5), 256),
-                                                 ((20,), 64), ((4, 5), 64)])  # fmt: skip
-def test_the_small_network_reads_images_and_vectors(shape, features):
+                                                 ((20,), 64), ((40, 5), 64)])  # fmt: skip
+def test_the_small_network_reads_images_vectors_and_texts(shape, features):
     fields = cell().spec.recipe.model_dump() | {"model": "airbench-proxy", "model_params": {}}
     recipe = type(cell().spec.recipe)(**fields)
     network = build_model(recipe, shape, 10, Streams(0, "a", "b").get("init"))
-    f = network.features(torch.zeros(2, *shape))
+    text = len(shape) == 2
+    batch = torch.ones(2, 5, dtype=torch.int32) if text else torch.zeros(2, *shape)
+    f = network.features(batch)
     assert f.shape == (2, features)
     assert network.head(f).shape == (2, 10)
     widths = [len(p) for p in network.parameters() if p.dim() > 1][:3]
-    assert widths == [32, 64, 64]
+    assert widths == [40 if text else 32, 64, 64]
 
 
 def test_vectors_in_whole_batches_end_at_the_budget(tmp_path):
