@@ -15,7 +15,6 @@ from prunebench.datasets.noise.inject import inject
 from prunebench.datasets.noise.instance import INSTANCE, inject_instance, instance_targets
 from prunebench.datasets.noise.names import BY_INPUT, NoiseSpec, real_rule
 from prunebench.datasets.noise.openset import (
-    OPENSET,
     OpenSet,
     Placed,
     last_classes,
@@ -27,6 +26,7 @@ from prunebench.datasets.source import RawData
 from prunebench.datasets.splits import ReferenceMode, split_rows
 from prunebench.datasets.task import Split, Task
 from prunebench.errors import InputError
+from prunebench.record import OPENSET
 from prunebench.rng import Stream, Streams
 
 ValidationLabels = Literal["noisy", "clean"]

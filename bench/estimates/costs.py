@@ -16,7 +16,7 @@ from prunebench.bench.train.plan_checks import shares_of
 from prunebench.bench.train.self_supervised import BATCH as SSL_BATCH
 from prunebench.bench.train.task import criterion_of
 from prunebench.datasets.imbalance import parse_imbalance
-from prunebench.datasets.noise.openset import OPENSET, parse_last
+from prunebench.datasets.noise.openset import parse_last
 from prunebench.datasets.source import Outline
 from prunebench.datasets.splits import default_reference_size
 from prunebench.methods.base import (
@@ -29,6 +29,7 @@ from prunebench.methods.base import (
 )
 from prunebench.methods.ies import IES
 from prunebench.methods.kakurenbo import Kakurenbo
+from prunebench.record import OPENSET
 
 
 @dataclass(frozen=True)

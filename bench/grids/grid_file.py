@@ -29,12 +29,11 @@ from prunebench.bench.spec.recipes import get_recipe
 from prunebench.bench.spec.run_spec import SEEDS, HeldOut
 from prunebench.bench.train.task import OUTSIDE
 from prunebench.datasets.noise.names import parse_noise
-from prunebench.datasets.noise.openset import OPENSET
 from prunebench.datasets.source import DataSource, identity_of
 from prunebench.errors import InputError, nearest
 from prunebench.methods.compose import resolve_method
 from prunebench.problems import FILE_NAME, FILE_NAME_WORDS, first_problem
-from prunebench.record import NONE
+from prunebench.record import NONE, OPENSET
 from prunebench.untrusted import user_path
 from prunebench.userfiles import read_toml
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from prunebench.bench.spec.run_spec import Named
 from prunebench.bench.train.task import OUTSIDE
-from prunebench.datasets.noise.openset import OPENSET, parse_last
+from prunebench.datasets.noise.openset import parse_last
 from prunebench.datasets.source import DataSource, identity_of, named_source
 from prunebench.errors import InputError
+from prunebench.record import OPENSET
 
 _ACCEPTED = "last:K, or a data set (with outside.NAME its options)"
 

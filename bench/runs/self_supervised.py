@@ -39,10 +39,9 @@ from prunebench.bench.train import stopping
 from prunebench.bench.train.generators import generator_states
 from prunebench.bench.train.self_supervised import Encoder
 from prunebench.bench.train.step import StepGenerator
-from prunebench.datasets.noise.openset import OPENSET
 from prunebench.datasets.task import Task
 from prunebench.errors import FolderError, InputError, SkipCell, error_line
-from prunebench.record import content_key, file_digest
+from prunebench.record import OPENSET, content_key, file_digest
 from prunebench.rng import Streams
 
 VERSION = 1

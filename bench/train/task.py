@@ -18,13 +18,13 @@ from prunebench.datasets.corrupt.names import parse_corruption
 from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.imbalance import parse_imbalance
 from prunebench.datasets.noise.names import parse_noise
-from prunebench.datasets.noise.openset import OPENSET, OpenSet, last_classes, other_set, parse_last
+from prunebench.datasets.noise.openset import OpenSet, last_classes, other_set, parse_last
 from prunebench.datasets.source import RawData
 from prunebench.datasets.splits import split_rows
 from prunebench.datasets.task import Split, Task
 from prunebench.errors import InputError, SkipCell
 from prunebench.methods.base import Criterion, Pruner, StaticPruner
-from prunebench.record import canonical
+from prunebench.record import OPENSET, canonical
 from prunebench.registry import CRITERIA, DATASETS
 from prunebench.rng import Streams
 

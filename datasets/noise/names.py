@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from prunebench.datasets.noise.rules import ALIASES, RULES
 from prunebench.errors import InputError, nearest
+from prunebench.record import OPENSET
 
 #: Kinds that read or replace the images.
-BY_INPUT = ("instance", "openset")
+BY_INPUT = ("instance", OPENSET)
 KINDS = ("clean", "real", "asymmetric", *ALIASES, *RULES, *BY_INPUT)
 
 

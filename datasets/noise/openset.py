@@ -15,9 +15,9 @@ from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.noise.inject import check_count
 from prunebench.datasets.source import Origin, RawData
 from prunebench.errors import InputError
+from prunebench.record import OPENSET
 from prunebench.rng import Stream
 
-OPENSET = "openset"
 #: Clean label of a sample whose image is from outside: it has none.
 NO_CLASS = -1
 _LAST = "last:"

@@ -13,6 +13,7 @@ from prunebench.leaderboard.board.collect import REFERENCE_TRAINED, Run
 from prunebench.leaderboard.board.designs import Design
 from prunebench.leaderboard.filters import named_value, shown
 from prunebench.record import (
+    OPENSET,
     canonical,
     content_key,
     corruption_name,
@@ -36,6 +37,7 @@ class SharedProtocol:
         budget: ``samples``, ``paper`` or ``epochs``.
         recipe, criterion, reference, validation: As in the specification.
         test_size: Test samples; None where no record holds it.
+        fewer_tested: Test samples of settings under which classes leave the task.
         precision: How cards computed; empty where no run comes from one.
     """
 
@@ -49,6 +51,7 @@ class SharedProtocol:
     validation: dict[str, Any]
     test_size: int | None
     precision: str = ""
+    fewer_tested: tuple[int, ...] = ()
 
     @property
     def recipe_text(self) -> str:
@@ -64,10 +67,10 @@ class SharedProtocol:
 def check_design(design: Design) -> SharedProtocol:
     """The protocol of a design, once its runs agree in what no table may mix.
 
-    The version of the specification and the test set are one per design, versions one per method,
-    the noise rule one per setting, and the noisy labels one per (setting, seed);
-    ``full+reference`` and ``infobatch+reference`` may carry other labels, for they train on the
-    reference.
+    The version of the specification and the test set are one per design (and one per noise that
+    takes classes out of the task), versions one per method, the noise rule one per setting, and the
+    noisy labels one per (setting, seed); ``full+reference`` and ``infobatch+reference`` may carry
+    other labels, for they train on the reference.
 
     Raises:
         InputError: Two values where there must be one, both named, with a filter that
@@ -77,7 +80,7 @@ def check_design(design: Design) -> SharedProtocol:
     _one(runs, label, "spec schema", "schema", lambda r: {}, lambda r: r.record.spec.get("schema"))
     _one(runs, label, "version", "method.version", lambda r: {"method": r.method},
          lambda r: r.record.spec["method"].get("version"))  # fmt: skip
-    _one(runs, label, "test size", "info.test_size", lambda r: {}, _info("test_size"))
+    _one(runs, label, "test size", "info.test_size", _classes_left, _info("test_size"))
     named = _settings(runs)
     _one(runs, label, "noise rule", "noise", named, _noise)
     for part in _BESIDE:
@@ -87,7 +90,7 @@ def check_design(design: Design) -> SharedProtocol:
          lambda r: {**named(r), "seed": r.seed}, _info("label_digest"))  # fmt: skip
     own = [run for run in runs if not run.carried] or list(runs)
     spec = own[0].record.spec
-    sizes = [s for s in map(_info("test_size"), runs) if s is not None]
+    sizes = sorted({s for s in map(_info("test_size"), runs) if s is not None})
     return SharedProtocol(
         board=label,
         dataset_version=str(spec["dataset"].get("version", "?")),
@@ -97,8 +100,9 @@ def check_design(design: Design) -> SharedProtocol:
         criterion=spec.get("criterion") or {},
         reference=spec.get("reference") or {},
         validation=spec.get("validation") or {},
-        test_size=sizes[0] if sizes else None,
+        test_size=sizes[-1] if sizes else None,
         precision=_precision(runs),
+        fewer_tested=tuple(sizes[:-1]),
     )
 
 
@@ -168,6 +172,13 @@ def _settings(runs: Iterable[Run]) -> Callable[[Run], Mapping[str, Any]]:
         return found
 
     return named
+
+
+def _classes_left(run: Run) -> Mapping[str, Any]:
+    """The noise, where its images come from classes that leave the task and its test set."""
+    noise = run.record.spec["noise"]
+    leave = noise.get("rule") == OPENSET and not isinstance(noise.get("outside"), Mapping)
+    return {"noise": noise_name(noise)} if leave else {}
 
 
 def _noise(run: Run) -> Any:

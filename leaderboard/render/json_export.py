@@ -115,6 +115,7 @@ def _table(table: Table) -> dict[str, Any]:
         "budget": shared.budget,
         "dataset_version": shared.dataset_version,
         "test_size": shared.test_size,
+        **({"fewer_tested": list(shared.fewer_tested)} if shared.fewer_tested else {}),
         "rows": [_row(table, row) for row in (*table.rows, *table.incomplete)],
         "columns": [None if c is None else {**asdict(c), "best": sorted(c.best),
                                             "underpowered": sorted(c.underpowered)}

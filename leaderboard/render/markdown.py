@@ -165,6 +165,8 @@ def header_lines(table: Table) -> list[str]:
     if max(sizes) < 3:
         seeds += " (too few for intervals)"
     test = f"{shared.test_size} test samples" if shared.test_size else "test size not recorded"
+    if shared.fewer_tested:
+        test += f" ({span(shared.fewer_tested[0], shared.fewer_tested[-1])} where classes leave)"
     size = shared.reference.get("size")
     reference = f"{size} clean samples" if size is not None else "default size"
     criterion = shared.criterion

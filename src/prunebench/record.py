@@ -25,6 +25,8 @@ OWN_CONTENT = "content:"
 NONE = "none"
 #: Severity of a corruption that names leave out.
 USUAL_SEVERITY = 3
+#: Rule of label noise that puts images from outside into a task.
+OPENSET = "openset"
 #: Between the parts of a setting's name.
 AND = " + "
 #: Before the origin of images from outside, in the name of a label noise.

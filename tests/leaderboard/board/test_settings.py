@@ -14,6 +14,8 @@ from prunebench.leaderboard.board.labels import noise_order, setting_word
 from prunebench.leaderboard.inference.compare import compare
 from prunebench.leaderboard.inference.series import Series, clusters, draws_of, matrix
 from prunebench.leaderboard.protocol_file import ProtocolFile
+from prunebench.leaderboard.render.json_export import board_json
+from prunebench.leaderboard.render.markdown import header_lines
 from prunebench.record import Record, setting_name
 from support.records import grid, only, record
 
@@ -57,6 +59,24 @@ def test_settings_are_columns_of_one_table() -> None:
         "clean + gaussian-noise:0.3",
     )  # fmt: skip
     assert all(row.present == row.expected == 12 for row in table.rows)
+
+
+def test_a_noise_that_takes_classes_away_has_a_test_set_of_its_own() -> None:
+    noise = {"name": "openset:0.2", "rule": "openset", "count": "exact_per_class", "seed": None}
+    fewer = [record(method, "openset:0.2", spec={"noise": noise}, info={"test_size": 400})
+             for method in ("full", "random")]  # fmt: skip
+    usual = [record("full"), record("random")]
+    board = build([*usual, *fewer])
+    table = only(board)
+    assert (table.shared.test_size, table.shared.fewer_tested) == (450, (400,))
+    assert "450 test samples (400 where classes leave)" in header_lines(table)[0]
+    assert board_json(board)["tables"][0]["fewer_tested"] == [400]
+    other = {**noise, "outside": {"name": "synthetic", "params": {}}}
+    with pytest.raises(InputError, match="test size 400 and 450 mixed"):
+        build([*usual, record("full", "openset:0.2", spec={"noise": other},
+                              info={"test_size": 400})])  # fmt: skip
+    with pytest.raises(InputError, match=r"mixed in digits, noise openset:0\.2"):
+        build([*fewer, record("random", "openset:0.2", seed=1, spec={"noise": noise})])
 
 
 def test_settings_of_one_label_noise_flip_together() -> None:
