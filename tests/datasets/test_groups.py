@@ -43,8 +43,8 @@ def own(**parts):
 def test_groups_of_own_samples_end_in_a_table_and_a_metric(tmp_path: Path) -> None:
     data = own(test_groups=list(GROUPS)).write(tmp_path)
     said = command("run", "--dataset", data, "--noise", "clean", "--method", "random", "--ratio",
-                   "0.3", "--out", tmp_path / "out", "--recipe-param", "epochs=8",
-                   "--recipe-param", "batch_size=16", "--reference-size", "20", "--no-mlflow")  # fmt: skip
+                   "0.3", "--out", tmp_path / "out", "--no-mlflow", "--recipe-param", "epochs=8",
+                   "--recipe-param", "batch_size=16", "--reference-size", "20")  # fmt: skip
     assert said.code == 0, said.err
     store = Store.open(tmp_path / "out")
     (record,) = store.scan().records
