@@ -202,7 +202,10 @@ def _tracked(pruner: Pruner, n: int, held_out: int) -> int:
 
 
 def encoder_cost(cell: Cell, outline: Outline) -> Cost:
-    """Training the self-supervised encoder of a data set and embedding its training split."""
+    """Training the self-supervised encoder of a data set and embedding its training split; nothing
+    where there are no images."""
+    if not outline.images:
+        return Cost()
     own = needs_own_encoder(cell.spec)
     n = split_sizes(cell.spec, outline)[0] if own else outline.train
     batch = min(SSL_BATCH, n)

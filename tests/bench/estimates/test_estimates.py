@@ -158,6 +158,8 @@ def test_an_encoder_is_trained_once(tmp_path, monkeypatch):
     n = len(load_task(tail.spec, tail.data).train)
     said = counted(tmp_path, tail)
     assert said["samples"]["self-supervised views trained"] == 2 * 6 * (n // 256) * 256
+    said = counted(tmp_path, small_cell("ssp", dataset_params={"pca": 4}))  # no images
+    assert said["samples"]["self-supervised views trained"] == 0
 
 
 def test_runs_that_their_recipe_skips_cost_nothing(tmp_path):
