@@ -8,6 +8,7 @@ from functools import cached_property
 
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.render.row_text import number, record_of
+from prunebench.record import AND
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class PageColumn:
 
     @cached_property
     def style(self) -> str:
-        """Classes of its cells."""
-        return " ".join(filter(None, (self.group, "words" * self.text)))
+        """Classes of its cells; the head of a setting of several parts may take several lines."""
+        parts = "parts" * (AND in self.label)  # first: a class that begins with n keeps one line
+        return " ".join(filter(None, (parts, self.group, "words" * self.text)))
 
 
 @dataclass(frozen=True)

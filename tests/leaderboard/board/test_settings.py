@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from prunebench.bench.reports.boards import texts
 from prunebench.bench.runs.resolve import build_spec
 from prunebench.bench.spec.run_spec import Named
 from prunebench.bench.tracking.payload import build_payload
@@ -175,3 +176,9 @@ def test_the_mirror_tells_settings_apart() -> None:
 
 def test_boards_without_the_axes_say_nothing_of_settings() -> None:
     assert setting_word(only(build(grid())).noises) == "noise"
+
+
+def test_heads_of_settings_may_take_several_lines_on_a_page() -> None:
+    page = texts(build(with_settings({}, {**TAIL, **NOISY})))["leaderboard.html"]
+    assert '<th scope="col" class="n0"' in page  # one line, by its first letter
+    assert '<th scope="col" class="parts n1"' in page
