@@ -20,6 +20,7 @@ from prunebench.leaderboard.render.transfer_text import (
     lead_facts,
     lead_heads,
 )
+from prunebench.record import AND
 
 _NUMBER = re.compile(r"[+-]?\d+\.\d+")
 
@@ -29,7 +30,7 @@ def cells_table(found: Transfer) -> PageTable:
     noise, *others = cell_heads(found)
     columns = (PageColumn(noise, text=True), *(PageColumn(head) for head in others))
     lines = [
-        PageRow(name, "method", (), (PageCell(texts[0], texts[0]), *map(_number, texts[1:])))
+        PageRow(name, "method", (), (_setting(texts[0]), *map(_number, texts[1:])))
         for name, texts in cell_rows(found)
     ]
     return PageTable("method", columns, tuple(lines))
@@ -54,6 +55,11 @@ def leads_table(found: Transfer, protocol: ProtocolFile, tips: Tips) -> PageTabl
         cells += [PageCell(verdict, verdict)] * found.home
         lines.append(PageRow(one.method, "method", (), tuple(cells)))
     return PageTable("method", columns, tuple(lines)) if lines else None
+
+
+def _setting(name: str) -> PageCell:
+    """Name of a setting, which takes several lines where it has several parts."""
+    return PageCell(name, name, tone="prose" * (AND in name))
 
 
 def _number(text: str) -> PageCell:
