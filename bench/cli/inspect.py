@@ -1,125 +1,15 @@
-"""Verbs that only look: status, methods, datasets, doctor."""
+"""Verbs that only look: methods, datasets, doctor."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from prunebench.bench.cli.options import load_plugins, results_folder
+from prunebench.bench.cli.options import load_plugins
 from prunebench.errors import InputError, nearest, spelled
-from prunebench.record import Record
-from prunebench.terminal import terminal
-
-
-@click.command()
-@click.argument("results", default="results/demo")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, keys included.")
-@click.option("--verify", is_flag=True, help="Also read all artifacts and evidence.")
-@click.option(
-    "--set-aside",
-    is_flag=True,
-    help="Move what is damaged to quarantine/; the same grid makes it anew.",
-)
-@click.pass_context
-def status(ctx: click.Context, results: str, as_json: bool, verify: bool, set_aside: bool) -> None:
-    """Show a folder's records by status, running cells, and files that do not check out.
-
-    Exit code 1 if something is damaged or was edited.
-
-    Example: prunebench status results/demo
-    """
-    from prunebench.bench.results.claims import Claims
-    from prunebench.bench.results.store import Store
-
-    store = Store.open(results_folder(results), create=False)
-    scan = store.scan()
-    if verify:
-        from prunebench.bench.runs.verify import artifact_problems, evidence_problems
-
-        scan.problems.extend([*artifact_problems(store, scan.records), *evidence_problems(store)])
-    if set_aside:
-        from prunebench.bench.runs.verify import set_aside as move
-
-        move(store, scan.problems)
-    counts = Counter(record.status for record in scan.records)
-    warnings = _of_plugins(ctx, scan.records)
-    claims = Claims(store.claims)
-    held = [
-        {"key": key, "host": holder.process.host, "pid": holder.process.pid}
-        for key in claims.claimed()
-        if (holder := claims.holder(key)) is not None and holder.live and holder.process
-    ]
-    if as_json:
-        print(json.dumps({
-            "results": results,
-            "counts": dict(sorted(counts.items())),
-            "records": [{"key": r.key, **_fields(r), "status": r.status, "reason": r.reason}
-                        for r in scan.records],
-            "problems": [{"path": str(p.path), "reason": p.reason} for p in scan.problems],
-            "running": held,
-            "warnings": warnings,
-        }, indent=2))  # fmt: skip
-        ctx.exit(1 if scan.problems else 0)
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(file=terminal(sys.stdout), soft_wrap=True)
-    table = Table(title=Text(spelled(results)))
-    table.add_column("status")
-    table.add_column("cells", justify="right")
-    for name in ("done", "diverged", "skipped", "failed", "killed"):
-        table.add_row(name, str(counts.get(name, 0)))
-    table.add_row("running now", str(len(held)))
-    console.print(table)
-    for record in [r for r in scan.records if r.status in ("failed", "killed")][:20]:
-        part = record.spec.get("method")
-        method = str(part.get("name", "?")) if isinstance(part, dict) else "?"
-        text = spelled(f"{method}: {record.reason}")
-        console.print(f"{record.status}: {record.key} {text}", markup=False)
-    for problem in scan.problems:
-        line = spelled(f"problem: {problem.path}: {problem.reason}")
-        console.print(line, markup=False, style="red")
-    for line in warnings:
-        console.print(f"warning: {line}", markup=False)
-    ctx.exit(1 if scan.problems else 0)
-
-
-def _fields(record: Any) -> dict[str, Any]:
-    """What run a record is of; None where a specification has no such field."""
-    from prunebench.leaderboard.filters import named_value
-    from prunebench.record import setting_name
-
-    found: dict[str, Any] = {}
-    for name in ("dataset", "method", "noise", "ratio", "seed", "criterion", "recipe", "budget"):
-        try:
-            found[name] = (
-                record.dataset if name == "dataset"
-                else setting_name(record.spec) if name == "noise"
-                else named_value(record, name)
-            )  # fmt: skip
-        except (AttributeError, KeyError, TypeError):  # a specification of another form
-            found[name] = None
-    return {**found, "accuracy": record.metrics.get("test_accuracy")}
-
-
-def _of_plugins(ctx: click.Context, records: Sequence[Record]) -> list[str]:
-    """Where plug-ins have changed; they are loaded only where records name some."""
-    from prunebench.leaderboard.board.mixed_sources import mixed_lines, sources
-
-    if not any(source for record in records for source in sources(record).values()):
-        return []
-    load_plugins(ctx)
-    from prunebench.bench.results.plugin_sources import edited
-
-    return [*mixed_lines(records), *edited(records)]
-
 
 KINDS = ("baseline", "static", "dynamic", "batch", "oracle", "sampler")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,14 +96,10 @@ def collect(records: Iterable[Record], protocol: ProtocolFile | None = None) -> 
     runs: list[Run] = []
     excluded: Counter[str] = Counter()
     for _, record in sorted(unique.items()):
-        if record.spec.get("role", "eval") != "eval":
-            excluded["tuning run"] += 1
-        elif record.spec.get("replica", 0) != 0:
-            excluded["replica that serves as evidence"] += 1
-        elif record.spec.get("part", "all") != "all":
-            excluded["holdout model that serves as evidence"] += 1
+        if reason := evidence_only(record.spec):
+            excluded[reason] += 1
         else:
-            run = _run(record, protocol)
+            run = as_run(record, protocol)
             if not protocol.passes(record, run.method in (FULL, WITH_REFERENCE)):
                 excluded["filtered by the protocol"] += 1
                 continue
@@ -113,7 +109,23 @@ def collect(records: Iterable[Record], protocol: ProtocolFile | None = None) -> 
     return Collected(tuple(runs), tuple(sorted(excluded.items())))
 
 
-def _run(record: Record, protocol: ProtocolFile) -> Run:
+def evidence_only(spec: Mapping[str, Any]) -> str:
+    """What a run is that is no row of a board; empty for an evaluation run."""
+    if spec.get("role", "eval") != "eval":
+        return "tuning run"
+    if spec.get("replica", 0) != 0:
+        return "replica that serves as evidence"
+    if spec.get("part", "all") != "all":
+        return "holdout model that serves as evidence"
+    return ""
+
+
+def as_run(record: Record, protocol: ProtocolFile) -> Run:
+    """One record, whose shape was checked, as tables see it.
+
+    Raises:
+        InputError: The headline metric of the protocol is no share.
+    """
     spec = record.spec
     proxy, method = spec.get("proxy", "shared"), spec["method"]
     params = dict(method.get("params") or {})
