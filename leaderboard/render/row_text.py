@@ -1,4 +1,4 @@
-"""Numbers, names and marks as text: fixed decimals, no negative zero, no p of 0."""
+"""Names, marks and cells as text."""
 
 from __future__ import annotations
 
@@ -11,35 +11,14 @@ if TYPE_CHECKING:  # tables use this module, and every run does: without scipy i
     from prunebench.leaderboard.published.numbers import PrintedRow
     from prunebench.leaderboard.stats import MeanInterval
 
+from prunebench.leaderboard.number_text import interval as interval
+from prunebench.leaderboard.number_text import number as number
+from prunebench.leaderboard.number_text import p_text as p_text
+from prunebench.leaderboard.number_text import span as span
 from prunebench.registry import ALIGN, SUFFIXES
 
 #: Realised ratio this far off the nominal one is flagged.
 OFF_RATIO = 0.02
-SMALLEST_SHOWN = 1e-5
-
-
-def number(value: float | None, digits: int, signed: bool = False) -> str:
-    """Fixed decimals without a negative zero; ``-`` for None."""
-    if value is None:
-        return "-"
-    value = round(value, digits) + 0.0
-    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-
-
-def p_text(p: float | None) -> str:
-    """A p-value with two significant digits; ``< 1e-5`` below that, ``-`` for None."""
-    if p is None:
-        return "-"
-    if p < SMALLEST_SHOWN:
-        return "< 1e-5"
-    if p < 1e-3:
-        return f"{p:.1e}".replace("e-0", "e-")
-    return f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
-
-
-def span(low: int, high: int) -> str:
-    """``3`` or ``3-5``."""
-    return f"{low}" if low == high else f"{low}-{high}"
 
 
 def scores_named(labels: Iterable[str]) -> str:
@@ -49,14 +28,6 @@ def scores_named(labels: Iterable[str]) -> str:
     return " or ".join(
         title for suffix, title in SUFFIXES.items() if any(suffix in row for row in rows)
     ) or SUFFIXES[ALIGN]  # fmt: skip
-
-
-def interval(mean: float | None, low: float | None, high: float | None, digits: int) -> str:
-    """``+1.2 [+0.3, +2.1]``; without an interval the mean alone."""
-    if mean is None or low is None or high is None:
-        return number(mean, digits, signed=True)
-    ends = f"[{number(low, digits, signed=True)}, {number(high, digits, signed=True)}]"
-    return f"{number(mean, digits, signed=True)} {ends}"
 
 
 def record_of(found: Comparison | None) -> str:
