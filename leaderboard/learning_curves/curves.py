@@ -54,7 +54,8 @@ def curve_of(run: Run, read: Reader) -> Curve | str:
     """The curve of a run, or why it has none.
 
     The table holds the accuracies of the epochs at whose end the recipe (``eval_every``) asks for
-    one; that of the last epoch is the record's own.
+    one; that of the last epoch is the record's own. A run that diverged has a curve even where it
+    ended before any other evaluation.
 
     Raises:
         InputError: The table is not one of epochs; the line names the artifact.
@@ -75,7 +76,8 @@ def curve_of(run: Run, read: Reader) -> Curve | str:
     except (ValueError, KeyError, TypeError, OverflowError, csv.Error):
         accepted = f"the columns epoch, trained and {ACCURACY}"
         raise InputError("is no table of epochs", where=where, accepted=accepted) from None
-    return Curve(tuple(points)) if len(points) > 1 else NOT_EVALUATED
+    enough = len(points) > 1 or (points and record.status == "diverged")
+    return Curve(tuple(points)) if enough else NOT_EVALUATED
 
 
 def _points(rows: list[dict[str, str]], final: float, plain: bool) -> list[Point]:

@@ -170,6 +170,8 @@ def _to_target(
         if slot[0] != noise:
             continue
         other = full_curves.get(slot, "no full training of its seed")
+        if isinstance(other, Curve) and table.runs[full][slot].record.status == "diverged":
+            other = "it diverged"
         if isinstance(curve, str):
             lacking[curve] += 1
         elif isinstance(other, str):

@@ -133,6 +133,19 @@ def test_the_reference_is_full_training_of_the_same_seed(tmp_path: Path) -> None
     assert (whole.target, whole.reached) == (0.8, 2)  # 0.72 of seed 0 at the last epoch
 
 
+def test_a_run_that_diverged_does_not_reach_it_and_is_no_reference(tmp_path: Path) -> None:
+    records = [planted(tmp_path, "full", CURVES["full"], seed) for seed in range(3)]
+    fell = [planted(tmp_path, "random", (0.1,) if seed else CURVES["reaches"], seed,
+                    status="diverged" if seed else "done") for seed in range(3)]  # fmt: skip
+    found = found_in(tmp_path, records + fell)["random"]
+    assert (found.n, found.reached, found.lacking) == (3, 1, ())
+    assert cell_text(found) == "not reached, 1/3"
+    records[1] = planted(tmp_path, "full", (None, 0.1, None, 0.1), 1, status="diverged")
+    both = found_in(tmp_path, records + fell)
+    assert both["random"].lacking == (("full training: it diverged", 1),)
+    assert (both["full"].n, both["full"].reached) == (2, 2)
+
+
 def test_passes_scoring_runs_and_seconds_are_counted(tmp_path: Path) -> None:
     records = [planted(tmp_path, "full", CURVES["full"], seed) for seed in range(3)]
     charge = {"proxy_trained": 300, "proxy_scoring": 300}
