@@ -65,8 +65,8 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
             for label, own in found.items():
                 here = [curve for (name, _), curve in own.items() if name == noise]
                 reasons.update(curve for curve in here if isinstance(curve, str))
-                made = mean_curve([curve for curve in here
-                                   if isinstance(curve, Curve) and len(curve.points) > 1])  # fmt: skip
+                whole = [curve for curve in here if isinstance(curve, Curve)]
+                made = mean_curve([curve for curve in whole if len(curve.points) > 1])
                 if made is not None:
                     curves[label] = made
             if full_row(table) in curves and len(curves) > 1:
