@@ -39,6 +39,14 @@ def render_csv(board: Board) -> str:
     """Six decimals, empty where there is no value; seeds and keys of a cell's runs by blanks."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
+    columns, lines = csv_values(board)
+    writer.writerow(columns)
+    writer.writerows(map(_text, lines))
+    return out.getvalue()
+
+
+def csv_values(board: Board) -> tuple[tuple[str, ...], list[list[object]]]:
+    """Names of the columns, and the values of each line as they are before they become text."""
     everyone = [row for table in board.tables for row in (*table.rows, *table.incomplete)]
     chosen, weighed = chooses(everyone), weighs(everyone)
     corrupted = has_corrupted(everyone)
@@ -48,7 +56,7 @@ def render_csv(board: Board) -> str:
     later = ["choice_seconds"] * chosen + ["kept_noise_weight"] * weighed
     later += list(CORRUPTED_COLUMNS) * corrupted
     later += [f"{name}_accuracy" for name in more] + ["metric"] * len(metric)
-    writer.writerow((*CSV_COLUMNS, *later))
+    lines: list[list[object]] = []
     for table in board.tables:
         for row in (*table.rows, *table.incomplete):
             for place in range(len(table.noises)):
@@ -57,8 +65,8 @@ def render_csv(board: Board) -> str:
                 line = [*_line(table, row, place), *[row.choice_s] * chosen, *[weight] * weighed]
                 line += _corrupted(cell) * corrupted
                 line += [*(getattr(cell, name, None) for name in more), *metric]
-                writer.writerow(_text(line))
-    return out.getvalue()
+                lines.append(line)
+    return (*CSV_COLUMNS, *later), lines
 
 
 def _corrupted(cell: TableCell | None) -> list[object]:

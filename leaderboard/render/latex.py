@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from prunebench.leaderboard.board.labels import decimals
 from prunebench.leaderboard.board.model import Board, Row, Table
 from prunebench.leaderboard.headline import words_of
@@ -30,11 +32,15 @@ _SPECIAL = {
     "±": r"$\pm$", "≥": r"$\geq$", "≈": r"$\approx$", "†": r"\dag{}", "‡": r"\ddag{}",
     "§": r"\S{}", "→": r"$\to$", "⚠": "(!)", "·": r"$\cdot$", "×": r"$\times$",
 }  # fmt: skip
+#: ASCII, and Latin with accents as far as the usual fonts have them; others need another engine.
+_PLAIN_LETTERS = re.compile("[ -~À-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿ]*")
+_OTHER_LETTERS = "% some names need XeLaTeX or LuaLaTeX, and a font that has their letters"
 
 
 def escape(text: str) -> str:
     """Text without special meaning in LaTeX."""
-    return "".join(_SPECIAL.get(sign, sign) for sign in " ".join(text.split()))
+    plain = "".join(_SPECIAL.get(sign, sign) for sign in " ".join(text.split()))
+    return plain.replace("--", "-{}-")  # two are one dash
 
 
 def render_latex(board: Board) -> str:
@@ -44,10 +50,9 @@ def render_latex(board: Board) -> str:
         f"v{board.protocol.version} {board.protocol.digest}",
         r"% needs \usepackage{booktabs}",
     ]
-    return (
-        "\n".join([*head, *(line for table in board.tables for line in _table(board, table))])
-        + "\n"
-    )
+    body = [line for table in board.tables for line in _table(board, table)]
+    head += [_OTHER_LETTERS] * (not all(map(_PLAIN_LETTERS.fullmatch, body)))
+    return "\n".join([*head, *body]) + "\n"
 
 
 def _table(board: Board, table: Table) -> list[str]:
@@ -90,7 +95,9 @@ def _line(table: Table, row: Row, grouped: bool, timed: bool, chosen: bool) -> s
     tail = [difference, *[letters(table, row) or "-"] * grouped, realised(row),
             *[time(row)] * timed, *[choice(row)] * chosen, rank(row)]  # fmt: skip
     name = escape(" ".join([row.label, *shown]))
-    return " & ".join([name, *cells, *map(escape, tail)]) + r" \\"
+    # The command that ends the line before takes a star or a bracket as its own.
+    guard = "{}" * name.startswith(("*", "["))
+    return " & ".join([guard + name, *cells, *map(escape, tail)]) + r" \\"
 
 
 def _cell(table: Table, row: Row, place: int, digits: int) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from prunebench.api.frames import board_frame
 from prunebench.bench.reports.boards import figure_files, gather, make_board, texts
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.export import export_csv
@@ -264,8 +265,9 @@ class Board:
         return self._text("leaderboard.md")
 
     def to_frame(self) -> pd.DataFrame:
-        """The rows of all tables, as the CSV file has them."""
-        return pd.read_csv(io.StringIO(self._text("leaderboard.csv")), comment="#")
+        """A row per row of a table and setting, under the column names of the CSV file: numbers in
+        full precision, flags as booleans, ``seeds`` and ``keys`` as tuples, and ``metric``."""
+        return board_frame(self.tables)
 
     def figure(self, kind: str) -> Figure:
         """The first figure of a kind, drawn with matplotlib.
