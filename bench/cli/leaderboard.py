@@ -140,13 +140,21 @@ def leaderboard() -> None:
 )
 @click.option("--nemenyi", is_flag=True, help="Nemenyi's distance in critical-difference figures.")
 @click.option("--json", "as_json", is_flag=True, help="Print the written paths as JSON.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "md"]),
+    default=None,
+    help="What is printed: findings and tables in the terminal's width, or leaderboard.md "
+    "(default: the first on a terminal, the second in a pipe or file).",
+)
 @filter_options
 @click.pass_context
 def render(
     ctx: click.Context, /, results: tuple[str, ...], out: str | None, protocol: str | None,
     metric: str | None, publish: str | None, uri: str | None, figures: bool | None,
     paper: str | None, model_index: bool, nemenyi: bool, as_json: bool, with_ids: bool,
-    no_scores: bool, **chosen: Any,
+    no_scores: bool, form: str | None, **chosen: Any,
 ) -> None:  # fmt: skip
     """Render leaderboard.md, .html, .json, .csv and .tex from records.
 
@@ -157,7 +165,7 @@ def render(
     Example: prunebench leaderboard results/demo --publish docs/leaderboards/demo
     """
     from prunebench.bench.cli.options import report_faults
-    from prunebench.bench.cli.terminal_tables import show
+    from prunebench.bench.cli.terminal_tables import show_board
     from prunebench.bench.reports.boards import (
         gather,
         make_board,
@@ -230,7 +238,7 @@ def render(
     if as_json:
         print(json.dumps([str(path) for path in paths]))
     else:
-        show(files["leaderboard.md"].decode())
+        show_board(board, files["leaderboard.md"].decode(), form)
         print("\n".join(f"wrote {path}" for path in paths), file=sys.stderr)
     ctx.exit(report_faults(faults))
 

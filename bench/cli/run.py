@@ -306,11 +306,11 @@ def grid(ctx: click.Context, /, source: str, **values: Any) -> None:
     summary |= {name: n for name, n in counts.items() if n}
     print(json.dumps(summary, indent=2) if as_json else _lines(summary))
     if board:
-        from prunebench.bench.cli.terminal_tables import show
+        from prunebench.bench.cli.terminal_tables import show_board
         from prunebench.bench.reports.boards import write_board
 
         written = write_board([store.root], store.root / "leaderboard")
-        show(written.markdown)
+        show_board(written.board, written.markdown)
         code = code or report_faults(written.faults)
     ctx.exit(code)
 
@@ -341,7 +341,7 @@ def demo(ctx: click.Context, /, out: str, **values: Any) -> None:
     Example: prunebench demo
     """
     load_plugins(ctx)
-    from prunebench.bench.cli.terminal_tables import show
+    from prunebench.bench.cli.terminal_tables import show_board
     from prunebench.bench.grids.driver import run_cells
     from prunebench.bench.grids.grid_file import expand, read_grid
     from prunebench.bench.reports.boards import write_board
@@ -355,6 +355,6 @@ def demo(ctx: click.Context, /, out: str, **values: Any) -> None:
     trained = len(report.outcomes)
     print(f"{trained} cells trained now, {len(report.recorded)} recorded before", file=sys.stderr)
     board = write_board([store.root], store.root / "leaderboard")
-    show(board.markdown)
+    show_board(board.board, board.markdown)
     print("\n".join(f"wrote {path}" for path in board.paths), file=sys.stderr)
     ctx.exit(code or report_faults(board.faults))

@@ -6,11 +6,16 @@ import re
 import sys
 import textwrap
 from collections.abc import Sequence
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console
 
 from prunebench.terminal import terminal
+
+if TYPE_CHECKING:
+    from prunebench.leaderboard.board.model import Board
 
 #: A bar that parts cells: one that no backslash escapes.
 _BAR = re.compile(r"(?<!\\)\|")
@@ -25,6 +30,22 @@ def console() -> Console:
 def show(markdown: str) -> None:
     """Prints markdown, on a terminal in its width; elsewhere as it is."""
     print(fit_to_width(markdown, console().width) if terminal(sys.stdout).isatty() else markdown)
+
+
+def show_board(board: Board, markdown: str, form: str | None = None) -> None:
+    """Prints a board: findings and tables in the terminal's width, or its markdown.
+
+    Args:
+        board: The board.
+        markdown: The same as ``leaderboard.md``.
+        form: ``terminal`` or ``md``; None for the first on a terminal and the second elsewhere.
+    """
+    from prunebench.leaderboard.render.terminal import render_terminal
+
+    if form == "md" or (form is None and not terminal(sys.stdout).isatty()):
+        show(markdown)
+    else:
+        print(render_terminal(board, get_terminal_size().columns))
 
 
 def fit_to_width(markdown: str, width: int) -> str:

@@ -37,11 +37,12 @@ from prunebench.record import Record, RecordError
 
 @dataclass(frozen=True)
 class Written:
-    """What was rendered and where it lies."""
+    """What was rendered, where it lies, and the board itself."""
 
     markdown: str
     paths: list[Path]
     faults: list[InputError]
+    board: Board
 
 
 def load_records(source: Path, faults: list[InputError] | None = None) -> list[Record]:
@@ -243,7 +244,7 @@ def write_board(
     board = make_board(gather(sources, faults=faults), protocol, align_shown=True)
     files = {name: text.encode() for name, text in texts(board).items()}
     files |= target_files(board, sources, faults)
-    return Written(files["leaderboard.md"].decode(), write_files(out, files), faults)
+    return Written(files["leaderboard.md"].decode(), write_files(out, files), faults, board)
 
 
 def _named(store: Store, record: Record) -> dict[str, bytes]:

@@ -7,8 +7,10 @@ import pytest
 from rich.cells import cell_len
 
 from prunebench.bench.cli import terminal_tables as module
-from prunebench.bench.cli.terminal_tables import console, fit_to_width, show
+from prunebench.bench.cli.terminal_tables import console, fit_to_width, show, show_board
+from prunebench.leaderboard.board.build import build
 from prunebench.terminal import SafeStream
+from support.records import grid
 
 BOARD = """# Leaderboard
 
@@ -43,11 +45,30 @@ def test_wide_terminals_and_other_outputs_get_the_board_as_it_is(
     assert console().width == 1000
 
 
-def test_a_terminal_gives_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
+
+def test_boards_are_findings_and_tables_on_a_terminal_and_markdown_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "72")
+    board = build(grid(seeds=(0, 1)))
+    show_board(board, BOARD)
+    show_board(board, BOARD, "md")
+    assert capsys.readouterr().out == 2 * (BOARD + "\n")
+    show_board(board, BOARD, "terminal")
+    asked = capsys.readouterr().out
+    screen = Terminal()
+    monkeypatch.setattr(module.sys, "stdout", SafeStream(screen))
+    show_board(board, BOARD)
+    assert screen.getvalue() == asked
+    assert asked.startswith("Findings\n")
+    assert max(map(cell_len, asked.split("\n"))) <= 72
+
+
+def test_a_terminal_gives_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "33")
     monkeypatch.setenv("TERM", "xterm")
     screen = Terminal()
