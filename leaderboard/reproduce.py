@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.published.numbers import Printed
+from prunebench.leaderboard.published.papers import Paper
 from prunebench.leaderboard.stats import mean_interval, paired_difference
 
-SETUP = Path(__file__).parent / "published" / "setup.toml"
-#: Printed numbers are rounded to one decimal.
-ROUNDING = 0.05
 MINUTES, PRUNED = "train_minutes", "mean percent of samples pruned per epoch"
 
 
@@ -80,7 +76,7 @@ def reproduce(runs: Sequence[Run], printed: Iterable[Printed]) -> list[Reproduce
             if seeds.setdefault(run.seed, run) is not run:
                 doubled.setdefault(id(seeds), (seeds[run.seed], run))
     rows = list(printed)
-    full = {(r.table, r.model, r.noise): r.value for r in rows
+    full = {(r.table, r.dataset, r.model, r.noise): r.value for r in rows
             if r.method == "full" and r.metric == "accuracy"}  # fmt: skip
     found: dict[tuple[Any, ...], Reproduced] = {}
     for row in rows:
@@ -95,14 +91,16 @@ def reproduce(runs: Sequence[Run], printed: Iterable[Printed]) -> list[Reproduce
         for own in (seeds, base):
             if id(own) in doubled:
                 raise _ambiguous(*doubled[id(own)])
-        made = _line(row, dataset, ratio, seeds, base, full.get((row.table, row.model, row.noise)))
+        printed_full = full.get((row.table, row.dataset, row.model, row.noise))
+        made = _line(row, dataset, ratio, seeds, base, printed_full)
         slot = (dataset, row.method, row.noise, row.relabel, ratio, made.unit, made.printed)
         old = found.get(slot)
         tables = f"{old.tables}, {row.table}" if old else row.table
         found[slot] = Reproduced(**{**made.__dict__, "tables": tables})
     if not found:
         raise InputError("no printed number has runs here", where="reproduce",
-                         accepted="records of a grid such as table-b, table-c or table-h"
+                         accepted="records of the data sets, methods, noises and ratios that are "
+                         "printed; for AlignPrune of a grid such as table-b, table-c or table-h"
                          )  # fmt: skip
     return list(found.values())
 
@@ -139,6 +137,7 @@ def _line(
     printed_full: float | None,
 ) -> Reproduced:  # fmt: skip
     unit, values = _values(row, seeds)
+    rounding = 0.5 * 10.0**-row.decimals
     own = mean_interval([values[s] for s in sorted(values)])
     gap = printed_gap = half = None
     verdict_gap = ""
@@ -147,12 +146,12 @@ def _line(
         if difference.n:
             gap, half = difference.mean, difference.half_width
             printed_gap = round(row.value - printed_full, 6)
-            verdict_gap = _verdict(gap, half, printed_gap, 2 * ROUNDING)
+            verdict_gap = _verdict(gap, half, printed_gap, 2 * rounding)
     return Reproduced(
         tables=row.table, dataset=dataset, method=row.method, noise=row.noise or "-", ratio=ratio,
         unit=unit, printed=row.value, ours=own.mean, n=own.n, half_width=own.half_width,
         printed_gap=printed_gap, gap=gap, gap_half_width=half,
-        verdict=_verdict(own.mean, own.half_width, row.value, ROUNDING),
+        verdict=_verdict(own.mean, own.half_width, row.value, rounding),
         gap_verdict=verdict_gap,
     )  # fmt: skip
 
@@ -180,9 +179,9 @@ def _verdict(ours: float, half: float | None, printed: float, rounding: float) -
     return "higher" if ours > printed else "lower"
 
 
-def setup_differences(runs: Sequence[Run], path: Path = SETUP) -> dict[str, list[str]]:
-    """What our runs do otherwise than the paper states, by data set."""
-    stated = tomllib.loads(path.read_text(encoding="utf-8"))
+def setup_differences(runs: Sequence[Run], paper: Paper) -> dict[str, list[str]]:
+    """What our runs do otherwise than the paper states, by data set that it speaks of."""
+    stated = paper.setup
     found: dict[str, list[str]] = {}
     for dataset in sorted({run.dataset for run in runs} & stated.keys()):
         own = [run for run in runs if run.dataset == dataset and run.accuracy is not None]
@@ -196,8 +195,8 @@ def setup_differences(runs: Sequence[Run], path: Path = SETUP) -> dict[str, list
                 lines.append(f"{field} {', '.join(differing)} (paper: {wanted})")
         lines += _unstated(own)
         seeds = len({run.seed for run in own})
-        if seeds != stated["seeds"]:
-            lines.append(f"{seeds} seeds (paper: {stated['seeds']})")
+        if paper.seeds not in (None, seeds):
+            lines.append(f"{seeds} seeds (paper: {paper.seeds})")
         found[dataset] = lines
     return found
 
@@ -210,7 +209,7 @@ def _unstated(runs: Sequence[Run]) -> list[str]:
         values = {run.record.spec["dataset"].get("params", {}).get(name) for run in runs} - {None}
         if values:
             lines.append(f"{what}: {', '.join(sorted(map(str, values)))}")
-    params = {str(run.record.spec["recipe"].get("model_params")) for run in runs}
+    params = {str(run.record.spec["recipe"].get("model_params") or {}) for run in runs}
     if params != {"{}"} and params != {"{'init': 'pytorch'}"}:
         lines.append(f"network options {', '.join(sorted(params))}")
     return lines

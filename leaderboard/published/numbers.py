@@ -6,7 +6,9 @@ The file ``published/alignprune.csv`` and what is missing from it are described 
 from __future__ import annotations
 
 import csv
+import io
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from pathlib import Path
 from statistics import fmean
 
 from prunebench.errors import InputError
+from prunebench.files import read_at_most
 
 FILE = Path(__file__).parent / "alignprune.csv"
 COLUMNS = (
@@ -38,6 +41,12 @@ _SYNTHETIC = ("symmetric", "asymmetric", "pairflip")
 _GAP = "mean_delta"
 #: Both a mean and its terms are rounded to one decimal: each can be off by 0.05.
 TOLERANCE = 0.1
+#: Decimals of printed numbers unless a file says otherwise.
+DECIMALS = 1
+#: A name that another paper's file may use for a data set, criterion, method or noise.
+_NAME = re.compile(r"[a-z0-9][\w.+@:-]{0,99}", re.ASCII)
+_NAME_WORDS = "small letters, digits and . + @ : _ -"
+_MOST_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,7 @@ class Printed:
         metric: ``accuracy`` and ``gap`` (mean of value minus full training) in percent, or what
             the note names: ``train_minutes``, ``mean percent of samples pruned per epoch``.
         note: Source note, options of an ablation among them.
+        decimals: With which ``value`` was printed.
     """
 
     table: str
@@ -70,6 +80,7 @@ class Printed:
     std: float | None
     metric: str
     note: str
+    decimals: int = DECIMALS
 
     @property
     def options(self) -> dict[str, str]:
@@ -78,39 +89,55 @@ class Printed:
         return {name: value for name, equals, value in pairs if equals and name != "metric"}
 
 
-def read_published(path: Path = FILE) -> list[Printed]:
+def read_published(
+    path: Path = FILE, any_names: bool = False, decimals: int = DECIMALS
+) -> list[Printed]:
     """Reads and validates a file of printed numbers.
 
+    Args:
+        path: Of the file.
+        any_names: Whether data sets, criteria, methods and noises may have any name of this
+            project beside those of the AlignPrune paper, and no data set may be left out.
+        decimals: With which its numbers were printed.
+
     Raises:
-        InputError: A column or value that is not accepted, or a number that comes twice.
+        InputError: A column or value that is not accepted, or a number that comes twice; the line
+            of the file is named.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, strict=True)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise InputError(
-                    f"columns {', '.join(reader.fieldnames or [])}", where=str(path),
-                    accepted=", ".join(COLUMNS),
-                )  # fmt: skip
-            rows = [_row(line, f"{path}:{reader.line_num}") for line in reader]
+        data = read_at_most(path, _MOST_BYTES)
+        if len(data) > _MOST_BYTES:
+            raise InputError("is too large for printed numbers", where=str(path))
+        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise InputError(
+                f"columns {', '.join(reader.fieldnames or [])}", where=str(path),
+                accepted=", ".join(COLUMNS),
+            )  # fmt: skip
+        rows, lines = list[Printed](), list[int]()
+        for line in reader:
+            rows.append(_row(line, f"{path}:{reader.line_num}", any_names, decimals))
+            lines.append(reader.line_num)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot be read ({error})", where=str(path)) from None
     seen: set[tuple[object, ...]] = set()
-    for row in rows:
-        cell = (row.table, row.model, row.relabel, row.method, row.noise, row.ratio, row.metric,
-                row.note)  # fmt: skip
+    for number, row in zip(lines, rows, strict=True):
+        cell = (row.table, row.dataset * any_names, row.model, row.relabel, row.method, row.noise,
+                row.ratio, row.metric, row.note)  # fmt: skip
         if cell in seen:
             raise InputError(
-                f"table {row.table}, {row.method}, {row.noise}: twice", where=str(path)
+                f"table {row.table}, {row.method}, {row.noise}: twice", where=f"{path}:{number}"
             )
         seen.add(cell)
     return rows
 
 
-def _row(line: dict[str, str], where: str) -> Printed:
+def _row(line: dict[str, str], where: str, any_names: bool, decimals: int) -> Printed:
     if None in line or None in line.values():
         raise InputError("wrong number of columns", where=where, accepted=f"{len(COLUMNS)}")
-    method = _named(line["method"], METHODS, f"{where}: method")
+    method = _named(line["method"], METHODS, f"{where}: method", any_names)
+    if any_names and not line["dataset"]:
+        raise InputError("no data set", where=f"{where}: dataset", accepted="a name as here")
     align = _named(line["align"], {"0": "", "1": "+align"}, f"{where}: align")
     note = line["source_note"]
     metric, ratio = "accuracy", _number(line["prune_ratio"], f"{where}: prune_ratio", 0.0, 1.0)
@@ -123,28 +150,34 @@ def _row(line: dict[str, str], where: str) -> Printed:
     if value is None:
         raise InputError("no value", where=f"{where}: mean", accepted="a number")
     return Printed(
-        line["table"], _named(line["dataset"], DATASETS, f"{where}: dataset"), line["model"],
-        _named(line["relabel"], {"": "", "sop+": "sop+"}, f"{where}: relabel"), method + align,
-        _noise(line["noise"], line["rate"], where), ratio, value,
-        _number(line["std"], f"{where}: std", 0.0, 100.0), metric, note,
+        line["table"], _named(line["dataset"], DATASETS, f"{where}: dataset", any_names),
+        line["model"],
+        _named(line["relabel"], {"": "", "sop+": "sop+"}, f"{where}: relabel", any_names),
+        method + align, _noise(line["noise"], line["rate"], where, any_names), ratio, value,
+        _number(line["std"], f"{where}: std", 0.0, 100.0), metric, note, decimals,
     )  # fmt: skip
 
 
-def _named(text: str, known: dict[str, str], where: str) -> str:
+def _named(text: str, known: dict[str, str], where: str, any_names: bool = False) -> str:
+    if any_names and text not in known:
+        if not _NAME.fullmatch(text):
+            raise InputError(f"{text!r}", where=where, accepted=f"a name: {_NAME_WORDS}")
+        return text
     if text not in known:
         raise InputError(f"{text!r}", where=where, accepted=", ".join(map(repr, known)))
     return known[text]
 
 
-def _noise(kind: str, rate: str, where: str) -> str:
-    if kind in _SYNTHETIC:
+def _noise(kind: str, rate: str, where: str, any_names: bool) -> str:
+    if kind in _SYNTHETIC or (any_names and rate):
+        _named(kind, {}, f"{where}: noise", any_names=True)
         if _number(rate, f"{where}: rate", 0.0, 1.0) is None:
             raise InputError("no rate", where=f"{where}: rate", accepted="above 0, below 1")
-        return f"{kind}:{rate}"
+        return f"{kind}:{float(rate):g}"
     if rate:
         raise InputError(f"{rate!r}", where=f"{where}: rate", accepted=f"none for {kind!r}")
     known = {**_REAL, "clean": "clean", "": "", _GAP: ""}
-    return _named(kind, known, f"{where}: noise")
+    return _named(kind, known, f"{where}: noise", any_names)
 
 
 def _number(text: str, where: str, low: float, high: float) -> float | None:

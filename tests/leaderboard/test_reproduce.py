@@ -9,6 +9,7 @@ import pytest
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.collect import Run, collect
 from prunebench.leaderboard.published.numbers import read_published
+from prunebench.leaderboard.published.papers import read_paper
 from prunebench.leaderboard.reproduce import reproduce, setup_differences
 from support.records import record
 
@@ -63,12 +64,12 @@ def test_two_seeds_decide_nothing_and_distant_ones_do() -> None:
 
 
 def test_what_is_done_otherwise_is_named() -> None:
-    same = setup_differences(runs({"infobatch": [80.0, 81.0, 82.0]}))
+    same = setup_differences(runs({"infobatch": [80.0, 81.0, 82.0]}), read_paper("alignprune"))
     assert same == {"cifar10n": []}
     recipe = {**PAPER["recipe"], "epochs": 10, "model_params": {"width": 8}}
     data = {**PAPER["dataset"], "params": {"limit": 10000}}
     own = runs({"infobatch": [80.0, 81.0]}, recipe=recipe, dataset=data, budget="samples")
-    (lines,) = setup_differences(own).values()
+    (lines,) = setup_differences(own, read_paper("alignprune")).values()
     assert lines == [
         "recipe.epochs 10 (paper: 200)",
         "budget samples (paper: paper)",
