@@ -402,7 +402,9 @@ def compare(
     found = compare_rows(make_board(records, board_protocol), a, b)
     if as_json:
         plain = [{n: v for n, v in item.items() if n != "text"} for item in found]
-        print(json.dumps(finite({"comparisons": plain}), sort_keys=True, indent=1))
+        about = board_protocol.metric
+        named = {} if about == "accuracy" else {"metric": about}
+        print(json.dumps(finite({"comparisons": plain, **named}), sort_keys=True, indent=1))
     else:
         print("\n".join(item["text"] for item in found), end="")
     ctx.exit(report_faults(faults))

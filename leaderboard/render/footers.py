@@ -20,14 +20,14 @@ from prunebench.record import USUAL_SEVERITY
 
 def protocol_line(protocol: ProtocolFile) -> str:
     """Name, version and hash of the protocol, and its levels."""
+    words = words_of(protocol.metric)
     return (
         f"Protocol `{protocol.name}` v{protocol.version} (hash `{protocol.digest}`): "
         f"alpha {protocol.alpha:g}, non-inferiority margin {protocol.margin:g} points, "
         f"ROPE ±{protocol.rope:g} points, diverged runs count "
-        f"{'with their final accuracy' if protocol.diverged == 'value' else 'as chance'}, "
-        f"reference row {protocol.reference}"
-        + f", headline metric {words_of(protocol.metric)}"
-        * (protocol.metric != "accuracy")
+        + ("as chance" if protocol.diverged == "chance" else f"with their final {words}")
+        + f", reference row {protocol.reference}"
+        + f", headline metric {words}" * (protocol.metric != "accuracy")
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import prunebench as api
 from prunebench.bench.reports.boards import make_board, texts, write_files
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.collect import collect, difference
@@ -78,6 +79,7 @@ def test_every_form_says_which_accuracy_it_shows() -> None:
     for name in ("leaderboard.md", "leaderboard.html", "leaderboard.tex"):
         assert "orst-class accuracy" in found[name], name
     assert "Cells: accuracy" not in found["leaderboard.md"]
+    assert "diverged runs count with their final worst-class accuracy" in found["leaderboard.md"]
     assert json.loads(found["leaderboard.json"])["protocol"]["metric"] == "worst-class"
     lines = list(csv.DictReader(io.StringIO(found["leaderboard.csv"])))
     assert {line["metric"] for line in lines} == {"worst-class"}
@@ -163,9 +165,15 @@ def test_the_metric_is_declared_in_the_protocol_or_the_command(tmp_path: Path) -
                       tmp_path / "board", "--no-figures")  # fmt: skip
     assert said.code == 0, said.err
     assert "--metric worst-class" in (tmp_path / "board" / "README.md").read_text()
-    assert "worst-class accuracy" in prunebench(
-        "compare", "infobatch", "el2n", store, "--metric", "worst-class"
-    ).out  # fmt: skip
+    words = ("compare", "infobatch", "el2n", store, "--metric", "worst-class")
+    assert "worst-class accuracy" in prunebench(*words).out
+    assert json.loads(prunebench(*words, "--json").out)["metric"] == "worst-class"
+    frame = api.leaderboard(store, metric="worst-class").to_frame()
+    assert set(frame["metric"]) == {"worst-class"}
+    worst = (100 * frame["worst_class_accuracy"]).tolist()  # of six decimals
+    assert frame["accuracy"].tolist() == pytest.approx(worst, abs=1e-3)
+    with pytest.raises(InputError, match=r"unknown metric 'worst'.*worst-class"):
+        api.leaderboard(store, metric="worst")
 
 
 def test_one_run_in_two_sets_of_metrics_is_one_run() -> None:

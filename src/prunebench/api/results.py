@@ -23,6 +23,7 @@ from prunebench.leaderboard.board.model import Board as Tables
 from prunebench.leaderboard.board.scored_with import scored_with
 from prunebench.leaderboard.bundle import is_bundle
 from prunebench.leaderboard.filters import named_value
+from prunebench.leaderboard.headline import HEADLINES
 from prunebench.leaderboard.protocol_file import ProtocolFile, read_protocol
 from prunebench.record import Record, setting_name
 from prunebench.untrusted import user_path
@@ -302,19 +303,27 @@ class Board:
 def leaderboard(
     results: Results | str | Path | Sequence[str | Path],
     protocol: str | Path | ProtocolFile | None = None,
+    metric: str | None = None,
 ) -> Board:
     """The board of recorded runs.
 
     Args:
         results: Of ``load_results`` or ``grid``, or folders.
         protocol: A protocol file (TOML) or what it holds; the default protocol where left out.
+        metric: What the board is about in place of the protocol's: ``accuracy``, ``balanced``,
+            ``worst-class`` or ``worst-group``.
 
     Raises:
-        InputError: No runs, or runs that do not fit into one table.
+        InputError: No runs, runs that do not fit into one table, or an unknown metric.
     """
     if isinstance(results, (str, Path)):
         results = load_results(results)
     elif not isinstance(results, Results):
         results = load_results(*results)
     chosen = read_protocol(Path(protocol)) if isinstance(protocol, (str, Path)) else protocol
+    if metric is not None:
+        if metric not in HEADLINES:
+            raise InputError(f"unknown metric {metric!r}", where="leaderboard",
+                             accepted=nearest(metric, HEADLINES))  # fmt: skip
+        chosen = (chosen or ProtocolFile()).model_copy(update={"metric": metric})
     return Board(make_board(results.all, chosen, align_shown=True), results.sources)
