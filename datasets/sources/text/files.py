@@ -132,7 +132,8 @@ def _table(file: Path, names: Sequence[str], optional: Sequence[str]) -> dict[st
 
 
 def _json_lines(file: Path, names: Sequence[str], optional: Sequence[str]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {name: [] for name in names}
+    columns: dict[str, list[Any]] = {name: [] for name in (*names, *optional)}
+    found = set(names)
     for number, line in enumerate(user_text(file).split("\n"), 1):
         if not line.strip():
             continue
@@ -144,12 +145,11 @@ def _json_lines(file: Path, names: Sequence[str], optional: Sequence[str]) -> di
                              accepted="one object a line") from None  # fmt: skip
         if not isinstance(row, dict):
             raise InputError("no object", where=where, accepted="one object a line")
-        if not columns[names[0]]:
-            columns |= {name: [] for name in optional if name in row}
         _chosen(list(row), names, (), where)
+        found.update(name for name in optional if name in row)
         for name, column in columns.items():
             column.append(row.get(name))
-    return columns
+    return {name: column for name, column in columns.items() if name in found}
 
 
 def _chosen(

@@ -226,6 +226,11 @@ def test_bad_tables_are_one_clear_line(
         ("t.jsonl", b'{"text": "a b", "label": true}\n', "row 1: True"),
         ("t.jsonl", b'{"text": "a b", "label": 0}\n{"text": "c"}\n', "line 2: no column 'label'"),
         ("t.jsonl", b"[1]\n", "line 1: no object"),
+        (
+            "t.jsonl",
+            b'{"text": "a", "label": 0}\n{"text": "b", "label": 1, "split": "test"}\n',
+            "split, row 1: no label",
+        ),
         ("t.jsonl", b"{\n", "line 1: not JSON"),
         ("t.jsonl", b"[" * 100_000, "line 1: not JSON"),
         ("t.jsonl.gz", b"no gzip", "is damaged"),
