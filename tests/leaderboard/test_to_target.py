@@ -160,6 +160,17 @@ def test_passes_scoring_runs_and_seconds_are_counted(tmp_path: Path) -> None:
     assert found.share_with_scoring.median == pytest.approx((300 + 400) / 600)
     assert found.seconds.median == pytest.approx(1.5 * 300 / 600)
     assert not found.unsteady
+    early_passes = "\n".join([  # all 400 samples' worth of passes in the first epoch
+        "epoch,trained,planned,spent,test_accuracy", "0,50,50,450,0.1", "1,50,50,500,0.87",
+        "2,50,50,550,",
+    ])  # fmt: skip
+    loaded = [with_files(r, {"epochs.csv": early_passes.encode()}, tmp_path / "other")
+              if r.spec["method"]["name"] == "random" else
+              with_files(r, {"epochs.csv": table_of(CURVES["full"], 100)}, tmp_path / "other")
+              for r in records]  # fmt: skip
+    seconds = found_in(tmp_path / "other", loaded)["random"].seconds
+    assert seconds is not None
+    assert seconds.median == pytest.approx(1.5 * 500 / 550)
     busy = [replace(r, timing={**r.timing, "epoch_s": 1.0 + 2 * r.spec["seed"]}).sealed()
             if r.spec["method"]["name"] == "random" else r for r in records]  # fmt: skip
     assert found_in(tmp_path, busy)["random"].unsteady
@@ -252,8 +263,8 @@ def test_the_median_of_values_that_may_be_infinite() -> None:
     few = median_interval([3.0, 1.0])
     assert (few.median, few.low, few.coverage) == (2, None, None)
     assert math.isnan(median_interval([]).median)
-    for n, place, coverage in ((3, 0, 0.75), (5, 0, 0.9375), (6, 0, 0.96875), (9, 1, 0.9609375),
-                               (20, 5, 0.9586105346679688)):  # fmt: skip
+    for n, place, coverage in ((3, 0, 0.75), (5, 0, 0.9375), (6, 0, 0.96875), (8, 0, 0.9921875),
+                               (9, 1, 0.9609375), (20, 5, 0.9586105346679688)):  # fmt: skip
         found = median_interval([float(value) for value in range(n)])
         assert (found.low, found.high) == (place, n - 1 - place)
         assert found.coverage == coverage

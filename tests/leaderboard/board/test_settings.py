@@ -12,6 +12,7 @@ from prunebench.errors import InputError
 from prunebench.leaderboard.audit import audit
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.labels import noise_order, setting_word
+from prunebench.leaderboard.figures.critical_difference import strips
 from prunebench.leaderboard.inference.compare import compare
 from prunebench.leaderboard.inference.series import Series, clusters, draws_of, matrix
 from prunebench.leaderboard.protocol_file import ProtocolFile
@@ -103,6 +104,18 @@ def test_settings_of_one_label_noise_flip_together() -> None:
     assert comparison is not None
     assert comparison.cluster.clusters == 2
     assert comparison.pooled.sign_flip.units == 4
+
+
+def test_blocks_of_mean_ranks_are_label_noises() -> None:
+    board = build(
+        record(method, noise, seed, accuracy=value + seed / 100, spec=own)
+        for noise, own in (("clean", {}), ("clean", TAIL), ("symmetric:0.4", {}))
+        for method, value in (("full", 0.9), ("random", 0.8))
+        for seed in (0, 1)
+    )
+    *settings, over_all = strips(board.summaries[0], board.protocol)
+    assert len(settings) == 3
+    assert over_all.blocks == (2, "noise settings")
 
 
 def test_labels_are_one_for_each_setting_and_seed() -> None:
