@@ -31,7 +31,7 @@ def with_statistics(raw: RawData, name: str) -> RawData:
     Args:
         raw: The data set.
         name: ``dataset``, a key of ``STATISTICS``, or ``train``: of vectors every feature's mean
-            and deviation over the training samples; of images ``dataset``.
+            and deviation over the original training split; of images ``dataset``.
 
     Raises:
         InputError: The data have no such channels, or are texts.
