@@ -141,6 +141,9 @@ def test_a_diverged_run_as_chance(metric: str, chance: float) -> None:
     assert usual.accuracy == pytest.approx(100 * (fell.metrics[HEADLINES[metric].entry] or 0))  # type: ignore[index]
     without = replace(fell, metrics={"test_accuracy": None}).sealed()
     assert collect([without], ProtocolFile(metric=metric)).runs[0].accuracy == chance
+    old = replace(fell, metrics={"test_accuracy": 0.11}).sealed()
+    said = collect([old], ProtocolFile(metric=metric)).runs[0].missing
+    assert said == ("" if metric == "accuracy" else f"diverged without {HEADLINES[metric].lacking}")  # type: ignore[index]
 
 
 def test_the_metric_is_declared_in_the_protocol_or_the_command(tmp_path: Path) -> None:
