@@ -31,10 +31,16 @@ def test_components_are_the_right_singular_vectors(digits):
 
 
 def test_signs_are_fixed(digits):
-    """Where the images are mirrored in brightness the axes stay and the components turn."""
-    x = with_components(digits, 4, "here")
+    """The largest entry of an axis is positive. Where the images are mirrored in brightness the
+    axes stay and the components turn."""
+    x = with_components(digits, 12, "here")
+    pixels = torch.eye(64, dtype=torch.uint8).mul(255).view(64, *digits.train_x.shape[1:])
+    single = torch.cat([torch.zeros_like(pixels[:1]), pixels])
+    projected = with_components(replace(digits, test_x=single), 12, "here").test_x
+    axes = projected[1:] - projected[:1]
+    assert (axes.gather(0, axes.abs().argmax(0, keepdim=True)) > 0.1).all()
     mirrored = replace(digits, train_x=255 - digits.train_x, test_x=255 - digits.test_x)
-    y = with_components(mirrored, 4, "here")
+    y = with_components(mirrored, 12, "here")
     np.testing.assert_allclose(x.train_x.numpy(), -y.train_x.numpy(), atol=1e-5)
 
 

@@ -7,13 +7,15 @@ import csv
 import hashlib
 import shlex
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
 
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import run_cell
+from prunebench.bench.runs.published_ids import ids_files
 from prunebench.errors import InputError
 from prunebench.methods.precomputed import read_scores
 from prunebench.methods.precomputed_ids import read_ids
@@ -225,3 +227,12 @@ def test_files_of_others_and_damaged_ones(tmp_path: Path) -> None:
         file.write_bytes(cut)
         with pytest.raises(InputError, match=r"kept\.parquet: cannot be read"):
             read_ids(file, 1000)
+
+
+def test_ids_that_count_limited_rows_are_left_out() -> None:
+    spec = {"dataset": {"name": "digits", "params": {"limit": 9}}}
+    record = SimpleNamespace(key="0" * 16, info={"kind": "static"}, spec=spec)
+    run = SimpleNamespace(record=record, accuracy=0.5)
+    board = SimpleNamespace(tables=[SimpleNamespace(runs={"random": {"0": run}})])
+    with pytest.raises(InputError, match="no static run whose artifacts are here"):
+        ids_files(cast(Any, board), lambda run, name: b"no archive")
