@@ -258,3 +258,18 @@ def test_labels_that_no_training_text_has(tmp_path: Path) -> None:
     odd = [{**row, "people": "chess" if n == 4 else row["people"]} for n, row in enumerate(TRAIN)]
     with pytest.raises(InputError, match="people, row 5: no training text has"):
         Text(path=str(write(tmp_path / "odd.jsonl", odd)), human="people", test=str(train)).load()
+
+
+def test_what_changes_the_samples_is_in_the_key_and_human_labels_follow_their_texts(
+    tmp_path: Path,
+) -> None:
+    rows = [f"{'abc'[n % 3]} word,{n % 2},{(n // 4) % 2}\n" for n in range(40)]
+    (tmp_path / "t.csv").write_text("text,label,human\n" + "".join(rows))
+    whole, few = (Text(path=str(tmp_path / "t.csv"), limit=limit) for limit in (None, 7))
+    assert whole.portable().keys() == {
+        "words", "min_texts", "length", "limit", "test_limit", "asymmetric"
+    }  # fmt: skip
+    limited, origin = few.load(), few.load().train_origin
+    assert origin is not None
+    assert origin.ids.tolist() != list(range(7))
+    assert torch.equal(limited.human[""], whole.load().human[""][origin.ids])
