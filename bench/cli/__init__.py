@@ -21,7 +21,7 @@ VERBS = {
     "rerun": ("run:rerun", "Repeat a recorded run and compare the figures."),
     "grid": ("run:grid", "Run a grid file: methods x noise x ratios x seeds."),
     "tune": ("tune:tune", "Search a method's options on a validation split."),
-    "status": ("status:status", "Show how far grids are, and what is wrong with a results folder."),
+    "status": ("status:status", "Show how far grids are, and what is wrong with a folder."),
     "list": ("picking:list_records", "List a folder's runs: key, method, recipe, accuracy."),
     "drop": ("picking:drop", "Move runs to quarantine, after showing which."),
     "methods": ("inspect:methods", "List the pruning methods."),

@@ -220,9 +220,9 @@ def _opened(uri: str) -> Any:
         if not _HALF_MADE.search(line):
             raise
         raise TrackingError(
-            f"{without_password(uri)}: MLflow's schema is out of date or half made ({line[:90]}); "
+            f"{without_password(uri)}: MLflow's schema is out of date or half made; "
             "run `mlflow db upgrade` on a copy; where that fails, an older copy or an empty "
-            "database in its place"
+            f"database in its place ({line[:90]})"
         ) from error
 
 

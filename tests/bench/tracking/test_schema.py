@@ -197,7 +197,7 @@ def test_a_store_elsewhere_is_left_as_it_is(migrating: tuple[Path, Path], tmp_pa
     shared = Path(shutil.copytree(migrating[1], tmp_path / "shared")) / "mlflow.db"
     (tmp_path / "r").mkdir()
     with pytest.raises(
-        TrackingError, match=r"shared/mlflow\.db.* half made .* `mlflow db upgrade`"
+        TrackingError, match=r"shared/mlflow\.db.* half made; run `mlflow db upgrade`"
     ):
         sync(tmp_path / "r", [], uri=sqlite_uri(shared))
     assert not is_whole(shared)

@@ -180,7 +180,7 @@ def test_wrong_labels_are_counted_by_the_weight_of_their_losses(pruner):
 
     run.stepper.train, run.sample_tables.close_epoch = watched, closed
     run.fit()
-    wrong, sums = run.flipped, torch.zeros(2, dtype=torch.float64)
+    wrong, sums = run.setup.task.flipped, torch.zeros(2, dtype=torch.float64)
     for row, (positions, weight) in zip(run.epoch_log, visited, strict=True):
         part = torch.stack([weight.double().sum(), weight.double()[wrong[positions]].sum()])
         sums += part

@@ -136,7 +136,9 @@ def of_html(text: str, titles: list[tuple[str, str]]) -> Found:
     tables = [t for t in Page(text).tables if re.fullmatch(r"t-.*-r[\d.]+", t.id)]
     found: Found = {}
     for (dataset, ratio), table in zip(titles, tables, strict=True):
-        noises = [h.text for h in table.heads if re.match(r"n\d+$", h.attributes.get("class", ""))]
+        noises = [
+            h.text for h in table.heads if re.search(r"\bn\d+$", h.attributes.get("class", ""))
+        ]
         for _, rows in table.bodies:
             for attributes, cells in rows:
                 if "data-name" not in attributes:
