@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from prunebench.datasets.kind_and_number import kind_and_number
 from prunebench.errors import InputError, nearest
 from prunebench.record import NONE
 from prunebench.rng import Stream
@@ -86,20 +87,12 @@ def parse_imbalance(text: str) -> Imbalance | None:
     Raises:
         InputError: An unknown kind, a missing ratio, or one that is no number from 1.
     """
-    kind, _, rest = text.strip().partition(":")
     if text.strip() == NONE:
         return None
-    try:
-        ratio = float(rest)
-    except ValueError:
-        ratio = math.nan
-    if kind in KINDS and math.isnan(ratio):
-        raise InputError(
-            f"{rest!r} is no ratio" if rest else f"{text!r} lacks its ratio",
-            where="imbalance",
-            accepted=f"a number from 1, as in {kind}:50",
-        )
-    return Imbalance(kind, ratio)
+    accepted = "a number from 1, as in KIND:50"
+    return Imbalance(
+        *kind_and_number(text, KINDS, where="imbalance", number="ratio", accepted=accepted)
+    )
 
 
 def keep_imbalanced(

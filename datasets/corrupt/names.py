@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from prunebench.datasets.kind_and_number import kind_and_number
 from prunebench.errors import InputError, nearest, shown
 from prunebench.record import NONE, USUAL_SEVERITY
 
@@ -66,17 +66,8 @@ def parse_corruption(text: str, severity: int = USUAL_SEVERITY) -> Corruption | 
     Raises:
         InputError: An unknown kind or severity, a missing share, or one out of range.
     """
-    kind, _, rest = text.strip().partition(":")
     if text.strip() == NONE:
         return None
-    try:
-        share = float(rest)
-    except ValueError:
-        share = math.nan
-    if kind in KINDS and math.isnan(share):
-        raise InputError(
-            f"{rest!r} is no share" if rest else f"{text!r} lacks its share",
-            where="corrupt",
-            accepted=f"a number above 0 and up to 1, as in {kind}:0.3",
-        )
-    return Corruption(kind, share, severity)
+    accepted = "a number above 0 and up to 1, as in KIND:0.3"
+    found = kind_and_number(text, KINDS, where="corrupt", number="share", accepted=accepted)
+    return Corruption(*found, severity)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from prunebench.datasets.kind_and_number import kind_and_number
 from prunebench.datasets.noise.rules import ALIASES, RULES
 from prunebench.errors import InputError, nearest
 from prunebench.record import OPENSET
@@ -80,15 +81,8 @@ def parse_noise(text: str) -> NoiseSpec:
                 f"no variant after the colon in {text!r}", where="noise", accepted="real:VARIANT"
             )
         return NoiseSpec(kind, variant=rest)
-    try:
-        rate = float(rest)
-    except ValueError:
-        raise InputError(
-            f"{rest!r} is no rate" if rest else f"{text!r} lacks its rate",
-            where="noise",
-            accepted=f"a number from 0 to below 1, as in {kind}:0.4",
-        ) from None
-    return NoiseSpec(kind, rate)
+    accepted = "a number from 0 to below 1, as in KIND:0.4"
+    return NoiseSpec(*kind_and_number(text, KINDS, where="noise", number="rate", accepted=accepted))
 
 
 def real_rule(spec: NoiseSpec, known: Iterable[str]) -> str:

@@ -51,7 +51,7 @@ def test_canonical_name_reads_back(text: str, name: str) -> None:
         ("symmetric:1", "out of range"),
         ("symmetric:40", "below 1"),
         ("symmetric:-0.1", "out of range"),
-        ("symmetric:nan", "out of range"),
+        ("symmetric:nan", "no rate"),
         ("symmetric:0.4:x", "is no rate"),
         ("instance", "lacks its rate"),
         ("instanse:0.4", "accepted: instance"),
