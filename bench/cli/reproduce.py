@@ -63,14 +63,15 @@ def reproduce(
                    "cells": [asdict(line) for line in lines], "set_up": differences}  # fmt: skip
         print(dumps(finite(content)), end="")
         ctx.exit(code)
+    decimals = max(1, paper.decimals)
     body = [
         [
             escape(line.tables), escape(line.dataset), escape(line.noise), escape(line.method),
             f"{line.ratio:g}", escape(line.unit), number(line.printed, paper.decimals),
-            _with(line.ours, line.half_width), str(line.n),
-            number(line.ours - line.printed, 1, signed=True), line.verdict,
+            _with(line.ours, line.half_width, decimals), str(line.n),
+            number(line.ours - line.printed, decimals, signed=True), line.verdict,
             number(line.printed_gap, paper.decimals, signed=True),
-            _with(line.gap, line.gap_half_width, True), line.gap_verdict or "-",
+            _with(line.gap, line.gap_half_width, decimals, signed=True), line.gap_verdict or "-",
         ]
         for line in lines
     ]  # fmt: skip
@@ -102,8 +103,8 @@ def _unknown_methods(ctx: click.Context, paper: Paper) -> list[str]:
     return unknown
 
 
-def _with(value: float | None, half: float | None, signed: bool = False) -> str:
+def _with(value: float | None, half: float | None, decimals: int, *, signed: bool = False) -> str:
     from prunebench.leaderboard.render.row_text import number
 
-    text = number(value, 1, signed)
-    return text if half is None else f"{text} ± {number(half, 1)}"
+    text = number(value, decimals, signed)
+    return text if half is None else f"{text} ± {number(half, decimals)}"

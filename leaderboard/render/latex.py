@@ -40,7 +40,7 @@ _OTHER_LETTERS = "% some names need XeLaTeX or LuaLaTeX, and a font that has the
 def escape(text: str) -> str:
     """Text without special meaning in LaTeX."""
     plain = "".join(_SPECIAL.get(sign, sign) for sign in " ".join(text.split()))
-    return plain.replace("--", "-{}-")  # two are one dash
+    return re.sub("-(?=-)", "-{}", plain)  # two or three are one dash
 
 
 def render_latex(board: Board) -> str:

@@ -47,13 +47,19 @@ _SIGNS = {
 Column = tuple[str, list[str], bool]
 
 
+#: Columns below which lines run over the end of a terminal.
+_NARROWEST = 20
+
+
 def render_terminal(board: Board, width: int) -> str:
     """Findings and tables as plain text; names from records are spelled out.
 
     Args:
         board: The board.
-        width: Columns of the terminal; lines are longer only where a number is.
+        width: Columns of the terminal, taken for 20 where it is less; lines are longer only where
+            a number is.
     """
+    width = max(width, _NARROWEST)
     lines = ["Findings"]
     said = findings(board)
     several = len({finding.scope for finding in said}) > 1

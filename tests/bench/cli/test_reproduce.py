@@ -27,7 +27,7 @@ def test_a_file_and_its_source_are_shown_beside_ours(results: Path, tmp_path: Pa
     said = prunebench("reproduce", results, "--published", path)
     assert said.code == 0, said.err
     assert said.out.startswith(f"Printed by: {SOURCE}\n")
-    assert re.search(r"69\.00 \| +70\.0 ± 2\.5 ", said.out), said.out
+    assert re.search(r"69\.00 \| +70\.00 ± 2\.48 ", said.out), said.out
     assert "recipe.epochs 10 (paper: 200)" in said.out
     assert said.err == "note: methods of invented that are not installed: their-own\n"
     found = prunebench("reproduce", results, "--published", path, "--json").json

@@ -21,7 +21,16 @@ COMMANDS = {
 }  # fmt: skip
 MATHS = {"pm", "geq", "approx", "to", "cdot", "times"}
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[{}$&#_^~%]|[^\\{}$&#_^~%]+", re.DOTALL)
-HOSTILE = ["[0.5] a", "* b", "a_b^c~d", r"\input{/etc/passwd}", "50 % & more #1", "a--b", "$x$ {y}"]
+HOSTILE = [
+    "[0.5] a",
+    "* b",
+    "a_b^c~d",
+    r"\input{/etc/passwd}",
+    "50 % & more #1",
+    "a--b",
+    "a---b",
+    "$x$ {y}",
+]
 
 
 def strict(text: str) -> list[int]:

@@ -66,3 +66,7 @@ def test_the_legend_holds_the_signs_of_this_board_alone(shown: Board) -> None:
     assert "‡" not in plain
     assert "*" not in plain
     assert "±" not in plain
+
+
+def test_a_terminal_of_no_width_is_no_error(shown: Board) -> None:
+    assert render_terminal(shown, 2) == render_terminal(shown, 20)
