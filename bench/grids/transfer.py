@@ -11,7 +11,7 @@ from prunebench.bench.networks.build import check_fit, check_model, filled_param
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.spec.recipes import get_recipe
-from prunebench.bench.train.task import load_raw
+from prunebench.bench.train.task import load_raw, own_options
 from prunebench.datasets.source import Outline, RawData
 from prunebench.errors import InputError
 from prunebench.problems import first_problem
@@ -127,7 +127,7 @@ def check_networks(cells: Iterable[Cell], where: str) -> None:
     """
     checked = set()
     for cell in cells:
-        name, data = cell.spec.dataset.name, dict(cell.data)
+        name, data = cell.spec.dataset.name, own_options(cell.data)
         slot = canonical([name, data, cell.spec.content["recipe"]])
         if slot in checked:
             continue

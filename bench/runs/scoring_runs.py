@@ -50,9 +50,12 @@ def needs_or_none(pruner: Pruner, spec: RunSpec) -> EvidenceSpec | None:
 
 
 def reads_evidence(pruner: Pruner, spec: RunSpec) -> bool:
-    """Whether a run's subset depends on the recipe of a scoring run or an encoder: such runs alone
-    have a ``scoring_recipe``."""
-    return isinstance(pruner, StaticPruner) and not evidence_needs(pruner, spec).empty
+    """Whether a run's subset depends on the recipe of a scoring run or an encoder, be that recipe
+    too short for it: such runs alone have a ``scoring_recipe``."""
+    if not isinstance(pruner, StaticPruner):
+        return False
+    need = needs_or_none(pruner, spec)
+    return need is None or not need.empty
 
 
 def scoring_specs(pruner: Pruner, spec: RunSpec) -> list[RunSpec]:

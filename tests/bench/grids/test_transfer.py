@@ -189,6 +189,25 @@ def test_python_reads_and_runs_it(tmp_path, trained):
     assert run.record.key == spec.key
 
 
+def test_methods_for_which_the_scoring_recipe_is_too_short_are_recorded_as_skipped(tmp_path):
+    text = GRID.replace(LISTED, "scoring_params = { epochs = 1 }")
+    text = text.replace('"full", "random", "el2n", "dual", "infobatch"', '"dual"')
+    cells = cells_of(tmp_path, text.replace("seed = [0, 1]", ""))
+    assert [cell.spec.scoring_recipe.epochs for cell in cells] == [1]
+    store = Store.open(tmp_path / "results")
+    run_cells(cells, store, INLINE)
+    record = store.get(cells[0].spec.key)
+    assert record.status == "skipped"
+    assert "at least 2 epochs" in record.reason
+
+
+def test_networks_are_checked_where_noise_takes_images_from_another_data_set(tmp_path):
+    noise = """noise = "openset:0.2"
+noise_params = { outside = "synthetic", "outside.n" = 60, "outside.size" = 8 }
+"""
+    assert len(cells_of(tmp_path, GRID + noise)) == 2 * 2 * 5
+
+
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
