@@ -9,10 +9,13 @@ from typing import Any
 from prunebench.bench.spec.run_spec import Named
 from prunebench.bench.train.task import OUTSIDE
 from prunebench.datasets.noise.openset import parse_last
+from prunebench.datasets.pca import PCA
 from prunebench.datasets.source import DataSource, identity_of, named_source
 from prunebench.errors import InputError
 from prunebench.record import OPENSET
 
+#: Option of data sets whose vectors have axes of their own.
+(_COMPONENTS,) = PCA
 _ACCEPTED = "last:K, or a data set (with outside.NAME its options)"
 
 
@@ -63,7 +66,8 @@ def resolve_outside(
         content: Options and content identity of the other one, where they are known.
 
     Raises:
-        InputError: Another noise than ``openset``, an unknown data set, or the task's own.
+        InputError: Another noise than ``openset``, an unknown data set, the task's own, or
+            principal components of either.
     """
     if not params:
         return Outside()
@@ -83,6 +87,10 @@ def resolve_outside(
         raise InputError(f"{source.name} is the task's own data set",
                          where=f"noise_params: {OUTSIDE}",
                          accepted="last:K, or another data set")  # fmt: skip
+    if any(_COMPONENTS in one.params for one in (named, dataset)):
+        raise InputError(f"components of {source.name} and {dataset.name} have different axes",
+                         where=f"noise_params: {OUTSIDE}",
+                         accepted="last:K, or both without pca")  # fmt: skip
     return Outside(named, str(params[OUTSIDE]))
 
 

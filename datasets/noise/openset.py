@@ -117,8 +117,11 @@ def other_set(raw: RawData, outside: RawData, name: str) -> OpenSet:
         name: Its name, for messages.
 
     Raises:
-        InputError: Samples of another shape or kind, or streamed ones.
+        InputError: Samples of another shape or kind, streamed ones, or texts.
     """
+    if raw.vocabulary or outside.vocabulary:
+        raise InputError(f"texts of {name} are numbers of other words", where=_WHERE,
+                         accepted=f"{_LAST}K, or another noise")  # fmt: skip
     if isinstance(raw.train_x, ImageFiles) or isinstance(outside.train_x, ImageFiles):
         raise InputError(
             f"streamed images cannot be mixed with those of {name}",

@@ -101,6 +101,7 @@ def test_a_file_is_the_pool_and_its_path_stays_out_of_the_key(tmp_path):
         ("openset:0.3", {"outside": "last:2", "outside.n": 3}, "options for 'last:2'"),
         ("openset:0.3", {"outside": "arrays"}, "needs an argument; accepted: arrays:PATH"),
         ("openset:0.3", {"outside": "arrays:nowhere.npz"}, "nowhere.npz"),
+        ("openset:0.3", {"outside": "digits", "outside.pca": 8}, "different axes; accepted: last"),
         ("openset:0.3", {"outsid": "last:2"}, "accepted: outside"),
         (
             "openset:0.3",

@@ -254,11 +254,14 @@ def test_other_sets_have_to_fit() -> None:
         (raw(train_x=X.reshape(N, 1, 2, 1)), "uint8 1x2x1; accepted: uint8 1x1x2"),
         (raw(train_x=X.reshape(N, 2).float()), "float32 2; accepted: uint8 1x1x2"),
         (raw(train_x=files), "streamed images cannot be mixed with those of other"),
+        (raw(vocabulary=300), "texts of other are numbers of other words"),
     ):
         with pytest.raises(InputError, match=said):
             other_set(RAW, data, "other")
     with pytest.raises(InputError, match="stream=no"):
         other_set(raw(train_x=files), RAW, "other")
+    with pytest.raises(InputError, match="accepted: last:K, or another noise"):
+        other_set(raw(vocabulary=300), raw(vocabulary=300), "other")
 
 
 def test_children_of_one_stream_are_independent() -> None:
