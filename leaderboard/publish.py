@@ -35,7 +35,7 @@ def publication(
     figures = sorted(name for name in files if name.startswith("figures/")
                      and name.endswith(".svg"))  # fmt: skip
     links = [f"[{name.removeprefix('leaderboard')}]({name})" for name in sorted(files)
-             if name.startswith("leaderboard.")]  # fmt: skip
+             if name.startswith("leaderboard.") or name == "transfer.csv"]  # fmt: skip
     lines = [
         f"- Digest of the records: `{board.digest}`",
         f"- Render again, in this folder: `{command}`",

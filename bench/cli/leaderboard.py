@@ -17,7 +17,7 @@ from prunebench.errors import InputError, spelled
 from prunebench.files import OwnFolder
 
 #: Files of a publication, beside ``leaderboard.*``; and what of ``figures/`` is kept.
-_PUBLISHED = ("README.md", "records.jsonl.gz", "protocol.toml", "model-index.md")
+_PUBLISHED = ("README.md", "records.jsonl.gz", "protocol.toml", "model-index.md", "transfer.csv")
 _FOLDERS = ("figures", "ids")
 _FORMS = ("leaderboard.", "samples-to-accuracy.")
 _FIGURES = (".svg", ".png", ".md")

@@ -151,14 +151,16 @@ def make_board(
 
 def texts(board: Board) -> dict[str, str]:
     """Every textual form of a board by file name; the same board gives the same bytes."""
-    transferred = {"transfer.csv": scored_rows(board.transfers)} if board.transfers else {}
-    return transferred | {
+    forms = {
         "leaderboard.md": render_markdown(board),
         "leaderboard.html": render_html(board),
         "leaderboard.json": dumps(board_json(board)),
         "leaderboard.csv": render_csv(board),
         "leaderboard.tex": render_latex(board),
     }
+    if board.transfers:
+        forms["transfer.csv"] = scored_rows(board.transfers, board.protocol.metric)
+    return forms
 
 
 def target_files(

@@ -29,10 +29,11 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
 
 
 def leads(found: Transfer) -> dict[str, dict[str, Comparison]]:
-    """Method minus random by method and trained network."""
+    """Method minus random by method and trained network; a method has a line for each set of runs
+    that its leads are over."""
     table: dict[str, dict[str, Comparison]] = {}
     for one in found.carried:
-        own = table.setdefault(one.method, {})
+        own = table.setdefault(one.row, {})
         for network, lead in ((found.scored, one.home), (one.network, one.away)):
             if lead is not None:
                 own[network] = lead
@@ -67,6 +68,8 @@ def _figure(stem: str, found: Transfer, about: str) -> Drawn:
         "its 95 % interval for these cells and new seeds, not corrected. Methods by their lead "
         f"with {found.networks[0]}."
     )
+    if any(one.partial for one in found.carried):
+        caption += " Runs that one of two networks lacks are in neither lead."
     title = f"{found.dataset}: selected with {found.scored}{about}"
     return finish(figure, stem, title, caption)
 

@@ -69,15 +69,6 @@ class Block:
             return False
         return exact(member.adjusted) * max(1, self.families) <= exact(self.protocol.alpha)
 
-    def could_claim(self, smallest_p: float, size: int) -> bool:
-        """Whether a test of a family could have been claimed at all.
-
-        Args:
-            smallest_p: What its p-value could have reached.
-            size: Tests in its family.
-        """
-        return exact(smallest_p) * size * max(1, self.families) <= exact(self.protocol.alpha)
-
     def pruning(self) -> list[str]:
         """Complete rows of pruning methods, best mean first."""
         ranking = self.summary.ranking

@@ -1,4 +1,5 @@
-"""What another score in place of a method's own adds, and what noise takes from each family."""
+"""What another score in place of a method's own adds, and what noise, imbalance and corruption take
+from each family."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from prunebench.leaderboard.findings.phrases import (
 )
 from prunebench.leaderboard.findings.rows import RANDOM_CHOICE
 from prunebench.leaderboard.inference.rankings import Module, Modules
-from prunebench.leaderboard.inference.series import Cell, Series
+from prunebench.leaderboard.inference.series import Cell, Series, draws_of
 from prunebench.leaderboard.number_text import p_text
 from prunebench.leaderboard.stats import Member
 from prunebench.record import AND
@@ -130,7 +131,8 @@ def _is(names: set[str]) -> Callable[[Cell], bool]:
 
 
 def noise(block: Block) -> Finding | None:
-    """Mean difference of every family to the reference row, with and without label noise."""
+    """Mean difference of every family to the reference row, on the usual training split with clean
+    labels and in all other settings."""
     series, noises = block.summary.series, block.summary.noises
     rows = [label for label in block.pruning() if block.methods.get(label) not in RANDOM_CHOICE]
     reference = series.get(block.protocol.reference)
@@ -138,9 +140,14 @@ def noise(block: Block) -> Finding | None:
     if reference is None or ranked is None or reference.label not in ranked.labels or not rows:
         return None
     if CLEAN not in noises or len(noises) == 1:
-        only = f"{noises[0]} alone" if len(noises) == 1 else "no setting without label noise"
-        text = (f"The board has {only}: what noise takes from a family of methods cannot be "
-                "seen.")  # fmt: skip
+        only = f"{noises[0]} alone"
+        if len(noises) > 1:
+            labels = any(draws_of(name) == CLEAN for name in noises)
+            only = f"no setting {CLEAN} to compare with" if labels else (
+                "no setting without label noise")  # fmt: skip
+        other = any(AND in name for name in noises)
+        takes = "noise, imbalance and corruption take" if other else "noise takes"
+        text = f"The board has {only}: what {takes} from a family of methods cannot be seen."
         return Finding("noise", block.scope, text)
     grounds: list[Ground] = []
     said = []

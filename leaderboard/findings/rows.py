@@ -46,7 +46,7 @@ def lead(block: Block) -> Finding:
     if level:
         head = (f"{joined([top, *level[:3]])} have the same highest mean {block.words} of "
                 f"{len(rows)} {which} ({mean})")  # fmt: skip
-    refusal = _refusal(block, groups)
+    refusal = _refusal(groups)
     if refusal:
         text = f"{head}, but {refusal}: the order of the rows is no finding."
         return Finding("lead", block.scope, text)
@@ -57,7 +57,8 @@ def lead(block: Block) -> Finding:
     largest = max((tests[label].p or 0.0 for label in behind), default=None)
     it = f"and {top}" if level else "and"
     if not behind:
-        said = f"{it} is separated from none of the others: no winner is shown"
+        none = "claimed to differ from" if alone else "separated from"
+        said = f"{it} is {none} none of the others: no winner is shown"
     elif len(behind) == len(others):
         said = f"{it} is separated from {'the other one' * (len(others) == 1)}"
         said += f"all of the {len(others)} others" * (len(others) > 1)
@@ -106,7 +107,7 @@ def random_choice(block: Block) -> Finding | None:
         f"{best} minus {strongest}, the best mean of each kind, is {points(gap)} "
         f"{block.points} ({interval_words([gap])})"
     )  # fmt: skip
-    refusal = _refusal(block, groups)
+    refusal = _refusal(groups)
     if refusal:
         text = (f"Whether a row beats {names} on as many samples could not be tested: {refusal}"
                 f"{absent}{f'; {sized}' * bool(sized)}.")  # fmt: skip
@@ -127,8 +128,13 @@ def random_choice(block: Block) -> Finding | None:
                 f"{how}{under}{absent}.")  # fmt: skip
         return Finding("random choice", block.scope, text, claim, block.level, grounds)
     each = "each of " * (len(controls) > 1)
-    text = (f"On as many samples no row that prunes is separated above {each}"
-            f"{names} {how}{under}{absent}{f'; {sized}' * bool(sized)}.")  # fmt: skip
+    alone = [row for row in rows if all(
+        _rejected(groups, row, c) and (tests[row, c].mean or 0) > 0 for c in controls)]  # fmt: skip
+    none = "claimed to be" if alone else "separated"
+    letters = (f"; {listed(alone)} {'is' if len(alone) == 1 else 'are'} so at the level of the "
+               "letters alone, which is not claimed here") * bool(alone)  # fmt: skip
+    text = (f"On as many samples no row that prunes is {none} above {each}"
+            f"{names} {how}{letters}{under}{absent}{f'; {sized}' * bool(sized)}.")  # fmt: skip
     return Finding("random choice", block.scope, text, claim, block.level, grounds + of_gap)
 
 
@@ -176,13 +182,12 @@ def no_loss(block: Block) -> Finding | None:
     return Finding("no loss", block.scope, text, "no loss", block.protocol.alpha, tuple(grounds))
 
 
-def _refusal(block: Block, groups: Groups) -> str:
-    """Why no pair of rows can be claimed to differ, whatever their values; empty where one can."""
-    size = groups.pairwise.family.size
-    if block.could_claim(groups.smallest_p, size):
+def _refusal(groups: Groups) -> str:
+    """Why no pair of rows can be separated, whatever their values; empty where one can."""
+    if not groups.underpowered:
         return ""
     return (f"no pair of rows could be separated with these runs (smallest p "
-            f"{p_text(groups.smallest_p)}, needed {p_text(block.level / size)})")  # fmt: skip
+            f"{p_text(groups.smallest_p)}, needed {p_text(groups.needed_p)})")  # fmt: skip
 
 
 def _member(groups: Groups, a: str, b: str) -> Member:

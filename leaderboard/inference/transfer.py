@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prunebench.leaderboard.inference.compare import Comparison, compare
 from prunebench.leaderboard.inference.series import Cell, Series, differences
@@ -16,6 +16,10 @@ from prunebench.leaderboard.stats import (
     mean_interval,
     paired_difference,
 )
+from prunebench.leaderboard.stats.exact import at_most
+
+#: Seeds by cell.
+_Runs = Mapping[Cell, frozenset[int]]
 
 TOO_FEW, NO_LEAD, BEHIND = "too few seeds", "no lead to keep", "behind already"
 STAYS, SMALLER, LARGER = "stays", "stays, smaller", "stays, larger"
@@ -70,11 +74,16 @@ class Carried:
 
     Attributes:
         method, network: The method, and the network that its subset is trained with.
-        home: Method minus random, trained with the scoring network; None where nothing is.
-        away: Likewise, trained with ``network``.
+        home: Method minus random, trained with the scoring network, over the cells and seeds that
+            both networks have; None where there are none.
+        away: Likewise, trained with ``network``; over all it has where ``home`` is None.
         change: ``away`` minus ``home``, paired by noise setting, ratio and seed.
         against_own: Chosen by the scoring network minus chosen by ``network``; None where
             that was not run.
+        alpha: Level at which a sign-flip decides on differences that are equal in every seed.
+        runs: Cells and seeds of the leads, where those of another network of the method are
+            others; else empty.
+        partial: Whether a lead leaves out runs that the other network lacks.
     """
 
     method: str
@@ -83,6 +92,14 @@ class Carried:
     away: Comparison | None
     change: Comparison | None
     against_own: Comparison | None
+    alpha: float
+    runs: str = ""
+    partial: bool = False
+
+    @property
+    def row(self) -> str:
+        """The method, with its runs where they differ between networks."""
+        return f"{self.method} ({self.runs})" if self.runs else self.method
 
     @property
     def verdict(self) -> str:
@@ -90,7 +107,8 @@ class Carried:
         or of random choice."""
         if self.home is None or self.away is None:
             return ""
-        home, away, change = map(_side, (self.home, self.away, self.change))
+        home, away, change = (_side(one, self.alpha)
+                              for one in (self.home, self.away, self.change))  # fmt: skip
         if home is None or away is None:
             return TOO_FEW
         if home <= 0:
@@ -111,7 +129,8 @@ class Transfer:
         cells: By method, noise setting, ratio and network.
         baselines: Accuracy of full training and random choice by (row, network) and cell.
         carried: By method, then network; without the scoring network.
-        leads: Method minus random under every network, Holm; None without random choice.
+        leads: Method minus random under every network as ``carried`` holds it, Holm; None without
+            random choice.
         changes: Change of the lead under every other network, Holm; None likewise, or where the
             scoring network trains nothing.
     """
@@ -144,21 +163,12 @@ def transfer(
     """
     methods = list(dict.fromkeys(name for one in trained for name in one.chosen))
     home = next((one for one in trained if one.network == scored), None)
+    carried = [found for method in methods for found in _carried(method, home, trained, protocol)]
     leads = {
-        (method, one.network): found
-        for one in trained for method in methods
-        if one.random is not None and method in one.chosen
-        and (found := compare(one.chosen[method], one.random, protocol))
+        member(one.row if network == scored else one.method, network): lead
+        for one in carried for network, lead in ((scored, one.home), (one.network, one.away))
+        if lead is not None
     }  # fmt: skip
-    carried = [
-        Carried(
-            method, one.network, leads.get((method, scored)), leads.get((method, one.network)),
-            _change(home, one, method, protocol),
-            compare(one.chosen[method], one.own[method], protocol) if method in one.own else None,
-        )
-        for method in methods for one in trained
-        if one.network != scored and method in one.chosen
-    ]  # fmt: skip
     name = f"scored with {scored}, {dataset}"
     return Transfer(
         dataset=dataset,
@@ -171,8 +181,7 @@ def transfer(
             if row is not None
         },
         carried=tuple(carried),
-        leads=_family(f"lead over random, {name}", protocol,
-                      {member(*pair): found for pair, found in leads.items()}),
+        leads=_family(f"lead over random, {name}", protocol, leads),
         changes=_family(f"change of the lead, {name}", protocol,
                         {member(one.method, one.network): one.change for one in carried
                          if one.change is not None}),
@@ -189,24 +198,79 @@ def _family(name: str, protocol: ProtocolFile, found: Mapping[str, Comparison]) 
     return family(name, tests, "holm", protocol.alpha) if tests else None
 
 
+def _carried(
+    method: str, home: Trained | None, trained: Sequence[Trained], protocol: ProtocolFile
+) -> list[Carried]:
+    """The lead of one method under every network but the scoring one."""
+    first: _Runs | None = None
+    found = []
+    for one in trained:
+        if one is home or method not in one.chosen:
+            continue
+        away, there = _runs(one, method), _runs(home, method)
+        runs: _Runs = {cell: seeds & there[cell] for cell, seeds in away.items()
+                       if cell in there}  # fmt: skip
+        under_home = _lead(home, method, runs, protocol)
+        if under_home is None:
+            runs = away
+        first = runs if first is None else first
+        against_own = None
+        if method in one.own:
+            against_own = compare(one.chosen[method], one.own[method], protocol)
+        found.append(Carried(
+            method, one.network, under_home, _lead(one, method, runs, protocol),
+            _change(one, home, method, protocol) if under_home else None, against_own,
+            protocol.alpha, "" if runs == first else f"runs of {one.network}",
+            under_home is not None and (runs != away or runs != there),
+        ))  # fmt: skip
+    return found
+
+
 def _change(
-    home: Trained | None, away: Trained, method: str, protocol: ProtocolFile
+    away: Trained, home: Trained | None, method: str, protocol: ProtocolFile
 ) -> Comparison | None:
-    """Lead under another network minus lead under the scoring one."""
+    """Lead under another network minus lead under the scoring one, over their common runs."""
     leads = []
     for one in (away, home):
-        if one is None or one.random is None or method not in one.chosen:
+        if one is None or one.random is None:
             return None
         values = differences(one.chosen[method], one.random)
         leads.append(Series(f"{method} - random with {one.network}", "method", values))
     return compare(leads[0], leads[1], protocol)
 
 
-def _side(found: Comparison | None) -> int | None:
-    """-1, 0 or 1: where the interval over all cells lies; None without one."""
+def _runs(one: Trained | None, method: str) -> _Runs:
+    """Cells and seeds of a method that a network has with random choice; empty without one."""
+    if one is None or one.random is None or method not in one.chosen:
+        return {}
+    return {cell: frozenset(seeds)
+            for cell, seeds in differences(one.chosen[method], one.random).items()}  # fmt: skip
+
+
+def _lead(
+    one: Trained | None, method: str, runs: _Runs, protocol: ProtocolFile
+) -> Comparison | None:
+    """Method minus random over some of its runs."""
+    if one is None or one.random is None or method not in one.chosen:
+        return None
+    return compare(_within(one.chosen[method], runs), _within(one.random, runs), protocol)
+
+
+def _within(row: Series, runs: _Runs) -> Series:
+    values = {cell: {seed: row.values[cell][seed] for seed in sorted(seeds)}
+              for cell, seeds in runs.items() if seeds}  # fmt: skip
+    return replace(row, values=values)
+
+
+def _side(found: Comparison | None, alpha: float) -> int | None:
+    """-1, 0 or 1: where the interval over all cells lies; None without one. An interval that is a
+    point decides nothing itself: the sign-flip does, where its smallest p reaches the level."""
     if found is None or found.pooled.low is None or found.pooled.high is None:
         return None
-    return (found.pooled.low > 0) - (found.pooled.high < 0)
+    low, high, flips = found.pooled.low, found.pooled.high, found.pooled.sign_flip
+    if low == high and not at_most(flips.p, alpha):
+        return 0 if at_most(flips.smallest_p, alpha) else None
+    return (low > 0) - (high < 0)
 
 
 def _cells(method: str, trained: Sequence[Trained]) -> list[TransferCell]:

@@ -115,7 +115,7 @@ def lead_facts(found: Transfer, one: Carried) -> list[tuple[str, Comparison | No
     away = (_tested(one.away, found.leads, member(one.method, one.network)), one.away)
     facts = [away]
     if found.home:
-        home = _tested(one.home, found.leads, member(one.method, found.scored)), one.home
+        home = _tested(one.home, found.leads, member(one.row, found.scored)), one.home
         change = _tested(one.change, found.changes, member(one.method, one.network)), one.change
         facts = [home, away, change]
     if any(other.against_own for other in found.carried):
@@ -151,11 +151,19 @@ def lead_lines(found: Transfer) -> list[str]:
         "settings and ratios, in points with 95 % intervals for new seeds that are not corrected "
         "for their number"
     )
+    partial = sum(one.partial for one in found.carried)
+    if partial:
+        lines.append(
+            "Both leads of a pair are over the runs (noise, ratio, seed) that both networks have: "
+            f"{partial} of {len(found.carried)} leave out runs that one of the two lacks"
+        )
     if found.home:
         lines.append(
             f"The lead stays where both intervals lie above 0; smaller or larger where that of its "
             f"change does not hold 0. No lead to keep: the interval with {found.scored} holds 0; "
-            "behind already: it lies below 0. "
+            "behind already: it lies below 0; turns into a loss: that with the other network does. "
+            "Too few seeds: there is no interval. An interval that is a point, of differences that "
+            "are equal in every seed, decides nothing where the sign-flip cannot. "
             "No longer shown is not a proof of no lead: the interval holds 0, and with few seeds "
             "it is wide"
         )
@@ -174,15 +182,21 @@ def _pair(found: PairedDifference | None) -> tuple[float | None, float | None]:
     return (None, None) if found is None else (found.mean, found.half_width)
 
 
-def scored_rows(found: Sequence[Transfer]) -> str:
-    """All cells of the first tables as CSV: six decimals, empty where there is no value."""
+def scored_rows(found: Sequence[Transfer], metric: str = "accuracy") -> str:
+    """All cells of the first tables as CSV: six decimals, empty where there is no value.
+
+    Args:
+        found: The tables.
+        metric: What the columns called accuracy hold; a column names any other than accuracy.
+    """
+    named = [] if metric == "accuracy" else [metric]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         ("dataset", "selected_with", "trained_with", "method", "noise", "ratio", "n", "accuracy",
          "half_width", "minus_random", "minus_random_half_width", "minus_full",
          "minus_full_half_width", "accuracy_selected_itself", "minus_selected_itself",
-         "minus_selected_itself_half_width")
+         "minus_selected_itself_half_width", *["metric"] * len(named))
     )  # fmt: skip
     for one in found:
         for cell in one.cells:
@@ -192,5 +206,6 @@ def scored_rows(found: Sequence[Transfer]) -> str:
             values += [*_pair(cell.random), *_pair(cell.full)]
             values += [cell.own.mean if cell.own else None, *_pair(cell.against_own)]
             texts = ["" if value is None else number(value, 6) for value in values]
-            writer.writerow([*map(spreadsheet, names), f"{ratio:g}", cell.accuracy.n, *texts])
+            writer.writerow([*map(spreadsheet, names), f"{ratio:g}", cell.accuracy.n, *texts,
+                             *named])  # fmt: skip
     return out.getvalue()

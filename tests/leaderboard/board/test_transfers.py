@@ -22,6 +22,8 @@ from prunebench.leaderboard.inference.transfer import (
     TURNS,
     Carried,
 )
+from prunebench.leaderboard.protocol_file import ProtocolFile
+from prunebench.leaderboard.publish import publication
 from support.records import RECIPE, record
 
 CNN, WIDE = {**RECIPE, "model": "cnn"}, {**RECIPE, "model": "resnet18"}
@@ -146,7 +148,71 @@ def test_verdicts(board, home, away, change, verdict):
     def at(ends):
         return replace(one, pooled=replace(one.pooled, low=ends[0], high=ends[1]))
 
-    assert Carried("dual", "cnn", at(home), at(away), at(change), None).verdict == verdict
+    assert Carried("dual", "cnn", at(home), at(away), at(change), None, 0.05).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("units", "change", "verdict"),
+    [(3, -4.0, STAYS), (8, -4.0, SMALLER), (8, 4.0, LARGER), (8, 0.0, STAYS)],
+)
+def test_a_change_that_is_equal_in_every_seed_is_left_to_the_sign_flip(
+    board, units, change, verdict
+):
+    one = board.transfers[0].carried[0]
+    assert one.verdict == SMALLER
+    p = 1.0 if change == 0 else 2 / 2**units
+    flips = replace(one.change.pooled.sign_flip, p=p, units=units, smallest_p=2 / 2**units)
+    pooled = replace(one.change.pooled, mean=change, low=change, high=change, sign_flip=flips)
+    assert replace(one, change=replace(one.change, pooled=pooled)).verdict == verdict
+    lead = replace(one.home, pooled=replace(pooled, mean=4.0, low=4.0, high=4.0))
+    assert (replace(one, home=lead).verdict == TOO_FEW) == (units == 3)
+
+
+def test_leads_of_two_networks_are_over_the_runs_that_both_have():
+    """The home lead of dual is 6 points on the usual settings and 30 on one that only mlp has; cnn
+    has two seeds more, in which dual leads by 30."""
+    some = [r for r in records() if r.spec["method"]["name"] != "el2n"]
+    for model, noise, seeds in (("mlp", "pairflip:0.2", SEEDS), ("cnn", "clean", (4, 5))):
+        trained = {"recipe": {**RECIPE, "model": model}}
+        scored = trained if model == "mlp" else {**trained, "scoring_recipe": RECIPE}
+        for seed in seeds:
+            some.append(record("random", noise, seed, accuracy=0.5, spec=trained))
+            some.append(record("dual", noise, seed, accuracy=0.8, spec=scored))
+    board = build(some)
+    (found,) = board.transfers
+    for one in found.carried:
+        assert one.home.pooled.mean == pytest.approx(6.0, abs=0.5)
+        assert one.away.pooled.mean == pytest.approx(LEADS[one.network, "dual"], abs=0.5)
+        assert one.change.pooled.mean == pytest.approx(one.away.pooled.mean - one.home.pooled.mean)
+        assert (one.partial, one.row) == (True, "dual")
+    assert found.leads.size == 3
+    assert "2 of 2 leave out runs that one of the two lacks" in texts(board)["leaderboard.md"]
+    fewer = [r for r in some if r.spec["recipe"]["model"] != "resnet18"
+             or r.spec["noise"]["name"] == "clean"]  # fmt: skip
+    (found,) = build(fewer).transfers
+    assert [one.row for one in found.carried] == ["dual", "dual (runs of resnet18)"]
+    assert found.leads.size == 4
+    assert {m.name for m in found.leads.members} >= {
+        "dual, trained with mlp",
+        "dual (runs of resnet18), trained with mlp",
+    }
+    apart = [r for r in some if r.spec["recipe"]["model"] != "mlp"
+             or r.spec["noise"]["name"] == "pairflip:0.2"]  # fmt: skip
+    for one in build(apart).transfers[0].carried:
+        assert (one.home, one.change, one.verdict) == (None, None, "")
+        assert one.away is not None
+
+
+def test_the_table_as_csv_names_another_metric_and_is_linked():
+    some = [replace(r, metrics={**r.metrics, "worst_class_accuracy": 0.5}) for r in records()]
+    forms = texts(build(some, ProtocolFile(metric="worst-class")))
+    lines = list(csv.DictReader(io.StringIO(forms["transfer.csv"])))
+    assert {(one["metric"], float(one["accuracy"])) for one in lines} == {("worst-class", 50.0)}
+    usual = texts(build(some))
+    assert ",metric" not in usual["transfer.csv"].partition("\n")[0]
+    files = {name: text.encode() for name, text in usual.items()}
+    page = publication(build(some), files, some, "prunebench")["README.md"].decode()
+    assert "[transfer.csv](transfer.csv)" in page
 
 
 def test_without_a_row_of_the_scoring_network_leads_stand_alone():

@@ -84,8 +84,21 @@ def check(shown: Board) -> tuple[Finding, ...]:
             assert p in {p_text(ground.p) for ground in finding.grounds}
         for word in ("equal to", "the same as", "significant", "proves", "lossless", "best row"):
             assert word not in finding.text
+        if "no pair of rows could be" in finding.text or "from none of the others:" in finding.text:
+            refused = "no pair" in finding.text or "separated from none" in finding.text
+            assert not refused or not _letters(shown, finding.scope), finding.text
         assert re.fullmatch(r"[A-Z][^\n]*\.", finding.text) or finding.topic == "lead"
     return said
+
+
+def _letters(shown: Board, scope: str) -> bool:
+    """Whether the letters separate the leader among the rows that prune from another such row."""
+    (block,) = [block for block in blocks_of(shown) if block.scope == scope]
+    groups, rows = block.groups, set(block.pruning())
+    return groups is not None and any(
+        set(name.split(" - ")) <= rows and block.pruning()[0] in name.split(" - ")
+        for name in groups.pairwise.family.rejected
+    )
 
 
 def of(said: Sequence[Finding], topic: str) -> Finding:
@@ -134,6 +147,20 @@ def test_too_few_seeds() -> None:
     assert "could not be tested: no pair of rows" in of(said, "random choice").text
     assert "2 seeds a cell are too few for an interval" in of(said, "limits").text
     assert not any("[" in finding.text for finding in said)
+
+
+def test_letters_that_separate_and_a_level_that_claims_nothing() -> None:
+    """10 pairs of 9 units: their smallest p, .0039, is at most .05 / 10, and above .025 / 10."""
+    rows = ("full", "short-full", "random-dynamic", "infobatch", "infobatch+align")
+    lead = {"infobatch+align": 5.0, "infobatch": -5.0}
+    shown = board(lead, rows=rows, noises=NOISES[:3])
+    assert _letters(shown, "digits")
+    said = check(shown)
+    assert "is claimed to differ from none of the others: no winner is shown" in said[0].text
+    assert "differ at the level of the letters alone, which is not claimed here" in said[0].text
+    chance = of(said, "random choice").text
+    assert "no row that prunes is claimed to be above each of" in chance
+    assert "infobatch+align is so at the level of the letters alone" in chance
 
 
 def test_only_negative_findings() -> None:
@@ -192,6 +219,16 @@ def test_another_metric_and_settings_beside_noise() -> None:
 def test_one_noise_setting() -> None:
     said = check(board(WINNER, noises=("clean",), seeds=6))
     assert of(said, "noise").text.startswith("The board has clean alone: what noise takes")
+
+
+def test_no_setting_of_the_usual_split_is_not_a_board_without_clean_labels() -> None:
+    some = [_again(one, {"imbalance": {"name": "exp:50"}}, None) if noise == "clean" else one
+            for noise in ("clean", "symmetric:0.4")
+            for one in records(WINNER, noises=(noise,))]  # fmt: skip
+    text = of(check(build(some)), "noise").text
+    assert text.startswith("The board has no setting clean to compare with: what noise, imbalance")
+    noisy = board(WINNER, noises=("symmetric:0.2", "symmetric:0.4"))
+    assert "has no setting without label noise: what noise takes" in of(check(noisy), "noise").text
 
 
 def _again(one: Record, spec: dict[str, object], metrics: object = None) -> Record:
