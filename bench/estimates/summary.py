@@ -286,8 +286,8 @@ def _kept() -> Callable[[Cell], int]:
     def kept(cell: Cell) -> int:
         spec = cell.spec
         parts = [
-            spec.setting, spec.noise.outside, spec.seed, spec.reference, spec.validation,
-            spec.imbalance,
+            spec.dataset, spec.setting, spec.noise.outside, spec.seed, spec.reference,
+            spec.validation, spec.imbalance,
         ]  # fmt: skip
         slot = str(parts)
         if slot not in found:

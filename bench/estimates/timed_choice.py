@@ -82,7 +82,8 @@ def choice_times(
 
 def _choice_of(content: Mapping[str, Any]) -> str:
     """Cells whose choices take as long, ratios aside."""
-    return canonical([content.get(n) for n in ("method", "dataset", "imbalance", "recipe")])
+    parts = ("method", "dataset", "imbalance", "recipe", "scoring_recipe")
+    return canonical([content.get(name) for name in parts])
 
 
 def _timed(cell: Cell, outline: Outline) -> ChoiceTime | None:

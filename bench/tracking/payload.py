@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prunebench.record import AND, DATA_NAME, Record, canonical, content_key, noise_name
+from prunebench.record import (
+    AND,
+    DATA_NAME,
+    Record,
+    canonical,
+    content_key,
+    corruption_name,
+    noise_name,
+)
 from prunebench.registry import ALIGN, split_suffix
 
 MAX_PARAM, MAX_TAG, MAX_KEY = 6000, 8000, 250
@@ -84,7 +92,7 @@ def build_payload(record: Record, artifacts: Path | None, finished: float | None
     ratio, seed = spec.get("ratio"), spec.get("seed")
     data = {"dataset": dataset, "noise": noise, **_beside(spec), "seed": seed}
     shown = record.info.get(DATA_NAME) or dataset.get("name")
-    parts = [noise_name(noise), *(str(part["name"]) for part in _beside(spec).values())]
+    parts = [noise_name(noise), *_beside_names(spec).values()]
     setting = AND.join(parts)
     label = f"{method.get('name')} {shown} {setting} {ratio} s{seed}"
     return Payload(
@@ -119,6 +127,11 @@ def _beside(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: _part(spec, name) for name in ("imbalance", "corrupt") if spec.get(name)}
 
 
+def _beside_names(spec: dict[str, Any]) -> dict[str, str]:
+    """Their names as boards show them."""
+    return {name: corruption_name({"name": "", **part}) for name, part in _beside(spec).items()}
+
+
 def _part(spec: dict[str, Any], name: str) -> dict[str, Any]:
     value = spec.get(name)
     return value if isinstance(value, dict) else {"name": value}
@@ -138,7 +151,7 @@ def _tags(record: Record) -> dict[str, str]:
         "dataset": _part(spec, "dataset").get("name"),
         "noise": noise,
         "noise_rate": _rate(noise),
-        **{name: part.get("name") for name, part in _beside(spec).items()},
+        **_beside_names(spec),
         "criterion": _part(spec, "criterion").get("name"),
         "recipe": _part(spec, "recipe").get("name"),
         "ratio": spec.get("ratio"),

@@ -181,8 +181,8 @@ def test_figures(pinned: Pinned, records: Iterable[Record]) -> dict[str, Any] | 
 
 
 def _setting(spec: Mapping[str, Any]) -> str:
-    names = ("dataset", "noise", "imbalance", "corrupt", "criterion", "recipe", "ratio", "budget",
-             "budget_share", "reference", "proxy", "replica")  # fmt: skip
+    names = ("dataset", "noise", "imbalance", "corrupt", "criterion", "recipe", "scoring_recipe",
+             "ratio", "budget", "budget_share", "reference", "proxy", "replica")  # fmt: skip
     return canonical([*(spec.get(name) for name in names), spec["method"]["name"]])
 
 

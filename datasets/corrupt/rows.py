@@ -76,8 +76,14 @@ def choose_rows(share: float, train: Tensor, stream: Stream) -> Tensor:
 
     Returns:
         bool [N].
+
+    Raises:
+        InputError: The share is less than half an image.
     """
     count = math.floor(share * len(train) + 0.5)
+    if count == 0:
+        raise InputError(f"share {share:g} of {len(train)} training images is none",
+                         where="corrupt", accepted="a larger share, or none")  # fmt: skip
     chosen = torch.zeros(len(train), dtype=torch.bool)
     chosen[stream.bits(train).argsort(stable=True)[:count]] = True
     return chosen

@@ -66,7 +66,7 @@ def user_text(path: str | Path, where: str = "", most: int = MOST_TABLE) -> str:
         data = read_at_most(user_path(path), most)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=where) from None
-    if str(path).endswith(".gz") and len(data) <= most:
+    if str(path).lower().endswith(".gz") and len(data) <= most:
         try:
             data = gunzip(io.BytesIO(data), where, most)
         except (OSError, EOFError, zlib.error) as error:

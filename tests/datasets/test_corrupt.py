@@ -186,6 +186,11 @@ def test_what_cannot_be_corrupted_is_one_line(data, options, line):
         task("fog:0.3", data=data, **options)
 
 
+def test_a_share_of_no_image_is_one_line():
+    with pytest.raises(InputError, match=r"share 0\.0001 of [0-9]+ training images is none"):
+        task("fog:0.0001")
+
+
 def test_an_overlapping_reference_is_refused_with_the_specification():
     with pytest.raises(InputError, match="corrupted images go with a reference set that is held"):
         small_cell("full", corrupt="fog:0.3", reference={"mode": "overlap"})

@@ -211,6 +211,14 @@ def test_sync_creates_keeps_supersedes_and_reaps(store: Path) -> None:
     assert sync(store, records, experiment=name) == SyncReport(0, 4, 1, 0, 0)  # restored
 
 
+def test_settings_are_named_as_on_boards() -> None:
+    spec = {"imbalance": {"name": "exp:5"}, "corrupt": {"name": "fog:0.3", "severity": 5}}
+    payload = build_payload(make_record(spec=spec), None)
+    assert "symmetric:0.4 + exp:5 + fog:0.3 severity 5" in payload.name
+    assert payload.tags["corrupt"] == "fog:0.3 severity 5"
+    assert payload.tags["imbalance"] == "exp:5"
+
+
 def test_a_finished_write_left_running_is_ended_not_repeated(store: Path) -> None:
     made = make_record(9)
     with writer_lock(store):

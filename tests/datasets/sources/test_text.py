@@ -64,7 +64,7 @@ def write(file: Path, rows: list[Row]) -> Path:
         out.writerows(rows)
         text = "".join(parts)
     data = text.encode()
-    file.write_bytes(gzip.compress(data, mtime=0) if file.suffix == ".gz" else data)
+    file.write_bytes(gzip.compress(data, mtime=0) if file.suffix.lower() == ".gz" else data)
     return file
 
 
@@ -99,7 +99,7 @@ def test_every_kind_of_file_gives_the_same_data_and_draws(place: Path) -> None:
     write(folder / "test-00000-of-00001.parquet", [r for r in renamed if r["s"] == "test"])
     others = [
         Text(path=str(write(place / "b.jsonl.gz", BOTH)), split="split", human="people"),
-        Text(path=str(write(place / "c.csv.gz", BOTH)), split="split", human="people"),
+        Text(path=str(write(place / "C.CSV.GZ", BOTH)), split="split", human="people"),
         Text(path=str(write(place / "d.parquet", renamed)), split="s", **columns),
         Text(path=str(place / "hub"), **columns),
         Text(path=str(write(place / "e.tsv", TRAIN)), test=str(write(place / "f.jsonl", TEST)),
@@ -109,7 +109,7 @@ def test_every_kind_of_file_gives_the_same_data_and_draws(place: Path) -> None:
         same(other.load(), raw)
         assert other.identity() == plain.identity()
         assert other.portable() == plain.portable()
-    assert [source.title() for source in (plain, *others)] == ["all", "b", "c", "d", "hub", "e"]
+    assert [source.title() for source in (plain, *others)] == ["all", "b", "C", "d", "hub", "e"]
     usual = [{"human" if k == "people" else k: v for k, v in row.items()} for row in BOTH]
     for name in ("g.csv", "g.parquet", "g.jsonl"):  # names that are looked for
         found = Text(path=str(write(place / name, usual)))
