@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from prunebench.bench.grids.controls import missing, row_of
 from prunebench.bench.grids.transfer import (
     check_networks,
+    check_scoring,
     check_used,
     network_fields,
     parse_transfer,
@@ -216,8 +217,8 @@ def _cells(networks: Sequence[Block], where: str, absent: dict[str, str] | None)
     missing = {name.partition(":")[0] for name in absent or ()}
     for number, one in enumerate(networks):
         cells = list(_product(one, where, absent))
-        if number:
-            check_networks((c for c in cells if c.spec.dataset.name not in missing), where)
+        check = check_networks if number else check_scoring
+        check((c for c in cells if c.spec.dataset.name not in missing), where)
         yield from cells
 
 

@@ -116,7 +116,7 @@ def check_used(cells: Iterable[Cell], where: str) -> None:
 
 
 def check_networks(cells: Iterable[Cell], where: str) -> None:
-    """Refuses networks that cannot read the data.
+    """Refuses networks to transfer to that cannot read the data.
 
     Args:
         cells: Of one network, those whose data are here.
@@ -125,10 +125,33 @@ def check_networks(cells: Iterable[Cell], where: str) -> None:
     Raises:
         InputError: One cannot.
     """
+    _check_fits(((cell, cell.spec.recipe) for cell in cells), f"{where}: transfer")
+
+
+def check_scoring(cells: Iterable[Cell], where: str) -> None:
+    """Refuses a scoring recipe whose network cannot read the data.
+
+    Args:
+        cells: Of the recipe's own network, those whose data are here.
+        where: The grid file.
+
+    Raises:
+        InputError: It cannot.
+    """
+    shared = (cell for cell in cells if cell.spec.proxy == "shared")  # others may replace it
+    scored = ((cell, cell.spec.scoring_recipe) for cell in shared)
+    _check_fits(
+        ((cell, recipe) for cell, recipe in scored if recipe is not None),
+        f"{where}: scoring_recipe",
+    )
+
+
+def _check_fits(networks: Iterable[tuple[Cell, Recipe]], where: str) -> None:
+    """``check_fit`` of recipes to the data of cells, each pair once."""
     checked = set()
-    for cell in cells:
+    for cell, recipe in networks:
         name, data = cell.spec.dataset.name, own_options(cell.data)
-        slot = canonical([name, data, cell.spec.content["recipe"]])
+        slot = canonical([name, data, recipe.model_dump(mode="json")])
         if slot in checked:
             continue
         checked.add(slot)
@@ -138,9 +161,8 @@ def check_networks(cells: Iterable[Cell], where: str) -> None:
         shape = seen.shape if isinstance(seen, Outline) else seen.input_shape
         classes = seen.classes if isinstance(seen, Outline) else seen.num_classes
         try:
-            check_fit(cell.spec.recipe, shape, classes)
+            check_fit(recipe, shape, classes)
         except InputError as error:
             raise InputError(
-                f"{error.what} (data set {name!r})", where=f"{where}: transfer",
-                accepted=error.accepted,
-            ) from None  # fmt: skip
+                f"{error.what} (data set {name!r})", where=where, accepted=error.accepted
+            ) from None

@@ -254,3 +254,10 @@ ratio = 0.5
     with pytest.raises(InputError, match=r"g\.toml: transfer.*image") as caught:
         cells_of(tmp_path, text)
     assert "cnn" in str(caught.value)
+
+
+def test_a_scoring_recipe_whose_network_cannot_read_the_data(tmp_path):
+    text = GRID.replace(LISTED, 'scoring_recipe = "text"').replace("recipe_params", "# params")
+    with pytest.raises(InputError, match=r"g\.toml: scoring_recipe.*synthetic") as caught:
+        cells_of(tmp_path, text)
+    assert "embedding-bag" in str(caught.value)
