@@ -18,9 +18,12 @@ from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.locate import DataFile
 from prunebench.errors import InputError, is_text
 from prunebench.options import Option, Value, of_content, resolve
+from prunebench.record import OWN_CONTENT
 from prunebench.registry import DATASETS
 
 S = TypeVar("S", bound="type[DataSource]")
+# Options that give no id another meaning: they leave a part, or turn images into vectors.
+_SAME_IDS = ("limit", "test_limit", "pca")
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,8 @@ class DataSource(ABC):
     Class attributes: ``options``; ``argument``, the option that ``name:ARGUMENT`` fills (a path,
     say; empty where there is none), and ``argument_optional``, whether the name alone is enough;
     ``recipe``, the default recipe's name; ``summary``, one line; ``as_words``, options under which
-    its samples are the words of texts, where they are something else by default.
+    its samples are the words of texts, where they are something else by default; ``orders``,
+    options beside the content that decide which sample an original id names.
     """
 
     name: ClassVar[str] = ""
@@ -212,6 +216,7 @@ class DataSource(ABC):
     recipe: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     as_words: ClassVar[Mapping[str, Value]] = {}
+    orders: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, **params: Any) -> None:
         """Checks the options.
@@ -335,6 +340,29 @@ def identity_of(source: DataSource) -> str:
     except OSError as error:
         reason = f"cannot be read ({error.strerror or error})"
         raise InputError(reason, where=str(error.filename or source.name)) from None
+
+
+def data_mark(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """What a data set's original ids count, whatever an option ``limit`` leaves of it: of a user's
+    own data the digest of samples and labels, else name, version and content, with the options
+    that give ids another meaning where they are not the default.
+
+    Args:
+        dataset: ``dataset`` of a specification.
+
+    Raises:
+        InputError: No such data set is registered.
+    """
+    name, identity = dataset["name"], dataset.get("identity", "")
+    if identity.startswith(OWN_CONTENT):
+        return {"content": identity.removeprefix(OWN_CONTENT).partition(":")[0]}
+    params, mark = dataset.get("params") or {}, {"name": name, "version": dataset["version"]}
+    if not identity:
+        return {**mark, "params": {k: v for k, v in params.items() if k not in _SAME_IDS}}
+    source: type[DataSource] = DATASETS.get(name).target
+    usual = {option: source.options[option].default for option in source.orders}
+    moved = {k: v for k, v in params.items() if k in usual and v != usual[k]}
+    return {**mark, "content": identity, **({"params": moved} if moved else {})}
 
 
 def register_dataset(name: str, *, version: int = 1) -> Callable[[S], S]:

@@ -153,7 +153,7 @@ class FromFile(StaticPruner):
 
         Args:
             path: The file; of other formats, and of other origin, nothing is known.
-            data: ``record.data_mark`` of the run's data set.
+            data: ``datasets.source.data_mark`` of the run's data set.
 
         Raises:
             InputError: It does; the line names both.

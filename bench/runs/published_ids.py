@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from prunebench.bench.runs.export import id_column
 from prunebench.bench.runs.rerun import command_of
-from prunebench.datasets.source import DataSource
+from prunebench.datasets.source import DataSource, data_mark
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
 from prunebench.leaderboard.board.collect import Run
@@ -27,7 +27,7 @@ from prunebench.leaderboard.publish import IDS_CARD, IDS_FOLDER, IDS_TABLE
 from prunebench.leaderboard.render.markdown import escape, pipe
 from prunebench.methods.compose import resolve_method
 from prunebench.parquet import write_columns
-from prunebench.record import Record, canonical, data_mark, setting_name
+from prunebench.record import Record, canonical, setting_name
 from prunebench.registry import DATASETS
 from prunebench.untrusted import spreadsheet, unpack_npz
 from prunebench.userfiles import read_table

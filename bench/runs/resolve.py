@@ -27,7 +27,7 @@ from prunebench.datasets.corrupt.names import parse_corruption
 from prunebench.datasets.imbalance import parse_imbalance
 from prunebench.datasets.noise.names import parse_noise, real_rule
 from prunebench.datasets.noise.rules import ALIASES
-from prunebench.datasets.source import DataSource, identity_of, named_source
+from prunebench.datasets.source import DataSource, data_mark, identity_of, named_source
 from prunebench.errors import InputError, SkipCell, nearest
 from prunebench.leaderboard.board.check_record import LABEL_WORDS, is_label
 from prunebench.leaderboard.board.collect import FULL
@@ -35,7 +35,7 @@ from prunebench.methods.compose import MethodInfo, resolve_method
 from prunebench.methods.precomputed import FromFile
 from prunebench.options import Value, of_content, resolve
 from prunebench.problems import first_problem
-from prunebench.record import NONE, data_mark, file_digest
+from prunebench.record import NONE, file_digest
 from prunebench.registry import CRITERIA, DATASETS
 from prunebench.untrusted import user_path
 

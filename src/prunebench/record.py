@@ -31,8 +31,6 @@ OPENSET = "openset"
 AND = " + "
 #: Before the origin of images from outside, in the name of a label noise.
 FROM = " from "
-#: Options of a data set that leave a part of it and no id another meaning.
-_LIMITS = ("limit", "test_limit")
 #: Entry of ``Record.info``: how a user calls the data set.
 DATA_NAME = "data_name"
 
@@ -92,22 +90,6 @@ def corruption_name(corrupt: Mapping[str, Any]) -> str:
     """Name of a corruption of a specification, with its severity where that is not the usual."""
     name, severity = str(corrupt["name"]), corrupt.get("severity", USUAL_SEVERITY)
     return name if severity == USUAL_SEVERITY else f"{name} severity {severity}"
-
-
-def data_mark(dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """What a data set's original ids count, whatever an option ``limit`` leaves of it: of a user's
-    own data the digest of samples and labels, else name, version and content.
-
-    Args:
-        dataset: ``dataset`` of a specification.
-    """
-    name, identity = dataset["name"], dataset.get("identity", "")
-    if identity.startswith(OWN_CONTENT):
-        return {"content": identity.removeprefix(OWN_CONTENT).partition(":")[0]}
-    if identity:
-        return {"name": name, "version": dataset["version"], "content": identity}
-    params = {k: v for k, v in (dataset.get("params") or {}).items() if k not in _LIMITS}
-    return {"name": name, "version": dataset["version"], "params": params}
 
 
 def first_difference(a: Any, b: Any) -> tuple[str, Any, Any] | None:

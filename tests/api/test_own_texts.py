@@ -55,6 +55,7 @@ def test_texts_run_and_are_chosen_from(tmp_path: Path) -> None:
         ((TEXTS[:3], [0, 1]), TEST, {}, "2 of label for 3 texts"),
         (TRAIN, TEST, {"noisy_labels": [0]}, "1 of human for 45 texts"),
         (TRAIN, TEST, {"groups": [0, 0, 1]}, "task: groups: texts do not take it"),
+        (TRAIN, TEST, {"test_groups": [0, 1]}, "task: test_groups: texts do not take it"),
         (TRAIN, TEST, {"clean": False}, "task: clean: texts do not take it"),
     ],
 )

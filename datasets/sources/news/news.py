@@ -94,6 +94,7 @@ class News(DataSource):
     recipe = "news"
     summary = "18,846 newsgroup posts in 7 or 20 classes as pooled word vectors, or as words"
     as_words = {"representation": "words"}
+    orders = ("split",)
 
     path: str | None
     split: str

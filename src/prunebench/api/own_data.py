@@ -114,8 +114,9 @@ def task(
     if not re.fullmatch(FILE_NAME, name):
         raise InputError(f"{name!r}", where="task: name", accepted=FILE_NAME_WORDS)
     if are_texts(train):
-        others = {"num_classes": num_classes, "groups": groups, "reference": reference,
-                  "class_names": class_names, "clean": None if clean else clean}  # fmt: skip
+        others = {"num_classes": num_classes, "groups": groups, "test_groups": test_groups,
+                  "reference": reference, "class_names": class_names,
+                  "clean": None if clean else clean}  # fmt: skip
         data, count = text_lines(train, test, labels, noisy_labels, others)
         return OwnData(name, {}, hashlib.sha256(data).hexdigest()[:16], data, count)
     own_names, other_names = _class_names(train), _class_names(test)

@@ -16,8 +16,9 @@ import pytest
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import run_cell
 from prunebench.bench.runs.published_ids import ids_files
+from prunebench.datasets.source import data_mark
 from prunebench.errors import InputError
-from prunebench.methods.precomputed import read_scores
+from prunebench.methods.precomputed import FromFile, read_scores
 from prunebench.methods.precomputed_ids import read_ids
 from prunebench.parquet import read_columns, read_note, write_columns
 from prunebench.record import Record
@@ -182,6 +183,28 @@ def test_ids_of_another_data_set_are_refused(published: Published) -> None:
         small_cell(f"ids:{published.folder / 'ids' / key}.parquet", dataset="synthetic")
     assert 'ids of the data set {"name":"digits","params":{},"version":"1"}' in str(caught.value)
     assert '"name":"synthetic"' in str(caught.value)
+
+
+def test_options_that_leave_ids_their_meaning_accept_them(published: Published) -> None:
+    key = published.records["random", 0.5].key
+    file = published.folder / "ids" / f"{key}.parquet"
+    cell = small_cell(f"ids:{file}", dataset_params={"pca": 8}, recipe="linear-probe")
+    assert cell.spec.dataset.params == {"pca": 8}
+
+
+def test_ids_of_posts_name_their_split(tmp_path: Path) -> None:
+    def mark(split: str, **options: Any) -> dict[str, Any]:
+        params = {"split": split, "classes": 20, **options}
+        return data_mark({"name": "news", "version": "1", "identity": "ab", "params": params})
+
+    # Files that were published before a split was named are those of the default.
+    assert mark("bydate") == {"name": "news", "version": "1", "content": "ab"}
+    assert mark("first70", limit=9) == mark("first70") != mark("bydate")
+    file = tmp_path / "a.parquet"
+    file.write_bytes(write_columns({"id": np.arange(3, dtype=np.int32)}, {"data": mark("first70")}))
+    FromFile.check_data(str(file), mark("first70", representation="words"))
+    with pytest.raises(InputError, match="first70"):
+        FromFile.check_data(str(file), mark("bydate"))
 
 
 @pytest.mark.parametrize(
