@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any
@@ -217,7 +218,7 @@ def render(
                               *(["--copy-from-paper", paper] if paper else []), *flags(given),
                               "--no-figures", "--publish", "."])  # fmt: skip
         if not any(name.startswith(f"{TARGET_STEM}.") for name in files):
-            files |= _published_targets(Path(publish), board.digest)
+            files |= _published_targets(Path(publish), board)
         published = _published(Path(publish))
         if figures is False:
             files |= published
@@ -230,6 +231,7 @@ def render(
         ids, there = _ids(board, records, folders, place, with_ids, not no_scores)
         pages = publication(board, files, records, command, extra, ids=there)
         paths = write_files(place, {**pages, **ids})
+        _remove_targets(place, pages)
     else:
         if out is None and not folders:
             raise InputError("no folder to write to", where="--out", accepted="a folder")
@@ -278,25 +280,33 @@ def _ids(
     return files, True
 
 
-def _published_targets(folder: Path, digest: str) -> dict[str, bytes]:
-    """Samples to an accuracy that a publication has already, of the same records: the tables of
-    epochs they come from are not in it.
+def _published_targets(folder: Path, board: Any) -> dict[str, bytes]:
+    """Samples to an accuracy that a publication has already, of the same records and protocol: the
+    tables of epochs they come from are not in it. All forms are rendered anew from the JSON file.
 
     Raises:
-        InputError: One is a link, or is larger than any figure.
+        InputError: It is a link, or is larger than any figure.
     """
+    from prunebench.bench.reports.boards import target_texts
+    from prunebench.leaderboard.render.target_read import read_target_tables
     from prunebench.leaderboard.render.target_text import TARGET_STEM
 
-    own, found = OwnFolder(folder), {}
+    own = OwnFolder(folder)
     for name, there in own.entries(folder):
-        if name.rpartition(".")[0] == TARGET_STEM and S_ISREG(there.st_mode):
-            found[name] = _read(own, folder / name, there.st_size)
-    try:
-        content = json.loads(found.get(f"{TARGET_STEM}.json", b""))
-    except (ValueError, RecursionError):
-        return {}
-    same = isinstance(content, dict) and content.get("digest") == digest
-    return found if same else {}
+        if name == f"{TARGET_STEM}.json" and S_ISREG(there.st_mode):
+            tables = read_target_tables(board, _read(own, folder / name, there.st_size))
+            return target_texts(board, tables) if tables else {}
+    return {}
+
+
+def _remove_targets(folder: Path, pages: Collection[str]) -> None:
+    """Removes samples to an accuracy of another board from a publication."""
+    from prunebench.leaderboard.render.target_text import TARGET_STEM
+
+    own = OwnFolder(folder)
+    for name, there in own.entries(folder):
+        if name.rpartition(".")[0] == TARGET_STEM and name not in pages and S_ISREG(there.st_mode):
+            own.remove(folder / name)
 
 
 def _read(own: OwnFolder, path: Path, size: int) -> bytes:

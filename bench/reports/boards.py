@@ -16,7 +16,7 @@ from prunebench.leaderboard.board.check_record import check_shape
 from prunebench.leaderboard.board.collect import one_run
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.bundle import is_bundle, unpack
-from prunebench.leaderboard.learning_curves.to_target import target_tables
+from prunebench.leaderboard.learning_curves.to_target import TargetTable, target_tables
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.published.numbers import Printed
 from prunebench.leaderboard.render.csv_table import render_csv
@@ -177,8 +177,11 @@ def target_files(
         InputError: See ``faults``.
     """
     tables = target_tables(board, artifact_reader(sources), faults)
-    if not tables:
-        return {}
+    return target_texts(board, tables) if tables else {}
+
+
+def target_texts(board: Board, tables: Sequence[TargetTable]) -> dict[str, bytes]:
+    """Every form of tables of samples to an accuracy by file name."""
     found = {
         "md": render_target_markdown(board, tables),
         "html": render_target_html(board, tables),

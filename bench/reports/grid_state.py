@@ -113,10 +113,9 @@ def grid_state(
             runs.append((as_run(group.first, ProtocolFile()), group))
         except InputError:
             beside[UNREADABLE] += group.counts.total() - group.counts["left"]
-    labels = row_labels(run for run, _ in runs)
     counts = sum((group.counts for _, group in runs), Counter[str]())
     return GridState(
-        _tables(runs, labels), {state: counts[state] for state in STATES}, +beside,
+        _tables(runs), {state: counts[state] for state in STATES}, +beside,
         _seconds_left(runs),
     )  # fmt: skip
 
@@ -129,16 +128,17 @@ def _once(records: Iterable[Record], planned: Iterable[Record]) -> Iterator[Reco
             yield record
 
 
-def _tables(
-    runs: Iterable[tuple[Run, _Group]], labels: Mapping[tuple[str, str], str]
-) -> tuple[StateTable, ...]:
-    found: dict[tuple[str, str], dict[tuple[int, str], dict[str, Counter[str]]]] = {}
+def _tables(runs: Iterable[tuple[Run, _Group]]) -> tuple[StateTable, ...]:
+    found: dict[tuple[str, str], list[tuple[Run, _Group]]] = defaultdict(list)
     for run, group in runs:
-        rows = found.setdefault((run.record.dataset, run.criterion), {})
-        row = rows.setdefault((KINDS.index(kind_of(run)), labels[row_id(run)]), {})
-        row[run.noise] = row.get(run.noise, Counter()) + group.counts
+        found[run.record.dataset, run.criterion].append((run, group))
     tables = []
-    for (dataset, criterion), rows in sorted(found.items()):
+    for (dataset, criterion), own in sorted(found.items()):
+        labels = row_labels(run for run, _ in own)
+        rows: dict[tuple[int, str], dict[str, Counter[str]]] = defaultdict(dict)
+        for run, group in own:
+            row = rows[KINDS.index(kind_of(run)), labels[row_id(run)]]
+            row[run.noise] = row.get(run.noise, Counter()) + group.counts
         noises = tuple(sorted({noise for row in rows.values() for noise in row}, key=noise_order))
         tables.append(StateTable(dataset, criterion, noises, tuple(
             (label, tuple(row.get(noise, Counter()) for noise in noises))

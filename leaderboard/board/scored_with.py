@@ -1,4 +1,4 @@
-"""Rows whose subset another recipe's scoring run chose: what that recipe is called."""
+"""Rows whose subset another recipe's scoring run chose: what it is called, what it cost."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 
 from prunebench.leaderboard.board.designs import content_of, order_of, words_of
 from prunebench.leaderboard.filters import leaves
+from prunebench.record import Record
 
 _MOST = 3
+#: Methods that train a small network of their own first, whatever the recipe's is.
+_SMALL_NETWORK = ("airbench-proxy",)
 
 
 def scoring_recipe(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,3 +40,20 @@ def scored_with(spec: Mapping[str, Any]) -> str:
     differing = [path for path in own.keys() | trained.keys() if own.get(path) != trained.get(path)]
     listed = sorted(differing, key=order_of)[:_MOST]
     return ", ".join(words_of(path, own.get(path)) for path in listed)
+
+
+def scoring_samples(record: Record) -> float | None:
+    """Samples of the scoring run that a run rests on, forward-only passes at a third.
+
+    Returns:
+        Zero where it rests on none; None where they passed another network than the trained one,
+        whose samples they cannot be added to.
+    """
+    ledger, spec = record.ledger, record.spec
+    samples = ledger.get("proxy_trained", 0) + ledger.get("proxy_scoring", 0) / 3
+    model, own = (
+        (recipe.get("model"), recipe.get("model_params") or {})
+        for recipe in (spec.get("scoring_recipe") or spec["recipe"], spec["recipe"])
+    )
+    small = spec["method"]["name"].partition("+")[0] in _SMALL_NETWORK
+    return None if samples and (small or model != own) else samples

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.board.model import Row, Table
+from prunebench.leaderboard.board.scored_with import scoring_samples
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.figures.line_names import fit_panel, room_for, side_names
 from prunebench.leaderboard.figures.material import Material, kinds_of
@@ -35,16 +36,18 @@ class CostShare:
 
     Attributes:
         own: Trained samples, forward-only passes at a third.
-        total: The same with the scoring run the method rests on.
+        total: The same with the scoring run the method rests on, if it is of the trained network.
+        other_network: Whether a scoring run is of another network.
     """
 
     own: float
     total: float
+    other_network: bool = False
 
 
 def cost_of(runs: Mapping[tuple[str, int], Run]) -> CostShare | None:
     """None where a ledger lacks the size of a full run."""
-    own, total = [], []
+    own, total, apart = [], [], False
     for run in runs.values():
         ledger = run.record.ledger
         whole = ledger.get("num_samples", 0) * ledger.get("full_epochs", 0)
@@ -53,12 +56,13 @@ def cost_of(runs: Mapping[tuple[str, int], Run]) -> CostShare | None:
             continue
         if not whole or saved is None:
             return None
-        proxy = ledger.get("proxy_trained", 0) + ledger.get("proxy_scoring", 0) / 3
+        proxy = scoring_samples(run.record)
+        apart |= proxy is None
         own.append(1 - saved)
-        total.append(1 - saved + proxy / whole)
+        total.append(1 - saved + (proxy or 0.0) / whole)
     if not own:
         return None
-    return CostShare(math.fsum(own) / len(own), math.fsum(total) / len(total))
+    return CostShare(math.fsum(own) / len(own), math.fsum(total) / len(total), apart)
 
 
 def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
@@ -106,6 +110,7 @@ def _figure(
     machines: set[str] = set()
     busy = {row.label for table, costs in usable for row in table.rows
             if row.label in costs and row.time and row.time.unsteady}  # fmt: skip
+    apart = sorted({label for _, costs in usable for label, c in costs.items() if c.other_network})
     for (left, between, right), (table, costs) in zip(grid, usable, strict=True):
         between.set_axis_off()
         rows = [row for row in table.rows if row.label in costs]
@@ -126,6 +131,7 @@ def _figure(
            else "; no two runs on one kind of machine.")
         + (f" Epoch times of {len(busy)} row{'s' * (len(busy) > 1)} vary by more than a factor of "
            f"{UNSTEADY:g} (hollow grey rings): the machine was busy." if busy else "")
+        + (f" Scoring runs of another network are in no cost: {', '.join(apart)}." if apart else "")
     )  # fmt: skip
     drawn = finish(figure, stem, f"{dataset}: {words} against cost", caption)
     for (left, _, _), (table, costs) in zip(grid, usable, strict=True):

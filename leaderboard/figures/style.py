@@ -130,8 +130,9 @@ def plain_numbers(axis: Axis) -> None:
 def column_titles(grid: Sequence[Axes], names: Sequence[str]) -> None:
     """Names of settings above columns, which may be narrow: a line for each part of a name."""
     lines = max(name.count(AND) for name in names)
+    size: dict[str, Any] = {"fontsize": 7.5} if lines else {}
     for axes, name in zip(grid, names, strict=True):
-        axes.set_title(name.replace(AND, f"\n{AND.lstrip()}"), fontsize=7.5 if lines else None)
+        axes.set_title(name.replace(AND, f"\n{AND.lstrip()}"), **size)
     if lines:
         figure = grid[0].get_figure(root=True)
         assert figure is not None

@@ -11,6 +11,7 @@ from fractions import Fraction
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.board.model import Board, Row, Table
+from prunebench.leaderboard.board.scored_with import scoring_samples
 from prunebench.leaderboard.board.time_ratio import UNSTEADY, machine_of
 from prunebench.leaderboard.learning_curves.curves import Curve, Point, Reader, curve_of
 from prunebench.leaderboard.stats import MedianInterval, median_interval
@@ -37,12 +38,14 @@ class ToTarget:
         spent: The same with forward-only passes at a third, as the column ``compute`` counts; None
             where a record of an earlier version does not hold them.
         share: ``spent`` over that of full training to the same target, by seed.
-        share_with_scoring: The same with the scoring run that the method rests on, all of it.
+        share_with_scoring: The same with the scoring run that the method rests on, all of it; None
+            where that run is of another network.
         seconds: Training time until then; None where the runs were not timed on one kind of
             machine, full training among them.
         machine: That machine.
         unsteady: Whether the epoch times of these runs, or of full training's, vary too much for
             the seconds to be relied on.
+        other_network: Whether the scoring run is of another network than the trained one.
     """
 
     label: str
@@ -61,6 +64,7 @@ class ToTarget:
     seconds: MedianInterval | None
     machine: str = ""
     unsteady: bool = False
+    other_network: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def _table(
         for row in (*table.rows, *table.incomplete)
         for noise in table.noises
     ]
-    return TargetTable(table, tuple(targets), tuple(found))
+    return TargetTable(table, tuple(targets), tuple(found)) if any(o.n for o in found) else None
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,9 @@ def _to_target(
             pairs.append(_Pair(run, mine, curve.end, base, theirs, other.end))
             wanted.append(goal)
     shares = [_share(pair, 0.0) for pair in pairs]
-    charged = [_share(pair, _scoring(pair.run)) for pair in pairs]
+    before = [scoring_samples(pair.run.record) for pair in pairs]
+    charged = [None if more is None else _share(pair, more)
+               for pair, more in zip(pairs, before, strict=True)]  # fmt: skip
     seconds, machine = _seconds(pairs)
     return ToTarget(
         label=row.label, kind=row.kind, noise=noise, target=target, n=len(pairs),
@@ -198,18 +204,13 @@ def _to_target(
         share=_median(shares), share_with_scoring=_median(charged),
         seconds=_median(seconds), machine=machine,
         unsteady=any(_unsteady(own) for own in zip(*((p.run, p.full) for p in pairs), strict=True)),
+        other_network=None in before,
     )  # fmt: skip
 
 
 def _median(values: Sequence[float | None]) -> MedianInterval | None:
     known = [value for value in values if value is not None]
     return median_interval(known) if known and len(known) == len(values) else None
-
-
-def _scoring(run: Run) -> float:
-    """The scoring run that a method rests on, in trained samples."""
-    ledger = run.record.ledger
-    return ledger.get("proxy_trained", 0) + ledger.get("proxy_scoring", 0) / 3
 
 
 def _share(pair: _Pair, before: float) -> float | None:

@@ -21,6 +21,8 @@ SCHEMA = 1
 #: Name of the files without ending.
 TARGET_STEM = "samples-to-accuracy"
 _SPREADS = ("epochs", "trained", "spent", "share", "share_with_scoring", "seconds")
+#: In place of a saving where the scoring run is of another network than the trained one.
+OTHER_NETWORK = "of another network"
 #: Seeds from which on the interval of a median can have 95 %.
 FEWEST_SEEDS = 6
 CSV_COLUMNS = (
@@ -71,7 +73,10 @@ def cell_text(found: ToTarget | None) -> str:
 
 def scoring_text(own: Iterable[ToTarget]) -> str:
     """What is saved with the scoring run counted, smallest to largest median of a row; empty where
-    the method rests on none."""
+    the method rests on none, words where it is of another network."""
+    own = list(own)
+    if any(one.other_network for one in own):
+        return OTHER_NETWORK
     known = [one for one in own if one.share and one.share_with_scoring]
     medians = [one.share_with_scoring.median for one in known if one.share_with_scoring]
     if all(one.share == one.share_with_scoring for one in known):
@@ -110,6 +115,9 @@ def target_lines(found: TargetTable) -> list[str]:
     if any(one.unsteady and one.seconds is not None for one in found.found):
         lines.append("⚠ behind seconds: the epoch times of these runs, or of full training, differ "
                      f"by more than a factor of {UNSTEADY:g}; the machine was busy")  # fmt: skip
+    if any(one.other_network for one in found.found):
+        lines.append(f"{OTHER_NETWORK}: the samples of the scoring run passed another network and "
+                     "are not added to those of the trained one")  # fmt: skip
     if any("+" in cell_text(one).partition(";")[0] for one in found.found):
         lines.append("+ behind samples: trained samples alone; records of earlier versions do not "
                      "say when forward-only passes were made")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from prunebench.api.own_data import task
+from prunebench.api.own_texts import are_texts
 from prunebench.api.runs import run
 from prunebench.api.selection import select
 from prunebench.datasets.sources.text.text import Text
@@ -34,6 +36,27 @@ def test_every_form_of_texts_gives_the_same_file(tmp_path: Path) -> None:
     for name in ("train_x", "train_y", "test_x", "test_y"):
         assert torch.equal(getattr(raws[0], name), getattr(raws[1], name)), name
     assert [raw.class_names for raw in raws] == [("maybe", "no", "yes"), ("0", "1", "2")]
+
+
+class NotRead:
+    """A column that is looked at one value at a time."""
+
+    def __iter__(self) -> Iterator[str]:
+        yield "first"
+        raise AssertionError("a second value was read")
+
+    def tolist(self) -> list[str]:
+        raise AssertionError("the whole column was read")
+
+
+def test_whether_samples_are_texts_is_seen_from_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert are_texts((NotRead(), []))
+    assert are_texts((pd.Series(TEXTS[:3], index=[7, 8, 9]), NAMES[:3]))
+    for wrong in (pd.Series([], dtype=object), [], 3, None):
+        assert not are_texts((wrong, []))
+    monkeypatch.setattr(torch.Tensor, "tolist", NotRead.tolist)
+    monkeypatch.setattr(torch.Tensor, "__iter__", NotRead.tolist)
+    assert not are_texts((torch.zeros(2, 3, 4, 4), torch.zeros(2)))
 
 
 def test_texts_run_and_are_chosen_from(tmp_path: Path) -> None:

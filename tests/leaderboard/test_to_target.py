@@ -14,17 +14,24 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.reports.boards import make_board, target_files
+from prunebench.bench.reports.boards import make_board, target_files, write_board
 from prunebench.errors import InputError
 from prunebench.leaderboard.artifacts import artifact_reader
+from prunebench.leaderboard.figures.accuracy_by_cost import cost_of
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.style import figure_settings
 from prunebench.leaderboard.learning_curves.curves import NOT_EVALUATED, curve_of
 from prunebench.leaderboard.learning_curves.to_target import ToTarget, target_tables
 from prunebench.leaderboard.protocol_file import ProtocolFile
-from prunebench.leaderboard.render.target_text import cell_text
+from prunebench.leaderboard.render.target_read import read_target_tables
+from prunebench.leaderboard.render.target_text import (
+    TARGET_STEM,
+    cell_text,
+    scoring_text,
+    target_lines,
+)
 from prunebench.leaderboard.stats import median_interval
-from prunebench.record import Record
+from prunebench.record import Record, content_key
 from support.command import prunebench
 from support.drawing import draw, with_files
 from support.records import RECIPE, record
@@ -146,6 +153,43 @@ def test_a_run_that_diverged_does_not_reach_it_and_is_no_reference(tmp_path: Pat
     assert (both["full"].n, both["full"].reached) == (2, 2)
 
 
+def test_a_board_whose_full_training_always_diverged_has_no_table_and_is_written(
+    tmp_path: Path,
+) -> None:
+    for seed in range(2):
+        planted(tmp_path, "full", (None, 0.1, None, 0.1), seed,
+                status="diverged").save(tmp_path / "records")  # fmt: skip
+        planted(tmp_path, "random", CURVES["never"], seed).save(tmp_path / "records")
+    written = write_board([tmp_path], tmp_path / "board")
+    assert (tmp_path / "board" / "leaderboard.md").is_file()
+    assert not [path for path in written.paths if TARGET_STEM in path.name]
+
+
+@pytest.mark.parametrize("other", ["scoring recipe", "small network"])
+def test_samples_of_another_network_are_not_added(tmp_path: Path, other: str) -> None:
+    records = [planted(tmp_path, "full", CURVES["full"], seed) for seed in range(3)]
+    charge = {"proxy_trained": 300, "proxy_scoring": 300}
+    for seed in range(3):
+        method = "dual" if other == "scoring recipe" else "airbench-proxy"
+        made = planted(tmp_path, method, CURVES["reaches"], seed, ledger=charge)
+        if other == "scoring recipe":
+            recipe = {**made.spec["recipe"], "model": "cnn"}
+            spec = {**made.spec, "scoring_recipe": recipe}
+            made = replace(made, spec=spec, key=content_key(spec))
+        records.append(with_files(made, {"epochs.csv": table_of(CURVES["reaches"], 50)}, tmp_path))
+    board = make_board(records)
+    (table,) = target_tables(board, artifact_reader([tmp_path]))
+    ((label, own),) = [(x, o) for x, o in table.of(0.95).items() if x != "full"]
+    assert own["clean"].share is not None
+    assert own["clean"].share.median == pytest.approx(200 / 600)
+    assert own["clean"].share_with_scoring is None
+    assert scoring_text(own.values()) == "of another network"
+    assert any("are not added" in line for line in target_lines(table))
+    cost = cost_of(board.tables[0].runs[label])
+    assert cost is not None
+    assert (cost.total, cost.other_network) == (cost.own, True)
+
+
 def test_passes_scoring_runs_and_seconds_are_counted(tmp_path: Path) -> None:
     records = [planted(tmp_path, "full", CURVES["full"], seed) for seed in range(3)]
     charge = {"proxy_trained": 300, "proxy_scoring": 300}
@@ -220,6 +264,29 @@ def test_every_form_is_written_beside_the_board(tmp_path: Path, records: list[Re
     again = prunebench("leaderboard", bundle, "--publish", tmp_path / "board", "--no-figures")
     assert again.code == 0, again.err
     assert (tmp_path / "board" / "README.md").read_text() == readme  # as figures of artifacts stay
+    page = tmp_path / "board" / "samples-to-accuracy.html"
+    page.write_text("<script>alert(1)</script>")  # a publication may come from anybody
+    other = tmp_path / "other.toml"
+    other.write_text('name = "other"\ntarget = 0.5\n')
+    published = ("leaderboard", bundle, "--publish", tmp_path / "board", "--no-figures")
+    again = prunebench(*published)
+    assert again.code == 0, again.err
+    assert (tmp_path / "board" / "README.md").read_text() == readme
+    assert page.read_text() == files[page.name]
+    found = page.with_suffix(".json")
+    for old, new in (('"label": "never"', '"label": "<b>"'), ('"median": "inf"', '"median": "x"')):
+        found.write_text(files[found.name].replace(old, new))
+        board = make_board(records)
+        assert found.read_text() != files[found.name]
+        assert read_target_tables(board, found.read_bytes()) == ()
+    assert len(read_target_tables(board, files[found.name].encode())) == 1
+    found.write_text(files[found.name])
+    again = prunebench(*published, "--protocol", other)
+    assert again.code == 0, again.err
+    assert "samples-to-accuracy" not in (tmp_path / "board" / "README.md").read_text()
+    assert not list((tmp_path / "board").glob("samples-to-*"))
+    said = prunebench("leaderboard", tmp_path, "--publish", tmp_path / "board", "--no-figures")
+    assert said.code == 0, said.err
     said = prunebench("leaderboard", bundle, "--seed", "0", "--publish", tmp_path / "board",
                       "--no-figures")  # fmt: skip
     assert said.code == 0, said.err

@@ -19,9 +19,9 @@ def are_texts(data: Any) -> bool:
     if isinstance(samples, np.ndarray):
         return samples.dtype.kind in "UT" or (samples.ndim == 1 and samples.size > 0
                                               and isinstance(samples[0], str))  # fmt: skip
-    if not isinstance(samples, (list, tuple)):
-        samples = getattr(samples, "tolist", list)()  # a column of pandas
-    return isinstance(samples, (list, tuple)) and len(samples) > 0 and isinstance(samples[0], str)
+    if samples is None or isinstance(samples, (str, Tensor)) or not hasattr(samples, "__iter__"):
+        return False
+    return isinstance(next(iter(samples), None), str)  # one element: the data may be large
 
 
 def text_lines(

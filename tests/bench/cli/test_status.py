@@ -71,6 +71,13 @@ def test_rows_are_named_as_on_boards() -> None:
     (table,) = grid_state(found, [], ()).tables
     assert len(table.rows) == 2  # the row of r=0.3 was given a label by one of its runs
     assert {label for label, _ in table.rows} == {"infobatch", "mine"}
+    for data, r, info in (("mnist", 0.5, {}), ("news", 0.3, {"label": "theirs"})):
+        spec = {"dataset": {"name": data, "version": "1", "params": {}, "identity": ""}}
+        found.append(record("infobatch", params={"r": r}, spec=spec, info=info))
+    tables = grid_state(found[1:2] + found[3:], [], ()).tables  # labels are a data set's own
+    assert [table.rows[0][0] for table in tables] == ["infobatch", "infobatch", "theirs"]
+    tables = grid_state(found[:1] + found[3:], [], ()).tables
+    assert [table.rows[0][0] for table in tables] == ["infobatch", "infobatch", "theirs"]
     (ce, sop) = grid_state([record(), record(spec={"criterion": {"name": "sop+"}})], [], ()).tables
     assert (ce.criterion, sop.criterion) == ("ce", "sop+")
 

@@ -14,6 +14,8 @@ from support.records import grid, record
 
 pytest.importorskip("matplotlib")
 
+from matplotlib import rcParams
+
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material, Omitted
 from prunebench.leaderboard.figures.accuracy_by_cost import cost_of, front
@@ -49,6 +51,7 @@ def test_accuracy_by_ratio_draws_the_means_and_intervals(material: Material) -> 
     shown = panels(drawn)
     assert len(shown) == 2 * 3  # methods and controls, three noise settings
     assert [axes.get_title() for axes in shown[:3]] == list(summary.noises)
+    assert {axes.title.get_fontsize() for axes in shown[:3]} == {rcParams["axes.titlesize"]}
     for axes, noise in zip(shown[:3], summary.noises, strict=True):
         lines = {line.get_label(): line for line in axes.lines}
         for label in ("full", "random", "small-loss", "infobatch", "infobatch+align"):
