@@ -26,6 +26,8 @@ _REGISTRIES = {
     "dataset": DATASETS,
     "criterion": CRITERIA,
     "model": MODELS,
+    "scoring model": MODELS,
+    "outside": DATASETS,
 }
 
 

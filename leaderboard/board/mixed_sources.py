@@ -14,6 +14,8 @@ from prunebench.registry import split_suffix
 #: Field of ``Record.environment``: kind -> file or package, and digest of its source.
 FIELD = "plugins"
 _LONGEST = 200
+#: Kinds whose parts are of another kind in a second use.
+_SAME = {"scoring model": "model", "outside": "dataset"}
 
 
 @dataclass(frozen=True, order=True)
@@ -37,7 +39,9 @@ class Part:
 
 def parts_of(spec: Mapping[str, Any]) -> dict[str, Part]:
     """The parts of a specification that a plug-in may bring, by kind: ``method``, ``sampler``,
-    ``dataset``, ``criterion``, ``model``. (A recipe's content is part of the key itself.)
+    ``dataset``, ``criterion``, ``model``; and, where they are others, ``scoring model`` (of the
+    scoring run) and ``outside`` (the data set that open-set noise takes its images from). (A
+    recipe's content is part of the key itself.)
 
     The scorer of a suffix (``+align``, ``+bls``) counts with no method; the sampler of
     ``score@sampler`` is a part of its own.
@@ -45,6 +49,10 @@ def parts_of(spec: Mapping[str, Any]) -> dict[str, Part]:
     given = {kind: _mapping(spec.get(kind)) for kind in ("method", "dataset", "criterion")}
     values = {kind: (v.get("name"), v.get("version", "")) for kind, v in given.items()}
     values["model"] = _mapping(spec.get("recipe")).get("model"), ""
+    scoring = _mapping(spec.get("scoring_recipe")).get("model"), ""
+    outside = _mapping(_mapping(spec.get("noise")).get("outside"))
+    more = {"scoring model": scoring, "outside": (outside.get("name"), outside.get("version", ""))}
+    values |= {kind: value for kind, value in more.items() if value[0] != values[_SAME[kind]][0]}
     found = {}
     for kind, (name, version) in values.items():
         if not (isinstance(name, str) and isinstance(version, str)):
@@ -56,7 +64,7 @@ def parts_of(spec: Mapping[str, Any]) -> dict[str, Part]:
         if by:
             found["sampler"] = Part("sampler", by[:_LONGEST], by_version[:_LONGEST])
         base = version.partition("+")[0]
-        found[kind] = Part(kind, split_suffix(name)[0][:_LONGEST], base[:_LONGEST])
+        found[kind] = Part(_SAME.get(kind, kind), split_suffix(name)[0][:_LONGEST], base[:_LONGEST])
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from prunebench import origins
+from prunebench.bench.results.plugin_sources import plugin_files, plugin_sources
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.rerun import command_of
 from prunebench.leaderboard.board.mixed_sources import Part, mixed, mixed_lines, parts_of
@@ -29,6 +30,18 @@ method = ["full", "drop-highest", "drop-highest+align"]
 ratio = 0.5
 noise = "symmetric:0.4"
 recipe_params = { epochs = 1 }
+"""
+
+BOTH = """
+from prunebench import DataSource, register_dataset, register_model
+
+@register_model("scorer-for-test")
+def scorer(shape, num_classes):
+    return None
+
+@register_dataset("outside-for-test")
+class Outside(DataSource):
+    options = {}
 """
 
 
@@ -216,3 +229,25 @@ def test_a_sampler_of_a_plugin_is_a_part_of_its_own() -> None:
     }
     aligned = {"method": {"name": "mine+align", "version": "2+1"}}
     assert parts_of(aligned) == {"method": Part("method", "mine", "2")}
+
+
+def test_networks_of_scoring_runs_and_outside_data_sets_are_parts(tmp_path: Path) -> None:
+    path = tmp_path / "brings_both.py"
+    path.write_text(BOTH)
+    load_plugin(path)
+    spec: dict[str, Any] = {
+        "dataset": {"name": "digits", "version": "1"}, "recipe": {"model": "cnn"},
+        "scoring_recipe": {"model": "scorer-for-test"},
+        "noise": {"outside": {"name": "outside-for-test", "version": "1"}},
+    }  # fmt: skip
+    named = plugin_sources(spec)
+    assert named.keys() == {"scoring model", "outside"}
+    assert all(text.startswith("brings_both.py ") for text in named.values())
+    assert plugin_files(spec, [path]) == [str(path)]
+    parts = parts_of(spec)
+    assert parts["scoring model"] == Part("model", "scorer-for-test")
+    assert parts["outside"] == Part("dataset", "outside-for-test", "1")
+    same = {**spec, "scoring_recipe": {"model": "cnn"}, "noise": {"outside": spec["dataset"]}}
+    assert parts_of(same).keys() == {"dataset", "model"}
+    assert parts_of({**spec, "scoring_recipe": 7, "noise": {"outside": "last:2"}}) == parts_of(same)
+    unload(path)
