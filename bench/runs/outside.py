@@ -12,6 +12,7 @@ from prunebench.datasets.noise.openset import parse_last
 from prunebench.datasets.pca import PCA
 from prunebench.datasets.source import DataSource, identity_of, named_source
 from prunebench.errors import InputError
+from prunebench.options import Value
 from prunebench.record import OPENSET
 
 #: Option of data sets whose vectors have axes of their own.
@@ -23,11 +24,11 @@ _ACCEPTED = "last:K, or a data set (with outside.NAME its options)"
 class Outside:
     """Attributes:
     setting: As the key holds it; None for the default.
-    text: What opens the data set on this machine; empty where there is none to open.
+    opens: Options of the data set on this machine, paths included; None where there is none.
     """
 
     setting: str | Named | None = None
-    text: str = ""
+    opens: Mapping[str, Value] | None = None
 
 
 def outside_source(params: Mapping[str, Any]) -> DataSource | None:
@@ -91,28 +92,35 @@ def resolve_outside(
         raise InputError(f"components of {source.name} and {dataset.name} have different axes",
                          where=f"noise_params: {OUTSIDE}",
                          accepted="last:K, or both without pca")  # fmt: skip
-    return Outside(named, str(params[OUTSIDE]))
+    return Outside(named, source.params)
 
 
-def recorded_outside(setting: Any, text: str) -> str:
+def recorded_outside(setting: Any, given: Mapping[str, Any]) -> Mapping[str, Value] | None:
     """What opens the outside data set of a recorded run on this machine.
 
     Args:
         setting: ``spec.noise.outside``.
-        text: What the user gave as ``--dataset-param outside=...``; empty for nothing.
+        given: What the user gave as ``--dataset-param outside=...`` and ``outside.NAME=...``, or
+            the entry ``outside`` of ``Cell.data``.
+
+    Returns:
+        As ``Outside.opens``.
 
     Raises:
         InputError: A path is missing, or these are other data.
     """
     if not isinstance(setting, Named):
-        if text:
+        if given:
             raise InputError("the run has no outside data set", where=f"--dataset-param {OUTSIDE}")
-        return ""
-    where = f"--dataset-param {OUTSIDE}"
+        return None
+    opened = given.get(OUTSIDE)
+    if isinstance(opened, Mapping):
+        given = {f"{OUTSIDE}.{name}": value for name, value in opened.items()}
+    where, text = f"--dataset-param {OUTSIDE}", str(given.get(OUTSIDE) or "")
     if text and text.partition(":")[0] != setting.name:
         raise InputError(f"{text!r}", where=where, accepted=f"{setting.name}, as recorded")
     own = {f"{OUTSIDE}.{name}": value for name, value in setting.params.items()}
-    source = outside_source({OUTSIDE: text or setting.name, **own})
+    source = outside_source({**own, **given, OUTSIDE: text or setting.name})
     if source is None or identity_of(source) != setting.identity:
         raise InputError("these are other data than the record's", where=where)
-    return text or setting.name
+    return source.params

@@ -87,8 +87,9 @@ def recorded_data(record: Record, data: Mapping[str, Any]) -> tuple[RunSpec, dic
         InputError: As ``recorded_source``, also of the data set that images from outside are of.
     """
     spec, source = recorded_source(record, own_options(data))
-    text = recorded_outside(spec.noise.outside, str(data.get(OUTSIDE) or ""))
-    return spec, {**source.params, **({OUTSIDE: text} if text else {})}
+    given = {name: value for name, value in data.items() if name.partition(".")[0] == OUTSIDE}
+    opens = recorded_outside(spec.noise.outside, given)
+    return spec, {**source.params, **({} if opens is None else {OUTSIDE: opens})}
 
 
 def recorded_source(record: Record, data: Mapping[str, Any]) -> tuple[RunSpec, DataSource]:

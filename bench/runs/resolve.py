@@ -279,7 +279,7 @@ def resolve_cell(
     if paths and issubclass(info.target, FromFile):
         info.target.check_data(str(paths[argument]), data_mark(spec.content["dataset"]))
     named = "" if label is None else check_label(label, method, where)
-    opened = {**source.params, OUTSIDE: outside.text} if outside.text else source.params
+    opened = source.params if outside.opens is None else {**source.params, OUTSIDE: outside.opens}
     cell = Cell(spec, opened, paths, weights, title=title_of(source), label=named)
     if scoring_recipe is None and scoring_params is None:
         return cell

@@ -28,8 +28,8 @@ from prunebench.record import OPENSET, canonical
 from prunebench.registry import CRITERIA, DATASETS
 from prunebench.rng import Streams
 
-#: Entry of ``Cell.data`` that opens the data set from which open-set noise takes its images:
-#: ``NAME`` or ``NAME:PATH``.
+#: Entry of ``Cell.data`` that opens the data set from which open-set noise takes its images: its
+#: options, paths included.
 OUTSIDE = "outside"
 _KEPT = 2
 _raw: OrderedDict[str, RawData] = OrderedDict()
@@ -49,7 +49,7 @@ def load_raw(name: str, params: Mapping[str, Any]) -> RawData:
 
 def own_options(data: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a cell's data set alone."""
-    return {name: value for name, value in data.items() if name != OUTSIDE}
+    return {name: value for name, value in data.items() if name.partition(".")[0] != OUTSIDE}
 
 
 def outside_of(spec: RunSpec, data: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
@@ -57,9 +57,7 @@ def outside_of(spec: RunSpec, data: Mapping[str, Any]) -> tuple[str, dict[str, A
     named = spec.noise.outside
     if not isinstance(named, Named):
         return None
-    argument = str(data.get(OUTSIDE, "")).partition(":")[2]
-    path = {DATASETS.get(named.name).target.argument: argument} if argument else {}
-    return named.name, {**named.params, **path}
+    return named.name, {**named.params, **data.get(OUTSIDE, {})}
 
 
 def _open_set(spec: RunSpec, raw: RawData, data: Mapping[str, Any]) -> OpenSet | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from prunebench.bench.estimates.costs import split_sizes, under_noise
 from prunebench.bench.grids.driver import check_data, run_cells
@@ -19,7 +20,7 @@ from prunebench.bench.runs.resolve import resolve_cell
 from prunebench.bench.runs.self_supervised import encoder_key
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.bench.spec.run_spec import RunSpec
-from prunebench.bench.train.task import load_task
+from prunebench.bench.train.task import load_task, outside_of
 from prunebench.datasets.source import Outline
 from prunebench.errors import InputError
 from prunebench.record import OWN_CONTENT, Record, canonical, noise_name, setting_name
@@ -86,6 +87,31 @@ def test_a_file_is_the_pool_and_its_path_stays_out_of_the_key(tmp_path):
         recorded_cell(record, {"outside": f"arrays:{tmp_path / 'a.npz'}"})
     with pytest.raises(InputError, match="accepted: arrays, as recorded"):
         recorded_cell(record, {"outside": "digits"})
+
+
+def test_options_that_the_key_leaves_out_open_the_other_set(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (200, 3, 8, 8), dtype=np.uint8)
+    y = np.arange(200) % 2
+    np.savez(tmp_path / "a.npz", X=x, y=y, X_test=x[:4], y_test=y[:4])
+    path = str(tmp_path / "a.npz")
+    split, whole = (
+        cell(params=params)
+        for params in (
+            {"outside": "arrays", "outside.path": path}, {"outside": f"arrays:{path}"}
+        )
+    )  # fmt: skip
+    assert split.spec == whole.spec
+    assert outside_of(split.spec, split.data) == outside_of(whole.spec, whole.data)
+    assert load_task(split.spec, Cell.from_json(split.to_json()).data).outside.any()
+    for name in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / "f" / name).mkdir(parents=True)
+        Image.fromarray(x[0].transpose(1, 2, 0)).save(tmp_path / "f" / name / "0.png")
+    params = {"outside": f"folder:{tmp_path / 'f'}", "outside.stream": "no", "outside.workers": 1}
+    one = cell(params=params)
+    record = Record(one.spec.key, one.spec.content, "done")
+    for data in (one.data, recorded_cell(record, params).data):
+        _, opened = outside_of(one.spec, data)
+        assert (opened["stream"], opened["workers"]) == ("no", 1)
 
 
 @pytest.mark.parametrize(
