@@ -55,10 +55,17 @@ def network_fields(
         where: The grid file.
 
     Raises:
-        InputError: An unknown network, one that is listed twice, or the recipe's own.
+        InputError: An unknown network, one that is listed twice, the recipe's own, or one without
+            weights where the recipe trains the head alone.
     """
     found, seen = [], dict.fromkeys(_trained_as(recipes, own, where, "recipe_params"), _OWN)
+    heads = any({"train": get_recipe(name).train, **own}["train"] == "head" for name in recipes)
     for network in networks:
+        if not network.get("weights") and "train" not in network and heads:
+            raise InputError(
+                f"{network['model']!r} has no weights, and the recipe trains the head alone",
+                where=f"{where}: transfer", accepted='weights = FILE or train = "all" in its entry',
+            )  # fmt: skip
         fields = {**own, "model_params": {}, "weights": None, **network}
         texts = _trained_as(recipes, fields, where, "transfer")
         said = next((seen[text] for text in texts if text in seen), "")

@@ -224,6 +224,8 @@ noise_params = { outside = "synthetic", "outside.n" = 60, "outside.size" = 8 }
         (("epochs = 2", "epochs = nan"), ["g.toml: recipe_params.epochs", "number"]),
         (("lr = 0.05", "model_params = { wdith = 3 }"), ["g.toml: transfer", "wdith", "width"]),
         (("transfer", 'scoring_recipe = "nobody"\ntransfer'), ["unknown recipe", "nobody"]),
+        (("epochs = 2", 'epochs = 2, train = "head"'),
+         ["g.toml: transfer", "'mlp' has no weights", "head alone", 'train = "all"']),
         ((LISTED, 'scoring_recipe = "digits"\nmethod = "random"'),
          ["g.toml: scoring_recipe", "no method"]),
     ],
@@ -261,3 +263,11 @@ def test_a_scoring_recipe_whose_network_cannot_read_the_data(tmp_path):
     with pytest.raises(InputError, match=r"g\.toml: scoring_recipe.*synthetic") as caught:
         cells_of(tmp_path, text)
     assert "embedding-bag" in str(caught.value)
+
+
+def test_a_network_may_be_trained_whole_where_the_recipe_trains_its_head_alone(tmp_path):
+    text = GRID.replace("epochs = 2", 'epochs = 2, train = "head"')
+    cells = cells_of(tmp_path, text.replace("lr = 0.05", 'train = "all"'))
+    assert {(c.spec.recipe.model, c.spec.recipe.train) for c in cells} == {
+        ("cnn", "head"), ("mlp", "all"),
+    }  # fmt: skip
