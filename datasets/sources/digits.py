@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from prunebench.datasets.digests import channel_stats, content_digest
 from prunebench.datasets.pca import PCA, with_components
-from prunebench.datasets.source import DataSource, RawData, register_dataset
+from prunebench.datasets.source import DataSource, Outline, RawData, register_dataset
 
 TEST_SIZE = 450
+_SIZE = 1797
 _SPLIT_SEED = 20240607
 _FILE = "sklearn/datasets/data/digits.csv.gz"
 
@@ -71,6 +72,11 @@ class Digits(DataSource):
     summary = "1,797 real handwritten digits of 8 x 8 pixels, shipped with scikit-learn"
 
     pca: int | None
+
+    def outline(self) -> Outline:
+        """1,347 to train, 450 to test, in 10 classes."""
+        shape = (1, 8, 8) if self.pca is None else (self.pca,)
+        return Outline(_SIZE - TEST_SIZE, TEST_SIZE, shape, 10, images=self.pca is None)
 
     def default_recipe(self) -> str:
         """``linear-probe`` for components."""

@@ -191,6 +191,11 @@ def test_a_share_of_no_image_is_one_line():
         task("fog:0.0001")
 
 
+def test_components_of_digits_are_refused_with_the_specification():
+    with pytest.raises(InputError, match=r"fog:0\.3 of vectors.*digits has no images"):
+        small_cell("full", corrupt="fog:0.3", dataset_params={"pca": 8}, recipe="linear-probe")
+
+
 def test_an_overlapping_reference_is_refused_with_the_specification():
     with pytest.raises(InputError, match="corrupted images go with a reference set that is held"):
         small_cell("full", corrupt="fog:0.3", reference={"mode": "overlap"})

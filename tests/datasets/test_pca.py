@@ -68,6 +68,11 @@ def test_keys_without_components_stay(digits):
     assert Digits(pca=9).load().fingerprint != digits.fingerprint
     assert Mnist(pca=9, limit=100).outline().shape == (9,)
     assert not Mnist(pca=9).outline().images
+    for source, raw in ((Digits(), digits), (Digits(pca=9), Digits(pca=9).load())):
+        seen = source.outline()
+        assert (seen.train, seen.test) == (len(raw.train_y), len(raw.test_y))
+        assert (seen.shape, seen.classes) == (raw.input_shape, raw.num_classes)
+        assert seen.images == raw.images
 
 
 def test_default_recipe_of_components_is_a_linear_probe():
