@@ -104,6 +104,16 @@ def test_pinned_batches_train_the_same(plain: tuple[list[list[int]], Tensor]) ->
         assert pruning.trained == sum(map(len, plain[0]))
 
 
+@pytest.mark.cuda
+def test_a_network_on_a_card_writes_into_tables_of_either_place() -> None:
+    """A copy to the host that nobody waits for would be read before it has ended."""
+    for device in ("cpu", "cuda"):
+        pruning = pruner(device)
+        steps, weights = fit(pruning, network().cuda())
+        assert pruning.trained == sum(map(len, steps))
+        assert len(weights) > 1
+
+
 def test_persistent_workers_follow_plans_that_change(
     plain: tuple[list[list[int]], Tensor],
 ) -> None:

@@ -442,8 +442,10 @@ class Pruning:
     def _write(
         self, losses: Tensor, sample: Tensor, logits: Tensor | None, labels: Tensor | None
     ) -> None:
-        positions = sample.to(self.device, non_blocking=True)
-        values = losses.detach().float().to(self.device, non_blocking=True)
+        # A copy to the host that nobody waits for would be read before it has ended.
+        soon = self.device.type == "cuda"
+        positions = sample.to(self.device, non_blocking=soon)
+        values = losses.detach().float().to(self.device, non_blocking=soon)
         if logits is None or labels is None:
             self.tables.write(positions, values, values, positions)  # the last two are not read
         else:

@@ -99,19 +99,24 @@ def is_pinned(tensor: Tensor, device: Any = None) -> bool:
     return memory is not None and not memory.on_card
 
 
+def read(tensor: Tensor, what: str) -> Tensor:
+    """Notes that the host reads a tensor's memory without an ATen call."""
+    memory = memory_of(tensor)
+    if memory is not None and not memory.on_card:
+        card().touch(card().host, [memory], [], what)
+    return tensor
+
+
 def numpy(tensor: Tensor, **kwargs: Any) -> Any:
     """``Tensor.numpy``."""
-    memory = memory_of(tensor)
-    if memory is not None and memory.on_card:
+    if on_card(tensor):
         raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first")
-    if memory is not None:
-        card().touch(card().host, [memory], [], "numpy")
-    return _base.numpy(tensor, **kwargs)
+    return _base.numpy(read(tensor, "numpy"), **kwargs)
 
 
 def tolist(tensor: Tensor) -> Any:
     """``Tensor.tolist``."""
-    return _base.tolist(cpu(tensor))
+    return _base.tolist(read(cpu(tensor), "tolist"))
 
 
 def record_stream(tensor: Tensor, stream: Stream) -> None:
@@ -125,7 +130,7 @@ def refuse_pickling(tensor: Tensor, protocol: Any = None) -> Any:
     """``Tensor.__reduce_ex__``; only tensors of the host are pickled anywhere."""
     if on_card(tensor):
         raise NotImplementedError("the pretended card pickles no tensors")
-    return _reduce(tensor, protocol)
+    return _reduce(read(tensor, "pickling"), protocol)
 
 
 _reduce = torch.Tensor.__reduce_ex__

@@ -1,5 +1,6 @@
 """The pretended card finds what a card would refuse, and leaves torch as it was."""
 
+import pickle
 import threading
 from dataclasses import replace
 
@@ -229,6 +230,28 @@ def test_pinned_memory_is_read_after_its_event_only(card):
     assert event.query()
     float(host)
     assert card.findings() == []
+
+
+READS = {
+    "item": lambda host: host.item(),
+    "tolist": lambda host: host.tolist(),
+    "numpy": lambda host: host.numpy(),
+    "an operator": lambda host: torch.zeros(()).copy_(host),
+    "pickling": lambda host: pickle.dumps(host),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_copy_to_the_host_that_nobody_waits_for_is_not_read(name, card):
+    x = on_card(())
+    READS[name](x.to("cpu"))
+    assert card.findings() == []
+    soon = x.to("cpu", non_blocking=True)
+    torch.cuda.synchronize()
+    READS[name](soon)
+    assert card.findings() == []
+    READS[name](x.to("cpu", non_blocking=True))
+    assert [key[0] for key in card.races] == ["read after write"]
 
 
 @pytest.mark.parametrize("name", ["pool", "cumsum", "median", "histc"])
