@@ -17,7 +17,7 @@ import pytest
 from prunebench.bench.reports.boards import make_board, target_files, write_board
 from prunebench.errors import InputError
 from prunebench.leaderboard.artifacts import artifact_reader
-from prunebench.leaderboard.figures.accuracy_by_cost import cost_of
+from prunebench.leaderboard.board.cost_share import cost_of
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.style import figure_settings
 from prunebench.leaderboard.learning_curves.curves import NOT_EVALUATED, curve_of

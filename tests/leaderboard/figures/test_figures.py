@@ -17,8 +17,8 @@ pytest.importorskip("matplotlib")
 from matplotlib import rcParams
 
 from prunebench.leaderboard.board.build import build
+from prunebench.leaderboard.board.cost_share import cost_of, front
 from prunebench.leaderboard.figures import Material, Omitted
-from prunebench.leaderboard.figures.accuracy_by_cost import cost_of, front
 from prunebench.leaderboard.figures.accuracy_by_option import sweeps
 from prunebench.leaderboard.figures.differences import grid_of
 from prunebench.leaderboard.figures.seeds_needed import need
