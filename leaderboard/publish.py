@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.bundle import pack
+from prunebench.leaderboard.render.markdown import render_markdown
 from prunebench.leaderboard.render.target_text import TARGET_STEM
 from prunebench.record import Record
 
@@ -53,8 +54,7 @@ def publication(
         lines.append(f"- Kept samples of the static methods: [{IDS_FOLDER}/]({IDS_FOLDER}/"
                      f"{IDS_CARD})")  # fmt: skip
     pictures = [f"\n![{_title(name)}]({name})" for name in figures]
-    head, _, body = files["leaderboard.md"].decode().partition("\n\n")
-    page = "\n".join([head, "", *lines]) + "\n" + body + "\n".join(pictures)
+    page = render_markdown(board, lines) + "\n".join(pictures)
     return {
         **files,
         **(extra or {}),

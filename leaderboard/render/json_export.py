@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from prunebench.leaderboard.board.model import Board, Row, Summary, Table
+from prunebench.leaderboard.findings import findings
 from prunebench.leaderboard.inference.align_controls import AlignControls
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.groups import Groups
@@ -32,7 +33,11 @@ DIGITS = 12
 
 
 def board_json(board: Board) -> dict[str, Any]:
-    """The board as JSON values; unknown and undefined numbers are null."""
+    """The board as JSON values; unknown and undefined numbers are null.
+
+    ``findings`` holds what the board found, one object a sentence with the fields of
+    ``findings.model.Finding``; its ``text`` has names as the records have them.
+    """
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "protocol": {**board.protocol.content, "digest": board.protocol.digest},
@@ -42,6 +47,7 @@ def board_json(board: Board) -> dict[str, Any]:
             "excluded": [{"reason": reason, "count": n} for reason, n in board.excluded],
         },
         "environments": {name: list(values) for name, values in board.environments},
+        "findings": [asdict(finding) for finding in findings(board)],
         "tables": [_table(table) for table in board.tables],
         "summaries": [_summary(summary) for summary in board.summaries],
     }

@@ -17,6 +17,7 @@ from prunebench.leaderboard.inference.rankings import Modules
 from prunebench.leaderboard.inference.transfer import Transfer
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.published.numbers import ABOUT
+from prunebench.leaderboard.render.about import FINDINGS, found_by_scope
 from prunebench.leaderboard.render.align_text import (
     AGAINST_RANDOM,
     CLEAN_SAMPLES,
@@ -110,12 +111,19 @@ def escape(text: str) -> str:
     return re.sub(r"[|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", _safe(text))
 
 
-def render_markdown(board: Board) -> str:
-    """The board: one table per data set and ratio, then summaries and module effects."""
+def render_markdown(board: Board, files: Sequence[str] = ()) -> str:
+    """The board: what it found, one table per data set and ratio, then summaries and modules.
+
+    Args:
+        board: The board.
+        files: Lines about the files beside it, as they are; empty where it stands alone.
+    """
     caption = _CAPTION.format(
         reference=reference_words(board.protocol.reference), words=words_of(board.protocol.metric)
     )
-    lines = ["# Leaderboard", "", *bullets([*board_lines(board), caption])]
+    lines = ["# Leaderboard", *_found(board)]
+    lines += ["", "## Files", "", *files] if files else []
+    lines += ["", *bullets([*board_lines(board), caption])]
     for table in board.tables:
         lines += ["", f"## {escape(table.dataset)}, ratio {table.ratio:g}", ""]
         lines += bullets(header_lines(table))
@@ -142,6 +150,15 @@ def render_markdown(board: Board) -> str:
     for found in board.transfers:
         lines += _transfer(found, words_of(board.protocol.metric))
     return "\n".join(lines) + "\n"
+
+
+def _found(board: Board) -> list[str]:
+    """What the board found; sentences about several designs stand below the name of each."""
+    lines = ["", f"## {FINDINGS}"]
+    for scope, texts in found_by_scope(board):
+        lines += ["", f"**{escape(scope)}**"] if scope else []
+        lines += ["", *bullets(texts)]
+    return lines
 
 
 def bullets(lines: Iterable[str]) -> list[str]:

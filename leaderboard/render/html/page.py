@@ -19,6 +19,7 @@ from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.transfer import Transfer
 from prunebench.leaderboard.published.numbers import ABOUT
+from prunebench.leaderboard.render.about import FINDINGS, found_by_scope
 from prunebench.leaderboard.render.align_text import (
     AGAINST_RANDOM,
     CLEAN_SAMPLES,
@@ -32,6 +33,7 @@ from prunebench.leaderboard.render.footers import (
     table_lines,
 )
 from prunebench.leaderboard.render.html.align_tables import clean_table, random_table
+from prunebench.leaderboard.render.html.charts import charts
 from prunebench.leaderboard.render.html.page_table import PageTable
 from prunebench.leaderboard.render.html.page_tables import (
     accuracy_table,
@@ -92,7 +94,8 @@ class Section:
 
 
 def render_html(board: Board) -> str:
-    """The board's page: tables by data set and ratio, summaries, module effects, protocol.
+    """The board's page: what it found, pictures, tables by data set and ratio, summaries, module
+    effects, protocol.
 
     Style, script and the figures behind the cells are inside the page, whose own policy
     forbids every request. All names pass through the template's escaping.
@@ -109,7 +112,9 @@ def render_html(board: Board) -> str:
                  for place, found in enumerate(board.transfers)]  # fmt: skip
     kinds = {row.kind for t in board.tables for row in (*t.rows, *t.incomplete)}
     kinds |= {"incomplete" for t in board.tables if t.incomplete}
-    return render_page(board, sections, noises, tips, kinds)
+    return render_page(
+        board, sections, noises, tips, kinds, found=found_by_scope(board), pictures=charts(board)
+    )
 
 
 def render_page(
@@ -119,6 +124,8 @@ def render_page(
     tips: Tips,
     kinds: Collection[str],
     title: str = "Leaderboard",
+    found: Sequence[tuple[str, Sequence[str]]] = (),
+    pictures: Markup | None = None,
 ) -> str:
     """A page of tables with their switches.
 
@@ -129,6 +136,8 @@ def render_page(
         tips: What is behind the cells.
         kinds: Kinds of rows that can be hidden.
         title: Of the page; that of another page than the board's has no legend of its cells.
+        found: What the board found, by the designs that sentences speak of.
+        pictures: What stands between these and the tables.
     """
     hidden = "".join(f".without-n{i} .n{i}{{display:none}}" for i in range(len(noises)))
     style, script = _asset("board.css") + hidden, _asset("board.js")
@@ -147,6 +156,9 @@ def render_page(
         kinds=kinds,
         title=title,
         legend=title == "Leaderboard",
+        found_title=FINDINGS,
+        found=found,
+        pictures=pictures or Markup(""),
         style=Markup(style),
         script=Markup(script),
         policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
