@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -169,11 +169,9 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
         InputError: A name, option or value that is not accepted, with the file's name.
     """
     cells: dict[str, Cell] = {}
-    merged_blocks = [_merge(grid, block) for block in grid.block or [Block()]]
-    blocks = [
-        block.model_copy(update={"recipe": [recipe]} if recipe else {})
-        for block in merged_blocks for recipe in block.recipe or [""]
-    ]  # fmt: skip
+    given = grid.block or [grid]
+    split = [_by_recipe(_merge(grid, block)) for block in given]
+    blocks = list(itertools.chain(*split))
     for merged in blocks:
         _check_params(merged, where)
     corrupted = any({*(block.corrupt or [])} - {NONE} for block in blocks)
@@ -187,8 +185,11 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
             "the product of the axes is too large", where=where,
             accepted=f"at most {MOST_CELLS:,} cells in a file",
         )  # fmt: skip
-    for own in networks:
+    made: list[list[Cell]] = [[] for _ in given]
+    places = [place for place, own in enumerate(split) for _ in own]
+    for place, own in zip(places, networks, strict=True):
         for cell in _cells(own, where, absent):
+            made[place].append(cell)
             old = cells.setdefault(cell.spec.key, cell)
             if cell.label and old.label not in ("", cell.label):
                 raise InputError(
@@ -197,10 +198,8 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
                 )  # fmt: skip
             if cell.label:
                 cells[cell.spec.key] = replace(old, label=cell.label)
-    if any(isinstance(block.transfer, list) for block in blocks):
-        check_used(cells.values(), f"{where}: transfer")
-    elif any(block.scoring_recipe or block.scoring_params is not None for block in blocks):
-        check_used(cells.values(), f"{where}: scoring_recipe")
+    for block, own_cells in zip([*given, grid], [*made, cells.values()], strict=True):
+        _check_scoring_used(block, own_cells, where)
     listed = {row_of(cell) for cell in cells.values()} if controls else set()
     for block in controls:
         for cell in _product(block, where, absent):
@@ -210,6 +209,20 @@ def expand(grid: Grid, where: str, absent: dict[str, str] | None = None) -> list
         kept = frozenset(grid.losses)
         return [replace(cell, losses=kept) for cell in cells.values()]
     return list(cells.values())
+
+
+def _by_recipe(block: Block) -> list[Block]:
+    """A block as one for each of its recipes."""
+    return [block.model_copy(update={"recipe": [name]}) for name in block.recipe or ()] or [block]
+
+
+def _check_scoring_used(block: Block, cells: Iterable[Cell], where: str) -> None:
+    """Refuses networks to transfer to, or a scoring recipe, that a block sets itself and that
+    change none of its cells."""
+    if isinstance(block.transfer, list):
+        check_used(cells, f"{where}: transfer")
+    elif block.scoring_recipe or block.scoring_params is not None:
+        check_used(cells, f"{where}: scoring_recipe")
 
 
 def _cells(networks: Sequence[Block], where: str, absent: dict[str, str] | None) -> Iterator[Cell]:

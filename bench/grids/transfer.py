@@ -109,7 +109,7 @@ def check_used(cells: Iterable[Cell], where: str) -> None:
     """Refuses a scoring recipe, or networks to transfer to, that change no cell.
 
     Args:
-        cells: Of the file, under all of its networks.
+        cells: Of a block or of the whole file, under all networks.
         where: The field of the grid file.
 
     Raises:

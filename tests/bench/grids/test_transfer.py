@@ -242,6 +242,17 @@ def test_what_cannot_be_transferred_is_one_line(tmp_path, change, parts):
     assert all(part in line for part in parts), line
 
 
+@pytest.mark.parametrize("field", ['transfer = "mlp"', 'scoring_recipe = "digits"',
+                                   "scoring_params = { epochs = 1 }"])  # fmt: skip
+def test_a_block_that_sets_what_changes_none_of_its_cells_is_refused(tmp_path, field):
+    used = f'\n[[block]]\nmethod = "el2n"\n{field}\n'
+    text = GRID.replace(LISTED, "").replace('method = ["full", "random", "el2n", "dual", '
+                                            '"infobatch"]\n', "") + used  # fmt: skip
+    assert cells_of(tmp_path, text)
+    with pytest.raises(InputError, match=r"g\.toml: (transfer|scoring_recipe).*no method"):
+        cells_of(tmp_path, text + used.replace("el2n", "infobatch"))
+
+
 def test_networks_that_cannot_read_the_data(tmp_path):
     rows = np.random.default_rng(0).random((60, 5), np.float32)
     np.savez(tmp_path / "vectors.npz", X=rows, y=np.arange(60) % 3, X_test=rows[:9],
