@@ -258,7 +258,7 @@ class _Counts:
                 self.unknown.add(cell.spec.dataset.name)
                 continue
             outline = under_noise(outline, cell.spec)
-            if cell.spec.imbalance and present:
+            if (cell.spec.imbalance or cell.spec.corrupt) and present:
                 outline = replace(outline, kept=kept_of(cell))
             cost = cell_cost(cell, outline)
             self.costs[key] = cost + encoder_cost(cell, outline) if key in first else cost
@@ -280,14 +280,14 @@ class _Counts:
 
 
 def _kept() -> Callable[[Cell], int]:
-    """N of a cell with an imbalance, drawn once for all cells that share it."""
+    """N of a cell with an imbalance or a corruption, drawn once for all cells that share it."""
     found: dict[str, int] = {}
 
     def kept(cell: Cell) -> int:
         spec = cell.spec
         parts = [
             spec.dataset, spec.setting, spec.noise.outside, spec.seed, spec.reference,
-            spec.validation, spec.imbalance,
+            spec.validation, spec.imbalance, spec.corrupt,
         ]  # fmt: skip
         slot = str(parts)
         if slot not in found:

@@ -26,9 +26,9 @@ from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.job_result import OutcomeCode
 from prunebench.bench.runs.scoring_runs import recorded_needs
 from prunebench.bench.spec.execution import ExecutionOptions
-from prunebench.bench.train.task import outside_of, own_options
+from prunebench.bench.train.task import outside_of, own_options, train_size
 from prunebench.datasets.source import DataSource
-from prunebench.errors import FolderError, visible
+from prunebench.errors import FolderError, InputError, visible
 from prunebench.record import DATA_NAME, Record, canonical
 from prunebench.registry import DATASETS
 
@@ -227,8 +227,10 @@ def check_data(cells: Iterable[Cell]) -> None:
     """Looks at every data set's files once, before anything trains, and says what is odd.
 
     Raises:
-        InputError: A file is missing, damaged or foreign.
+        InputError: A file is missing, damaged or foreign, or the data do not allow an imbalance or
+            a corruption.
     """
+    cells = list(cells)
     slots = {(cell.spec.dataset.name, id(cell.data)): cell for cell in cells}
     opened = [(name, own_options(cell.data)) for (name, _), cell in slots.items()]
     opened += filter(None, (outside_of(cell.spec, cell.data) for cell in slots.values()))
@@ -238,6 +240,28 @@ def check_data(cells: Iterable[Cell]) -> None:
         source.check()
         for line in source.notes():
             print(f"note: {visible(line)}", file=sys.stderr)
+    _check_splits(cells)
+
+
+def _check_splits(cells: Iterable[Cell]) -> None:
+    """Draws every kind of training split with an imbalance or a corruption once, under one seed.
+
+    Raises:
+        InputError: A class would be empty, no image corrupted, or the samples are no images.
+    """
+    drawn = {
+        str([spec.dataset, spec.noise.outside, spec.reference, spec.validation, spec.imbalance,
+             spec.corrupt]): cell
+        for cell in cells if (spec := cell.spec).imbalance or spec.corrupt
+    }  # fmt: skip
+    for cell in drawn.values():
+        try:
+            train_size(cell.spec, cell.data)
+        except InputError as error:
+            raise InputError(
+                f"{error.what} (data set {cell.spec.dataset.name!r})", where=error.where,
+                accepted=error.accepted,
+            ) from None  # fmt: skip
 
 
 def record_lost(store: Store, job: Job, status: Status, reason: str) -> None:

@@ -14,7 +14,8 @@ from torch import Tensor
 from prunebench.bench.spec.run_spec import Named, RunSpec
 from prunebench.bench.train.budget import Clock, budget_in_force
 from prunebench.datasets.build import make_task
-from prunebench.datasets.corrupt.names import parse_corruption
+from prunebench.datasets.corrupt.names import Corruption, parse_corruption
+from prunebench.datasets.corrupt.rows import corrupted_samples
 from prunebench.datasets.images.lazy import ImageFiles
 from prunebench.datasets.imbalance import parse_imbalance
 from prunebench.datasets.noise.names import parse_noise
@@ -87,7 +88,6 @@ def load_task(spec: RunSpec, data: Mapping[str, Any]) -> Task:
         InputError: Missing data, or data that differ from what the spec names.
     """
     raw = load_raw(spec.dataset.name, data)
-    damaged = spec.corrupt
     task = make_task(
         raw,
         parse_noise(spec.noise.name),
@@ -95,7 +95,7 @@ def load_task(spec: RunSpec, data: Mapping[str, Any]) -> Task:
         noise_seed=spec.noise.seed,
         count=spec.noise.count,
         validation_labels=spec.validation.labels,
-        corruption=None if damaged is None else parse_corruption(damaged.name, damaged.severity),
+        corruption=_corruption(spec),
         **_splits(spec),
         outside=_open_set(spec, raw, data),
     )
@@ -116,12 +116,21 @@ def _splits(spec: RunSpec) -> dict[str, Any]:
     }
 
 
+def _corruption(spec: RunSpec) -> Corruption | None:
+    damaged = spec.corrupt
+    return None if damaged is None else parse_corruption(damaged.name, damaged.severity)
+
+
 def train_size(spec: RunSpec, data: Mapping[str, Any]) -> int:
-    """N of a spec's task, without its labels; arguments and errors as of ``load_task``."""
-    raw = load_raw(spec.dataset.name, data)
+    """N of a spec's task, without its labels and pixels; arguments and errors as of ``load_task``,
+    those of its noise left out."""
+    raw, streams = load_raw(spec.dataset.name, data), streams_of(spec)
     world = _open_set(spec, raw, data)
     raw = raw if world is None else world.raw
-    return len(split_rows(raw, streams_of(spec), **_splits(spec)).train)
+    train, corruption = split_rows(raw, streams, **_splits(spec)).train, _corruption(spec)
+    if corruption is not None:
+        corrupted_samples(raw, train, corruption, streams.get("corrupt"))
+    return len(train)
 
 
 def clock_of(spec: RunSpec, pruner: Pruner, num_samples: int) -> Clock:

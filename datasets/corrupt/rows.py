@@ -98,6 +98,19 @@ def _check(x: Tensor | ImageFiles, corruption: Corruption) -> None:
                          where="corrupt", accepted="images of 1 or 3 channels")  # fmt: skip
 
 
+def corrupted_samples(
+    raw: RawData, train: Tensor, corruption: Corruption, stream: Stream
+) -> Tensor:
+    """``choose_rows`` of a data set.
+
+    Raises:
+        InputError: The samples are vectors, or images with neither one nor three channels; or the
+            share is less than half an image.
+    """
+    _check(raw.train_x, corruption)
+    return choose_rows(corruption.share, train, stream)
+
+
 _arrays: OrderedDict[tuple[object, ...], tuple[Tensor, Tensor]] = OrderedDict()
 
 
@@ -119,11 +132,9 @@ def corrupt_training(
         The data set, with all other samples as they are, and bool [N], which are corrupted.
 
     Raises:
-        InputError: The samples are vectors, or images with neither one nor three channels.
+        InputError: As of ``corrupted_samples``.
     """
-    x = raw.train_x
-    _check(x, corruption)
-    chosen = choose_rows(corruption.share, train, stream)
+    x, chosen = raw.train_x, corrupted_samples(raw, train, corruption, stream)
     rows = np.zeros(len(x), dtype=bool)
     rows[train[chosen].numpy()] = True
     corrupted = CorruptedRows(corruption, stream, rows)
