@@ -3,3 +3,4 @@
 from prunebench.leaderboard.findings.all_findings import findings as findings
 from prunebench.leaderboard.findings.model import Finding as Finding
 from prunebench.leaderboard.findings.model import Ground as Ground
+from prunebench.leaderboard.findings.targets import target_findings as target_findings

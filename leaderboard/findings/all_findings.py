@@ -5,11 +5,14 @@ from __future__ import annotations
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.findings.blocks import Block, blocks_of
 from prunebench.leaderboard.findings.effects import modules, noise
+from prunebench.leaderboard.findings.grids import predictions, score_or_sampler
+from prunebench.leaderboard.findings.level import Level
 from prunebench.leaderboard.findings.limits import limits
 from prunebench.leaderboard.findings.model import Finding
 from prunebench.leaderboard.findings.rows import lead, no_loss, random_choice
+from prunebench.leaderboard.findings.transfers import transfer
 
-#: Sentences of a board; several designs share them, and each has one at least.
+#: Sentences of a board; of more designs than that, one each.
 MOST = 8
 
 
@@ -24,18 +27,34 @@ def findings(board: Board) -> tuple[Finding, ...]:
         board: The board.
 
     Returns:
-        Up to eight sentences for a board of one design. Several designs have about as many
-        together, but one each at least: the leader, then what rests on tests and intervals, in
-        the order module, random choice, no loss, noise, limits.
+        Up to eight sentences. On a board of one design the leader comes first; then what the
+        board was made for (transfer, score or sampler, predictions), then modules, random choice,
+        no loss, noise and limits. Several designs share the sentences: what claims something, and
+        then what rests on tests or intervals, goes before the rest.
     """
     blocks = blocks_of(board)
-    each = -(-MOST // max(1, len(blocks)))
-    return tuple(finding for block in blocks for finding in _of(block, each))
+    special = _special(board, blocks[0].level)
+    if len(blocks) == 1:
+        return tuple(_of(blocks[0], special, MOST))
+    each = max(1, (MOST - len(special)) // len(blocks))
+    return (*special, *(finding for block in blocks for finding in _of(block, [], each)))
 
 
-def _of(block: Block, most: int) -> list[Finding]:
+def _special(board: Board, level: Level) -> list[Finding]:
+    """What boards of some kinds are made for."""
+    designs = (*board.recipe_summaries, *board.summaries)
+    found = [
+        *(transfer(one, level) for one in board.transfers),
+        *(score_or_sampler(summary) for summary in designs),
+        *(predictions(summary) for summary in designs),
+    ]
+    return [finding for finding in found if finding is not None]
+
+
+def _of(block: Block, special: list[Finding], most: int) -> list[Finding]:
     others = (random_choice(block), no_loss(block), noise(block), limits(block))
-    found = [lead(block), *modules(block), *(finding for finding in others if finding is not None)]
-    resting = [finding for finding in found[1:] if finding.grounds]
-    kept = [found[0], *resting, *(f for f in found[1:] if not f.grounds)][:most]
+    rest = [*special, *modules(block), *(finding for finding in others if finding is not None)]
+    found = [lead(block), *rest]
+    first = sorted(rest, key=lambda f: (f not in special, not f.claim, not f.grounds))
+    kept = [found[0], *first][:most]
     return [finding for finding in found if finding in kept]

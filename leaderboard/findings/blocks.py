@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prunebench.leaderboard.board.model import Board, Summary, Table
+from prunebench.leaderboard.findings.level import Level, tested
 from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.groups import Groups
 from prunebench.leaderboard.inference.rankings import Ranking
 from prunebench.leaderboard.protocol_file import ProtocolFile
-from prunebench.leaderboard.stats import Family, Member
-from prunebench.leaderboard.stats.exact import exact
 
 #: Kinds of methods as their records name them, with the name of the family here.
 KINDS = {"static": "static", "dynamic": "dynamic", "batch": "batch-level"}
@@ -25,7 +24,7 @@ class Block:
         summary: The summary: its ranking, letters and modules are over all its ratios.
         tables: Its tables.
         protocol: The protocol.
-        families: Families of tests for a difference that the sentences of the whole board rest on.
+        level: At which the sentences of the whole board claim a difference.
         methods: Name of the method of each row.
         kinds: Kind of method of each row: a value of ``KINDS``, or empty where no record says it.
     """
@@ -33,7 +32,7 @@ class Block:
     summary: Summary
     tables: tuple[Table, ...]
     protocol: ProtocolFile
-    families: int
+    level: Level
     methods: Mapping[str, str]
     kinds: Mapping[str, str]
 
@@ -56,18 +55,6 @@ class Block:
     def groups(self) -> Groups | None:
         """The test of all pairs of complete rows."""
         return self.summary.ranking.groups if self.summary.ranking else None
-
-    @property
-    def level(self) -> float:
-        """Corrected p up to which a difference is claimed: alpha over the number of families, so
-        that all sentences of a board together claim a false one in at most alpha of boards."""
-        return self.protocol.alpha / max(1, self.families)
-
-    def claims(self, member: Member) -> bool:
-        """Whether a sentence may claim the difference that a member of a family is about."""
-        if member.adjusted is None:
-            return False
-        return exact(member.adjusted) * max(1, self.families) <= exact(self.protocol.alpha)
 
     def pruning(self) -> list[str]:
         """Complete rows of pruning methods, best mean first."""
@@ -92,8 +79,10 @@ def blocks_of(board: Board) -> tuple[Block, ...]:
         else:
             found += [(_alone(table), [table]) for table in tables]
     families = sum(_families(summary) for summary, _ in found)
+    families += sum(tested(own) for one in board.transfers for own in (one.leads, one.changes))
+    level = Level(board.protocol.alpha, families)
     return tuple(
-        Block(summary, tuple(tables), board.protocol, families, *_facts(tables))
+        Block(summary, tuple(tables), board.protocol, level, *_facts(tables))
         for summary, tables in found
     )
 
@@ -121,11 +110,7 @@ def _families(summary: Summary) -> int:
     """Families with a test that can be significant; the others claim nothing in any case."""
     groups = summary.ranking.groups if summary.ranking else None
     letters = groups is not None and not groups.underpowered
-    return letters + (summary.modules is not None and _tested(summary.modules.family))
-
-
-def _tested(family: Family) -> bool:
-    return any(member.p is not None for member in family.members)
+    return letters + (summary.modules is not None and tested(summary.modules.family))
 
 
 def _facts(tables: list[Table]) -> tuple[dict[str, str], dict[str, str]]:

@@ -12,7 +12,6 @@ from prunebench.leaderboard.findings.phrases import (
     averaged,
     counted,
     interval_words,
-    joined,
     listed,
     points,
 )
@@ -47,58 +46,78 @@ def modules(block: Block) -> list[Finding]:
 def _module(block: Block, found: Modules, suffix: str, own: Sequence[Module]) -> Finding:
     members = {member.name: member for member in found.family.members}
     grounds = [_ground(block, found, module, members) for module in own]
-    size = counted(found.family.size, "pair")
     name = {g.what: module.comparison.b if suffix else g.what
             for g, module in zip(grounds, own, strict=True)}  # fmt: skip
     up = [_sized(name[g.what], g) for g in grounds if g.claimed and (g.mean or 0) > 0]
     down = [_sized(name[g.what], g) for g in grounds if g.claimed and (g.mean or 0) < 0]
     refused = [g for g in grounds if g.p is None]
     open_ = [g for g in grounds if not g.claimed and g.p is not None]
-    alone = [name[g.what] for g in open_ if members[g.what].rejected]
+    alone = [g for g in open_ if members[g.what].rejected]
+    rest = [g for g in open_ if g not in alone]
     subject = f"{SUFFIXES[suffix]} ({suffix})" if suffix else "Planned pairs"
-    said = []
-    if up:
-        said.append(f"{'adds to' if suffix else 'above 0:'} {listed(up)}")
-    if down:
-        said.append(f"{'takes from' if suffix else 'below 0:'} {listed(down)}")
-    rest = [g for g in open_ if name[g.what] not in alone]
+    words = block.words
+    more = []
+    if up or down:
+        parts = [f"{f'adds {words} to' if suffix else 'above 0:'} {listed(up)}"] * bool(up)
+        takes = f"takes {words} from" if suffix else "below 0:"
+        parts += [f"{takes} {listed(down)}"] * bool(down)
+        short = f"By test {subject} {' and '.join(parts)}." if suffix else (
+            f"{subject}, by test {' and '.join(parts)}.")  # fmt: skip
+    elif rest or alone:
+        names = listed([name[g.what] for g in (*rest, *alone)])
+        short = f"{subject} is not shown to change the {words} of {names}." if suffix else (
+            f"{subject}: no difference is shown for {names}.")  # fmt: skip
+    else:
+        what = f"What {subject} adds to" if suffix else f"{subject}:"
+        names = listed([name[g.what] for g in refused])
+        short = f"{what} {names} could not be tested: too few runs."
     if rest:
-        shown = [_sized(name[g.what], g) for g in rest]
-        verb = "shows no separated difference" if suffix else "no separated difference"
-        said.append(f"{verb} for {listed(shown)}")
+        shown = listed([_sized(name[g.what], g) for g in rest])
+        more.append(f"No difference is shown for {shown}." if up or down else f"Means: {shown}.")
     if alone:
-        shown = [_sized(name[g.what], g) for g in open_ if name[g.what] in alone]
-        said.append(f"differs for {listed(shown)} at the level of its own family alone, which is "
-                    "not claimed here")  # fmt: skip
+        shown = listed([_sized(name[g.what], g) for g in alone])
+        more.append(f"A difference at the level of this family alone, which is not claimed here: "
+                    f"{shown}.")  # fmt: skip
     if refused:
         smallest = min(m.comparison.pooled.sign_flip.smallest_p
                        for m, g in zip(own, grounds, strict=True) if g.p is None)  # fmt: skip
         names = listed([name[g.what] for g in refused])
         needed = p_text(found.family.alpha / found.family.size)
-        said.append(f"could not be tested for {names} (smallest p {p_text(smallest)}, needed "
-                    f"{needed})")  # fmt: skip
-    how = f" (paired sign-flip, Holm over {size})" if len(refused) < len(grounds) else ""
+        more.append(f"Not tested: {names} (needs p {needed}; these runs reach "
+                    f"{p_text(smallest)} at best).")  # fmt: skip
     extra = _by_setting(block, own) if suffix else []
-    text = f"{subject} {', and '.join(said)}{how}"
     if extra:
-        mean = "on average over these rows" if len(own) > 1 else "by setting"
-        parts = [f"{points(g)} under {g.what}" for g in extra]
-        text += f"; {mean} {joined(parts)}, without a test"
+        mean = "Mean of these rows" if len(own) > 1 else "By setting"
+        more.append(f"{mean}: {'; '.join(f'{points(g)} under {g.what}' for g in extra)}.")
+    how = []
+    if len(refused) < len(grounds):
+        how.append(f"Paired sign-flip, Holm over {counted(found.family.size, 'pair')}")
     if any(ground.low is not None for ground in (*grounds, *extra)):
-        text += "; brackets: 95 % intervals for new seeds, uncorrected"
+        how.append("brackets: 95 % intervals for new seeds, uncorrected" if how else
+                   "Brackets: 95 % intervals for new seeds, uncorrected")  # fmt: skip
+    if any(_apart(ground) and not members[ground.what].rejected for ground in open_):
+        how.append("where an interval leaves out 0 and the test does not reject, the test decides")
+    more += [f"({'; '.join(how)}.)"] * bool(how)
     claim: Claim = "difference" if up or down else ""
-    return Finding("module", block.scope, f"{text}.", claim, block.level, (*grounds, *extra))
+    return Finding("module", block.scope, short, " ".join(more), claim, block.level.p,
+                   (*grounds, *extra))  # fmt: skip
+
+
+def _apart(ground: Ground) -> bool:
+    """Whether the interval leaves out 0."""
+    return ground.low is not None and ground.high is not None and (
+        ground.low > 0 or ground.high < 0)  # fmt: skip
 
 
 def _ground(block: Block, found: Modules, module: Module, members: dict[str, Member]) -> Ground:
     c = module.comparison
     what = f"{c.a} - {c.b}"
     return Ground("test", what, found.family.name, members[what].adjusted, c.pooled.mean,
-                  c.pooled.low, c.pooled.high, block.claims(members[what]))  # fmt: skip
+                  c.pooled.low, c.pooled.high, block.level.claims(members[what]))  # fmt: skip
 
 
 def _sized(name: str, ground: Ground) -> str:
-    return f"{name} ({points(ground)}, p {p_text(ground.p)})"
+    return f"{name} ({points(ground)} points, p {p_text(ground.p)})"
 
 
 def _by_setting(block: Block, own: Sequence[Module]) -> list[Ground]:
@@ -147,24 +166,26 @@ def noise(block: Block) -> Finding | None:
                 "no setting without label noise")  # fmt: skip
         other = any(AND in name for name in noises)
         takes = "noise, imbalance and corruption take" if other else "noise takes"
-        text = f"The board has {only}: what {takes} from a family of methods cannot be seen."
-        return Finding("noise", block.scope, text)
+        return Finding("noise", block.scope,
+                       f"What {takes} from a family of methods cannot be seen here.",
+                       f"The board has {only}.")  # fmt: skip
+    halves = _halves(noises)
     grounds: list[Ground] = []
     said = []
     for kind in KINDS.values():
         own = [label for label in rows if block.kinds.get(label) == kind
                and label != reference.label]  # fmt: skip
         pairs: list[tuple[Series, Series]] = [(series[label], reference) for label in own]
-        found = [(name, averaged(pairs, f"{kind} rows under {name}", wanted))
-                 for name, wanted in _halves(noises)]  # fmt: skip
-        known = [(name, ground) for name, ground in found if ground is not None]
-        if pairs and known:
-            grounds += [ground for _, ground in known]
-            parts = [f"{points(ground)} under {name}" for name, ground in known]
-            said.append(f"{counted(len(own), f'{kind} row')} {joined(parts)}")
+        found = [averaged(pairs, f"{kind} rows under {name}", wanted) for name, wanted in halves]
+        known = [ground for ground in found if ground is not None]
+        if pairs and len(known) == len(halves):
+            grounds += known
+            parts = " then ".join(points(ground) for ground in known)
+            said.append(f"{counted(len(own), f'{kind} row')} {parts}")
     if not said:
         return None
     name = "full training" if reference.kind == "full" else reference.label
-    text = (f"Against {name}, in {block.points} on average: {'; '.join(said)} (random choice left "
-            f"out; {interval_words(grounds)}).")  # fmt: skip
-    return Finding("noise", block.scope, text, grounds=tuple(grounds))
+    short = (f"Mean gap to {name} in {block.points}, under {halves[0][0]} and then under "
+             f"{halves[1][0]}: {'; '.join(said)}.")  # fmt: skip
+    return Finding("noise", block.scope, short, "(Random choice is left out; "
+                   f"{interval_words(grounds)}.)", grounds=tuple(grounds))  # fmt: skip

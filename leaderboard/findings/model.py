@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 #: What a sentence may be about, in order of display.
-Topic = Literal["lead", "random choice", "module", "no loss", "noise", "limits"]
+Topic = Literal[
+    "lead", "transfer", "score or sampler", "predictions", "module", "random choice", "no loss",
+    "noise", "limits", "samples to accuracy",
+]  # fmt: skip
 #: What a sentence claims: that rows differ, that a row loses less than the margin, or nothing.
 Claim = Literal["difference", "no loss", ""]
 
@@ -17,15 +20,16 @@ class Ground:
 
     Attributes:
         kind: ``test``: a member of a family; ``interval``: a 95 % interval without a test and
-            without a correction.
+            without a correction; ``share``: of a variance, in percent, with its range where one
+            seed is left out; ``median``: over seeds, in percent, with the interval of a median.
         what: Name of the member (``a - b``, or a row), or what the interval is of.
-        family: Name of the family, as under the board's tables; empty for an interval.
-        p: Corrected p; None where the test was not run, and for intervals.
+        family: Name of the family, as under the board's tables; empty unless a test.
+        p: Corrected p; None where the test was not run, and unless a test.
         mean, low, high: In points; None where the sentence does not need them or none exists.
-        claimed: Whether the sentence claims what this test found; never for an interval.
+        claimed: Whether the sentence claims what this test found; never unless a test.
     """
 
-    kind: Literal["test", "interval"]
+    kind: Literal["test", "interval", "share", "median"]
     what: str
     family: str = ""
     p: float | None = None
@@ -37,12 +41,14 @@ class Ground:
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence.
+    """One thing that was found, or that could not be.
 
     Attributes:
         topic: What it is about.
         scope: Label of the design, or of the designs, that it speaks of.
-        text: The sentence. Names in it are as in the records: whoever shows it escapes them.
+        short: What was found, in one sentence. Names in it are as in the records: whoever shows
+            it escapes them.
+        more: Further sentences: the rest of the numbers, and how they were tested; may be empty.
         claim: What it claims.
         level: Corrected p up to which a test is claimed; see ``Block.level``.
         grounds: What it rests on.
@@ -50,7 +56,13 @@ class Finding:
 
     topic: Topic
     scope: str
-    text: str
+    short: str
+    more: str = ""
     claim: Claim = ""
     level: float = 0.0
     grounds: tuple[Ground, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """``short`` and ``more``."""
+        return f"{self.short} {self.more}".rstrip()

@@ -10,6 +10,7 @@ from prunebench.bench.reports.boards import gather, make_board, texts
 from prunebench.leaderboard.audit import audit
 from prunebench.leaderboard.protocol_file import ProtocolFile, read_protocol
 from prunebench.leaderboard.published.numbers import read_published
+from tests.leaderboard.findings.held_against_tests import check
 
 BOARDS = sorted(Path(__file__).parents[2].glob("docs/leaderboards/*/records.jsonl.gz"))
 
@@ -30,6 +31,7 @@ def test_rendering_again_gives_the_same_bytes(records: Path) -> None:
     # Boards of earlier records that were rendered anew hold the sections of rows with AlignPrune.
     anew = '"align_controls": {' in (folder / "leaderboard.json").read_text(encoding="utf-8")
     board = make_board(found, settings, printed, align_shown=anew or None)
+    assert check(board)
     for name, text in texts(board).items():
         assert (folder / name).read_text(encoding="utf-8") == text, f"{folder.name}/{name} is stale"
     assert f"Digest of the records: `{board.digest}`" in page

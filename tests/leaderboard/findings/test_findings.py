@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -16,89 +15,16 @@ from prunebench.leaderboard.findings.blocks import blocks_of
 from prunebench.leaderboard.inference.compare import compare
 from prunebench.leaderboard.inference.rankings import Module, ranking
 from prunebench.leaderboard.inference.series import Series
-from prunebench.leaderboard.number_text import p_text
 from prunebench.leaderboard.protocol_file import ProtocolFile
-from prunebench.leaderboard.stats import Family, family
+from prunebench.leaderboard.stats import family
 from prunebench.record import Record
+from tests.leaderboard.findings.held_against_tests import check, separates_the_leader
 from tests.leaderboard.findings.planted import NOISES, ROWS, board, records
 from tests.support.records import record
 
 BOARDS = 150
 WINNER = {"infobatch+align": 3.0}
 LOSERS = {"infobatch": -3.0, "infobatch+align": -5.0, "big-loss": -8.0}
-#: Signed numbers with two decimals: every one has to be a number that the sentence rests on.
-SIGNED = re.compile(r"[+-]\d+\.\d\d\b")
-#: Words that claim a difference, and what must not stand before them.
-DIFFER = re.compile(
-    r"(?<!no row that prunes )\b(?:is|are) separated (?:from (?!none)|above|below)|adds to|takes "
-    r"from (?!a family)"
-)
-
-
-def families(shown: Board) -> dict[str, Family]:
-    found: dict[str, Family] = {}
-    for summary in (*shown.summaries, *shown.recipe_summaries):
-        if summary.ranking and summary.ranking.groups:
-            family = summary.ranking.groups.pairwise.family
-            found[family.name] = family
-        if summary.modules:
-            found[summary.modules.family.name] = summary.modules.family
-    for table in shown.tables:
-        if table.tests.lossless:
-            found[table.tests.lossless.family.name] = table.tests.lossless.family
-        if table.tests.ranking and table.tests.ranking.groups:
-            family = table.tests.ranking.groups.pairwise.family
-            found[family.name] = family
-    return found
-
-
-def check(shown: Board) -> tuple[Finding, ...]:
-    """The findings of a board, after every one was held against the tests it names."""
-    said, known = findings(shown), families(shown)
-    protocol = shown.protocol
-    for finding in said:
-        claimed = [ground for ground in finding.grounds if ground.claimed]
-        assert bool(claimed) == bool(finding.claim), finding
-        for ground in finding.grounds:
-            if ground.kind == "interval":
-                assert (ground.family, ground.p, ground.claimed) == ("", None, False)
-                continue
-            family = known[ground.family]
-            turned = " - ".join(reversed(ground.what.split(" - ")))
-            (member,) = [m for m in family.members if m.name in (ground.what, turned)]
-            assert ground.p == member.adjusted
-            if ground.claimed:
-                assert member.rejected
-                assert member.adjusted is not None
-                assert member.adjusted <= finding.level <= protocol.alpha
-        assert bool(DIFFER.search(finding.text)) == (finding.claim == "difference"), finding.text
-        assert (finding.text.startswith("Shown to lose less")) == (finding.claim == "no loss")
-        numbers = {f"{round(value, 2) + 0.0:+.2f}" for ground in finding.grounds
-                   for value in (ground.mean, ground.low, ground.high)
-                   if value is not None}  # fmt: skip
-        assert set(SIGNED.findall(finding.text)) <= numbers, finding.text
-        assert ("[" in finding.text) == (
-            "uncorrected" in finding.text and finding.topic != "limits"
-        )
-        for p in re.findall(r"\], p ([^)]+)\)", finding.text):
-            assert p in {p_text(ground.p) for ground in finding.grounds}
-        for word in ("equal to", "the same as", "significant", "proves", "lossless", "best row"):
-            assert word not in finding.text
-        if "no pair of rows could be" in finding.text or "from none of the others:" in finding.text:
-            refused = "no pair" in finding.text or "separated from none" in finding.text
-            assert not refused or not _letters(shown, finding.scope), finding.text
-        assert re.fullmatch(r"[A-Z][^\n]*\.", finding.text) or finding.topic == "lead"
-    return said
-
-
-def _letters(shown: Board, scope: str) -> bool:
-    """Whether the letters separate the leader among the rows that prune from another such row."""
-    (block,) = [block for block in blocks_of(shown) if block.scope == scope]
-    groups, rows = block.groups, set(block.pruning())
-    return groups is not None and any(
-        set(name.split(" - ")) <= rows and block.pruning()[0] in name.split(" - ")
-        for name in groups.pairwise.family.rejected
-    )
 
 
 def of(said: Sequence[Finding], topic: str) -> Finding:
@@ -116,15 +42,13 @@ def test_a_clear_winner(won: Board) -> None:
     assert 5 <= len(said) <= 8
     first, module, chance = said[:3]
     assert first.text.startswith(
-        "infobatch+align has the highest mean accuracy of 4 rows that prune (93."
+        "infobatch+align has the highest mean accuracy of 4 pruning rows (93."
     )
-    assert (
-        "is separated from all of the 3 others (paired sign-flip, Holm over 15 pairs" in first.text
-    )
-    assert module.text.startswith("AlignPrune (+align) adds to infobatch (+")
+    assert "; tests separate it from all 3 others. (Paired sign-flip, Holm over 15" in first.text
+    assert module.text.startswith("By test AlignPrune (+align) adds accuracy to infobatch (+")
     assert module.text.count(" under ") == len(NOISES)
     assert chance.text.startswith(
-        "On as many samples infobatch+align is separated above random-dynamic and short-full"
+        "By test infobatch+align beats random-dynamic and short-full on as many samples."
     )
     assert "4 noise settings are too few" in of(said, "limits").text
     assert "1 batch-level row" in of(said, "noise").text
@@ -133,18 +57,20 @@ def test_a_clear_winner(won: Board) -> None:
 def test_no_winner() -> None:
     said = check(board(draw=3))
     assert [finding.claim for finding in said if finding.claim] in ([], ["no loss"])
-    assert "is separated from none of the others: no winner is shown" in said[0].text
-    assert "AlignPrune (+align) shows no separated difference for infobatch" in said[1].text
-    assert "no row that prunes is separated above each of" in said[2].text
+    assert said[0].short.startswith("No winner is shown: ")
+    assert said[0].short.endswith(", and no test separates it from another.")
+    assert said[1].short == "AlignPrune (+align) is not shown to change the accuracy of infobatch."
+    assert said[2].short.startswith("No pruning row is shown to beat both ")
 
 
 def test_too_few_seeds() -> None:
     said = check(board(WINNER, noises=NOISES[:2], seeds=2))
     assert {finding.claim for finding in said} <= {"", "no loss"}
-    assert "no pair of rows could be separated with these runs (smallest p 0.12" in said[0].text
-    assert "the order of the rows is no finding" in said[0].text
-    assert "could not be tested for infobatch (smallest p 0.12, needed 0.05)" in said[1].text
-    assert "could not be tested: no pair of rows" in of(said, "random choice").text
+    assert said[0].short.startswith("No winner can be named: with so few runs no test could")
+    assert "(One of 15 pairs needs p 0.0033; these runs reach 0.12 at best.)" in said[0].text
+    assert "What AlignPrune (+align) adds to infobatch could not be tested" in said[1].text
+    assert "Not tested: infobatch (needs p 0.05; these runs reach 0.12 at best)" in said[1].text
+    assert of(said, "random choice").short.endswith("could not be tested: too few runs.")
     assert "2 seeds a cell are too few for an interval" in of(said, "limits").text
     assert not any("[" in finding.text for finding in said)
 
@@ -154,25 +80,25 @@ def test_letters_that_separate_and_a_level_that_claims_nothing() -> None:
     rows = ("full", "short-full", "random-dynamic", "infobatch", "infobatch+align")
     lead = {"infobatch+align": 5.0, "infobatch": -5.0}
     shown = board(lead, rows=rows, noises=NOISES[:3])
-    assert _letters(shown, "digits")
+    assert separates_the_leader(shown, "digits")
     said = check(shown)
-    assert "is claimed to differ from none of the others: no winner is shown" in said[0].text
-    assert "differ at the level of the letters alone, which is not claimed here" in said[0].text
+    assert said[0].short.startswith("No winner is shown: ")
+    assert "and no test is claimed to separate it from another." in said[0].short
+    assert "Separated at the level of the letters alone, which is not claimed here" in said[0].more
     chance = of(said, "random choice").text
-    assert "no row that prunes is claimed to be above each of" in chance
-    assert "infobatch+align is so at the level of the letters alone" in chance
+    assert "No pruning row is shown to beat both" in chance
+    assert "at the level of the letters alone, which is not claimed here: infobatch+align" in chance
 
 
 def test_only_negative_findings() -> None:
     said = check(board(LOSERS, sd=0.2))
     assert said[0].text.startswith("random-dynamic has the highest mean accuracy")
-    assert "takes from infobatch (-" in of(said, "module").text
-    assert "is separated above" in of(said, "random choice").text
-    assert "no row that prunes is separated above each of" in of(said, "random choice").text
-    assert "3 of 3 rows are separated below" in of(said, "random choice").text
-    assert "No row that prunes is shown to lose less" not in of(said, "no loss").text
+    assert "(+align) takes accuracy from infobatch (-" in of(said, "module").short
+    assert of(said, "random choice").short.startswith("No pruning row is shown to beat both")
+    assert "By test 3 of 3 rows lie below" in of(said, "random choice").text
+    assert "No pruning row is shown to lose less" not in of(said, "no loss").text
     worst = check(board({name: -9.0 for name in ROWS if name != "full"}))
-    assert of(worst, "no loss").text.startswith("No row that prunes is shown to lose less than")
+    assert of(worst, "no loss").text.startswith("No pruning row is shown to lose less than")
     assert of(worst, "no loss").claim == ""
 
 
@@ -184,11 +110,11 @@ def test_one_seed() -> None:
 
 def test_no_full_row_and_one_method() -> None:
     said = check(board(rows=("infobatch",)))
-    assert "infobatch is the only row that prunes with every run" in said[0].text
-    assert of(said, "no loss").text.startswith("Full training is missing or incomplete")
+    assert "infobatch is the only pruning row with every run" in said[0].text
+    assert "Full training is missing or incomplete" in of(said, "no loss").text
     assert "Neither short-full nor random choice" in of(said, "random choice").text
     (alone,) = check(board(rows=("full",)))[:1]
-    assert alone.text.startswith("full is the only row with every run: mean accuracy")
+    assert alone.text.startswith("full is the only row with every run (mean accuracy")
 
 
 def test_rows_that_all_lack_runs() -> None:
@@ -197,9 +123,7 @@ def test_rows_that_all_lack_runs() -> None:
     said = check(
         build([one for one in some if one.spec["seed"] or one.spec["method"]["name"] == rows[0]])
     )
-    assert said[0].text.startswith(
-        "No row has every run: nothing is ranked, and nothing is claimed"
-    )
+    assert said[0].text.startswith("No row has every run: nothing is ranked. Nothing is claimed")
     assert not any(finding.claim for finding in said)
 
 
@@ -211,14 +135,15 @@ def test_another_metric_and_settings_beside_noise() -> None:
             some.append(_again(one, {"imbalance": imbalance} if imbalance else {}, metrics))
     said = check(build(some, ProtocolFile(metric="worst-class")))
     assert "highest mean worst-class accuracy" in said[0].text
-    assert "0.5 points of worst-class accuracy against full training" in of(said, "no loss").text
+    assert "0.5 points of worst-class accuracy to full training" in of(said, "no loss").text
     assert "under the other 3 settings" in of(said, "noise").text
     assert "2 noise settings are too few" in of(said, "limits").text
 
 
 def test_one_noise_setting() -> None:
     said = check(board(WINNER, noises=("clean",), seeds=6))
-    assert of(said, "noise").text.startswith("The board has clean alone: what noise takes")
+    assert of(said, "noise").text.startswith("What noise takes from a family of methods cannot")
+    assert of(said, "noise").more == "The board has clean alone."
 
 
 def test_no_setting_of_the_usual_split_is_not_a_board_without_clean_labels() -> None:
@@ -226,9 +151,10 @@ def test_no_setting_of_the_usual_split_is_not_a_board_without_clean_labels() -> 
             for noise in ("clean", "symmetric:0.4")
             for one in records(WINNER, noises=(noise,))]  # fmt: skip
     text = of(check(build(some)), "noise").text
-    assert text.startswith("The board has no setting clean to compare with: what noise, imbalance")
+    assert text.startswith("What noise, imbalance and corruption take from a family")
+    assert text.endswith("The board has no setting clean to compare with.")
     noisy = board(WINNER, noises=("symmetric:0.2", "symmetric:0.4"))
-    assert "has no setting without label noise: what noise takes" in of(check(noisy), "noise").text
+    assert "The board has no setting without label noise." in of(check(noisy), "noise").text
 
 
 def _again(one: Record, spec: dict[str, object], metrics: object = None) -> Record:
@@ -246,8 +172,8 @@ def test_several_designs_share_the_sentences_and_the_level(won: Board) -> None:
     said = check(both)
     assert len(said) == 8
     assert {finding.scope for finding in said} == {"digits", "mnist"}
-    assert {block.families for block in blocks_of(both)} == {4}
-    assert {block.families for block in blocks_of(won)} == {2}
+    assert {block.level.families for block in blocks_of(both)} == {4}
+    assert {block.level.families for block in blocks_of(won)} == {2}
 
 
 def test_other_budgets_compare_nothing_at_equal_samples() -> None:
