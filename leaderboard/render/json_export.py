@@ -35,8 +35,8 @@ DIGITS = 12
 def board_json(board: Board) -> dict[str, Any]:
     """The board as JSON values; unknown and undefined numbers are null.
 
-    ``findings`` holds what the board found, one object a sentence with the fields of
-    ``findings.model.Finding``; its ``text`` has names as the records have them.
+    ``findings`` holds what the board found with the fields of ``findings.model.Finding``; names in
+    ``short`` and ``more`` are as the records have them.
     """
     content: dict[str, Any] = {
         "schema": SCHEMA,

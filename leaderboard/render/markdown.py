@@ -11,6 +11,7 @@ from prunebench.leaderboard.board.collect import FULL
 from prunebench.leaderboard.board.labels import decimals, setting_word
 from prunebench.leaderboard.board.model import Board, Row, Summary, Table, TableCell
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
+from prunebench.leaderboard.findings import Finding, findings
 from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.align_controls import AlignControls
 from prunebench.leaderboard.inference.rankings import Modules
@@ -121,7 +122,7 @@ def render_markdown(board: Board, files: Sequence[str] = ()) -> str:
     caption = _CAPTION.format(
         reference=reference_words(board.protocol.reference), words=words_of(board.protocol.metric)
     )
-    lines = ["# Leaderboard", *_found(board)]
+    lines = ["# Leaderboard", *found_lines(findings(board))]
     lines += ["", "## Files", "", *files] if files else []
     lines += ["", *bullets([*board_lines(board), caption])]
     for table in board.tables:
@@ -152,12 +153,12 @@ def render_markdown(board: Board, files: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _found(board: Board) -> list[str]:
-    """What the board found; sentences about several designs stand below the name of each."""
+def found_lines(said: Sequence[Finding]) -> list[str]:
+    """What was found; sentences about several designs stand below the name of each."""
     lines = ["", f"## {FINDINGS}"]
-    for scope, texts in found_by_scope(board):
+    for scope, own in found_by_scope(said):
         lines += ["", f"**{escape(scope)}**"] if scope else []
-        lines += ["", *bullets(texts)]
+        lines += ["", *(f"- **{_safe(one.short)}** {_safe(one.more)}".rstrip() for one in own)]
     return lines
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
+from prunebench.leaderboard.findings import target_findings
 from prunebench.leaderboard.learning_curves.to_target import TargetTable, ToTarget, cells
 from prunebench.leaderboard.render.json_export import asdict, finite
-from prunebench.leaderboard.render.markdown import bullets, escape, pipe
+from prunebench.leaderboard.render.markdown import bullets, escape, found_lines, pipe
 from prunebench.leaderboard.render.row_text import number, span
 from prunebench.leaderboard.stats import MedianInterval
 from prunebench.untrusted import spreadsheet
@@ -132,6 +133,7 @@ def render_target_markdown(board: Board, tables: Sequence[TargetTable]) -> str:
         f"v{board.protocol.version} (hash `{board.protocol.digest}`)",
         "Accuracy is plain test accuracy, for which epochs are evaluated",
     ])  # fmt: skip
+    lines += found_lines(target_findings(tables))
     for found in tables:
         for target in found.targets:
             rows, noises = found.of(target), found.table.noises

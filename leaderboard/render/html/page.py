@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from prunebench.leaderboard.board.labels import decimals, noise_order
 from prunebench.leaderboard.board.model import Board, Summary, Table
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
+from prunebench.leaderboard.findings import Finding, findings
 from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.transfer import Transfer
 from prunebench.leaderboard.published.numbers import ABOUT
@@ -113,7 +114,7 @@ def render_html(board: Board) -> str:
     kinds = {row.kind for t in board.tables for row in (*t.rows, *t.incomplete)}
     kinds |= {"incomplete" for t in board.tables if t.incomplete}
     return render_page(
-        board, sections, noises, tips, kinds, found=found_by_scope(board), pictures=charts(board)
+        board, sections, noises, tips, kinds, found=findings(board), pictures=charts(board)
     )
 
 
@@ -124,7 +125,7 @@ def render_page(
     tips: Tips,
     kinds: Collection[str],
     title: str = "Leaderboard",
-    found: Sequence[tuple[str, Sequence[str]]] = (),
+    found: Sequence[Finding] = (),
     pictures: Markup | None = None,
 ) -> str:
     """A page of tables with their switches.
@@ -136,7 +137,7 @@ def render_page(
         tips: What is behind the cells.
         kinds: Kinds of rows that can be hidden.
         title: Of the page; that of another page than the board's has no legend of its cells.
-        found: What the board found, by the designs that sentences speak of.
+        found: What was found.
         pictures: What stands between these and the tables.
     """
     hidden = "".join(f".without-n{i} .n{i}{{display:none}}" for i in range(len(noises)))
@@ -157,7 +158,7 @@ def render_page(
         title=title,
         legend=title == "Leaderboard",
         found_title=FINDINGS,
-        found=found,
+        found=found_by_scope(found),
         pictures=pictures or Markup(""),
         style=Markup(style),
         script=Markup(script),

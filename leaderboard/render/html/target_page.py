@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from prunebench.leaderboard.board.labels import noise_order
 from prunebench.leaderboard.board.model import Board
+from prunebench.leaderboard.findings import target_findings
 from prunebench.leaderboard.learning_curves.to_target import TargetTable, ToTarget
 from prunebench.leaderboard.render.html.page import Section, render_page
 from prunebench.leaderboard.render.html.page_table import (
@@ -45,7 +46,8 @@ def render_target_html(board: Board, tables: Sequence[TargetTable]) -> str:
         for place, name in enumerate(names)
     ]  # fmt: skip
     kinds = {one.kind for own in tables for one in own.found}
-    return render_page(board, sections, noises, tips, kinds, TITLE)
+    said = target_findings(tables)
+    return render_page(board, sections, noises, tips, kinds, TITLE, found=said)
 
 
 def _section(

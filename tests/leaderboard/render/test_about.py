@@ -32,17 +32,19 @@ def test_the_findings_come_first_in_every_form(board: Board) -> None:
     markdown = forms["leaderboard.md"]
     head, _, rest = markdown.partition("\n## What was found\n\n")
     assert len(head.splitlines()) == 1
-    assert [plain(line[2:]) for line in rest.split("\n\n")[0].splitlines()] == said
+    shown = [plain(line[2:].replace("**", "")) for line in rest.split("\n\n")[0].splitlines()]
+    assert shown == said
     page = forms["leaderboard.html"]
     found = re.search(r'<section id="found".*?</section>', page, re.DOTALL)
     assert found
-    assert [html.unescape(x) for x in re.findall("<li>(.*)</li>", found[0])] == said
+    items = re.findall("<li>(.*)</li>", found[0])
+    assert [html.unescape(re.sub("<[^>]*>", "", item)) for item in items] == said
     assert page.index('id="found"') < page.index("<table")
     content = json.loads(forms["leaderboard.json"])["findings"]
-    assert [one["text"] for one in content] == said
+    assert [f"{one['short']} {one['more']}".rstrip() for one in content] == said
     tests = [g for one in content for g in one["grounds"] if g["kind"] == "test"]
     assert any(g["claimed"] and g["p"] < 0.05 for g in tests)
-    assert set(content[0]) == {"topic", "scope", "text", "claim", "level", "grounds"}
+    assert set(content[0]) == {"topic", "scope", "short", "more", "claim", "level", "grounds"}
     assert set(tests[0]) == {"kind", "what", "family", "p", "mean", "low", "high", "claimed"}
 
 
