@@ -144,10 +144,13 @@ def cell_cost(cell: Cell, outline: Outline) -> Cost:
         forward_only=max(0, epochs * rows - trained) if isinstance(pruner, IES | Kakurenbo) else 0,
         scoring_forward=scored,
         reference_forward=epochs * _tracked(pruner, n, held_out),
-        eval_forward=tests * outline.test,
+        eval_forward=tests * (outline.test + min(n, 2 * spec.recipe.label_fit)),
         evidence_forward=taken * rows + seen * held_out + epochs * check + judged,
         epochs=epochs,
-        exact=exact and (spec.imbalance is None or outline.kept is not None),
+        # How many labels are wrong is known where they are drawn.
+        exact=exact
+        and (spec.imbalance is None or outline.kept is not None)
+        and not spec.recipe.label_fit,
     )
 
 

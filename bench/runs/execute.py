@@ -235,10 +235,12 @@ class CellRun:
             self.recorder.judge(trainer)
             self.info["holdout"] = self.recorder.facts
         predicted = trainer.test_logits().argmax(1)
+        fitted = trainer.label_fit_readbacks()
         if self.device.type == "cuda":
             yield work_so_far()
         world.job_done()
         self.files, self.metrics = artifacts(trainer, predicted, self.subset)
+        self.metrics |= {name: figure.get() for name, figure in fitted}
         self.info["metrics"] = METRICS
         if self.losses is not None and self.losses.rows:
             self.files["losses.npz"] = self.losses.dump(

@@ -110,6 +110,7 @@ def _train(run: SharedRun) -> None:
             if isinstance(callback, HoldoutRecorder):
                 callback.judge(trainer)
         trainer.test_logits()
+        trainer.label_fit_readbacks()
     finally:
         trainer.close()
 

@@ -23,7 +23,10 @@ Scalar = bool | int | float | str | None
 
 #: Fields that came after the first release: at their defaults they are left out of the content,
 #: so that the keys of older runs stay the same.
-_LATER = ("tail_momentum", "lr_warmup", "drop_last", "normalise", "compat", "weights", "train")
+_LATER = (
+    "tail_momentum", "lr_warmup", "drop_last", "normalise", "compat", "weights", "train",
+    "label_fit",
+)  # fmt: skip
 
 #: Quirks of official loops that can be switched on (``compat``); see ``SWITCHES``.
 Switch = Literal["bn-split-2", "head-100", "lr-per-epoch", "seta-lr"]
@@ -95,7 +98,9 @@ class Recipe(BaseModel):
     rises from 0 in a line. ``momentum`` is beta1 for Adam. ``warmup`` is the epoch Tw after which
     static methods score; None means max(2, round(0.15 epochs)). ``weights`` is the SHA-256 of the
     file with the initial weights: its path is no part of the recipe. ``train = "head"`` trains
-    the last linear layer alone, see ``networks.base.FeatureNet.freeze_body``.
+    the last linear layer alone, see ``networks.base.FeatureNet.freeze_body``. ``label_fit`` is how
+    many samples with a wrong training label, and how many with a right one, every evaluation looks
+    at, see ``bench.train.label_fit``; 0 for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -136,6 +141,7 @@ class Recipe(BaseModel):
     precision: Literal["fp32", "bf16"] = "fp32"
     warmup: int | None = Field(None, ge=1)
     eval_every: int = Field(0, ge=0)
+    label_fit: int = Field(0, ge=0)
     compat: tuple[Switch, ...] = ()
     train: Literal["all", "head"] = "all"
     weights: str = Field(

@@ -16,7 +16,8 @@ class Ledger:
         forward_only: Re-scored in eval mode (IES).
         scoring_forward: Eval-mode passes of batch-level selection (DivBS).
         reference_forward: Passes over the clean reference set (AlignPrune).
-        eval_forward: Test passes, common to all methods.
+        eval_forward: Test passes, and those over training labels (``Recipe.label_fit``), common to
+            all methods.
         proxy_trained: Trained samples of the scoring runs, whoever shares them.
         proxy_scoring: Forward passes that took evidence from them.
         steps: Optimiser steps.

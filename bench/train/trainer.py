@@ -17,7 +17,7 @@ What happens, in order, with every hook of a ``Callback`` (marked >)::
         note mean losses of batches, visits and loss weights
         re-score what the plan wants scored without training (IES)
         measure the reference set, where the pruner wants it at the end of an epoch
-        evaluate on the test split, where the recipe says so
+        evaluate on the test split, and on training labels, where the recipe says so
         add the epoch to the log
       > callback.epoch_end(run)
         if the loss is not finite: Diverged is raised
@@ -54,6 +54,7 @@ from prunebench.bench.train.distributed.gradients import Reducer
 from prunebench.bench.train.distributed.world import current
 from prunebench.bench.train.epoch_steps import EpochSteps, lay_out
 from prunebench.bench.train.evaluate import Readback, forward_all
+from prunebench.bench.train.label_fit import COLUMNS, LabelFit
 from prunebench.bench.train.ledger import Ledger
 from prunebench.bench.train.loss_weight import batch_means, loss_weights
 from prunebench.bench.train.metrics import EpochFigures, marks_of, weight_sums
@@ -104,6 +105,8 @@ class Trainer:
         )
         self.sample_ids, self.labels = _on(task.train, device)
         self.marks = marks_of(task, device)
+        looked_at = setup.streams.get("label-fit")
+        self.label_fit = LabelFit.of(task, recipe.label_fit, looked_at, device)
         self.test_sample_ids, self.test_labels = _on(task.test, device)
         if setup.reference is not None:
             self.reference_sample_ids, self.reference_labels = _on(setup.reference, device)
@@ -243,11 +246,14 @@ class Trainer:
         }
         if epoch.plan.lr_factor != 1:
             row["lr_factor"] = float(epoch.plan.lr_factor)
+        if self.label_fit is not None:
+            row |= dict.fromkeys(COLUMNS)
         self.epoch += 1
         over = setup.clock.finished(self.epoch, self.ledger.trained)
         every = setup.recipe.eval_every
         if every and self.epoch % every == 0 and not over:
             self.readbacks.append((row, "test_accuracy", self.test_readback()))
+            self.readbacks += [(row, *figure) for figure in self.label_fit_readbacks()]
             if setup.device.type == "cuda":
                 yield work_so_far()  # a checkpoint and the next plan come after it
         self.epoch_log.append(row)
@@ -438,6 +444,18 @@ class Trainer:
     def test_readback(self) -> Readback:
         """Share of the test split that is classified right, not waited for."""
         return Readback((self.test_logits().argmax(1) == self.test_labels).double().mean())
+
+    def label_fit_readbacks(self) -> list[tuple[str, Readback]]:
+        """What ``label_fit`` says of the network, not waited for; empty where the recipe does not
+        ask for it. Eval mode, unaugmented view."""
+        if self.label_fit is None:
+            return []
+        ids = self.label_fit.sample_ids
+        self.ledger.eval_forward += len(ids)
+        logits, _ = self.forward(
+            self.inputs, lambda ids: self.inputs.unaugmented_batches(ids).batch, ids
+        )
+        return list(self.label_fit.figures(logits).items())
 
     def test_accuracy(self) -> float:
         """The same, waited for."""
