@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.record import Record
-from tests.support.records import record
+from tests.support.records import RECIPE, record
 
 ROWS = ("full", "short-full", "random-dynamic", "infobatch", "infobatch+align", "big-loss")
 KINDS = {"full": "baseline", "short-full": "baseline", "random": "static", "big-loss": "batch"}
@@ -55,3 +56,37 @@ def board(lead: Mapping[str, float] | None = None, protocol: ProtocolFile | None
           **how: object) -> Board:  # fmt: skip
     """The board of ``records``."""
     return build(records(lead, **how), protocol)  # type: ignore[arg-type]
+
+
+def moved(one: Record, **changes: Any) -> Record:
+    """A record of the same run with another specification, metrics, status or information."""
+    own = one.spec
+    usual = {"info": one.info, "metrics": one.metrics, "status": one.status}
+    return record(own["method"]["name"], own["noise"]["name"], own["seed"], own["ratio"],
+                  one.metrics["test_accuracy"], **{**usual, **changes})  # fmt: skip
+
+
+def scored(
+    leads: Mapping[tuple[str, str], float],
+    noises: Iterable[str] = NOISES,
+    seeds: int = 4,
+    draw: int = 0,
+    sd: float = 0.3,
+) -> list[Record]:
+    """Records of subsets that ``mlp`` chose.
+
+    Args:
+        leads: Points above random choice, by (network, method).
+        noises, seeds, draw, sd: As of ``records``.
+    """
+    methods = list(dict.fromkeys(method for _, method in leads))
+    found = []
+    for number, network in enumerate(dict.fromkeys(network for network, _ in leads)):
+        own = {method: leads[network, method] for method in methods}
+        recipe = {"recipe": {**RECIPE, "model": network}}
+        chosen = recipe if network == "mlp" else {**recipe, "scoring_recipe": RECIPE}
+        for one in records(own, ("full", "random", *methods), noises, seeds,
+                           draw=draw + number, sd=sd):  # fmt: skip
+            name = one.spec["method"]["name"]
+            found.append(moved(one, spec=chosen if name in methods else recipe))
+    return found

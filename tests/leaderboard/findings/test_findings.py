@@ -17,10 +17,8 @@ from prunebench.leaderboard.inference.rankings import Module, ranking
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.stats import family
-from prunebench.record import Record
 from tests.leaderboard.findings.held_against_tests import check, separates_the_leader
-from tests.leaderboard.findings.planted import NOISES, ROWS, board, records
-from tests.support.records import record
+from tests.leaderboard.findings.planted import NOISES, ROWS, board, moved, records
 
 BOARDS = 150
 WINNER = {"infobatch+align": 3.0}
@@ -132,7 +130,9 @@ def test_another_metric_and_settings_beside_noise() -> None:
     for imbalance in (None, {"name": "exp:20"}):
         for one in records(WINNER, noises=("clean", "symmetric:0.2"), seeds=4):
             metrics = {**one.metrics, "worst_class_accuracy": one.metrics["test_accuracy"]}
-            some.append(_again(one, {"imbalance": imbalance} if imbalance else {}, metrics))
+            some.append(
+                moved(one, spec={"imbalance": imbalance} if imbalance else {}, metrics=metrics)
+            )
     said = check(build(some, ProtocolFile(metric="worst-class")))
     assert "highest mean worst-class accuracy" in said[0].text
     assert "0.5 points of worst-class accuracy to full training" in of(said, "no loss").text
@@ -147,7 +147,7 @@ def test_one_noise_setting() -> None:
 
 
 def test_no_setting_of_the_usual_split_is_not_a_board_without_clean_labels() -> None:
-    some = [_again(one, {"imbalance": {"name": "exp:50"}}, None) if noise == "clean" else one
+    some = [moved(one, spec={"imbalance": {"name": "exp:50"}}) if noise == "clean" else one
             for noise in ("clean", "symmetric:0.4")
             for one in records(WINNER, noises=(noise,))]  # fmt: skip
     text = of(check(build(some)), "noise").text
@@ -157,16 +157,8 @@ def test_no_setting_of_the_usual_split_is_not_a_board_without_clean_labels() -> 
     assert "The board has no setting without label noise." in of(check(noisy), "noise").text
 
 
-def _again(one: Record, spec: dict[str, object], metrics: object = None) -> Record:
-    """A record of the same run with some fields of its specification changed."""
-    own = one.spec
-    return record(own["method"]["name"], own["noise"]["name"], own["seed"], own["ratio"],
-                  one.metrics["test_accuracy"], info=one.info, spec=spec,
-                  metrics=one.metrics if metrics is None else metrics)  # type: ignore[arg-type]  # fmt: skip
-
-
 def test_several_designs_share_the_sentences_and_the_level(won: Board) -> None:
-    other = [_again(r, {"dataset": {**r.spec["dataset"], "name": "mnist"}})
+    other = [moved(r, spec={"dataset": {**r.spec["dataset"], "name": "mnist"}})
              for r in records(WINNER, draw=5)]  # fmt: skip
     both = build([*records(WINNER), *other])
     said = check(both)
@@ -177,7 +169,7 @@ def test_several_designs_share_the_sentences_and_the_level(won: Board) -> None:
 
 
 def test_other_budgets_compare_nothing_at_equal_samples() -> None:
-    some = [_again(r, {"budget": "epochs"}) for r in records(WINNER)]
+    some = [moved(r, spec={"budget": "epochs"}) for r in records(WINNER)]
     assert "do not train on equally many samples" in of(check(build(some)), "random choice").text
 
 
