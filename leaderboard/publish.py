@@ -8,6 +8,7 @@ from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.bundle import pack
 from prunebench.leaderboard.render.markdown import render_markdown
 from prunebench.leaderboard.render.target_text import TARGET_STEM
+from prunebench.leaderboard.render.transfer_text import TRANSFER_FILE
 from prunebench.record import Record
 
 RECORDS = "records.jsonl.gz"
@@ -36,7 +37,7 @@ def publication(
     figures = sorted(name for name in files if name.startswith("figures/")
                      and name.endswith(".svg"))  # fmt: skip
     links = [f"[{name.removeprefix('leaderboard')}]({name})" for name in sorted(files)
-             if name.startswith("leaderboard.") or name == "transfer.csv"]  # fmt: skip
+             if name.startswith("leaderboard.") or name == TRANSFER_FILE]  # fmt: skip
     lines = [
         f"- Digest of the records: `{board.digest}`",
         f"- Render again, in this folder: `{command}`",

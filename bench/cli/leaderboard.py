@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Collection
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any
@@ -161,7 +160,7 @@ def render(
 
     RESULTS are results folders or bundles of records (records.jsonl.gz).
 
-    Records that cannot be read are named and left out; the exit code is 1 then.
+    Records and tables of epochs that cannot be read are named and left out; the exit code is 1 then.
 
     Example: prunebench leaderboard results/demo --publish docs/leaderboards/demo
     """
@@ -173,7 +172,7 @@ def render(
         target_files,
         texts,
         unite,
-        write_files,
+        write_tables,
     )
     from prunebench.leaderboard.publish import publication
     from prunebench.leaderboard.published.numbers import read_published
@@ -191,6 +190,8 @@ def render(
     if (uri is None) == (not results):
         raise InputError("records come from RESULTS or from --from-mlflow", where="leaderboard",
                          accepted="one of the two")  # fmt: skip
+    if not (results or out or publish):
+        raise InputError("no folder to write to", where="--out", accepted="a folder")
     folders = sources(results)
     notes: list[str] = []
     faults: list[InputError] = []
@@ -206,19 +207,17 @@ def render(
     files = {name: text.encode() for name, text in texts(board).items()}
     if model_index:
         files["model-index.md"] = render_model_index(board).encode()
-    damaged: list[InputError] = []
-    files |= target_files(board, folders, damaged)
-    for fault in damaged:
-        print(f"no samples to an accuracy of one run: {fault}", file=sys.stderr)
+    files |= target_files(board, folders, faults)
     files |= _figures(board, folders, figures, bool(publish), nemenyi)
+    place = Path(publish or out) if publish or out else _beside(folders[0])
+    if not any(name.startswith(f"{TARGET_STEM}.") for name in files):
+        files |= _earlier_targets(place, board)
     if publish:
         command = shlex.join(["prunebench", "leaderboard", "records.jsonl.gz",
                               *(["--protocol", "protocol.toml"] if protocol else []),
                               *(["--metric", metric] if metric else []),
                               *(["--copy-from-paper", paper] if paper else []), *flags(given),
                               "--no-figures", "--publish", "."])  # fmt: skip
-        if not any(name.startswith(f"{TARGET_STEM}.") for name in files):
-            files |= _published_targets(Path(publish), board)
         published = _published(Path(publish))
         if figures is False:
             files |= published
@@ -227,16 +226,15 @@ def render(
 
             files = with_published(files, published)
         extra = {"protocol.toml": Path(protocol).read_bytes()} if protocol else {}
-        place = Path(publish)
         ids, there = _ids(board, records, folders, place, with_ids, not no_scores)
         pages = publication(board, files, records, command, extra, ids=there)
-        paths = write_files(place, {**pages, **ids})
-        _remove_targets(place, pages)
+        paths = write_tables(place, {**pages, **ids})
+        if ids:
+            from prunebench.bench.runs.published_ids import remove_earlier
+
+            remove_earlier(place, ids)
     else:
-        if out is None and not folders:
-            raise InputError("no folder to write to", where="--out", accepted="a folder")
-        place = Path(out) if out else _beside(folders[0])
-        paths = write_files(place, files)
+        paths = write_tables(place, files)
     if as_json:
         print(json.dumps([str(path) for path in paths]))
     else:
@@ -265,7 +263,7 @@ def _ids(
     publication holds those of these records, written now or earlier."""
     if not wanted and not (place / "ids").is_dir():
         return {}, False
-    from prunebench.bench.runs.published_ids import ids_files, published_keys, remove_earlier
+    from prunebench.bench.runs.published_ids import ids_files, published_keys
     from prunebench.leaderboard.artifacts import artifact_reader
 
     if not wanted:
@@ -276,13 +274,12 @@ def _ids(
         return {}, current
     files, left_out = ids_files(board, artifact_reader(folders), scores)
     print_notes(left_out)
-    remove_earlier(place, files)
     return files, True
 
 
-def _published_targets(folder: Path, board: Any) -> dict[str, bytes]:
-    """Samples to an accuracy that a publication has already, of the same records and protocol: the
-    tables of epochs they come from are not in it. All forms are rendered anew from the JSON file.
+def _earlier_targets(folder: Path, board: Any) -> dict[str, bytes]:
+    """Samples to an accuracy that a folder has already, of the same records and protocol: the
+    tables of epochs they come from are not here. All forms are rendered anew from the JSON file.
 
     Raises:
         InputError: It is a link, or is larger than any figure.
@@ -297,16 +294,6 @@ def _published_targets(folder: Path, board: Any) -> dict[str, bytes]:
             tables = read_target_tables(board, _read(own, folder / name, there.st_size))
             return target_texts(board, tables) if tables else {}
     return {}
-
-
-def _remove_targets(folder: Path, pages: Collection[str]) -> None:
-    """Removes samples to an accuracy of another board from a publication."""
-    from prunebench.leaderboard.render.target_text import TARGET_STEM
-
-    own = OwnFolder(folder)
-    for name, there in own.entries(folder):
-        if name.rpartition(".")[0] == TARGET_STEM and name not in pages and S_ISREG(there.st_mode):
-            own.remove(folder / name)
 
 
 def _read(own: OwnFolder, path: Path, size: int) -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 from prunebench.bench.results.planned import add_plan, plan_files, read_plan
 from prunebench.bench.results.store import Store
@@ -31,7 +33,11 @@ from prunebench.leaderboard.render.target_text import (
     render_target_markdown,
     target_json,
 )
-from prunebench.leaderboard.render.transfer_text import scored_rows
+from prunebench.leaderboard.render.transfer_text import (
+    TRANSFER_FILE,
+    TRANSFER_HEADS,
+    scored_rows,
+)
 from prunebench.record import Record, RecordError
 
 
@@ -159,7 +165,7 @@ def texts(board: Board) -> dict[str, str]:
         "leaderboard.tex": render_latex(board),
     }
     if board.transfers:
-        forms["transfer.csv"] = scored_rows(board.transfers, board.protocol.metric)
+        forms[TRANSFER_FILE] = scored_rows(board.transfers, board.protocol.metric)
     return forms
 
 
@@ -236,6 +242,24 @@ def write_files(out: Path, files: Mapping[str, bytes]) -> list[Path]:
     return [out / name for name in files]
 
 
+def write_tables(out: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """``write_files``, and what an earlier board wrote there and this one has not is removed: the
+    tables of transfers and those of samples to an accuracy."""
+    paths = write_files(out, files)
+    own, heads = OwnFolder(out), ",".join(TRANSFER_HEADS).encode()
+    for name, there in own.entries(out):
+        if name in files or not S_ISREG(there.st_mode):
+            continue
+        if name.rpartition(".")[0] == TARGET_STEM:
+            own.remove(out / name)
+        elif name == TRANSFER_FILE:  # perhaps somebody's own file of that name
+            with os.fdopen(own.open(out / name, os.O_RDONLY), "rb") as file:
+                ours = file.read(len(heads)) == heads
+            if ours:
+                own.remove(out / name)
+    return paths
+
+
 def write_board(
     sources: Sequence[Path], out: Path, protocol: ProtocolFile | None = None
 ) -> Written:
@@ -249,7 +273,7 @@ def write_board(
     board = make_board(gather(sources, faults=faults), protocol, align_shown=True)
     files = {name: text.encode() for name, text in texts(board).items()}
     files |= target_files(board, sources, faults)
-    return Written(files["leaderboard.md"].decode(), write_files(out, files), faults, board)
+    return Written(files["leaderboard.md"].decode(), write_tables(out, files), faults, board)
 
 
 def _named(store: Store, record: Record) -> dict[str, bytes]:

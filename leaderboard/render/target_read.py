@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,6 +13,7 @@ from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.board.time_ratio import machine_of
 from prunebench.leaderboard.learning_curves.to_target import TargetTable, ToTarget
 from prunebench.leaderboard.render.target_text import SCHEMA
+from prunebench.leaderboard.stats import MedianInterval
 
 _ENTRY = TypeAdapter(ToTarget)
 _LONGEST_REASON = 200
@@ -53,7 +55,11 @@ def _tables(board: Board, entries: list[Any]) -> Iterator[TargetTable]:
         found = []
         for value in entry["rows"]:
             lacking = [(item["reason"], item["count"]) for item in value["missing"]]
-            found.append(_ENTRY.validate_python({**value, "lacking": lacking}))
+            one = _ENTRY.validate_python({**value, "lacking": lacking})
+            spreads = {name: spread for name, spread in vars(one).items()
+                       if isinstance(spread, MedianInterval)}  # fmt: skip
+            found.append(replace(one, **{name: _as_written(spread, value[name])
+                                         for name, spread in spreads.items()}))  # fmt: skip
         kinds = {row.label: row.kind for row in (*table.rows, *table.incomplete)}
         machines = {machine_of(run) for own in table.runs.values() for run in own.values()} | {""}
         wanted = [(target, label, kind, noise) for target in board.protocol.target
@@ -66,3 +72,9 @@ def _tables(board: Board, entries: list[Any]) -> Iterator[TargetTable]:
         if not all(reason.isprintable() and len(reason) <= _LONGEST_REASON for reason in reasons):
             raise ValueError("no reason")
         yield TargetTable(table, tuple(board.protocol.target), tuple(found))
+
+
+def _as_written(spread: MedianInterval, given: dict[str, Any]) -> MedianInterval:
+    """With whole numbers where the file has whole numbers: texts of the two differ."""
+    whole = {name: given[name] for name in ("median", "low", "high") if type(given[name]) is int}
+    return replace(spread, **whole)

@@ -16,6 +16,9 @@ from prunebench.leaderboard.stats import Family, MeanInterval, PairedDifference
 from prunebench.untrusted import spreadsheet
 
 LEAD = "does the lead over random stay?"
+#: File of the first table of every pair of networks, and how it begins.
+TRANSFER_FILE = "transfer.csv"
+TRANSFER_HEADS = ("dataset", "selected_with", "trained_with", "method", "noise", "ratio", "n")
 DIGITS = 1
 
 
@@ -193,8 +196,7 @@ def scored_rows(found: Sequence[Transfer], metric: str = "accuracy") -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        ("dataset", "selected_with", "trained_with", "method", "noise", "ratio", "n", "accuracy",
-         "half_width", "minus_random", "minus_random_half_width", "minus_full",
+        (*TRANSFER_HEADS, "accuracy", "half_width", "minus_random", "minus_random_half_width", "minus_full",
          "minus_full_half_width", "accuracy_selected_itself", "minus_selected_itself",
          "minus_selected_itself_half_width", *["metric"] * len(named))
     )  # fmt: skip

@@ -18,6 +18,7 @@ from prunebench.bench.reports.boards import make_board, target_files, write_boar
 from prunebench.errors import InputError
 from prunebench.leaderboard.artifacts import artifact_reader
 from prunebench.leaderboard.board.cost_share import cost_of
+from prunebench.leaderboard.bundle import pack
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.style import figure_settings
 from prunebench.leaderboard.learning_curves.curves import NOT_EVALUATED, curve_of
@@ -30,6 +31,7 @@ from prunebench.leaderboard.render.target_text import (
     scoring_text,
     target_lines,
 )
+from prunebench.leaderboard.render.transfer_text import TRANSFER_HEADS
 from prunebench.leaderboard.stats import median_interval
 from prunebench.record import Record, content_key
 from support.command import prunebench
@@ -294,6 +296,32 @@ def test_every_form_is_written_beside_the_board(tmp_path: Path, records: list[Re
     assert target_files(make_board(records), []) == {}
 
 
+def test_what_the_board_has_no_more_is_removed_from_its_folder(
+    tmp_path: Path, records: list[Record]
+) -> None:
+    for r in records:
+        r.save(tmp_path / "records")
+    out, transfers = tmp_path / "leaderboard", tmp_path / "leaderboard" / "transfer.csv"
+    bundle = tmp_path / "records.jsonl.gz"
+    bundle.write_bytes(pack(records))
+    write_board([tmp_path], out)
+    tables = {path.name: path.read_bytes() for path in out.glob("samples-to-accuracy.*")}
+    assert len(tables) == 4
+    said = prunebench("leaderboard", bundle, "--out", out)  # of the same records: rendered again
+    assert said.code == 0, said.err
+    assert {path.name: path.read_bytes() for path in out.glob("samples-to-*")} == tables
+    transfers.write_text(",".join(TRANSFER_HEADS) + ",accuracy\n")
+    said = prunebench("leaderboard", bundle, "--seed", "0", "--out", out)
+    assert said.code == 0, said.err
+    assert not transfers.exists()
+    assert not list(out.glob("samples-to-*"))
+    write_board([tmp_path], out)
+    transfers.write_text("day,from,to\n")  # somebody's own
+    write_board([bundle], out)
+    assert transfers.exists()
+    assert not list(out.glob("samples-to-*"))
+
+
 @pytest.mark.parametrize(
     "data", [b"epoch,trained\n0,5\n", b"epoch,trained,test_accuracy\n0,5,7\n1,5,\n", b"\xff",
              b"epoch,trained,test_accuracy\n0,-5,0.5\n1,5,\n",
@@ -310,6 +338,12 @@ def test_a_table_that_cannot_be_used_is_one_clear_line(tmp_path: Path, data: byt
     assert target_files(board, [tmp_path], faults)
     assert [str(fault).count("\n") for fault in faults] == [0]
     assert records[1].key in str(faults[0])
+    if data.endswith(b"\n0,5\n"):
+        for r in records:
+            r.save(tmp_path / "records")
+        said = prunebench("leaderboard", tmp_path)
+        assert said.code == 1  # as `grid --board`
+        assert said.err.count(f"left out: {faults[0]}\n") == 1
 
 
 def test_curves_end_with_the_accuracy_of_the_record(tmp_path: Path) -> None:

@@ -118,7 +118,9 @@ def test_scores_choose_what_their_method_chose(published: Published) -> None:
     assert again.metrics["test_accuracy"] == first.metrics["test_accuracy"]
 
 
-def test_published_again_without_or_with_fewer(published: Published, tmp_path: Path) -> None:
+def test_published_again_without_or_with_fewer(
+    published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = tmp_path / "board"
     publish = ("leaderboard", published.store.root, "--publish", place, "--no-figures")
     assert prunebench(*publish, "--with-ids").code == 0
@@ -129,6 +131,14 @@ def test_published_again_without_or_with_fewer(published: Published, tmp_path: P
     assert sorted(path.name for path in (place / "ids").iterdir()) == whole
     said = prunebench(*publish, "--ratio", "0.8")
     assert said.code == 0
+
+    def full(*given: Any, **named: Any) -> None:
+        raise InputError("cannot be written (disk full)")
+
+    with monkeypatch.context() as patch:  # nothing is removed before all is written
+        patch.setattr("prunebench.bench.reports.boards.write_files", full)
+        assert prunebench(*publish, "--with-ids", "--ratio", "0.8").code == 2
+    assert sorted(path.name for path in (place / "ids").iterdir()) == whole
     fewer = prunebench(*publish, "--with-ids", "--no-scores", "--ratio", "0.8")
     assert fewer.code == 0, fewer.err
     kept = published.records["small-loss", 0.8].key
