@@ -160,7 +160,8 @@ def render(
 
     RESULTS are results folders or bundles of records (records.jsonl.gz).
 
-    Records and tables of epochs that cannot be read are named and left out; the exit code is 1 then.
+    Records and tables of epochs that cannot be read are named and left out; the exit code is 1
+    then.
 
     Example: prunebench leaderboard results/demo --publish docs/leaderboards/demo
     """

@@ -196,8 +196,8 @@ def scored_rows(found: Sequence[Transfer], metric: str = "accuracy") -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        (*TRANSFER_HEADS, "accuracy", "half_width", "minus_random", "minus_random_half_width", "minus_full",
-         "minus_full_half_width", "accuracy_selected_itself", "minus_selected_itself",
+        (*TRANSFER_HEADS, "accuracy", "half_width", "minus_random", "minus_random_half_width",
+         "minus_full", "minus_full_half_width", "accuracy_selected_itself", "minus_selected_itself",
          "minus_selected_itself_half_width", *["metric"] * len(named))
     )  # fmt: skip
     for one in found:
