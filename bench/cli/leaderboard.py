@@ -210,7 +210,7 @@ def render(
         files["model-index.md"] = render_model_index(board).encode()
     files |= target_files(board, folders, faults)
     files |= _figures(board, folders, figures, bool(publish), nemenyi)
-    place = Path(publish or out) if publish or out else _beside(folders[0])
+    place = Path(publish or out or _beside(folders[0]))
     if not any(name.startswith(f"{TARGET_STEM}.") for name in files):
         files |= _earlier_targets(place, board)
     if publish:

@@ -56,10 +56,11 @@ def _tables(board: Board, entries: list[Any]) -> Iterator[TargetTable]:
         for value in entry["rows"]:
             lacking = [(item["reason"], item["count"]) for item in value["missing"]]
             one = _ENTRY.validate_python({**value, "lacking": lacking})
-            spreads = {name: spread for name, spread in vars(one).items()
-                       if isinstance(spread, MedianInterval)}  # fmt: skip
-            found.append(replace(one, **{name: _as_written(spread, value[name])
-                                         for name, spread in spreads.items()}))  # fmt: skip
+            spreads: dict[str, Any] = {
+                name: _as_written(spread, value[name]) for name, spread in vars(one).items()
+                if isinstance(spread, MedianInterval)
+            }  # fmt: skip
+            found.append(replace(one, **spreads))
         kinds = {row.label: row.kind for row in (*table.rows, *table.incomplete)}
         machines = {machine_of(run) for own in table.runs.values() for run in own.values()} | {""}
         wanted = [(target, label, kind, noise) for target in board.protocol.target
