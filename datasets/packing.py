@@ -53,7 +53,7 @@ def pack(raw: RawData, name: str, folder: Path) -> Packed:
     Resident images are stored lossless as PNG; JPEG and PNG files keep their bytes unless they
     are transparent or to be turned, and then become PNG like other formats, as they are read here.
     Labels, class names, super-classes, mean, standard deviation and human labels are written too;
-    reference samples of the set's own are not.
+    reference samples of the set's own and groups of test samples are not.
 
     Args:
         raw: The data set.
@@ -102,6 +102,8 @@ def _notes(raw: RawData) -> Iterator[str]:
         yield "sample ids count the packed rows, not those of the original split"
     if raw.reference_rows is not None:
         yield f"{len(raw.reference_rows)} reference samples of its own are left out"
+    if raw.test_groups is not None:
+        yield "groups of test samples are left out, and with them accuracy by group"
     if raw.asymmetric != default_asymmetric(raw.groups):
         yield f"asymmetric noise as here: --dataset-param asymmetric={raw.asymmetric}"
     if raw.train_x.shape[1] == 1:

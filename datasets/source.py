@@ -205,7 +205,8 @@ class DataSource(ABC):
     say; empty where there is none), and ``argument_optional``, whether the name alone is enough;
     ``recipe``, the default recipe's name; ``summary``, one line; ``as_words``, options under which
     its samples are the words of texts, where they are something else by default; ``orders``,
-    options beside the content that decide which sample an original id names.
+    options beside the content that decide which sample an original id names; ``terms``, one line
+    on the licence, where it does not depend on the files.
     """
 
     name: ClassVar[str] = ""
@@ -217,6 +218,7 @@ class DataSource(ABC):
     summary: ClassVar[str] = ""
     as_words: ClassVar[Mapping[str, Value]] = {}
     orders: ClassVar[tuple[str, ...]] = ()
+    terms: ClassVar[str] = ""
 
     def __init__(self, **params: Any) -> None:
         """Checks the options.
@@ -291,6 +293,14 @@ class DataSource(ABC):
     def variants(self) -> tuple[str, ...] | None:
         """Keys of ``RawData.human``; None where they are known only once it is loaded."""
         return None
+
+    def licence(self) -> str:
+        """One line, as that of the loaded data, which are loaded where ``terms`` is empty.
+
+        Raises:
+            InputError: A file is missing, damaged or foreign.
+        """
+        return self.terms or self.load().licence
 
     def title(self) -> str:
         """How a user calls these data, for boards and listings; empty for the set's own name. No

@@ -10,7 +10,7 @@ from prunebench.bench.spec.run_spec import Named
 from prunebench.bench.train.task import OUTSIDE
 from prunebench.datasets.noise.openset import parse_last
 from prunebench.datasets.pca import PCA
-from prunebench.datasets.source import DataSource, identity_of, named_source
+from prunebench.datasets.source import DataSource, data_mark, identity_of, named_source
 from prunebench.errors import InputError
 from prunebench.options import Value
 from prunebench.record import OPENSET
@@ -84,7 +84,7 @@ def resolve_outside(
     named = Named(
         name=source.name, version=str(source.version), params=dict(options), identity=identity
     )
-    if named == dataset:
+    if data_mark(named.model_dump()) == data_mark(dataset.model_dump()):  # whatever their limits
         raise InputError(f"{source.name} is the task's own data set",
                          where=f"noise_params: {OUTSIDE}",
                          accepted="last:K, or another data set")  # fmt: skip
@@ -123,4 +123,7 @@ def recorded_outside(setting: Any, given: Mapping[str, Any]) -> Mapping[str, Val
     source = outside_source({**own, **given, OUTSIDE: text or setting.name})
     if source is None or identity_of(source) != setting.identity:
         raise InputError("these are other data than the record's", where=where)
+    if str(source.version) != setting.version:
+        raise InputError(f"{source.name} is version {source.version} here", where=where,
+                         accepted=f"version {setting.version}, as recorded")  # fmt: skip
     return source.params

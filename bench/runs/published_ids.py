@@ -279,8 +279,8 @@ def _licence(dataset: Mapping[str, Any]) -> str:
     """The licence line of a data set, where it can be opened here."""
     source: type[DataSource] = DATASETS.get(dataset["name"]).target
     try:
-        return source(**dataset["params"]).load().licence or "unknown"
-    except InputError:
+        return source(**dataset["params"]).licence() or "unknown"
+    except (InputError, OSError):
         return "as the origin of the files says"
 
 

@@ -181,6 +181,7 @@ class Arrays(DataSource):
     argument = "path"
     recipe = "packed"
     summary = "your own arrays, images or vectors, in one file: arrays:FILE.npz"
+    terms = "as the origin of the file says"
 
     path: str
     layout: str
@@ -313,7 +314,7 @@ class Arrays(DataSource):
             train_origin=origin,
             test_origin=Origin.of(test_rows, len(y_test), self.test_limit),
             clean_known=clean_known,
-            licence="as the origin of the file says",
+            licence=self.terms,
         )
 
     def _splits(

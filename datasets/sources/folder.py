@@ -83,6 +83,7 @@ class Folder(DataSource):
     argument = "path"
     recipe = "packed"
     summary = "your own images in class folders, streamed where they are many: folder:PATH"
+    terms = "as the origin of the files says"
 
     path: str
     size: int
@@ -195,5 +196,5 @@ class Folder(DataSource):
             train_origin=Origin.of(train_rows, len(train.names), self.limit),
             test_origin=Origin.of(test_rows, len(test.names), self.test_limit),
             human={} if labels is None else {"": torch.from_numpy(labels.given[train_rows])},
-            licence="as the origin of the files says",
+            licence=self.terms,
         )

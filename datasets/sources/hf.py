@@ -63,6 +63,7 @@ class HuggingFace(DataSource):
     argument = "path"
     recipe = "packed"
     summary = "images in Parquet files as Hugging Face has them: hf:PATH (needs pyarrow)"
+    terms = "as the origin of the files says"
 
     path: str
     image: str | None
@@ -151,7 +152,7 @@ class HuggingFace(DataSource):
             human={} if human is None else {"": torch.from_numpy(human[rows])},
             train_origin=Origin.of(rows, len(labels), self.limit),
             test_origin=Origin.of(test_rows, len(test_labels), self.test_limit),
-            licence="as the origin of the files says",
+            licence=self.terms,
         )
 
 

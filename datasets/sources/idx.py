@@ -82,7 +82,6 @@ class Idx(DataSource):
     torchvision_class: ClassVar[str] = ""
     classes: ClassVar[tuple[str, ...]] = tuple(str(c) for c in range(10))
     rule: ClassVar[str] = "next_class"
-    terms: ClassVar[str] = ""
     #: Published checksums of the gzip files, by file name.
     digests: ClassVar[dict[str, str]] = {}
     #: Published checksums of the unpacked files.

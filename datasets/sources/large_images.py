@@ -94,7 +94,6 @@ class LargeImages(DataSource):
     #: Folders below the data root, and what to put there by hand.
     places: ClassVar[tuple[str, ...]] = ()
     wanted: ClassVar[str] = ""
-    terms: ClassVar[str] = ""
     #: Whether the given training labels are themselves noisy.
     noisy: ClassVar[bool] = True
 

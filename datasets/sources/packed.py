@@ -75,6 +75,7 @@ class Packed(DataSource):
     argument = "path"
     recipe = "packed"
     summary = "your own images in packed files: packed:FOLDER"
+    terms = "as the origin of the files says"
 
     path: str
     limit: int | None
@@ -144,7 +145,7 @@ class Packed(DataSource):
             human={name: torch.from_numpy(y[rows]) for name, y in train.human.items()},
             train_origin=Origin.of(rows, len(train), self.limit),
             test_origin=Origin.of(test_rows, len(test), self.test_limit),
-            licence="as the origin of the files says",
+            licence=self.terms,
         )
 
     def identity(self) -> str:

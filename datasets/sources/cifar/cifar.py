@@ -156,15 +156,16 @@ class Cifar(DataSource):
             groups=self.family.coarse or None, asymmetric=self.rule,
             mean=self.mean, std=self.std, augment="crop_flip", human=human,
             train_origin=Origin.of(rows, len(labels), self.limit), test_origin=test_origin,
-            licence=self._terms(found),
+            licence=self.licence(),
         )  # fmt: skip
 
     def _human(self, labels: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
         return {}
 
-    def _terms(self, found: Images) -> str:
+    def licence(self) -> str:
+        """That of the images in the layout found."""
         terms = "images: Krizhevsky 2009, no licence stated"
-        if is_lossy(found):
+        if is_lossy(self.find()):
             terms += "; JPEG copies, so accuracies do not compare with published ones"
         return terms
 
@@ -237,8 +238,9 @@ class CifarN(Cifar):
             )  # fmt: skip
         return human
 
-    def _terms(self, found: Images) -> str:
-        return f"{super()._terms(found)}; {LICENCE}"
+    def licence(self) -> str:
+        """That of the images and of the human labels."""
+        return f"{super().licence()}; {LICENCE}"
 
 
 class _Ten(Cifar):

@@ -93,6 +93,7 @@ class News(DataSource):
     argument_optional = True
     recipe = "news"
     summary = "18,846 newsgroup posts in 7 or 20 classes as pooled word vectors, or as words"
+    terms = "20 Newsgroups (Lang 1995), by-date version"
     as_words = {"representation": "words"}
     orders = ("split",)
 
@@ -223,7 +224,7 @@ class News(DataSource):
             train_origin=Origin.of(train, len(arrays["train_y"]), self.limit),
             test_origin=Origin.of(test, len(arrays["test_y"]), self.test_limit),
             fingerprint=content_key({"posts": self.identity(), "options": self.portable()}),
-            licence="20 Newsgroups (Lang 1995), by-date version",
+            licence=self.terms,
             vocabulary=int(arrays.get("vocabulary", 0)),
         )
 

@@ -85,6 +85,7 @@ class Text(DataSource):
     argument = "path"
     recipe = "text"
     summary = "your own texts in Parquet, CSV or JSON lines: text:PATH"
+    terms = "as the origin of the file says"
 
     path: str
     text: str
@@ -161,7 +162,7 @@ class Text(DataSource):
             human=human,
             train_origin=Origin.of(rows, total, self.limit),
             test_origin=Origin.of(test_rows, test_total, self.test_limit),
-            licence="as the origin of the file says",
+            licence=self.terms,
             vocabulary=vocabulary,
         )
 

@@ -160,6 +160,16 @@ def test_packing_keeps_everything(tree: Cifar, tmp_path: Path) -> None:
     assert "exists already; accepted: a new folder" in again.err
 
 
+def test_packing_says_that_groups_are_left_out(root: Path, tmp_path: Path) -> None:
+    x, y = np.zeros((8, 8, 8), np.uint8), np.arange(8) % 2
+    np.savez(tmp_path / "a.npz", X=x, y=y, X_test=x[:4], y_test=y[:4],
+             test_group=np.array(["a", "b", "a", "b"]))  # fmt: skip
+    said = prunebench("data", "pack", f"arrays:{tmp_path / 'a.npz'}", "--out", tmp_path / "out",
+                      "--json")  # fmt: skip
+    assert said.code == 0, said.err
+    assert [note for note in said.json["notes"] if "groups of test samples" in note]
+
+
 def test_packed_human_labels_train(tree: Cifar, tmp_path: Path) -> None:
     out = tmp_path / "packed"
     assert prunebench("data", "pack", "cifar10n", "--out", out).code == 0

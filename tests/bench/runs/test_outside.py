@@ -89,6 +89,23 @@ def test_a_file_is_the_pool_and_its_path_stays_out_of_the_key(tmp_path):
         recorded_cell(record, {"outside": "digits"})
 
 
+def test_a_part_of_the_tasks_own_data_set_is_not_outside(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (200, 3, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", X=x, y=np.arange(200) % 2, X_test=x[:4], y_test=[0, 1, 0, 1])
+    own = f"arrays:{tmp_path / 'a.npz'}"
+    with pytest.raises(InputError, match="arrays is the task's own data set"):
+        resolve_cell(dataset=own, dataset_params={"limit": 100}, noise="openset:0.3",
+                     noise_params={"outside": own})  # fmt: skip
+
+
+def test_the_outside_data_set_of_another_version_is_refused():
+    spec = cell(params=OTHER).spec.content
+    noise = {**spec["noise"], "outside": {**spec["noise"]["outside"], "version": "0"}}
+    record = Record("0" * 16, {**spec, "noise": noise}, "done")
+    with pytest.raises(InputError, match=r"synthetic is version \d here.*version 0, as recorded"):
+        recorded_cell(record, {})
+
+
 def test_options_that_the_key_leaves_out_open_the_other_set(tmp_path):
     x = np.random.default_rng(0).integers(0, 256, (200, 3, 8, 8), dtype=np.uint8)
     y = np.arange(200) % 2

@@ -15,7 +15,7 @@ import pytest
 
 from prunebench.bench.results.store import Store
 from prunebench.bench.runs.execute import run_cell
-from prunebench.bench.runs.published_ids import ids_files
+from prunebench.bench.runs.published_ids import _licence, ids_files
 from prunebench.datasets.source import data_mark
 from prunebench.errors import InputError
 from prunebench.methods.precomputed import FromFile, read_scores
@@ -269,3 +269,18 @@ def test_ids_that_count_limited_rows_are_left_out() -> None:
     board = SimpleNamespace(tables=[SimpleNamespace(runs={"random": {"0": run}})])
     with pytest.raises(InputError, match="no static run whose artifacts are here"):
         ids_files(cast(Any, board), lambda run, name: b"no archive")
+
+
+def test_the_licence_is_named_without_reading_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRUNEBENCH_DATA", str(tmp_path))  # there are no files
+    assert _licence({"name": "mnist", "params": {}}) == "LeCun, Cortes and Burges; CC BY-SA 3.0"
+    assert "Lang 1995" in _licence({"name": "news", "params": {}})
+    assert _licence({"name": "cifar10", "params": {}}) == "as the origin of the files says"
+
+    def unreadable(self: Any) -> None:
+        raise OSError("disk")
+
+    monkeypatch.setattr("prunebench.datasets.sources.digits.Digits.load", unreadable)
+    assert _licence({"name": "digits", "params": {}}) == "as the origin of the files says"
