@@ -13,12 +13,14 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from prunebench.leaderboard.artifacts import nothing
 from prunebench.leaderboard.board.labels import decimals, noise_order
 from prunebench.leaderboard.board.model import Board, Summary, Table
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.findings import Finding, findings
 from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.transfer import Transfer
+from prunebench.leaderboard.learning_curves.curves import Reader
 from prunebench.leaderboard.published.numbers import ABOUT
 from prunebench.leaderboard.render.about import FINDINGS, found_by_scope
 from prunebench.leaderboard.render.align_text import (
@@ -94,12 +96,16 @@ class Section:
     link: str = ""
 
 
-def render_html(board: Board) -> str:
+def render_html(board: Board, read: Reader = nothing) -> str:
     """The board's page: what it found, pictures, tables by data set and ratio, summaries, module
     effects, protocol.
 
     Style, script and the figures behind the cells are inside the page, whose own policy
     forbids every request. All names pass through the template's escaping.
+
+    Args:
+        board: The board.
+        read: Bytes of an artifact of a run, for learning curves; none by default.
     """
     noises = sorted({n for t in board.tables for n in t.noises}, key=noise_order)
     tips = Tips()
@@ -113,9 +119,9 @@ def render_html(board: Board) -> str:
                  for place, found in enumerate(board.transfers)]  # fmt: skip
     kinds = {row.kind for t in board.tables for row in (*t.rows, *t.incomplete)}
     kinds |= {"incomplete" for t in board.tables if t.incomplete}
-    return render_page(
-        board, sections, noises, tips, kinds, found=findings(board), pictures=charts(board)
-    )
+    said = findings(board)
+    pictures = charts(board, tips, said, read)
+    return render_page(board, sections, noises, tips, kinds, found=said, pictures=pictures)
 
 
 def render_page(
@@ -141,7 +147,8 @@ def render_page(
         pictures: What stands between these and the tables.
     """
     hidden = "".join(f".without-n{i} .n{i}{{display:none}}" for i in range(len(noises)))
-    style, script = _asset("board.css") + hidden, _asset("board.js")
+    style = "".join(map(_asset, ("board.css", "charts.css"))) + hidden
+    script = "".join(map(_asset, ("board.js", "charts.js", "view.js")))
     return _template().render(
         protocol=board.protocol,
         used=board.used,

@@ -71,7 +71,7 @@ def test_opens_without_a_request_or_a_complaint(chromium: Page, file: Path) -> N
     assert EVIL in chromium.run(
         "return [...document.querySelectorAll('bdi')].map(b => b.innerText)"
     )
-    chromium.run("document.querySelector('tr[data-name^=\"<img\"] th').focus()")
+    chromium.run("document.querySelector('main tr[data-name^=\"<img\"] th').focus()")
     assert shows(chromium).startswith(EVIL)
     assert chromium.console() == []
 
@@ -320,7 +320,7 @@ def test_on_paper_the_tables_stand_alone(page: Page) -> None:
         "visible")  # fmt: skip
     pdf = page.cdp("Page.printToPDF", preferCSSPageSize=True)["data"]
     assert base64.b64decode(pdf)[:5] == b"%PDF-"
-    assert page.run("return document.querySelectorAll('section details[open]').length") == 0
+    assert page.run("return document.querySelectorAll('main details[open]').length") == 0
 
 
 def test_without_script_the_page_is_plain(chromium: Page, file: Path) -> None:

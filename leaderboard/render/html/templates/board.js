@@ -238,7 +238,7 @@
   }
 
   document.addEventListener("DOMContentLoaded", () => {
-    const tables = all("main table");
+    const tables = all("main table, table.heat");
     tables.forEach(sortable);
     themeButton(document.querySelector("#theme"));
     const repair = tables.map(roving);
