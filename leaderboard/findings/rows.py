@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from prunebench.leaderboard.board.model import Table
 from prunebench.leaderboard.findings.blocks import Block
 from prunebench.leaderboard.findings.model import Claim, Finding, Ground
 from prunebench.leaderboard.findings.phrases import (
@@ -149,15 +150,15 @@ def no_loss(block: Block) -> Finding | None:
         return Finding("no loss", block.scope,
                        f"Whether a row loses less than {margin} to full training is not known.",
                        "Full training is missing or incomplete.")  # fmt: skip
+    other = [_place(block, table) for table in block.tables if table.tests.lossless is None]
+    untested = f"; not tested at {listed(other)}, where full training lacks runs" if other else ""
     shown: dict[str, list[str]] = defaultdict(list)
     grounds: list[Ground] = []
     least = 0
     for table in tested:
         found = table.tests.lossless
         assert found is not None
-        place = f"ratio {table.ratio:g}"
-        if len({t.dataset for t in block.tables}) > 1:
-            place = f"{table.dataset}, {place}"
+        place = _place(block, table)
         for member in found.family.members:
             if block.summary.series[member.name].kind != "method":
                 continue
@@ -176,14 +177,20 @@ def no_loss(block: Block) -> Finding | None:
     more = " ".join([*refused, NON_INFERIORITY])
     if not shown:
         return Finding("no loss", block.scope, "No pruning row is shown to lose less than "
-                       f"{margin} to full training.", more, "", block.protocol.alpha,
+                       f"{margin} to full training{untested}.", more, "", block.protocol.alpha,
                        tuple(grounds))  # fmt: skip
     parts = [f"{listed(rows)} at {place}" for place, rows in shown.items()]
     if len(parts) > MOST + 1:
         parts = [*parts[:MOST], f"rows of {len(parts) - MOST} more tables"]
     return Finding("no loss", block.scope, f"Shown to lose less than {margin} to full training: "
-                   f"{'; '.join(parts)}.", more, "no loss", block.protocol.alpha,
+                   f"{'; '.join(parts)}{untested}.", more, "no loss", block.protocol.alpha,
                    tuple(grounds))  # fmt: skip
+
+
+def _place(block: Block, table: Table) -> str:
+    place = f"ratio {table.ratio:g}"
+    several = len({other.dataset for other in block.tables}) > 1
+    return f"{table.dataset}, {place}" if several else place
 
 
 def _refusal(groups: Groups) -> str:

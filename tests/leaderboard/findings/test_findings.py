@@ -100,6 +100,18 @@ def test_only_negative_findings() -> None:
     assert of(worst, "no loss").claim == ""
 
 
+def test_a_table_in_which_full_training_lacks_runs_is_no_test_of_loss() -> None:
+    some = [*records(WINNER), *records(WINNER, rows=ROWS[1:], ratios=(0.8,)),
+            *records(WINNER, rows=ROWS[1:], ratios=(0.8,), noises=("asymmetric:0.4",))]  # fmt: skip
+    end = "; not tested at ratio 0.8, where full training lacks runs."
+    assert of(check(build(some)), "no loss").short.endswith(end)
+    worst = [moved(r, metrics={**r.metrics, "test_accuracy": 0.5})
+             if r.spec["method"]["name"] != "full" else r for r in some]  # fmt: skip
+    said = of(check(build(worst)), "no loss").short
+    assert said.startswith("No pruning row is shown")
+    assert said.endswith(end)
+
+
 def test_one_seed() -> None:
     said = check(board(WINNER, seeds=1))
     assert not any(finding.claim for finding in said)
