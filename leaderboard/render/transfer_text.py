@@ -7,7 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 
-from prunebench.leaderboard.board.labels import setting_word
+from prunebench.leaderboard.board.labels import noise_order, setting_word
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.series import Cell
 from prunebench.leaderboard.inference.transfer import Carried, Transfer, TransferCell, member
@@ -38,9 +38,10 @@ def cell_heads(found: Transfer) -> list[str]:
 
 
 def cell_rows(found: Transfer) -> list[tuple[str, list[str]]]:
-    """Name and texts of every row below ``cell_heads``; full training and random choice first."""
-    cells = sorted({(one.cell, number) for number, one in enumerate(found.cells)})
-    order = list(dict.fromkeys(cell for cell, _ in cells))
+    """Name and texts of every row below ``cell_heads``; full training and random choice first, and
+    settings in the order of the board's other tables."""
+    order = sorted({one.cell for one in found.cells},
+                   key=lambda cell: (noise_order(cell[0]), cell[1]))  # fmt: skip
     rows = [(label, cell) for label in ("full", "random") for cell in order
             if any(name == label for name, _ in found.baselines)]  # fmt: skip
     lines = [(label, _baseline(found, label, cell)) for label, cell in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from prunebench.leaderboard.board.collect import FULL
 from prunebench.leaderboard.inference.transfer import Transfer
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.html.page_table import (
@@ -30,9 +31,10 @@ def cells_table(found: Transfer) -> PageTable:
     noise, *others = cell_heads(found)
     columns = (PageColumn(noise, text=True), *(PageColumn(head) for head in others))
     lines = [
-        PageRow(name, "method", (), (_setting(texts[0]), *map(_number, texts[1:])))
+        PageRow(name, FULL if name == FULL else "method", (),
+                (_setting(texts[0]), *map(_number, texts[1:])))
         for name, texts in cell_rows(found)
-    ]
+    ]  # fmt: skip
     return PageTable("method", columns, tuple(lines))
 
 

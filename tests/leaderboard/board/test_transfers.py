@@ -24,6 +24,8 @@ from prunebench.leaderboard.inference.transfer import (
 )
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.publish import publication
+from prunebench.leaderboard.render.html.transfer_tables import cells_table
+from prunebench.leaderboard.render.transfer_text import cell_rows
 from support.records import RECIPE, record
 
 CNN, WIDE = {**RECIPE, "model": "cnn"}, {**RECIPE, "model": "resnet18"}
@@ -245,6 +247,19 @@ def test_every_form_shows_it(board):
     assert len(lines) == 12
     one = next(x for x in lines if (x["method"], x["trained_with"]) == ("dual", "cnn"))
     assert float(one["minus_random"]) == pytest.approx(2.0, abs=0.5)
+
+
+def test_settings_have_the_order_of_the_board_and_full_training_its_kind():
+    extra = []
+    for number, one in enumerate(o for o in records() if o.spec["noise"]["name"] == "clean"):
+        noise = {**one.spec["noise"], "name": "asymmetric:0.4"}
+        extra.append(replace(one, spec={**one.spec, "noise": noise}, key=f"{number:016x}"))
+    made = build([*records(), *extra])
+    (found,) = made.transfers
+    settings = [row[0] for name, row in cell_rows(found) if name == "dual"]
+    assert settings == ["clean", "symmetric:0.4", "asymmetric:0.4"]
+    kinds = {row.label: row.kind for row in cells_table(found).lines}
+    assert kinds == {"full": "full", "random": "method", "dual": "method", "el2n": "method"}
 
 
 def test_the_figure_shows_a_lead_for_each_network(board):
