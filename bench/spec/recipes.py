@@ -213,6 +213,35 @@ def cifar_small() -> Recipe:
     )
 
 
+@register_recipe("memorise")
+def memorise() -> Recipe:
+    """``cifar-small`` for 60 epochs with shifts of one pixel at most: full training on 5,000
+    images fits most wrong labels by its end."""
+    changes = {
+        "name": "memorise", "epochs": 60, "lr": 0.1, "weight_decay": 1e-4,
+        "augment": "crop_flip", "pad": 1, "eval_every": 5, "label_fit": 1000,
+    }  # fmt: skip
+    return get_recipe("cifar-small").model_copy(update=changes)
+
+
+@register_recipe("memorise-resnet18", bf16=True)
+def memorise_resnet18() -> Recipe:
+    """ResNet-18 for 60 epochs with the usual crop and flip: full training on 10,000 images fits
+    nearly all wrong labels by its end. For a card."""
+    return Recipe(
+        name="memorise-resnet18",
+        model="resnet18",
+        epochs=60,
+        batch_size=128,
+        lr=0.1,
+        schedule="one_cycle",
+        cycle_momentum=False,
+        augment="crop_flip",
+        eval_every=5,
+        label_fit=1000,
+    )
+
+
 @register_recipe("news-small")
 def news_small() -> Recipe:
     """The NEWS recipe in 10 epochs; the tail starts at the same share of the run."""

@@ -90,6 +90,7 @@ def test_the_papers_recipes_exist_in_bf16_with_everything_else_the_same():
     paper = ("prunebench.bench.spec.recipes_alignprune", "prunebench.bench.spec.recipes_imagenet")
     entries = [e for e in RECIPES if e.module in paper and "-bf16" not in e.name]
     fp32 = [e.name for e in entries if get_recipe(e.name).precision == "fp32"]
+    fp32.append("memorise-resnet18")
     assert {"cifar10n", "cifar100n", "webvision", "clothing1m", "news", "imagenet"} <= set(fp32)
     for name in fp32:
         plain, half = get_recipe(name), get_recipe(f"{name}-bf16")
