@@ -16,7 +16,8 @@ SIGNED = re.compile(r"[+-]\d+\.\d\d\b")
 DIFFER = re.compile(r"\btests separate\b|\b[Bb]y test\b")
 
 
-def families(shown: Board) -> dict[str, Family]:
+def families_of(shown: Board) -> dict[str, Family]:
+    """All families that a sentence may rest on, by name."""
     found: dict[str, Family] = {}
     for summary in (*shown.summaries, *shown.recipe_summaries):
         if summary.ranking and summary.ranking.groups:
@@ -39,7 +40,7 @@ def families(shown: Board) -> dict[str, Family]:
 
 def check(shown: Board) -> tuple[Finding, ...]:
     """The findings of a board, after every one was held against the tests it names."""
-    said, known = findings(shown), families(shown)
+    said, known = findings(shown), families_of(shown)
     protocol = shown.protocol
     for finding in said:
         claimed = [ground for ground in finding.grounds if ground.claimed]

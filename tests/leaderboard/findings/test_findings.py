@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
-import numpy as np
 import pytest
 
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.model import Board
-from prunebench.leaderboard.findings import Finding, findings
+from prunebench.leaderboard.findings import Finding
 from prunebench.leaderboard.findings.blocks import blocks_of
-from prunebench.leaderboard.inference.compare import compare
-from prunebench.leaderboard.inference.rankings import Module, ranking
-from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.protocol_file import ProtocolFile
-from prunebench.leaderboard.stats import family
 from tests.leaderboard.findings.held_against_tests import check, separates_the_leader
 from tests.leaderboard.findings.planted import NOISES, ROWS, board, moved, records
 
-BOARDS = 150
 WINNER = {"infobatch+align": 3.0}
 LOSERS = {"infobatch": -3.0, "infobatch+align": -5.0, "big-loss": -8.0}
 
@@ -183,43 +176,3 @@ def test_several_designs_share_the_sentences_and_the_level(won: Board) -> None:
 def test_other_budgets_compare_nothing_at_equal_samples() -> None:
     some = [moved(r, spec={"budget": "epochs"}) for r in records(WINNER)]
     assert "do not train on equally many samples" in of(check(build(some)), "random choice").text
-
-
-def test_boards_without_differences_rarely_claim_one() -> None:
-    """150 boards of equal rows, 12 units each; at most 5 % may claim a difference, and the families
-    at levels of their own would be wrong more often than the sentences."""
-    rows = ("full", "short-full", "random-dynamic", "infobatch", "infobatch+align")
-    first = board(rows=rows)
-    (summary,) = first.summaries
-    usual, effects = first.protocol, summary.modules
-    assert effects is not None
-    rng, wrong, alone = np.random.default_rng(0), 0, 0
-    for _ in range(BOARDS):
-        own = _drawn(rng, summary.series)
-        ranked = ranking(list(own.values()), None, usual, "letters", omnibus=False)
-        pair = compare(own["infobatch+align"], own["infobatch"], usual)
-        assert ranked is not None
-        assert ranked.groups is not None
-        assert pair is not None
-        tested = family("modules", {f"{pair.a} - {pair.b}": pair.pooled.sign_flip})
-        effects = replace(effects, pairs=(Module(pair, None),), family=tested)
-        null = replace(first, summaries=(
-            replace(summary, series=own, ranking=ranked, modules=effects),))  # fmt: skip
-        wrong += any(finding.claim == "difference" for finding in findings(null))
-        alone += bool(ranked.groups.pairwise.family.rejected or tested.rejected)
-    assert wrong <= 0.05 * BOARDS
-    assert wrong < alone
-
-
-def _drawn(rng: np.random.Generator, series: Mapping[str, Series]) -> dict[str, Series]:
-    """The same runs with values that differ by chance alone; those of a seed are alike."""
-    shared: dict[object, float] = {}
-    found = {}
-    for label, own in series.items():
-        values = {cell: {seed: shared.setdefault((cell, seed), rng.normal(90, 0.3))
-                         + round(rng.normal(0, 0.3), 2) for seed in seeds}
-                  for cell, seeds in own.values.items()}  # fmt: skip
-        found[label] = replace(own, values={
-            cell: {seed: round(value, 2) for seed, value in seeds.items()}
-            for cell, seeds in values.items()})  # fmt: skip
-    return found
