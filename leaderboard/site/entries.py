@@ -1,0 +1,112 @@
+"""Boards as entries of a site: what they are about, what was found, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from prunebench.leaderboard.board.labels import noise_order
+from prunebench.leaderboard.findings import findings
+from prunebench.leaderboard.headline import words_of
+from prunebench.leaderboard.number_text import span
+from prunebench.leaderboard.site.model import PublishedBoard
+from prunebench.leaderboard.site.rows import RowEntry, board_rows
+
+
+@dataclass(frozen=True)
+class BoardEntry:
+    """One board.
+
+    Attributes:
+        published: The board itself.
+        rows: Its rows.
+        findings: Sentences by what they speak of; the name is empty where there is one alone.
+        facts: What it is about: name and words.
+        date: On which its last run ended; empty where no record says it.
+    """
+
+    published: PublishedBoard
+    rows: tuple[RowEntry, ...]
+    findings: tuple[tuple[str, tuple[str, ...]], ...]
+    facts: tuple[tuple[str, str], ...]
+    date: str
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.published.name
+
+    @property
+    def said(self) -> list[str]:
+        """All sentences, each with what it speaks of where that differs."""
+        return [f"{scope}: {text}" if scope else text
+                for scope, texts in self.findings for text in texts]  # fmt: skip
+
+    @property
+    def brief(self) -> str:
+        """The facts in one line."""
+        return " · ".join(words for name, words in self.facts if name in _BRIEF)
+
+    @property
+    def datasets(self) -> list[str]:
+        """Data sets of its rows, as records name them."""
+        return _known(row.dataset for row in self.rows)
+
+
+_BRIEF = ("data set", "network", "noise", "ratio", "seeds", "methods", "date")
+#: So many settings are named in one line.
+_FEW = 4
+
+
+def board_entry(published: PublishedBoard) -> BoardEntry:
+    """A board's entry; its findings are those of its own page."""
+    rows = tuple(board_rows(published))
+    days = [row.last for row in rows if row.last]
+    said: dict[str, list[str]] = {}
+    for finding in findings(published.board):
+        said.setdefault(finding.scope, []).append(finding.text)
+    date = max(days, default="")
+    return BoardEntry(
+        published,
+        rows,
+        tuple((scope if len(said) > 1 else "", tuple(texts)) for scope, texts in said.items()),
+        tuple(_facts(published, rows, date)),
+        date,
+    )
+
+
+def _facts(
+    published: PublishedBoard, rows: Sequence[RowEntry], date: str
+) -> Iterable[tuple[str, str]]:
+    board = published.board
+    shared = [table.shared for table in board.tables]
+    noises = sorted({noise for table in board.tables for noise in table.noises}, key=noise_order)
+    seeds = [n for table in board.tables for row in table.rows or table.incomplete
+             for n in row.seeds]  # fmt: skip
+    methods, labels = len({row.method for row in rows}), len({row.label for row in rows})
+    yield "data set", ", ".join(_known(row.dataset for row in rows))
+    yield "network", ", ".join(_known(str(one.recipe.get("model", "?")) for one in shared))
+    yield "noise", _few(noises, "settings")
+    ratios = sorted({table.ratio for table in board.tables})
+    yield "ratio", f"{', '.join(f'{ratio:g}' for ratio in ratios)} saved"
+    yield "seeds", f"n = {span(min(seeds), max(seeds))}"
+    yield "methods", (f"{methods} method" + "s" * (methods != 1)
+                      + f" in {labels} rows" * (labels > methods))  # fmt: skip
+    yield "date", date or "not dated"
+    yield "metric", words_of(board.protocol.metric)
+    yield "budget", ", ".join(_known(one.budget for one in shared))
+    yield "recipe", "; ".join(_known(one.recipe_text for one in shared))
+    yield "runs", f"{board.used}, records {board.digest}"
+    yield "hardware", ", ".join(_known(name for row in rows for name in row.hardware))
+    protocol = board.protocol
+    yield "protocol", f"{protocol.name} v{protocol.version}, alpha {protocol.alpha:g}"
+
+
+def _few(names: Sequence[str], noun: str) -> str:
+    if len(names) <= _FEW:
+        return ", ".join(names)
+    return f"{', '.join(names[:_FEW])} and {len(names) - _FEW} more {noun}"
+
+
+def _known(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
