@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from prunebench.leaderboard.board.labels import noise_order
-from prunebench.leaderboard.findings import findings
+from prunebench.leaderboard.findings import Finding, findings
 from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.number_text import span
+from prunebench.leaderboard.render.about import found_by_scope
 from prunebench.leaderboard.site.model import PublishedBoard
 from prunebench.leaderboard.site.rows import RowEntry, board_rows
 
@@ -20,14 +21,14 @@ class BoardEntry:
     Attributes:
         published: The board itself.
         rows: Its rows.
-        findings: Sentences by what they speak of; the name is empty where there is one alone.
+        findings: By what they speak of; the name is empty where there is one alone.
         facts: What it is about: name and words.
         date: On which its last run ended; empty where no record says it.
     """
 
     published: PublishedBoard
     rows: tuple[RowEntry, ...]
-    findings: tuple[tuple[str, tuple[str, ...]], ...]
+    findings: Sequence[tuple[str, Sequence[Finding]]]
     facts: tuple[tuple[str, str], ...]
     date: str
 
@@ -38,9 +39,9 @@ class BoardEntry:
 
     @property
     def said(self) -> list[str]:
-        """All sentences, each with what it speaks of where that differs."""
-        return [f"{scope}: {text}" if scope else text
-                for scope, texts in self.findings for text in texts]  # fmt: skip
+        """The short sentences, each with what it speaks of where that differs."""
+        return [f"{scope}: {one.short}" if scope else one.short
+                for scope, said in self.findings for one in said]  # fmt: skip
 
     @property
     def brief(self) -> str:
@@ -62,14 +63,11 @@ def board_entry(published: PublishedBoard) -> BoardEntry:
     """A board's entry; its findings are those of its own page."""
     rows = tuple(board_rows(published))
     days = [row.last for row in rows if row.last]
-    said: dict[str, list[str]] = {}
-    for finding in findings(published.board):
-        said.setdefault(finding.scope, []).append(finding.text)
     date = max(days, default="")
     return BoardEntry(
         published,
         rows,
-        tuple((scope if len(said) > 1 else "", tuple(texts)) for scope, texts in said.items()),
+        found_by_scope(findings(published.board)),
         tuple(_facts(published, rows, date)),
         date,
     )

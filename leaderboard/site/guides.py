@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -61,11 +62,14 @@ def render_guide(text: str, path: str, places: Places, link: Link) -> Guide:
     title, rest = _title(tokens)
     starts = [i for i, t in enumerate(rest) if t.type == "heading_open" and t.tag == "h2"]
     ends = [*starts[1:], len(rest)][: len(starts)]
+    shared = {"tables": count(1)}
+    lead = _html(rest[: starts[0] if starts else len(rest)], shared)
     sections = tuple(
-        (_words(rest[start + 1]), str(rest[start].attrGet("id")), _html(rest[start + 3 : end]))
+        (_words(rest[start + 1]), str(rest[start].attrGet("id")),
+         _html(rest[start + 3 : end], shared))
         for start, end in zip(starts, ends, strict=True)
-    )
-    return Guide(title or path, _html(rest[: starts[0] if starts else len(rest)]), sections)
+    )  # fmt: skip
+    return Guide(title or path, lead, sections)
 
 
 def _prepared(text: str) -> str:
@@ -118,13 +122,15 @@ def _target(href: str, path: str, places: Places, link: Link) -> str:
     return link(place, unquote(parts.fragment)) if place else ""
 
 
-def _html(tokens: Sequence[Token]) -> Markup:
+def _html(tokens: Sequence[Token], shared: dict[str, Any]) -> Markup:
     # The parser escapes all text and is told to take no HTML.
-    return Markup(_parser().renderer.render(list(tokens), _parser().options, {}))
+    return Markup(_parser().renderer.render(list(tokens), _parser().options, shared))
 
 
 def _open_table(self: Any, tokens: Any, place: int, options: Any, env: Any) -> str:
-    return '<div class="scroll" role="region" aria-label="Table" tabindex="0"><table class="guide">\n'
+    label = f"Table {next(env['tables'])}"
+    box = f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">'
+    return f'{box}<table class="guide">\n'
 
 
 def _close_table(self: Any, tokens: Any, place: int, options: Any, env: Any) -> str:

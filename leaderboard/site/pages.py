@@ -17,6 +17,7 @@ from markupsafe import Markup
 from prunebench.leaderboard.board.labels import noise_order
 from prunebench.leaderboard.board.model import Table
 from prunebench.leaderboard.number_text import number
+from prunebench.leaderboard.render.about import FINDINGS
 from prunebench.leaderboard.site import addresses
 from prunebench.leaderboard.site.addresses import (
     INDEX,
@@ -147,7 +148,7 @@ class _Site:
         others = [name for name in sorted(entry.published.files) if name != TABLES]
         return self._page(
             "board.html", board_page(entry.name), entry.name, entry=entry, tables=tables,
-            reference=entry.published.board.protocol.reference, files=others,
+            reference=entry.published.board.protocol.reference, files=others, found_title=FINDINGS,
         )  # fmt: skip
 
     def _runs(self, entry: BoardEntry) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prunebench.leaderboard.number_text import number
 from prunebench.leaderboard.published.papers import Paper
@@ -18,12 +18,13 @@ class PrintedLine:
     """One printed number.
 
     Attributes:
-        table, dataset, model, noise, ratio: As the paper has them; ``ratio`` as text.
+        tables, dataset, model, noise, ratio: As the paper has them; ``ratio`` as text. A number
+            that several tables print is one line.
         printed: The number, with its standard deviation where one is printed.
         ours: Rows of ours with the accuracy of that cell.
     """
 
-    table: str
+    tables: str
     dataset: str
     model: str
     noise: str
@@ -86,7 +87,7 @@ def _slot(dataset: str, criterion: str, method: str, noise: str, ratio: float) -
 def _lines(
     paper: Paper, cells: Mapping[tuple[str, ...], list[tuple[RowEntry, str]]]
 ) -> dict[str, list[PrintedLine]]:
-    found: dict[str, list[PrintedLine]] = defaultdict(list)
+    found: dict[str, dict[PrintedLine, list[str]]] = defaultdict(dict)
     for row in paper.rows:
         if row.metric != "accuracy" or row.options or row.method.startswith("+"):
             continue
@@ -97,16 +98,18 @@ def _lines(
         if row.ratio is not None:
             slot = _slot(row.dataset, row.relabel or "ce", row.method, row.noise, row.ratio)
             ours = cells.get(slot, [])
-        found[row.method].append(PrintedLine(
-            table=row.table,
+        line = PrintedLine(
+            tables="",
             dataset=row.dataset or "not stated",
             model=" ".join(filter(None, (row.model, row.relabel))),
             noise=row.noise or "not stated",
             ratio="not stated" if row.ratio is None else f"{row.ratio:g}",
             printed=text,
             ours=tuple(ours),
-        ))  # fmt: skip
-    return found
+        )
+        found[row.method].setdefault(line, []).append(row.table)
+    return {method: [replace(line, tables=", ".join(tables)) for line, tables in lines.items()]
+            for method, lines in found.items()}  # fmt: skip
 
 
 def _differences(

@@ -95,7 +95,7 @@
       const own = noise ? row.cells.get(noise) : null;
       const made = document.createElement("tr");
       made.append(
-        cell("th", link(row.label, data.methods[row.method][1])),
+        cell("th", link(row.label, data.methods[row.method][1]), "name"),
         cell("td", row.design === data.boards[row.board] ? row.design
           : `${data.boards[row.board]}: ${row.design}`),
         cell("td", row.ratio, "r"), cell("td", row.rank, "r"),
@@ -145,6 +145,7 @@
     const changed = () => { whole = false; show(); };
     form.hidden = false;
     form.addEventListener("input", changed);
+    form.addEventListener("change", changed);
     form.addEventListener("reset", () => setTimeout(changed));
     form.addEventListener("submit", (event) => event.preventDefault());
     more.addEventListener("click", () => { whole = true; show(); });
