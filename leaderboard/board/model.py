@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from prunebench.leaderboard.board.collect import FULL, Run
 from prunebench.leaderboard.board.shared_protocol import SharedProtocol
@@ -184,6 +185,17 @@ class Summary:
     def shown(self) -> bool:
         """Whether it shows more than one table does."""
         return len(self.ratios) > 1 or bool(self.designs)
+
+    @cached_property
+    def ranks(self) -> Mapping[str, tuple[int, bool]]:
+        """Rank by mean and whether it is shared, as in the tables: of the rows that prune alone."""
+        found = self.ranking
+        labels = [x for x in (found.labels if found else ()) if self.series[x].kind == "method"]
+        means = [found.means[label] for label in labels] if found else []
+        return {
+            label: (1 + sum(other > mean for other in means), means.count(mean) > 1)
+            for label, mean in zip(labels, means, strict=True)
+        }
 
 
 @dataclass(frozen=True)

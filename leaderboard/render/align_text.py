@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from prunebench.leaderboard.findings.phrases import counted
 from prunebench.leaderboard.inference.align_controls import (
     NOT_SEPARATED,
     TOO_FEW,
@@ -76,7 +77,7 @@ def random_lines(controls: AlignControls) -> list[str]:
         }
         said = ", ".join(f"in {count} {words}" for words, count in counts.items() if count)
         lines = [
-            f"Of {len(rows)} pairs, {said}",
+            f"Of {counted(len(rows), 'pair')}, {said}",
             "Row minus random-dynamic in points over their common seeds, with 95 % intervals for "
             "new seeds that are not corrected for the number of pairs. Ahead: whose lead the "
             f"interval over all noise settings supports; {NOT_SEPARATED} where it holds 0",

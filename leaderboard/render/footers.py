@@ -11,9 +11,10 @@ from prunebench.leaderboard.filters import shown
 from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.compare import POWER
 from prunebench.leaderboard.inference.groups import Groups
-from prunebench.leaderboard.inference.marks import MIN_T
+from prunebench.leaderboard.inference.marks import MIN_T, Marks
 from prunebench.leaderboard.inference.rankings import Modules, Ranking
 from prunebench.leaderboard.protocol_file import ProtocolFile
+from prunebench.leaderboard.render.legend import used
 from prunebench.leaderboard.render.row_text import chooses, number, p_text, span
 from prunebench.record import USUAL_SEVERITY
 
@@ -61,29 +62,23 @@ def groups_line(groups: Groups | None) -> str | None:
 
 
 def table_lines(table: Table) -> list[str]:
-    """Every family of one table."""
-    tests = table.tests
+    """Every family of one table, and what else a reader has to know of its cells."""
+    lines = [*sign_lines(table), detectable_line(table.tests.ranking)]
+    return [line for line in lines if line] + list(table.notes)
+
+
+def sign_lines(table: Table) -> list[str]:
+    """The families behind the signs of one table; a sign is named where it occurs."""
+    tests, shown = table.tests, used(table)
     lines = [groups_line(tests.ranking.groups if tests.ranking else None)]
     if tests.marks is not None:
-        family = tests.marks.family
-        refused = sum(bool(member.refused) for member in family.members)
-        text = (
-            f"* better, † worse than {tests.marks.reference} in one cell: Benjamini-Hochberg over "
-            f"m = {family.size} cells at {family.alpha:g}, exploratory"
-        )
-        if refused:
-            text += f"; {refused} cells underpowered and not tested"
-            if refused == family.size:
-                text += f" (a cell needs {MIN_T} seeds, and 6 without assuming normality)"
-        if tests.marks.t_only:
-            text += "; paired t, too few seeds for an exact test"
-        lines.append(text)
+        lines.append(_marks_line(tests.marks, shown))
     if tests.lossless is not None:
         family = tests.lossless.family
-        lines.append(
-            f"≥ loses less than {tests.lossless.margin:g} points against full training "
-            f"(non-inferiority): Holm over m = {family.size} rows at {family.alpha:g}"
-        )
+        claim = f"less than {tests.lossless.margin:g} points against full training"
+        how = f"(non-inferiority): Holm over m = {family.size} rows at {family.alpha:g}"
+        lines.append(f"≥ loses {claim} {how}" if "≥" in shown
+                     else f"No row is shown to lose {claim} {how}")  # fmt: skip
     tested = [(n, c) for n, c in zip(table.noises, tests.columns, strict=True) if c is not None]
     bold = [c for _, c in tested if c.best]
     few = [(noise, c) for noise, c in tested if not c.best]
@@ -101,13 +96,12 @@ def table_lines(table: Table) -> list[str]:
             f"⚠ n = {seeds}{where}: too few seeds to separate rows in one cell; nothing is bold"
             + " there" * bool(bold)
         )
-    if any(column.underpowered for _, column in tested):
+    if "?" in shown:
         lines.append(
             "? underpowered: behind the best of its column by the same amount in every seed, with "
             "too few seeds for the exact test; not separated, not bold and not among the best"
         )
-    lines.append(detectable_line(tests.ranking))
-    if any(row.time and row.time.unsteady for row in (*table.rows, *table.incomplete)):
+    if "busy" in shown:
         lines.append(
             f"⚠ in the time column: epoch times of the row, or of full training, differ by more "
             f"than a factor of {UNSTEADY:g}; the machine was busy, and the ratio says little"
@@ -117,7 +111,25 @@ def table_lines(table: Table) -> list[str]:
             "choice s: seconds in which a static method chose its subset from recorded evidence, "
             "mean over runs, beside its training; - where none is recorded"
         )
-    return [line for line in lines if line] + list(table.notes)
+    return [line for line in lines if line]
+
+
+def _marks_line(marks: Marks, shown: set[str]) -> str:
+    """The family of ``*`` and ``†``, and what could not be tested."""
+    family = marks.family
+    refused = sum(bool(member.refused) for member in family.members)
+    said = {"*": "* better", "†": "† worse"}
+    signs = ", ".join(words for sign, words in said.items() if sign in shown)
+    start = f"{signs} than {marks.reference} in one cell" if signs else (
+        f"No cell is separated from {marks.reference}")  # fmt: skip
+    text = (
+        f"{start}: Benjamini-Hochberg over m = {family.size} cells at {family.alpha:g}, exploratory"
+    )
+    if refused:
+        text += f"; {refused} cells underpowered and not tested"
+        if refused == family.size:
+            text += f" (a cell needs {MIN_T} seeds, and 6 without assuming normality)"
+    return text + "; paired t, too few seeds for an exact test" * marks.t_only
 
 
 def detectable_line(found: Ranking | None) -> str | None:

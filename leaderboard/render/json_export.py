@@ -16,6 +16,7 @@ from prunebench.leaderboard.inference.groups import Groups
 from prunebench.leaderboard.inference.rankings import Modules, Ranking
 from prunebench.leaderboard.inference.score_grid import ScoreGrid
 from prunebench.leaderboard.inference.transfer import Transfer
+from prunebench.leaderboard.render.about import about, title
 from prunebench.leaderboard.render.align_text import use_text
 from prunebench.leaderboard.render.row_text import (
     better_or_worse,
@@ -35,8 +36,9 @@ DIGITS = 12
 def board_json(board: Board) -> dict[str, Any]:
     """The board as JSON values; unknown and undefined numbers are null.
 
-    ``findings`` holds what the board found with the fields of ``findings.model.Finding``; names in
-    ``short`` and ``more`` are as the records have them.
+    ``about`` holds what the title names, with the fields of ``render.about.About``. ``findings``
+    holds what the board found with the fields of ``findings.model.Finding``; names in ``short`` and
+    ``more`` are as the records have them.
     """
     content: dict[str, Any] = {
         "schema": SCHEMA,
@@ -46,6 +48,7 @@ def board_json(board: Board) -> dict[str, Any]:
             "digest": board.digest,
             "excluded": [{"reason": reason, "count": n} for reason, n in board.excluded],
         },
+        "about": {"title": title(board), **asdict(about(board))},
         "environments": {name: list(values) for name, values in board.environments},
         "findings": [asdict(finding) for finding in findings(board)],
         "tables": [_table(table) for table in board.tables],
@@ -239,6 +242,7 @@ def _summary(summary: Summary) -> dict[str, Any]:
         "ratios": list(summary.ratios),
         "noises": list(summary.noises),
         "ranking": _ranking(summary.ranking),
+        "ranks": {label: place for label, (place, _) in summary.ranks.items()},
         "incomplete": list(summary.incomplete),
         "modules": _modules(summary.modules),
         **({} if grid is None else {"score_grid": _score_grid(grid)}),

@@ -8,7 +8,9 @@ from prunebench.leaderboard.board.labels import decimals
 from prunebench.leaderboard.board.model import Board, Row, Table
 from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.render.footers import table_lines
+from prunebench.leaderboard.render.legend import legend, rank_words, used
 from prunebench.leaderboard.render.row_text import (
+    RANK,
     bold,
     choice,
     chooses,
@@ -21,7 +23,9 @@ from prunebench.leaderboard.render.row_text import (
     number,
     rank,
     realised,
+    reference_words,
     signs,
+    span,
     time,
 )
 
@@ -58,46 +62,62 @@ def render_latex(board: Board) -> str:
 def _table(board: Board, table: Table) -> list[str]:
     everyone = (*table.rows, *table.incomplete)
     grouped, timed = lettered(table), any(row.time for row in everyone)
-    chosen = chooses(everyone)
-    head = ["method", *table.noises, difference_head(table), *["group"] * grouped, "ratio",
-            *["time"] * timed, *["choice s"] * chosen, "rank"]  # fmt: skip
-    align = f"l{'r' * len(table.noises)}r{'l' * grouped}r{'r' * timed}{'r' * chosen}r"
+    chosen, several = chooses(everyone), len(table.noises) > 1
+    head = ["method", RANK, *["mean"] * several, difference_head(table), *["group"] * grouped,
+            *table.noises, "ratio", *["time"] * timed, *["choice s"] * chosen]  # fmt: skip
+    align = f"lr{'r' * several}r{'l' * grouped}{'r' * len(table.noises)}r{'r' * (timed + chosen)}"
     lines = [
         "",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(table.dataset)}, ratio {table.ratio:g}"
-        + f", {words_of(board.protocol.metric)}" * (board.protocol.metric != "accuracy")
-        + ". "
-        + " ".join(f"{escape(line)}." for line in table_lines(table))
-        + "}",
+        rf"\caption{{{' '.join(f'{escape(line)}.' for line in _caption(board, table))}}}",
         rf"\begin{{tabular}}{{{align}}}",
         r"\toprule",
         " & ".join(map(escape, head)) + r" \\",
         r"\midrule",
     ]
-    lines += [_line(table, row, grouped, timed, chosen) for row in table.rows]
+    lines += [_line(table, row, timed, chosen) for row in table.rows]
     if table.rows and table.incomplete:
         lines.append(r"\midrule")
-    lines += [_line(table, row, grouped, timed, chosen) for row in table.incomplete]
+    lines += [_line(table, row, timed, chosen) for row in table.incomplete]
     return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
 
 
-def _line(table: Table, row: Row, grouped: bool, timed: bool, chosen: bool) -> str:
+def _caption(board: Board, table: Table) -> list[str]:
+    """What the table shows, and what its signs say; sentences without their stops."""
+    protocol, shown = board.protocol, used(table)
+    words = words_of(protocol.metric)
+    sizes = [size for row in (*table.rows, *table.incomplete) for size in row.seeds]
+    raised = f"; raised: mean paired difference to {reference_words(protocol.reference)}"
+    signs = legend(shown & {"‡", "≈", "§", "="}, protocol)
+    lines = [
+        f"{table.dataset}, ratio {table.ratio:g}" + f", {words}" * (protocol.metric != "accuracy"),
+        f"Cells: {words} at the last epoch in percent, mean over n = "
+        f"{span(min(sizes), max(sizes))} seeds" + raised * ("raised" in shown)
+        + "; ± half the 95 % t interval over seeds" * ("±" in shown),
+        f"Rank: {rank_words(protocol)}",
+        *(f"{sign.sample} {sign.words}" for sign in signs),
+        *table_lines(table),
+    ]  # fmt: skip
+    return [line.removesuffix(".") for line in lines]
+
+
+def _line(table: Table, row: Row, timed: bool, chosen: bool) -> str:
     digits = decimals(table.shared.test_size)
-    shown = (flag if flag == "§" else f"({flag})" for flag in flags(row))
-    cells = [_cell(table, row, place, digits) for place in range(len(table.noises))]
+    flagged = (flag if flag == "§" else f"({flag})" for flag in flags(row))
     found = table.tests.ranking.reference.get(row.label) if table.tests.ranking else None
     difference = "-"
     if found is not None:
         difference = interval(found.pooled.mean, found.pooled.low, found.pooled.high, digits)
         difference = " ".join(filter(None, (lossless(table, row), difference)))
-    tail = [difference, *[letters(table, row) or "-"] * grouped, realised(row),
-            *[time(row)] * timed, *[choice(row)] * chosen, rank(row)]  # fmt: skip
-    name = escape(" ".join([row.label, *shown]))
+    first = [rank(row), *[number(row.mean, digits)] * (len(table.noises) > 1), difference,
+             *[letters(table, row) or "-"] * lettered(table)]  # fmt: skip
+    last = [realised(row), *[time(row)] * timed, *[choice(row)] * chosen]
+    cells = [_cell(table, row, place, digits) for place in range(len(table.noises))]
+    name = escape(" ".join([row.label, *flagged]))
     # The command that ends the line before takes a star or a bracket as its own.
     guard = "{}" * name.startswith(("*", "["))
-    return " & ".join([guard + name, *cells, *map(escape, tail)]) + r" \\"
+    return " & ".join([guard + name, *map(escape, first), *cells, *map(escape, last)]) + r" \\"
 
 
 def _cell(table: Table, row: Row, place: int, digits: int) -> str:

@@ -10,7 +10,6 @@ from tabulate import tabulate
 from prunebench.leaderboard.board.collect import FULL
 from prunebench.leaderboard.board.labels import decimals, setting_word
 from prunebench.leaderboard.board.model import Board, Row, Summary, Table, TableCell
-from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.findings import Finding, findings
 from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.align_controls import AlignControls
@@ -18,7 +17,7 @@ from prunebench.leaderboard.inference.rankings import Modules
 from prunebench.leaderboard.inference.transfer import Transfer
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.published.numbers import ABOUT
-from prunebench.leaderboard.render.about import FINDINGS, found_by_scope
+from prunebench.leaderboard.render.about import FINDINGS, counts, found_by_scope, title
 from prunebench.leaderboard.render.align_text import (
     AGAINST_RANDOM,
     CLEAN_SAMPLES,
@@ -36,6 +35,7 @@ from prunebench.leaderboard.render.footers import (
     summary_lines,
     table_lines,
 )
+from prunebench.leaderboard.render.legend import Sign, board_signs, legend, rank_words
 from prunebench.leaderboard.render.prediction_text import (
     HEADS,
     PREDICTED,
@@ -43,6 +43,7 @@ from prunebench.leaderboard.render.prediction_text import (
     prediction_lines,
 )
 from prunebench.leaderboard.render.row_text import (
+    RANK,
     bold,
     choice,
     chooses,
@@ -67,9 +68,9 @@ from prunebench.leaderboard.render.row_text import (
     rank,
     realised,
     record_of,
-    reference_words,
     signs,
     span,
+    summary_rank,
     time,
 )
 from prunebench.leaderboard.render.score_share import (
@@ -87,21 +88,11 @@ from prunebench.leaderboard.render.transfer_text import (
     lead_cells,
     lead_heads,
     lead_lines,
-    title,
 )
+from prunebench.leaderboard.render.transfer_text import title as transfer_title
 from prunebench.leaderboard.stats import Member
 from prunebench.record import canonical
 
-_CAPTION = (
-    "Cells: {words} at the last epoch in percent, mean over seeds; raised: mean paired difference "
-    "to {reference} over the same seeds; ± half-width of the 95 % t interval over seeds (3 or "
-    "more). ‡ holds diverged runs, counted with their value (chance where they have none); "
-    "≈ realised ratio more than 2 points off the nominal one; - missing; n = seeds per noise "
-    "setting; W/T/L = cells won, tied and lost against the reference row; compute = share of "
-    "training saved when a forward-only pass counts a third; time = training time over full "
-    "training's, ⚠ where the epoch times of the row or of full training vary by more than a "
-    f"factor of {UNSTEADY:g}: measured on a busy machine."
-)
 #: Addresses that GitHub makes links of by itself, with a scheme or without, and of mail.
 _SCHEME, _WWW = re.compile(r"(?<=[A-Za-z]):(?=//)"), re.compile(r"(?i)(www)\.")
 _MAIL = re.compile(r"(?<=[\w.+-])@(?=[\w-]+\.)")
@@ -119,12 +110,9 @@ def render_markdown(board: Board, files: Sequence[str] = ()) -> str:
         board: The board.
         files: Lines about the files beside it, as they are; empty where it stands alone.
     """
-    caption = _CAPTION.format(
-        reference=reference_words(board.protocol.reference), words=words_of(board.protocol.metric)
-    )
-    lines = ["# Leaderboard", *found_lines(findings(board))]
+    lines = [f"# {escape(title(board))}", "", f"{counts(board)}.", *found_lines(findings(board))]
     lines += ["", "## Files", "", *files] if files else []
-    lines += ["", *bullets([*board_lines(board), caption])]
+    lines += ["", *_folded("How to read the tables", _reading(board))]
     for table in board.tables:
         lines += ["", f"## {escape(table.dataset)}, ratio {table.ratio:g}", ""]
         lines += bullets(header_lines(table))
@@ -132,6 +120,7 @@ def render_markdown(board: Board, files: Sequence[str] = ()) -> str:
             lines += ["", _grid(table, table.rows)]
         if table.incomplete:
             lines += ["", "Incomplete rows, not ranked:", "", _grid(table, table.incomplete)]
+        lines += ["", *_folded("Costs, wins and seeds", [_costs(table)])]
         lines += ["", *bullets(table_lines(table))]
         if table.printed:
             body = [[f"*{escape(row.label)}*", *printed_cells(row)] for row in table.printed]
@@ -145,12 +134,47 @@ def render_markdown(board: Board, files: Sequence[str] = ()) -> str:
                 if len(further_heads(everyone)) > 1
                 else "worst class in percent"
             )
-            lines += ["", f"Diagnostics: {words}; {worst}.", "", diagnostics]
+            lines += ["", *_folded(f"Diagnostics: {words}; {worst}", [diagnostics])]
     for summary in (*board.summaries, *board.recipe_summaries):
         lines += _summary(summary, board.protocol)
     for found in board.transfers:
         lines += _transfer(found, words_of(board.protocol.metric))
+    lines += ["", "## Records and protocol", "", *bullets(board_lines(board))]
     return "\n".join(lines) + "\n"
+
+
+def _folded(head: str, lines: Sequence[str]) -> list[str]:
+    """Lines that GitHub shows when the head is clicked."""
+    return [f"<details><summary>{escape(head)}</summary>", "", *lines, "", "</details>"]
+
+
+def _reading(board: Board) -> list[str]:
+    """What cells, columns and signs say, of those that this board has."""
+    protocol = board.protocol
+    rows = [row for table in board.tables for row in (*table.rows, *table.incomplete)]
+    names = board_signs(board) - {"letters", "few"}  # said with their tests below each table
+    modules = any(summary.modules is not None for summary in board.summaries)
+    time = any(row.time for row in rows)
+    return [
+        *bullets([
+            f"Cells: {words_of(protocol.metric)} at the last epoch in percent, mean over seeds",
+            f"Rank by mean: {rank_words(protocol)}",
+        ]),
+        *(f"- {_sample(sign)}: {_safe(sign.words)}" for sign in legend(names, protocol, modules)),
+        *bullets([
+            f"W/T/L: cells won, tied and lost against {protocol.reference}",
+            "ratio, compute: share of training saved, as realised; with a forward-only pass "
+            "counted as a third",
+            *["time: training time over full training's, on one kind of machine"] * time,
+            "n: seeds per noise setting",
+        ]),
+    ]  # fmt: skip
+
+
+def _sample(sign: Sign) -> str:
+    """A sign as it stands in a cell."""
+    shown = {"bold": f"**{sign.sample}**", "raised": f"<sup>{sign.sample}</sup>", "-": "\\-"}
+    return shown.get(sign.name) or _safe(sign.sample)
 
 
 def found_lines(said: Sequence[Finding]) -> list[str]:
@@ -239,43 +263,46 @@ def _difference(table: Table, row: Row, digits: int) -> str:
 
 def _grid(table: Table, rows: Sequence[Row]) -> str:
     digits = decimals(table.shared.test_size)
-    everyone = (*table.rows, *table.incomplete)
-    clean = any(row.clean_labels for row in everyone)
-    timed, chosen = any(row.time for row in everyone), chooses(everyone)
-    lacking = any(row.missing for row in rows)
-    ranking = table.tests.ranking
-    grouped = lettered(table)
-    head = ["method", *table.noises, difference_head(table), "W/T/L"]
-    ranked = bool(ranking and ranking.mean_ranks)
-    head += (
-        ["group"] * grouped
-        + ["mean rank"] * ranked
-        + ["ratio", "compute"]
-        + ["time"] * timed
-        + ["choice s"] * chosen
-        + ["n", "rank"]
-    )
-    head += ["clean labels"] * clean + ["missing"] * lacking
+    lacking, grouped = any(row.missing for row in rows), lettered(table)
+    several = len(table.noises) > 1
+    head = ["method", RANK, *["mean"] * several, difference_head(table), *["group"] * grouped]
+    head += [*table.noises, *["missing"] * lacking]
     body = [
         [
             label(row),
-            *(_accuracy(table, row, place, digits) for place in range(len(table.noises))),
+            rank(row),
+            *[number(row.mean, digits)] * several,
             _difference(table, row, digits),
-            record_of(ranking.reference.get(row.label) if ranking else None),
             *[letters(table, row) or "-"] * grouped,
-            *[number(ranking.mean_ranks.get(row.label) if ranking else None, 1)] * ranked,
+            *(_accuracy(table, row, place, digits) for place in range(len(table.noises))),
+            *[escape(missing(row))] * lacking,
+        ]
+        for row in rows
+    ]
+    return pipe(head, body, text_columns=lacking)
+
+
+def _costs(table: Table) -> str:
+    """The columns that a first look does not need."""
+    everyone = (*table.rows, *table.incomplete)
+    clean = any(row.clean_labels for row in everyone)
+    timed, chosen = any(row.time for row in everyone), chooses(everyone)
+    found = table.tests.ranking.reference if table.tests.ranking else {}
+    head = ["method", "W/T/L", "ratio", "compute", *["time"] * timed, *["choice s"] * chosen, "n"]
+    body = [
+        [
+            label(row),
+            record_of(found.get(row.label)),
             realised(row),
             number(row.compute, 2),
             *[time(row)] * timed,
             *[choice(row)] * chosen,
             span(*row.seeds),
-            rank(row),
             *[escape(row.clean_labels) or "none"] * clean,
-            *[escape(missing(row))] * lacking,
         ]
-        for row in rows
+        for row in everyone
     ]
-    return pipe(head, body, text_columns=clean + lacking)
+    return pipe([*head, *["clean labels"] * clean], body, text_columns=clean)
 
 
 def _diagnostics(table: Table) -> str:
@@ -324,7 +351,7 @@ def _summary(summary: Summary, protocol: ProtocolFile) -> list[str]:
 def _transfer(found: Transfer, words: str) -> list[str]:
     name = escape(found.dataset)
     body = [[escape(label), *map(escape, texts)] for label, texts in cell_rows(found)]
-    lines = ["", f"## {name}, {escape(title(found))}", ""]
+    lines = ["", f"## {name}, {escape(transfer_title(found))}", ""]
     lines += [pipe(["method", *cell_heads(found)], body), "", *bullets(cell_lines(found, words))]
     if found.leads is not None:
         body = [[escape(one.method), *map(escape, lead_cells(found, one))] for one in found.carried]
@@ -358,18 +385,18 @@ def _ranking(summary: Summary, words: str) -> str:
         against = found.reference.get(name)
         body.append([
             escape(name),
+            summary_rank(summary, name),
             number(found.means[name], 1),
             interval(against.pooled.mean, against.pooled.low, against.pooled.high, 1)
             if against else "-",
             interval(against.cluster.mean, against.cluster.low, against.cluster.high, 1)
             if against else "-",
-            number(found.mean_ranks.get(name), 2),
             (found.groups.letters_of(name) or "-") if found.groups else "-",
             record_of(against),
             number(against.improvement, 2) if against else "-",
         ])  # fmt: skip
-    head = ["method", f"mean {words}", "difference [these cells]", "difference [such settings]",
-            "mean rank", "group", "W/T/L", "P(better)"]  # fmt: skip
+    head = ["method", RANK, f"mean {words}", "difference [these cells]",
+            "difference [such settings]", "group", "W/T/L", "P(better)"]  # fmt: skip
     return pipe(head, body)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # tables use this module, and every run does: without scipy it starts sooner
-    from prunebench.leaderboard.board.model import Row, Table, TableCell
+    from prunebench.leaderboard.board.model import Row, Summary, Table, TableCell
     from prunebench.leaderboard.inference.compare import Comparison
     from prunebench.leaderboard.published.numbers import PrintedRow
     from prunebench.leaderboard.stats import MeanInterval
@@ -17,6 +17,8 @@ from prunebench.leaderboard.number_text import p_text as p_text
 from prunebench.leaderboard.number_text import span as span
 from prunebench.registry import ALIGN, SUFFIXES
 
+#: Head of the rank, which is by one number everywhere: the mean beside it.
+RANK = "rank by mean"
 #: Realised ratio this far off the nominal one is flagged.
 OFF_RATIO = 0.02
 
@@ -36,8 +38,14 @@ def record_of(found: Comparison | None) -> str:
 
 
 def rank(row: Row) -> str:
-    """Rank, ``=`` where it is shared."""
+    """Rank by mean, ``=`` where it is shared."""
     return "-" if row.rank is None else f"{row.rank}{'=' if row.tied else ''}"
+
+
+def summary_rank(summary: Summary, label: str) -> str:
+    """As ``rank``, over all ratios."""
+    place, tied = summary.ranks.get(label, (None, False))
+    return "-" if place is None else f"{place}{'=' if tied else ''}"
 
 
 def realised(row: Row) -> str:

@@ -16,13 +16,13 @@ from markupsafe import Markup, escape
 from prunebench.leaderboard.artifacts import nothing
 from prunebench.leaderboard.board.labels import decimals, noise_order
 from prunebench.leaderboard.board.model import Board, Summary, Table
-from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.findings import Finding, findings
 from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.transfer import Transfer
 from prunebench.leaderboard.learning_curves.curves import Reader
 from prunebench.leaderboard.published.numbers import ABOUT
-from prunebench.leaderboard.render.about import FINDINGS, found_by_scope
+from prunebench.leaderboard.render.about import FINDINGS, counts, found_by_scope
+from prunebench.leaderboard.render.about import title as board_title
 from prunebench.leaderboard.render.align_text import (
     AGAINST_RANDOM,
     CLEAN_SAMPLES,
@@ -48,6 +48,7 @@ from prunebench.leaderboard.render.html.page_tables import (
 )
 from prunebench.leaderboard.render.html.tooltips import Tips
 from prunebench.leaderboard.render.html.transfer_tables import cells_table, leads_table
+from prunebench.leaderboard.render.legend import Sign, board_signs, legend, rank_words
 from prunebench.leaderboard.render.markdown import header_lines
 from prunebench.leaderboard.render.prediction_text import PREDICTED, prediction_lines
 from prunebench.leaderboard.render.row_text import (
@@ -76,6 +77,7 @@ class Section:
         page_table: Its cells; None without a row.
         notes: Lines below it.
         extra, extra_caption: A further table, folded away; ``extra_heads`` names its accuracies.
+        more: What the caption says of columns that a first look does not show.
         link: What leads to it at the top of the page, where that is not its ratio or title.
         copied: A paper's rows: label and cells.
         noises: Columns of those.
@@ -94,6 +96,7 @@ class Section:
     extra_caption: str = ""
     extra_heads: tuple[str, ...] = ()
     link: str = ""
+    more: str = ""
 
 
 def render_html(board: Board, read: Reader = nothing) -> str:
@@ -120,8 +123,13 @@ def render_html(board: Board, read: Reader = nothing) -> str:
     kinds = {row.kind for t in board.tables for row in (*t.rows, *t.incomplete)}
     kinds |= {"incomplete" for t in board.tables if t.incomplete}
     said = findings(board)
-    pictures = charts(board, tips, said, read)
-    return render_page(board, sections, noises, tips, kinds, found=said, pictures=pictures)
+    modules = any(summary.modules is not None for summary in board.summaries)
+    return render_page(
+        board, sections, noises, tips, kinds, board_title(board),
+        signs=legend(board_signs(board), board.protocol, modules),
+        found=said,
+        pictures=charts(board, tips, said, read),
+    )  # fmt: skip
 
 
 def render_page(
@@ -130,7 +138,8 @@ def render_page(
     noises: Sequence[str],
     tips: Tips,
     kinds: Collection[str],
-    title: str = "Leaderboard",
+    title: str,
+    signs: Sequence[Sign] = (),
     found: Sequence[Finding] = (),
     pictures: Markup | None = None,
 ) -> str:
@@ -142,7 +151,8 @@ def render_page(
         noises: Noise settings, whose place names a column's switch.
         tips: What is behind the cells.
         kinds: Kinds of rows that can be hidden.
-        title: Of the page; that of another page than the board's has no legend of its cells.
+        title: Of the page.
+        signs: What its legend explains; empty for another page than the board's, which has none.
         found: What was found.
         pictures: What stands between these and the tables.
     """
@@ -151,7 +161,7 @@ def render_page(
     script = "".join(map(_asset, ("board.js", "charts.js", "view.js")))
     return _template().render(
         protocol=board.protocol,
-        used=board.used,
+        counts=counts(board),
         digest=board.digest,
         lines=board_lines(board),
         noises=noises,
@@ -159,11 +169,11 @@ def render_page(
         boards=sections,
         tips=tips.content,
         about_printed=ABOUT,
-        unsteady=UNSTEADY,
-        reference=reference_words(board.protocol.reference),
         kinds=kinds,
         title=title,
-        legend=title == "Leaderboard",
+        legend=signs,
+        rank=rank_words(board.protocol),
+        timed=any(row.time for table in board.tables for row in (*table.rows, *table.incomplete)),
         found_title=FINDINGS,
         found=found_by_scope(found),
         pictures=pictures or Markup(""),
@@ -202,8 +212,8 @@ def _table(board: Board, table: Table, anchor: str, noises: Sequence[str], tips:
     return Section(
         id=f"{anchor}-r{table.ratio:g}",
         title=f"{table.dataset}, ratio {table.ratio:g}",
-        caption=f"{what} at the last epoch in percent, mean of n = {span(low, high)} seeds; "
-        f"raised: paired difference to {reference_words(table.reference)}; {spread}",
+        caption=f"{what} at the last epoch in percent, mean of n = {span(low, high)} seeds",
+        more=f"; raised: paired difference to {reference_words(table.reference)}; {spread}",
         ratio=f"{table.ratio:g}",
         about=tuple(header_lines(table)),
         page_table=accuracy_table(table, board.protocol, noises, tips),

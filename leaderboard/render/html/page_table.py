@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,8 +13,26 @@ from prunebench.record import AND
 
 
 @dataclass(frozen=True)
+class Bar:
+    """A difference as a bar from zero, with its interval; places in percent of the picture."""
+
+    zero: float
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Numbers as the picture names them: ``zero``, ``left``, ``width``, ``low``, ``high``."""
+        left, right = min(self.zero, self.mean), max(self.zero, self.mean)
+        found = {"zero": self.zero, "left": left, "width": right - left, "low": self.low,
+                 "high": self.high}  # fmt: skip
+        return {name: number(value, 1) for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
 class PageCell:
-    """One cell: ``lead text^raised spread signs``.
+    """One cell: ``lead text^raised spread signs bar``.
 
     ``value`` is what it sorts by, if anything; of the parts after the text None takes no room and
     an empty one keeps its room, so that the numbers of a column are aligned.
@@ -28,6 +47,7 @@ class PageCell:
     signs: str | None = None
     tone: str = ""
     tip: int | None = None
+    bar: Bar | None = None
 
     @property
     def key(self) -> str:
@@ -37,7 +57,8 @@ class PageCell:
 
 @dataclass(frozen=True)
 class PageColumn:
-    """One column; ``group`` names what switches it, ``first`` the direction of the first sort."""
+    """One column; ``group`` names what switches it, ``first`` the direction of the first sort, and
+    ``more`` says that a first look does not need it."""
 
     label: str
     group: str = ""
@@ -46,12 +67,13 @@ class PageColumn:
     note: str = ""
     about: str = ""
     tip: int | None = None
+    more: bool = False
 
     @cached_property
     def style(self) -> str:
         """Classes of its cells; the head of a setting of several parts may take several lines."""
         parts = "parts" * (AND in self.label)  # first: a class that begins with n keeps one line
-        return " ".join(filter(None, (parts, self.group, "words" * self.text)))
+        return " ".join(filter(None, (parts, self.group, "more" * self.more, "words" * self.text)))
 
 
 @dataclass(frozen=True)
@@ -88,6 +110,22 @@ DOWN = "descending"
 def figure(value: float | None, digits: int) -> PageCell:
     """A number that sorts by itself."""
     return NONE if value is None else PageCell(number(value, digits), value)
+
+
+def bars(found: Iterable[Comparison | None]) -> list[Bar | None]:
+    """Differences on one scale, which holds zero and every interval."""
+    pooled = [None if one is None else one.pooled for one in found]
+    ends = [0.0]
+    for one in pooled:
+        ends += [x for x in (one.mean, one.low, one.high) if x is not None] if one else []
+    start, room = min(ends), (max(ends) - min(ends)) or 1.0
+
+    def place(value: float | None) -> float | None:
+        return None if value is None else 100 * (value - start) / room
+
+    zero = -100 * start / room
+    return [None if one is None else Bar(zero, place(one.mean) or 0.0, place(one.low),
+                                         place(one.high)) for one in pooled]  # fmt: skip
 
 
 def wins(against: Comparison | None) -> list[PageCell]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from prunebench.leaderboard.board.labels import decimals, setting_word
 from prunebench.leaderboard.board.model import Row, Summary, Table, TableCell
@@ -17,6 +18,7 @@ from prunebench.leaderboard.render.html.page_table import (
     PageColumn,
     PageRow,
     PageTable,
+    bars,
     figure,
     record,
     wins,
@@ -29,6 +31,8 @@ from prunebench.leaderboard.render.html.tooltips import (
     corrected,
     group_facts,
 )
+from prunebench.leaderboard.render.legend import rank_words
+from prunebench.leaderboard.render.method_years import years
 from prunebench.leaderboard.render.prediction_text import HEADS, prediction_cells
 from prunebench.leaderboard.render.row_text import (
     better_or_worse,
@@ -51,16 +55,16 @@ from prunebench.leaderboard.render.row_text import (
     realised,
     signs,
     span,
+    summary_rank,
     time,
 )
 from prunebench.leaderboard.render.score_share import PARTS, parts_of, share_text, shares_of
 
 COSTS = (
-    PageColumn("ratio", "cost", about="share of training saved, as realised"),
-    PageColumn(
-        "compute", "cost", first=DOWN, about="share saved, a forward-only pass counted as a third"
-    ),
-)
+    PageColumn("ratio", "cost", about="share of training saved, as realised", more=True),
+    PageColumn("compute", "cost", first=DOWN, more=True,
+               about="share saved, a forward-only pass counted as a third"),
+)  # fmt: skip
 
 
 def accuracy_table(
@@ -92,6 +96,11 @@ class _AccuracyTable:
         self.groups = None if groups is None or groups.underpowered else groups
         self.apart = group_facts(self.groups) if self.groups else {}
         everyone = (*table.rows, *table.incomplete)
+        self.against = self.ranking.reference if self.ranking else {}
+        labels = [row.label for row in everyone]
+        self.bars = dict(zip(labels, bars(map(self.against.get, labels)), strict=True))
+        self.years = years(table)
+        self.several = len(table.noises) > 1
         self.clean = any(row.clean_labels for row in everyone)
         self.timed = any(row.time for row in everyone)
         self.chosen = chooses(everyone)
@@ -107,56 +116,67 @@ class _AccuracyTable:
         )
 
     def _columns(self) -> list[PageColumn]:
-        several, reference = len(self.table.noises) > 1, self.protocol.reference
-        columns = [PageColumn("rank", about=f"by mean {self.words}; = where it is shared")]
-        columns += [self._noise(place) for place in range(len(self.table.noises))]
-        columns += [PageColumn("mean", first=DOWN, about="mean over the noise settings")] * several
-        columns += [
-            PageColumn(f"difference to {reference} [95\u00a0%]", first=DOWN,
-                   about="mean paired difference over these cells"),
-            *[PageColumn("mean rank", about="over noise settings")] * bool(self.ranks),
-            PageColumn("W/T/L", first=DOWN, about=f"cells won, tied and lost against {reference}"),
-            PageColumn("P(better)", first=DOWN, about=f"paired runs that beat {reference}'s"),
-        ]  # fmt: skip
+        """What a first look needs, then the accuracies by noise setting, wins and costs."""
+        reference = self.protocol.reference
+        columns = [PageColumn("year", "year", about="of the method's paper")] * bool(self.years)
+        columns.append(rank_column(self.protocol))
+        if self.several:
+            columns.append(PageColumn("mean", first=DOWN, about="mean over the noise settings"))
+        columns.append(PageColumn(f"difference to {reference} [95\u00a0%]", first=DOWN,
+                                  about="mean paired difference over these cells"))  # fmt: skip
         if self.groups:
             columns.append(PageColumn("group", text=True, about="a shared letter: not separable"))
-        columns += COSTS
-        columns += [PageColumn("time", "cost", about="over full training's")] * self.timed
-        columns += [PageColumn("choice s", "cost", about="of a static subset")] * self.chosen
-        columns.append(PageColumn("n", first=DOWN, about="seeds per noise setting"))
-        columns += [PageColumn("clean labels", "cost", text=True)] * self.clean
-        return columns + [PageColumn("missing", text=True)] * bool(self.table.incomplete)
+        columns += [PageColumn("missing", text=True)] * bool(self.table.incomplete)
+        columns += [self._noise(place) for place in range(len(self.table.noises))]
+        columns += [*win_columns(reference), *COSTS]
+        columns += [PageColumn("time", "cost", about="over full training's", more=True)] * (
+            self.timed)  # fmt: skip
+        columns += [PageColumn("choice s", "cost", about="of a static subset", more=True)] * (
+            self.chosen)  # fmt: skip
+        columns.append(PageColumn("n", first=DOWN, about="seeds per noise setting", more=True))
+        return columns + [PageColumn("clean labels", "cost", text=True, more=True)] * self.clean
 
     def _noise(self, place: int) -> PageColumn:
         noise, found = self.table.noises[place], self.table.tests.columns[place]
         note = f"⚠ n = {found.seeds}" if found is not None and not found.best else ""
         tip = self.tips.add(noise, column_facts(found))
-        return PageColumn(noise, self.group[place], first=DOWN, note=note, tip=tip)
+        return PageColumn(noise, self.group[place], first=DOWN, note=note, tip=tip,
+                          more=self.several)  # fmt: skip
 
     def _line(self, row: Row) -> PageRow:
-        against = self.ranking.reference.get(row.label) if self.ranking else None
-        several, timed, clean = len(self.table.noises) > 1, self.timed, self.clean
-        entries = [NONE if row.rank is None else PageCell(rank(row), float(row.rank))]
-        entries += [self._accuracy(row, place) for place in range(len(self.table.noises))]
-        entries += [figure(row.mean, self.digits)] * several
-        entries += [
-            self._difference(row, against),
-            *[figure(self.ranks.get(row.label), 2)] * bool(self.ranks),
-            *wins(against),
-        ]
+        against, table = self.against.get(row.label), self.table
+        entries: list[PageCell] = []
+        if self.years:
+            year = self.years.get(row.label)
+            entries.append(NONE if year is None else PageCell(str(year), float(year)))
+        entries.append(self._rank(row))
+        entries += [figure(row.mean, self.digits)] * self.several
+        entries.append(self._difference(row, against))
         if self.groups:
-            group = letters(self.table, row)
+            group = letters(table, row)
             tip = self.tips.add(f"{row.label}: {group}", self.apart.get(row.label, []))
             entries.append(PageCell(group, group, tip=tip) if group else NONE)
-        entries += [PageCell(realised(row), row.realised), figure(row.compute, 2)]
-        entries += [self._time(row)] * timed + [figure(row.choice_s, 1)] * self.chosen
-        entries.append(PageCell(span(*row.seeds), float(row.seeds[0])))
-        entries += [PageCell(row.clean_labels + " §" * row.leaks or "none", tone="prose")] * clean
-        if self.table.incomplete:
+        if table.incomplete:
             entries.append(PageCell(missing(row), tone="prose") if row.missing else NONE)
+        entries += [self._accuracy(row, place) for place in range(len(table.noises))]
+        entries += [*wins(against), PageCell(realised(row), row.realised), figure(row.compute, 2)]
+        entries += [self._time(row)] * self.timed + [figure(row.choice_s, 1)] * self.chosen
+        entries.append(PageCell(span(*row.seeds), float(row.seeds[0])))
+        clean = row.clean_labels + " §" * row.leaks or "none"
+        entries += [PageCell(clean, tone="prose")] * self.clean
         tip = self.tips.add(row.label, self.facts.row(row))
         reference = row.label == self.protocol.reference
         return PageRow(row.label, row.kind, _flags(row), tuple(entries), tip, reference)
+
+    def _rank(self, row: Row) -> PageCell:
+        place = self.ranks.get(row.label)
+        tip = self.tips.add(f"{row.label}: rank", [
+            (f"mean {self.words}, by which rows are ranked", number(row.mean, 2)),
+            ("mean rank over the noise settings, controls included", number(place, 2)),
+        ]) if place is not None else None  # fmt: skip
+        if row.rank is None:
+            return PageCell("-", tone="none", tip=tip)
+        return PageCell(rank(row), float(row.rank), tip=tip)
 
     def _accuracy(self, row: Row, place: int) -> PageCell:
         cell, table = row.cells[place], self.table
@@ -192,6 +212,7 @@ class _AccuracyTable:
             pooled.mean,
             lead=lossless(self.table, row),
             tip=self.tips.add(f"{against.a} - {against.b}", facts),
+            bar=self.bars[row.label],
         )
 
     def _time(self, row: Row) -> PageCell:
@@ -206,6 +227,21 @@ class _AccuracyTable:
             ("pairs", str(found.n)), ("measured on", found.machine),
             ("longest over shortest epoch", spread)])  # fmt: skip
         return PageCell(time(row), found.ratio, tip=tip)
+
+
+def rank_column(protocol: ProtocolFile) -> PageColumn:
+    """The one rank, and what it is by."""
+    return PageColumn("rank", note="by mean", about=rank_words(protocol))
+
+
+def win_columns(reference: str) -> list[PageColumn]:
+    """Heads of ``wins``."""
+    return [
+        PageColumn("W/T/L", first=DOWN, more=True,
+                   about=f"cells won, tied and lost against {reference}"),
+        PageColumn("P(better)", first=DOWN, more=True,
+                   about=f"paired runs that beat {reference}'s"),
+    ]  # fmt: skip
 
 
 def diagnostics_table(table: Table, noises: Sequence[str]) -> PageTable | None:
@@ -247,26 +283,28 @@ def summary_table(
     groups = found.groups if found.groups and not found.groups.underpowered else None
     apart = group_facts(groups) if groups else {}
     columns = [
+        rank_column(protocol),
         PageColumn("mean", first=DOWN, about=f"mean {words_of(protocol.metric)} over all cells"),
         PageColumn("difference [these cells]", first=DOWN, about="95 % interval for new seeds"),
-        PageColumn("difference [such settings]", first=DOWN,
-               about="95 % interval for another noise setting of this kind"),
-        PageColumn("mean rank", about="over noise settings, ratios averaged"),
         *[PageColumn("group", text=True, about="a shared letter: not separable")] * bool(groups),
-        PageColumn("W/T/L", first=DOWN,
-                   about=f"cells won, tied and lost against {protocol.reference}"),
-        PageColumn("P(better)", first=DOWN, about=f"paired runs that beat {protocol.reference}'s"),
+        PageColumn("difference [such settings]", first=DOWN, more=True,
+                   about="95 % interval for another noise setting of this kind"),
+        *win_columns(protocol.reference),
     ]  # fmt: skip
+    scaled = dict(zip(found.labels, bars(map(found.reference.get, found.labels)), strict=True))
     lines = []
     for label in found.labels:
-        against, ranks = found.reference.get(label), found.mean_ranks.get(label)
+        against = found.reference.get(label)
         letters = groups.letters_of(label) if groups else ""
         tip = tips.add(f"{label}: {letters}", apart.get(label, []))
+        these, settings = _claims(against, label, protocol, digits, tips)
+        place, _ = summary.ranks.get(label, (None, False))
         entries = [
+            NONE if place is None else PageCell(summary_rank(summary, label), float(place)),
             figure(found.means[label], digits),
-            *_claims(against, label, protocol, digits, tips),
-            figure(ranks, 2),
+            replace(these, bar=scaled[label]),
             *[PageCell(letters or "-", letters, tip=tip)] * bool(groups),
+            settings,
             *wins(against),
         ]
         kind = summary.series[label].kind

@@ -10,6 +10,7 @@ from prunebench.leaderboard.board.labels import noise_order
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.findings import target_findings
 from prunebench.leaderboard.learning_curves.to_target import TargetTable, ToTarget
+from prunebench.leaderboard.render.about import about
 from prunebench.leaderboard.render.html.page import Section, render_page
 from prunebench.leaderboard.render.html.page_table import (
     DOWN,
@@ -47,7 +48,8 @@ def render_target_html(board: Board, tables: Sequence[TargetTable]) -> str:
     ]  # fmt: skip
     kinds = {one.kind for own in tables for one in own.found}
     said = target_findings(tables)
-    return render_page(board, sections, noises, tips, kinds, TITLE, found=said)
+    title = f"{TITLE}: {about(board).text}"
+    return render_page(board, sections, noises, tips, kinds, title, found=said)
 
 
 def _section(

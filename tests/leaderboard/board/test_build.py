@@ -275,7 +275,7 @@ def test_differences_refer_to_the_row_that_the_protocol_names(reference: str) ->
         assert found.pooled.mean == pytest.approx(own.difference)
     assert row(table, "infobatch").time == row(only(build(records)), "infobatch").time
     made = texts(board)
-    assert f"raised: mean paired difference to {reference} over" in made["leaderboard.md"]
+    assert f"<sup>+0.4</sup>: mean paired difference to {reference} over" in made["leaderboard.md"]
     assert f"paired difference to {reference}" in made["leaderboard.html"]
     assert "difference to full training" not in made["leaderboard.md"] + made["leaderboard.html"]
     first = row(table, "full").cells[0]

@@ -193,5 +193,5 @@ def test_boards_without_the_axes_say_nothing_of_settings() -> None:
 
 def test_heads_of_settings_may_take_several_lines_on_a_page() -> None:
     page = texts(build(with_settings({}, {**TAIL, **NOISY})))["leaderboard.html"]
-    assert '<th scope="col" class="n0"' in page  # one line, by its first letter
-    assert '<th scope="col" class="parts n1"' in page
+    assert '<th scope="col" class="n0 more"' in page  # one line, by its first letter
+    assert '<th scope="col" class="parts n1 more"' in page

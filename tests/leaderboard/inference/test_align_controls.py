@@ -10,6 +10,7 @@ import pytest
 from prunebench.bench.reports.boards import gather, texts
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.inference.align_controls import NOT_SEPARATED, TOO_FEW, AlignControls
+from prunebench.leaderboard.render.align_text import AGAINST_RANDOM, CLEAN_SAMPLES
 from prunebench.record import Record
 from support.records import record
 
@@ -154,7 +155,8 @@ def test_boards_of_earlier_records_change_when_they_are_rendered_anew() -> None:
     assert old.align_controls is None
     assert new.align_controls is not None
     for text in texts(build(earlier)).values():
-        assert "random choice" not in text
+        assert AGAINST_RANDOM not in text
+        assert CLEAN_SAMPLES not in text
     (without,) = build(runs("infobatch+align", "seta+align", "ies+align")).summaries
     assert without.align_controls is None
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +15,7 @@ from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.findings import findings
 from prunebench.leaderboard.publish import publication
+from prunebench.leaderboard.render.about import about, title
 from support.pages import EVIL, contest, two_boards
 from support.records import grid, record
 
@@ -31,7 +34,7 @@ def test_the_findings_come_first_in_every_form(board: Board) -> None:
     forms, said = texts(board), [finding.text for finding in findings(board)]
     markdown = forms["leaderboard.md"]
     head, _, rest = markdown.partition("\n## What was found\n\n")
-    assert len(head.splitlines()) == 1
+    assert head.splitlines()[2:] == [f"5 methods, {board.used} runs."]
     shown = [plain(line[2:].replace("**", "")) for line in rest.split("\n\n")[0].splitlines()]
     assert shown == said
     page = forms["leaderboard.html"]
@@ -75,3 +78,42 @@ def test_a_publication_lists_its_files_below_what_was_found() -> None:
     places = [page.index(part) for part in (
         "## What was found", "## Files", "`prunebench leaderboard x`", "| method")]  # fmt: skip
     assert places == sorted(places)
+
+
+def test_the_title_names_data_network_budget_seeds_and_days() -> None:
+    records = [replace(r, timing={**r.timing, "finished": end}).sealed()
+               for r, end in zip(grid(), itertools.cycle((1.7e9, 1.7e9 + 90_000)))]  # fmt: skip
+    board = build(records)
+    expected = "Leaderboard: digits, mlp, budget samples, n = 3 seeds, 2023-11-14 to 2023-11-15"
+    forms = texts(board)
+    assert forms["leaderboard.md"].startswith(f"# {expected}\n")
+    assert f"<title>{expected}</title>" in forms["leaderboard.html"]
+    assert f">{expected}</h1>" in forms["leaderboard.html"]
+    content = json.loads(forms["leaderboard.json"])["about"]
+    assert content["title"] == expected
+    assert content["methods"] == list(about(board).methods)
+    assert title(build(grid())) == "Leaderboard: digits, mlp, budget samples, n = 3 seeds"
+
+
+def test_the_rank_over_all_ratios_is_by_the_mean_beside_it() -> None:
+    records = grid(("full", "random", "infobatch", "seta"), ratios=(0.3, 0.5))
+    board = build(records)
+    (summary,) = board.summaries
+    assert summary.ranking is not None
+    order = sorted(summary.ranks, key=lambda label: summary.ranks[label][0])
+    means = [summary.ranking.means[label] for label in order]
+    assert means == sorted(means, reverse=True)
+    assert set(order) == {"random", "infobatch", "seta"}
+    forms = texts(board)
+    part = forms["leaderboard.md"].partition("ratios 0.3, 0.5\n\n")[2].splitlines()
+    rows = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in part[:6]}
+    assert rows["method"] == "rank by mean"
+    assert rows["full"] == "-"
+    assert [rows[label] for label in order] == ["1", "2", "3"]
+    assert "mean rank" not in forms["leaderboard.md"]
+    assert json.loads(forms["leaderboard.json"])["summaries"][0]["ranks"] == {
+        label: place for label, (place, _) in summary.ranks.items()
+    }
+    level = [record(m, seed=seed, ratio=ratio, accuracy=0.5) for m in ("random", "seta")
+             for seed in (0, 1) for ratio in (0.3, 0.5)]  # fmt: skip
+    assert build(level).summaries[0].ranks == {"random": (1, True), "seta": (1, True)}

@@ -33,9 +33,11 @@ def pages():
 def test_a_column_where_a_row_has_the_figure(pages):
     _, new = pages
     lines = [line.split("|") for line in new["leaderboard.md"].splitlines()]
-    head, _, *rows = [line for line in lines if len(line) > 3]
-    place = [cell.strip() for cell in head].index("choice s")
-    shown = {row[1].strip(): row[place].strip() for row in rows if len(row) == len(head)}
+    cells = [[cell.strip() for cell in line] for line in lines]
+    start = next(i for i, line in enumerate(cells) if "choice s" in line)
+    end = next(i for i in range(start, len(lines)) if not lines[i][1:])
+    place = cells[start].index("choice s")
+    shown = {row[1]: row[place] for row in cells[start + 2 : end]}
     assert shown["random"] == "11.0"
     assert shown["infobatch"] == "-", shown
     assert "choice s: seconds in which" in new["leaderboard.md"]

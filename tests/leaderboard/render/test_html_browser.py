@@ -36,7 +36,9 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 @pytest.fixture
 def page(chromium: Page, file: Path) -> Page:
+    """The page with all its columns."""
     chromium.open(file)
+    chromium.all("#more")[0].click()
     return chromium
 
 
@@ -51,9 +53,11 @@ def button(page: Page, head: str) -> Any:
     return found
 
 
-def cell(page: Page, row: str, place: int) -> Any:
+def cell(page: Page, row: str, head: str) -> Any:
+    heads = page.run(f"return [...document.querySelectorAll({TABLE + ' thead button'!r})]"
+                     ".map((b) => b.textContent)")  # fmt: skip
     rows = page.all(f"{TABLE} tr[data-name='{row}']")
-    return rows[0].find_elements("css selector", "td")[place]
+    return rows[0].find_elements("css selector", "th, td")[heads.index(head)]
 
 
 def shows(page: Page) -> str:
@@ -116,7 +120,7 @@ def test_numbers_sort_as_numbers_and_gaps_last(page: Page) -> None:
     assert ranks[-1] == "-"
     sorted_heads = page.all(f"{TABLE} [aria-sort]")
     assert [(h.text, h.get_attribute("aria-sort")) for h in sorted_heads] == [
-        ("rank", "ascending")]  # fmt: skip
+        ("rank\nby mean", "ascending")]  # fmt: skip
 
 
 def test_the_keyboard_sorts(page: Page) -> None:
@@ -136,8 +140,7 @@ def test_the_filter_keeps_rows_that_hold_a_word(page: Page) -> None:
     assert sorted(column(page, "method")) == ["full", "infobatch", "infobatch+align", "seta"]
     assert column(page, "method", "tbody.incomplete") == []
     assert not page.all(f"{TABLE} tbody.title")[0].is_displayed()
-    shown, _, total = page.all("#count")[0].text.partition(" of ")
-    assert int(shown) < int(total.split()[0])
+    assert page.all("#count")[0].text == "3 of 6 methods, 0 of 3 other rows"
     field.clear()
     page.press(" ")
     assert len(column(page, "method")) == len(METHODS)
@@ -175,7 +178,43 @@ def test_columns_can_be_hidden(page: Page) -> None:
         "compute",
     }
     assert "clean" in page.texts(f"{TABLE} thead th")
-    assert not cell(page, "seta", 2).is_displayed()
+    assert not cell(page, "seta", "symmetric:0.2").is_displayed()
+
+
+def test_a_first_look_has_few_columns_and_more_are_one_click_away(
+    chromium: Page, file: Path
+) -> None:
+    for width in (1280, 390):
+        chromium.open(file, width)
+        year = ["year"] * (width > 600)
+        assert chromium.texts(f"{TABLE} thead button") == [
+            "method", *year, "rank", "mean", "difference to full [95 %]", "group", "missing",
+        ]  # fmt: skip
+        assert chromium.texts("#controls .more, caption .more") == []
+        chromium.all("#more")[0].click()
+        heads = chromium.texts(f"{TABLE} thead button")
+        assert {"clean", "symmetric:0.2", "W/T/L", "ratio", "compute", "n"} <= set(heads)
+        assert len(chromium.texts("#controls .more")) == 4
+
+
+def test_bars_show_the_differences_on_one_scale(chromium: Page, file: Path) -> None:
+    chromium.open(file)
+    (table,) = [t for t in build(two_boards()).tables if t.dataset == "digits" and t.ratio == 0.5]
+    assert table.tests.ranking is not None
+    places = {}
+    for label, found in table.tests.ranking.reference.items():
+        if found.pooled.low is None or label == EVIL:
+            continue
+        zero, low, high = chromium.run(
+            """const row = [...document.querySelectorAll(`${arguments[0]} tbody tr`)]
+            .find((tr) => tr.dataset.name === arguments[1]);
+            const [rect, line, zero] = row.querySelector(".bar").children;
+            const at = (e) => e.getBoundingClientRect();
+            return [at(zero).left, at(line).left, at(line).right];""", TABLE, label)  # fmt: skip
+        places[label] = ((low - zero) / found.pooled.low, (high - zero) / found.pooled.high)
+    scale = places["random"][0]
+    assert scale > 0
+    assert all(pair == pytest.approx((scale, scale), rel=0.05) for pair in places.values())
 
 
 def test_data_set_and_ratio_can_be_picked(page: Page) -> None:
@@ -197,7 +236,7 @@ def test_data_set_and_ratio_can_be_picked(page: Page) -> None:
 def test_the_mouse_shows_what_stands_behind_a_cell(page: Page) -> None:
     from selenium.webdriver import ActionChains
 
-    target = cell(page, "infobatch+align", 1)
+    target = cell(page, "infobatch+align", "clean")
     page.run("arguments[0].scrollIntoView({block: 'center'})", target)
     ActionChains(page.driver).move_to_element(target).perform()
     text = shows(page)
@@ -215,7 +254,7 @@ def test_the_keyboard_walks_from_cell_to_cell(page: Page) -> None:
     from selenium.webdriver.common.keys import Keys
 
     assert len(page.all(f"{TABLE} tbody [tabindex='0']")) == 1
-    page.run("arguments[0].focus()", cell(page, "seta", 1))
+    page.run("arguments[0].focus()", cell(page, "seta", "clean"))
     assert "seta · clean" in shows(page)
     page.press(Keys.ARROW_RIGHT)
     assert "seta · symmetric:0.2" in shows(page)
@@ -231,7 +270,8 @@ def test_the_keyboard_walks_from_cell_to_cell(page: Page) -> None:
 
 def test_a_finger_shows_and_hides(chromium: Page, file: Path) -> None:
     chromium.open(file, 390, 844)
-    target = cell(chromium, "seta", 1)
+    chromium.all("#more")[0].click()
+    target = cell(chromium, "seta", "clean")
     chromium.run("arguments[0].scrollIntoView({block: 'center', inline: 'center'})", target)
     chromium.tap(target)
     assert "seta · clean" in shows(chromium)

@@ -76,28 +76,32 @@ def of_csv(text: str) -> Found:
     return found
 
 
-def of_lines(lines: list[list[str]], heads: list[str], bold: str, raised: str) -> dict[str, Marks]:
-    """Rows of a text table: the first cell is the name with its flags."""
-    found = {}
-    start = next(i for i, head in enumerate(heads) if "[95" in head)
-    for line in lines:
-        name = re.sub(r"( §)?( \(oracle\))?( \(\d+/\d+ cells\))?$", "", line[0])
-        cell = dict(zip(heads, line, strict=True))
-        own = Marks(
-            lossless=cell[heads[start]].startswith("≥"),
-            off_ratio=cell["ratio"].startswith("≈"),
-            leaks=" §" in line[0][len(name) :],
-            oracle=" (oracle)" in line[0][len(name) :],
-            tied=cell["rank"].endswith("="),
-            unsteady=cell.get("time", "").endswith("⚠"),
-            group=cell.get("group", "-").replace("-", ""),
-        )
-        for noise, text in zip(heads[1:start], line[1:start], strict=True):
-            if text != "-":
-                signs = "".join(re.findall(r"[*†?‡]", text.replace("**", "")))
-                own.cells[noise] = (bold in text, signs, raised in text)
-        found[name] = own
-    return found
+#: Columns of text tables beside the name, the noise settings and the difference.
+OTHERS = {"rank by mean", "mean", "group", "missing", "W/T/L", "ratio", "compute", "time",
+          "choice s", "n", "clean labels"}  # fmt: skip
+
+
+def of_cells(first: str, cell: dict[str, str], bold: str, raised: str) -> Marks:
+    """One row of a text table: its name with its flags, and its other cells by head."""
+    flags = first[len(plain_name(first)) :]
+    own = Marks(
+        lossless=next(text for head, text in cell.items() if "[95" in head).startswith("≥"),
+        off_ratio=cell["ratio"].startswith("≈"),
+        leaks=" §" in flags,
+        oracle=" (oracle)" in flags,
+        tied=cell["rank by mean"].endswith("="),
+        unsteady=cell.get("time", "").endswith("⚠"),
+        group=cell.get("group", "-").replace("-", ""),
+    )
+    for noise, text in cell.items():
+        if noise not in OTHERS and "[95" not in noise and text != "-":
+            signs = "".join(re.findall(r"[*†?‡]", text.replace("**", "")))
+            own.cells[noise] = (bold in text, signs, raised in text)
+    return own
+
+
+def plain_name(first: str) -> str:
+    return re.sub(r"( §)?( \(oracle\))?( \(\d+/\d+ cells\))?$", "", first)
 
 
 def of_markdown(text: str) -> Found:
@@ -105,16 +109,19 @@ def of_markdown(text: str) -> Found:
     for part in text.split("\n## ")[1:]:
         if not (title := re.match(r"(.*), ratio (\S+)\n", part)):
             continue
-        part = re.split(r"\nDiagnostics: |\n- ⚠|\n- Groups", part)[0]
+        part = re.split(r"<summary>Diagnostics", part)[0]
         lines = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
                  for line in part.splitlines() if line.startswith("| ")]  # fmt: skip
         heads: list[str] = []
-        for line in lines:
+        rows: dict[str, dict[str, str]] = {}
+        for line in lines:  # those of the first table, and of that with the costs
             if line[0] == "method":
                 heads = line
                 continue
-            for name, marks in of_lines([line], heads, "**", "<sup>").items():
-                found[title[1], title[2], name] = marks
+            rows.setdefault(line[0], {}).update(zip(heads[1:], line[1:], strict=True))
+        for first, cell in rows.items():
+            place = title[1], title[2], plain_name(first)
+            found[place] = of_cells(first, cell, "**", "<sup>")
     return found
 
 
@@ -127,8 +134,10 @@ def of_latex(text: str) -> Found:
                  if line.endswith(r" \\")]  # fmt: skip
         for old, new in TEX.items():
             lines = [[cell.replace(old, new) for cell in line] for line in lines]
-        for name, marks in of_lines(lines[1:], lines[0], r"\textbf", "$^{").items():
-            found[title[1], title[2], name] = marks
+        for first, *cells in lines[1:]:
+            cell = dict(zip(lines[0][1:], cells, strict=True))
+            place = title[1], title[2], plain_name(first)
+            found[place] = of_cells(first, cell, r"\textbf", "$^{")
     return found
 
 
@@ -137,7 +146,7 @@ def of_html(text: str, titles: list[tuple[str, str]]) -> Found:
     found: Found = {}
     for (dataset, ratio), table in zip(titles, tables, strict=True):
         noises = [
-            h.text for h in table.heads if re.search(r"\bn\d+$", h.attributes.get("class", ""))
+            h.text for h in table.heads if re.search(r"\bn\d+\b", h.attributes.get("class", ""))
         ]
         for _, rows in table.bodies:
             for attributes, cells in rows:

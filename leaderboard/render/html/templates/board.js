@@ -79,10 +79,21 @@
       .map((item) => item.row);
   }
 
+  // Methods and the rows beside them, each counted once however many tables it is in.
+  function counted(rows) {
+    const names = (some) => new Set(some.map((row) => row.dataset.name)).size;
+    const said = [[true, "methods"], [false, "other rows"]].map(([method, words]) => {
+      const own = rows.filter((row) => (row.dataset.kind === "method") === method);
+      return own.length ? `${names(own.filter((row) => row.dataset.hit))} of ${names(own)} ${words}` : "";
+    });
+    return said.filter(Boolean).join(", ");
+  }
+
   function filters(form) {
     const sections = all("main section");
     const rows = all("tbody tr[data-name]");
     const filter = form.querySelector("#filter");
+    const more = form.querySelector("#more");
     const pick = { dataset: form.querySelector("#dataset"), ratio: form.querySelector("#ratio") };
     const apply = () => {
       const words = filter.value.toLowerCase().split(/[\s,]+/).filter(Boolean);
@@ -110,9 +121,9 @@
       for (const box of all("[data-column]", form)) {
         root.classList.toggle(`without-${box.dataset.column}`, !box.checked);
       }
-      const main = rows.filter((row) => !row.closest("details") && chosen.has(row.closest("section")));
-      const shown = main.filter((row) => row.dataset.hit).length;
-      form.querySelector("#count").textContent = `${shown} of ${main.length} rows`;
+      if (more) root.classList.toggle("compact", !more.checked);
+      form.querySelector("#count").textContent = counted(rows.filter((row) => row.closest("section").dataset.ratio
+        && !row.closest("details") && chosen.has(row.closest("section"))));
       for (const link of all("nav a")) link.hidden = document.getElementById(link.hash.slice(1)).hidden;
       document.querySelector("#nothing").hidden = sections.some((section) => !section.hidden);
     };
