@@ -32,6 +32,8 @@ WHATS = {
     "training": "what the run trained on: every sample's split, label, whether it is flipped, "
                 "from outside, corrupted, kept and how often trained; needs the data set",
 }  # fmt: skip
+#: Columns of 0 and 1 in ``samples.npz``, where images are from outside or corrupted.
+MARKS = ("outside", "corrupted")
 
 
 def export_csv(store: Store, key: str, what: str, data: Mapping[str, Any] | None = None) -> str:
@@ -61,8 +63,8 @@ def export_csv(store: Store, key: str, what: str, data: Mapping[str, Any] | None
         return _csv(_training(record, samples, data or {}))
     sample = id_column(record)
     if what == "visits":
-        outside = {"outside": samples["outside"]} if "outside" in samples else {}
-        return _csv({sample: samples["id"], "epochs": samples["visits"], **outside})
+        marks = {mark: samples[mark] for mark in MARKS if mark in samples}
+        return _csv({sample: samples["id"], "epochs": samples["visits"], **marks})
     name = {"scores": "score", "kept": "kept"}[what]
     if name not in samples:
         method = record.spec["method"]["name"]
@@ -146,8 +148,10 @@ def _samples(store: Store, record: Record) -> Arrays:
     found = {"id": ids, "visits": _long(_vector(arrays, "visits", where, whole=True), ids, where)}
     if "score" in arrays:
         found["score"] = _long(_vector(arrays, "score", where), ids, where)
-    if "outside" in arrays:
-        found["outside"] = _long(_vector(arrays, "outside", where, whole=True), ids, where)
+    for mark in MARKS:
+        if mark in arrays:
+            found[mark] = _long(_vector(_as_numbers(arrays, mark), mark, where, whole=True), ids,
+                                where)  # fmt: skip
     if "kept" in arrays:
         found["kept"] = _vector(arrays, "kept", where, whole=True)
     if "kept_weight" in arrays and "kept" in found:
@@ -210,6 +214,12 @@ def _artifact(store: Store, record: Record, name: str) -> bytes:
 
 def _load(store: Store, record: Record, name: str) -> Arrays:
     return unpack_npz(_artifact(store, record, name), f"{record.key}: {name}")
+
+
+def _as_numbers(arrays: Arrays, name: str) -> Arrays:
+    array = arrays[name]
+    truths = isinstance(array, np.ndarray) and array.dtype == np.bool_
+    return {name: array.astype(np.int8) if truths else array}
 
 
 def _vector(arrays: Arrays, name: str, where: str, whole: bool = False) -> NDArray[Any]:

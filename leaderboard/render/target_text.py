@@ -16,6 +16,7 @@ from prunebench.leaderboard.render.json_export import asdict, finite
 from prunebench.leaderboard.render.markdown import bullets, escape, found_lines, pipe
 from prunebench.leaderboard.render.row_text import number, span
 from prunebench.leaderboard.stats import MedianInterval
+from prunebench.leaderboard.stats.intervals import MIN_FOR_INTERVAL
 from prunebench.untrusted import spreadsheet
 
 SCHEMA = 1
@@ -108,7 +109,8 @@ def target_lines(found: TargetTable) -> list[str]:
         + (f", which holds it with at least the probability named ({covered})"
            + "; six seeds are needed for 95 %" * (min(sizes) < FEWEST_SEEDS)
            + ". -∞ stands where runs that do not reach the target are among them"
-           if covered else " (none below three)"),
+           if covered else " (none below three)" if max(seeds) < MIN_FOR_INTERVAL else
+           " (none here: without all passes, savings are not known)"),
     ]  # fmt: skip
     if machines:
         lines.append(f"s: seconds, the part of the training time that is as large as the part of "

@@ -38,6 +38,14 @@ def test_every_form_of_texts_gives_the_same_file(tmp_path: Path) -> None:
     assert [raw.class_names for raw in raws] == [("maybe", "no", "yes"), ("0", "1", "2")]
 
 
+def test_labels_may_be_numbers_of_numpy_or_torch_in_a_list() -> None:
+    numbers = [0, 1, 2] * 15
+    wanted = task((TEXTS[:45], numbers), (TEXTS[45:], numbers[:15])).data
+    for one in (np.int64, np.uint8, torch.tensor):
+        given = task((TEXTS[:45], [one(n) for n in numbers]), (TEXTS[45:], numbers[:15]))
+        assert given.data == wanted
+
+
 class NotRead:
     """A column that is looked at one value at a time."""
 
@@ -77,6 +85,9 @@ def test_texts_run_and_are_chosen_from(tmp_path: Path) -> None:
         ((TEXTS[:2], [0, 1.5]), TEST, {}, "label 1.5"),
         ((TEXTS[:3], [0, 1]), TEST, {}, "2 of label for 3 texts"),
         (TRAIN, TEST, {"noisy_labels": [0]}, "1 of human for 45 texts"),
+        ((TEXTS[:2], 5), TEST, {}, "task: train: 5 is no list; accepted: one for each text"),
+        (TRAIN, TEST, {"noisy_labels": 5}, "task: train: 5 is no list"),
+        ((TEXTS[:2], [np.True_, np.False_]), TEST, {}, "label True"),
         (TRAIN, TEST, {"groups": [0, 0, 1]}, "task: groups: texts do not take it"),
         (TRAIN, TEST, {"test_groups": [0, 1]}, "task: test_groups: texts do not take it"),
         (TRAIN, TEST, {"clean": False}, "task: clean: texts do not take it"),

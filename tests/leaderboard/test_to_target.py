@@ -238,6 +238,15 @@ def test_passes_scoring_runs_and_seconds_are_counted(tmp_path: Path) -> None:
     assert cell_text(old["random"]) == "200+; 3/3"
 
 
+def test_why_no_interval_is_shown(tmp_path: Path, records: list[Record]) -> None:
+    (found,) = target_tables(make_board(records), artifact_reader([tmp_path]))
+    early = [replace(one, spent=None, share=None) for one in found.found]  # as earlier versions
+    text = " ".join(target_lines(replace(found, found=tuple(early))))
+    assert "n = 3 seeds (none here: without all passes, savings are not known)" in text
+    few = [replace(one, n=2 * bool(one.n)) for one in early]
+    assert "seeds (none below three)" in " ".join(target_lines(replace(found, found=tuple(few))))
+
+
 def test_every_form_is_written_beside_the_board(tmp_path: Path, records: list[Record]) -> None:
     for r in records:
         r.save(tmp_path / "records")

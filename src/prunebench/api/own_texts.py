@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,26 +51,32 @@ def text_lines(
         raise InputError("no texts", where="task: test", accepted="(texts, labels), as train")
     rows = []
     for split, (texts, own) in (("train", train), ("test", test)):
-        columns = {"text": _list(texts), "label": _list(own)}
-        if split == "train":
-            columns |= {"label": columns["label"] if labels is None else _list(labels)}
-            columns |= {} if noisy_labels is None else {"human": _list(noisy_labels)}
+        where, train_split = f"task: {split}", split == "train"
+        columns = {"text": _list(texts, where)}
+        columns["label"] = _list(labels if train_split and labels is not None else own, where)
+        if train_split and noisy_labels is not None:
+            columns["human"] = _list(noisy_labels, where)
         for name, values in columns.items():
             if len(values) != len(columns["text"]):
                 raise InputError(f"{len(values)} of {name} for {len(columns['text'])} texts",
-                                 where=f"task: {split}", accepted="one for each")  # fmt: skip
+                                 where=where, accepted="one for each")  # fmt: skip
         for number in range(len(columns["text"])):
             row = {name: values[number] for name, values in columns.items()}
             for name, value in row.items():
                 fits = isinstance(value, str) or (name != "text" and type(value) is int)
                 if not fits:
-                    raise InputError(f"{name} {value!r:.80}", where=f"task: {split}",
+                    raise InputError(f"{name} {value!r:.80}", where=where,
                                      accepted="texts, and names or whole numbers")  # fmt: skip
             rows.append({**row, "split": split})
     return "".join(json.dumps(row) + "\n" for row in rows).encode(), len(rows)
 
 
-def _list(values: Any) -> list[Any]:
+def _list(values: Any, where: str) -> list[Any]:
+    """Values as Python's own: numbers of numpy and torch become numbers."""
     if isinstance(values, Tensor):
         values = values.cpu()
-    return list(values.tolist() if hasattr(values, "tolist") else values)
+    plain = values.tolist() if hasattr(values, "tolist") else values
+    if not isinstance(plain, Iterable):
+        raise InputError(f"{plain!r:.80} is no list", where=where, accepted="one for each text")
+    single = (np.generic, Tensor)
+    return [v.item() if isinstance(v, single) and v.ndim == 0 else v for v in plain]

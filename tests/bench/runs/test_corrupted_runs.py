@@ -51,6 +51,8 @@ def test_a_static_run_counts_the_corrupted_among_the_kept(run):
     assert [row["id"] for row in table if row["corrupted"] == "1"] == [
         str(i) for i in held["id"][mask]
     ]
+    seen = list(csv.DictReader(io.StringIO(export_csv(store, record.key, "visits"))))
+    assert [row["corrupted"] == "1" for row in seen] == mask.tolist()
 
 
 def test_a_dynamic_run_counts_them_epoch_by_epoch_by_samples_and_weight(run):
