@@ -389,7 +389,7 @@
       cost.value = 0;
       apply();
     });
-    section.addEventListener("input", apply);
+    for (const name of ["input", "change"]) section.addEventListener(name, apply);
     section.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
     section.hidden = false;
     apply();

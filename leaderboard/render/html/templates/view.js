@@ -74,14 +74,15 @@
     const rows = all("tbody tr", table).filter((row) => seen(row) && row.cells.length === table.tHead.rows[0].cells.length);
     const columns = heads.flatMap((head) => {
       const note = head.querySelector("small");
-      const name = [own(head), note ? note.textContent.trim() : ""].filter(Boolean).join(" ");
+      const more = note && !note.textContent.startsWith("⚠") ? note.textContent.trim() : "";
+      const name = [own(head), more].filter(Boolean).join(" ");
       const text = (cell) => (head.cellIndex === 0 && cell.parentNode.dataset.name) || own(cell);
-      const more = PARTS.filter(([, part]) => rows.some((row) => row.cells[head.cellIndex].querySelector(part)))
+      const parts = PARTS.filter(([, part]) => rows.some((row) => row.cells[head.cellIndex].querySelector(part)))
         .map(([kind, part, word]) => ({
           name: head.cellIndex === 0 ? `${name}: remark` : `${name}: ${word}`,
           value: (cell) => all(part, cell).map((one) => one.textContent.trim().replace(kind === "small" ? /^±/ : /^$/, "")).join(" "),
         }));
-      return [{ name, value: text }, ...more].map((column) => ({ ...column, place: head.cellIndex }));
+      return [{ name, value: text }, ...parts].map((column) => ({ ...column, place: head.cellIndex }));
     });
     return [columns.map((column) => column.name), ...rows.map((row) => columns.map((column) => column.value(row.cells[column.place])))];
   }
