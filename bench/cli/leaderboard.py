@@ -175,6 +175,7 @@ def render(
         unite,
         write_tables,
     )
+    from prunebench.leaderboard.artifacts import artifact_reader, nothing
     from prunebench.leaderboard.publish import publication
     from prunebench.leaderboard.published.numbers import read_published
     from prunebench.leaderboard.render.model_index import render_model_index
@@ -205,7 +206,8 @@ def render(
     print_notes(notes)
     printed = read_published() if paper else []
     board = make_board(records, board_protocol, printed, align_shown=True)
-    files = {name: text.encode() for name, text in texts(board).items()}
+    read = nothing if publish else artifact_reader(folders)
+    files = {name: text.encode() for name, text in texts(board, read).items()}
     if model_index:
         files["model-index.md"] = render_model_index(board).encode()
     files |= target_files(board, folders, faults)

@@ -12,12 +12,13 @@ from prunebench.bench.results.planned import add_plan, plan_files, read_plan
 from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder
-from prunebench.leaderboard.artifacts import artifact_reader
+from prunebench.leaderboard.artifacts import artifact_reader, nothing
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.check_record import check_shape
 from prunebench.leaderboard.board.collect import one_run
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.bundle import is_bundle, unpack
+from prunebench.leaderboard.learning_curves.curves import Reader
 from prunebench.leaderboard.learning_curves.to_target import TargetTable, target_tables
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.published.numbers import Printed
@@ -155,11 +156,17 @@ def make_board(
     return build(records, protocol, printed, align_shown)
 
 
-def texts(board: Board) -> dict[str, str]:
-    """Every textual form of a board by file name; the same board gives the same bytes."""
+def texts(board: Board, read: Reader = nothing) -> dict[str, str]:
+    """Every textual form of a board by file name; the same board gives the same bytes.
+
+    Args:
+        board: The board.
+        read: Bytes of an artifact of a run, for learning curves in the page. A publication has
+            none of them, since it can be rendered again from its records alone.
+    """
     forms = {
         "leaderboard.md": render_markdown(board),
-        "leaderboard.html": render_html(board),
+        "leaderboard.html": render_html(board, read),
         "leaderboard.json": dumps(board_json(board)),
         "leaderboard.csv": render_csv(board),
         "leaderboard.tex": render_latex(board),
@@ -271,7 +278,8 @@ def write_board(
     """
     faults: list[InputError] = []
     board = make_board(gather(sources, faults=faults), protocol, align_shown=True)
-    files = {name: text.encode() for name, text in texts(board).items()}
+    forms = texts(board, artifact_reader(sources))
+    files = {name: text.encode() for name, text in forms.items()}
     files |= target_files(board, sources, faults)
     return Written(files["leaderboard.md"].decode(), write_tables(out, files), faults, board)
 

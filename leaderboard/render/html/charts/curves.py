@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from prunebench.errors import InputError
 from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.board.model import Table
 from prunebench.leaderboard.learning_curves.curves import Curve, Reader, curve_of
@@ -55,7 +56,7 @@ def _line(
 ) -> list[Mark]:  # fmt: skip
     """Means over seeds at the evaluations that all of them have."""
     own = [run for (setting, _), run in sorted(runs, key=lambda item: item[0]) if setting == noise]
-    found = [(run, curve) for run in own if isinstance(curve := curve_of(run, read), Curve)]
+    found = [(run, curve) for run in own if (curve := _curve(run, read)) is not None]
     if not found:
         return []
     whole = [run.record.ledger.get("num_samples", 0) * run.record.ledger.get("full_epochs", 0)
@@ -74,6 +75,16 @@ def _line(
         ("at the end", f"{number(end.y, 2)} % after {number(end.x, 1)} % of full training's "
          f"samples (n = {len(found)})")])  # fmt: skip
     return [*marks[:-1], Mark(end.x, end.y, tip=tip)]
+
+
+def _curve(run: Run, read: Reader) -> Curve | None:
+    """None without a curve, and where its file is damaged, which tables of samples to an accuracy
+    report."""
+    try:
+        found = curve_of(run, read)
+    except InputError:
+        return None
+    return found if isinstance(found, Curve) else None
 
 
 def _places(length: int) -> list[int]:

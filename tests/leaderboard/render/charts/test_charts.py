@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from importlib.resources import files
 from itertools import combinations
 
 import pytest
 
+from prunebench.leaderboard.board.build import build
+from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.board.cost_share import cost_of
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.findings import findings
@@ -27,6 +30,7 @@ from prunebench.leaderboard.render.html.charts.weights import choices
 from prunebench.leaderboard.render.html.page import render_html
 from prunebench.leaderboard.render.html.tooltips import Tips
 from support.pages import EVIL, Page, two_boards
+from support.records import RECIPE, record
 from tests.leaderboard.render.charts.pictured import RATIOS, ROWS, SCORED, pictured
 
 
@@ -160,9 +164,36 @@ def test_weights_are_of_complete_rows_and_cost_is_that_of_all_passes(board: Boar
         assert share.total - share.own == pytest.approx(SCORED.get(name, 0.0))
 
 
-def test_hostile_names_are_text_everywhere() -> None:
-    from prunebench.leaderboard.board.build import build
+def test_learning_curves_are_means_over_seeds_against_samples() -> None:
+    recipe = {"recipe": {**RECIPE, "eval_every": 1}}
+    size = {"num_samples": 1000, "full_epochs": 10}
+    found = [
+        replace(made, ledger={**made.ledger, **size}).sealed()
+        for row in ("full", "random-dynamic", "method-1") for seed in range(3)
+        for made in [record(row, "clean", seed, accuracy=0.9, spec=recipe)]
+    ]  # fmt: skip
+    board = build(found)
 
+    def read(run: Run, name: str) -> bytes:
+        if run.method == "method-1" and run.seed == 2:
+            return b"damaged"
+        start = 0.5 + run.seed / 10
+        return f"epoch,trained,test_accuracy\n1,1000,{start}\n2,1000,0.8\n3,2000,\n".encode()
+
+    assert 'data-key="curves"' not in str(charts(board, Tips(), findings(board)))
+    tips = Tips()
+    (panel,) = panels(str(charts(board, tips, findings(board), read)), "curves")
+    assert len(groups(panel)) == 3
+    low, high = map(float, re.search(r'data-y="(\S+) (\S+)"', panel).groups())  # type: ignore[union-attr]
+    lines = re.findall(r'class="line" d="M([^"]*)"', panel)
+    heights = sorted(float(line.split("L")[0].split()[1]) for line in lines)
+    wanted = [BOTTOM + (value - low) / (high - low) * (TOP - BOTTOM) for value in (60, 60, 55)]
+    assert heights == pytest.approx(wanted, abs=0.06)  # of the seeds with a sound curve
+    said = dict(tips.content)["method-1 · clean · ratio 0.5 · while training"]  # type: ignore[arg-type]
+    assert said == [["at the end", "90.00 % after 40.0 % of full training's samples (n = 2)"]]
+
+
+def test_hostile_names_are_text_everywhere() -> None:
     text = render_html(build(two_boards()))
     assert EVIL in Page(text).text
     assert "<img" not in text
