@@ -16,8 +16,9 @@ findings speak of; it is no test, and a pale row is not a worse one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 from prunebench.leaderboard.board.model import Summary
@@ -39,7 +40,9 @@ class Highlight:
     Attributes:
         roles: Why each row is highlighted, in the order of the choice; at most eight.
         hues: Number of a hue for every row but full training and controls, from 0, by name: those
-            of one base method share it, so that a row and its module have one colour.
+            of one base method share it, so that a row and its module have one colour. A base
+            method has the same in all pictures that show part of the rows, if all rows together
+            have it highlighted.
     """
 
     roles: Mapping[str, Role]
@@ -81,13 +84,19 @@ def highlight(summary: Summary, among: Collection[str] | None = None) -> Highlig
         for label in known:
             kind = summary.series[label].kind
             roles.setdefault(label, "control" if kind in ("control", "oracle") else "row")
-    bases = sorted({base_of(label) for label, role in roles.items() if _coloured(role)})
-    hues = {x: bases.index(base_of(x)) for x, role in roles.items() if _coloured(role)}
+    coloured = [label for label, role in roles.items() if role not in ("full", "control")]
+    hues = _hues(coloured, {} if among is None else highlight(summary).hues)
     return Highlight(roles, hues)
 
 
-def _coloured(role: Role) -> bool:
-    return role not in ("full", "control")
+def _hues(labels: Sequence[str], given: Mapping[str, int]) -> dict[str, int]:
+    """A number for each base method by name: that of the whole design, where it has one there."""
+    known = {base_of(label): hue for label, hue in given.items()}
+    used = set(known.values())
+    free = (hue for hue in count() if hue not in used)
+    for base in sorted({base_of(label) for label in labels} - known.keys()):
+        known[base] = next(free)
+    return {label: known[base_of(label)] for label in labels}
 
 
 def _by_mean(summary: Summary) -> list[str]:

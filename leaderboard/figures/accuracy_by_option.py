@@ -6,13 +6,17 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from prunebench.leaderboard.board.model import Table
-from prunebench.leaderboard.figures.material import Material, filled, kinds_of
-from prunebench.leaderboard.figures.row_styles import MARKERS, darker, is_variant
+from prunebench.leaderboard.figures.accuracy_by_ratio import columns_for
+from prunebench.leaderboard.figures.answers import NOT_TESTED
+from prunebench.leaderboard.figures.line_names import room_for, side_names, whiskers
+from prunebench.leaderboard.figures.material import Material, filled
+from prunebench.leaderboard.figures.row_styles import MARKERS, RowStyle, darker
 from prunebench.leaderboard.figures.style import (
     HUES,
     INK,
@@ -23,12 +27,18 @@ from prunebench.leaderboard.figures.style import (
     plain_numbers,
     slug,
 )
+from prunebench.leaderboard.highlight import is_variant
 from prunebench.leaderboard.render.row_text import scores_named, span
 from prunebench.leaderboard.stats import mean_interval
 from prunebench.registry import own_scored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+#: Lines of a figure.
+MOST = 6
+#: Where the name of each line begins.
+Ends = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -110,83 +120,152 @@ def _sweep(method: str, option: str, rest: str, members: list[tuple[Any, str]]) 
     return Sweep(name, method, option, tuple(sorted(shown)), numeric)
 
 
-def _figure(table: Table, option: str, found: Sequence[Sweep], words: str) -> Drawn:
+def shown_names(found: Sequence[Sweep]) -> tuple[list[str], str]:
+    """Names of the lines without what all of them share, and that part."""
+    parts = [sweep.name.removeprefix(sweep.method).strip(" ()") for sweep in found]
+    options = [part.split(", ") if part else [] for part in parts]
+    shared = [o for o in options[0] if all(o in own for own in options)] if options else []
+    own = [", ".join(o for o in one if o not in shared) for one in options]
+    names = [f"{sweep.method} ({part})" if part else sweep.method
+             for sweep, part in zip(found, own, strict=True)]  # fmt: skip
+    return names, ", ".join(shared)
+
+
+def _figure(table: Table, option: str, every: Sequence[Sweep], words: str) -> Drawn:
     stem = f"accuracy-by-{slug(option)}-{slug(table.dataset)}-{table.ratio:g}"
-    columns = min(3, len(table.noises))
+    found = every[:MOST]
+    columns = columns_for(len(table.noises))
     lines = -(-len(table.noises) // columns)
+    names, shared = shown_names(found)
     figure = new(1.15 + 2.3 * lines)
     grid = figure.subplots(lines, columns, squeeze=False, sharex=True)
-    kinds = kinds_of([table])
+    full = [row.label for row in (*table.rows, *table.incomplete) if row.kind == "full"]
+    values = sorted({v for sweep in found for v, _ in sweep.rows}, key=_order)
+    numeric = all(sweep.numeric for sweep in found)
+    styles = _styles(found, names) | {x: RowStyle(INK, INK, "", True, "-") for x in full}
     seeds: set[int] = set()
-    for place, axes in enumerate(grid.flat):
-        if place >= len(table.noises):
-            axes.set_visible(False)
-            continue
-        seeds |= _panel(axes, table, table.noises[place], found, kinds)
-        axes.set_title(table.noises[place])
+    ends: dict[str, Ends] = {}
+    for axes in list(grid.flat)[len(table.noises) :]:
+        axes.set_axis_off()
+    for place, (axes, noise) in enumerate(zip(grid.flat, table.noises, strict=False)):
+        lines_here = dict(zip(names, found, strict=True))
+        ends[noise] = _panel(axes, table, noise, lines_here, styles, None if numeric else values)
+        seeds |= {len(own) for sweep in found for _, label in sweep.rows
+                  if (own := filled(table.series, label, (noise, table.ratio)))}  # fmt: skip
+        axes.set_title(noise)
         if place % columns == 0:
             axes.set_ylabel(f"{words}, %")
         if place >= len(table.noises) - columns:
             axes.tick_params(labelbottom=True)
             axes.set_xlabel(option)
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center")
     scores = scores_named(sweep.method for sweep in found)
     caption = (
         f"Final-epoch test {words} at ratio {table.ratio:g}, mean over n = "
-        f"{span(min(seeds), max(seeds)) if seeds else 0} seeds; upright lines are 95 % t "
-        "intervals. Other options as declared, or following the one shown. Dashed black: full "
-        f"training; dotted: the method without {scores} where the table has one row of it."
+        f"{span(min(seeds), max(seeds)) if seeds else 0} seeds; thin upright bars: 95 % t "
+        "intervals. Other options as declared, or following the one shown"
+        f"{f'; in all lines {shared}' if shared else ''}. Dashed black: full training; dotted: the "
+        f"method without {scores} where the table has one row of it."
+        + (f" The first {MOST} of {len(every)} lines." if len(every) > MOST else "")
     )
-    title = f"{table.dataset}: {words} against {option} at ratio {table.ratio:g}"
-    return finish(figure, stem, title, caption)
+    title = f"{table.dataset}: does {option} change {words} at ratio {table.ratio:g}?"
+    drawn = finish(figure, stem, title, caption, room_for(styles), _separated(table, every))
+    for line in range(lines):
+        place = min(len(table.noises), columns * (line + 1)) - 1
+        side_names(grid.flat[place], ends[table.noises[place]], styles)
+    return drawn
+
+
+def _styles(found: Sequence[Sweep], names: Sequence[str]) -> dict[str, RowStyle]:
+    """How each line is drawn; a method without its variant's score has its name on a dotted one."""
+    bases = sorted({own_scored(sweep.method) for sweep in found})
+    variants = any(is_variant(sweep.method) for sweep in found)
+    styles: dict[str, RowStyle] = {}
+    for number, (name, sweep) in enumerate(zip(names, found, strict=True)):
+        base = own_scored(sweep.method)
+        colour = HUES[bases.index(base) % len(HUES)]
+        hollow = variants and not is_variant(sweep.method)
+        styles.setdefault(base, RowStyle(colour, darker(colour), "", False, ":"))
+        styles[name] = RowStyle(colour, darker(colour), MARKERS[number % len(MARKERS)],
+                                not hollow, (0, (4, 1.5)) if hollow else "-")  # fmt: skip
+    return styles
+
+
+def _order(value: Any) -> tuple[bool, Any]:
+    """Numbers in their order, then words."""
+    return isinstance(value, str), value
+
+
+def _separated(table: Table, found: Sequence[Sweep]) -> str:
+    """How many pairs of values the letters of the table separate."""
+    groups = table.tests.ranking.groups if table.tests.ranking else None
+    pairs = [tuple(sorted((a, b))) for sweep in found
+             for (_, a), (_, b) in combinations(sweep.rows, 2)]  # fmt: skip
+    if groups is None or groups.underpowered:
+        return f"{NOT_TESTED} With these runs no pair of rows could be separated."
+    order = {label: place for place, label in enumerate(groups.pairwise.order)}
+    known = [sorted(pair, key=lambda x: order[x]) for pair in pairs if set(pair) <= order.keys()]
+    if not known:
+        return f"{NOT_TESTED} No two values have every run under all settings."
+    apart = sum(f"{a} - {b}" in groups.pairwise.family.rejected for a, b in known)
+    return (f"The test of all pairs of rows separates {apart} of {len(known)} pairs of values "
+            "(paired sign-flip, Holm over all rows of the table).")  # fmt: skip
 
 
 def _panel(
-    axes: Axes, table: Table, noise: str, found: Sequence[Sweep], kinds: Mapping[str, str]
-) -> set[int]:
-    seeds: set[int] = set()
-    bars: list[tuple[list[Any], list[float], list[float], str]] = []
+    axes: Axes, table: Table, noise: str, lines: Mapping[str, Sweep],
+    styles: Mapping[str, RowStyle], words: Sequence[Any] | None,
+) -> Ends:  # fmt: skip
+    """Draws one setting; ``words`` are the values where they are no numbers to draw lines over."""
+    bars: list[tuple[list[float], list[float], list[float], str]] = []
     cell = (noise, table.ratio)
-    bases = sorted({own_scored(sweep.method) for sweep in found})
-    for label in (x for x, kind in kinds.items() if kind == "full"):
-        values = filled(table.series, label, cell)
-        if values:
-            axes.axhline(mean_interval(values).mean, color=INK, ls=(0, (4, 2)), lw=1.2, label=label)
-    for number, sweep in enumerate(found):
-        base = own_scored(sweep.method)
-        colour = HUES[bases.index(base) % len(HUES)]
+    ends: Ends = {}
+    flat: dict[str, float] = {}
+    for label in styles.keys() - lines.keys():
+        row = table.series.get(label)
+        base = any(own_scored(s.method) == label and is_variant(s.method) for s in lines.values())
+        if row is not None and (row.kind == "full" or base):
+            values = filled(table.series, label, cell)
+            if values:
+                flat[label] = mean_interval(values).mean
+    for label, height in sorted(flat.items()):
+        line = (0, (4, 2)) if table.series[label].kind == "full" else ":"
+        axes.axhline(height, color=styles[label].text, ls=line, lw=1.2, label=label)
+    for number, (name, sweep) in enumerate(lines.items()):
+        look = styles[name]
+        aside = 0.0 if words is None else 0.12 * (number - (len(lines) - 1) / 2)
         x, mean, half = [], [], []
         for value, label in sweep.rows:
             values = filled(table.series, label, cell)
             if values is not None:
                 interval = mean_interval(values)
-                x.append(value)
+                x.append(value if words is None else words.index(value) + aside)
                 mean.append(interval.mean)
                 half.append(interval.half_width)
-                seeds.add(interval.n)
-        hollow = not is_variant(sweep.method) and any(is_variant(s.method) for s in found)
-        axes.plot(x, mean, color=colour, marker=MARKERS[number % len(MARKERS)], label=sweep.name,
-                  ls=(0, (4, 1.5)) if hollow else "-",
-                  markerfacecolor="white" if hollow else colour)  # fmt: skip
+        axes.plot(x, mean, color=look.colour, label=name, ls=look.line if words is None else "",
+                  **look.points)  # fmt: skip
+        if x:
+            ends[name] = max(zip(x, mean, strict=True))
         if half and all(h is not None for h in half):
-            bars.append((x, mean, [h or 0.0 for h in half], colour))
-        without = filled(table.series, base, cell) if base in table.series else None
-        if is_variant(sweep.method) and without:
-            axes.axhline(mean_interval(without).mean, color=darker(colour), ls=":", lw=1.2,
-                         label=base)  # fmt: skip
-    numbers = sorted({v for sweep in found if sweep.numeric for v, _ in sweep.rows})
-    if numbers and numbers[0] > 0 and numbers[-1] / numbers[0] >= 30:
-        axes.set_xscale("log")
-        plain_numbers(axes.xaxis)
-    if numbers and len(numbers) <= 12:
-        axes.set_xticks(numbers, [f"{v:g}" for v in numbers])
+            bars.append((x, mean, [h or 0.0 for h in half], look.colour))
+    if words is not None:
+        turned = max(len(str(v)) for v in words) * len(words) > 24
+        axes.set_xlim(-0.5, len(words) - 0.5)
+        axes.set_xticks(range(len(words)), [str(v) for v in words], rotation=30 * turned,
+                        ha="right" if turned else "center", rotation_mode="anchor")  # fmt: skip
+    else:
+        numbers = sorted({v for sweep in lines.values() for v, _ in sweep.rows})
+        if numbers[0] > 0 and numbers[-1] / numbers[0] >= 30:
+            axes.set_xscale("log")
+            plain_numbers(axes.xaxis)
+        if len(numbers) <= 12:
+            axes.set_xticks(numbers, [f"{v:g}" for v in numbers])
     means = [y for line in axes.lines for y in np.ravel(line.get_ydata()).tolist()]
     if means:  # wide intervals run out of the panel rather than flatten the lines
         pad = max(0.25 * (max(means) - min(means)), 0.5)
         axes.set_ylim(min(means) - pad, min(100.0, max(means) + pad) + 0.1)
-    for number, (x, mean, width, colour) in enumerate(bars):
-        axes.errorbar(x, mean, width, fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.5,
-                      capsize=2 + 2 * number, zorder=2)  # fmt: skip
+    for x, mean, width, colour in bars:
+        low, high = ([m + sign * w for m, w in zip(mean, width, strict=True)] for sign in (-1, 1))
+        whiskers(axes, x, low, high, colour)
     axes.grid(axis="y")
-    return seeds
+    right = max([axes.get_xlim()[1], *(x for x, _ in ends.values())])
+    return ends | {label: (right, height) for label, height in flat.items()}

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prunebench.leaderboard.board.model import Table
-from prunebench.leaderboard.figures.line_names import room_for, side_names
-from prunebench.leaderboard.figures.material import Material, kinds_of
-from prunebench.leaderboard.figures.row_styles import RowStyle, base_of, row_styles
+from prunebench.leaderboard.figures.answers import NOT_TESTED
+from prunebench.leaderboard.figures.line_names import room_for, side_names, whiskers
+from prunebench.leaderboard.figures.material import Material
+from prunebench.leaderboard.figures.row_styles import RowStyle, row_styles
 from prunebench.leaderboard.figures.style import (
     GREY,
-    INK,
     PALE,
     Drawn,
     Omitted,
@@ -23,6 +23,8 @@ from prunebench.leaderboard.figures.style import (
     new,
     slug,
 )
+from prunebench.leaderboard.findings.phrases import joined
+from prunebench.leaderboard.highlight import highlight
 from prunebench.leaderboard.learning_curves.curves import NOT_EVALUATED, Curve
 from prunebench.leaderboard.learning_curves.to_target import curves_of, full_row
 from prunebench.leaderboard.render.row_text import number, span
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAME = "accuracy-by-samples"
-#: Rows in colour, full training among them.
-MOST = 8
 #: The panel begins this many times the distance from full training to the lowest target below it.
 _BELOW = 3.0
 
@@ -69,9 +69,10 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
                 made = mean_curve([curve for curve in whole if len(curve.points) > 1])
                 if made is not None:
                     curves[label] = made
-            if full_row(table) in curves and len(curves) > 1:
+            full = full_row(table)
+            if full in curves and len(curves) > 1:
                 drawn = True
-                yield _figure(material, table, noise, curves)
+                yield _figure(material, table, noise, curves, full)
     if not drawn:
         said = "; ".join(f"{count} runs {reason}" for reason, count in sorted(reasons.items())
                          if reason != NOT_EVALUATED)  # fmt: skip
@@ -99,34 +100,20 @@ def mean_curve(curves: Sequence[Curve]) -> MeanCurve | None:
     return MeanCurve(tuple(x for x, _ in pairs), tuple(y for _, y in pairs), len(curves))
 
 
-def highlighted(table: Table, curves: Mapping[str, MeanCurve]) -> list[str]:
-    """Rows in colour: full training, then methods by rank, then what room is left for."""
-    order = [row.label for kind in ("full", "method", "control", "oracle")
-             for row in (*table.rows, *table.incomplete) if row.kind == kind]  # fmt: skip
-    return [label for label in order if label in curves][:MOST]
-
-
-def looks(table: Table, shown: Sequence[str]) -> tuple[dict[str, RowStyle], bool]:
-    """How the rows in colour are drawn: as everywhere on the board, or, where two methods would
-    share a hue, in colours of their own; and whether they are such."""
-    kinds = kinds_of([table])
-    styles = row_styles(kinds)
-    if len({styles[x].colour for x in shown}) == len({base_of(x) for x in shown}):
-        return styles, False
-    return row_styles({label: kinds[label] for label in shown}), True
-
-
-def _figure(material: Material, table: Table, noise: str, curves: dict[str, MeanCurve]) -> Drawn:
+def _figure(
+    material: Material, table: Table, noise: str, curves: dict[str, MeanCurve], full: str
+) -> Drawn:
     stem = f"{NAME}-{slug(table.dataset)}-{slug(noise)}-{table.ratio:g}"
-    shown = highlighted(table, curves)
-    styles, own = looks(table, shown)
+    chosen = highlight(material.summary(table), curves)
+    shown = list(chosen.rows)
+    styles = row_styles(chosen, curves)
     figure = new(4.9, 9.0)
     axes = figure.subplots()
     for label in sorted(curves.keys() - set(shown)):
         curve = curves[label]
         axes.plot(curve.samples, [m.mean for m in curve.accuracy], color=PALE, lw=0.8, zorder=1)
-    full = curves[shown[0]]
-    targets = [(share, share * full.accuracy[-1].mean) for share in material.board.protocol.target]
+    end = curves[full].accuracy[-1].mean
+    targets = [(share, share * end) for share in material.board.protocol.target]
     for share, height in targets:
         axes.axhline(height, color=GREY, lw=0.6, ls=(0, (1, 2)), zorder=1)
         axes.annotate(
@@ -134,7 +121,7 @@ def _figure(material: Material, table: Table, noise: str, curves: dict[str, Mean
             xytext=(3, 2), textcoords="offset points", fontsize=7, color=GREY,
         )  # fmt: skip
     for label in reversed(shown):
-        _line(axes, curves[label], styles[label], label == shown[0])
+        _line(axes, curves[label], styles[label], label == full)
     _limits(axes, [curves[label] for label in shown], targets[0][1])
     axes.grid(axis="y")
     axes.set_xlabel("samples trained, a forward-only pass as a third")
@@ -144,20 +131,27 @@ def _figure(material: Material, table: Table, noise: str, curves: dict[str, Mean
     others = len(curves) - len(shown)
     caption = (
         f"Test accuracy at the end of evaluated epochs, mean over n = "
-        f"{span(min(counts), max(counts))} seeds; bands: 95 % t intervals over seeds at each of "
-        "them (none below three). Scoring runs are not in the samples. Dashed black: full "
+        f"{span(min(counts), max(counts))} seeds; thin bars: 95 % t intervals over seeds "
+        "(none below three). Scoring runs are not in the samples. Dashed black: full "
         "training; dotted: shares of its mean final accuracy. The panel is cut below; names with "
         "▾ end under it, with the accuracy at the end."
-        + " Colours are those of this figure alone: the board's are too many to tell rows apart."
-        * own
-        + (f" In colour: full training and the {len(shown) - 1} rows that stand first on the "
-           f"board; pale: {others} other row{'s' * (others > 1)}." if others else "")
+        + (f" Pale: {others} other row{'s' * (others > 1)}." if others else "")
     )  # fmt: skip
-    title = f"{table.dataset}: accuracy against samples, {noise}, ratio {table.ratio:g}"
-    drawn = finish(figure, stem, title, caption, right=room_for(shown))
+    title = (f"{table.dataset}: on how many samples is full training's accuracy reached? {noise}, "
+             f"ratio {table.ratio:g}")  # fmt: skip
+    drawn = finish(figure, stem, title, caption, room_for(shown), reached(curves, targets))
     ends = {x: (curves[x].samples[-1], curves[x].accuracy[-1].mean) for x in shown}
     side_names(axes, ends, styles)
     return replace(drawn, data=data_of(curves))
+
+
+def reached(curves: Mapping[str, MeanCurve], targets: Sequence[tuple[float, float]]) -> str:
+    """How many rows come to each share of full training's accuracy by their mean curves."""
+    said = []
+    for share, height in targets:
+        rows = [x for x, curve in curves.items() if max(m.mean for m in curve.accuracy) >= height]
+        said.append(f"{len(rows)} of {len(curves)} rows reach {100 * share:g} %")
+    return f"{NOT_TESTED} By their mean curves {joined(said)} of it, full training among them."
 
 
 def _line(axes: Axes, curve: MeanCurve, look: RowStyle, full: bool) -> None:
@@ -168,8 +162,7 @@ def _line(axes: Axes, curve: MeanCurve, look: RowStyle, full: bool) -> None:
     if all(half is not None for half in halves):
         low, high = ([max(0.0, min(100.0, m + sign * (h or 0.0)))
                       for m, h in zip(mean, halves, strict=True)] for sign in (-1, 1))  # fmt: skip
-        colour = INK if full else look.colour
-        axes.fill_between(curve.samples, low, high, color=colour, alpha=0.10, lw=0, zorder=2)
+        whiskers(axes, curve.samples, low, high, look.colour)
 
 
 def _limits(axes: Axes, curves: Sequence[MeanCurve], target: float) -> None:

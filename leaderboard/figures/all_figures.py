@@ -28,6 +28,7 @@ from prunebench.leaderboard.figures import (
 from prunebench.leaderboard.figures.fonts import fit_fonts
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.style import Drawn, Omitted, figure_settings, picture
+from prunebench.leaderboard.render.markdown import escape
 
 FIGURES: dict[str, Callable[[Material], Iterator[Drawn | Omitted]]] = {
     "accuracy-by-ratio": accuracy_by_ratio.draw,
@@ -36,7 +37,8 @@ FIGURES: dict[str, Callable[[Material], Iterator[Drawn | Omitted]]] = {
     "predictions": predictions.draw,
     "critical-difference": critical_difference.draw,
     "wins": wins.draw,
-    "accuracy-by-cost": accuracy_by_cost.draw,
+    "accuracy-by-cost": accuracy_by_cost.computation,
+    "accuracy-by-time": accuracy_by_cost.time,
     "accuracy-by-option": accuracy_by_option.draw,
     "accuracy-by-samples": accuracy_by_samples.draw,
     "static-against-dynamic": static_dynamic.draw,
@@ -102,8 +104,9 @@ def gallery(
             stem = _unused(found.stem, files)
             for form in forms:
                 files[f"figures/{stem}.{form}"] = picture(found, form)
-            lines += [f"## {found.title}", "", f"![{name}]({stem}.{_shown(forms)})", "",
-                      found.caption, ""]  # fmt: skip
+            lines += [f"## {escape(found.title)}", "",
+                      f"![{_alt(name, found)}]({stem}.{_shown(forms)})", "",
+                      escape(found.words), ""]  # fmt: skip
             if found.data:
                 files[f"figures/{stem}.csv"] = found.data.encode()
                 lines += [f"Data: [{stem}.csv]({stem}.csv)", ""]
@@ -137,6 +140,12 @@ def _unused(stem: str, files: Collection[str]) -> str:
     taken = {name.removeprefix("figures/").rpartition(".")[0] for name in files}
     tries = (stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 2)))
     return next(one for one in tries if one not in taken)
+
+
+def _alt(name: str, found: Drawn) -> str:
+    """What the picture shows, for who does not see it."""
+    text = escape(f"{name.replace('-', ' ')}: {found.title} {found.answer}".strip())
+    return text.replace("[", r"\[").replace("]", r"\]")
 
 
 def _shown(forms: Collection[str]) -> str:

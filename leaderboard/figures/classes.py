@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from prunebench.leaderboard.board.model import Table
-from prunebench.leaderboard.figures.material import Material, kinds_of
+from prunebench.leaderboard.figures.answers import NOT_TESTED
+from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.row_styles import row_styles
 from prunebench.leaderboard.figures.style import (
     GREY,
@@ -22,11 +24,18 @@ from prunebench.leaderboard.figures.style import (
     slug,
     width_for,
 )
+from prunebench.leaderboard.highlight import Highlight, highlight
 from prunebench.leaderboard.render.row_text import span
 from prunebench.leaderboard.stats import MeanInterval, mean_interval
+from prunebench.leaderboard.stats.special import rounded
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: More classes than this are shown as sorted shares instead of one column each.
 NAMED_CLASSES = 20
+#: Marks of rows that are not highlighted.
+_PALE = "#B4B4B4"
 #: Points of accuracy that an axis of the worst class spans at least.
 LEAST_SPAN = 10.0
 
@@ -42,7 +51,8 @@ def kept(material: Material) -> Iterator[Drawn | Omitted]:
         if not found:
             yield Omitted(stem, "classes.csv of no run is at hand")
         else:
-            yield _kept_figure(stem, table, names, found)
+            chosen = highlight(material.summary(table), {label for label, _ in found})
+            yield _kept_figure(stem, table, names, found, chosen)
 
 
 def class_shares(
@@ -78,14 +88,17 @@ def share_column(frames: Iterable[pd.DataFrame]) -> str:
 
 
 def _kept_figure(
-    stem: str, table: Table, names: list[str], found: dict[tuple[str, str], NDArray[np.float64]]
-) -> Drawn:
+    stem: str, table: Table, names: list[str],
+    found: dict[tuple[str, str], NDArray[np.float64]], chosen: Highlight,
+) -> Drawn:  # fmt: skip
     order = [r.label for r in (*table.rows, *table.incomplete)
              if any(label == r.label for label, _ in found)]  # fmt: skip
     few = len(names) <= NAMED_CLASSES
     columns = min(3, len(table.noises))
     lines = -(-len(table.noises) // columns)
-    figure = new(1.1 + lines * (0.45 + 0.165 * len(order)))
+    turned = few and max(map(len, names)) > 3
+    names_high = 0.065 * max(map(len, names)) * turned
+    figure = new(1.1 + lines * (0.45 + 0.175 * max(4, len(order)) + names_high))
     grid = figure.subplots(lines, columns, squeeze=False)
     image = None
     for place, axes in enumerate(grid.flat):
@@ -102,10 +115,10 @@ def _kept_figure(
         axes.set_facecolor("#F2F2F2")
         axes.set_title(noise)
         axes.set_yticks(range(len(order)), order if place % columns == 0 else [""] * len(order))
+        bold_names(axes, order, chosen)
         axes.tick_params(length=0)
         if few:
-            turn = 90 if max(map(len, names)) > 3 else 0
-            axes.set_xticks(range(len(names)), names, rotation=turn, fontsize=7)
+            axes.set_xticks(range(len(names)), names, rotation=90 * turned, fontsize=7)
         if place >= len(table.noises) - columns:
             axes.set_xlabel("class" if few else "classes, least kept first")
         for spine in axes.spines.values():
@@ -118,11 +131,26 @@ def _kept_figure(
         f"Share of each (noisily labelled) class that was trained per epoch at ratio "
         f"{table.ratio:g}, averaged over epochs and seeds (n = "
         f"{span(*_seeds(table))}). Dark: hardly kept. Rows as in the table, best first within "
-        "controls and methods."
+        "controls and methods; bold: rows that other figures highlight."
         + ("" if few else f" The {len(names)} classes are sorted by share within each row.")
     )
-    title = f"{table.dataset}: kept share by class at ratio {table.ratio:g}"
-    return finish(figure, stem, title, caption)
+    title = f"{table.dataset}: which classes does pruning drop at ratio {table.ratio:g}?"
+    return finish(figure, stem, title, caption, answer=widest(found))
+
+
+def widest(found: Mapping[tuple[str, str], NDArray[np.float64]]) -> str:
+    """The row and setting whose classes are kept most unequally."""
+    gap = {place: rounded(float(v.max() - v.min()), 6) for place, v in found.items()}
+    label, noise = max(sorted(gap), key=lambda place: gap[place])
+    low, high = (float(end(found[label, noise])) for end in (np.min, np.max))
+    return (f"{NOT_TESTED} The widest gap between classes is that of {label} under {noise}: "
+            f"{low:.0%} of one class and {high:.0%} of another are trained.")  # fmt: skip
+
+
+def bold_names(axes: Axes, order: Sequence[str], chosen: Highlight) -> None:
+    """Names of highlighted rows in bold on an axis of rows."""
+    for tick, label in zip(axes.get_yticklabels(), order, strict=True):
+        tick.set_fontweight("bold" if label in chosen else "normal")
 
 
 def _seeds(table: Table) -> tuple[int, int]:
@@ -136,7 +164,8 @@ def worst(material: Material) -> Iterator[Drawn | Omitted]:
         stem = f"worst-class-{slug(table.dataset)}-{table.ratio:g}"
         found = worst_classes(table)
         if found:
-            yield _worst_figure(stem, table, found)
+            chosen = highlight(material.summary(table), table.runs)
+            yield _worst_figure(stem, table, found, chosen)
         else:
             yield Omitted(stem, "no record holds worst_class_accuracy")
 
@@ -154,12 +183,14 @@ def worst_classes(table: Table) -> dict[tuple[str, str], MeanInterval]:
     return found
 
 
-def _worst_figure(stem: str, table: Table, found: dict[tuple[str, str], MeanInterval]) -> Drawn:
-    styles = row_styles(kinds_of([table]))
+def _worst_figure(
+    stem: str, table: Table, found: dict[tuple[str, str], MeanInterval], chosen: Highlight
+) -> Drawn:
+    styles = row_styles(chosen, table.runs)
     order = [row.label for row in (*table.rows, *table.incomplete)]
     columns = min(3, len(table.noises))
     lines = -(-len(table.noises) // columns)
-    figure = new(1.1 + lines * (0.45 + 0.165 * len(order)), width_for(columns))
+    figure = new(1.1 + lines * (0.45 + 0.175 * max(4, len(order))), width_for(columns))
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True, sharex=True)
     full = next((row.label for row in table.rows if row.kind == "full"), None)
     for place, axes in enumerate(grid.flat):
@@ -174,12 +205,16 @@ def _worst_figure(stem: str, table: Table, found: dict[tuple[str, str], MeanInte
             if item is None:
                 continue
             half, look = item.half_width, styles[label]
+            colour = look.colour if look.shown else _PALE
             if half is not None:
                 ends = [max(0.0, item.mean - half), min(100.0, item.mean + half)]
-                axes.plot(ends, [y, y], color=look.colour, lw=1.1, alpha=0.6)
-            axes.plot([item.mean], [y], ls="", **look.points)
+                axes.plot(ends, [y, y], color=colour, lw=1.1, alpha=0.6)
+            points = look.points if look.shown else {"marker": "o", "color": colour, "ms": 3.5}
+            axes.plot([item.mean], [y], ls="", **points)
         axes.set_title(noise)
         axes.set_yticks(range(len(order)), order)
+        if place % columns == 0:
+            bold_names(axes, order, chosen)
         axes.set_ylim(len(order) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
@@ -196,8 +231,25 @@ def _worst_figure(stem: str, table: Table, found: dict[tuple[str, str], MeanInte
     caption = (
         f"Test accuracy of the class that does worst in each run at ratio {table.ratio:g}, mean "
         f"over n = {span(min(sizes), max(sizes))} seeds with 95 % t intervals (none below three), "
-        "cut at 0 and 100. Dashed: full training. Rows as in the table."
+        "cut at 0 and 100. Dashed: full training. Rows as in the table; "
+        "bold: rows that other figures highlight."
         + (f" {lacking} cells without runs." if lacking else "")
     )
-    title = f"{table.dataset}: worst class at ratio {table.ratio:g}"
-    return finish(figure, stem, title, caption)
+    title = f"{table.dataset}: what does pruning do to the worst class at ratio {table.ratio:g}?"
+    return finish(figure, stem, title, caption, answer=_below_full(found, full))
+
+
+def _below_full(found: Mapping[tuple[str, str], MeanInterval], full: str | None) -> str:
+    """How many cells lie below full training by both their intervals."""
+
+    def ends(m: MeanInterval) -> tuple[float, float] | None:
+        return None if m.half_width is None else (m.mean - m.half_width, m.mean + m.half_width)
+
+    known = {place: own for place, m in found.items() if (own := ends(m)) is not None}
+    pairs = [(own, known[full, noise]) for (label, noise), own in known.items()
+             if full is not None and label != full and (full, noise) in known]  # fmt: skip
+    if not pairs:
+        return NOT_TESTED
+    below = sum(own[1] < other[0] for own, other in pairs)
+    return (f"{NOT_TESTED} In {below} of {len(pairs)} cells the interval of the worst class lies "
+            "below that of full training, uncorrected.")  # fmt: skip

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prunebench.leaderboard.board.model import Summary
-from prunebench.leaderboard.figures.material import Material, kinds_of
+from prunebench.leaderboard.figures.answers import sentence
+from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.row_styles import RowStyle, row_styles
 from prunebench.leaderboard.figures.style import GREY, INK, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.findings.rows import lead
+from prunebench.leaderboard.highlight import highlight
 from prunebench.leaderboard.inference.groups import Groups, rank_groups
 from prunebench.leaderboard.inference.series import Series, draws_of, matrix
 from prunebench.leaderboard.protocol_file import ProtocolFile
@@ -47,12 +50,15 @@ class Strip:
 
 def draw(material: Material) -> Iterator[Drawn | Omitted]:
     """One figure per data set with two complete rows and two blocks somewhere."""
-    for summary, tables in material.groups():
+    for summary, _ in material.groups():
         stem = f"critical-difference-{slug(summary.dataset)}"
         found = strips(summary, material.board.protocol)
+        telling = [strip for strip in found if strip.bars or strip.letters]
         if found:
-            styles = row_styles(kinds_of(tables))
-            yield _figure(stem, summary, found, material, styles)
+            styles = row_styles(highlight(summary), summary.series)
+            shown = [s for s in found if s in telling or s is found[-1]]
+            silent = [strip.title for strip in found if strip not in shown]
+            yield _figure(stem, summary, shown, material, styles, silent)
         else:
             yield Omitted(stem, "fewer than two complete rows, or two seeds")
 
@@ -115,31 +121,55 @@ def _figure(
     summary: Summary,
     found: Sequence[Strip],
     material: Material,
-    styles: dict[str, RowStyle],
+    styles: Mapping[str, RowStyle],
+    silent: Sequence[str],
 ) -> Drawn:
     levels = [_levels(strip) for strip in found]
-    heights = [len(set(level)) * 0.45 + (len(s.ranks) + 1) // 2 + 3.6 + 1.3 * material.nemenyi
-               for s, level in zip(found, levels, strict=True)]  # fmt: skip
+    named = [_named(strip, styles, last=strip is found[-1]) for strip in found]
+    heights = [len(set(level)) * 0.45 + _most(names, strip) + 3.6 + 1.3 * material.nemenyi
+               for strip, level, names in zip(found, levels, named, strict=True)]  # fmt: skip
     figure = new(0.85 + _LINE * math.fsum(heights))
     grid = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
     alpha = material.board.protocol.alpha
-    for axes, strip, level, height in zip(grid, found, levels, heights, strict=True):
-        _draw_strip(axes, strip, level, height, styles, alpha if material.nemenyi else None)
+    nemenyi = alpha if material.nemenyi else None
+    for axes, strip, level, names, height in zip(grid, found, levels, named, heights, strict=True):
+        _draw_strip(axes, strip, level, names, height, styles, nemenyi)
     family = summary.ranking and summary.ranking.groups
     size, left = family.pairwise.family.size if family else 0, len(summary.incomplete)
     caption = (
         "Mean ranks, 1 is best, of rows complete in every table: per noise setting over seeds "
-        "(ratios averaged), at the end over noise settings. A bar joins rows that are not "
-        f"separable (paired sign-flip over (noise, seed) units on accuracies, Holm over {size} "
+        "(ratios averaged), at the end over noise settings, where every row is named. A "
+        "bar joins rows that are not separable (paired sign-flip over (noise, seed) units on "
+        f"accuracies, Holm over {size} "
         f"pairs at {alpha:g}), which is not the same as equal; where groups are no unbroken runs "
         "of ranks, rows share a letter instead."
         + (" Nemenyi's distance is drawn for comparison: it rests on the ranks alone and on who "
            "else is entered." if material.nemenyi else "")
+        + (f" Nothing is separable under {', '.join(silent)}, which have no strip."
+           if silent else "")
         + (f" Left out as incomplete: {left} row{'s' * (left > 1)}." if left else "")
     )  # fmt: skip
-    return finish(
-        figure, stem, f"{summary.dataset}: mean ranks and rank groups{material.about}", caption
-    )
+    title = f"{summary.dataset}: which rows can be told apart{material.about}?"
+    return finish(figure, stem, title, caption, answer=sentence(material, summary, lead))
+
+
+def _named(strip: Strip, styles: Mapping[str, RowStyle], last: bool) -> list[str]:
+    """Rows with their names: all in the last strip, highlighted ones in the others."""
+    return [label for label in strip.ranks if last or styles[label].shown]
+
+
+def _most(names: Sequence[str], strip: Strip) -> int:
+    """Lines of names on the side that has more of them."""
+    left = len(_left(names, strip))
+    return max(left, len(names) - left)
+
+
+def _left(names: Sequence[str], strip: Strip) -> list[str]:
+    """Names that stand on the left: those of the better half of the ranks, but half at most."""
+    middle = (len(strip.ranks) + 1) / 2
+    better = [name for name in names if strip.ranks[name] <= middle]
+    half = (len(names) + 1) // 2
+    return better[:half] if len(names) == len(strip.ranks) else better
 
 
 def _levels(strip: Strip) -> list[int]:
@@ -157,11 +187,10 @@ def _levels(strip: Strip) -> list[int]:
 
 
 def _draw_strip(
-    axes: Axes, strip: Strip, levels: list[int], height: float, styles: dict[str, RowStyle],
-    nemenyi: float | None,
+    axes: Axes, strip: Strip, levels: list[int], names: Sequence[str], height: float,
+    styles: Mapping[str, RowStyle], nemenyi: float | None,
 ) -> None:  # fmt: skip
     k = len(strip.ranks)
-    labels = list(strip.ranks)
     margin = 0.3 * (k - 1) + 0.3
     axes.set_xlim(1 - margin, k + margin)
     top = 2.7 + 1.3 * (nemenyi is not None)
@@ -182,18 +211,22 @@ def _draw_strip(
         y = -0.42 - 0.45 * level
         axes.hlines(y, strip.ranks[bar[0]] - 0.06, strip.ranks[bar[-1]] + 0.06, color=INK, lw=2.6)
     base = -0.6 - 0.45 * len(set(levels))
-    half = (k + 1) // 2
-    for place, label in enumerate(labels):
-        left = place < half
-        y = base - (place if left else k - 1 - place) - 0.3
-        at, look = strip.ranks[label], styles[label]
-        edge = 1 - 0.06 * margin if left else k + 0.06 * margin
-        axes.plot([at, at, edge], [0, y, y], color=look.colour, lw=0.8)
+    left = _left(names, strip)
+    right = names[len(left) :]
+    for label, at in strip.ranks.items():
+        look = styles[label]
+        axes.plot([at], [0], ls="", color=look.colour, ms=3.6 if look.shown else 2.6, marker="o",
+                  zorder=4 if look.shown else 3)  # fmt: skip
+    for place, label in [*enumerate(left), *enumerate(reversed(right))]:
+        y = base - place - 0.3
+        at, look, first = strip.ranks[label], styles[label], label in left
+        edge = 1 - 0.06 * margin if first else k + 0.06 * margin
+        axes.plot([at, at, edge], [0, y, y], color=look.colour, lw=0.9 if look.shown else 0.6,
+                  zorder=2 if look.shown else 1)  # fmt: skip
         shared = f" ({strip.letters[label]})" if label in strip.letters else ""
-        name = f"{label}{shared}  {at:.1f}" if left else f"{at:.1f}  {label}{shared}"
-        axes.text(edge + (-0.05 if left else 0.05), y, name, ha="right" if left else "left",
-                  va="center", fontsize=7.5, color=look.text)  # fmt: skip
-        axes.plot([at], [0], ls="", color=look.colour, ms=3.2, marker="o", zorder=4)
+        name = f"{label}{shared}  {at:.1f}" if first else f"{at:.1f}  {label}{shared}"
+        axes.text(edge + (-0.05 if first else 0.05), y, name, ha="right" if first else "left",
+                  va="center", fontsize=7.5, **look.name)  # fmt: skip
     if nemenyi is not None:
         cd = nemenyi_cd(k, count, nemenyi).cd
         axes.annotate("", (1, 1.8), (1 + cd, 1.8),

@@ -11,9 +11,10 @@ import pandas as pd
 
 from prunebench.leaderboard.board.model import Table
 from prunebench.leaderboard.figures.accuracy_by_ratio import parts
+from prunebench.leaderboard.figures.answers import NOT_TESTED
 from prunebench.leaderboard.figures.epoch_curves import curve, tables_of
 from prunebench.leaderboard.figures.line_names import room_for, side_names, whiskers
-from prunebench.leaderboard.figures.material import Material, kinds_of, method_kind
+from prunebench.leaderboard.figures.material import Material, method_kind
 from prunebench.leaderboard.figures.row_styles import RowStyle, row_styles
 from prunebench.leaderboard.figures.style import (
     GREY,
@@ -24,6 +25,7 @@ from prunebench.leaderboard.figures.style import (
     new,
     slug,
 )
+from prunebench.leaderboard.highlight import Highlight, highlight
 from prunebench.leaderboard.render.row_text import span
 
 if TYPE_CHECKING:
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 
 MEASURES = {"score_auroc": "AUROC of the score", "kept_noise_rate": "wrong labels trained",
             "kept_noise_weight": "loss weight on them"}  # fmt: skip
-#: Inches of a panel, at least; more where many names stand beside it.
-PANEL, NAME = 2.05, 0.14
+#: Inches of a panel.
+PANEL = 2.05
 #: Marks on a line, about.
 MARKS = 8
 
@@ -52,7 +54,9 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
             parts([noise for noise in table.noises if any(n == noise for _, n in found)])
         ):
             own = {place: read for place, read in found.items() if place[1] in noises}
-            yield _figure(f"{stem}-{number + 1}" if number else stem, table, noises, own)
+            chosen = highlight(material.summary(table), {label for label, _ in own})
+            name = f"{stem}-{number + 1}" if number else stem
+            yield _figure(name, table, noises, own, chosen)
 
 
 def frames(material: Material, table: Table) -> Frames:
@@ -69,11 +73,12 @@ def frames(material: Material, table: Table) -> Frames:
     return found
 
 
-def _figure(stem: str, table: Table, noises: Sequence[str], found: Frames) -> Drawn:
-    styles = row_styles(kinds_of([table]))
+def _figure(
+    stem: str, table: Table, noises: Sequence[str], found: Frames, chosen: Highlight
+) -> Drawn:
+    styles = row_styles(chosen, {label for label, _ in found})
     measures = _measures(found)
-    names = len({label for label, _ in found})
-    figure = new(1.1 + len(measures) * max(PANEL, NAME * names))
+    figure = new(1.1 + len(measures) * PANEL)
     grid = figure.subplots(len(measures), len(noises), squeeze=False, sharex="col")
     last: dict[str, dict[str, tuple[float, float]]] = {}
     for column, noise in enumerate(noises):
@@ -92,6 +97,7 @@ def _figure(stem: str, table: Table, noises: Sequence[str], found: Frames) -> Dr
         grid[-1, column].set_xlabel("epoch")
     column_titles(grid[0], noises)
     sizes = [len(read) for read in found.values()]
+    others = len({label for label, _ in found} - set(chosen.rows))
     caption = (
         f"Dynamic methods at ratio {table.ratio:g}, mean over n = {span(min(sizes), max(sizes))} "
         "seeds; upright lines at the marks are 95 % t intervals (none below three). Epochs that "
@@ -100,13 +106,28 @@ def _figure(stem: str, table: Table, noises: Sequence[str], found: Frames) -> Dr
         "line; dashed: chance; below it wrong labels score lower; what the score is differs "
         f"between methods). {_below(measures)}"
         "dashed: share in the training set. Epochs of different methods hold different numbers "
-        "of samples."
+        "of samples." + (f" Pale: {others} other row{'s' * (others > 1)}." if others else "")
     )
-    title = f"{table.dataset}: finding wrong labels over the epochs, ratio {table.ratio:g}"
-    drawn = finish(figure, stem, title, caption, right=room_for([label for label, _ in found]))
+    title = f"{table.dataset}: do scores find wrong labels while training at ratio {table.ratio:g}?"
+    drawn = finish(figure, stem, title, caption, room_for(chosen.rows), found_at_the_end(found))
     for row, measure in enumerate(measures):
-        side_names(grid[row, -1], last[measure], styles)
+        shown = {label: end for label, end in last[measure].items() if label in chosen}
+        side_names(grid[row, -1], shown, styles)
     return drawn
+
+
+def found_at_the_end(found: Frames) -> str:
+    """How many scores tell wrong labels from right ones in their last epoch, by intervals."""
+    ends = [(mean[-1], half[-1]) for read in found.values()
+            if (curves := curve(read, "score_auroc")) for _, mean, half in [curves]]  # fmt: skip
+    known = [(mean, half) for mean, half in ends if not math.isnan(half)]
+    if not known:
+        return f"{NOT_TESTED} No score has an interval here."
+    above = sum(mean - half > 0.5 for mean, half in known)
+    below = sum(mean + half < 0.5 for mean, half in known)
+    return (f"{NOT_TESTED} In the last epoch the interval of the score's AUROC lies above 0.5 for "
+            f"{above} and below it for {below} of {len(known)} (row, setting) pairs, "
+            "uncorrected.")  # fmt: skip
 
 
 def _measures(found: Frames) -> dict[str, str]:
@@ -138,6 +159,9 @@ def _panel(
 ) -> dict[str, tuple[float, float]]:
     ends = {}
     curves = {label: found for label, read in own.items() if (found := curve(read, measure))}
+    for label in [label for label in curves if not styles[label].shown]:
+        x, mean, _ = curves.pop(label)
+        axes.plot(x, mean, color=styles[label].colour, lw=0.7, label=label, zorder=1)
     for number, (label, (x, mean, half)) in enumerate(curves.items()):
         look, step = styles[label], max(1, len(x) // MARKS)
         first = number * step // len(curves)  # marks of different lines do not meet

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.leaderboard.board.model import Summary, Table
+from prunebench.leaderboard.figures.answers import marked
 from prunebench.leaderboard.figures.material import Material, kinds_of
 from prunebench.leaderboard.figures.style import (
     GREY,
@@ -20,6 +21,7 @@ from prunebench.leaderboard.figures.style import (
     new,
     slug,
 )
+from prunebench.leaderboard.highlight import highlight
 from prunebench.leaderboard.inference.series import Cell, differences
 from prunebench.leaderboard.render.row_text import number, span
 
@@ -99,9 +101,11 @@ def _figure(
             dark = not math.isnan(value) and abs(value) > 0.62 * limit
             axes.text(j, i, text, ha="center", va="center", fontsize=size,
                       color="white" if dark else INK)  # fmt: skip
-    for tick in axes.set_yticks(range(len(labels)), labels):
-        if tick.label1.get_text() in summary.incomplete:
-            tick.label1.set_color(GREY)
+    axes.set_yticks(range(len(labels)), labels)
+    chosen = highlight(summary)
+    for tick, label in zip(axes.get_yticklabels(), labels, strict=True):
+        tick.set_fontweight("bold" if label in chosen else "normal")
+        tick.set_color(GREY if label in summary.incomplete else INK)
     axes.set_xticks(range(len(cells)), [f"{ratio:g}" for _, ratio in cells])
     axes.tick_params(length=0, top=False)
     axes.set_xlabel("ratio")
@@ -125,9 +129,9 @@ def _figure(
         f"{span(min(seeds), max(seeds)) if seeds else 0}), in points. Blue is better, red is "
         "worse; colours end at the 90 % quantile of the sizes. * better, † worse at the "
         "exploratory level of the tables (Benjamini-Hochberg per table). - no common seed. "
-        "Controls first, then methods by mean difference, oracles last."
+        "Controls first, then methods by mean difference, oracles last; bold: rows that other "
+        "figures highlight."
         + (" Grey names: rows with missing runs." if summary.incomplete else "")
     )
-    return finish(
-        figure, stem, f"{summary.dataset}: differences to {reference}{material.about}", caption
-    )
+    title = f"{summary.dataset}: where does a row differ from {reference}{material.about}?"
+    return finish(figure, stem, title, caption, answer=marked(tables, reference))

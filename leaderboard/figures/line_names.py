@@ -140,7 +140,6 @@ def side_names(
     axes: Axes,
     ends: Mapping[str, tuple[float, float]],
     row_styles: Mapping[str, RowStyle],
-    bold: Collection[str] = (),
     size: float = 7.5,
 ) -> None:
     """Names right of a panel with thin leaders to their points.
@@ -150,8 +149,7 @@ def side_names(
     Args:
         axes: Panel of a figure that is laid out, limits final.
         ends: Where each leader ends, in data units.
-        looks: By label.
-        bold: Labels in bold.
+        row_styles: By label.
         size: Points.
     """
     height = _inches(axes) * 72
@@ -160,13 +158,18 @@ def side_names(
     to_share = axes.transData + axes.transAxes.inverted()
     shares = [float(to_share.transform((ends[x][0], max(ends[x][1], low)))[1]) for x in labels]
     places = spread(shares, 1.3 * size / height, 0.0, 1.0)
+    last = max((x for x, _ in ends.values()), default=0.0)
     for label, place in zip(labels, places, strict=True):
         x, y = ends[label]
+        if x < last and y >= low:  # leaders of one beginning keep their order, so none cross
+            axes.plot([x, last], [y, y], color=row_styles[label].colour, lw=0.45, alpha=0.7,
+                      ls=(0, (1, 3)), zorder=1)  # fmt: skip
+            x = last
         name = label if len(label) <= MOST else f"{label[: MOST - 18]}…{label[-17:]}"
         text = axes.annotate(
             name if y >= low else f"{name}  {y:.1f} ▾", (x, max(y, low)), xytext=(1.05, place),
-            textcoords="axes fraction", va="center", fontsize=size, color=row_styles[label].text,
-            fontweight="bold" if label in bold else "normal", annotation_clip=False,
+            textcoords="axes fraction", va="center", fontsize=size, annotation_clip=False,
+            **row_styles[label].name,
             arrowprops={"arrowstyle": "-", "lw": 0.45, "color": row_styles[label].colour,
                         "alpha": 0.7, "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5)},
         )  # fmt: skip

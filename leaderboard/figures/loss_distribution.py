@@ -13,8 +13,10 @@ from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.stored_losses import (
     Losses,
     StoredLosses,
+    few_rows,
     nothing_stored,
     stored,
+    told_apart,
 )
 from prunebench.leaderboard.figures.style import (
     GREY,
@@ -51,7 +53,7 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
             reasons.append(found)
         else:
             drawn = True
-            yield _figure(found)
+            yield _figure(*few_rows(material, found))
     if not drawn:
         yield Omitted("loss-distribution", nothing_stored(reasons))
 
@@ -74,7 +76,7 @@ def trained_share(
     return np.where(size >= FEWEST, hits / np.maximum(size, 1), np.nan)
 
 
-def _figure(found: StoredLosses) -> Drawn:
+def _figure(found: StoredLosses, rest: str) -> Drawn:
     table, noise = found.table, found.noise
     stem = (
         f"loss-distribution-{slug(table.dataset)}-{slug(noise.replace(AND, ' '))}-{table.ratio:g}"
@@ -113,10 +115,10 @@ def _figure(found: StoredLosses) -> Drawn:
         f"are each scaled to 1; losses below {SMALLEST:g} stand at the left edge. Dotted: mean "
         "loss, below which InfoBatch prunes. Lower strips: share of the samples of each loss that "
         "the next epoch trained, clean and wrong together, which is where the pruner cut "
-        f"(bins of {FEWEST} samples or more; nothing where the next epoch was not stored)."
+        f"(bins of {FEWEST} samples or more; nothing where the next epoch was not stored).{rest}"
     )
-    title = f"{table.dataset}: losses under clean and wrong labels, {noise}"
-    return finish(figure, stem, title, caption)
+    title = f"{table.dataset}: do losses tell wrong labels from clean ones? {noise}"
+    return finish(figure, stem, title, caption, answer=told_apart(found))
 
 
 def _panel(upper: Axes, lower: Axes, losses: Losses, row: int, edges: NDArray[np.float64]) -> None:

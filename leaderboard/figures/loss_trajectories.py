@@ -14,8 +14,10 @@ from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.stored_losses import (
     Losses,
     StoredLosses,
+    few_rows,
     nothing_stored,
     stored,
+    told_apart,
 )
 from prunebench.leaderboard.figures.style import (
     GREY,
@@ -50,12 +52,13 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
             reasons.append(f"{found.noise}: losses of fewer than {FEWEST_EPOCHS} epochs")
             continue
         drawn = True
-        yield _figure(material, StoredLosses(found.table, found.noise, rows))
+        few = few_rows(material, StoredLosses(found.table, found.noise, rows))
+        yield _figure(material, *few)
     if not drawn:
         yield Omitted("loss-trajectories", nothing_stored(reasons))
 
 
-def _figure(material: Material, found: StoredLosses) -> Drawn:
+def _figure(material: Material, found: StoredLosses, rest: str) -> Drawn:
     table, noise = found.table, found.noise
     stem = (
         f"loss-trajectories-{slug(table.dataset)}-{slug(noise.replace(AND, ' '))}-{table.ratio:g}"
@@ -100,10 +103,10 @@ def _figure(material: Material, found: StoredLosses) -> Drawn:
         "reference set, where the run measures it. Below: probability that a wrong label scores "
         "above a right one (below 0.5: wrong labels score lower), mean over all seeds with a 95 % "
         "t interval where there are three; dashed: chance; dotted: the score a static subset was "
-        "chosen by. Empty: the method has no score."
+        "chosen by. Empty: the method has no score." + rest
     )
-    title = f"{table.dataset}: loss trajectories, {noise}"
-    return finish(figure, stem, title, caption)
+    title = f"{table.dataset}: when do wrong labels part from clean ones? {noise}"
+    return finish(figure, stem, title, caption, answer=told_apart(found))
 
 
 def _same_scale(panels: list[Axes]) -> None:

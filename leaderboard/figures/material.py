@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from prunebench.leaderboard.artifacts import artifact_reader as artifact_reader
 from prunebench.leaderboard.artifacts import nothing
 from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.board.model import Board, Row, Summary, Table
+from prunebench.leaderboard.findings.blocks import Block, blocks_of
 from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.series import Cell, Series
 from prunebench.untrusted import unpack_npz
@@ -35,6 +37,11 @@ class Material:
     read: Callable[[Run, str], bytes | None] = nothing
     nemenyi: bool = False
 
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """What findings speak of."""
+        return blocks_of(self.board)
+
     @property
     def words(self) -> str:
         """The headline metric in running text."""
@@ -44,6 +51,10 @@ class Material:
     def about(self) -> str:
         """What titles say of the headline metric; nothing of plain accuracy."""
         return "" if self.board.protocol.metric == "accuracy" else f", {self.words}"
+
+    def summary(self, table: Table) -> Summary:
+        """The design of a table."""
+        return next(s for s in self.board.summaries if s.dataset == table.dataset)
 
     def groups(self) -> Iterator[tuple[Summary, tuple[Table, ...]]]:
         """Each summary with its tables, by ratio."""

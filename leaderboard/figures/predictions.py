@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from prunebench.leaderboard.figures.style import (
     new,
     slug,
 )
+from prunebench.leaderboard.findings.phrases import joined
 from prunebench.leaderboard.inference.judged import HELD, NOT_HELD, OPEN, Judged
 from prunebench.leaderboard.render.prediction_text import RULE, compared_text, rows_named
 from prunebench.leaderboard.render.row_text import span
@@ -60,7 +62,11 @@ def _figure(stem: str, summary: Summary) -> Drawn:
         f"held; cross: not held; ring: not decided. A prediction is {RULE}. There is no correction "
         f"for their number. Variants are numbered; {rows_named(summary.predictions)}."
     )
-    drawn = finish(figure, stem, f"{summary.dataset}: predicted and found", caption)
+    verdicts = Counter(one.verdict for one in summary.predictions)
+    said = joined([f"{verdicts[name]} {name}" for name in (HELD, NOT_HELD, OPEN)])
+    answer = f"Of {len(summary.predictions)} predictions: {said}."
+    title = f"{summary.dataset}: did the predictions hold?"
+    drawn = finish(figure, stem, title, caption, answer=answer)
     return replace(drawn, data=data_of(summary.predictions))
 
 

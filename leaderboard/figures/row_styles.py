@@ -1,31 +1,31 @@
-"""One colour, marker and line per method, the same in every figure of a board."""
+"""One colour, marker and line per highlighted row, the same in every figure of a design."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from prunebench.leaderboard.figures.style import GREY, HUES, INK
-from prunebench.registry import own_scored
+from prunebench.leaderboard.figures.style import GREY, HUES, INK, PALE
+from prunebench.leaderboard.highlight import Highlight, base_of, is_variant
 
 MARKERS = ("o", "s", "^", "D", "v", "<", "p")
-CONTROLS = (GREY, "#A08060", "#5B7083")
+CONTROLS = ("#6F6F6F", "#8A6642", "#4E6A85")
 VARIANTS: tuple[Any, ...] = ("-", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 DASHED: Any = (0, (4, 1.5))
 
 
 @dataclass(frozen=True)
 class RowStyle:
-    """How one row is drawn everywhere on a board.
+    """How one row is drawn.
 
     Attributes:
         colour: Of lines and markers; shared by a base method and its variants.
         text: The same, dark enough for letters on white.
         marker: Shape.
-        filled: Whether the marker is solid; a base that has a variant is hollow.
+        filled: Whether the marker is solid; a base beside its variant is hollow.
         line: Line style.
+        shown: Whether the row is highlighted; the others are pale.
     """
 
     colour: str
@@ -33,6 +33,7 @@ class RowStyle:
     marker: str
     filled: bool
     line: Any
+    shown: bool = True
 
     @property
     def points(self) -> dict[str, Any]:
@@ -41,80 +42,45 @@ class RowStyle:
         return {"marker": self.marker, "markerfacecolor": face, "markeredgecolor": self.colour,
                 "markeredgewidth": 1.1}  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Chunk:
-    """A chunk of rows that share one panel's legend, and its title."""
-
-    title: str
-    labels: tuple[str, ...]
+    @property
+    def name(self) -> dict[str, Any]:
+        """Arguments of the row's name."""
+        return {"color": self.text, "fontweight": "bold" if self.shown else "normal"}
 
 
-def base_of(label: str) -> str:
-    """The method under options and another score: ``seta`` of ``seta+align (r=0.5)``."""
-    return own_scored(label.split(" (", 1)[0])
+#: Every row that is not highlighted.
+OTHER = RowStyle(PALE, GREY, "o", True, "-", shown=False)
 
 
-def is_variant(label: str) -> bool:
-    """Whether a row's method has another score than its own: ``seta+align``, ``seta+bls``."""
-    return own_scored(label) != label
-
-
-def chunks(kinds: Mapping[str, str]) -> list[Chunk]:
-    """Rows in chunks of at most seven base methods, so that no two share a hue in a chunk.
+def row_styles(found: Highlight, labels: Iterable[str]) -> dict[str, RowStyle]:
+    """The look of every row of a figure; hue and marker together name a highlighted one.
 
     Args:
-        kinds: Kind of each row; full training belongs to no chunk.
+        found: What is highlighted.
+        labels: All rows of the figure.
     """
-    titles = {"method": "methods", "static": "static", "dynamic": "dynamic",
-              "control": "controls", "oracle": "controls"}  # fmt: skip
-    by_title: dict[str, list[str]] = {}
-    for label in sorted(kinds):
-        if kinds[label] != "full":
-            by_title.setdefault(titles[kinds[label]], []).append(label)
-    real = [label for name, labels in by_title.items() if name != "controls" for label in labels]
-    if len({base_of(label) for label in real}) <= len(HUES) and real:
-        by_title = {"methods": sorted(real)} | {
-            name: labels for name, labels in by_title.items() if name == "controls"
-        }
-    found = []
-    for title in ("methods", "static", "dynamic", "controls"):
-        labels = by_title.get(title, [])
-        bases = sorted({base_of(label) for label in labels})
-        parts = math.ceil(len(bases) / len(HUES))
-        for part in range(parts):
-            size = math.ceil(len(bases) / parts)
-            mine = bases[part * size : (part + 1) * size]
-            name = f"{title}, {mine[0]} to {mine[-1]}" if parts > 1 else title
-            found.append(Chunk(name, tuple(x for x in labels if base_of(x) in mine)))
-    return found
+    styles = dict.fromkeys(labels, OTHER)
+    controls = [label for label, role in found.roles.items() if role == "control"]
+    for place, label in enumerate(controls):
+        styles[label] = _style(CONTROLS[place % 3], MARKERS[(3 + place) % len(MARKERS)], True, "-")
+    for label, role in found.roles.items():
+        if role == "full":
+            styles[label] = _style(INK, "o", True, DASHED)
+    variants = {label for label in found.hues if is_variant(label)}
+    paired = {base_of(label) for label in variants}
+    seen: dict[tuple[str, bool], int] = {}
+    for label, hue in sorted(found.hues.items()):
+        base, variant = base_of(label), label in variants
+        number = seen[base, variant] = seen.get((base, variant), -1) + 1
+        line = DASHED if base in paired and not variant and number == 0 else VARIANTS[number % 4]
+        marker = MARKERS[(hue + hue // len(HUES) + 2 * number) % len(MARKERS)]
+        filled = variant or base not in paired
+        styles[label] = _style(HUES[hue % len(HUES)], marker, filled, line)
+    return styles
 
 
-def row_styles(kinds: Mapping[str, str]) -> dict[str, RowStyle]:
-    """The look of every row; depends on the names alone, never on results.
-
-    Chunks repeat hues with other markers, so that hue and marker together name a base method.
-    """
-    found = {label: RowStyle(INK, INK, "o", True, DASHED)
-             for label, kind in kinds.items() if kind == "full"}  # fmt: skip
-    for turn, chunk in enumerate(chunks(kinds)):
-        bases = sorted({base_of(label) for label in chunk.labels})
-        seen: dict[tuple[str, bool], int] = {}
-        paired = {base_of(label) for label in chunk.labels if is_variant(label)}
-        for label in chunk.labels:
-            base, variant = base_of(label), is_variant(label)
-            number = seen[base, variant] = seen.get((base, variant), -1) + 1
-            place = bases.index(base) % len(HUES)
-            plain = chunk.title == "controls"
-            colour = CONTROLS[place % 3] if plain else HUES[place]
-            line = VARIANTS[number % len(VARIANTS)]
-            if base in paired and not variant and number == 0:
-                line = DASHED
-            found[label] = RowStyle(
-                colour, darker(colour), MARKERS[(place + 2 * turn + number) % len(MARKERS)],
-                variant or base not in paired, line,
-            )  # fmt: skip
-    return found
+def _style(colour: str, marker: str, filled: bool, line: Any) -> RowStyle:
+    return RowStyle(colour, darker(colour), marker, filled, line)
 
 
 def darker(colour: str, share: float = 0.3) -> str:

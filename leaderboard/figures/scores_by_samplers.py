@@ -90,8 +90,9 @@ def _figure(stem: str, summary: Summary, grid: ScoreGrid, material: Material) ->
     bar = figure.colorbar(image, ax=panels, pad=0.01, fraction=0.025, extend=extend, aspect=30)
     bar.set_label(f"points against {grid.reference}")
     bar.outline.set_visible(False)
-    title = f"{summary.dataset}: scores by samplers{material.about}"
-    drawn = finish(figure, stem, title, _caption(summary, grid, material.words))
+    title = f"{summary.dataset}: which score goes with which sampler{material.about}?"
+    answer = _answer(grid)
+    drawn = finish(figure, stem, title, _caption(summary, grid, material.words), answer=answer)
     return replace(drawn, data=data_of(grid, cells))
 
 
@@ -115,6 +116,17 @@ def _panel(
     for spine in axes.spines.values():
         spine.set_visible(False)
     return image
+
+
+def _answer(grid: ScoreGrid) -> str:
+    """How many pairs the exploratory tests find better and worse than the reference row."""
+    tests = [(place, ratio) for ratio, marks in grid.marks.items()
+             for place, test in marks.cells.items() if test.p is not None]  # fmt: skip
+    if not tests:
+        return f"No cell could be tested against {grid.reference}."
+    signs = [grid.marks[ratio].mark(*place) for place, ratio in tests]
+    return (f"Of {len(tests)} tested cells {signs.count('*')} are better and {signs.count('†')} "
+            f"worse than {grid.reference} at the exploratory level.")  # fmt: skip
 
 
 def _caption(summary: Summary, grid: ScoreGrid, words: str) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from prunebench.leaderboard.board.model import Summary, Table
-from prunebench.leaderboard.figures.material import Material, kinds_of
+from prunebench.leaderboard.board.model import Summary
+from prunebench.leaderboard.figures.answers import sentence
+from prunebench.leaderboard.figures.classes import bold_names
+from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.row_styles import row_styles
 from prunebench.leaderboard.figures.style import (
     GREY,
@@ -20,6 +22,8 @@ from prunebench.leaderboard.figures.style import (
     plain_numbers,
     slug,
 )
+from prunebench.leaderboard.findings.limits import limits
+from prunebench.leaderboard.highlight import highlight
 from prunebench.leaderboard.inference.compare import POWER
 from prunebench.leaderboard.inference.series import Series, differences
 from prunebench.leaderboard.protocol_file import ProtocolFile
@@ -60,7 +64,7 @@ def need(row: Series, reference: Series, protocol: ProtocolFile) -> Need | None:
 def draw(material: Material) -> Iterator[Drawn | Omitted]:
     """One figure per data set."""
     protocol = material.board.protocol
-    for summary, tables in material.groups():
+    for summary, _ in material.groups():
         stem = f"seeds-needed-{slug(summary.dataset)}"
         reference = summary.series.get(protocol.reference)
         if reference is None:
@@ -69,16 +73,15 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
         found = {label: n for label, row in summary.series.items()
                  if row is not reference and (n := need(row, reference, protocol))}  # fmt: skip
         if found:
-            yield _figure(stem, summary, tables, found, protocol, material.about)
+            yield _figure(stem, summary, found, material)
         else:
             yield Omitted(stem, "no cell with two common seeds")
 
 
-def _figure(
-    stem: str, summary: Summary, tables: tuple[Table, ...], found: dict[str, Need],
-    protocol: ProtocolFile, about: str,
-) -> Drawn:  # fmt: skip
-    styles = row_styles(kinds_of(tables))
+def _figure(stem: str, summary: Summary, found: dict[str, Need], material: Material) -> Drawn:
+    protocol = material.board.protocol
+    chosen = highlight(summary)
+    styles = row_styles(chosen, summary.series)
     order = sorted(found, key=lambda label: (found[label].seeds.n or math.inf, found[label].sd,
                                              label))  # fmt: skip
     figure = new(1.2 + 0.18 * max(len(order), 4))
@@ -93,6 +96,7 @@ def _figure(
         axes.annotate(text, (high, place), xytext=(5, 0), textcoords="offset points", va="center",
                       fontsize=7, color=INK)  # fmt: skip
     axes.set_yticks(range(len(order)), order)
+    bold_names(axes, order, chosen)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(order) - 0.5, -0.5)
     axes.set_xscale("log")
@@ -114,7 +118,12 @@ def _figure(
         "uncorrected. Marks and numbers: standard deviation of the paired difference as observed, "
         f"pooled within cells ({dfs[0]}{f' to {dfs[-1]}' if len(dfs) > 1 else ''} degrees of "
         "freedom); lines reach to the upper end of its 95 % interval. Tests pooled over cells "
-        "need fewer."
+        "need fewer. Bold: rows that other figures highlight."
     )
-    title = f"{summary.dataset}: seeds needed to see {EFFECT:g} points{about}"
-    return finish(figure, stem, title, caption)
+    enough = sum((n.seeds.n or math.inf) <= max(have) for n in found.values())
+    answer = (
+        f"For {enough} of {len(found)} rows the {max(have)} seeds of this board are enough in one "
+        f"cell, by the spread as observed. {sentence(material, summary, limits)}"
+    )
+    title = f"{summary.dataset}: how many seeds would show {EFFECT:g} points{material.about}?"
+    return finish(figure, stem, title, caption, answer=answer.strip())

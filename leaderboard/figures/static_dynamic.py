@@ -1,23 +1,20 @@
-"""Static against dynamic pruning."""
+"""Static against dynamic pruning: one strip of marks for each kind and ratio."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prunebench.leaderboard.board.model import Summary
-from prunebench.leaderboard.figures.line_names import (
-    before_layout,
-    edge_lines,
-    fit_panel,
-    panel_floor,
-)
+from prunebench.leaderboard.figures.accuracy_by_ratio import columns_for, parts
+from prunebench.leaderboard.figures.answers import sentence
+from prunebench.leaderboard.figures.line_names import panel_floor
 from prunebench.leaderboard.figures.material import Material, kinds_of
-from prunebench.leaderboard.figures.row_styles import darker
+from prunebench.leaderboard.figures.row_styles import RowStyle, row_styles
 from prunebench.leaderboard.figures.style import (
     GREY,
-    HUES,
+    INK,
     Drawn,
     Omitted,
     finish,
@@ -25,19 +22,27 @@ from prunebench.leaderboard.figures.style import (
     slug,
     width_for,
 )
+from prunebench.leaderboard.findings.effects import noise as of_families
+from prunebench.leaderboard.highlight import Highlight, highlight
 from prunebench.leaderboard.inference.series import differences
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-KINDS = {"static": (HUES[0], "s"), "dynamic": (HUES[1], "o")}
+#: Shape by kind.
+KINDS = {"static": "s", "dynamic": "o"}
+#: Inches of a strip, of a mark.
+_STRIP, _MARK = 0.4, 0.08
+#: Width of a panel in inches by the number of panels side by side, about.
+_WIDE = {1: 4.0, 2: 3.3, 3: 2.4}
 
 #: (kind, ratio) -> mean difference to full training by row.
 Clouds = dict[tuple[str, float], dict[str, float]]
 
 
 def draw(material: Material) -> Iterator[Drawn | Omitted]:
-    """One figure per data set with static and dynamic methods and full training."""
+    """One figure per data set with static and dynamic methods and full training; several for more
+    than six settings."""
     for summary, tables in material.groups():
         stem = f"static-against-dynamic-{slug(summary.dataset)}"
         kinds = kinds_of(tables)
@@ -48,11 +53,14 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
         elif full is None:
             yield Omitted(stem, "no full training to take differences to")
         else:
-            found = {noise: clouds(summary, noise, kinds, full) for noise in summary.noises}
-            yield _figure(stem, summary, found, material)
+            chosen = highlight(summary, [x for x, kind in kinds.items() if kind in KINDS])
+            for number, noises in enumerate(parts(summary.noises)):
+                found = {noise: clouds(summary, noise, kinds, full) for noise in noises}
+                name = f"{stem}-{number + 1}" if number else stem
+                yield _figure(name, summary, found, chosen, material)
 
 
-def clouds(summary: Summary, noise: str, kinds: dict[str, str], full: str) -> Clouds:
+def clouds(summary: Summary, noise: str, kinds: Mapping[str, str], full: str) -> Clouds:
     """Mean paired differences to full training of every static and dynamic row."""
     found: Clouds = {}
     for label, series in summary.series.items():
@@ -65,74 +73,89 @@ def clouds(summary: Summary, noise: str, kinds: dict[str, str], full: str) -> Cl
     return found
 
 
-def _figure(stem: str, summary: Summary, found: dict[str, Clouds], material: Material) -> Drawn:
-    columns = min(3, len(summary.noises))
-    lines = -(-len(summary.noises) // columns)
-    figure = new(1.0 + 2.5 * lines, width_for(columns if len(summary.ratios) < 3 else 3))
-    grid = figure.subplots(lines, columns, squeeze=False)
-    for place, axes in enumerate(grid.flat):
-        if place >= len(summary.noises):
-            axes.set_visible(False)
-            continue
-        noise = summary.noises[place]
-        _panel(axes, found[noise], summary.ratios)
+def _figure(
+    stem: str, summary: Summary, found: Mapping[str, Clouds], chosen: Highlight, material: Material
+) -> Drawn:
+    from matplotlib.lines import Line2D
+
+    columns = columns_for(len(found))
+    lines = -(-len(found) // columns)
+    strips = [(kind, ratio) for ratio in summary.ratios for kind in KINDS]
+    figure = new(1.2 + lines * (0.55 + _STRIP * len(strips)), width_for(columns))
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    styles = row_styles(chosen, summary.series)
+    for axes in list(grid.flat)[len(found) :]:
+        axes.set_axis_off()
+    for place, (axes, (noise, own)) in enumerate(zip(grid.flat, found.items(), strict=False)):
+        _panel(axes, own, strips, styles, _WIDE[columns])
         axes.set_title(noise)
-        if place % columns == 0:
-            axes.set_ylabel("points against full training")
-        if place >= len(summary.noises) - columns:
-            axes.set_xlabel("share of training saved")
-    sizes = {kind: len({x for c in found.values() for (k, _), rows in c.items() if k == kind
-                        for x in rows}) for kind in KINDS}  # fmt: skip
+        if place >= len(found) - columns:
+            axes.set_xlabel("points against full training")
+    axes = grid[0, 0]
+    axes.set_yticks(range(len(strips)), [f"{kind}, ratio {ratio:g}" for kind, ratio in strips])
+    axes.set_ylim(len(strips) - 0.4, -0.6)
+    shown = [
+        x for x in chosen.rows if any(x in rows for c in found.values() for rows in c.values())
+    ]
+    kinds = {x: kind for c in found.values() for (kind, _), rows in c.items() for x in rows}
+    shown = [label for label in chosen.rows if label in kinds]
+    handles = [Line2D([], [], ls="", ms=5, color=styles[x].colour, marker=KINDS[kinds[x]],
+                      markerfacecolor=_face(styles[x])) for x in shown]  # fmt: skip
+    figure.legend(handles, shown, loc="outside right upper")
+    sizes = {kind: sum(k == kind for k in kinds.values()) for kind in KINDS}
+    others = len(kinds) - len(shown)
     caption = (
-        f"One mark per method: mean difference of test {material.words} to full training, paired "
-        "by seed. "
-        f"Blue squares: {sizes['static']} static methods, which choose once; orange circles: "
-        f"{sizes['dynamic']} dynamic methods, batch-level ones with them, which choose again and "
-        "again; hollow: random choice of either kind. Bars: medians of the kind; the best "
-        "of each is named above. Numbers with ▾ lie below the panel; scales differ. No test."
+        f"One mark per row: mean difference of test {material.words} to full training, paired by "
+        f"seed. Squares: {sizes['static']} static rows, which choose once; circles: "
+        f"{sizes['dynamic']} dynamic ones, batch-level methods with them, which choose again and "
+        f"again. Upright bars: median of the strip. Numbers with ◂ count marks left of a panel; "
+        f"scales differ.{f' Pale: {others} other rows.' if others else ''}"
     )
-    title = f"{summary.dataset}: static against dynamic pruning{material.about}"
-    return finish(figure, stem, title, caption)
+    title = f"{summary.dataset}: do methods that choose again and again lose less{material.about}?"
+    said = sentence(material, summary, of_families)
+    answer = f"Static against dynamic is not tested as such. {said}".strip()
+    return finish(figure, stem, title, caption, answer=answer)
 
 
-def _panel(axes: Axes, found: Clouds, ratios: Sequence[float]) -> None:
+def _face(look: RowStyle) -> str:
+    return look.colour if look.filled else "white"
+
+
+def _panel(
+    axes: Axes, found: Clouds, strips: Sequence[tuple[str, float]], styles: Mapping[str, RowStyle],
+    wide: float,
+) -> None:  # fmt: skip
     values = [v for rows in found.values() for v in rows.values()]
+    axes.tick_params(axis="y", length=0)
     if not values:
         return
     low = panel_floor([*values, 0.0])
-    below = [sorted((v, label, kind) for (kind, ratio), rows in found.items() if ratio == own
-                    for label, v in rows.items() if v < low) for own in ratios]  # fmt: skip
-    fit_panel(axes, [*values, 0.0], above=len(KINDS), below=max(map(len, below)))
-    axes.set_xlim(-0.5, len(ratios) - 0.5)
-    bottom, top = axes.get_ylim()
-    across = axes.get_position().width * axes.figure.get_figwidth()  # type: ignore[union-attr]
-    wide = 6.0 / (across * 72) * len(ratios)
-    tall = 6.0 / (before_layout(axes) * 72) * (top - bottom)
-    axes.axhline(0, color=GREY, lw=0.8, ls=(0, (4, 2)), zorder=1)
-    for i, ratio in enumerate(ratios):
-        best = []
-        for kind, (colour, marker) in KINDS.items():
-            rows = found.get((kind, ratio), {})
-            if not rows:
-                continue
-            centre = i + (-0.2 if kind == "static" else 0.2)
-            shown = sorted((v, label) for label, v in rows.items() if v >= low)
-            apart = swarm([v / tall for v, _ in shown], 0.18 / wide)
-            for (value, label), place in zip(shown, apart, strict=True):
-                face = "white" if label.startswith("random") else colour
-                axes.plot([centre + place * wide], [value], marker=marker, ms=4.5, ls="",
-                          color=colour, alpha=0.85, markerfacecolor=face, zorder=3)  # fmt: skip
-            middle = sorted(rows.values())
-            median = (middle[(len(middle) - 1) // 2] + middle[len(middle) // 2]) / 2
-            if median >= low:
-                axes.hlines(median, centre - 0.18, centre + 0.18, color=darker(colour), lw=1.6,
-                            zorder=2)  # fmt: skip
-            best.append((max((v, label) for label, v in rows.items())[1], darker(colour)))
-        edge_lines(axes, i, best, 6.5, top=True)
-        lines = [(f"{label} {v:+.1f} ▾", darker(KINDS[kind][0])) for v, label, kind in below[i]]
-        edge_lines(axes, i, lines, 6)
-    axes.set_xticks(range(len(ratios)), [f"{ratio:g}" for ratio in ratios])
-    axes.grid(axis="y")
+    high = max([*values, 0.0])
+    room = high - low or 1.0
+    left, right = low - 0.14 * room, high + 0.08 * room
+    axes.set_xlim(left, right)
+    mark = _MARK / wide * (right - left)
+    axes.axvline(0, color=GREY, lw=0.8, ls=(0, (4, 2)), zorder=1)
+    for place, strip in enumerate(strips):
+        rows = found.get(strip, {})
+        if not rows:
+            continue
+        inside = sorted((v, label) for label, v in rows.items() if v >= low)
+        apart = swarm([v / mark for v, _ in inside], 0.4 * _STRIP / _MARK)
+        for (value, label), step in zip(inside, apart, strict=True):
+            look = styles[label]
+            axes.plot([value], [place + step * _MARK / _STRIP], marker=KINDS[strip[0]], ls="",
+                      ms=4.8 if look.shown else 3.6, color=look.colour, markerfacecolor=_face(look),
+                      zorder=4 if look.shown else 2)  # fmt: skip
+        ordered = sorted(rows.values())
+        median = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+        if median >= low:
+            axes.vlines(median, place - 0.42, place + 0.42, color=INK, lw=1.3, zorder=3)
+        if len(inside) < len(rows):
+            axes.annotate(f"◂{len(rows) - len(inside)}", (0, place), va="center", fontsize=6.5,
+                          xycoords=("axes fraction", "data"), xytext=(2, 0), color=GREY,
+                          textcoords="offset points")  # fmt: skip
+    axes.grid(axis="x")
 
 
 def swarm(heights: Sequence[float], most: float) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +12,10 @@ from numpy.typing import NDArray
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.board.model import Table
+from prunebench.leaderboard.figures.answers import NOT_TESTED
 from prunebench.leaderboard.figures.material import Material
+from prunebench.leaderboard.highlight import highlight
+from prunebench.leaderboard.stats.special import rounded
 
 FILE = "losses.npz"
 
@@ -97,6 +101,39 @@ def _losses(material: Material, run: Run) -> Losses | str:
     if not wrong.any():
         return "no label is known to be wrong"
     return Losses(epochs, loss, wrong)
+
+
+def few_rows(material: Material, found: StoredLosses) -> tuple[StoredLosses, str]:
+    """The rows that pictures of single runs have room for, and a sentence on the others."""
+    chosen = highlight(material.summary(found.table), found.rows)
+    rows = {label: item for label, item in found.rows.items() if label in chosen}
+    others = len(found.rows) - len(rows)
+    words = f" Rows with stored losses that are not shown: {others}." if others else ""
+    return StoredLosses(found.table, found.noise, rows), words
+
+
+def told_apart(found: StoredLosses) -> str:
+    """How often a wrong label has the larger loss in the last stored epoch of each run."""
+    shares = {label: rounded(larger(losses), 6) for label, (_, losses) in found.rows.items()}
+    known = {label: share for label, share in shares.items() if math.isfinite(share)}
+    if not known:
+        return NOT_TESTED
+    low, high = (end(sorted(known), key=lambda x: known[x]) for end in (min, max))
+    return (f"{NOT_TESTED} In the last stored epoch a wrong label has a larger loss than a clean "
+            f"one with probability {known[low]:.2f} ({low})"
+            + (f" to {known[high]:.2f} ({high})" if high != low else "") + ".")  # fmt: skip
+
+
+def larger(losses: Losses) -> float:
+    """Probability that a wrong label's last stored loss is above a clean one's, ties half; NaN
+    where one kind has none."""
+    loss, wrong = losses.loss[-1], losses.wrong
+    known = np.isfinite(loss)
+    high, low = np.sort(loss[known & wrong]), np.sort(loss[known & ~wrong])
+    if not len(high) or not len(low):
+        return math.nan
+    below = np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")
+    return float(int(below.sum()) / (2 * len(high) * len(low)))
 
 
 def nothing_stored(reasons: list[str]) -> str:

@@ -27,6 +27,8 @@ HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8822
 GREY, PALE, INK = "#767676", "#D9D9D9", "#222222"
 WIDTH = 10.0  # inches
 DPI = 120  # 1200 pixels
+#: Inches of text below the panels that figures leave room for; longer texts make them higher.
+_USUAL = 0.6
 #: Most signs of a name in that of a file; file systems take 255 bytes in all.
 _LONGEST_PART = 80
 
@@ -79,9 +81,11 @@ class Drawn:
 
     Attributes:
         stem: File name without ending.
-        title, caption: Text above and below; the caption says what bands and n are.
+        title: The question, above.
+        caption: How the picture is read: what bars and n are.
         figure: The picture.
         data: What it draws as CSV, for a file beside it; empty for none.
+        answer: What the board's tests say to the question, below the picture.
     """
 
     stem: str
@@ -89,6 +93,12 @@ class Drawn:
     caption: str
     figure: Figure
     data: str = ""
+    answer: str = ""
+
+    @property
+    def words(self) -> str:
+        """Everything below the picture."""
+        return f"{self.answer} {self.caption}".strip()
 
 
 @dataclass(frozen=True)
@@ -139,21 +149,26 @@ def column_titles(grid: Sequence[Axes], names: Sequence[str]) -> None:
         figure.set_figheight(figure.get_figheight() + 0.14 * lines)
 
 
-def finish(figure: Figure, stem: str, title: str, caption: str, right: float = 0.0) -> Drawn:
-    """Title above, caption below, panels laid out between them.
+def finish(
+    figure: Figure, stem: str, title: str, caption: str, right: float = 0.0, answer: str = ""
+) -> Drawn:
+    """Title above, answer and caption below, panels laid out between them.
 
     Args:
         figure: With all its panels.
         stem: File name without ending.
         title, caption: One line, and as many as it takes.
         right: Inches kept free at the right for the names of lines.
+        answer: What the tests say, in darker letters before the caption.
     """
     width, height = figure.get_size_inches()
     head = textwrap.wrap(title, int(10.5 * width))
+    said = textwrap.wrap(answer, int(16.4 * width))
     lines = textwrap.wrap(caption, int(17.4 * width))
-    above, below = 0.18 * (len(head) - 1), 0.145 * len(lines) + 0.12
-    if len(head) > 1:  # the panels keep the room that they were given
-        height += above
+    above, below = 0.18 * (len(head) - 1), 0.145 * len(lines) + 0.155 * len(said) + 0.14
+    more = above + max(0.0, below - _USUAL)
+    if more > 0:  # the panels keep the room that they were given
+        height += more
         figure.set_figheight(height)
     top, bottom = (0.36 + above) / height, below / height
     left = 0.08 / width
@@ -161,6 +176,9 @@ def finish(figure: Figure, stem: str, title: str, caption: str, right: float = 0
                 fontweight="bold", linespacing=1.2)  # fmt: skip
     figure.text(left, 0.05 / height, "\n".join(lines), va="bottom", fontsize=7.5,
                 color="#505050", linespacing=1.25)  # fmt: skip
+    if said:
+        figure.text(left, (0.075 + 0.145 * len(lines)) / height, "\n".join(said), va="bottom",
+                    fontsize=8, color=INK, linespacing=1.25)  # fmt: skip
     fit_fonts(figure)
     engine = figure.get_layout_engine()
     assert engine is not None
@@ -172,7 +190,7 @@ def finish(figure: Figure, stem: str, title: str, caption: str, right: float = 0
         place = axes.get_position(original=True).bounds
         axes.set_position((round(place[0], 5), round(place[1], 5),
                            round(place[2], 5), round(place[3], 5)))  # fmt: skip
-    return Drawn(stem, title, caption, figure)
+    return Drawn(stem, title, caption, figure, answer=answer)
 
 
 def picture(drawn: Drawn, form: str) -> bytes:
@@ -180,7 +198,7 @@ def picture(drawn: Drawn, form: str) -> bytes:
     metadata: dict[str, Any] = {"Software": None}
     if form == "svg":
         metadata = {"Date": None, "Creator": None, "Title": drawn.title,
-                    "Description": drawn.caption}  # fmt: skip
+                    "Description": drawn.words}  # fmt: skip
     buffer = io.BytesIO()
     drawn.figure.savefig(buffer, format=form, metadata=metadata)
     return buffer.getvalue()

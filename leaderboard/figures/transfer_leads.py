@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from prunebench.leaderboard.figures.answers import NOT_TESTED
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.row_styles import MARKERS
 from prunebench.leaderboard.figures.style import (
@@ -70,8 +71,21 @@ def _figure(stem: str, found: Transfer, about: str) -> Drawn:
     )
     if any(one.partial for one in found.carried):
         caption += " Runs that one of two networks lacks are in neither lead."
-    title = f"{found.dataset}: selected with {found.scored}{about}"
-    return finish(figure, stem, title, caption)
+    title = f"{found.dataset}: do subsets chosen with {found.scored} serve other networks{about}?"
+    return finish(figure, stem, title, caption, answer=_above(found, table))
+
+
+def _above(found: Transfer, table: Mapping[str, Mapping[str, Comparison]]) -> str:
+    """How many leads lie above and below 0 by their intervals, network by network."""
+    said = []
+    for network in found.networks:
+        own = [leads_of[network].pooled for leads_of in table.values() if network in leads_of]
+        ends = [(p.low, p.high) for p in own if p.low is not None and p.high is not None]
+        if ends:
+            said.append(f"{sum(low > 0 for low, _ in ends)} above and "
+                        f"{sum(high < 0 for _, high in ends)} below random choice of {len(ends)} "
+                        f"with {network}")  # fmt: skip
+    return f"By uncorrected intervals {'; '.join(said)}." if said else NOT_TESTED
 
 
 def _first(found: Transfer, own: dict[str, Comparison]) -> float:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from prunebench.leaderboard.board.model import Summary
+from prunebench.leaderboard.figures.answers import separated
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.style import INK, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.highlight import highlight
 from prunebench.leaderboard.inference.compare import improvement
 from prunebench.leaderboard.inference.series import Series, differences
 from prunebench.leaderboard.stats import Outcomes, win_tie_loss
@@ -42,34 +44,36 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
         if ranking is None or len(ranking.labels) < 2:
             yield Omitted(stem, "fewer than two complete rows")
         else:
-            yield _figure(stem, summary, ranking.labels, material.about)
+            yield _figure(stem, summary, ranking.labels, material)
 
 
-def _figure(stem: str, summary: Summary, labels: Sequence[str], about: str) -> Drawn:
-    k = len(labels)
+def _figure(stem: str, summary: Summary, labels: Sequence[str], material: Material) -> Drawn:
+    chosen = highlight(summary, labels)
+    against = [label for label in labels if label in chosen]
     grid: dict[tuple[int, int], Duel] = {}
     for i, a in enumerate(labels):
-        for j, b in enumerate(labels):
-            found = duel(summary.series[a], summary.series[b]) if i != j else None
+        for j, b in enumerate(against):
+            found = duel(summary.series[a], summary.series[b]) if a != b else None
             if found is not None:
                 grid[i, j] = found
-    values = np.full((k, k), np.nan)
+    values = np.full((len(labels), len(against)), np.nan)
     for place, found in grid.items():
         values[place] = found.improvement
     cells = len(summary.series[labels[0]].values)
-    figure = new(1.9 + 0.27 * max(k, 5))
+    longest = max(map(len, against))
+    figure = new(1.4 + 0.05 * longest + 0.2 * max(len(labels), 5), 3.4 + 0.75 * len(against))
     axes = figure.subplots()
     image = axes.imshow(np.ma.masked_invalid(values), cmap="RdBu", vmin=0, vmax=1,
                         aspect="auto", interpolation="nearest")  # fmt: skip
-    size = 7.5 if k <= 12 else 5.8
     for (i, j), found in grid.items():
         w = found.outcomes
-        text = f"{w.wins}/{w.ties}/{w.losses}" if j > i else f"{found.improvement:.2f}"
         dark = abs(found.improvement - 0.5) > 0.32
-        axes.text(j, i, text, ha="center", va="center", fontsize=size,
+        axes.text(j, i, f"{w.wins}/{w.ties}/{w.losses}", ha="center", va="center", fontsize=7.5,
                   color="white" if dark else INK)  # fmt: skip
-    axes.set_yticks(range(k), labels)
-    axes.set_xticks(range(k), labels, rotation=45, ha="left", rotation_mode="anchor")
+    axes.set_yticks(range(len(labels)), labels)
+    for tick, label in zip(axes.get_yticklabels(), labels, strict=True):
+        tick.set_fontweight("bold" if label in chosen else "normal")
+    axes.set_xticks(range(len(against)), against, rotation=45, ha="left", rotation_mode="anchor")
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     for spine in axes.spines.values():
@@ -79,9 +83,13 @@ def _figure(stem: str, summary: Summary, labels: Sequence[str], about: str) -> D
     bar.outline.set_visible(False)
     seeds = sum(len(v) for v in summary.series[labels[0]].values.values())
     caption = (
-        f"Rows complete in every table, best mean first, over {cells} cells and {seeds} runs each. "
-        "Above the diagonal: cells (noise, ratio) that the row wins / ties / loses against the "
-        "column by mean paired difference. Below it, and as colour: probability that a run of the "
-        "row beats the column's run of the same seed, ties half, averaged over cells. No test."
+        f"Rows complete in every table, best mean first, over {cells} cells and {seeds} runs each, "
+        "against those that other figures highlight (bold). In each field: cells (noise, ratio) "
+        "that the row wins / ties / loses against the column by mean paired difference; as "
+        "colour: probability that a run of the row beats the column's run of the same seed, ties "
+        "half, averaged over cells."
     )
-    return finish(figure, stem, f"{summary.dataset}: wins, ties, losses{about}", caption)
+    title = f"{summary.dataset}: which row beats which{material.about}?"
+    groups = summary.ranking.groups if summary.ranking else None
+    answer = f"These counts are not tested. {separated(groups)}"
+    return finish(figure, stem, title, caption, answer=answer)

@@ -50,7 +50,9 @@ def test_small_boards_are_highlighted_whole_and_others_by_what_they_can_show() -
     few = summary(["full", "random", "random-dynamic", "dual", "oracle-clean"])
     assert set(highlight(few).rows) == set(few.series)
     many = summary(list(LEVELS))
-    assert highlight(many, among=("seta", "dual")).rows == ("dual", "seta")
+    some = highlight(many, among=("seta", "dual", "el2n"))
+    assert some.rows == ("dual", "el2n", "seta")
+    assert some.hues == {"dual": 1, "el2n": 4, "seta": 5}  # 0 to 3 are those of the whole board
 
 
 def test_rows_that_lack_runs_come_after_complete_ones() -> None:

@@ -406,9 +406,9 @@ def test_the_figure_of_curves(tmp_path: Path, records: list[Record]) -> None:
         assert len(shown) == 8
         hues = {line.get_color() for line in curves}
         assert len(hues) == 9  # each its own, and the pale one
-        assert "Colours are those of this figure alone" in drawn.caption
-        assert "pale: 4 other rows" in drawn.caption
-        assert len(axes.collections) == 8  # bands
+        assert "Pale: 4 other rows" in drawn.caption
+        assert "3 of 12 rows reach 95 %" in drawn.answer
+        assert len(axes.collections) == 8  # intervals
         (left_out,) = draw("accuracy-by-samples", Material(make_board(some)))
         assert "epochs.csv is not at hand" in left_out.reason
         plain = [planted(tmp_path, name, CURVES[name], every=0) for name in ("full", "never")]

@@ -67,15 +67,17 @@ def drawn(material: Material) -> Iterator[tuple[str, str]]:
     from prunebench.leaderboard.figures.all_figures import FIGURES, drawings
     from prunebench.leaderboard.figures.style import Drawn, figure_settings
 
-    def unlaid(figure: Any, stem: str, title: str, caption: str, right: float = 0.0) -> Drawn:
-        return Drawn(stem, title, caption, figure)
+    def unlaid(
+        figure: Any, stem: str, title: str, caption: str, right: float = 0.0, answer: str = ""
+    ) -> Drawn:
+        return Drawn(stem, title, caption, figure, answer=answer)
 
     with figure_settings(), contextlib.ExitStack() as patches:
         for module in {draw.__module__ for draw in FIGURES.values()}:
             patches.enter_context(mock.patch(f"{module}.finish", unlaid))
         for name, found in drawings(material):
             if isinstance(found, Drawn):
-                content = [found.title, found.caption, *_marks(found)]
+                content = [found.title, found.words, *_marks(found)]
                 yield f"figures/{name}/{found.stem}", "\n".join(content)
 
 

@@ -49,7 +49,7 @@ def test_accuracy_by_ratio_draws_the_means_and_intervals(material: Material) -> 
     drawn = one("accuracy-by-ratio", material)
     summary = material.board.summaries[0]
     shown = panels(drawn)
-    assert len(shown) == 2 * 3  # methods and controls, three noise settings
+    assert len(shown) == 3  # noise settings
     assert [axes.get_title() for axes in shown[:3]] == list(summary.noises)
     assert {axes.title.get_fontsize() for axes in shown[:3]} == {rcParams["axes.titlesize"]}
     for axes, noise in zip(shown[:3], summary.noises, strict=True):
@@ -122,16 +122,18 @@ def test_costs_count_passes_and_scoring_runs(material: Material) -> None:
     assert own is not None
     assert own.own == pytest.approx(1 - 0.45)
     assert own.total == pytest.approx(1 - 0.45 + (1000 + 100) / 1000)
-    drawn = one("accuracy-by-cost", material)
-    left = panels(drawn)[3]  # second ratio: compute, gap, time
+    drawn, timed = one("accuracy-by-cost", material), one("accuracy-by-time", material)
+    left = panels(drawn)[1]  # second ratio
     points = {line.get_label(): (line.get_xdata()[0], line.get_ydata()[0]) for line in left.lines
               if not line.get_label().startswith("_")}  # fmt: skip
     for row in table.rows:
         cost = cost_of(table.runs[row.label])
         assert cost is not None
-        assert points[row.label] == pytest.approx((cost.own, row.mean))
-    assert "1 threads" not in drawn.caption
-    assert "cpu" in drawn.caption
+        assert points[row.label] == pytest.approx((cost.total, row.mean))
+    bars = [list(line.get_xdata()) for line in left.lines]
+    assert pytest.approx([own.own, own.total]) in bars
+    assert "1 threads" not in timed.caption
+    assert "cpu" in timed.caption
 
 
 def test_front_is_what_nothing_else_beats_in_both() -> None:

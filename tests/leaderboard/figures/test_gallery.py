@@ -21,7 +21,8 @@ from prunebench.leaderboard.figures import Material, gallery, with_published
 from prunebench.leaderboard.figures import style as style_module
 from prunebench.leaderboard.figures.all_figures import FIGURES
 from prunebench.leaderboard.figures.line_names import panel_floor, spread
-from prunebench.leaderboard.figures.row_styles import chunks, row_styles
+from prunebench.leaderboard.figures.row_styles import OTHER, row_styles
+from prunebench.leaderboard.highlight import Highlight, Role
 from prunebench.record import Record
 
 
@@ -82,9 +83,9 @@ def test_same_records_same_bytes(records: list[Record]) -> None:
     svg = first["figures/accuracy-by-cost-digits.svg"]
     assert b"<dc:date>" not in svg
     assert b"Matplotlib" not in svg
-    assert b"<dc:title>digits: accuracy against cost</dc:title>" in svg
+    assert b"<dc:title>digits: what does accuracy cost in computation?</dc:title>" in svg
     png = first["figures/accuracy-by-cost-digits.png"]
-    assert struct.unpack(">I", png[16:20])[0] == 1200
+    assert struct.unpack(">I", png[16:20])[0] == 936
     assert b"Software" not in png
 
 
@@ -98,26 +99,19 @@ def test_unknown_figures_and_no_matplotlib_are_refused(
         gallery(material)
 
 
-def test_looks_are_told_apart_and_do_not_depend_on_results() -> None:
-    static = [f"m{i:02}" for i in range(12)]
-    kinds = dict.fromkeys(static, "static") | {
-        "ies": "dynamic", "ies+align": "dynamic", "seta": "dynamic", "full": "full",
-        "short-full": "control", "oracle-clean": "oracle",
-    }  # fmt: skip
-    found = chunks(kinds)
-    assert [c.title for c in found] == ["static, m00 to m05", "static, m06 to m11", "dynamic",
-                                        "controls"]  # fmt: skip
-    styles = row_styles(kinds)
-    assert set(styles) == set(kinds)
-    plain = [x for x in kinds if "+align" not in x and x != "full"]
-    assert len({(styles[x].colour, styles[x].marker) for x in plain}) == len(plain)
-    assert styles["ies"].colour == styles["ies+align"].colour
+def test_highlighted_rows_are_told_apart_and_the_others_are_pale() -> None:
+    names = ["full", "short-full", "random-dynamic", "ies", "ies+align", "ies+bls", "seta", "el2n"]
+    others = [f"m{i:02}" for i in range(12)]
+    roles: dict[str, Role] = {"full": "full", "short-full": "control", "random-dynamic": "control"}
+    chosen = Highlight({x: roles.get(x, "row") for x in names},
+                       {"ies": 1, "ies+align": 1, "ies+bls": 1, "seta": 2, "el2n": 0})  # fmt: skip
+    styles = row_styles(chosen, [*names, *others])
+    shown = [styles[x] for x in names]
+    assert len({(s.colour, s.marker, s.filled) for s in shown}) == len(shown)
+    assert {styles[x] for x in others} == {OTHER}
+    assert {styles[x].colour for x in ("ies", "ies+align", "ies+bls")} == {styles["ies"].colour}
     assert (styles["ies"].filled, styles["ies+align"].filled) == (False, True)
-    both = row_styles(kinds | {"ies+bls": "dynamic"})
-    assert both["ies+bls"].colour == styles["ies"].colour
-    assert both["ies+bls"].marker != both["ies+align"].marker
-    assert {name: both[name] for name in kinds} == styles
-    assert styles == row_styles(dict(reversed(kinds.items())))
+    assert styles == row_styles(chosen, reversed([*names, *others]))
 
 
 def test_names_are_moved_apart_as_little_as_can_be() -> None:
@@ -176,7 +170,7 @@ def test_without_matplotlib_only_a_request_fails(
 
 
 def test_every_figure_has_one_entry() -> None:
-    assert len(FIGURES) == 18
+    assert len(FIGURES) == 19
     assert all(name == name.lower() for name in FIGURES)
 
 
