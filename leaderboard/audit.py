@@ -23,6 +23,8 @@ from prunebench.record import Record
 #: An accuracy this many median deviations from those of its cell is worth a look.
 OUTLYING = 8.0
 _SPREAD = 1.4826
+#: Detail of a table without full training, which may stand on another board.
+NO_FULL = "no run of full training: no differences to it"
 
 
 @dataclass(frozen=True)
@@ -167,8 +169,7 @@ def _gaps(runs: Sequence[Run], board: str) -> list[AuditFinding]:
             detail = f"lacks {shown}{more}: {len(lacking)} of {len(wanted)} cells"
             found.append(AuditFinding("warning", "incomplete", where, detail))
     if everywhere and not any(run.method == FULL for run in runs):
-        detail = "no run of full training: no differences to it"
-        found.append(AuditFinding("warning", "incomplete", f"{board}, full", detail))
+        found.append(AuditFinding("warning", "incomplete", f"{board}, full", NO_FULL))
     return found
 
 

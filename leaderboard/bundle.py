@@ -6,13 +6,16 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import IO
 
 from prunebench.errors import InputError
 from prunebench.record import Record, RecordError, parse
 from prunebench.untrusted import TIMES
 
 SUFFIXES = (".jsonl", ".jsonl.gz")
+_BUNDLE = "records as `prunebench leaderboard --publish` writes them"
 #: Far above any record; longer lines are no records.
 _LONGEST = 1 << 20
 _MOST_BLANK = _MOST_FAULTS = 1000
@@ -36,40 +39,60 @@ def pack(records: Iterable[Record]) -> bytes:
 
 
 def unpack(path: Path, faults: list[RecordError] | None = None) -> list[Record]:
-    """Reads and checks every record of a bundle.
+    """Reads and checks every record of a bundle; as ``unpack_bytes``, of a file.
+
+    Raises:
+        InputError: The file cannot be read; or as ``unpack_bytes``, with ``RecordError``.
+    """
+    try:
+        with path.open("rb") as file:
+            return _unpack(file, path.stat().st_size, str(path), faults)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error})", where=str(path), accepted=_BUNDLE) from None
+
+
+def unpack_bytes(data: bytes, where: str, faults: list[RecordError] | None = None) -> list[Record]:
+    """Reads and checks every record of a bundle in memory.
 
     Args:
-        path: The file.
+        data: The file's content.
+        where: Its path, for messages; it is packed where that ends in ``.gz``.
         faults: Takes what is wrong with lines that are no whole, unchanged records; without it
             the first one is raised.
 
     Raises:
-        InputError: The file cannot be read, a record is there twice, or the file unpacks to far
-            more than records do.
+        InputError: It is damaged, a record is there twice, or it unpacks to far more than records
+            do.
         RecordError: See ``faults``.
     """
+    return _unpack(io.BytesIO(data), len(data), where, faults)
+
+
+def _unpack(
+    stored: IO[bytes], size: int, where: str, faults: list[RecordError] | None
+) -> list[Record]:
     records: list[Record] = []
     lines = 0
     seen: set[str] = set()
-    unpacked, most = 0, _PLENTY + TIMES * path.stat().st_size
+    unpacked, most = 0, _PLENTY + TIMES * size
     try:
-        opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rb") as file:
+        packed = where.endswith(".gz")
+        with gzip.GzipFile(fileobj=stored) if packed else nullcontext(stored) as file:
             number = 0
             while line := file.readline(_LONGEST):
                 number += 1
                 unpacked += len(line)
                 if unpacked > most:
                     raise InputError(
-                        f"unpacks to more than {most} bytes", where=str(path),
+                        f"unpacks to more than {most} bytes", where=where,
                         accepted="records, which pack to a twentieth",
                     )  # fmt: skip
                 if number - lines > _MOST_BLANK:
-                    raise InputError("holds blank lines only", where=str(path), accepted="records")
+                    raise InputError("holds blank lines only", where=where, accepted="records")
                 if line.strip():
                     lines += 1
                     try:
-                        record = parse(line, f"{path}: line {number}")
+                        record = parse(line, f"{where}: line {number}")
                     except RecordError as fault:
                         if faults is None or len(faults) >= _MOST_FAULTS:
                             raise
@@ -77,13 +100,12 @@ def unpack(path: Path, faults: list[RecordError] | None = None) -> list[Record]:
                         continue
                     if record.digest in seen:
                         raise InputError(
-                            f"line {number} repeats record {record.key}", where=str(path),
+                            f"line {number} repeats record {record.key}", where=where,
                             accepted="each record once",
                         )  # fmt: skip
                     seen.add(record.digest)
                     records.append(record)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"cannot be read ({error})", where=str(path),
-                         accepted="records as `prunebench leaderboard --publish` writes them"
-                         ) from None  # fmt: skip
+        raise InputError(f"cannot be read ({error})", where=where,
+                         accepted=_BUNDLE) from None  # fmt: skip
     return records

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.bundle import pack
+from prunebench.leaderboard.contributed import HISTORY
 from prunebench.leaderboard.render.markdown import render_markdown
 from prunebench.leaderboard.render.target_text import TARGET_STEM
 from prunebench.leaderboard.render.transfer_text import TRANSFER_FILE
@@ -54,6 +55,13 @@ def publication(
     if ids:
         lines.append(f"- Kept samples of the static methods: [{IDS_FOLDER}/]({IDS_FOLDER}/"
                      f"{IDS_CARD})")  # fmt: skip
+    if board.history.contributions:
+        files = {**files, HISTORY: board.history.dumps().encode()}
+        lines.append(f"- Version {board.history.version} of this board; who handed in which runs: "
+                     f"[{HISTORY}]({HISTORY})")  # fmt: skip
+    lines += [f"- {old.method} version {old.version}, {old.runs} runs of an earlier version: "
+              f"[{old.file}]({old.file}), rendered by `prunebench leaderboard {old.file} --out DIR`"
+              for one in board.history.contributions for old in one.superseded]  # fmt: skip
     pictures = [f"\n![{_title(name)}]({name})" for name in figures]
     page = render_markdown(board, lines) + "\n".join(pictures)
     return {

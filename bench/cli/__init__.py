@@ -35,6 +35,8 @@ VERBS = {
     "compare": ("leaderboard:compare", "Compare two rows of a leaderboard cell by cell."),
     "reproduce": ("reproduce:reproduce", "Set our numbers beside a paper's printed ones."),
     "audit": ("leaderboard:audit", "Look for missing, doubled, mixed and suspicious records."),
+    "submit": ("submit:submit", "Make a folder of your runs for a pull request."),
+    "accept": ("accept:accept", "Check a submission and put it into a published board."),
     "export": ("export_sync:export", "Write scores, kept ids or tables of a run to a file."),
     "issues": ("issues:issues", "List a run's training labels, the most suspicious first."),
     "sync": ("export_sync:sync", "Rebuild the MLflow mirror from the records."),

@@ -17,8 +17,9 @@ from prunebench.errors import InputError, spelled
 from prunebench.files import OwnFolder
 
 #: Files of a publication, beside ``leaderboard.*``; and what of ``figures/`` is kept.
-_PUBLISHED = ("README.md", "records.jsonl.gz", "protocol.toml", "model-index.md", "transfer.csv")
-_FOLDERS = ("figures", "ids")
+_PUBLISHED = ("README.md", "records.jsonl.gz", "protocol.toml", "model-index.md", "transfer.csv",
+              "contributions.json")  # fmt: skip
+_FOLDERS = ("figures", "ids", "superseded")
 _FORMS = ("leaderboard.", "samples-to-accuracy.")
 _FIGURES = (".svg", ".png", ".md")
 _LARGEST_FIGURE = 1 << 26
@@ -78,7 +79,7 @@ def print_notes(notes: list[str]) -> None:
         print(f"note: ... and {len(notes) - _NOTES} more", file=sys.stderr)
 
 
-def _board_protocol(protocol: str | None, given: Any, metric: str | None = None) -> Any:
+def protocol_of(protocol: str | None, given: Any, metric: str | None = None) -> Any:
     """The protocol of a file or the default one, with the filters and the metric of the command."""
     from prunebench.leaderboard.protocol_file import ProtocolFile, read_protocol
 
@@ -176,6 +177,8 @@ def render(
         write_tables,
     )
     from prunebench.leaderboard.artifacts import artifact_reader, nothing
+    from prunebench.leaderboard.bundle import is_bundle
+    from prunebench.leaderboard.contributed import known_history
     from prunebench.leaderboard.publish import publication
     from prunebench.leaderboard.published.numbers import read_published
     from prunebench.leaderboard.render.model_index import render_model_index
@@ -188,7 +191,7 @@ def render(
     if publish:
         _check_publication(Path(publish))
     given = filters(chosen)
-    board_protocol = _board_protocol(protocol, given, metric)
+    board_protocol = protocol_of(protocol, given, metric)
     if (uri is None) == (not results):
         raise InputError("records come from RESULTS or from --from-mlflow", where="leaderboard",
                          accepted="one of the two")  # fmt: skip
@@ -205,7 +208,10 @@ def render(
         records = unite(mirrored_records(uri), notes)
     print_notes(notes)
     printed = read_published() if paper else []
-    board = make_board(records, board_protocol, printed, align_shown=True)
+    own = [Path(publish)] if publish else []
+    beside = [folder.parent for folder in folders if is_bundle(folder)]
+    board = make_board(records, board_protocol, printed, align_shown=True,
+                       history=known_history([*own, *beside]))  # fmt: skip
     read = nothing if publish else artifact_reader(folders)
     files = {name: text.encode() for name, text in texts(board, read).items()}
     if model_index:
@@ -394,7 +400,7 @@ def compare(
     from prunebench.leaderboard.compare_rows import compare_rows
     from prunebench.leaderboard.render.json_export import finite
 
-    board_protocol = _board_protocol(protocol, filters(chosen), metric)
+    board_protocol = protocol_of(protocol, filters(chosen), metric)
     notes: list[str] = []
     faults: list[InputError] = []
     records = gather(sources(results), notes, faults)
@@ -445,7 +451,7 @@ def audit(
     wanted = _grid_cells(ctx, grid) if grid else []
     wanted += [cell for folder in folders if folder.is_dir() for cell in planned_cells(folder)]
     found = [AuditFinding("error", "unreadable", f.where, f.what) for f in faults]
-    found += find(records, _board_protocol(None, filters(chosen)), wanted)
+    found += find(records, protocol_of(None, filters(chosen)), wanted)
     if as_json:
         print(json.dumps([asdict(f) for f in found], indent=1))
     elif found:

@@ -18,6 +18,7 @@ from prunebench.leaderboard.board.check_record import check_shape
 from prunebench.leaderboard.board.collect import one_run
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.bundle import is_bundle, unpack
+from prunebench.leaderboard.contributed import History
 from prunebench.leaderboard.learning_curves.curves import Reader
 from prunebench.leaderboard.learning_curves.to_target import TargetTable, target_tables
 from prunebench.leaderboard.protocol_file import ProtocolFile
@@ -145,6 +146,7 @@ def make_board(
     protocol: ProtocolFile | None = None,
     printed: Sequence[Printed] = (),
     align_shown: bool | None = None,
+    history: History | None = None,
 ) -> Board:
     """Builds a board; no records are an error. See ``build`` for the arguments.
 
@@ -153,7 +155,7 @@ def make_board(
     """
     if not records:
         raise InputError("no records", where="leaderboard", accepted="a folder with finished runs")
-    return build(records, protocol, printed, align_shown)
+    return build(records, protocol, printed, align_shown, history)
 
 
 def texts(board: Board, read: Reader = nothing) -> dict[str, str]:

@@ -27,6 +27,7 @@ from prunebench.leaderboard.board.shared_protocol import SharedProtocol, check_d
 from prunebench.leaderboard.board.summaries import design_summary, recipe_summaries
 from prunebench.leaderboard.board.transfers import transfers
 from prunebench.leaderboard.board.tuned import refuse_leaks
+from prunebench.leaderboard.contributed import History
 from prunebench.leaderboard.headline import HEADLINES
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.inference.table import table_tests
@@ -40,6 +41,7 @@ def build(
     protocol: ProtocolFile | None = None,
     printed: Sequence[Printed] = (),
     align_shown: bool | None = None,
+    history: History | None = None,
 ) -> Board:
     """Builds one table per (design, ratio), a summary per design, and one over several recipes
     where their tables hold the same cells.
@@ -56,11 +58,12 @@ def build(
         align_shown: Whether rows with AlignPrune stand beside random choice and other uses of the
             clean samples; None for yes where their records are of a set of metrics that is as
             late as these sections.
+        history: Submissions that brought some of the records; None for none.
 
     Raises:
         InputError: Nothing to show, mixed protocols, or two runs for one cell.
     """
-    protocol = protocol or ProtocolFile()
+    protocol, history = protocol or ProtocolFile(), history or History()
     if printed and protocol.metric != "accuracy":
         raise InputError(
             "a paper's printed numbers are accuracies", where="leaderboard: --copy-from-paper",
@@ -85,7 +88,7 @@ def build(
             table = _table(design.runs, ratio, shared, used, protocol)
             rows = printed_rows(printed, design.runs[0].dataset, design.runs[0].criterion, ratio,
                                table.noises)  # fmt: skip
-            tables[design.label].append(replace(table, printed=rows))
+            tables[design.label].append(_with_names(replace(table, printed=rows), history))
     known_rows = {label for own in tables.values() for table in own for label in table.series}
     if protocol.reference not in (FULL, *known_rows):
         raise InputError(f"no row {protocol.reference!r}", where="leaderboard: reference",
@@ -104,7 +107,21 @@ def build(
         digest=hashlib.sha256("".join(lines).encode()).hexdigest()[:16],
         excluded=tuple(sorted(counts.items())),
         environments=_environments(used.values()),
+        history=history,
     )  # fmt: skip
+
+
+def _with_names(table: Table, history: History) -> Table:
+    """A table whose rows say who ran them, where submissions brought some."""
+    if not history.contributions:
+        return table
+
+    def named(row: Row) -> Row:
+        runs = table.runs[row.label].values()
+        return replace(row, ran_by=history.ran_by(run.record.key for run in runs))
+
+    return replace(table, rows=tuple(map(named, table.rows)),
+                   incomplete=tuple(map(named, table.incomplete)))  # fmt: skip
 
 
 def _ratios(runs: Sequence[Run]) -> list[float]:

@@ -17,6 +17,8 @@ from prunebench.record import AND, canonical, content_key
 
 RowId = tuple[str, str]
 KINDS = ("full", "control", "method", "oracle")
+#: Method that trains on the samples of a list.
+LISTED = "ids"
 CONTROLS = ("short-full", *REFERENCE_TRAINED)
 _NOISE_ORDER = ("clean", "symmetric", "asymmetric", "pairflip")
 _BESIDE_ORDER = ("exp", "step")
@@ -40,8 +42,11 @@ def row_id(run: Run) -> RowId:
 
 
 def method_id(run: Run) -> RowId:
-    """As ``row_id``, whatever recipe its scoring run has."""
+    """As ``row_id``, whatever recipe its scoring run has. Lists of kept samples differ from seed to
+    seed: those of one label are one row."""
     content = str(run.record.spec["method"].get("identity") or "")
+    if run.method == LISTED and given_label(run):
+        content = ""
     return run.method, (canonical(run.params) if run.params else "{}") + content + study(run)
 
 
@@ -104,7 +109,8 @@ def _options(run: Run, name: str) -> dict[tuple[int, str], str]:
     content = str(run.record.spec["method"].get("identity") or "")
     for path, value in leaves(scoring_recipe(run.record.spec)):
         found[3, f"scoring {path}"] = words(value)
-    return {**found, (2, "content"): content[:8]} if content else found
+    one_row = run.method == LISTED and given_label(run)
+    return {**found, (2, "content"): content[:8]} if content and not one_row else found
 
 
 _Place = tuple[int, str, float, str]

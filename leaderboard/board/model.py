@@ -9,6 +9,7 @@ from functools import cached_property
 from prunebench.leaderboard.board.collect import FULL, Run
 from prunebench.leaderboard.board.shared_protocol import SharedProtocol
 from prunebench.leaderboard.board.time_ratio import TimeRatio
+from prunebench.leaderboard.contributed import History, RanBy
 from prunebench.leaderboard.inference.align_controls import AlignControls
 from prunebench.leaderboard.inference.judged import Judged
 from prunebench.leaderboard.inference.rankings import Modules, Ranking
@@ -94,6 +95,7 @@ class Row:
             a record names none, as those of earlier versions and of other methods do.
         rank: 1 = best; None for reference rows, oracles and incomplete rows.
         tied: Whether another row has the same rank.
+        ran_by: Who ran it, of runs that came from submissions; empty for all others.
     """
 
     label: str
@@ -120,6 +122,7 @@ class Row:
     worst_group: float | None = None
     rank: int | None = None
     tied: bool = False
+    ran_by: tuple[RanBy, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -212,6 +215,7 @@ class Board:
         environments: Device classes, code revisions and thread counts of the used records.
         recipe_summaries: Over designs that differ in recipe alone.
         transfers: Subsets that one recipe's scoring run chose and others train.
+        history: Submissions that were accepted.
     """
 
     tables: tuple[Table, ...]
@@ -223,3 +227,4 @@ class Board:
     environments: tuple[tuple[str, tuple[str, ...]], ...]
     recipe_summaries: tuple[Summary, ...] = ()
     transfers: tuple[Transfer, ...] = ()
+    history: History = field(default_factory=History)

@@ -16,6 +16,7 @@ from prunebench.leaderboard.render.row_text import (
     missing,
     number,
     off_ratio,
+    ran_by,
     underpowered,
     weighs,
 )
@@ -56,6 +57,8 @@ def csv_values(board: Board) -> tuple[tuple[str, ...], list[list[object]]]:
     later = ["choice_seconds"] * chosen + ["kept_noise_weight"] * weighed
     later += list(CORRUPTED_COLUMNS) * corrupted
     later += [f"{name}_accuracy" for name in more] + ["metric"] * len(metric)
+    named = any(row.ran_by for row in everyone)
+    later += ["ran_by"] * named
     lines: list[list[object]] = []
     for table in board.tables:
         for row in (*table.rows, *table.incomplete):
@@ -65,6 +68,7 @@ def csv_values(board: Board) -> tuple[tuple[str, ...], list[list[object]]]:
                 line = [*_line(table, row, place), *[row.choice_s] * chosen, *[weight] * weighed]
                 line += _corrupted(cell) * corrupted
                 line += [*(getattr(cell, name, None) for name in more), *metric]
+                line += [ran_by(row)] * named
                 lines.append(line)
     return (*CSV_COLUMNS, *later), lines
 

@@ -7,6 +7,7 @@ from collections import Counter
 from prunebench.leaderboard.board.labels import setting_word
 from prunebench.leaderboard.board.model import Board, Summary, Table
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
+from prunebench.leaderboard.contributed import history_lines
 from prunebench.leaderboard.filters import shown
 from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.compare import POWER
@@ -227,6 +228,7 @@ def board_lines(board: Board) -> list[str]:
         ),
         protocol_line(board.protocol),
         *filter_lines(board.protocol),
+        *history_lines(board.history),
     ]
 
 

@@ -61,6 +61,9 @@ def board_json(board: Board) -> dict[str, Any]:
         ]
     if board.transfers:
         content["transfers"] = [_transfer(found) for found in board.transfers]
+    if board.history.contributions:
+        content["version"] = board.history.version
+        content |= board.history.model_dump(mode="json", include={"contributions"})
     cleaned: dict[str, Any] = finite(content)
     return cleaned
 
@@ -146,6 +149,9 @@ def _row(table: Table, row: Row) -> dict[str, Any]:
     for name in ("choice_s", "balanced", "worst_group"):
         if values[name] is None:
             del values[name]  # pages of earlier records stay as they were
+    del values["ran_by"]
+    if row.ran_by:  # of submissions alone, so that other boards stay as they were
+        values["ran_by"] = [{"by": one.by, "ran": one.ran.isoformat()} for one in row.ran_by]
     values["missing"] = [{"reason": reason, "count": n} for reason, n in row.missing]
     values["complete"] = row.complete
     values["runs"] = {

@@ -65,6 +65,7 @@ from prunebench.leaderboard.render.row_text import (
     number,
     p_text,
     printed_cells,
+    ran_by,
     rank,
     realised,
     record_of,
@@ -266,7 +267,8 @@ def _grid(table: Table, rows: Sequence[Row]) -> str:
     lacking, grouped = any(row.missing for row in rows), lettered(table)
     several = len(table.noises) > 1
     head = ["method", RANK, *["mean"] * several, difference_head(table), *["group"] * grouped]
-    head += [*table.noises, *["missing"] * lacking]
+    named = any(row.ran_by for row in (*table.rows, *table.incomplete))
+    head += [*table.noises, *["missing"] * lacking, *["ran by"] * named]
     body = [
         [
             label(row),
@@ -276,10 +278,11 @@ def _grid(table: Table, rows: Sequence[Row]) -> str:
             *[letters(table, row) or "-"] * grouped,
             *(_accuracy(table, row, place, digits) for place in range(len(table.noises))),
             *[escape(missing(row))] * lacking,
+            *[escape(ran_by(row)) or "-"] * named,
         ]
         for row in rows
     ]
-    return pipe(head, body, text_columns=lacking)
+    return pipe(head, body, text_columns=lacking + named)
 
 
 def _costs(table: Table) -> str:

@@ -119,6 +119,11 @@ def off_ratio(row: Row) -> bool:
     return row.realised is not None and round(abs(row.realised - row.nominal), 9) > OFF_RATIO
 
 
+def ran_by(row: Row) -> str:
+    """Who ran a row of a submission, and when; empty for all other rows."""
+    return "; ".join(map(str, row.ran_by))
+
+
 def missing(row: Row) -> str:
     """What an incomplete row lacks."""
     return ", ".join(f"{count} {reason}" for reason, count in row.missing)

@@ -78,15 +78,28 @@ def first_problem(error: ValidationError, where: str, models: Mapping[str, Any])
         models: Models (or other annotations) that may have raised it, by the name under which the
             user knows them; the first one, by the empty name, where it was the whole input.
     """
+    return all_problems(error, where, models)[0]
+
+
+def all_problems(error: ValidationError, where: str, models: Mapping[str, Any]) -> list[InputError]:
+    """Every problem of a validation, a line each; names that no field has come first.
+
+    Args:
+        error: As for ``first_problem``, with ``where`` and ``models``.
+    """
     prefix, model = next(
         ((name, m) for name, m in models.items() if getattr(m, "__name__", "") == error.title),
         next(iter(models.items())),
     )
     found = error.errors(include_url=False)
-    first = min(found, key=lambda problem: problem["type"] != "extra_forbidden")
-    path, target, field = _resolve(model, first["loc"])
+    found.sort(key=lambda problem: problem["type"] != "extra_forbidden")
+    return [_line(problem, where, prefix, model) for problem in found]
+
+
+def _line(problem: ErrorDetails, where: str, prefix: str, model: Any) -> InputError:
+    path, target, field = _resolve(model, problem["loc"])
     place = ".".join(part for part in (prefix, *map(str, path)) if part)
-    kind, value = first["type"], first.get("input")
+    kind, value = problem["type"], problem.get("input")
     if kind in ("missing", "extra_forbidden"):
         *outer, name = (prefix, *map(str, path)) if path else (prefix, prefix)
         inside = ".".join(part for part in outer if part)
@@ -95,12 +108,12 @@ def first_problem(error: ValidationError, where: str, models: Mapping[str, Any])
             return InputError(f"field {name!r} is missing", where=at)
         return InputError(f"unknown field {name!r}", where=at, accepted=_fields(target, name))
     at = f"{where}: {place}" if place else where
-    text = _own_text(first)
+    text = _own_text(problem)
     whole = isinstance(value, Mapping | BaseModel)
     if text and whole:
         return InputError(text, where=at)
     what = "this is not accepted" if whole else f"{shown(value)} is not accepted"
-    return InputError(what, where=at, accepted=text or _accepted(first, target, field))
+    return InputError(what, where=at, accepted=text or _accepted(problem, target, field))
 
 
 def _own_text(problem: ErrorDetails) -> str:

@@ -94,7 +94,15 @@ def read_toml(path: str | Path, where: str = "") -> dict[str, Any]:
         InputError: It cannot be read, is beyond a limit, or is malformed.
     """
     where = where or str(path)
-    text = user_text(path, where, MOST_TOML)
+    return read_toml_text(user_text(path, where, MOST_TOML), where)
+
+
+def read_toml_text(text: str, where: str) -> dict[str, Any]:
+    """As ``read_toml``, of a text of at most ``MOST_TOML`` bytes.
+
+    Raises:
+        InputError: It is beyond a limit, or malformed.
+    """
     _check_toml(text, where)
     try:
         return tomllib.loads(text)

@@ -51,6 +51,7 @@ from prunebench.leaderboard.render.row_text import (
     missing,
     number,
     p_text,
+    ran_by,
     rank,
     realised,
     signs,
@@ -103,6 +104,7 @@ class _AccuracyTable:
         self.several = len(table.noises) > 1
         self.clean = any(row.clean_labels for row in everyone)
         self.timed = any(row.time for row in everyone)
+        self.named = any(row.ran_by for row in everyone)
         self.chosen = chooses(everyone)
         cells = [[row.cells[place] for row in everyone] for place in range(len(table.noises))]
         self.spread = [any(c and c.accuracy.half_width is not None for c in cs) for cs in cells]
@@ -134,7 +136,8 @@ class _AccuracyTable:
         columns += [PageColumn("choice s", "cost", about="of a static subset", more=True)] * (
             self.chosen)  # fmt: skip
         columns.append(PageColumn("n", first=DOWN, about="seeds per noise setting", more=True))
-        return columns + [PageColumn("clean labels", "cost", text=True, more=True)] * self.clean
+        columns += [PageColumn("clean labels", "cost", text=True, more=True)] * self.clean
+        return columns + [PageColumn("ran by", text=True)] * self.named
 
     def _noise(self, place: int) -> PageColumn:
         noise, found = self.table.noises[place], self.table.tests.columns[place]
@@ -164,6 +167,7 @@ class _AccuracyTable:
         entries.append(PageCell(span(*row.seeds), float(row.seeds[0])))
         clean = row.clean_labels + " §" * row.leaks or "none"
         entries += [PageCell(clean, tone="prose")] * self.clean
+        entries += [PageCell(ran_by(row) or "-", tone="prose")] * self.named
         tip = self.tips.add(row.label, self.facts.row(row))
         reference = row.label == self.protocol.reference
         return PageRow(row.label, row.kind, _flags(row), tuple(entries), tip, reference)

@@ -1,0 +1,88 @@
+"""A published board's folder: with which options it is rendered, and rendering it anew."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prunebench.bench.cli.filter_options import filters
+from prunebench.bench.cli.leaderboard import leaderboard, protocol_of
+from prunebench.errors import InputError
+
+if TYPE_CHECKING:
+    from prunebench.leaderboard.protocol_file import ProtocolFile
+    from prunebench.record import Record
+
+_COMMAND = re.compile(r"^- Render again, in this folder: `prunebench leaderboard (.*)`$", re.M)
+_NEW = "records.jsonl.gz --publish ."
+_PROTOCOL = "protocol.toml"
+
+
+def _options(folder: Path) -> dict[str, Any]:
+    """The options of the command that a board's page names; those of a new board without one.
+
+    Raises:
+        InputError: The page names no command, or another one.
+    """
+    page = folder / "README.md"
+    words = _NEW
+    if page.is_file():
+        found = _COMMAND.search(page.read_text(encoding="utf-8"))
+        if found is None:
+            raise InputError("names no command that renders it again", where=str(page),
+                             accepted="a page as `prunebench leaderboard --publish` writes it"
+                             )  # fmt: skip
+        words = found[1]
+    command = leaderboard.commands["render"]
+    try:
+        with command.make_context("leaderboard", shlex.split(words)) as context:
+            return dict(context.params)
+    except (click.ClickException, ValueError) as error:
+        raise InputError(f"its command cannot be read ({error})", where=str(page)) from None
+
+
+def board_options(folder: Path) -> ProtocolFile:
+    """The protocol, filters and metric of a published board.
+
+    Raises:
+        InputError: See ``_options``; or a damaged protocol file.
+    """
+    options = _options(folder)
+    protocol = str(folder / _PROTOCOL) if options["protocol"] else None
+    found: ProtocolFile = protocol_of(protocol, filters(options), options["metric"])
+    return found
+
+
+def render_anew(folder: Path, records: Sequence[Record], figures: bool | None = None) -> None:
+    """Renders a published board with other records, with the options that it has.
+
+    Args:
+        folder: The board's folder.
+        records: Its records.
+        figures: Whether figures are drawn; None where matplotlib is there.
+
+    Raises:
+        InputError: See ``_options``; or what rendering refuses.
+    """
+    from prunebench.leaderboard.bundle import pack
+
+    options = _options(folder)
+    command = leaderboard.commands["render"]
+    with tempfile.TemporaryDirectory(prefix="prunebench-board-") as scratch:
+        packed = Path(scratch) / "records.jsonl.gz"
+        packed.write_bytes(pack(records))
+        options |= {"results": (str(packed),), "publish": str(folder), "figures": figures,
+                    "as_json": True}  # fmt: skip
+        options["protocol"] = str(folder / _PROTOCOL) if options["protocol"] else None
+        context = click.Context(command, info_name="leaderboard")
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.suppress(click.exceptions.Exit):
+            context.invoke(command, **options)

@@ -1,0 +1,179 @@
+"""What a maintainer does with a submission: looks at it, and puts it into a board's folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from prunebench.bench.grids.driver import run_cells
+from prunebench.bench.grids.id_cells import board_cells, id_cells
+from prunebench.bench.reports.boards import load_records
+from prunebench.bench.reports.installed import plugin_faults, version_faults
+from prunebench.bench.results.store import Store
+from prunebench.bench.spec.execution import ExecutionOptions
+from prunebench.errors import spelled
+from prunebench.leaderboard.bundle import pack
+from prunebench.leaderboard.contributed import (
+    SUPERSEDED,
+    Contribution,
+    History,
+    Superseded,
+    is_line,
+    read_history,
+)
+from prunebench.leaderboard.contributions.card import RECORDS, contributed_methods, hardware
+from prunebench.leaderboard.contributions.checks import Merged, card_faults, merged, own_faults
+from prunebench.leaderboard.contributions.folder import Submission, read_submission
+from prunebench.leaderboard.contributions.id_list import IdCell
+from prunebench.record import Record
+
+
+@dataclass
+class Examined:
+    """A submission beside a board.
+
+    Attributes:
+        submission: What its folder holds; None where that cannot be told.
+        board: Records of the board.
+        history: Submissions that it has.
+        reasons: Why it is refused; empty where it is not.
+        notes: What a maintainer should know.
+        merged: The board with its records; None for a list of ids that is not trained yet.
+        wanted: Cells of a list of ids, with runs of the board that say how they are trained.
+    """
+
+    submission: Submission | None
+    board: list[Record]
+    history: History
+    reasons: list[str]
+    notes: list[str]
+    merged: Merged | None
+    wanted: Mapping[IdCell, Record]
+
+    @property
+    def repeatable(self) -> list[Record]:
+        """Runs of the submission's own methods that would be new."""
+        if self.merged is None:
+            return []
+        about = {name for name, _ in contributed_methods(self.merged.brought)}
+        return [r for r in self.merged.brought if r.spec["method"]["name"] in about]
+
+
+def examine(
+    folder: Path, board: Path, plugins: Sequence[str], add: bool, supersede: bool,
+    recipe: str | None,
+) -> Examined:  # fmt: skip
+    """Looks at a submission without running anything.
+
+    Args:
+        folder: Its folder.
+        board: Folder of the board; it need not exist.
+        plugins: Plug-in files that the maintainer gave, loaded.
+        add: As of ``merged``, with ``supersede``.
+        recipe: As of ``board_cells``.
+
+    Raises:
+        InputError: No such folder, or a damaged board.
+    """
+    submission, reasons = read_submission(folder)
+    there = (board / RECORDS).is_file()
+    history = read_history(board)
+    found = Examined(submission, load_records(board / RECORDS) if there else [], history,
+                     reasons, [], None, {})  # fmt: skip
+    if submission is None:
+        return found
+    card = submission.card
+    before = next((c for c in history.contributions if c.submission == card.name), None)
+    if before is not None:
+        reasons.append(f"a submission {card.name} was accepted on {before.date.isoformat()}")
+    reasons += plugin_faults(card, plugins)
+    if card.is_list:
+        if card.runs != len(submission.cells):
+            reasons.append(f"card: {card.runs} cells, {len(submission.cells)} are there")
+        wanted, faults = board_cells(submission.cells, found.board, card.dataset, recipe)
+        found.wanted, found.reasons = wanted, reasons + faults
+        return found
+    own, notes = own_faults(submission.records)
+    reasons += [*card_faults(card, submission.records), *own, *version_faults(submission.records)]
+    found.notes += notes
+    if submission.records:
+        found.merged = merged(found.board, submission.records, add, supersede)
+        reasons += [reason for reason in found.merged.reasons if reason not in reasons]
+        found.notes += found.merged.notes
+    return found
+
+
+def train_list(
+    found: Examined, data: Mapping[str, Any], options: ExecutionOptions, results: Path
+) -> list[str]:
+    """Trains the cells of a list of ids and puts their records beside the board's; a second call
+    goes on where the first stopped.
+
+    Args:
+        found: A submission without reasons against it; its ``merged`` is set.
+        data: Options that open the data set here.
+        options: How to run the cells.
+        results: Results folder for them.
+
+    Returns:
+        Why the runs cannot join the board; empty where they can.
+
+    Raises:
+        InputError: Other data than the board's, or ids that the data set does not have.
+    """
+    assert found.submission is not None
+    label = found.submission.card.methods[0].name
+    store = Store.open(results)
+    cells = id_cells(found.wanted, label, data, results)
+    report = run_cells(cells, store, options)
+    reasons = [f"{o.status}: {report.planned.cells[o.key].shown}: {spelled(o.reason)[:300]}"
+               for o in report.outcomes if o.status in ("failed", "killed", "skipped")]  # fmt: skip
+    records = [record for cell in cells if (record := store.get(cell.spec.key)) is not None]
+    if len(records) < len(cells) and not reasons:
+        reasons.append(
+            f"{len(cells) - len(records)} cells have no record; the same command goes on"
+        )
+    if not reasons:
+        found.merged = merged(found.board, records)
+        reasons += found.merged.reasons
+        found.notes += found.merged.notes
+    return reasons
+
+
+def contribution(found: Examined, checked: str, today: date) -> tuple[History, dict[str, bytes]]:
+    """The history of a board with an accepted submission, and the files of what it took the place
+    of, by relative name.
+
+    Args:
+        found: The submission, without reasons against it.
+        checked: What was run again, in words.
+        today: The day.
+    """
+    assert found.submission is not None
+    assert found.merged is not None
+    card, joined = found.submission.card, found.merged
+    files, old = {}, []
+    for (method, version), records in joined.superseded.items():
+        plain = re.sub(r"[^A-Za-z0-9._+@-]", "_", f"{method}-v{version}-{card.name}")[:100]
+        name = f"{SUPERSEDED}/{plain}.jsonl.gz"
+        files[name] = pack(records)
+        old.append(Superseded(method=method, version=version, file=name, runs=len(records)))
+    one = Contribution(
+        version=found.history.version + 1,
+        date=today,
+        submission=card.name,
+        by=card.by,
+        contact=card.contact,
+        code=card.code,
+        ran=today if card.is_list else card.ran,
+        methods=tuple(method.name for method in card.methods),
+        keys=tuple(record.key for record in joined.brought),
+        hardware=tuple(hardware(joined.brought)),
+        checked=checked if is_line(checked) else "see the notes of the maintainers",
+        superseded=tuple(old),
+    )
+    return found.history.with_one(one), files

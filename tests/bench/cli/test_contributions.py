@@ -1,0 +1,311 @@
+"""Submissions from a contributor's command to the maintainer's board."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prunebench.bench.results.store import Store
+from prunebench.leaderboard.bundle import pack, unpack
+from prunebench.leaderboard.contributed import read_history
+from prunebench.record import setting_name
+from prunebench.registry import METHODS
+from support.command import Said, files, prunebench, refused
+from support.contributions import (
+    WHO,
+    accepted,
+    carded,
+    copied,
+    other,
+    published,
+    signed,
+    spoiled,
+    submitted,
+    trained,
+    versioned,
+)
+from support.small_grid import PLUGIN
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """A folder with a published board, another's results and their submission."""
+    root = tmp_path_factory.mktemp("contributed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRUNEBENCH_INLINE", "1")
+        patch.chdir(root)
+        published(trained(root, "base", '["full", "random", "small-loss"]'), root / "board")
+        trained(root, "theirs", '["full", "infobatch"]')
+        said = submitted(root / "theirs", root / "submission", "--board", root / "board")
+    assert said.code == 0, said
+    assert "6 runs" not in said.out
+    assert said.out.startswith("12 runs of infobatch in ")
+    return root
+
+
+@pytest.fixture
+def place(made, tmp_path) -> Path:
+    """A copy of board and submission."""
+    for name in ("board", "submission"):
+        copied(made / name, tmp_path / name)
+    return tmp_path
+
+
+def rows(board: Path) -> dict[str, dict[str, str]]:
+    with (board / "leaderboard.csv").open(newline="") as file:
+        return {line["method"] + " " + line["noise"]: line for line in csv.DictReader(file)}
+
+
+def reasons(said: Said) -> list[str]:
+    """Every reason of a refusal, which is all that is printed beside notes."""
+    assert (said.code, said.out) == (2, ""), said
+    lines = [line for line in said.err.splitlines() if not line.startswith("note: ")]
+    assert all(line.startswith("prunebench: accept: refused: ") for line in lines), said
+    return [line.removeprefix("prunebench: accept: refused: ") for line in lines]
+
+
+def test_a_submission_is_accepted_and_its_row_says_who_ran_it_and_when(place):
+    assert set(files(place / "submission")) == {
+        "card.toml", "records.jsonl.gz", "README.md", "PULL_REQUEST.md",
+    }  # fmt: skip
+    before = files(place / "board")
+    dry = accepted(place / "submission", place / "board", "--dry-run", "--cells", "2")
+    assert dry.code == 0
+    assert "nothing was changed" in dry.err
+    assert files(place / "board") == before
+    said = accepted(place / "submission", place / "board", "--cells", "2", "--draw", "4")
+    assert said.code == 0, said
+    assert said.err.count("identical") == 2  # the same machine
+    assert "version 2" in said.out
+    found = rows(place / "board")
+    (one,) = read_history(place / "board").contributions
+    assert (one.by, one.methods, one.submission) == ("Jane Doe, Univ.", ("infobatch",), "first")
+    assert one.checked.startswith("2 runs were repeated")
+    assert found["infobatch clean"]["ran_by"] == f"Jane Doe, Univ., {one.ran.isoformat()}"
+    assert found["random clean"]["ran_by"] == ""
+    page = (place / "board/README.md").read_text()
+    assert "Version 2 of this board" in page
+    assert f"Jane Doe, Univ., {one.ran.isoformat()} |" in page
+    assert "ran by" in (place / "board/leaderboard.html").read_text()
+    content = json.loads((place / "board/leaderboard.json").read_text())
+    assert content["version"] == 2
+    keys = {record.key for record in unpack(place / "board/records.jsonl.gz")}
+    assert set(one.keys) <= keys
+    assert len(keys) == 18 + 6
+    now = files(place / "board")
+    words = ["leaderboard", place / "board/records.jsonl.gz", "--no-figures", "--publish"]
+    assert prunebench(*words, place / "board").code == 0
+    assert files(place / "board") == now
+    again = reasons(accepted(place / "submission", place / "board"))
+    assert "a submission first was accepted" in again[0]
+    assert "nothing new" in again[1]
+
+
+def test_boards_without_submissions_do_not_change(made):
+    assert "ran_by" not in (made / "board/leaderboard.csv").read_text()
+    assert "ran by" not in (made / "board/README.md").read_text()
+    assert (
+        not {"version", "contributions"}
+        & json.loads((made / "board/leaderboard.json").read_text()).keys()
+    )
+
+
+def test_an_edited_record_is_refused(place):
+    path = place / "submission/records.jsonl.gz"
+    text = gzip.decompress(path.read_bytes()).decode()
+    before = files(place / "board")
+    path.write_bytes(
+        gzip.compress(text.replace('"test_accuracy":0.', '"test_accuracy":0.9', 1).encode())
+    )
+    found = reasons(accepted(place / "submission", place / "board"))
+    assert "its SHA-256 is not that of the card" in found[0]
+    assert "digest mismatch: the record was edited or torn" in found[1]
+    found = reasons(accepted(signed(place / "submission"), place / "board"))
+    assert len([line for line in found if "edited" in line]) == 1
+    assert files(place / "board") == before
+
+
+def test_edited_records_with_digests_of_their_own_are_found_by_a_repeat(place):
+    def better(records):
+        return [other(r, 0.99) if r.spec["method"]["name"] == "infobatch" else r for r in records]
+
+    submission = spoiled(place / "submission", better)
+    assert accepted(submission, place / "board", "--dry-run").code == 0
+    before = files(place / "board")
+    found = reasons(accepted(submission, place / "board", "--cells", "1"))
+    assert "repeat of" in found[0]
+    assert "99.00 % recorded" in found[0]
+    assert files(place / "board") == before
+
+
+def test_every_reason_is_said(place):
+    def worse(records):
+        rest = [r for r in records if (r.spec["noise"]["name"], r.spec["seed"]) != ("clean", 2)]
+        return [versioned(r, "7") if r.spec["method"]["name"] == "infobatch" else r for r in rest]
+
+    before = files(place / "board")
+    submission = spoiled(place / "submission", worse)
+    found = reasons(accepted(submission, place / "board"))
+    for part in (
+        "card: names infobatch version 1, of which no record is",
+        "card: does not name infobatch version 7",
+        "seeds: digits, ratio 0.5, clean, infobatch: 2; accepted: 3 or more",
+        "version: method infobatch 7; accepted: 1, the one installed (5 records",
+        "digits, ratio 0.5, infobatch: lacks clean seed 2",
+    ):
+        assert any(part in line for line in found), (part, found)
+    assert files(place / "board") == before
+
+
+def test_what_a_board_could_not_take_is_refused_when_it_is_handed_in(made, tmp_path):
+    to = tmp_path / "new"
+    for more, part in (
+        (("--seed", "0..1"), "2; accepted: 3 or more"),
+        (("--contact", "<b>me</b>"), "'<b>me</b>' is not accepted; accepted: one line"),
+        (("--name", "../up"), "'../up' is not accepted"),
+    ):
+        said = prunebench("submit", made / "theirs", "--name", "n", "--to", to, "--by", "J",
+                          "--contact", "j@example.org", *more)  # fmt: skip
+        assert said.code == 2
+        assert part in said.err
+        assert not to.exists()
+    said = submitted(made / "base", to, "--board", made / "board")
+    assert said.code == 2
+    assert "nothing new" in said.err
+    to.mkdir()
+    (to / "mine.txt").write_text("kept")
+    refused(submitted(made / "theirs", to), "holds 'mine.txt'")
+
+
+def test_another_recipe_or_seed_needs_add(place, made):
+    def longer(records):
+        return [other(r, recipe={**r.spec["recipe"], "epochs": 3}) for r in records]
+
+    submission = spoiled(copied(place / "submission", place / "long"), longer)
+    (line,) = reasons(accepted(submission, place / "board"))
+    assert "3 epochs (board: 2 epochs)" in line
+    assert accepted(submission, place / "board", "--add", "--dry-run").code == 0
+
+    def later(records):
+        return [other(r, seed=r.spec["seed"] + 1) for r in records]
+
+    found = reasons(accepted(spoiled(place / "submission", later), place / "board"))
+    assert "the board has no clean seed 3, symmetric:0.4 seed 3" in found[0]
+    assert "lacks clean seed 0, symmetric:0.4 seed 0" in found[1]
+
+
+def test_a_newer_version_leaves_the_earlier_one_readable(place):
+    board = place / "board"
+    old = [versioned(r, "0") for r in unpack(place / "submission/records.jsonl.gz")
+           if r.spec["method"]["name"] == "infobatch"]  # fmt: skip
+    path = board / "records.jsonl.gz"
+    path.write_bytes(pack([*unpack(path), *old]))
+    assert prunebench("leaderboard", path, "--no-figures", "--publish", board).code == 0
+    before = files(board)
+    (line,) = reasons(accepted(place / "submission", board))
+    assert "infobatch version 1: the board has version 0" in line
+    assert "--supersede" in line
+    assert files(board) == before
+    assert accepted(place / "submission", board, "--supersede").code == 0
+    (gone,) = read_history(board).contributions[0].superseded
+    assert (gone.method, gone.version, gone.runs) == ("infobatch", "0", 6)
+    assert gone.file in (board / "README.md").read_text()
+    said = prunebench("leaderboard", board / gone.file, "--out", place / "old", "--format", "md")
+    assert said.code == 0
+    assert "| infobatch" in said.out
+    assert {r.key for r in unpack(board / gone.file)} == {r.key for r in old}
+    assert not {r.key for r in old} & {r.key for r in unpack(path)}
+
+
+def test_code_of_others_runs_only_where_the_maintainer_gives_it(place):
+    plugin, sent = place / "theirs.py", place / "sent"
+    plugin.write_text(PLUGIN)
+    give = ("--plugin", str(plugin))
+    results = trained(place, "own", '"first-half"', *give, noises='"clean"')
+    forget_plugin()
+    said = submitted(results, sent)
+    refused(said, "which is not loaded; --plugin FILE names it")
+    words = ("submit", results, "--name", "own", "--to", sent, *WHO)
+    assert prunebench(*give, *words).code == 0
+    assert (
+        f'sha256 = "{hashlib.sha256(plugin.read_bytes()).hexdigest()}"'
+        in (sent / "card.toml").read_text()
+    )
+    forget_plugin()
+    said = accepted(sent, place / "new", "--cells", "2", "--dry-run")
+    assert said.code == 0, said
+    assert "not repeated: 3 runs, first-half: method of the plug-in theirs.py" in said.err
+    assert "identical" not in said.err
+    words = ("accept", sent, "--board", place / "new", "-q", "--dry-run", "--cells", "1")
+    said = prunebench(*give, *words)
+    assert said.code == 0, said
+    assert "identical" in said.err
+    forget_plugin()
+    plugin.write_text(PLUGIN + "\n# edited\n")
+    said = prunebench(*give, *words)
+    assert said.code == 2
+    assert "another file made these records" in said.err
+
+
+def forget_plugin() -> None:
+    """As a new process would have it."""
+    for name in ("first-half", "broken-promise"):
+        METHODS._entries.pop(name, None)
+    for name in [n for n in sys.modules if n.startswith("prunebench_plugin_theirs_")]:
+        del sys.modules[name]
+
+
+def id_list(results: Path, path: Path) -> Path:
+    """The samples that small-loss kept, as somebody's list."""
+    store = Store(results)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["setting", "ratio", "seed", "id"])
+        for record in store.scan().records:
+            if record.spec["method"]["name"] == "small-loss":
+                kept = np.load(io.BytesIO(store.artifact(record.key, "samples.npz")))["kept"]
+                cell = setting_name(record.spec), record.spec["ratio"], record.spec["seed"]
+                writer.writerows([*cell, int(sample)] for sample in kept)
+    return path
+
+
+def test_a_list_of_ids_alone_is_trained_by_the_maintainer(made, place):
+    path = id_list(made / "base", place / "ids.csv")
+    refused(submitted(path, place / "list"), "--method NAME, of the row, and --dataset NAME")
+    more = ("--method", "our-list", "--dataset", "digits", "--board", place / "board")
+    said = submitted(path, place / "list", *more, name="list")
+    assert said.code == 0, said
+    assert set(files(place / "list")) == {"card.toml", "ids.csv", "README.md", "PULL_REQUEST.md"}
+    before = files(place / "board")
+    said = accepted(place / "list", place / "board", "--dry-run")
+    assert "6 cells would be trained" in said.err
+    assert files(place / "board") == before
+    said = accepted(place / "list", place / "board", "--no-mlflow", "--results", place / "runs")
+    assert said.code == 0, said
+    found = rows(place / "board")
+    for noise in ("clean", "symmetric:0.4"):
+        assert found[f"our-list {noise}"]["accuracy"] == found[f"small-loss {noise}"]["accuracy"]
+        assert found[f"our-list {noise}"]["n"] == "3"
+        assert found[f"our-list {noise}"]["ran_by"].startswith("Jane Doe")
+    text = path.read_text().replace("clean,0.5,2,", "clean,0.5,1,")
+    path.write_text(text)
+    said = submitted(path, place / "list", *more, name="list2")
+    assert said.code == 2
+    assert "clean, ratio 0.5, seed 1: an id is there twice" in said.err
+    assert "clean, ratio 0.5: 2 seeds; accepted: 3 or more" in said.err
+
+
+def test_a_card_that_is_not_of_its_records_is_refused(place):
+    carded(place / "submission", "runs = .*", "runs = 11")
+    carded(place / "submission", "hardware = .*", 'hardware = ["A better one: 12 runs"]')
+    found = reasons(accepted(place / "submission", place / "board"))
+    assert "card: 11 runs, 12 records are there" in found[0]
+    assert "card: hardware A better one: 12 runs; the records say" in found[1]
