@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import nn
 
 from prunebench.bench.networks.build import build_model
@@ -111,6 +111,16 @@ def test_old_files_may_lack_the_batch_counters(tmp_path):
     tensors = {k: v for k, v in library_names(source).items() if "num_batches" not in k}
     fit_weights(target, read_weights(*written(tmp_path / "w.pt", tensors)), "w.pt")
     assert same(source, target)
+
+
+@pytest.mark.parametrize("length", [0x80, 0x4B50])
+def test_the_length_of_a_header_is_taken_for_no_other_format(length, tmp_path):
+    """It is what a safetensors file begins with: here the bytes of a pickle, and of a zip file."""
+    path = tmp_path / "w.safetensors"
+    bare = len(save({"a": torch.ones(2)}, {"note": ""})) - 8 - 8  # the header, padded to eights
+    path.write_bytes(save({"a": torch.ones(2)}, {"note": "x" * (length - bare)}))
+    assert path.read_bytes()[:8] == length.to_bytes(8, "little")
+    assert read_weights(str(path), file_digest(str(path)))["a"].tolist() == [1, 1]
 
 
 def spoilt(kind, tensors):
