@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 export MLFLOW_DISABLE_TELEMETRY := true
 export MYPY_NUM_WORKERS := 2
 
-.PHONY: demo env check test soak soak-full processors fuzz perf clean
+.PHONY: demo env check test boards soak soak-full processors fuzz perf clean
 
 env: $(STAMP)
 
@@ -28,6 +28,9 @@ check: env
 
 test: check
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not soak and not perf'
+
+boards: env
+	PYTHONPATH=tests $(BIN)/python -m support.boards_again
 
 soak: env
 	$(BIN)/pytest -m soak

@@ -2,48 +2,58 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
-from prunebench.bench.reports.boards import gather, make_board, texts
+from prunebench.bench.reports import boards as module
+from prunebench.bench.reports.boards import gather, make_board
 from prunebench.leaderboard.audit import audit
-from prunebench.leaderboard.protocol_file import ProtocolFile, read_protocol
-from prunebench.leaderboard.published.numbers import read_published
+from prunebench.leaderboard.board.model import Board
+from support.boards_again import BOARDS, PAGE, RECORDS, ROOT, first_table, render_again, with_table
 from tests.leaderboard.findings.held_against_tests import check
 
-BOARDS = sorted(Path(__file__).parents[2].glob("docs/leaderboards/*/records.jsonl.gz"))
+FOLDERS = sorted(path.parent for path in BOARDS.glob(f"*/{RECORDS}"))
 
 
 def test_there_are_some() -> None:
-    assert BOARDS
+    assert FOLDERS
 
 
-@pytest.mark.parametrize("records", BOARDS, ids=lambda path: path.parent.name)
-def test_rendering_again_gives_the_same_bytes(records: Path) -> None:
-    folder = records.parent
-    protocol = folder / "protocol.toml"
-    settings = read_protocol(protocol) if protocol.is_file() else ProtocolFile()
-    found = gather([records])
-    assert [f for f in audit(found) if f.level == "error"] == []
-    page = (folder / "README.md").read_text(encoding="utf-8")
-    printed = read_published() if "--copy-from-paper" in page else []
-    # Boards of earlier records that were rendered anew hold the sections of rows with AlignPrune.
-    anew = '"align_controls": {' in (folder / "leaderboard.json").read_text(encoding="utf-8")
-    board = make_board(found, settings, printed, align_shown=anew or None)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_the_command_on_its_page_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    assert [f for f in audit(gather([folder / RECORDS])) if f.level == "error"] == []
+    copy = tmp_path / folder.name
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.png"))
+    built: list[Board] = []
+
+    def kept(*arguments: Any, **named: Any) -> Board:
+        built.append(make_board(*arguments, **named))
+        return built[-1]
+
+    with mock.patch.object(module, "make_board", kept):
+        render_again(copy, figures=False)
+    (board,) = built
     assert check(board)
-    for name, text in texts(board).items():
-        assert (folder / name).read_text(encoding="utf-8") == text, f"{folder.name}/{name} is stale"
+    files = {path.relative_to(copy) for path in copy.rglob("*") if path.is_file()}
+    stored = {path.relative_to(folder) for path in folder.rglob("*")
+              if path.is_file() and path.suffix != ".png"}  # fmt: skip
+    assert files == stored
+    for name in sorted(files):
+        same = (copy / name).read_bytes() == (folder / name).read_bytes()
+        assert same, f"{folder.name}/{name} is stale: `make boards` renders it anew"
+    page = (folder / PAGE).read_text(encoding="utf-8")
     assert f"Digest of the records: `{board.digest}`" in page
-    assert texts(board)["leaderboard.md"].partition("\n\n")[2].strip() in page
     for picture in folder.glob("figures/*.svg"):
         assert f"(figures/{picture.name})" in page
 
 
 def test_the_readme_shows_the_demos_board() -> None:
-    root = Path(__file__).parents[2]
-    page = (root / "README.md").read_text(encoding="utf-8")
-    tables = [part for part in page.split("\n\n") if part.startswith("| method ")]
-    board = (root / "docs/leaderboards/demo/leaderboard.md").read_text(encoding="utf-8")
-    assert len(tables) == 1
-    assert tables[0] in board
+    page = (ROOT / PAGE).read_text(encoding="utf-8")
+    assert page.count("\n| method ") == 1
+    assert first_table(page) in (BOARDS / "demo/leaderboard.md").read_text(encoding="utf-8")
+    other = page.replace("| full ", "| none ")
+    assert with_table(other, page) == page
