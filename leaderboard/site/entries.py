@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from prunebench.leaderboard.board.labels import noise_order
 from prunebench.leaderboard.findings import Finding, findings
+from prunebench.leaderboard.findings.phrases import counted
 from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.number_text import span
-from prunebench.leaderboard.render.about import found_by_scope
+from prunebench.leaderboard.render.about import about, found_by_scope
 from prunebench.leaderboard.site.model import PublishedBoard
 from prunebench.leaderboard.site.rows import RowEntry, board_rows
 
@@ -62,8 +63,7 @@ _FEW = 4
 def board_entry(published: PublishedBoard) -> BoardEntry:
     """A board's entry; its findings are those of its own page."""
     rows = tuple(board_rows(published))
-    days = [row.last for row in rows if row.last]
-    date = max(days, default="")
+    date = max((row.last for row in rows), default="")
     return BoardEntry(
         published,
         rows,
@@ -81,18 +81,17 @@ def _facts(
     noises = sorted({noise for table in board.tables for noise in table.noises}, key=noise_order)
     seeds = [n for table in board.tables for row in table.rows or table.incomplete
              for n in row.seeds]  # fmt: skip
-    methods, labels = len({row.method for row in rows}), len({row.label for row in rows})
-    yield "data set", ", ".join(_known(row.dataset for row in rows))
-    yield "network", ", ".join(_known(str(one.recipe.get("model", "?")) for one in shared))
+    named, labels = about(board), len({row.label for row in rows})
+    yield "data set", ", ".join(named.datasets)
+    yield "network", ", ".join(named.networks)
     yield "noise", _few(noises, "settings")
     ratios = sorted({table.ratio for table in board.tables})
     yield "ratio", f"{', '.join(f'{ratio:g}' for ratio in ratios)} saved"
     yield "seeds", f"n = {span(min(seeds), max(seeds))}"
-    yield "methods", (f"{methods} method" + "s" * (methods != 1)
-                      + f" in {labels} rows" * (labels > methods))  # fmt: skip
+    yield "methods", f"{counted(len(named.methods), 'method')} in {counted(labels, 'row')}"
     yield "date", date or "not dated"
     yield "metric", words_of(board.protocol.metric)
-    yield "budget", ", ".join(_known(one.budget for one in shared))
+    yield "budget", ", ".join(named.budgets)
     yield "recipe", "; ".join(_known(one.recipe_text for one in shared))
     yield "runs", f"{board.used}, records {board.digest}"
     yield "hardware", ", ".join(_known(name for row in rows for name in row.hardware))

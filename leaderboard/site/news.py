@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prunebench.leaderboard.board.collect import Run
+from prunebench.leaderboard.render.about import counts
 from prunebench.leaderboard.site.model import PublishedBoard
 from prunebench.leaderboard.site.rows import day, versions_of
 
@@ -68,8 +69,7 @@ def _runs(published: PublishedBoard) -> Iterable[Run]:
 
 def _board(published: PublishedBoard, runs: Sequence[Run]) -> Event:
     days = sorted(filter(None, map(day, runs)))
-    rows = {run.method for run in runs}
-    text = f"{published.board.used} runs of {len(rows)} method{'s' * (len(rows) != 1)}"
+    text = counts(published.board)
     return Event(days[-1] if days else "", "board", published.name, (), text)
 
 
