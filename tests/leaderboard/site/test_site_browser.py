@@ -22,7 +22,7 @@ PAGES = [
     "datasets/digits.html", "guides/protocol.html",
 ]  # fmt: skip
 #: Those that axe-core looks at too: it takes seconds for a page.
-WHOLE = ("index.html", "methods/infobatch+align.html")
+WHOLE = ("boards/second/index.html", "methods/infobatch+align.html")
 
 
 @pytest.fixture(scope="module")
