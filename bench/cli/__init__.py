@@ -32,6 +32,7 @@ VERBS = {
         "Render tables of results folders, or merge them.",
     ),
     "site": ("site:site", "Join published boards into a site with search and filters."),
+    "report": ("report:report", "Write one page of what reviewers of pruning papers ask for."),
     "compare": ("leaderboard:compare", "Compare two rows of a leaderboard cell by cell."),
     "reproduce": ("reproduce:reproduce", "Set our numbers beside a paper's printed ones."),
     "audit": ("leaderboard:audit", "Look for missing, doubled, mixed and suspicious records."),

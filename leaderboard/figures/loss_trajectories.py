@@ -124,6 +124,8 @@ def _losses(axes: Axes, losses: Losses, frame: pd.DataFrame | None) -> None:
                                       (True, WRONG, (0, (4, 1)), "wrong labels")):  # fmt: skip
         own = losses.loss[:, losses.wrong == wrong]
         known = np.isfinite(own).any(axis=1)
+        if not known.any():  # a static subset without a wrong label, say
+            continue
         low, middle, high = np.nanquantile(own[known], (0.25, 0.5, 0.75), axis=1)
         x = losses.epochs[known]
         floor = 1e-4

@@ -71,7 +71,7 @@ def stored(material: Material) -> Iterator[StoredLosses | str]:
                 for (name, _), run in sorted(table.runs.get(label, {}).items()):
                     if name != noise or FILE not in run.record.artifacts or label in rows:
                         continue
-                    found = _losses(material, run)
+                    found = losses_of(material, run)
                     if isinstance(found, Losses):
                         rows[label] = (run, found)
                     else:
@@ -83,7 +83,12 @@ def stored(material: Material) -> Iterator[StoredLosses | str]:
                 yield f"{where}: {'; '.join(sorted(reasons))}"
 
 
-def _losses(material: Material, run: Run) -> Losses | str:
+def losses_of(material: Material, run: Run) -> Losses | str:
+    """Stored losses of a run, or why there are none in which some label is known to be wrong.
+
+    Raises:
+        InputError: An artifact that is not its record's, or arrays that do not fit.
+    """
     arrays = material.arrays(run, FILE)
     if arrays is None:
         return "losses.npz is not at hand"

@@ -164,9 +164,11 @@ def first_reached(curve: Curve, accuracy: Fraction) -> Point | None:
     return next((p for p in curve.points if exact(p.accuracy) >= accuracy), None)
 
 
-def _to_target(
-    table: Table, row: Row, own: Curves, full: str, full_curves: Curves, noise: str, target: float
-) -> ToTarget:
+def _pairs(
+    table: Table, label: str, own: Curves, full: str, full_curves: Curves, noise: str, target: float
+) -> tuple[list[_Pair], list[Fraction], Counter[str]]:
+    """Runs with full training of their seed beside them, the accuracy that each is to reach, and
+    why the others have none."""
     lacking: Counter[str] = Counter()
     pairs: list[_Pair] = []
     wanted: list[Fraction] = []
@@ -185,9 +187,49 @@ def _to_target(
             theirs = first_reached(other, goal)
             assert theirs is not None  # its own last point reaches a share of itself
             mine = first_reached(curve, goal)
-            run, base = table.runs[row.label][slot], table.runs[full][slot]
+            run, base = table.runs[label][slot], table.runs[full][slot]
             pairs.append(_Pair(run, mine, curve.end, base, theirs, other.end))
             wanted.append(goal)
+    return pairs, wanted, lacking
+
+
+def shares_by_run(
+    table: Table, read: Reader, target: float, faults: list[InputError]
+) -> dict[str, dict[Slot, float]]:
+    """Cost until the target over that of full training, by row and run; infinite where the run
+    does not reach it. Runs without a curve, or whose cost is not known, are left out.
+
+    Args:
+        table: The table.
+        read: Gives artifacts.
+        target: Share of full training's final accuracy with the same seed.
+        faults: Takes artifacts that cannot be used.
+    """
+    full = full_row(table)
+    if full is None:
+        return {}
+    curves: dict[str, dict[Slot, Curve | str]] = {label: {} for label in table.runs}
+    for label, runs in table.runs.items():
+        for slot, run in sorted(runs.items()):
+            try:
+                curves[label][slot] = curve_of(run, read)
+            except InputError as fault:
+                faults.append(fault)
+    found: dict[str, dict[Slot, float]] = {}
+    for label, own in curves.items():
+        found[label] = {}
+        for noise in table.noises:
+            pairs, _, _ = _pairs(table, label, own, full, curves[full], noise, target)
+            shares = ((pair, _share(pair, 0.0)) for pair in pairs)
+            found[label] |= {(noise, pair.run.seed): share for pair, share in shares
+                             if share is not None}  # fmt: skip
+    return found
+
+
+def _to_target(
+    table: Table, row: Row, own: Curves, full: str, full_curves: Curves, noise: str, target: float
+) -> ToTarget:
+    pairs, wanted, lacking = _pairs(table, row.label, own, full, full_curves, noise, target)
     shares = [_share(pair, 0.0) for pair in pairs]
     before = [scoring_samples(pair.run.record) for pair in pairs]
     charged = [None if more is None else _share(pair, more)

@@ -1,0 +1,1 @@
+"""One page of what reviewers of papers on data pruning ask for; see ``all_sections.report``."""
