@@ -29,7 +29,7 @@ def report(
     ctx: click.Context, /, results: tuple[str, ...], out: str | None, protocol: str | None,
     figures: bool | None, as_json: bool, **chosen: Any,
 ) -> None:  # fmt: skip
-    """Write one page on noise kept, trajectories, hard and wrong samples, reference set, cost, power.
+    """Write one page on what reviewers ask: noise kept, wrong samples, reference, cost, power.
 
     RESULTS are results folders or bundles of records (records.jsonl.gz). The page is report.md and
     report.html, with its tables as CSV; a section without data names the command that gives it.

@@ -30,8 +30,8 @@ _SIZE_LIMIT = 1 << 20
 #: links beforehand; ``artifacts/<key>`` only where a cell is to be run, for there are many.
 _WRITTEN = {
     "records": 1, "artifacts": 1, "evidence": 2, "claims": 1, "checkpoints": 2, "quarantine": 0,
-    ".tmp": 1, "logs": 1, "planned": 1, "leaderboard": 2, "report": 2, "tuning": 1, "known": 1, "mlartifacts": 2,
-    "mlflow.lock": 0, "mlflow.json": 0,
+    ".tmp": 1, "logs": 1, "planned": 1, "leaderboard": 2, "report": 2, "tuning": 1, "known": 1,
+    "mlartifacts": 2, "mlflow.lock": 0, "mlflow.json": 0,
     **{f"mlflow.db{more}": 0 for more in ("", "-journal", "-wal", "-shm")},
 }  # fmt: skip
 #: Optuna's lock is a link by design; a killed study of an earlier version may have left one.

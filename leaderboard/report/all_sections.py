@@ -55,7 +55,10 @@ def report(
     of_kept = kept_noise.families(kept, alpha)
     of_losses = trajectories.loss_families(stored, alpha)
     of_fit = trajectories.fitted_families(fit, alpha)
-    of_rows, of_events = hard_wrong.families(groups, alpha), hard_wrong.event_families(groups, alpha)
+    of_rows, of_events = (
+        hard_wrong.families(groups, alpha),
+        hard_wrong.event_families(groups, alpha),
+    )
     of_reference = reference_effects.families(variants, shifts, alpha)
     of_cost = cost.reached(board, targets, material.read, faults)
     of_power = power.families(board, seen)
@@ -82,8 +85,8 @@ def report(
                 "cost": pictures.of_board(material, "accuracy-by-samples"),
                 "power": pictures.of_board(material, "seeds-needed"),
             }
-    sections = tuple(replace(one, pictures=drawn.get(one.id, ())) for one in sections)
-    return Report(board, title_of(material), (_found(material), *sections),
+    shown = [replace(one, pictures=drawn.get(one.id, ())) for one in sections]
+    return Report(board, title_of(material), (_found(material), *shown),
                   alpha / max(1, count), count)  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What methods train, and how long they take, until they reach a share of full training's accuracy."""
+"""What methods train, and how long, until they have a share of full training's accuracy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from prunebench.leaderboard.learning_curves.curves import Reader
 from prunebench.leaderboard.learning_curves.to_target import (
     Slot,
     TargetTable,
-    ToTarget,
     cells,
     shares_by_run,
 )
@@ -120,9 +119,7 @@ def reached(
     return tuple(found)
 
 
-def section(
-    tables: Sequence[TargetTable], own: tuple[Reached, ...], count: int
-) -> ReportSection:
+def section(tables: Sequence[TargetTable], own: tuple[Reached, ...], count: int) -> ReportSection:
     """Sentences and the table.
 
     Args:
@@ -131,9 +128,9 @@ def section(
         count: Families of the report.
     """
     about = (
-        "Samples trained (second views with them, a forward-only pass as a third) and seconds until "
-        "a run first has a share of the final accuracy of full training with the same seed. Runs "
-        "that do not reach it count as beyond every number. Tested: whether most (noise, seed) "
+        "Samples trained (second views with them, a forward-only pass as a third) and seconds "
+        "until a run first has a share of the final accuracy of full training with the same "
+        "seed. Runs that do not reach it count as beyond every number. Tested: whether most (noise, seed) "
         "units need fewer samples than full training to the same target (exact sign test)."
     )
     title = "What does it cost to reach full training's accuracy?"
@@ -163,8 +160,8 @@ def _verdicts(found: Reached, count: int) -> list[Statement]:
             groups["open"].append(member.name)
     adjusted = {member.name: member.adjusted for member in found.family.members}
     said = []
-    for side, words in (("fewer", "Fewer samples than full training to the target"),
-                        ("more", "More samples than full training to the target, or not reached")):  # fmt: skip
+    than = "samples than full training to the target"
+    for side, words in (("fewer", f"Fewer {than}"), ("more", f"More {than}, or not reached")):
         names = sorted(groups[side], key=lambda name: (found.tests[name].share.median, name))
         if names:
             most = max(adjusted[name] or 0.0 for name in names)
@@ -174,8 +171,9 @@ def _verdicts(found: Reached, count: int) -> list[Statement]:
                 tuple(names), found.family,
             ))  # fmt: skip
     if groups["open"]:
-        said.append(Statement(f"{found.scope}. Nothing is claimed of {_listed(found, groups['open'])}"
-                              "; not shown is not the same as equal.", (), found.family))  # fmt: skip
+        listed = _listed(found, groups["open"])
+        text = f"{found.scope}. Nothing is claimed of {listed}; not shown is not the same as equal."
+        said.append(Statement(text, (), found.family))
     if groups["refused"]:
         why = next(m.refused for m in found.family.members if m.refused)
         said.append(Statement(f"{found.scope}. {counted(len(groups['refused']), 'row')} not "
@@ -188,9 +186,9 @@ def _listed(found: Reached, names: Sequence[str]) -> str:
     for name in names[:MOST]:
         test = found.tests[name]
         median = test.share.median
-        size = "not reached by most" if math.isinf(median) else f"{number(100 * median, 0)} %"
-        parts.append(f"{name} (median {size} of full training's, fewer in {test.below} of "
-                     f"{test.units} units)")  # fmt: skip
+        size = f"median {number(100 * median, 0)} % of full training's"
+        size = "most do not reach it" if math.isinf(median) else size
+        parts.append(f"{name} ({size}, fewer in {test.below} of {test.units} units)")
     rest = len(names) - MOST
     return ", ".join(parts) + (f" and {rest} more (table)" if rest > 0 else "")
 
@@ -209,8 +207,9 @@ def _table(tables: Sequence[TargetTable]) -> ReportTable:
         if one.n:
             rows.append((
                 one.label, own.table.dataset, one.noise, own.table.ratio, 100 * one.target,
-                f"{one.reached} of {one.n}", _median(one.spent or one.trained), _share(one, "share"),
-                _share(one, "share_with_scoring"), _median(one.seconds), one.machine or None,
+                f"{one.reached} of {one.n}", _median(one.spent or one.trained),
+                _median(one.share, 100), _median(one.share_with_scoring, 100),
+                _median(one.seconds), one.machine or None,
             ))  # fmt: skip
     return ReportTable(
         "cost-to-target", "Samples and seconds until the target: median over n seeds, with the "
@@ -219,12 +218,5 @@ def _table(tables: Sequence[TargetTable]) -> ReportTable:
     )  # fmt: skip
 
 
-def _share(one: ToTarget, name: str) -> Estimate | None:
-    return _median(getattr(one, name), 100)
-
-
 def _median(found: MedianInterval | None, times: float = 1) -> Estimate | None:
-    if found is None:
-        return None
-    ends = (None if end is None else times * end for end in (found.low, found.high))
-    return Estimate(times * found.median, *ends, found.n)
+    return None if found is None else Estimate.median(found, times)

@@ -29,7 +29,7 @@ from prunebench.untrusted import spreadsheet
 
 STEM = "report"
 #: Rows of a table on the page; the CSV file holds all.
-SHOWN = 60
+SHOWN = 40
 
 
 def report_files(report: Report) -> dict[str, bytes]:

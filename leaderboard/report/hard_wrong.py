@@ -20,6 +20,7 @@ from prunebench.leaderboard.report.model import (
     Lacking,
     ReportSection,
     ReportTable,
+    Value,
 )
 from prunebench.leaderboard.report.sample_files import SampleFiles, aligned, auroc
 from prunebench.leaderboard.report.tested import Differences, Tested, tested, verdicts
@@ -204,8 +205,7 @@ def families(found: HardAndWrong, alpha: float) -> tuple[Tested, ...]:
     by_design: dict[str, dict[str, dict[Cell, Mapping[int, Number]]]] = defaultdict(dict)
     for one in found.trained:
         if one.row.kind != "oracle":
-            member = f"{one.row.label}, ratio {one.table.ratio:g}"
-            own = by_design[one.table.dataset].setdefault(member, {})
+            own = by_design[one.table.dataset].setdefault(one.row.label, {})
             own[one.noise, one.table.ratio] = one.gap
     made = [tested("hard minus wrong", name, own, alpha) for name, own in by_design.items()]
     return tuple(one for one in made if one is not None)
@@ -247,17 +247,10 @@ def section(
                   "the grid; packed records have no artifacts")  # fmt: skip
         return ReportSection("hard-and-wrong", title, about,
                              lacking=(Lacking(why, option, COMMAND),))  # fmt: skip
-    said = [
-        sentence
-        for family in events
-        for sentence in verdicts(family, count, "More wrong labels", "Fewer wrong labels",
-                                 "points of wrong labels")
-    ] + [
-        sentence
-        for family in own
-        for sentence in verdicts(family, count, "Hard samples are trained more often than wrong ones by",
-                                 "Wrong samples are trained more often than hard ones by", "%")
-    ]  # fmt: skip
+    more, fewer = "More wrong labels", "Fewer wrong labels"
+    said = verdicts(events, count, more, fewer, "points of wrong labels")
+    said += verdicts(own, count, "Hard samples are trained more often than wrong ones by",
+                     "Wrong samples are trained more often than hard ones by", "%")  # fmt: skip
     rows = sorted({one.row for one in found.events})
     notes = (
         f"Events are those that {', '.join(rows)} counted, over the epochs that it was given; a "
@@ -274,7 +267,7 @@ def _event_table(events: tuple[Events, ...]) -> ReportTable:
         Column("seeds", "n", 0), Column("right", "right labels"), Column("wrong", "wrong labels"),
         Column("share_wrong", "wrong among them, %"), Column("auroc", "AUROC of events", 3),
     )  # fmt: skip
-    rows = []
+    rows: list[tuple[Value, ...]] = []
     for one in events:
         for place, events_of in enumerate(BINS):
             name = f"{events_of}" + " or more" * (place == len(BINS) - 1)
@@ -302,10 +295,11 @@ def _trained_table(trained: tuple[Trained, ...]) -> ReportTable:
         Column("hard", "hard"), Column("wrong", "wrong"),
         Column("difference", "hard minus wrong", signed=True),
     )  # fmt: skip
-    rows = tuple(
+    rows: tuple[tuple[Value, ...], ...] = tuple(
         (
             one.row.label, one.table.dataset, one.noise, one.table.ratio, len(one.gap),
-            *(_estimate(one.shares[name]) for name in GROUPS), _estimate(one.gap),
+            _estimate(one.shares["easy"]), _estimate(one.shares["hard"]),
+            _estimate(one.shares["wrong"]), _estimate(one.gap),
         )
         for one in trained
     )  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from prunebench.leaderboard.board.collect import Run
+from prunebench.leaderboard.board.labels import noise_order
 from prunebench.leaderboard.board.model import Board, Row, Table, TableCell
 from prunebench.leaderboard.inference.series import Cell
 from prunebench.leaderboard.report.model import (
@@ -66,7 +67,9 @@ def measured(board: Board) -> tuple[Kept, ...]:
                     Estimate.of(mean_interval(list(rates.values()))),
                     {seed: rates[seed] - bases[seed] for seed in rates}, " / ".join(sorted(uses)),
                 ))  # fmt: skip
-    return tuple(found)
+    return tuple(sorted(found, key=lambda one: (
+        one.table.dataset, noise_order(one.noise), one.table.ratio, one.rate.mean, one.row.label,
+    )))  # fmt: skip
 
 
 def _noisy(runs: Mapping[tuple[str, int], Run], noise: str) -> Iterator[tuple[int, Run]]:
@@ -81,13 +84,12 @@ def _base(run: Run) -> Fraction:
 
 
 def families(found: tuple[Kept, ...], alpha: float) -> tuple[Tested, ...]:
-    """Per design: does a row, at a ratio, train another share of wrong labels than there is?
-    Oracles are not asked."""
+    """Per design: does a row train another share of wrong labels than there is? Oracles are not
+    asked."""
     by_design: dict[str, dict[str, dict[Cell, Mapping[int, Number]]]] = defaultdict(dict)
     for one in found:
         if one.row.kind != "oracle":
-            member = f"{one.row.label}, ratio {one.table.ratio:g}"
-            cells = by_design[one.table.dataset].setdefault(member, {})
+            cells = by_design[one.table.dataset].setdefault(one.row.label, {})
             cells[one.noise, one.table.ratio] = one.lead
     made = (tested("noise kept", name, own, alpha) for name, own in by_design.items())
     return tuple(one for one in made if one is not None)
@@ -104,19 +106,15 @@ def section(found: tuple[Kept, ...], own: tuple[Tested, ...], count: int) -> Rep
     about = (
         "Share of wrong labels among the samples that were trained, beside their share in the "
         "training split. Dynamic methods are counted over all samples of the run. Tested: the "
-        "difference of the two, by seed, over all noisy settings of a ratio."
+        "difference of the two, by seed, over all noisy settings and ratios of a row."
     )
     if not found:
         why = "no run that prunes has wrong labels that are known"
         option = "a noise such as `symmetric:0.4` in `noise` of the grid"
         return ReportSection("noise-kept", "How much noise does each method keep?", about,
                              lacking=(Lacking(why, option, COMMAND),))  # fmt: skip
-    said = [
-        sentence
-        for family in own
-        for sentence in verdicts(family, count, "Larger share of wrong labels among the trained than in the data",
-                                 "Smaller share of wrong labels among the trained than in the data", "points")
-    ]  # fmt: skip
+    share = "share of wrong labels among the trained than in the data"
+    said = verdicts(own, count, f"Larger {share}", f"Smaller {share}", "points")
     uses = any(one.reference for one in found)
     lacking = () if uses else (
         Lacking("no row uses a reference set",
@@ -139,7 +137,8 @@ def _table(found: tuple[Kept, ...]) -> ReportTable:
         (
             one.row.label, one.table.dataset, one.noise, one.table.ratio, one.reference or None,
             one.rate.n, one.base, one.rate, Estimate.of(mean_interval(list(one.lead.values()))),
-            _percent(one.cell), one.cell.auroc,
+            Estimate.of(one.cell.kept_weight).scaled(100) if one.cell.kept_weight else None,
+            one.cell.auroc,
         )
         for one in found
     )  # fmt: skip
@@ -147,11 +146,3 @@ def _table(found: tuple[Kept, ...]) -> ReportTable:
         "noise-kept", "Wrong labels among the trained samples, mean over n seeds with 95 % t "
         "intervals; AUROC: probability that a wrong label scores above a right one.", columns, rows,
     )  # fmt: skip
-
-
-def _percent(cell: TableCell) -> Estimate | None:
-    if cell.kept_weight is None:
-        return None
-    one = Estimate.of(cell.kept_weight)
-    ends = (None if end is None else 100 * end for end in (one.low, one.high))
-    return Estimate(100 * one.mean, *ends, one.n)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prunebench.leaderboard.board.model import Board
-from prunebench.leaderboard.stats import Family, MeanInterval, PooledCells
+from prunebench.leaderboard.stats import Family, MeanInterval, MedianInterval, PooledCells
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,25 @@ class Estimate:
     def of(cls, found: MeanInterval) -> Estimate:
         """A mean over seeds."""
         half = found.half_width
-        ends = (None, None) if half is None else (found.mean - half, found.mean + half)
-        return cls(found.mean, *ends, found.n)
+        if half is None:
+            return cls(found.mean, None, None, found.n)
+        return cls(found.mean, found.mean - half, found.mean + half, found.n)
+
+    @classmethod
+    def median(cls, found: MedianInterval, times: float = 1) -> Estimate:
+        """A median over seeds, in another unit."""
+        low, high = (None if end is None else times * end for end in (found.low, found.high))
+        return cls(times * found.median, low, high, found.n)
 
     @classmethod
     def pooled(cls, found: PooledCells) -> Estimate:
         """A mean over cells, with new seeds."""
         return cls(found.mean, found.low, found.high, found.n)
+
+    def scaled(self, times: float) -> Estimate:
+        """The same in another unit."""
+        low, high = (None if end is None else times * end for end in (self.low, self.high))
+        return Estimate(times * self.mean, low, high, self.n)
 
 
 Value = str | int | float | Estimate | None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Figures of one kind on the page, and panels side by side.
-MOST, PANELS = 3, 4
+MOST, PANELS = 2, 4
 #: Rows of a figure.
 ROWS = 24
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -120,11 +120,11 @@ def hard_and_wrong(found: HardAndWrong) -> Iterator[Drawn]:
         figure.legend(handles, names, loc="outside upper right", ncols=3)
         caption = (
             f"Ratio {ratio:g}: how often samples of each group are trained, 100 (dashed) being the "
-            "mean of all samples; mean over seeds with 95 % t intervals. Easy and hard samples have "
-            "right labels; hard ones have at least one forgetting event in the scoring run."
+            "mean of all samples; mean over seeds with 95 % t intervals. Easy and hard samples "
+            "have right labels; hard ones have at least one forgetting event in the scoring run."
         )
-        yield finish(figure, f"hard-and-wrong-{slug(dataset)}",
-                     f"{dataset}: does a method drop wrong samples, or hard ones?", caption)  # fmt: skip
+        title = f"{dataset}: does a method drop wrong samples, or hard ones?"
+        yield finish(figure, f"hard-and-wrong-{slug(dataset)}", title, caption)
 
 
 def reference_set(found: Sequence[Variant]) -> Iterator[Drawn]:

@@ -9,7 +9,7 @@ from prunebench.leaderboard.board.model import Board, Summary
 from prunebench.leaderboard.figures.seeds_needed import EFFECT, Need, need
 from prunebench.leaderboard.findings.phrases import counted
 from prunebench.leaderboard.inference.compare import POWER, Comparison, compare
-from prunebench.leaderboard.inference.series import draws_of
+from prunebench.leaderboard.inference.series import differences, draws_of
 from prunebench.leaderboard.number_text import number, span
 from prunebench.leaderboard.report.model import (
     Column,
@@ -21,7 +21,6 @@ from prunebench.leaderboard.report.model import (
     Value,
 )
 from prunebench.leaderboard.report.tested import Tested, tested, verdicts
-from prunebench.leaderboard.inference.series import differences
 from prunebench.leaderboard.stats import smallest_p
 from prunebench.leaderboard.stats.clusters import MIN_CLUSTERS
 
@@ -85,8 +84,8 @@ def section(
     reference = board.protocol.reference
     about = (
         f"Differences to {reference} by seed, over all cells of a row. Detectable: the true "
-        f"difference that one uncorrected test finds in {POWER:.0%} of such designs; seeds needed: "
-        f"of a paired t test in one cell, for {EFFECT:g} points."
+        f"difference that one uncorrected test finds in {100 * POWER:.0f} % of such designs; "
+        f"seeds needed: of a paired t test in one cell, for {EFFECT:g} points."
     )
     title = "What could this design see, and what not?"
     if not found:
@@ -95,12 +94,8 @@ def section(
             Lacking(why, f'`seed = "0..4"` in the grid, and `{reference}` among its methods',
                     COMMAND),))  # fmt: skip
     said = [statement for one in found for statement in _limits(one, board)]
-    said += [
-        sentence
-        for family in own
-        for sentence in verdicts(family, count, f"More accurate than {reference}",
-                                 f"Less accurate than {reference}", "points", 2)
-    ]  # fmt: skip
+    said += verdicts(own, count, f"More accurate than {reference}",
+                     f"Less accurate than {reference}", "points", 2)  # fmt: skip
     return ReportSection("power", title, about, tuple(said), (_table(found),))
 
 
@@ -121,7 +116,7 @@ def _limits(one: Seen, board: Board) -> list[Statement]:
         worst = max(detectable, key=lambda label: (detectable[label], label))
         said.append(
             f"{name}: over all cells, differences to {protocol.reference} are found with "
-            f"{POWER:.0%} power from {number(detectable[best], 2)} points on for {best} "
+            f"{100 * POWER:.0f} % power from {number(detectable[best], 2)} points on for {best} "
             f"(n = {one.rows[best][0].pooled.n}), and from {number(detectable[worst], 2)} for "
             f"{worst} (n = {one.rows[worst][0].pooled.n}); smaller ones would be missed more often."
         )

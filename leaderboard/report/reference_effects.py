@@ -98,20 +98,22 @@ def _runs(board: Board, summary: Summary) -> dict[str, Run]:
 
 
 def _beside_usual(summary: Summary, rows: Mapping[str, ReferenceUse]) -> list[Variant]:
-    usual = min(rows, key=lambda label: (rows[label].kind != CLEAN, rows[label].impurity,
-                                         -(rows[label].size or 0), label))  # fmt: skip
-    theirs = rows[usual]
+    """Every row with another reference beside the row with the best one with which it shares most
+    cells: tables of several ratios may call one method by several labels."""
+    best = min(rows.values(), key=lambda use: (use.kind != CLEAN, use.impurity, -(use.size or 0)))
+    usual = [label for label in sorted(rows) if rows[label] == best]
     found = []
-    for label, use in sorted(rows.items(), key=lambda one: (one[1].kind, one[1].impurity,
-                                                            -(one[1].size or 0), one[0])):  # fmt: skip
-        if label == usual:
+    for label in sorted(rows, key=lambda name: (rows[name], name)):
+        use = rows[label]
+        shared = {name: differences(summary.series[label], summary.series[name]) for name in usual}
+        chosen = max(usual, key=lambda name: len(shared[name]))
+        if use == best or not shared[chosen]:
             continue
-        pairs = (("size", use.size, theirs.size), ("purity", use.impurity, theirs.impurity),
-                 ("origin", use.kind, theirs.kind))  # fmt: skip
+        pairs = (("size", use.size, best.size), ("purity", use.impurity, best.impurity),
+                 ("origin", use.kind, best.kind))  # fmt: skip
         factors = tuple(name for name, mine, other in pairs if mine != other)
-        d: Mapping[Cell, Mapping[int, Number]] = differences(summary.series[label],
-                                                             summary.series[usual])  # fmt: skip
-        found.append(Variant(summary.dataset, label, use, usual, theirs, factors, d))
+        d: dict[Cell, Mapping[int, Number]] = dict(shared[chosen])
+        found.append(Variant(summary.dataset, label, use, chosen, best, factors, d))
     return found
 
 
@@ -191,11 +193,8 @@ def section(
         "split is imbalanced or corrupted while the reference is not. Tested: these differences "
         "by seed, over all cells that both have."
     )
-    said = [
-        sentence
-        for family in own
-        for sentence in verdicts(family, count, "Higher accuracy, or a larger gain", "Lower accuracy, or a smaller gain", "points", 2)
-    ]
+    said = verdicts(own, count, "Higher accuracy, or a larger gain",
+                    "Lower accuracy, or a smaller gain", "points", 2)  # fmt: skip
     lacking = []
     wanted = {
         "size": ("a smaller reference", '`"align.reference_size" = [10, 100]`'),
@@ -276,7 +275,8 @@ def _shift_table(shifted: tuple[Shift, ...]) -> ReportTable:
     columns = (
         Column("method", "method"), Column("dataset", "data"), Column("base", "base"),
         Column("plain", "like the reference"), Column("gain", "gain there, points", 2, signed=True),
-        Column("shifted", "unlike it"), Column("gain_shifted", "gain there, points", 2, signed=True),
+        Column("shifted", "unlike it"),
+        Column("gain_shifted", "gain there, points", 2, signed=True),
         Column("change", "change, points", 2, signed=True),
     )  # fmt: skip
     rows = tuple(

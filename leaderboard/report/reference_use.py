@@ -31,7 +31,9 @@ class ReferenceUse:
     def words(self) -> str:
         """``90 clean``, ``10 clean, 40 % made wrong``, ``90 train``."""
         size = "" if self.size is None else f"{self.size} "
-        return f"{size}{self.kind}" + (f", {100 * self.impurity:g} % made wrong" * bool(self.impurity))
+        return f"{size}{self.kind}" + (
+            f", {100 * self.impurity:g} % made wrong" * bool(self.impurity)
+        )
 
 
 def reference_use(run: Run) -> ReferenceUse | None:

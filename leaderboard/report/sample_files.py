@@ -43,13 +43,16 @@ class SampleFiles:
         """``id`` and ``visits``, and ``score`` where the run had one; None without."""
         if SAMPLES not in run.record.artifacts:
             return None
-        arrays = self._tried(lambda: self.material.arrays(run, SAMPLES))
+        arrays: Mapping[str, NDArray[Any]] | None = self._tried(
+            lambda: self.material.arrays(run, SAMPLES)
+        )
         if arrays is None or not {"id", "visits"} <= arrays.keys():
             return None
         sizes = {arrays[name].shape for name in ("id", "visits", "score") if name in arrays}
         if len(sizes) != 1 or len(next(iter(sizes))) != 1:
-            self.faults.append(InputError("its arrays do not fit", accepted="id, visits and score",
-                                          where=f"artifact {SAMPLES} of {run.record.key}"))  # fmt: skip
+            where = f"artifact {SAMPLES} of {run.record.key}"
+            accepted = "id, visits and score of one length"
+            self.faults.append(InputError("its arrays do not fit", where=where, accepted=accepted))
             return None
         return arrays
 
@@ -76,9 +79,7 @@ class SampleFiles:
             return None
 
 
-def aligned(
-    ids: NDArray[Any], known: NDArray[Any], values: NDArray[Any]
-) -> NDArray[Any] | None:
+def aligned(ids: NDArray[Any], known: NDArray[Any], values: NDArray[Any]) -> NDArray[Any] | None:
     """Values by id in the order of other ids; None where one is not known."""
     order = np.argsort(known, kind="stable")
     places = np.searchsorted(known[order], ids)

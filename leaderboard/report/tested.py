@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from prunebench.leaderboard.findings.phrases import counted
 from prunebench.leaderboard.inference.series import Cell, clusters
 from prunebench.leaderboard.number_text import interval, p_text
 from prunebench.leaderboard.report.model import Estimate, Statement
@@ -47,7 +46,7 @@ class Tested:
 def tested(
     name: str, scope: str, members: Mapping[str, Differences], alpha: float
 ) -> Tested | None:
-    """Tests whether mean differences are zero, flipping the signs of whole (label noise, seed) units.
+    """Tests mean differences against zero, flipping the signs of (label noise, seed) units.
 
     Args:
         name: Of the family.
@@ -78,34 +77,43 @@ def claimed(member: Member, alpha: float, families: int) -> bool:
 
 
 def verdicts(
-    found: Tested, families: int, above: str, below: str, unit: str, digits: int = 1
-) -> tuple[Statement, ...]:
-    """Up to four sentences: members above zero, below it, those of which nothing is claimed, and
-    those that could not be tested.
+    tests: Iterable[Tested], families: int, above: str, below: str, unit: str, digits: int = 1
+) -> list[Statement]:
+    """Up to four sentences for each family: members above zero, below it, those of which nothing
+    is claimed, and those of which nothing could be.
+
+    A claim needs both: the corrected p, and an interval, where there is one, without zero.
 
     Args:
-        found: The family.
+        tests: The families.
         families: Families of the report that can claim something.
         above, below: What a positive and a negative difference says, before the names of the
             members: ``Larger share of wrong labels``.
         unit: Of the differences.
         digits: Decimals.
     """
+    words = {"above": above, "below": below}
+    return [one for found in tests for one in _verdicts(found, families, words, unit, digits)]
+
+
+def _verdicts(
+    found: Tested, families: int, words: Mapping[str, str], unit: str, digits: int
+) -> list[Statement]:
     groups: dict[str, list[Member]] = defaultdict(list)
     for member in found.family.members:
-        mean = found.pooled[member.name].mean
-        if member.refused:
+        one = found.pooled[member.name]
+        if member.refused or _out_of_reach(found, member.name, families):
             groups["refused"].append(member)
-        elif claimed(member, found.family.alpha, families):
-            groups["above" if mean > 0 else "below"].append(member)
+        elif claimed(member, found.family.alpha, families) and not _holds_zero(one):
+            groups["above" if one.mean > 0 else "below"].append(member)
         else:
             groups["open"].append(member)
     said = []
-    for side, words in (("above", above), ("below", below)):
+    for side, head in words.items():
         own = _by_size(found, groups[side])
         if own:
             most = max(member.adjusted or 0.0 for member in own)
-            text = (f"{found.scope}. {words}: {_listed(found, own, unit, digits)} "
+            text = (f"{found.scope}. {head}: {_listed(found, own, unit, digits)} "
                     f"(paired sign-flip, Holm over m = {found.family.size}, corrected p "
                     f"{'at most ' * (len(own) > 1)}{p_text(most)}).")  # fmt: skip
             said.append(Statement(text, tuple(member.name for member in own), found.family))
@@ -115,11 +123,29 @@ def verdicts(
                 "not shown is not the same as equal.")  # fmt: skip
         said.append(Statement(text, (), found.family))
     if groups["refused"]:
-        names = [member.name for member in groups["refused"]]
-        text = (f"{found.scope}. {counted(len(names), 'comparison')} not tested "
-                f"({_names(names)}): {groups['refused'][0].refused}.")  # fmt: skip
-        said.append(Statement(text, (), found.family))
-    return tuple(said)
+        own = _by_size(found, groups["refused"])
+        said.append(Statement(f"{found.scope}. Too few (label noise, seed) units to claim anything "
+                              f"of {_listed(found, own, unit, digits)}: {_reach(found, own[0])}.",
+                              (), found.family))  # fmt: skip
+    return said
+
+
+def _holds_zero(one: PooledCells) -> bool:
+    """Whether the interval beside a test does not say what the test says."""
+    return one.low is not None and one.high is not None and one.low <= 0 <= one.high
+
+
+def _out_of_reach(found: Tested, name: str, families: int) -> bool:
+    """Whether even the smallest p of so many units could not be claimed."""
+    floor = exact(found.pooled[name].sign_flip.smallest_p) * found.family.size
+    return floor * max(1, families) > exact(found.family.alpha)
+
+
+def _reach(found: Tested, member: Member) -> str:
+    """What the units of a member can have at best."""
+    flips, m = found.pooled[member.name].sign_flip, found.family.size
+    best = min(1.0, flips.smallest_p * m)
+    return f"{flips.units} units have a corrected p of {p_text(best)} at best (m = {m})"
 
 
 def open_families(found: Iterable[Tested | None]) -> int:
@@ -139,8 +165,3 @@ def _listed(found: Tested, members: Sequence[Member], unit: str, digits: int) ->
         parts.append(f"{member.name} ({size} {unit}, n = {one.n})")
     rest = len(members) - MOST
     return ", ".join(parts) + (f" and {rest} more (table)" if rest > 0 else "")
-
-
-def _names(names: Sequence[str]) -> str:
-    rest = len(names) - MOST
-    return ", ".join(names[:MOST]) + (f" and {rest} more" if rest > 0 else "")

@@ -15,12 +15,14 @@ from prunebench.leaderboard.board.collect import Run
 from prunebench.leaderboard.board.model import Board, Row, Table
 from prunebench.leaderboard.figures.stored_losses import Losses
 from prunebench.leaderboard.inference.series import Cell
+from prunebench.leaderboard.number_text import span
 from prunebench.leaderboard.report.model import (
     Column,
     Estimate,
     Lacking,
     ReportSection,
     ReportTable,
+    Value,
 )
 from prunebench.leaderboard.report.sample_files import SampleFiles, auroc
 from prunebench.leaderboard.report.tested import Tested, tested, verdicts
@@ -32,13 +34,13 @@ COMMAND = "prunebench grid report-digits"
 #: training labels: shares of wrong labels that it predicts, of samples with a wrong label whose
 #: clean one it predicts, and of right labels that it predicts.
 FITTED = ("wrong_label_accuracy", "wrong_label_corrected", "right_label_accuracy")
-#: Moments of a run that the table shows, as shares of its stored epochs.
-MOMENTS = (0.25, 0.5, 1.0)
+#: Moments of a run that are looked at, as shares of its stored epochs.
+MOMENTS = {"half_way": 0.5, "end": 1.0}
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Losses of one run at some epochs.
+    """Losses of one run half way and at its end.
 
     Attributes:
         epochs: Numbers of the epochs.
@@ -95,7 +97,7 @@ def measured(files: SampleFiles) -> tuple[Trajectory, ...]:
 
 def _stored(losses: Losses) -> Stored:
     last = len(losses.epochs) - 1
-    places = sorted({round(share * last) for share in MOMENTS})
+    places = [round(share * last) for share in MOMENTS.values()]
     clean, wrong = ([_median(losses.loss[place, losses.wrong == side]) for place in places]
                     for side in (False, True))  # fmt: skip
     scores = [auroc(losses.loss[place], losses.wrong) for place in places]
@@ -164,8 +166,8 @@ def _against_full(
         d = {seed: times * (exact(own[seed]) - exact(other[seed]))
              for seed in sorted(own.keys() & other.keys())}  # fmt: skip
         if d and one.row.kind not in ("full", "oracle"):
-            member = f"{one.row.label}, ratio {table.ratio:g}"
-            by_design[table.dataset].setdefault(member, {})[one.noise, table.ratio] = d
+            cells = by_design[table.dataset].setdefault(one.row.label, {})
+            cells[one.noise, table.ratio] = d
     made = (tested(name, dataset, own, alpha) for dataset, own in by_design.items())
     return tuple(one for one in made if one is not None)
 
@@ -189,18 +191,11 @@ def section(
         "wrong labels that the network predicts itself (memorised). Tested, by seed against full "
         "training: the AUROC of the last loss for wrong labels, and the share memorised."
     )
-    said = [
-        sentence
-        for family in losses
-        for sentence in verdicts(
-            family, count, "The last losses tell wrong labels better than full training's do",
-            "The last losses tell wrong labels worse than full training's do", "of AUROC", 3)
-    ] + [
-        sentence
-        for family in memorised
-        for sentence in verdicts(family, count, "More wrong labels memorised than by full training",
-                                 "Fewer wrong labels memorised than by full training", "points")
-    ]  # fmt: skip
+    tell = "The last losses tell wrong labels"
+    said = verdicts(losses, count, f"{tell} better than full training's do",
+                    f"{tell} worse than full training's do", "of AUROC", 3)  # fmt: skip
+    said += verdicts(memorised, count, "More wrong labels memorised than by full training",
+                     "Fewer wrong labels memorised than by full training", "points")  # fmt: skip
     lacking = []
     if not stored:
         lacking.append(Lacking(
@@ -219,32 +214,35 @@ def section(
 
 
 def _losses(found: tuple[Trajectory, ...]) -> ReportTable:
-    columns = (
+    columns = [
         Column("method", "method"), Column("dataset", "data"), Column("setting", "setting"),
-        Column("ratio", "ratio", 2), Column("epoch", "after epoch", 0), Column("seeds", "n", 0),
-        Column("clean", "loss, right labels", 3), Column("wrong", "loss, wrong labels", 3),
-        Column("auroc", "AUROC of the loss", 3),
-    )  # fmt: skip
-    rows = []
+        Column("ratio", "ratio", 2), Column("seeds", "n", 0),
+    ]  # fmt: skip
+    for moment in MOMENTS:
+        words = moment.replace("_", " ")
+        columns += [
+            Column(f"epoch_{moment}", f"epoch, {words}"),
+            Column(f"clean_{moment}", "loss, right labels", 3),
+            Column(f"wrong_{moment}", "loss, wrong labels", 3),
+            Column(f"auroc_{moment}", "AUROC of the loss", 3),
+        ]
+    rows: list[tuple[Value, ...]] = []
     for one in _once(found):
-        for number, epoch in _epochs(one.runs):
-            own = [run for run in one.runs.values() if run.epochs[number:number + 1] == (epoch,)]
-            rows.append((
-                one.row.label, one.table.dataset, one.noise, one.row.nominal, epoch, len(own),
-                *(_mean([getattr(run, name)[number] for run in own])
-                  for name in ("clean", "wrong", "auroc")),
-            ))  # fmt: skip
+        runs = list(one.runs.values())
+        line: list[Value] = []
+        for place in range(len(MOMENTS)):
+            epochs = [run.epochs[place] for run in runs]
+            line.append(span(min(epochs), max(epochs)))
+            line += [_mean([getattr(run, name)[place] for run in runs])
+                     for name in ("clean", "wrong", "auroc")]  # fmt: skip
+        rows.append((one.row.label, one.table.dataset, one.noise, one.row.nominal, len(runs),
+                     *line))  # fmt: skip
     return ReportTable(
         "losses-of-wrong-labels", "Median of the last training losses of samples with a right and "
-        "with a wrong label, and how well the loss tells them apart; mean over n seeds with 95 % t "
-        "intervals. Samples that are not trained keep the loss of their last visit.", columns,
-        tuple(rows),
+        "with a wrong label, and how well the loss tells them apart, half way and at the end; mean "
+        "over n seeds with 95 % t intervals. Samples that are not trained keep the loss of their "
+        "last visit.", tuple(columns), tuple(rows),
     )  # fmt: skip
-
-
-def _epochs(runs: Mapping[int, Stored]) -> list[tuple[int, int]]:
-    """(place, epoch) of the moments that the first run has."""
-    return list(enumerate(next(iter(runs.values())).epochs))
 
 
 def _mean(values: list[float]) -> Estimate | None:
@@ -269,8 +267,8 @@ def _fitted(found: tuple[Fitted, ...]) -> ReportTable:
         for one in _once(found)
     )  # fmt: skip
     return ReportTable(
-        "memorised-labels", "What the networks predict for training samples at the end: mean over n "
-        "seeds with 95 % t intervals.", columns, rows,
+        "memorised-labels", "What the networks predict for training samples at the end: mean over "
+        "n seeds with 95 % t intervals.", columns, rows,
     )  # fmt: skip
 
 
