@@ -130,8 +130,9 @@ def section(tables: Sequence[TargetTable], own: tuple[Reached, ...], count: int)
     about = (
         "Samples trained (second views with them, a forward-only pass as a third) and seconds "
         "until a run first has a share of the final accuracy of full training with the same "
-        "seed. Runs that do not reach it count as beyond every number. Tested: whether most (noise, seed) "
-        "units need fewer samples than full training to the same target (exact sign test)."
+        "seed. Runs that do not reach it count as beyond every number. Tested: whether most "
+        "(noise, seed) units need fewer samples than full training to the same target (exact "
+        "sign test)."
     )
     title = "What does it cost to reach full training's accuracy?"
     if not tables:
