@@ -71,10 +71,10 @@ def head_lines(report: Report) -> list[str]:
     return [
         f"{report.title}; {board.used} runs, records `{board.digest}`, protocol "
         f"`{board.protocol.name}` v{board.protocol.version}",
-        "A difference is claimed where the corrected p of its test over (label noise, seed) units is "
-        f"at most {p_text(report.level)} ({board.protocol.alpha:g} over {families} of tests on this "
-        "page) and no 95 % interval beside it holds zero",
-        "Numbers in brackets are 95 % intervals for new seeds, n is the number of runs behind a number",
+        "A difference is claimed where the corrected p of its test over (label noise, seed) units "
+        f"is at most {p_text(report.level)} ({board.protocol.alpha:g} over {families} of tests on "
+        "this page) and no 95 % interval beside it holds zero",
+        "Numbers in brackets are 95 % intervals for new seeds, n is the number of runs behind them",
     ]
 
 
