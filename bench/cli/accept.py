@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--draw", type=int, default=None, help="Seed of that draw (default: a random one).")
 @click.option("--dry-run", is_flag=True, help="Look and repeat; change nothing.")
-@click.option("--add", is_flag=True, help="Take designs, ratios, settings and seeds of its own.")
+@click.option("--add", is_flag=True, help="Take recipes, budgets and ratios that the board lacks.")
 @click.option(
     "--supersede",
     is_flag=True,

@@ -15,6 +15,7 @@ from prunebench.bench.reports.method_pages import FOLDER as METHOD_GUIDES
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder, read_at_most
 from prunebench.leaderboard.bundle import pack
+from prunebench.leaderboard.contributed import HISTORY, read_history
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.publish import RECORDS
 from prunebench.leaderboard.published.numbers import read_published
@@ -68,7 +69,7 @@ def board_folders(places: Iterable[Path]) -> list[Path]:
 def published_board(folder: Path, notes: list[str]) -> PublishedBoard:
     """A board from the records of its folder, under the protocol that it was published with.
 
-    Everything is rendered anew; nothing in the folder but records and protocol is used.
+    Everything is rendered anew; nothing in the folder but records, protocol and who handed in which runs is used.
 
     Args:
         folder: The folder.
@@ -78,14 +79,15 @@ def published_board(folder: Path, notes: list[str]) -> PublishedBoard:
         InputError: Damaged records, or a protocol that is none.
     """
     own = OwnFolder(folder)
-    for name in (RECORDS, _BOARD):
+    for name in (RECORDS, _BOARD, HISTORY):
         own.check(folder / name)
     records = gather([folder / RECORDS], notes)
     content = _published_json(folder / _BOARD)
     protocol = _protocol(content, folder / _BOARD)
     printed = any(table.get("printed") for table in content.get("tables") or ()
                   if isinstance(table, dict))  # fmt: skip
-    board = make_board(records, protocol, read_published() if printed else (), align_shown=True)
+    board = make_board(records, protocol, read_published() if printed else (), align_shown=True,
+                       history=read_history(folder))  # fmt: skip
     stated = content.get("records")
     if isinstance(stated, dict) and stated.get("digest") != board.digest:
         notes.append(f"{folder / _BOARD} is of other records than {RECORDS}; the records count")

@@ -110,7 +110,7 @@ def merged(
     Args:
         board: Records of the board; none makes a new one.
         records: Those of the submission, without faults of their own.
-        add: Whether it may bring designs, ratios, settings and seeds that the board lacks.
+        add: Whether it may bring designs and ratios that the board lacks.
         supersede: Whether newer versions of methods take the place of earlier ones.
     """
     brought, reasons, notes = _new(board, records)
