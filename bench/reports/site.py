@@ -69,7 +69,8 @@ def board_folders(places: Iterable[Path]) -> list[Path]:
 def published_board(folder: Path, notes: list[str]) -> PublishedBoard:
     """A board from the records of its folder, under the protocol that it was published with.
 
-    Everything is rendered anew; nothing in the folder but records, protocol and who handed in which runs is used.
+    Everything is rendered anew; of the folder nothing is used but records, protocol and who handed
+    in which runs.
 
     Args:
         folder: The folder.
