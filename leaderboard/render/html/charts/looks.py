@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prunebench.leaderboard.board.model import Summary
 from prunebench.leaderboard.highlight import base_of, highlight, is_variant
@@ -50,6 +50,7 @@ def looks(summary: Summary) -> dict[str, Look]:
     paired = {base_of(label) for label in chosen.rows if is_variant(label)}
     found: dict[str, Look] = {}
     controls = 0
+    spare = [m for m in range(COLOURS) if m not in chosen.hues.values()]
     for place, label in enumerate(labels):
         role = chosen.roles.get(label)
         if role is None:
@@ -63,7 +64,11 @@ def looks(summary: Summary) -> dict[str, Look]:
         else:
             hue = chosen.hues[label] % COLOURS
             base = base_of(label) in paired and not is_variant(label)
-            found[label] = Look(place, f"h{hue}", hue, plain=base)
+            look = Look(place, f"h{hue}", hue, plain=base)
+            known = {(other.colour, other.marker, other.plain) for other in found.values()}
+            if (look.colour, look.marker, look.plain) in known and spare:
+                look = replace(look, marker=spare.pop(0))  # options of one method: one hue
+            found[label] = look
     return found
 
 

@@ -214,6 +214,6 @@ def _x_ticks(panel: Panel) -> Iterable[str]:
         line = f'<path d="M{px} {pixel(TOP)}V{pixel(py)}"/>'
         if panel.x.turned:
             yield (f'{line}<text class="turned" transform="translate({px} {pixel(py + 12)}) '
-                   f'rotate(-30)">{escape(shortened(text))}</text>')  # fmt: skip
+                   f'rotate(-42)">{escape(shortened(text))}</text>')  # fmt: skip
         else:
             yield f'{line}<text x="{px}" y="{pixel(py + 15)}">{escape(text)}</text>'

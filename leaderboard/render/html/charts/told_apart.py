@@ -16,7 +16,7 @@ from prunebench.leaderboard.render.html.charts.panel import WIDTH, shortened
 from prunebench.leaderboard.render.html.tooltips import group_facts
 from prunebench.leaderboard.stats.ranks import block_ranks
 
-_NAMES, _END, _TOP, _LINE = 134.0, 262.0, 34.0, 17.0
+_NAMES, _END, _TOP, _LINE = 142.0, 266.0, 34.0, 17.0
 #: Signs of a name that the room at the left takes.
 _LONGEST = 20
 

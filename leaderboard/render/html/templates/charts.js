@@ -317,7 +317,10 @@
       const panel = document.getElementById(button.getAttribute("aria-controls"));
       panel.setAttribute("role", "tabpanel");
       panel.setAttribute("aria-labelledby", button.id);
-      button.addEventListener("click", () => choose(button));
+      button.addEventListener("click", () => {
+        choose(button);
+        list.scrollTo({ left: button.offsetLeft - list.clientWidth / 3 });
+      });
     }
     list.addEventListener("keydown", (event) => {
       const place = buttons.indexOf(event.target);
@@ -325,7 +328,7 @@
       if (place < 0 || to === undefined) return;
       event.preventDefault();
       const next = buttons[(to + buttons.length) % buttons.length];
-      choose(next);
+      next.click();
       next.focus();
     });
     list.hidden = false;

@@ -69,6 +69,8 @@
     .map((node) => node.textContent).join("").trim();
   const PARTS = [["lead", ".lead", "sign before"], ["sup", "sup", "difference"], ["small", "small", "±"], ["sign", ".sign", "sign"]];
 
+  const INTERVAL = /^([+-]?[\d.]+) \[([+-]?[\d.]+), ([+-]?[\d.]+)\]$/;
+
   function linesOf(table) {
     const heads = all("thead th", table).filter(seen);
     const rows = all("tbody tr", table).filter((row) => seen(row) && row.cells.length === table.tHead.rows[0].cells.length);
@@ -82,7 +84,15 @@
           name: head.cellIndex === 0 ? `${name}: remark` : `${name}: ${word}`,
           value: (cell) => all(part, cell).map((one) => one.textContent.trim().replace(kind === "small" ? /^±/ : /^$/, "")).join(" "),
         }));
-      return [{ name, value: text }, ...parts].map((column) => ({ ...column, place: head.cellIndex }));
+      const spans = rows.some((row) => INTERVAL.test(text(row.cells[head.cellIndex])));
+      const part = (place) => (cell) => {
+        const found = INTERVAL.exec(text(cell));
+        return found ? found[place] : place === 1 ? text(cell) : "";
+      };
+      const plain = spans
+        ? ["", ": low", ": high"].map((word, place) => ({ name: name + word, value: part(place + 1) }))
+        : [{ name, value: text }];
+      return [...plain, ...parts].map((column) => ({ ...column, place: head.cellIndex }));
     });
     return [columns.map((column) => column.name), ...rows.map((row) => columns.map((column) => column.value(row.cells[column.place])))];
   }

@@ -18,6 +18,7 @@ from prunebench.leaderboard.findings import findings
 from prunebench.leaderboard.highlight import MOST
 from prunebench.leaderboard.render.html.charts.all_charts import charts
 from prunebench.leaderboard.render.html.charts.axis import linear, logarithmic, pixel, view
+from prunebench.leaderboard.render.html.charts.looks import looks
 from prunebench.leaderboard.render.html.charts.panel import (
     BOTTOM,
     GAP,
@@ -79,6 +80,22 @@ def test_at_most_eight_rows_are_in_colour_the_same_in_every_picture(markup: str)
     assert all(common - other <= {places["full"]} for other in others)
     wanted = {"full", "short-full", "random-dynamic", "method-1+align", "method-1"}
     assert {places[label] for label in wanted} <= common
+
+
+def test_rows_of_one_method_have_one_hue_and_differ_in_their_marker() -> None:
+    options = ({}, {"r": 0.3}, {"r": 0.7})
+    found = [
+        record(method, noise, seed, accuracy=0.8 + place / 100 + seed / 450, params=params)
+        for place, (method, params) in enumerate(
+            [("full", {}), *(("seta", p) for p in options), *(("seta+align", p) for p in options)])
+        for noise in ("clean", "symmetric:0.2") for seed in range(3)
+    ]  # fmt: skip
+    (summary,) = build(found).summaries
+    made = looks(summary)
+    own = [look for label, look in made.items() if label.startswith("seta")]
+    assert len(own) == 6
+    assert len({look.colour for look in own}) == 1
+    assert len({(look.marker, look.plain) for look in own}) == 6
 
 
 def test_points_stand_where_the_numbers_are(board: Board, markup: str) -> None:

@@ -264,6 +264,7 @@ def test_a_link_brings_the_view_back(page: Page, chromium: Page, file: Path) -> 
     slide(page, "#weigh-n1", 9)
     Select(page.all("#weigh-of")[0]).select_by_index(1)
     Select(page.all("#ratio")[0]).select_by_visible_text("0.5")
+    page.all("#more")[0].click()
     page.all("[data-column=n1]")[0].click()
     page.all("#filter")[0].send_keys("method-1")
     head = next(one for one in page.all("main table thead button") if one.text == "clean")
@@ -298,6 +299,7 @@ def test_a_link_brings_the_view_back(page: Page, chromium: Page, file: Path) -> 
 
 def test_csv_holds_what_is_shown(page: Page, tmp_path: Path) -> None:
     page.all("#filter")[0].send_keys("method-1")
+    page.all("#more")[0].click()
     page.all("[data-column=n1]")[0].click()
     (table, *_) = page.all("main table")
     name = table.get_attribute("id")
@@ -318,6 +320,14 @@ def test_csv_holds_what_is_shown(page: Page, tmp_path: Path) -> None:
     shown = page.run("return [...arguments[0].querySelectorAll('tr')].find((row) =>"
                      "row.dataset.name === 'method-1').innerText", table)  # fmt: skip
     assert own[place] in shown
+    low, high = (heads.index(f"difference to full [95\u00a0%]: {end}") for end in ("low", "high"))
+    assert float(own[low]) < lead_of(own, heads) < float(own[high])
+    assert f"[{own[low]}, {own[high]}]" in shown
+    assert not [text for line in lines for text in line if text.startswith("'")]
+
+
+def lead_of(line: list[str], heads: list[str]) -> float:
+    return float(line[heads.index("difference to full [95\u00a0%]")])
 
 
 def test_csv_of_everything_names_each_table(page: Page, tmp_path: Path) -> None:
