@@ -22,7 +22,6 @@ import click
 
 import prunebench
 from prunebench.bench.cli.options import check_devices, check_lanes, load_plugins, report_cells
-from prunebench.bench.spec.experimental import NOTE
 from prunebench.errors import FolderError, InputError, spelled
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ _SMALL = ("--images", "160", "--side", "8", "--width", "2", "--batch", "32", "--
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help=f"Cells that are interleaved on the card. {NOTE}",
+    help="Cells that are interleaved on the card.",
 )
 @click.pass_context
 def card(

@@ -32,7 +32,7 @@ def execution_options(function: F) -> F:
         function = click.option(
             *flag.names, name, type=_click_type(flag), is_flag=switch, default=default,
             show_default=not switch and default is not None, metavar=flag.metavar,
-            help=flag.help_text,
+            help=flag.help,
         )(function)  # fmt: skip
     return function
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from prunebench.bench.spec.experimental import NOTE
 from prunebench.errors import InputError
 
 #: Work spaces with which cuBLAS repeats its bits; ``prunebench.bench`` sets the first.
@@ -34,7 +33,6 @@ class Flag:
         metavar: Placeholder of the value.
         unset: The value where the user says nothing; the field's default where it is ``...``.
         read: What the field holds for a value of the option.
-        experimental: Whether the option is for something that no card has run yet.
     """
 
     names: tuple[str, ...]
@@ -47,12 +45,6 @@ class Flag:
     metavar: str | None = None
     unset: Any = ...
     read: Callable[[Any], Any] = lambda value: value
-    experimental: bool = False
-
-    @property
-    def help_text(self) -> str:
-        """``help``, with the mark of what is experimental."""
-        return f"{self.help} {NOTE}" if self.experimental else self.help
 
     @property
     def is_switch(self) -> bool:
@@ -105,20 +97,20 @@ class ExecutionOptions:
     lanes: int = _option(1, Flag(
         ("--lanes",),
         "Cells that one process interleaves on each card, in place of --slots-per-device.",
-        number=int, low=1, high=64, experimental=True,
+        number=int, low=1, high=64,
     ))  # fmt: skip
     compile: bool = _option(False, Flag(
         ("--compile",),
         "The network through torch.compile: minutes per process, and results that differ by "
         "rounding.",
-        unset=False, experimental=True,
+        unset=False,
     ), worker=True)  # fmt: skip
     deterministic: bool = _option(False, Flag(
         ("--deterministic",), "On a card: only algorithms that repeat their bits.", unset=False,
     ), worker=True)  # fmt: skip
     graph: Literal["auto", "off", "rehearse"] = _option("auto", Flag(
         ("--no-graph",),
-        "On a card: launch every operation instead of replaying a graph, which is experimental.",
+        "On a card: launch every operation instead of replaying a graph.",
         unset=False, read=lambda off: "off" if off else "auto",
     ), worker=True)  # fmt: skip
     checkpoint_s: float = _option(30.0, Flag(

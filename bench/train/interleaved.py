@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.train.capture import pool
 from prunebench.bench.train.capture.pool import CapturedStepPool
 from prunebench.bench.train.step import StepGenerator, Wait
@@ -121,7 +120,6 @@ def _first_served(contexts: Sequence[StreamContext]) -> list[StreamContext]:
     return served
 
 
-@experimental
 class InterleavedRuns:
     """Runs that make a step each, one after the other.
 

@@ -31,7 +31,6 @@ from prunebench.bench.inputs.strong import DRAWS, strong_draws, strongly_varied
 from prunebench.bench.inputs.view import Inputs
 from prunebench.bench.networks.build import build_model
 from prunebench.bench.spec.execution import ExecutionOptions
-from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.spec.recipe import Recipe
 from prunebench.bench.train.capture.graph import Capture, CudaCapture, Rehearsal
 from prunebench.bench.train.capture.pool import never_captured_because, refusal
@@ -257,7 +256,6 @@ class Encoder:
             self.captured = None
 
 
-@experimental
 class CapturedEncoderStep:
     """The step of an encoder as it is captured: from buffers that stay where they are.
 

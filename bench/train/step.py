@@ -76,7 +76,7 @@ class StepBatch:
 
 
 class CapturedStep(Protocol):
-    """A training step that is recorded and replayed as a whole (experimental); see ``capture``."""
+    """A training step that is recorded and replayed as a whole; see ``capture``."""
 
     def release(self) -> None:
         """Called when the run is over; another may then take the step."""

@@ -25,7 +25,7 @@ What happens, in order, with every hook of a ``Callback`` (marked >)::
       >     callback.asked_to_stop(run), then Stopped is raised
 
 Nothing is read back to the host between two steps of an epoch. A step may be replayed as a whole
-instead of launched operation by operation (``capture``, experimental), and several processes may
+instead of launched operation by operation (``capture``), and several processes may
 share a run (``distributed``).
 """
 

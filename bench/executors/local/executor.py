@@ -47,7 +47,7 @@ class LocalExecutor(Executor):
         grace_s: Seconds between asking a worker to end and killing it.
         keep: Workers wait for the next run until ``close``; starting one takes seconds.
         free_memory: Bytes to leave free, see ``MemoryGuard``.
-        interleaved: Experimental: slots of one worker, which interleaves their runs; ``run`` then
+        interleaved: Slots of one worker, which interleaves their runs; ``run`` then
             names a function that returns the steps of a run.
         read_memory: Reads the memory of the machine.
 

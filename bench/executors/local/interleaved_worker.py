@@ -1,4 +1,4 @@
-"""Experimental: the worker process that interleaves the steps of several runs on one device."""
+"""The worker process that interleaves the steps of several runs on one device."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Recorded training steps (experimental): replayed instead of launched operation by operation."""
+"""Recorded training steps: replayed instead of launched operation by operation."""

@@ -10,14 +10,12 @@ from collections.abc import Callable
 from torch import Tensor
 
 from prunebench.bench.inputs.view import Inputs
-from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.train.capture.pool import compile_network, refusal
 from prunebench.bench.train.capture.step import CapturableRun
 
 Forward = Callable[[Tensor], Tensor]
 
 
-@experimental
 def compiled(run: CapturableRun) -> tuple[Forward | None, str]:
     """The training pass of whole batches, compiled; one batch has gone through it, without trace.
 

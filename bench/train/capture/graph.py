@@ -9,7 +9,6 @@ from typing import Protocol
 
 import torch
 
-from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.train.capture import half_way
 
 #: Steps before a capture: libraries choose algorithms, compilers compile, workspaces appear.
@@ -93,7 +92,6 @@ def no_waits() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@experimental
 class CudaCapture:
     """A step as one CUDA graph.
 

@@ -13,7 +13,6 @@ from prunebench.bench.inputs.streaming import Source
 from prunebench.bench.inputs.view import Inputs
 from prunebench.bench.networks.build import builder_of
 from prunebench.bench.spec.execution import ExecutionOptions
-from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.train.budget import selected_counts
 from prunebench.bench.train.capture.graph import Capture, CudaCapture, Rehearsal
 from prunebench.bench.train.capture.step import CapturableRun, CapturedStep
@@ -25,7 +24,6 @@ _FIELDS = ("model", "model_params", "optimizer", "weight_decay", "nesterov", "ba
            "precision", "compat", "train")  # fmt: skip
 
 
-@experimental
 class CapturedStepPool:
     """Captured steps that wait for the next run of their shape.
 
@@ -146,7 +144,6 @@ def capture_key(run: CapturableRun) -> str:
     )  # fmt: skip
 
 
-@experimental
 def acquire_captured_step(run: CapturableRun) -> tuple[CapturedStep | None, str]:
     """The captured step of a run, from an earlier run of its shape or recorded now.
 
@@ -194,7 +191,6 @@ def refusal(what: str, error: Exception) -> str:
     return f"could not be {what}: {type(error).__name__}: {line}"
 
 
-@experimental
 def compile_network(run: CapturableRun) -> Callable[[Tensor], Tensor]:
     """The network's training pass through the compiler, for one batch size."""
     return cast(Callable[[Tensor], Tensor], torch.compile(run.model, dynamic=False))

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from prunebench.bench.inputs.view import Inputs
-from prunebench.bench.spec.experimental import experimental
 from prunebench.bench.train.capture.buffers import EpochBuffers
 from prunebench.bench.train.capture.graph import Capture
 from prunebench.bench.train.capture.input_dtype import input_dtype
@@ -48,7 +47,6 @@ class Owner(Protocol):
         """Takes it back."""
 
 
-@experimental
 class CapturedStep:
     """One captured step and the buffers and state it works on.
 
