@@ -43,7 +43,8 @@ class Slot(SlotState):
 class Worker:
     """A worker process that may die and be started again.
 
-    It serves one slot or several: then it interleaves the steps of their jobs, a time limit ends one job alone, and a death ends all of them.
+    It serves one slot or several: then it interleaves the steps of their jobs, a time limit ends
+    one job alone, and a death ends all of them.
 
     Args:
         slots: Its slots, on one device.
