@@ -63,23 +63,33 @@ def groups_line(groups: Groups | None) -> str | None:
 
 
 def table_lines(table: Table) -> list[str]:
-    """Every family of one table, and what else a reader has to know of its cells."""
-    lines = [*sign_lines(table), detectable_line(table.tests.ranking)]
-    return [line for line in lines if line] + list(table.notes)
+    """Every family of one table, and what else a reader has to know of it."""
+    return [*row_lines(table), *cell_lines(table), *closing_lines(table)]
 
 
-def sign_lines(table: Table) -> list[str]:
-    """The families behind the signs of one table; a sign is named where it occurs."""
-    tests, shown = table.tests, used(table)
+def closing_lines(table: Table) -> list[str]:
+    """What the design could have seen, and the table's own notes."""
+    line = detectable_line(table.tests.ranking)
+    return [*([line] if line else []), *table.notes]
+
+
+def row_lines(table: Table) -> list[str]:
+    """The families behind the signs of whole rows; a sign is named where it occurs."""
+    tests = table.tests
     lines = [groups_line(tests.ranking.groups if tests.ranking else None)]
-    if tests.marks is not None:
-        lines.append(_marks_line(tests.marks, shown))
     if tests.lossless is not None:
         family = tests.lossless.family
         claim = f"less than {tests.lossless.margin:g} points against full training"
         how = f"(non-inferiority): Holm over m = {family.size} rows at {family.alpha:g}"
-        lines.append(f"≥ loses {claim} {how}" if "≥" in shown
+        lines.append(f"≥ loses {claim} {how}" if "≥" in used(table)
                      else f"No row is shown to lose {claim} {how}")  # fmt: skip
+    return [line for line in lines if line]
+
+
+def cell_lines(table: Table) -> list[str]:
+    """The same of the cells by noise setting, and of the times."""
+    tests, shown = table.tests, used(table)
+    lines = [] if tests.marks is None else [_marks_line(tests.marks, shown)]
     tested = [(n, c) for n, c in zip(table.noises, tests.columns, strict=True) if c is not None]
     bold = [c for _, c in tested if c.best]
     few = [(noise, c) for noise, c in tested if not c.best]
@@ -112,7 +122,7 @@ def sign_lines(table: Table) -> list[str]:
             "choice s: seconds in which a static method chose its subset from recorded evidence, "
             "mean over runs, beside its training; - where none is recorded"
         )
-    return [line for line in lines if line]
+    return lines
 
 
 def _marks_line(marks: Marks, shown: set[str]) -> str:

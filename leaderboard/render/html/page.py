@@ -31,10 +31,12 @@ from prunebench.leaderboard.render.align_text import (
 )
 from prunebench.leaderboard.render.footers import (
     board_lines,
+    closing_lines,
     module_lines,
+    row_lines,
     summary_lines,
-    table_lines,
 )
+from prunebench.leaderboard.render.footers import cell_lines as table_cell_lines
 from prunebench.leaderboard.render.html.align_tables import clean_table, random_table
 from prunebench.leaderboard.render.html.charts import charts
 from prunebench.leaderboard.render.html.page_table import PageTable
@@ -78,6 +80,8 @@ class Section:
         notes: Lines below it.
         extra, extra_caption: A further table, folded away; ``extra_heads`` names its accuracies.
         more: What the caption says of columns that a first look does not show.
+        cell_notes: Lines about the cells by noise setting and about times.
+        several: Whether there are several noise settings, whose cells a first look does not show.
         link: What leads to it at the top of the page, where that is not its ratio or title.
         copied: A paper's rows: label and cells.
         noises: Columns of those.
@@ -97,6 +101,8 @@ class Section:
     extra_heads: tuple[str, ...] = ()
     link: str = ""
     more: str = ""
+    cell_notes: tuple[str, ...] = ()
+    several: bool = False
 
 
 def render_html(board: Board, read: Reader = nothing) -> str:
@@ -217,7 +223,9 @@ def _table(board: Board, table: Table, anchor: str, noises: Sequence[str], tips:
         ratio=f"{table.ratio:g}",
         about=tuple(header_lines(table)),
         page_table=accuracy_table(table, board.protocol, noises, tips),
-        notes=tuple(table_lines(table)),
+        notes=(*row_lines(table), *closing_lines(table)),
+        cell_notes=tuple(table_cell_lines(table)),
+        several=len(table.noises) > 1,
         extra=diagnostics_table(table, noises),
         printed=tuple((row.label, tuple(printed_cells(row))) for row in table.printed),
         noises=table.noises,

@@ -11,6 +11,9 @@ from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.render.row_text import number, record_of
 from prunebench.record import AND
 
+#: A mean in points with the ends of its interval, where there is one.
+Difference = tuple[float, float | None, float | None]
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -18,8 +21,8 @@ class Bar:
 
     zero: float
     mean: float
-    low: float | None = None
-    high: float | None = None
+    low: float | None
+    high: float | None
 
     @property
     def places(self) -> dict[str, str]:
@@ -112,20 +115,25 @@ def figure(value: float | None, digits: int) -> PageCell:
     return NONE if value is None else PageCell(number(value, digits), value)
 
 
-def bars(found: Iterable[Comparison | None]) -> list[Bar | None]:
+def bars(differences: Iterable[Difference | None]) -> list[Bar | None]:
     """Differences on one scale, which holds zero and every interval."""
-    pooled = [None if one is None else one.pooled for one in found]
-    ends = [0.0]
-    for one in pooled:
-        ends += [x for x in (one.mean, one.low, one.high) if x is not None] if one else []
+    found = list(differences)
+    ends = [0.0, *(end for one in found if one for end in one if end is not None)]
     start, room = min(ends), (max(ends) - min(ends)) or 1.0
 
-    def place(value: float | None) -> float | None:
-        return None if value is None else 100 * (value - start) / room
+    def place(value: float) -> float:
+        return 100 * (value - start) / room
 
-    zero = -100 * start / room
-    return [None if one is None else Bar(zero, place(one.mean) or 0.0, place(one.low),
-                                         place(one.high)) for one in pooled]  # fmt: skip
+    def bar(mean: float, low: float | None, high: float | None) -> Bar:
+        line = [None if end is None else place(end) for end in (low, high)]
+        return Bar(place(0.0), place(mean), *line)
+
+    return [None if one is None else bar(*one) for one in found]
+
+
+def ends_of(found: Comparison | None) -> Difference | None:
+    """A mean difference with its interval."""
+    return None if found is None else (found.pooled.mean, found.pooled.low, found.pooled.high)
 
 
 def wins(against: Comparison | None) -> list[PageCell]:

@@ -14,11 +14,13 @@ from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.html.page_table import (
     DOWN,
     NONE,
+    Difference,
     PageCell,
     PageColumn,
     PageRow,
     PageTable,
     bars,
+    ends_of,
     figure,
     record,
     wins,
@@ -98,8 +100,8 @@ class _AccuracyTable:
         self.apart = group_facts(self.groups) if self.groups else {}
         everyone = (*table.rows, *table.incomplete)
         self.against = self.ranking.reference if self.ranking else {}
-        labels = [row.label for row in everyone]
-        self.bars = dict(zip(labels, bars(map(self.against.get, labels)), strict=True))
+        known = {row.label: self._ends(row) for row in everyone}
+        self.bars = dict(zip(known, bars(known.values()), strict=True))
         self.years = years(table)
         self.several = len(table.noises) > 1
         self.clean = any(row.clean_labels for row in everyone)
@@ -205,10 +207,11 @@ class _AccuracyTable:
 
     def _difference(self, row: Row, against: Comparison | None) -> PageCell:
         if row.label == self.protocol.reference:
-            return PageCell("reference", tone="none")
+            return PageCell("reference", tone="none", bar=self.bars[row.label])
         if against is None:
             text = number(row.difference, self.digits, signed=True)
-            return PageCell(text, row.difference, tone="" if row.difference is not None else "none")
+            tone = "" if row.difference is not None else "none"
+            return PageCell(text, row.difference, tone=tone, bar=self.bars[row.label])
         pooled = against.pooled
         facts = comparison_facts(against, self.protocol) + self.facts.lossless(row.label)
         return PageCell(
@@ -218,6 +221,12 @@ class _AccuracyTable:
             tip=self.tips.add(f"{against.a} - {against.b}", facts),
             bar=self.bars[row.label],
         )
+
+    def _ends(self, row: Row) -> Difference | None:
+        if row.label == self.protocol.reference:
+            return 0.0, None, None
+        alone = None if row.difference is None else (row.difference, None, None)
+        return ends_of(self.against.get(row.label)) or alone
 
     def _time(self, row: Row) -> PageCell:
         found = row.time
@@ -295,7 +304,10 @@ def summary_table(
                    about="95 % interval for another noise setting of this kind"),
         *win_columns(protocol.reference),
     ]  # fmt: skip
-    scaled = dict(zip(found.labels, bars(map(found.reference.get, found.labels)), strict=True))
+    ends = {label: ends_of(found.reference.get(label)) for label in found.labels}
+    if protocol.reference in ends:
+        ends[protocol.reference] = 0.0, None, None
+    scaled = dict(zip(ends, bars(ends.values()), strict=True))
     lines = []
     for label in found.labels:
         against = found.reference.get(label)

@@ -190,11 +190,12 @@ def test_a_first_look_has_few_columns_and_more_are_one_click_away(
         assert chromium.texts(f"{TABLE} thead button") == [
             "method", *year, "rank", "mean", "difference to full [95 %]", "group", "missing",
         ]  # fmt: skip
-        assert chromium.texts("#controls .more, caption .more") == []
+        assert chromium.texts("#controls .more, caption .more, .notes.more") == []
         chromium.all("#more")[0].click()
         heads = chromium.texts(f"{TABLE} thead button")
         assert {"clean", "symmetric:0.2", "W/T/L", "ratio", "compute", "n"} <= set(heads)
         assert len(chromium.texts("#controls .more")) == 4
+        assert "Bold: best of its column" in chromium.texts(f"section:has({TABLE}) .notes.more")[0]
 
 
 def test_bars_show_the_differences_on_one_scale(chromium: Page, file: Path) -> None:
@@ -212,6 +213,8 @@ def test_bars_show_the_differences_on_one_scale(chromium: Page, file: Path) -> N
             const at = (e) => e.getBoundingClientRect();
             return [at(zero).left, at(line).left, at(line).right];""", TABLE, label)  # fmt: skip
         places[label] = ((low - zero) / found.pooled.low, (high - zero) / found.pooled.high)
+    rows = chromium.all(f"{TABLE} tbody:not(.title, .incomplete) tr")
+    assert len(chromium.all(f"{TABLE} .bar")) == len(rows)
     scale = places["random"][0]
     assert scale > 0
     assert all(pair == pytest.approx((scale, scale), rel=0.05) for pair in places.values())
