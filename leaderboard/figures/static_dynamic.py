@@ -106,9 +106,9 @@ def _figure(
     others = len(kinds) - len(shown)
     caption = (
         f"One mark per row: mean difference of test {material.words} to full training, paired by "
-        f"seed. Squares: {sizes['static']} static rows, which choose once; circles: "
-        f"{sizes['dynamic']} dynamic ones, batch-level methods with them, which choose again and "
-        f"again. Upright bars: median of the strip. Numbers with ◂ count marks left of a panel; "
+        f"seed. Squares: static methods, which choose once ({sizes['static']}); circles: dynamic "
+        f"ones, batch-level methods with them, which choose again and again ({sizes['dynamic']}). "
+        f"Upright bars: median of the strip. Numbers with ◂ count marks left of a panel; "
         f"scales differ.{f' Pale: {others} other rows.' if others else ''}"
     )
     title = f"{summary.dataset}: do methods that choose again and again lose less{material.about}?"

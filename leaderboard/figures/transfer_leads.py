@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from prunebench.leaderboard.figures.answers import NOT_TESTED
+from prunebench.leaderboard.figures.classes import bold_names
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.row_styles import MARKERS
 from prunebench.leaderboard.figures.style import (
@@ -17,8 +18,12 @@ from prunebench.leaderboard.figures.style import (
     new,
     slug,
 )
+from prunebench.leaderboard.highlight import highlight
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.transfer import Transfer
+
+#: Rows that are not highlighted.
+_PALE = "#C4C4C4"
 
 
 def draw(material: Material) -> Iterator[Drawn | Omitted]:
@@ -26,7 +31,7 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
     for found in material.board.transfers:
         if found.leads is not None:
             stem = f"transfer-{slug(found.dataset)}-{slug(found.scored)}"
-            yield _figure(stem, found, material.about)
+            yield _figure(stem, found, material)
 
 
 def leads(found: Transfer) -> dict[str, dict[str, Comparison]]:
@@ -41,10 +46,13 @@ def leads(found: Transfer) -> dict[str, dict[str, Comparison]]:
     return table
 
 
-def _figure(stem: str, found: Transfer, about: str) -> Drawn:
+def _figure(stem: str, found: Transfer, material: Material) -> Drawn:
     table = leads(found)
     methods = sorted(table, key=lambda name: (-_first(found, table[name]), name))
-    figure = new(1.5 + 0.42 * max(3, len(methods)), min(WIDTH, 8.0))
+    home = max(material.board.summaries, key=lambda s: len(table.keys() & s.series.keys()))
+    chosen = highlight(home, table)
+    many = len(methods) > len(chosen.rows)
+    figure = new(1.5 + (0.3 if many else 0.42) * max(3, len(methods)), min(WIDTH, 8.0))
     axes = figure.subplots()
     step = 0.6 / max(1, len(found.networks))
     for number, network in enumerate(found.networks):
@@ -52,13 +60,20 @@ def _figure(stem: str, found: Transfer, about: str) -> Drawn:
                  if network in table[name]]  # fmt: skip
         heights = [place + (number - (len(found.networks) - 1) / 2) * step for place, _ in known]
         colour = HUES[number % len(HUES)]
-        for height, (_, lead) in zip(heights, known, strict=True):
-            if lead.low is not None and lead.high is not None:
-                axes.plot([lead.low, lead.high], [height, height], color=colour, lw=1.2)
-        axes.plot([lead.mean for _, lead in known], heights, ls="", color=colour, ms=5,
-                  marker=MARKERS[number % len(MARKERS)], label=network)  # fmt: skip
+        for shown in (False, True):
+            own = [(height, lead) for height, (place, lead) in zip(heights, known, strict=True)
+                   if (methods[place] in chosen or not many) == shown]  # fmt: skip
+            look = colour if shown else _PALE
+            for height, lead in own:
+                if lead.low is not None and lead.high is not None:
+                    axes.plot([lead.low, lead.high], [height, height], color=look, lw=1.0)
+            if own:
+                axes.plot([lead.mean for _, lead in own], [height for height, _ in own], ls="",
+                          color=look, ms=5 if shown else 3, marker=MARKERS[number % len(MARKERS)],
+                          label=network if shown else None)  # fmt: skip
     axes.axvline(0, color=GREY, lw=0.8, zorder=0)
     axes.set_yticks(range(len(methods)), methods)
+    bold_names(axes, methods, chosen)
     axes.set_ylim(len(methods) - 0.4, -0.6)
     axes.set_xlabel("points over random choice under the same network")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right center",
@@ -71,7 +86,10 @@ def _figure(stem: str, found: Transfer, about: str) -> Drawn:
     )
     if any(one.partial for one in found.carried):
         caption += " Runs that one of two networks lacks are in neither lead."
-    title = f"{found.dataset}: do subsets chosen with {found.scored} serve other networks{about}?"
+    if many:
+        caption += " Pale: rows that other figures do not highlight."
+    title = f"{found.dataset}: do subsets chosen with {found.scored} serve other networks"
+    title += f"{material.about}?"
     return finish(figure, stem, title, caption, answer=_above(found, table))
 
 

@@ -33,7 +33,7 @@ def names(count: int) -> list[str]:
 def sized(root: Path, count: int) -> Material:
     """A board of ``count`` methods: many close together, some far below, one far above.
 
-    Runs at the larger ratio have classes, epochs, evaluations and losses.
+    Runs at the smaller ratio have classes, epochs, evaluations and losses.
     """
     rng = np.random.default_rng(count)
     found = []
@@ -45,7 +45,7 @@ def sized(root: Path, count: int) -> Material:
                 points = 88 + lead - 4 * ratio + float(rng.normal(0, 0.3)) + len(params)
                 made = _run(method, noise, seed, ratio, round(TESTED * points / 100), params)
                 found.append(with_files(made, dict(_files(made, rng)), root)
-                             if ratio in (0.0, RATIOS[-1]) else made)  # fmt: skip
+                             if ratio in (0.0, RATIOS[0]) else made)  # fmt: skip
     return Material(build(found), artifact_reader([root]), nemenyi=True)
 
 
