@@ -15,7 +15,7 @@ from prunebench.bench.reports.method_pages import FOLDER as METHOD_GUIDES
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder, read_at_most
 from prunebench.leaderboard.bundle import pack
-from prunebench.leaderboard.contributed import HISTORY, read_history
+from prunebench.leaderboard.contributed import HISTORY, SUPERSEDED, History, read_history
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.publish import RECORDS
 from prunebench.leaderboard.published.numbers import read_published
@@ -69,31 +69,46 @@ def board_folders(places: Iterable[Path]) -> list[Path]:
 def published_board(folder: Path, notes: list[str]) -> PublishedBoard:
     """A board from the records of its folder, under the protocol that it was published with.
 
-    Everything is rendered anew; of the folder nothing is used but records, protocol and who handed
-    in which runs.
+    Everything is rendered anew; nothing in the folder but records, protocol and the list of
+    submissions is used.
 
     Args:
         folder: The folder.
         notes: Takes a line where the published tables are not those of the records.
 
     Raises:
-        InputError: Damaged records, or a protocol that is none.
+        InputError: Damaged records, or a protocol or a list of submissions that is none.
     """
     own = OwnFolder(folder)
-    for name in (RECORDS, _BOARD, HISTORY):
-        own.check(folder / name)
+    for name in (RECORDS, _BOARD, HISTORY, SUPERSEDED):
+        own.check(folder / name, levels=1)
     records = gather([folder / RECORDS], notes)
     content = _published_json(folder / _BOARD)
     protocol = _protocol(content, folder / _BOARD)
     printed = any(table.get("printed") for table in content.get("tables") or ()
                   if isinstance(table, dict))  # fmt: skip
+    history = read_history(folder)
     board = make_board(records, protocol, read_published() if printed else (), align_shown=True,
-                       history=read_history(folder))  # fmt: skip
+                       history=history)  # fmt: skip
     stated = content.get("records")
     if isinstance(stated, dict) and stated.get("digest") != board.digest:
         notes.append(f"{folder / _BOARD} is of other records than {RECORDS}; the records count")
     files = {name: text.encode() for name, text in texts(board).items()}
-    return PublishedBoard(folder.resolve().name, board, {**files, RECORDS: pack(records)})
+    files |= {RECORDS: pack(records), **_submitted(folder, history)}
+    return PublishedBoard(folder.resolve().name, board, files)
+
+
+def _submitted(folder: Path, history: History) -> dict[str, bytes]:
+    """Who handed in which runs, and the records of earlier versions, of boards with submissions.
+
+    Raises:
+        InputError: The records of an earlier version are not there, or damaged.
+    """
+    if not history.contributions:
+        return {}
+    old = {old.file for one in history.contributions for old in one.superseded}
+    return {HISTORY: history.dumps().encode(),
+            **{name: pack(gather([folder / name])) for name in sorted(old)}}  # fmt: skip
 
 
 def _published_json(path: Path) -> dict[str, Any]:

@@ -93,6 +93,8 @@ def _facts(
     yield "metric", words_of(board.protocol.metric)
     yield "budget", ", ".join(named.budgets)
     yield "recipe", "; ".join(_known(one.recipe_text for one in shared))
+    if board.history.contributions:
+        yield "version", f"{board.history.version} of this board"
     yield "runs", f"{board.used}, records {board.digest}"
     yield "hardware", ", ".join(_known(name for row in rows for name in row.hardware))
     protocol = board.protocol

@@ -1,4 +1,4 @@
-"""What is new: boards, first results of methods and new versions of them, by date."""
+"""What is new: boards, submissions, first results of methods and new versions, by date."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prunebench.leaderboard.board.collect import Run
+from prunebench.leaderboard.findings.phrases import counted
 from prunebench.leaderboard.render.about import counts
 from prunebench.leaderboard.site.model import PublishedBoard
 from prunebench.leaderboard.site.rows import day, versions_of
@@ -17,8 +18,9 @@ class Event:
     """One line of what is new.
 
     Attributes:
-        date: ISO date (UTC) on which the last run behind it ended; empty where none says it.
-        kind: ``board``, ``first results`` or ``new version``.
+        date: ISO date (UTC) on which the last run behind it ended, or on which a submission was
+            accepted; empty where none says it.
+        kind: ``board``, ``submission``, ``first results`` or ``new version``.
         board: Name of the board.
         methods: Methods that it speaks of; empty for a board.
         text: What there is to say beside these names.
@@ -51,8 +53,13 @@ def events(boards: Sequence[PublishedBoard]) -> list[Event]:
                 renewed.append(Event(date, "new version", board, (method,), text))
     found += [Event(date, "first results", board, tuple(sorted(methods)), "")
               for (date, board), methods in firsts.items()]  # fmt: skip
-    order = {"board": 0, "first results": 1, "new version": 2}
     found += renewed
+    found += [
+        Event(one.date.isoformat(), "submission", published.name, one.methods,
+              f"{counted(len(one.keys), 'run')} by {one.by}")
+        for published in boards for one in published.board.history.contributions
+    ]  # fmt: skip
+    order = {"board": 0, "submission": 1, "first results": 2, "new version": 3}
     found.sort(key=lambda event: (order[event.kind], event.board, event.methods))
     return sorted(found, key=lambda event: event.date, reverse=True)
 

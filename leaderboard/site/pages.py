@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from prunebench.leaderboard.board.labels import noise_order
 from prunebench.leaderboard.board.model import Table
+from prunebench.leaderboard.contributed import history_lines
 from prunebench.leaderboard.number_text import number
 from prunebench.leaderboard.render.about import FINDINGS
 from prunebench.leaderboard.site import addresses
@@ -68,9 +69,14 @@ class _Site:
                 self.by_method[row.method].append(row)
             for dataset in entry.datasets:
                 self.by_dataset[dataset].append(entry)
+        every = [row for entry in self.entries for row in entry.rows]
+        for name in {name for published in content.boards
+                     for one in published.board.history.contributions for name in one.methods
+                     if name not in self.by_method}:  # fmt: skip
+            # A list of kept samples is handed in under the label of its row.
+            self.by_method[name] = [row for row in every if row.label == name]
         self.methods = sorted({*content.methods, *self.by_method})
         self.datasets = sorted(self.by_dataset)
-        every = [row for entry in self.entries for row in entry.rows]
         self.printed = printed_by_method(content.papers, content.boards, every)
         shown = {about.guides[0]: name for name, about in sorted(content.methods.items(),
                  reverse=True) if about.guides}  # fmt: skip
@@ -149,6 +155,7 @@ class _Site:
         return self._page(
             "board.html", board_page(entry.name), entry.name, entry=entry, tables=tables,
             reference=entry.published.board.protocol.reference, files=others, found_title=FINDINGS,
+            submissions=history_lines(entry.published.board.history),
         )  # fmt: skip
 
     def _runs(self, entry: BoardEntry) -> str:
@@ -170,7 +177,11 @@ class _Site:
             sections=[s for s in guide.sections if s is not shipped] if guide else [],
             shipped=shipped, shipped_title=SHIPPED, printed=self.printed.get(name, []),
             guides=self._see_also(name, guides),
-            entries={entry.name: entry for entry in self.entries},
+            submissions=[
+                (entry.name, one) for entry in self.entries
+                for one in reversed(entry.published.board.history.contributions)
+                if name in one.methods
+            ],
             kept=[row for row in rows if any(cell.kept is not None for cell in row.cells)],
             choices=any(row.choice != "-" for row in rows),
         )  # fmt: skip

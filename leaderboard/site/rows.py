@@ -52,6 +52,7 @@ class RowEntry:
         rank, mean, difference, group, cells: As the board shows them.
         realised, compute, time, choice, seeds, missing: Likewise.
         clean_labels: What clean labels it used; empty for none.
+        ran_by: Who handed it in, and when it was run; empty for runs that were no submission.
         hardware: Device classes of its runs.
         first, last: Dates on which the first and the last of its runs ended; empty where no
             record says it.
@@ -81,6 +82,7 @@ class RowEntry:
     seeds: str
     missing: str
     clean_labels: str
+    ran_by: str
     hardware: tuple[str, ...]
     first: str
     last: str
@@ -150,6 +152,7 @@ def _entry(board: str, table: Table, row: Row) -> RowEntry:
         seeds=span(*row.seeds),
         missing=row_text.missing(row),
         clean_labels=row.clean_labels,
+        ran_by=row_text.ran_by(row),
         hardware=tuple(sorted({machine(run) for run in runs.values()})),
         first=days[0] if days else "",
         last=days[-1] if days else "",

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 from prunebench.bench.reports.boards import make_board
 from prunebench.leaderboard.bundle import pack
+from prunebench.leaderboard.contributed import (
+    HISTORY,
+    SUPERSEDED,
+    Contribution,
+    History,
+    Superseded,
+)
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.json_export import board_json, dumps
 from prunebench.record import Record
@@ -47,7 +55,7 @@ def moved(records: Iterable[Record], place: int, kinds: Mapping[str, str]) -> li
 
 def two_published_boards(folder: Path) -> Path:
     """``first`` (digits, 2026-05-04) and ``second`` (digits and a data set with a hostile name,
-    2026-06-05); ``infobatch`` has version 2 on the second."""
+    2026-06-05), which has version 2 of ``infobatch``, and ``infobatch+align`` by submission."""
     kinds = {"el2n": "static", "infobatch": "dynamic", "infobatch+align": "dynamic",
              EVIL: "static"}  # fmt: skip
     first = grid(("full", "random", "infobatch", "el2n"), seeds=range(3), ratios=(0.3, 0.5))
@@ -63,8 +71,27 @@ def two_published_boards(folder: Path) -> Path:
                       info={"clean_labels_used": "reference set"}) for s in range(3)]  # fmt: skip
     second += [record(m, "clean", s, accuracy=0.7 + s / 450, spec=other)
                for m in ("full", "el2n") for s in range(3)]  # fmt: skip
-    publish(folder / "second", moved(second, 1, kinds))
+    moved_second = moved(second, 1, kinds)
+    publish(folder / "second", moved_second)
+    submit(folder / "second", "infobatch+align", moved_second)
     return folder
+
+
+def submit(folder: Path, method: str, records: Iterable[Record]) -> None:
+    """Names the runs of a method as a submission that took the place of an earlier version."""
+    old = [record(method, "symmetric:0.4", s, accuracy=0.6, spec={
+        "method": {"name": method, "version": "0", "params": {}}}) for s in range(3)]  # fmt: skip
+    (folder / SUPERSEDED).mkdir()
+    (folder / SUPERSEDED / "old.jsonl.gz").write_bytes(pack(old))
+    keys = tuple(one.key for one in records if one.spec["method"]["name"] == method)
+    history = History().with_one(Contribution(
+        version=2, date=date(2026, 6, 7), submission="mine", by="Ada Lovelace",
+        contact="ada@example.org", code="https://example.org/code", ran=date(2026, 6, 5),
+        methods=(method,), keys=keys, hardware=(MACHINES[1],), checked="2 of 3 runs repeated",
+        superseded=(Superseded(method=method, version="0", file=f"{SUPERSEDED}/old.jsonl.gz",
+                               runs=3),),
+    ))  # fmt: skip
+    (folder / HISTORY).write_text(history.dumps(), encoding="utf-8")
 
 
 class Links(HTMLParser):

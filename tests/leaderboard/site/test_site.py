@@ -150,6 +150,23 @@ def test_what_is_new_has_dates(root):
     assert "first</bdi>" in html[earlier:]
 
 
+def test_a_submission_names_who_ran_it_and_keeps_the_earlier_version(root):
+    board = text_of(root, "boards/second/index.html")
+    assert "Version 2, 2026-06-07: 3 runs of infobatch+align by Ada Lovelace" in board
+    assert "2 of this board" in board
+    assert "contributions.json" in Links(board).links
+    html = text_of(root, "methods/infobatch+align.html")
+    (row,) = rows(section(html, "results"))[1:]
+    assert row[rows(section(html, "results"))[0].index("ran by")] == "Ada Lovelace, 2026-06-05"
+    assert "https://example.org/code" in Links(section(html, "submissions")).links
+    (old,) = [link for link in Links(html).links if "superseded" in link]
+    earlier = unpack(root / "methods" / unquote(old))
+    assert {one.spec["method"]["version"] for one in earlier} == {"0"}
+    new = text_of(root, "news.html").partition("2026-06-07")[2].partition("<section>")[0]
+    assert "Submission of" in new
+    assert "3 runs by Ada Lovelace" in new
+
+
 def test_guides_are_pages(root):
     html = text_of(root, "guides/glossary.html")
     assert "&lt;b&gt;binds" in html
