@@ -60,19 +60,28 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
     drawn = False
     for table in material.board.tables:
         found = {label: curves_of(table, label, material.read) for label in table.runs}
+        full = full_row(table)
         for noise in table.noises:
             curves: dict[str, MeanCurve] = {}
+            diverged: Counter[str] = Counter()
             for label, own in found.items():
-                here = [curve for (name, _), curve in own.items() if name == noise]
-                reasons.update(curve for curve in here if isinstance(curve, str))
-                whole = [curve for curve in here if isinstance(curve, Curve)]
-                made = mean_curve([curve for curve in whole if len(curve.points) > 1])
+                here = {slot: curve for slot, curve in own.items() if slot[0] == noise}
+                reasons.update(curve for curve in here.values() if isinstance(curve, str))
+                whole = []
+                for slot, curve in here.items():
+                    if not isinstance(curve, Curve):
+                        continue
+                    status = table.runs[label][slot].record.status
+                    if len(curve.points) > 1 and (label != full or status != "diverged"):
+                        whole.append(curve)
+                    else:  # full training that diverged is no reference
+                        diverged[label] += 1
+                made = mean_curve(whole)
                 if made is not None:
                     curves[label] = made
-            full = full_row(table)
             if full in curves and len(curves) > 1:
                 drawn = True
-                yield _figure(material, table, noise, curves, full)
+                yield _figure(material, table, noise, curves, full, diverged)
     if not drawn:
         said = "; ".join(f"{count} runs {reason}" for reason, count in sorted(reasons.items())
                          if reason != NOT_EVALUATED)  # fmt: skip
@@ -101,8 +110,9 @@ def mean_curve(curves: Sequence[Curve]) -> MeanCurve | None:
 
 
 def _figure(
-    material: Material, table: Table, noise: str, curves: dict[str, MeanCurve], full: str
-) -> Drawn:
+    material: Material, table: Table, noise: str, curves: dict[str, MeanCurve], full: str,
+    diverged: Mapping[str, int],
+) -> Drawn:  # fmt: skip
     stem = f"{NAME}-{slug(table.dataset)}-{slug(noise)}-{table.ratio:g}"
     chosen = highlight(material.summary(table), curves)
     shown = list(chosen.rows)
@@ -136,6 +146,8 @@ def _figure(
         "training; dotted: shares of its mean final accuracy. The panel is cut below; names with "
         "▾ end under it, with the accuracy at the end."
         + (f" Pale: {others} other row{'s' * (others > 1)}." if others else "")
+        + (f" Not in the means: {sum(diverged.values())} diverged ({joined(sorted(diverged))})."
+           if diverged else "")
     )  # fmt: skip
     title = (f"{table.dataset}: on how many samples is full training's accuracy reached? {noise}, "
              f"ratio {table.ratio:g}")  # fmt: skip

@@ -409,6 +409,16 @@ def test_the_figure_of_curves(tmp_path: Path, records: list[Record]) -> None:
         assert "Pale: 4 other rows" in drawn.caption
         assert "3 of 12 rows reach 95 %" in drawn.answer
         assert len(axes.collections) == 8  # intervals
+        assert "Not in the means" not in drawn.caption
+        lost = [planted(tmp_path, name, curve, 0, status="diverged") for name, curve in
+                (("full", CURVES["full"]), ("never", (None, None, None, 0.1)))]  # fmt: skip
+        rest = [r for r in some if r.spec["seed"] or r.spec["method"]["name"] not in
+                ("full", "never")]  # fmt: skip
+        (fewer,) = draw("accuracy-by-samples", Material(make_board([*rest, *lost]),
+                                                        artifact_reader([tmp_path])))  # fmt: skip
+        assert "Not in the means: 2 diverged (full and never)." in fewer.caption
+        left = {row["row"]: row["n"] for row in csv.DictReader(io.StringIO(fewer.data))}
+        assert (left["full"], left["never"], left["reaches"]) == ("2", "2", "3")
         (left_out,) = draw("accuracy-by-samples", Material(make_board(some)))
         assert "epochs.csv is not at hand" in left_out.reason
         plain = [planted(tmp_path, name, CURVES[name], every=0) for name in ("full", "never")]
