@@ -51,6 +51,28 @@ FIGURES: dict[str, Callable[[Material], Iterator[Drawn | Omitted]]] = {
     "loss-trajectories": loss_trajectories.draw,
     "seeds-needed": seeds_needed.draw,
 }
+#: What each looks like, in the words that stand for the picture where it is not seen.
+SHAPES: dict[str, str] = {
+    "accuracy-by-ratio": "Lines over the share of training saved, a panel for each setting",
+    "differences": "Heat map of rows by settings and ratios",
+    "score-x-sampler": "Heat maps of scores by samplers, one for each setting and ratio",
+    "predictions": "Predicted ranges as bars with means and intervals found",
+    "critical-difference": "Rows on an axis of mean ranks",
+    "wins": "Table of rows against highlighted rows, coloured by how often each beats the other",
+    "accuracy-by-cost": "Points of accuracy over computation, a panel for each ratio",
+    "accuracy-by-time": "Points of accuracy over training time, a panel for each ratio",
+    "accuracy-by-option": "Accuracy over the values of an option, a panel for each setting",
+    "accuracy-by-samples": "Lines of test accuracy over trained samples",
+    "static-against-dynamic": "Strips of points for static and dynamic rows at each ratio",
+    "pairs": "Mean effects of modules with intervals, a line for each pair of rows",
+    "transfer": "Mean leads over random choice with intervals, by trained network",
+    "class-kept-share": "Heat maps of rows by classes, one for each setting",
+    "worst-class": "Means with intervals, a line for each row and a panel for each setting",
+    "detection": "Lines over the epochs, a column for each setting",
+    "loss-distribution": "Histograms of losses under clean and wrong labels",
+    "loss-trajectories": "Lines of losses under clean and wrong labels over the epochs",
+    "seeds-needed": "Numbers of seeds with upper ends, a line for each row",
+}
 FORMS = ("svg", "png")
 #: Figures that need the artifacts of runs, which packed records do not hold.
 OF_ARTIFACTS = ("accuracy-by-samples", "class-kept-share", "detection", "loss-distribution",
@@ -106,7 +128,8 @@ def gallery(
                 files[f"figures/{stem}.{form}"] = picture(found, form)
             lines += [f"## {escape(found.title)}", "",
                       f"![{_alt(name, found)}]({stem}.{_shown(forms)})", "",
-                      escape(found.words), ""]  # fmt: skip
+                      *([escape(found.answer), ""] if found.answer else []),
+                      escape(found.caption), ""]  # fmt: skip
             if found.data:
                 files[f"figures/{stem}.csv"] = found.data.encode()
                 lines += [f"Data: [{stem}.csv]({stem}.csv)", ""]
@@ -143,8 +166,8 @@ def _unused(stem: str, files: Collection[str]) -> str:
 
 
 def _alt(name: str, found: Drawn) -> str:
-    """What the picture shows, for who does not see it."""
-    text = escape(f"{name.replace('-', ' ')}: {found.title} {found.answer}".strip())
+    """What the picture shows, for who does not see it; the answer stands as text below it."""
+    text = escape(f"{SHAPES[name]}: {found.title}")
     return text.replace("[", r"\[").replace("]", r"\]")
 
 

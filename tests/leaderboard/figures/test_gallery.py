@@ -19,7 +19,7 @@ from prunebench.errors import InputError
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material, gallery, with_published
 from prunebench.leaderboard.figures import style as style_module
-from prunebench.leaderboard.figures.all_figures import FIGURES
+from prunebench.leaderboard.figures.all_figures import FIGURES, SHAPES
 from prunebench.leaderboard.figures.line_names import panel_floor, spread
 from prunebench.leaderboard.figures.row_styles import OTHER, row_styles
 from prunebench.leaderboard.highlight import Highlight, Role
@@ -172,6 +172,18 @@ def test_without_matplotlib_only_a_request_fails(
 def test_every_figure_has_one_entry() -> None:
     assert len(FIGURES) == 19
     assert all(name == name.lower() for name in FIGURES)
+    assert FIGURES.keys() == SHAPES.keys()
+
+
+def test_the_index_has_the_question_the_answer_and_words_for_the_picture(
+    material: Material,
+) -> None:
+    index = gallery(material, ["wins"], ["svg"]).files["figures/figures.md"].decode()
+    head, picture, answer, caption = index.removeprefix("# Figures\n\n").strip().split("\n\n")
+    assert head == "## digits: which row beats which?"
+    assert picture == (f"![{SHAPES['wins']}: digits: which row beats which?](wins-digits.svg)")
+    assert answer.startswith("These counts are not tested.")
+    assert caption.startswith("Rows complete in every table")
 
 
 def test_drawing_anew_from_records_keeps_the_figures_of_artifacts() -> None:
