@@ -78,7 +78,8 @@ def _legend(board: Board, body: Sequence[str]) -> str:
     used = set().union(*(_signs(table, row) for table in board.tables
                          for row in (*table.rows, *table.incomplete)))  # fmt: skip
     words = words_of(board.protocol.metric)
-    parts = [f"Cells: {words} in percent at the last epoch, mean over seeds"]
+    parts = [f"Cells: {words} in percent at the last epoch, mean over seeds",
+             "rank: of the rows that prune, by that mean over the noise settings"]  # fmt: skip
     parts += ["±: half of the 95 % interval"] * any("±" in line for line in body)
     parts += [f"{sign} {said}" for sign, said in _SIGNS.items() if sign in used]
     return "; ".join(parts) + "."
