@@ -57,6 +57,8 @@ def render_guide(text: str, path: str, places: Places, link: Link) -> Guide:
     for place, token in enumerate(tokens):
         if token.type == "heading_open":
             token.attrSet("id", _anchor(_words(tokens[place + 1]), ids))
+        if token.type in ("th_open", "td_open") and "right" in str(token.attrs.pop("style", "")):
+            token.attrSet("class", "r")  # the page's policy allows no style of an element
         if token.type == "inline":
             _mend_links(token.children or [], path, places, link)
     title, rest = _title(tokens)

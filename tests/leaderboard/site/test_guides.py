@@ -74,6 +74,12 @@ def test_formulas_are_shown_as_written_and_the_card_is_left_out():
     assert "<code>w_i</code> and <code>x_i * y</code>, <code>$HOME</code> and $5" in html
 
 
+def test_columns_are_aligned_without_a_style_which_the_policy_of_pages_refuses():
+    _, html = shown("# T\n\n| a | b | c |\n| :- | -: | :-: |\n| 1 | 2 | 3 |\n")
+    assert "style" not in html
+    assert '<td>1</td>\n<td class="r">2</td>\n<td>3</td>' in html
+
+
 def test_tables_scroll_by_themselves():
     _, html = shown("# T\n\n| a | b |\n| - | - |\n| 1 | <i> |\n\n## Two\n\n| c |\n| - |\n")
     assert html.count('<div class="scroll"') == html.count("</table></div>") == 2
