@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.collect import Run
@@ -97,5 +96,6 @@ def auroc(scores: NDArray[Any], positive: NDArray[np.bool_]) -> float | None:
     n, m = int(positive.sum()), int((~positive).sum())
     if not n or not m:
         return None
-    ranks = rankdata(scores)[positive].tolist()
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place.reshape(-1)][positive].tolist()
     return (math.fsum(ranks) - n * (n + 1) / 2) / (n * m)

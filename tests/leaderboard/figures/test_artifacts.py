@@ -95,6 +95,16 @@ def test_losses_that_cannot_be_drawn(tmp_path: Path, arrays: dict[str, Any], rea
     assert reason in left_out.reason
 
 
+def test_a_run_that_trained_no_wrong_label_has_no_line_of_them(tmp_path: Path) -> None:
+    with np.load(io.BytesIO(losses())) as arrays:
+        loss = arrays["loss"].copy()
+    loss[:, WRONG] = np.nan
+    upper = panels(one("loss-trajectories", stored_board(tmp_path, loss=loss)))[0]
+    labels = [line.get_label() for line in upper.lines]
+    assert "clean labels" in labels
+    assert "wrong labels" not in labels
+
+
 def test_a_damaged_artifact_costs_its_figure_alone(tmp_path: Path) -> None:
     material = stored_board(tmp_path)
     for path in tmp_path.glob("artifacts/*/classes.csv"):
