@@ -13,7 +13,7 @@ from prunebench.leaderboard.render.csv_table import csv_values
 _FLAGS = ("complete", "best", "tied", "off_ratio", "reference_leaks", "lossless", "time_unsteady")
 _COUNTS = ("rank", "n", "difference_n", "diverged", "present", "expected")
 _TEXTS = ("dataset", "method", "kind", "group", "noise", "mark", "clean_labels", "missing",
-          "metric")  # fmt: skip
+          "metric", "ran_by")  # fmt: skip
 #: Texts of the CSV file that name several things.
 _LISTS: dict[str, type] = {"seeds": int, "keys": str}
 

@@ -22,6 +22,7 @@ from prunebench.errors import InputError, nearest
 from prunebench.leaderboard.board.model import Board as Tables
 from prunebench.leaderboard.board.scored_with import scored_with
 from prunebench.leaderboard.bundle import is_bundle
+from prunebench.leaderboard.contributed import known_history
 from prunebench.leaderboard.filters import named_value
 from prunebench.leaderboard.headline import HEADLINES
 from prunebench.leaderboard.protocol_file import ProtocolFile, read_protocol
@@ -326,4 +327,6 @@ def leaderboard(
             raise InputError(f"unknown metric {metric!r}", where="leaderboard",
                              accepted=nearest(metric, HEADLINES))  # fmt: skip
         chosen = (chosen or ProtocolFile()).model_copy(update={"metric": metric})
-    return Board(make_board(results.all, chosen, align_shown=True), results.sources)
+    beside = [source.parent for source in results.sources if is_bundle(source)]
+    tables = make_board(results.all, chosen, align_shown=True, history=known_history(beside))
+    return Board(tables, results.sources)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prunebench.api.results import leaderboard
 from prunebench.bench.results.store import Store
 from prunebench.leaderboard.bundle import pack, unpack
 from prunebench.leaderboard.contributed import read_history
@@ -100,6 +101,9 @@ def test_a_submission_is_accepted_and_its_row_says_who_ran_it_and_when(place):
     keys = {record.key for record in unpack(place / "board/records.jsonl.gz")}
     assert set(one.keys) <= keys
     assert len(keys) == 18 + 6
+    frame = leaderboard(str(place / "board/records.jsonl.gz")).to_frame()
+    ran = frame.loc[frame["method"] == "infobatch", "ran_by"]
+    assert set(ran) == {found["infobatch clean"]["ran_by"]}
     now = files(place / "board")
     words = ["leaderboard", place / "board/records.jsonl.gz", "--no-figures", "--publish"]
     assert prunebench(*words, place / "board").code == 0
