@@ -18,13 +18,15 @@ from prunebench.bench.results.store import Store
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.rerun import compare_records, recorded_cell
 from prunebench.bench.spec.execution import ExecutionOptions
-from prunebench.errors import InputError, spelled
+from prunebench.errors import InputError, shown, spelled
 from prunebench.record import Record, setting_name
 
 #: Points that a repeat may always be away, and how many standard deviations of the seeds.
 LEAST_POINTS, DEVIATIONS = 1.0, 4.0
 #: Share by which the samples that were trained may differ: some methods let losses decide.
 NEAR = 0.02
+#: What a record says of its run that no machine changes, and that boards show or order by.
+_FACTS = ("data", "label_digest", "clean_labels_used", "oracle", "kind")
 
 
 @dataclass
@@ -161,6 +163,11 @@ def _compare(old: Record, new: Record | None, failed: str, found: SpotCheck) -> 
     found.away.append(ours - theirs)
     if not abs(ours - theirs) <= found.tolerance:
         found.reasons.append(f"repeat of {text}; accepted: up to {found.tolerance:.1f} points away")
+    for name in _FACTS:
+        recorded, here = old.info.get(name), new.info.get(name)
+        if name in old.info and recorded != here:
+            found.reasons.append(f"repeat of {old.key} ({cell}): {name} {shown(recorded)} "
+                                 f"recorded, {shown(here)} here")  # fmt: skip
     if not math.isclose(*(r.ledger.get("trained", 0) for r in (old, new)), rel_tol=NEAR):
         found.reasons.append(f"repeat of {old.key} ({cell}): {old.ledger.get('trained')} samples "
                              f"trained, {new.ledger.get('trained')} here")  # fmt: skip

@@ -59,6 +59,12 @@ def _of_one(record: Record) -> list[str]:
                          "prunebench, and the records name no plug-in")  # fmt: skip
     if version and version != method["version"]:
         lines.append(_other(f"method {method['name']}", method["version"], version))
+    if version and "method" in named and "method" not in plugin_sources(spec):
+        lines.append(f"method {method['name']} comes with prunebench, the records name the plug-in "
+                     f"{spelled(named['method'])}")  # fmt: skip
+    label = str(record.info.get("label") or "")
+    if label and _names_another(label, method["name"]):
+        lines.append(f"label {spelled(label)!r} of {spelled(method['name'])} is another method's")
     registries: tuple[tuple[str, Registry[Any]], ...]
     registries = ("dataset", DATASETS), ("criterion", CRITERIA)
     for kind, registry in registries:
@@ -72,6 +78,13 @@ def _of_one(record: Record) -> list[str]:
             lines.append(f"{kind} {spelled(part['name'])}: nothing of that name comes with "
                          "prunebench, and the records name no plug-in")  # fmt: skip
     return lines
+
+
+def _names_another(label: str, method: str) -> bool:
+    try:
+        return resolve_method(label.partition(":")[0]).name != method
+    except InputError:
+        return False
 
 
 def _other(what: str, recorded: str, installed: str) -> str:

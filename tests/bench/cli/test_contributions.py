@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,32 @@ def test_edited_records_with_digests_of_their_own_are_found_by_a_repeat(place):
     assert "repeat of" in found[0]
     assert "99.00 % recorded" in found[0]
     assert files(place / "board") == before
+
+
+def test_a_repeat_finds_clean_labels_that_a_record_hides(place):
+    def hidden(records):
+        return [replace(r, info={**r.info, "clean_labels_used": "all of them"}).sealed()
+                if r.spec["method"]["name"] == "infobatch" else r for r in records]  # fmt: skip
+
+    submission = spoiled(place / "submission", hidden)
+    found = reasons(accepted(submission, place / "board", "--cells", "1"))
+    assert "clean_labels_used 'all of them' recorded, '' here" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"info": {"label": "random"}}, "label 'random' of infobatch is another method's"),
+        ({"environment": {"plugins": {"method": "evil.py 00"}}}, "comes with prunebench, the"),
+    ],
+)
+def test_a_row_does_not_pass_for_another(place, change, part):
+    def posing(records):
+        return [replace(r, **{n: {**getattr(r, n), **more} for n, more in change.items()}).sealed()
+                if r.spec["method"]["name"] == "infobatch" else r for r in records]  # fmt: skip
+
+    found = reasons(accepted(spoiled(place / "submission", posing), place / "board"))
+    assert any(part in line for line in found), found
 
 
 def test_every_reason_is_said(place):
