@@ -50,10 +50,9 @@ class Panel:
     Attributes:
         title: Above it.
         x, y: Axes.
-        lines: Points by row, from left to right.
+        lines: Points by row, from left to right; a line joins them.
         front: Corners of a line over all rows.
         level: Height of a line across the plot.
-        joined: Whether the points of a row are joined by a line.
         dots: Whether all points are drawn, or the last one of each row.
         dodge: Whether rows in colour stand side by side, so that their intervals can be told apart.
     """
@@ -64,7 +63,6 @@ class Panel:
     lines: Mapping[str, Sequence[Mark]]
     front: Sequence[tuple[float, float]] = ()
     level: float | None = None
-    joined: bool = True
     dots: bool = True
     dodge: bool = False
 
@@ -97,9 +95,8 @@ def draw(panel: Panel, looks: Mapping[str, Look], id: str) -> Markup:
     """
     x, y, bottom = panel.x, panel.y, panel.bottom
     order = [label for label in drawn_order(looks) if panel.lines.get(label)]
-    height = HEIGHT
     parts = [
-        f'<svg class="panel" viewBox="0 0 {pixel(WIDTH)} {pixel(height)}" role="img" '
+        f'<svg class="panel" viewBox="0 0 {pixel(WIDTH)} {pixel(HEIGHT)}" role="img" '
         f'aria-label="{escape(panel.title)}: {escape(y.name)} against {escape(x.name)}" '
         f'data-x="{x.low:.8g} {x.high:.8g}{" log" * x.log}{" fixed" * x.turned}" '
         f'data-y="{y.low:.8g} {y.high:.8g}" data-bottom="{pixel(bottom)}">',
@@ -109,7 +106,7 @@ def draw(panel: Panel, looks: Mapping[str, Look], id: str) -> Markup:
         f'<g class="ticks y">{"".join(_y_ticks(panel))}</g>',
         f'<g class="ticks x">{"".join(_x_ticks(panel))}</g>',
         f'<path class="frame" d="M{pixel(LEFT)} {pixel(TOP)}V{pixel(bottom)}H{pixel(RIGHT)}"/>',
-        f'<text class="axis" x="{pixel(LEFT)}" y="{pixel(height - 6)}">{escape(x.name)}</text>',
+        _name_below(x),
         f'<g clip-path="url(#{id})">',
     ]
     if panel.front:
@@ -118,11 +115,17 @@ def draw(panel: Panel, looks: Mapping[str, Look], id: str) -> Markup:
         ends = ((x.low, panel.level), (x.high, panel.level))
         parts.append(f'<g class="zoom"><path class="front" d="{_path(panel, ends)}"/></g>')
     asides = panel.asides(looks)
-    parts += [_row(panel, looks[x], panel.lines[x], asides.get(x, 0.0)) for x in order]
+    parts += [_row(panel, looks[row], panel.lines[row], asides.get(row, 0.0)) for row in order]
     parts.append("</g>")
     parts += _names(panel, looks, order, asides)
     parts.append("</svg>")
     return Markup("".join(parts))
+
+
+def _name_below(x: Axis) -> str:
+    """Name of an axis; turned texts leave no room for it and need none."""
+    place = f'x="{pixel(LEFT)}" y="{pixel(HEIGHT - 6)}"'
+    return "" if x.turned else f'<text class="axis" {place}>{escape(x.name)}</text>'
 
 
 def spread(heights: Sequence[float], low: float, high: float, gap: float = GAP) -> list[float]:
@@ -146,7 +149,7 @@ def shortened(label: str, most: int = LONGEST) -> str:
 
 def _row(panel: Panel, look: Look, marks: Sequence[Mark], aside: float) -> str:
     moved = []
-    if panel.joined and len(marks) > 1:
+    if len(marks) > 1:
         moved.append(f'<path class="line" d="{_path(panel, [(m.x, m.y) for m in marks], aside)}"/>')
     bars = "".join(_bars(panel, marks, aside))
     if bars:

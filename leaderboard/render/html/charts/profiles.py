@@ -106,7 +106,7 @@ def _has_wrong(design: Design, noise: str) -> bool:
 def _settings(design: Design, noises: Sequence[str], value: Value) -> list[tuple[str, Axis, Lines]]:
     """A panel for each ratio, settings side by side."""
     ticks = tuple((float(place), noise) for place, noise in enumerate(noises))
-    x = Axis("", -0.35, len(noises) - 0.65, ticks=ticks, turned=True)
+    x = Axis("setting", -0.35, len(noises) - 0.65, ticks=ticks, turned=True)
     panels: list[tuple[str, Axis, Lines]] = []
     for table in design.tables:
         lines = {label: [mark for at, row in places if at is table

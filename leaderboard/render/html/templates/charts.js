@@ -245,6 +245,7 @@
     const chips = all(".chip", design);
     const panels = all("svg.panel", design);
     const said = design.querySelector(".chips output");
+    design.querySelector(".chips").hidden = false;
     const parts = new Map(chips.map((chip) => [chip.dataset.row, []]));
     for (const part of all("[data-row]", design)) parts.get(part.dataset.row).push(part);
     const looks = new Map();

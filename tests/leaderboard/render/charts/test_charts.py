@@ -152,9 +152,6 @@ def test_cells_of_the_heat_map_are_the_paired_differences(board: Board) -> None:
     page = Page(render_html(board))
     heat = page.table("p0-heat")
     assert sorted(heat.names()) == sorted(set(ROWS) - {"full"})
-    for label in ("method-1", "method-8"):
-        cells = [cell for name, cell in heat.row(label).items() if name != "method"]
-        assert len(cells) == len({0, 1}) * len(RATIOS) or len(cells) == 2  # heads may share a text
     (_, rows) = heat.bodies[0]
     row = next(cells for attributes, cells in rows if attributes["data-name"] == "method-8")
     wanted = [next(r for r in table.rows if r.label == "method-8").cells[place].difference.mean  # type: ignore[union-attr]

@@ -361,7 +361,9 @@ def test_without_script_all_pictures_stand(chromium: Page, file: Path) -> None:
     try:
         chromium.open(file)
         assert all(one.is_displayed() for one in chromium.all(".picture"))
-        assert not [one for one in chromium.all(".tabs, .zooms, #weigh") if one.is_displayed()]
+        assert not [
+            one for one in chromium.all(".tabs, .chips, .zooms, #weigh") if one.is_displayed()
+        ]
     finally:
         chromium.cdp("Emulation.setScriptExecutionDisabled", value=False)
 
