@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from prunebench.leaderboard.inference.marks import MIN_T
-from prunebench.leaderboard.stats import holm, paired_t
-from prunebench.leaderboard.stats.exact import Vector, at_most, exact, mean, numbers
+from prunebench.leaderboard.stats import holm
+from prunebench.leaderboard.stats.exact import Vector, at_most, exact, mean, numbers, whole
+from prunebench.leaderboard.stats.intervals import interval_of
+from prunebench.leaderboard.stats.paired import t_test
 from prunebench.leaderboard.stats.signflip import flip_p, floor_of, shares
 
 
@@ -55,9 +57,11 @@ def bold_column(labels: Sequence[str], y: Sequence[Vector], alpha: float) -> Bol
         p = flip_p(shares(rows).sums, np.random.default_rng(0), pairs=True).tolist()
     else:
         test, p = "t", []
+        counts, scale = whole([value for own in rows for value in own])
+        own = [counts[start : start + seeds] for start in range(0, len(counts), seeds)]
         for i, j in pairs:
-            d = [a - b for a, b in zip(rows[i], rows[j], strict=True)]
-            by_t = paired_t(d).p
+            d = [a - b for a, b in zip(own[i], own[j], strict=True)]
+            by_t = t_test(interval_of(d, scale)).p
             p.append(1.0 if by_t is None else by_t)
             if by_t is None and d[0] != 0:
                 same.add((i, j))

@@ -37,7 +37,10 @@ def exact(value: Number) -> Fraction:
     Raises:
         ValueError: Not a finite number.
     """
-    if isinstance(value, Fraction):
+    kind = type(value)
+    if kind is float:
+        return _exact(value)
+    if kind is Fraction or isinstance(value, Fraction):
         return value
     try:
         return _exact(float(value))
@@ -76,8 +79,9 @@ def numbers(values: Vector) -> list[Fraction]:
 
 def whole(values: Sequence[Fraction]) -> tuple[list[int], int]:
     """Fractions as whole multiples of 1 / scale: (multiples, scale)."""
-    scale = math.lcm(*(value.denominator for value in values))
-    return [value.numerator * (scale // value.denominator) for value in values], scale
+    ratios = [value.as_integer_ratio() for value in values]
+    scale = math.lcm(*{size for _, size in ratios})
+    return [count * (scale // size) for count, size in ratios], scale
 
 
 def mean(values: Sequence[Fraction]) -> Fraction:
@@ -94,8 +98,13 @@ def mean_of(cells: Iterable[Vector]) -> Fraction:
 def squares(values: Sequence[Fraction]) -> Fraction:
     """Sum of squared deviations from the mean; 0 exactly where all values are equal."""
     counts, scale = whole(values)
-    n, total = len(counts), sum(counts)
-    return Fraction(n * sum(count * count for count in counts) - total * total, n * scale * scale)
+    return Fraction(squared(counts), len(counts) * scale * scale)
+
+
+def squared(counts: Sequence[int]) -> int:
+    """n times the sum of squared deviations of n whole numbers from their mean."""
+    total = sum(counts)
+    return len(counts) * sum(count * count for count in counts) - total * total
 
 
 def at_most(value: Number, bound: Number) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,14 +71,18 @@ def mean_interval(values: Vector, confidence: float = 0.95) -> MeanInterval:
     Raises:
         ValueError: ``values`` is no vector of finite numbers.
     """
-    x = exact.numbers(values)
-    n = len(x)
+    return interval_of(*exact.whole(exact.numbers(values)), confidence)
+
+
+def interval_of(counts: Sequence[int], scale: int, confidence: float = 0.95) -> MeanInterval:
+    """``mean_interval`` of whole multiples of 1 / scale."""
+    n = len(counts)
     if n == 0:
         return MeanInterval(0, math.nan, None, None)
-    mean = float(exact.mean(x))
+    mean = sum(counts) / (scale * n)
     if n < 2:
         return MeanInterval(n, mean, None, None)
-    sd = math.sqrt(exact.squares(x) / (n - 1))
+    sd = math.sqrt(exact.squared(counts) / (n * (n - 1) * scale * scale))
     half = None
     if n >= MIN_FOR_INTERVAL:
         half = t_quantile((1 + confidence) / 2, n - 1) * sd / math.sqrt(n)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from prunebench.leaderboard.stats import exact
 from prunebench.leaderboard.stats.exact import Number, Vector
-from prunebench.leaderboard.stats.intervals import mean_interval
+from prunebench.leaderboard.stats.intervals import MeanInterval, mean_interval
 from prunebench.leaderboard.stats.special import t_two_sided
 
 
@@ -78,7 +78,11 @@ def paired_t(d: Vector, confidence: float = 0.95) -> PairedT:
     Raises:
         ValueError: Not a vector of finite values, or empty.
     """
-    interval = mean_interval(d, confidence)
+    return t_test(mean_interval(d, confidence))
+
+
+def t_test(interval: MeanInterval) -> PairedT:
+    """``paired_t`` of differences whose interval is known."""
     n, mean, sd, half = interval.n, interval.mean, interval.sd, interval.half_width
     if n == 0:
         raise ValueError("no differences")
