@@ -17,6 +17,7 @@ from prunebench.record import DATA_NAME, USUAL_SEVERITY, Record
 _MOST = 2**63
 #: Of measured numbers; products and quotients of two stay far from the ends of a float.
 _LEAST, _LARGEST = 1e-15, 1e15
+_JSON = json.JSONEncoder(ensure_ascii=False)
 #: Control signs as JSON spells them.
 _CONTROL = re.compile(r"\\(u00[01]|[bf])")
 #: A row's name; ``@`` is kept for later.
@@ -36,7 +37,7 @@ def check_shape(record: Record) -> None:
     spec, info = record.spec, record.info
     for name, shown in (("spec", spec), ("environment", record.environment),
                         ("info.clean_labels_used", info.get("clean_labels_used"))):  # fmt: skip
-        text = json.dumps(shown, ensure_ascii=False).replace("\\\\", "")
+        text = _JSON.encode(shown).replace("\\\\", "")
         plain = text.isprintable() and not _CONTROL.search(text)
         _need(record, name, plain, "control signs", "text that can be shown")
     used = info.get("clean_labels_used")

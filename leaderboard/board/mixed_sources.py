@@ -82,7 +82,10 @@ def mixed(records: Iterable[Record]) -> list[tuple[Part, dict[str, int]]]:
     mixture with one source alone.
     """
     counts: dict[Part, Counter[str]] = defaultdict(Counter)
-    for record in records:
+    given = list(records)
+    if not any(record.environment.get(FIELD) for record in given):
+        return []
+    for record in given:
         for part, source in sources(record).items():
             counts[part][source] += 1
     return [

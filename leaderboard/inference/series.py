@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +42,15 @@ def differences(a: Series, b: Series) -> dict[Cell, dict[int, float]]:
     found: dict[Cell, dict[int, float]] = {}
     for cell in sorted(a.values.keys() & b.values.keys()):
         mine, theirs = a.values[cell], b.values[cell]
-        common = {s: float(exact(mine[s]) - exact(theirs[s]))
-                  for s in sorted(mine.keys() & theirs.keys())}  # fmt: skip
+        common = {s: _apart(mine[s], theirs[s]) for s in sorted(mine.keys() & theirs.keys())}
         if common:
             found[cell] = common
     return found
+
+
+@lru_cache(maxsize=2**16)
+def _apart(a: float, b: float) -> float:
+    return float(exact(a) - exact(b))
 
 
 def clusters(cells: Mapping[Cell, object]) -> dict[Cell, str]:

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prunebench.leaderboard.stats.exact import Vector, mean, numbers, squares
+from prunebench.leaderboard.stats.exact import Vector, mean, numbers, squares, whole
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,9 @@ def _filled(values: Vector) -> list[Fraction]:
 
 def _order(a: list[Fraction], b: list[Fraction]) -> Fraction:
     """P(a > b) - P(a < b)."""
-    balance = sum((x > y) - (x < y) for x in a for y in b)
+    counts, _ = whole([*a, *b])
+    mine, theirs = counts[: len(a)], counts[len(a) :]
+    balance = sum((x > y) - (x < y) for x in mine for y in theirs)
     return Fraction(balance, len(a) * len(b))
 
 

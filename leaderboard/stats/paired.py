@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from prunebench.leaderboard.stats import exact
 from prunebench.leaderboard.stats.exact import Number, Vector
-from prunebench.leaderboard.stats.intervals import MeanInterval, mean_interval
+from prunebench.leaderboard.stats.intervals import MeanInterval, interval_of, mean_interval
 from prunebench.leaderboard.stats.special import t_two_sided
 
 
@@ -64,7 +64,9 @@ def paired_difference(
         confidence: Level of the interval.
     """
     seeds = sorted(a.keys() & b.keys())
-    interval = mean_interval([exact.exact(a[s]) - exact.exact(b[s]) for s in seeds], confidence)
+    counts, scale = exact.whole([exact.exact(values[s]) for values in (a, b) for s in seeds])
+    d = [x - y for x, y in zip(counts[: len(seeds)], counts[len(seeds) :], strict=True)]
+    interval = interval_of(d, scale, confidence)
     return PairedDifference(interval.n, interval.mean, interval.half_width)
 
 
