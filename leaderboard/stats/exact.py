@@ -37,10 +37,9 @@ def exact(value: Number) -> Fraction:
     Raises:
         ValueError: Not a finite number.
     """
-    kind = type(value)
-    if kind is float:
+    if type(value) is float:
         return _exact(value)
-    if kind is Fraction or isinstance(value, Fraction):
+    if type(value) is Fraction or isinstance(value, Fraction):
         return value
     try:
         return _exact(float(value))
