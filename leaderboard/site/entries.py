@@ -88,7 +88,8 @@ def _facts(
     ratios = sorted({table.ratio for table in board.tables})
     yield "ratio", f"{', '.join(f'{ratio:g}' for ratio in ratios)} saved"
     yield "seeds", f"n = {span(min(seeds), max(seeds))}"
-    yield "methods", f"{counted(len(named.methods), 'method')} in {counted(labels, 'row')}"
+    yield "methods", (f"{counted(len(named.methods), 'method')}, "
+                      f"{counted(labels, 'row')} with controls")  # fmt: skip
     yield "date", date or "not dated"
     yield "metric", words_of(board.protocol.metric)
     yield "budget", ", ".join(named.budgets)
