@@ -21,6 +21,8 @@ _TURNS = (0, 1, -1, 2, -2, 7, -7, 8, 3, -3, 6, -6, 4, -4, 5, -5)
 #: A name farther away than this has a leader.
 _NEAR = 9.0
 _SIZE = 7.5
+#: Cost from which a name crosses another one or its leader, and how often all are looked at.
+_BAD, _TURNS_OF_ALL = 2e3, 4
 #: Letters of a line of a name, and its lines.
 MOST, LINES = 26, 3
 
@@ -39,7 +41,8 @@ def name_points(
     """Writes the name of each point where it covers no other name, mark or bar.
 
     Names are placed one after the other, those with most neighbours first; each takes the nearest
-    free place, or, where none is free, the one that covers least.
+    free place, or, where none is free, the one that covers least. Names that then cross others
+    are placed again.
 
     Args:
         axes: Panel of a figure that is laid out, limits final.
@@ -58,34 +61,50 @@ def name_points(
     at = {x: _pixels(axes, points[x]) for x in points}
     busy = [(300.0, _around(p, 3.6 * scale)) for p in at.values()]
     busy += [(60.0, _bar(_pixels(axes, a), _pixels(axes, b), scale)) for a, b in covered]
-    taken: list[Box] = []
-    leaders: list[tuple[Point, Point]] = []
-    order = sorted(at, key=lambda x: (-sum(math.dist(at[x], p) < 40 * scale for p in at.values()),
-                                      -at[x][1], x))  # fmt: skip
-    for label in order:
-        style = styles[label]
-        text = axes.annotate(short(label), points[label], xytext=(0, 0), fontsize=_SIZE,
-                             textcoords="offset points", ha="center", va="center", linespacing=1.0,
-                             annotation_clip=False, zorder=6, **style.name)  # fmt: skip
+    texts, sizes = {}, {}
+    for label, point in points.items():
+        text = axes.annotate(short(label), point, xytext=(0, 0), fontsize=_SIZE, linespacing=1.0,
+                             textcoords="offset points", ha="center", va="center", zorder=6,
+                             annotation_clip=False, **styles[label].name)  # fmt: skip
         text.set_in_layout(False)
         extent = text.get_window_extent(renderer)
-        size = (extent.width + 2 * scale, extent.height + 1 * scale)
-        box = min(
-            _places(at[label], size, frame, scale),
-            key=lambda place: _cost(place, at[label], busy, taken, leaders, scale),
-        )
-        centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-        away = tuple((c - p) / scale for c, p in zip(centre, at[label], strict=True))
-        text.xyann = (round(away[0], 1), round(away[1], 1))
-        taken.append(box)
-        end = _end(box, at[label])
-        if math.dist(end, at[label]) > _NEAR * scale:
-            leaders.append((at[label], end))
-            axes.annotate("", points[label], xytext=(round((end[0] - at[label][0]) / scale, 1),
-                                                     round((end[1] - at[label][1]) / scale, 1)),
-                          textcoords="offset points", annotation_clip=False, zorder=5,
-                          arrowprops={"arrowstyle": "-", "lw": 0.6, "color": style.colour,
+        texts[label], sizes[label] = text, (extent.width + 2 * scale, extent.height + scale)
+    for label, box in _placed(at, sizes, frame, busy, scale).items():
+        p, end = at[label], _end(box, at[label])
+        texts[label].xyann = _offset(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), p, scale)
+        if math.dist(end, p) > _NEAR * scale:
+            axes.annotate("", points[label], xytext=_offset(end, p, scale), zorder=5,
+                          textcoords="offset points", annotation_clip=False,
+                          arrowprops={"arrowstyle": "-", "lw": 0.6, "color": styles[label].colour,
                                       "shrinkA": 0, "shrinkB": 3}).set_in_layout(False)  # fmt: skip
+
+
+def _placed(
+    at: Mapping[str, Point], sizes: Mapping[str, Point], frame: Any,
+    busy: Sequence[tuple[float, Box]], scale: float,
+) -> dict[str, Box]:  # fmt: skip
+    """The place of every name: one after the other, then anew those that still stand badly."""
+    order = sorted(at, key=lambda x: (-sum(math.dist(at[x], p) < 40 * scale for p in at.values()),
+                                      -at[x][1], x))  # fmt: skip
+    found: dict[str, Box] = {}
+
+    def cost(label: str, box: Box) -> float:
+        taken = [other for x, other in found.items() if x != label]
+        lines = [(at[x], _end(other, at[x])) for x, other in found.items() if x != label]
+        leaders = [line for line in lines if math.dist(*line) > _NEAR * scale]
+        return round(_cost(box, at[label], busy, taken, leaders, scale), 3)
+
+    for turn in range(_TURNS_OF_ALL):
+        open_ = [x for x in order if turn == 0 or cost(x, found[x]) >= _BAD]
+        for label in open_:
+            places = _places(at[label], sizes[label], frame, scale)
+            found[label] = min(places, key=lambda box, label=label: cost(label, box))  # type: ignore[misc]
+    return found
+
+
+def _offset(end: Point, p: Point, scale: float) -> Point:
+    """From a point to another in points of type."""
+    return round((end[0] - p[0]) / scale, 1), round((end[1] - p[1]) / scale, 1)
 
 
 def _pixels(axes: Axes, point: Point) -> Point:

@@ -84,7 +84,7 @@ def _figure(stem: str, summary: Summary, found: dict[str, Need], material: Mater
     styles = row_styles(chosen, summary.series)
     order = sorted(found, key=lambda label: (found[label].seeds.n or math.inf, found[label].sd,
                                              label))  # fmt: skip
-    figure = new(1.2 + 0.18 * max(len(order), 4))
+    figure = new(1.3 + 0.19 * max(len(order), 5))
     axes = figure.subplots()
     edge = max([n for x in found.values() for n in (x.seeds.n, x.seeds.n_high) if n] + [10])
     for place, label in enumerate(order):
