@@ -40,6 +40,8 @@
 
   function apply(wanted) {
     for (const field of fields()) set(field, wanted.get(keyOf(field)) ?? usual(field));
+    const fold = document.querySelector("#weigh details");
+    if (fold && [...wanted.keys()].some((key) => key.startsWith("weigh"))) fold.open = true;
     const sorts = new Map(wanted.getAll("sort").map((text) => [text.split(" ").slice(0, 2).join(" "), text.split(" ")[2]]));
     for (const head of all("thead th")) {
       const direction = sorts.get(`${head.closest("table").id} ${head.cellIndex}`) ?? null;

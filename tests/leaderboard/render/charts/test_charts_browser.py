@@ -228,6 +228,8 @@ def test_the_keyboard_goes_from_point_to_point(page: Page) -> None:
 
 
 def test_weights_order_the_rows_and_say_whose_they_are(page: Page, board: Board) -> None:
+    assert not page.all("#weigh table")[0].is_displayed()  # the tested order comes first
+    page.all("#weigh summary")[0].click()
     said = page.all("#weigh")[0].text
     assert "The weights are yours, and no test of the board belongs to the order" in said
     table = board.tables[0]
@@ -261,6 +263,7 @@ def test_a_link_brings_the_view_back(page: Page, chromium: Page, file: Path) -> 
     tab(page, "apart")
     rows = pressed(page)
     chip(page, rows[0]).click()
+    page.all("#weigh summary")[0].click()
     slide(page, "#weigh-n1", 9)
     Select(page.all("#weigh-of")[0]).select_by_index(1)
     Select(page.all("#ratio")[0]).select_by_visible_text("0.5")
@@ -288,6 +291,7 @@ def test_a_link_brings_the_view_back(page: Page, chromium: Page, file: Path) -> 
     chromium.driver.get(link)
     found = chromium.run(view)
     assert found[0]
+    assert chromium.all("#weigh table")[0].is_displayed()
     assert found[1:] == wanted[1:]
     assert found[1] == "apart"
     chromium.run("location.hash = '#view?'")
@@ -373,6 +377,7 @@ def test_nobody_is_kept_out(chromium: Page, file: Path, dark: bool) -> None:
     chromium.open(file, dark=dark)
     axe = axe_file()
     script = axe.read_text(encoding="utf-8") if axe else ""
+    chromium.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     for place, one in enumerate(chromium.all("[role=tab]")):
         one.click()
         assert own_faults(chromium) == [], one.text
