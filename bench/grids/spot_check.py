@@ -19,10 +19,12 @@ from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.rerun import compare_records, recorded_cell
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.errors import InputError, shown, spelled
-from prunebench.record import Record, setting_name
+from prunebench.record import Record, content_key, setting_name
 
 #: Points that a repeat may always be away, and how many standard deviations of the seeds.
 LEAST_POINTS, DEVIATIONS = 1.0, 4.0
+#: Degrees of freedom of the usual variance beside that of a cell.
+_PRIOR = 3
 #: Share by which the samples that were trained may differ: some methods let losses decide.
 NEAR = 0.02
 #: What a record says of its run that no machine changes, and that boards show or order by.
@@ -37,15 +39,15 @@ class SpotCheck:
         lines: One for each run that was repeated.
         reasons: Those of them that refuse the submission.
         not_run: Why others cannot be repeated here, with their number.
-        tolerance: Points that a repeat may be away.
-        away: Points by which each repeat is away from its record.
+        away: How far each repeat is from its record, in parts of what it may be.
+        widest: The most points that one of them was allowed.
     """
 
-    tolerance: float
     lines: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     not_run: Counter[str] = field(default_factory=Counter)
     away: list[float] = field(default_factory=list)
+    widest: float = 0.0
 
     @property
     def repeated(self) -> int:
@@ -57,28 +59,42 @@ class SpotCheck:
         """What was repeated, in one short line for the board."""
         if not self.repeated:
             return "no run was repeated"
-        text = f"{self.repeated} runs were repeated, within {self.tolerance:.1f} points"
+        text = f"{self.repeated} runs were repeated, within {self.widest:.1f} points"
         return text + "; some could not be" * bool(self.not_run)
 
 
-def tolerance_of(records: Sequence[Record]) -> float:
+class Tolerance:
     """Points of accuracy that a repeat on another machine may be away from a record.
 
-    Training on another machine ends as far away as under another seed. The standard deviation of
-    the seeds is pooled over the rows and settings of the records.
+    Training on another machine ends as far away as under another seed: four standard deviations
+    of the difference of two seeds of the cell. A cell has few seeds, so its variance is drawn
+    towards the median of all cells, which counts as much as three further seeds.
+
+    Args:
+        records: Runs with all seeds of their cells.
     """
-    cells: dict[str, list[float]] = defaultdict(list)
-    for record in records:
-        accuracy = record.metrics.get("test_accuracy")
-        if accuracy is not None:
-            spec = {**record.spec, "seed": None}
-            cells[repr(sorted(spec.items()))].append(100 * accuracy)
-    several = [values for values in cells.values() if len(values) > 1]
-    degrees = sum(len(values) - 1 for values in several)
-    if not degrees:
-        return LEAST_POINTS
-    squares = math.fsum((len(v) - 1) * statistics.variance(v) for v in several)
-    return max(LEAST_POINTS, DEVIATIONS * math.sqrt(2 * squares / degrees))
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        cells: dict[str, list[float]] = defaultdict(list)
+        for record in records:
+            accuracy = record.metrics.get("test_accuracy")
+            if accuracy is not None:
+                cells[_without_seed(record)].append(100 * accuracy)
+        self._cells = {name: values for name, values in cells.items() if len(values) > 1}
+        variances = map(statistics.variance, self._cells.values())
+        self._usual = statistics.median(variances) if self._cells else 0.0
+
+    def of(self, record: Record) -> float:
+        """Points for one run."""
+        values = self._cells.get(_without_seed(record), [])
+        squares = (len(values) - 1) * statistics.variance(values) if values else 0.0
+        degrees = max(0, len(values) - 1)
+        variance = (squares + _PRIOR * self._usual) / (degrees + _PRIOR)
+        return max(LEAST_POINTS, DEVIATIONS * math.sqrt(2 * variance))
+
+
+def _without_seed(record: Record) -> str:
+    return content_key({**record.spec, "seed": None})
 
 
 def spot_check(
@@ -102,7 +118,7 @@ def spot_check(
         options: How to run them.
         scratch: Results folder for the repeats.
     """
-    found = SpotCheck(tolerance_of(records))
+    found, tolerance = SpotCheck(), Tolerance(records)
     cells: dict[str, Cell] = {}
     ordered = sorted(records, key=lambda record: record.key)
     random.Random(seed).shuffle(ordered)
@@ -122,12 +138,13 @@ def spot_check(
     failed = {outcome.key: outcome.reason for outcome in report.outcomes if outcome.reason}
     for record in ordered:
         if record.key in cells:
-            _compare(record, store.get(record.key), failed.get(record.key, ""), found)
+            _compare(record, store.get(record.key), failed.get(record.key, ""), found,
+                     tolerance.of(record))  # fmt: skip
     if found.repeated > 1:
-        mean, most = math.fsum(found.away) / found.repeated, found.tolerance / found.repeated**0.5
+        mean, most = math.fsum(found.away) / found.repeated, found.repeated**-0.5
         if abs(mean) > most:
-            found.reasons.append(f"the {found.repeated} repeats are {mean:+.2f} points away on "
-                                 f"average; accepted: up to {most:.2f}")  # fmt: skip
+            found.reasons.append(f"the {found.repeated} repeats are {mean:+.0%} of what one may be "
+                                 f"away on average; accepted: up to {most:.0%}")  # fmt: skip
     return found
 
 
@@ -147,7 +164,7 @@ def _untrusted(record: Record) -> str:
     return f"{extra[0]} is of a plug-in here, and the record names none" if extra else ""
 
 
-def _compare(old: Record, new: Record | None, failed: str, found: SpotCheck) -> None:
+def _compare(old: Record, new: Record | None, failed: str, found: SpotCheck, most: float) -> None:
     spec = old.spec
     cell = (f"{spec['method']['name']}, {setting_name(spec)}, ratio {spec['ratio']:g}, seed "
             f"{spec['seed']}")  # fmt: skip
@@ -160,9 +177,10 @@ def _compare(old: Record, new: Record | None, failed: str, found: SpotCheck) -> 
     if compare_records(old, new)["identical"]:
         text += ", identical"
     found.lines.append(text)
-    found.away.append(ours - theirs)
-    if not abs(ours - theirs) <= found.tolerance:
-        found.reasons.append(f"repeat of {text}; accepted: up to {found.tolerance:.1f} points away")
+    found.away.append((ours - theirs) / most)
+    found.widest = max(found.widest, most)
+    if not abs(ours - theirs) <= most:
+        found.reasons.append(f"repeat of {text}; accepted: up to {most:.1f} points away")
     for name in _FACTS:
         recorded, here = old.info.get(name), new.info.get(name)
         if name in old.info and recorded != here:
