@@ -78,7 +78,8 @@ def report(
         if figures:
             drawn = {
                 "noise-kept": pictures.made(pictures.kept_noise(kept)),
-                "trajectories": pictures.of_board(material, "loss-trajectories")
+                "trajectories": pictures.made(pictures.memorised(material))
+                + pictures.of_board(material, "loss-trajectories")
                 + pictures.of_board(material, "detection")[-1:],
                 "hard-and-wrong": pictures.made(pictures.hard_and_wrong(groups)),
                 "reference": pictures.made(pictures.reference_set(variants)),

@@ -1,15 +1,21 @@
-"""Figures of the report: three of its own, and those of the board that answer its questions."""
+"""Figures of the report: four of its own, and those of the board that answer its questions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prunebench.errors import InputError
 from prunebench.leaderboard.figures.all_figures import FIGURES
+from prunebench.leaderboard.figures.epoch_curves import curve, tables_of
 from prunebench.leaderboard.figures.fonts import fit_fonts
 from prunebench.leaderboard.figures.material import Material
+from prunebench.leaderboard.figures.row_styles import row_styles
 from prunebench.leaderboard.figures.style import (
     GREY,
     HUES,
@@ -22,15 +28,19 @@ from prunebench.leaderboard.figures.style import (
     slug,
     width_for,
 )
+from prunebench.leaderboard.highlight import highlight
 from prunebench.leaderboard.report.hard_wrong import GROUPS, HardAndWrong, Trained
 from prunebench.leaderboard.report.kept_noise import Kept
 from prunebench.leaderboard.report.model import Estimate, Picture
 from prunebench.leaderboard.report.reference_effects import Variant, pooled
+from prunebench.leaderboard.report.trajectories import FITTED
 from prunebench.leaderboard.stats import mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+#: Epochs, mean and half-width of the interval [n].
+Curve = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 #: Figures of one kind on the page, and panels side by side.
 MOST, PANELS = 2, 4
 #: Rows of a figure.
@@ -40,16 +50,21 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 
 def of_board(material: Material, name: str) -> tuple[Picture, ...]:
     """Figures of the board by name, the last ones: those of the largest ratios."""
-    try:
-        drawn = [one for one in FIGURES[name](material) if isinstance(one, Drawn)]
-    except InputError:  # a damaged artifact costs its figure alone; the sections name it
-        return ()
+    drawn = _undamaged(one for one in FIGURES[name](material) if isinstance(one, Drawn))
     return tuple(_picture(one) for one in drawn[-MOST:])
 
 
 def made(found: Iterable[Drawn]) -> tuple[Picture, ...]:
     """Rendered figures, a few of them; to be called inside ``figure_settings``."""
-    return tuple(_picture(one) for one in islice(found, MOST))
+    return tuple(_picture(one) for one in _undamaged(islice(found, MOST)))
+
+
+def _undamaged(found: Iterable[Drawn]) -> list[Drawn]:
+    """Figures up to the first that needs a damaged artifact, which the sections name."""
+    drawn: list[Drawn] = []
+    with suppress(InputError):
+        drawn.extend(found)
+    return drawn
 
 
 def _picture(drawn: Drawn) -> Picture:
@@ -147,6 +162,48 @@ def reference_set(found: Sequence[Variant]) -> Iterator[Drawn]:
         )
         yield finish(figure, f"reference-set-{slug(dataset)}",
                      f"{dataset}: how much hangs on the reference set?", caption)  # fmt: skip
+
+
+def memorised(material: Material) -> Iterator[Drawn]:
+    """A panel for each setting of the largest ratio: wrong labels that the network predicts, by
+    epoch, of the rows that all pictures of the board highlight."""
+    for summary, tables in material.groups():
+        table = tables[-1]
+        chosen = highlight(summary, table.runs)
+        styles = row_styles(chosen, table.runs)
+        found: dict[str, dict[str, Curve]] = {}
+        for noise in table.noises:
+            for label in chosen.rows:
+                own = [run for (name, _), run in sorted(table.runs[label].items()) if name == noise]
+                line = curve(tables_of(material, own), FITTED[0])
+                if line is not None:
+                    found.setdefault(noise, {})[label] = line
+        noises = list(found)[:PANELS]
+        if not noises:
+            continue
+        figure = new(3.8, width_for(len(noises)) + 1.0 * (len(noises) < 3))
+        grid = figure.subplots(1, len(noises), squeeze=False, sharey=True)[0]
+        for axes, noise in zip(grid, noises, strict=True):
+            for label, (x, mean, half) in found[noise].items():
+                look = styles[label]
+                axes.plot(x, 100 * mean, color=look.colour, ls=look.line, label=label)
+                axes.fill_between(x, 100 * (mean - half), 100 * (mean + half), color=look.colour,
+                                  alpha=0.08, lw=0)  # fmt: skip
+            axes.set_xlabel("epoch")
+            axes.grid(axis="y")
+        grid[0].set_ylabel("wrong labels predicted, %")
+        column_titles(grid, noises)
+        lines = [axes.get_legend_handles_labels() for axes in grid]
+        named = {name: handle for own in lines for handle, name in zip(*own, strict=True)}
+        figure.legend(list(named.values()), list(named), loc="outside lower left", ncols=3)
+        caption = (
+            f"Ratio {table.ratio:g}: share of the wrong labels of the training split that the "
+            "network predicts at the end of evaluated epochs, mean over seeds with 95 % t bands "
+            "(none below three seeds); the value at the end of training is in the table. At most "
+            "eight rows, those that all pictures of the board highlight."
+        )
+        title = f"{summary.dataset}: how many wrong labels are memorised?"
+        yield finish(figure, f"memorised-labels-{slug(summary.dataset)}", title, caption)
 
 
 def _dots(

@@ -41,12 +41,13 @@ def losses(method: str, seed: int) -> bytes:
     return npz(id=IDS, epoch=np.array([1, 8]), loss=loss, wrong=WRONG)
 
 
-def epochs(accuracy: float, size: int) -> bytes:
-    """Accuracy rises to its end in eight equal steps of so many samples."""
-    lines = ["epoch,trained,planned,spent,test_accuracy"]
+def epochs(accuracy: float, size: int, memorised: float) -> bytes:
+    """Accuracy, and wrong labels predicted, rise to their end in eight steps of so many samples."""
+    lines = ["epoch,trained,planned,spent,test_accuracy,wrong_label_accuracy"]
     for n in range(1, 9):
         shown = f"{accuracy * min(1.0, 0.5 + n / 12):.17g}" if n < 8 else ""
-        lines.append(f"{n - 1},{size},{size},{n * size},{shown}")
+        fitted = f"{memorised * n / 8:.17g}" if n < 8 else ""
+        lines.append(f"{n - 1},{size},{size},{n * size},{shown},{fitted}")
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -97,6 +98,6 @@ def _run(
     files = {
         "samples.npz": npz(id=IDS, visits=own.astype(np.int32), **score),
         "losses.npz": losses(method, seed),
-        "epochs.csv": epochs(accuracy, 200 if method == "full" else 100),
+        "epochs.csv": epochs(accuracy, 200 if method == "full" else 100, memorised),
     }
     return with_files(made, files, root)

@@ -18,6 +18,7 @@ from prunebench.errors import InputError
 from prunebench.leaderboard.artifacts import artifact_reader
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures.material import Material
+from prunebench.leaderboard.figures.style import figure_settings
 from prunebench.leaderboard.learning_curves.to_target import target_tables
 from prunebench.leaderboard.report.all_sections import report
 from prunebench.leaderboard.report.cost import sign_test
@@ -29,6 +30,8 @@ from prunebench.leaderboard.report.model import (
     ReportSection,
     ReportTable,
 )
+from prunebench.leaderboard.report.pictures import made as made_pictures
+from prunebench.leaderboard.report.pictures import memorised
 from prunebench.leaderboard.report.sample_files import aligned, auroc
 from prunebench.leaderboard.stats.exact import exact
 from prunebench.record import Record
@@ -282,6 +285,24 @@ def test_the_forms_hold_all_numbers_and_ask_for_nothing(page: Report) -> None:
     assert "default-src &#39;none&#39;" in markup
     assert not re.search(r"(src|href)=\"(?!#|data:|tables/)", markup)
     assert render_html(page) == markup
+
+
+def test_pictures_are_drawn_once_and_a_damaged_artifact_costs_its_own(
+    records: list[Record], root: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    few = [r for r in records if r.spec["noise"]["name"] == NOISES[0] and r.spec["seed"] < 3]
+    with figure_settings():
+        (drawn,) = memorised(Material(build(few), artifact_reader([root])))
+        lines = {line.get_label(): line for line in drawn.figure.axes[0].lines}
+        assert set(lines) == set(PLANTED)
+        assert lines["full"].get_ydata().tolist() == pytest.approx([7.5 * n for n in range(1, 8)])
+        for r in few:
+            for name in r.artifacts:
+                path = tmp_path / "artifacts" / r.key / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"nothing")
+        assert made_pictures(memorised(Material(build(few), artifact_reader([tmp_path])))) == ()
 
 
 def test_names_of_others_are_shown_and_nothing_else() -> None:
