@@ -13,7 +13,16 @@ from prunebench.bench.reports import boards as module
 from prunebench.bench.reports.boards import gather, make_board
 from prunebench.leaderboard.audit import audit
 from prunebench.leaderboard.board.model import Board
-from support.boards_again import BOARDS, PAGE, RECORDS, ROOT, first_table, render_again, with_table
+from support.boards_again import (
+    BOARDS,
+    PAGE,
+    RECORDS,
+    ROOT,
+    first_table,
+    remove_unnamed,
+    render_again,
+    with_table,
+)
 from tests.leaderboard.findings.held_against_tests import check
 
 FOLDERS = sorted(path.parent for path in BOARDS.glob(f"*/{RECORDS}"))
@@ -57,3 +66,15 @@ def test_the_readme_shows_the_demos_board() -> None:
     assert first_table(page) in (BOARDS / "demo/leaderboard.md").read_text(encoding="utf-8")
     other = page.replace("| full ", "| none ")
     assert with_table(other, page) == page
+
+
+def test_pictures_that_no_page_shows_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    for name in ("a.svg", "a.png", "old.svg", "old.png", "figures.md"):
+        (tmp_path / "figures" / name).write_text("x")
+    (tmp_path / PAGE).write_text("![a](figures/a.svg)")
+    remove_unnamed(tmp_path)
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        "a.svg", "a.png", "figures.md"}  # fmt: skip
+    with pytest.raises(ValueError, match="does not say how it was rendered"):
+        render_again(tmp_path)

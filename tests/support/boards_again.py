@@ -59,11 +59,11 @@ def render_again(folder: Path, figures: bool = True) -> Said:
     if said.code or gzip.decompress(before) != gzip.decompress(after):
         raise ValueError(f"{folder}: {said.err or 'other records'}")
     if figures:
-        _remove_unnamed(folder)
+        remove_unnamed(folder)
     return said
 
 
-def _remove_unnamed(folder: Path) -> None:
+def remove_unnamed(folder: Path) -> None:
     """Removes pictures of earlier versions, which the page does not show any more."""
     page = (folder / PAGE).read_text(encoding="utf-8")
     for picture in folder.glob("figures/*.svg"):

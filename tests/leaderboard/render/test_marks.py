@@ -107,7 +107,8 @@ def plain_name(first: str) -> str:
 def of_markdown(text: str) -> Found:
     found: Found = {}
     for part in text.split("\n## ")[1:]:
-        if not (title := re.match(r"(.*), ratio (\S+)\n", part)):
+        title = re.match(r"(.*), ratio (\S+)\n", part)
+        if not title or "<summary>Costs, wins and seeds</summary>" not in part:
             continue
         part = re.split(r"<summary>Diagnostics", part)[0]
         lines = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
