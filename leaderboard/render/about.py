@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 from prunebench.leaderboard.board.collect import Run
-from prunebench.leaderboard.board.model import Board
+from prunebench.leaderboard.board.model import Board, Table
 from prunebench.leaderboard.findings import Finding
 from prunebench.leaderboard.findings.phrases import counted, listed
 from prunebench.leaderboard.number_text import span
@@ -27,7 +27,9 @@ class About:
         datasets, networks, budgets: Names, in the order of the tables.
         seeds: Fewest and most seeds in a noise setting of a row.
         dates: First and last day (UTC) on which a run ended; empty where no record says it.
-        methods: Labels of the rows that prune, in the order of the tables.
+        methods: Names of the methods that prune.
+        rows: Labels of their rows, in the order of the tables: a method has several where it ran
+            with several options, or on samples that another network chose.
     """
 
     datasets: tuple[str, ...]
@@ -36,6 +38,7 @@ class About:
     seeds: tuple[int, int]
     dates: tuple[str, ...]
     methods: tuple[str, ...]
+    rows: tuple[str, ...]
 
     @property
     def text(self) -> str:
@@ -53,13 +56,20 @@ def about(board: Board) -> About:
     runs = [run for table in board.tables for slots in table.runs.values()
             for run in slots.values() if run.accuracy is not None]  # fmt: skip
     sizes = [size for row in rows for size in row.seeds]
+    pruning = _once(row.label for row in rows if row.kind == "method")
     return About(
         datasets=_once(run.dataset for run in runs),
         networks=_once(str(table.shared.recipe.get("model") or "") for table in board.tables),
         budgets=_once(table.shared.budget for table in board.tables),
         seeds=(min(sizes), max(sizes)),
         dates=_dates(runs),
-        methods=_once(row.label for row in rows if row.kind == "method"),
+        methods=_once(
+            found[label]
+            for found in map(methods_of, board.tables)
+            for label in pruning
+            if label in found
+        ),
+        rows=pruning,
     )
 
 
@@ -69,8 +79,11 @@ def title(board: Board) -> str:
 
 
 def counts(board: Board) -> str:
-    """How many rows prune, and how many runs are behind the board."""
-    return f"{counted(len(about(board).methods), 'method')}, {counted(board.used, 'run')}"
+    """How many methods prune, in how many rows, and how many runs are behind the board."""
+    found = about(board)
+    methods, rows = counted(len(found.methods), "method"), counted(len(found.rows), "row")
+    several = f" in {rows}" if len(found.rows) != len(found.methods) else ""
+    return f"{methods}{several}, {counted(board.used, 'run')}"
 
 
 def found_by_scope(said: Sequence[Finding]) -> list[tuple[str, list[Finding]]]:
@@ -81,6 +94,12 @@ def found_by_scope(said: Sequence[Finding]) -> list[tuple[str, list[Finding]]]:
         (scope if several else "", list(own))
         for scope, own in groupby(said, key=lambda finding: finding.scope)
     ]
+
+
+def methods_of(table: Table) -> dict[str, str]:
+    """Name of the method of each row, by label."""
+    return {label: next(iter(slots.values())).method for label, slots in table.runs.items()
+            if slots}  # fmt: skip
 
 
 def _once(names: Iterable[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prunebench.leaderboard.board.model import Table
+from prunebench.leaderboard.render.about import methods_of
 
 #: Year of the paper by name of the method, as on its card.
 YEARS = {
@@ -22,6 +23,4 @@ YEARS = {
 
 def years(table: Table) -> dict[str, int]:
     """Years of the rows whose method has one, by label."""
-    methods = {label: next(iter(slots.values())).method for label, slots in table.runs.items()
-               if slots}  # fmt: skip
-    return {label: YEARS[name] for label, name in methods.items() if name in YEARS}
+    return {label: YEARS[name] for label, name in methods_of(table).items() if name in YEARS}

@@ -81,7 +81,8 @@ class PageColumn:
 
 @dataclass(frozen=True)
 class PageRow:
-    """One row: its head with flags, and its cells; filters never hide the reference row alone."""
+    """One row: its head with flags, and its cells; filters never hide the reference row alone, and
+    ``method`` is what is counted where that is not the label."""
 
     label: str
     kind: str
@@ -89,6 +90,7 @@ class PageRow:
     entries: tuple[PageCell, ...]
     tip: int | None = None
     reference: bool = False
+    method: str = ""
 
     @property
     def parts(self) -> list[str]:

@@ -11,6 +11,7 @@ from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.inference.compare import Comparison
 from prunebench.leaderboard.inference.rankings import Module, Modules
 from prunebench.leaderboard.protocol_file import ProtocolFile
+from prunebench.leaderboard.render.about import methods_of
 from prunebench.leaderboard.render.html.page_table import (
     DOWN,
     NONE,
@@ -102,7 +103,7 @@ class _AccuracyTable:
         self.against = self.ranking.reference if self.ranking else {}
         known = {row.label: self._ends(row) for row in everyone}
         self.bars = dict(zip(known, bars(known.values()), strict=True))
-        self.years = years(table)
+        self.years, self.methods = years(table), methods_of(table)
         self.several = len(table.noises) > 1
         self.clean = any(row.clean_labels for row in everyone)
         self.timed = any(row.time for row in everyone)
@@ -172,7 +173,8 @@ class _AccuracyTable:
         entries += [PageCell(ran_by(row) or "-", tone="prose")] * self.named
         tip = self.tips.add(row.label, self.facts.row(row))
         reference = row.label == self.protocol.reference
-        return PageRow(row.label, row.kind, _flags(row), tuple(entries), tip, reference)
+        method = self.methods.get(row.label, "")
+        return PageRow(row.label, row.kind, _flags(row), tuple(entries), tip, reference, method)
 
     def _rank(self, row: Row) -> PageCell:
         place = self.ranks.get(row.label)

@@ -117,3 +117,15 @@ def test_the_rank_over_all_ratios_is_by_the_mean_beside_it() -> None:
     level = [record(m, seed=seed, ratio=ratio, accuracy=0.5) for m in ("random", "seta")
              for seed in (0, 1) for ratio in (0.3, 0.5)]  # fmt: skip
     assert build(level).summaries[0].ranks == {"random": (1, True), "seta": (1, True)}
+
+
+def test_methods_are_counted_once_whatever_their_rows() -> None:
+    records = [record("full"), *(record("el2n", params={"repeats": n}) for n in (1, 5)),
+               record("random")]  # fmt: skip
+    board = build(records)
+    assert about(board).methods == ("el2n", "random")
+    assert len(about(board).rows) == 3
+    forms = texts(board)
+    assert "\n\n2 methods in 3 rows, 4 runs.\n" in forms["leaderboard.md"]
+    rows = re.findall(r'<tr data-name="([^"]*)" data-method="([^"]*)"', forms["leaderboard.html"])
+    assert rows == [("el2n (repeats=1)", "el2n"), ("el2n (repeats=5)", "el2n")]

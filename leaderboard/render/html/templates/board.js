@@ -81,12 +81,17 @@
 
   // Methods and the rows beside them, each counted once however many tables it is in.
   function counted(rows) {
-    const names = (some) => new Set(some.map((row) => row.dataset.name)).size;
-    const said = [[true, "methods"], [false, "other rows"]].map(([method, words]) => {
-      const own = rows.filter((row) => (row.dataset.kind === "method") === method);
-      return own.length ? `${names(own.filter((row) => row.dataset.hit))} of ${names(own)} ${words}` : "";
-    });
-    return said.filter(Boolean).join(", ");
+    const names = (some, of) => new Set(some.map(of)).size;
+    const labelOf = (row) => row.dataset.name;
+    const methodOf = (row) => row.dataset.method ?? row.dataset.name;
+    const said = (own, of, words) => `${names(own.filter((row) => row.dataset.hit), of)} of ${names(own, of)} ${words}`;
+    const methods = rows.filter((row) => row.dataset.kind === "method");
+    const others = rows.filter((row) => row.dataset.kind !== "method");
+    const several = names(methods, labelOf) !== names(methods, methodOf);
+    return [
+      methods.length ? said(methods, methodOf, "methods") + (several ? ` (${said(methods, labelOf, "rows")})` : "") : "",
+      others.length ? said(others, labelOf, "other rows") : "",
+    ].filter(Boolean).join(", ");
   }
 
   function filters(form) {
