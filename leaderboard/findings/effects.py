@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from prunebench.leaderboard.findings.blocks import KINDS, Block
 from prunebench.leaderboard.findings.model import Claim, Finding, Ground
 from prunebench.leaderboard.findings.phrases import (
+    DIGITS,
     averaged,
     counted,
     interval_words,
@@ -18,7 +19,7 @@ from prunebench.leaderboard.findings.phrases import (
 from prunebench.leaderboard.findings.rows import RANDOM_CHOICE
 from prunebench.leaderboard.inference.rankings import Module, Modules
 from prunebench.leaderboard.inference.series import Cell, Series, draws_of
-from prunebench.leaderboard.number_text import p_text
+from prunebench.leaderboard.number_text import number, p_text
 from prunebench.leaderboard.stats import Member
 from prunebench.record import AND
 from prunebench.registry import SUFFIXES, own_scored
@@ -171,7 +172,7 @@ def noise(block: Block) -> Finding | None:
                        f"The board has {only}.")  # fmt: skip
     halves = _halves(noises)
     grounds: list[Ground] = []
-    said = []
+    said, spans = [], []
     for kind in KINDS.values():
         own = [label for label in rows if block.kinds.get(label) == kind
                and label != reference.label]  # fmt: skip
@@ -180,12 +181,20 @@ def noise(block: Block) -> Finding | None:
         known = [ground for ground in found if ground is not None]
         if pairs and len(known) == len(halves):
             grounds += known
-            parts = " then ".join(points(ground) for ground in known)
-            said.append(f"{counted(len(own), f'{kind} row')} {parts}")
+            means = [number(ground.mean, DIGITS, signed=True) for ground in known]
+            said.append(f"{counted(len(own), f'{kind} row')} {' then '.join(means)}")
+            if all(ground.low is not None for ground in known):
+                spans.append(f"{kind} {' then '.join(_ends(ground) for ground in known)}")
     if not said:
         return None
     name = "full training" if reference.kind == "full" else reference.label
     short = (f"Mean gap to {name} in {block.points}, under {halves[0][0]} and then under "
              f"{halves[1][0]}: {'; '.join(said)}.")  # fmt: skip
+    ends = f": {'; '.join(spans)}" * bool(spans)
     return Finding("noise", block.scope, short, "(Random choice is left out; "
-                   f"{interval_words(grounds)}.)", grounds=tuple(grounds))  # fmt: skip
+                   f"{interval_words(grounds)}{ends}.)", grounds=tuple(grounds))  # fmt: skip
+
+
+def _ends(ground: Ground) -> str:
+    low, high = (number(end, DIGITS, signed=True) for end in (ground.low, ground.high))
+    return f"[{low}, {high}]"

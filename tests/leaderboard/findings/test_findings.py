@@ -42,7 +42,10 @@ def test_a_clear_winner(won: Board) -> None:
         "By test infobatch+align beats random-dynamic and short-full on as many samples."
     )
     assert "4 noise settings are too few" in of(said, "limits").text
-    assert "1 batch-level row" in of(said, "noise").text
+    noise = of(said, "noise")
+    assert "1 batch-level row" in noise.short
+    assert "[" not in noise.short
+    assert noise.more.count("[") == len(noise.grounds)
 
 
 def test_no_winner() -> None:
