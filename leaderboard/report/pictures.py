@@ -14,6 +14,7 @@ from prunebench.errors import InputError
 from prunebench.leaderboard.figures.all_figures import FIGURES
 from prunebench.leaderboard.figures.epoch_curves import curve, tables_of
 from prunebench.leaderboard.figures.fonts import fit_fonts
+from prunebench.leaderboard.figures.line_names import room_for, side_names
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.row_styles import row_styles
 from prunebench.leaderboard.figures.style import (
@@ -181,7 +182,7 @@ def memorised(material: Material) -> Iterator[Drawn]:
         noises = list(found)[:PANELS]
         if not noises:
             continue
-        figure = new(3.8, width_for(len(noises)) + 1.0 * (len(noises) < 3))
+        figure = new(3.4, width_for(len(noises)) + 1.0 * (len(noises) < 3))
         grid = figure.subplots(1, len(noises), squeeze=False, sharey=True)[0]
         for axes, noise in zip(grid, noises, strict=True):
             for label, (x, mean, half) in found[noise].items():
@@ -193,17 +194,19 @@ def memorised(material: Material) -> Iterator[Drawn]:
             axes.grid(axis="y")
         grid[0].set_ylabel("wrong labels predicted, %")
         column_titles(grid, noises)
-        lines = [axes.get_legend_handles_labels() for axes in grid]
-        named = {name: handle for own in lines for handle, name in zip(*own, strict=True)}
-        figure.legend(list(named.values()), list(named), loc="outside lower left", ncols=3)
         caption = (
             f"Ratio {table.ratio:g}: share of the wrong labels of the training split that the "
             "network predicts at the end of evaluated epochs, mean over seeds with 95 % t bands "
             "(none below three seeds); the value at the end of training is in the table. At most "
-            "eight rows, those that all pictures of the board highlight."
+            "eight rows, those that all pictures of the board highlight, named at the last panel."
         )
         title = f"{summary.dataset}: how many wrong labels are memorised?"
-        yield finish(figure, f"memorised-labels-{slug(summary.dataset)}", title, caption)
+        stem = f"memorised-labels-{slug(summary.dataset)}"
+        drawn = finish(figure, stem, title, caption, right=room_for(chosen.rows))
+        ends = {label: (float(x[-1]), 100 * float(mean[-1]))
+                for label, (x, mean, _) in found[noises[-1]].items()}  # fmt: skip
+        side_names(grid[-1], ends, styles)
+        yield drawn
 
 
 def _dots(
