@@ -20,7 +20,7 @@ noise = {noises}
 method = {methods}
 ratio = 0.5
 seed = "0..2"
-recipe_params = {{ epochs = 2 }}
+recipe_params = {{ epochs = 1 }}
 """
 
 WHO = ("--by", "Jane Doe, Univ.", "--contact", "jane@example.org")
