@@ -220,7 +220,7 @@ def _worst_figure(
         axes.grid(axis="x")
         axes.spines["left"].set_color(GREY)
         if place >= len(table.noises) - columns:
-            axes.set_xlabel("accuracy of the worst class, %")
+            axes.set_xlabel("worst class, %")
             axes.tick_params(labelbottom=True)
     low, high = grid[0, 0].get_xlim()
     if high - low < LEAST_SPAN:  # equal values are no reason to look at hundredths

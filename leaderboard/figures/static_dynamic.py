@@ -101,7 +101,8 @@ def _figure(
     shown = [label for label in chosen.rows if label in kinds]
     handles = [Line2D([], [], ls="", ms=5, color=styles[x].colour, marker=KINDS[kinds[x]],
                       markerfacecolor=_face(styles[x])) for x in shown]  # fmt: skip
-    figure.legend(handles, shown, loc="outside right upper")
+    grid[0, -1].legend(handles, shown, loc="upper left", bbox_to_anchor=(1.02, 1.0),
+                       borderaxespad=0.0)  # fmt: skip
     sizes = {kind: sum(k == kind for k in kinds.values()) for kind in KINDS}
     others = len(kinds) - len(shown)
     caption = (

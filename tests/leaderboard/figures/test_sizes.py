@@ -13,6 +13,8 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from support.drawing import draw, kinded
+from support.records import grid
 from support.sized_boards import crossed, names, sized, transferred
 
 pytest.importorskip("matplotlib")
@@ -20,6 +22,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation, Text
 
+from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material
 from prunebench.leaderboard.figures.all_figures import FIGURES, drawings
 from prunebench.leaderboard.figures.point_names import _cross as cross
@@ -154,3 +157,12 @@ def test_words_stand_apart_and_few_rows_in_colour(
 
 def test_boards_have_as_many_methods_as_they_say() -> None:
     assert [len(set(names(k))) for k in (4, 12, 40)] == [4, 12, 40]
+
+
+def test_names_beside_one_panel_keep_off_the_title() -> None:
+    methods = ("full", "random", "small-loss", *(f"dynamic-method-{k}" for k in range(7)))
+    board = build(kinded(grid(methods, noises=("clean",), seeds=(0, 1))))
+    with figure_settings():
+        (drawn,) = draw("static-against-dynamic", Material(board))
+        words = written(drawn)
+    assert [(a.text, b.text) for a, b in itertools.combinations(words, 2) if a.overlaps(b)] == []
