@@ -76,8 +76,8 @@ def linear(name: str, values: Iterable[float], pad: float = 0.06, least: float =
 
 
 def logarithmic(name: str, values: Iterable[float]) -> Axis:
-    """A logarithmic axis of positive values."""
-    known = list(values)
+    """A logarithmic axis of positive values, as far as they lie between 1e-100 and 1e100."""
+    known = [min(max(value, 1e-100), 1e100) for value in values]
     low, high = min(known), max(known)
     if high / low < 1.5:
         low, high = low / 1.25, high * 1.25
