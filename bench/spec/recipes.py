@@ -242,6 +242,23 @@ def memorise_resnet18() -> Recipe:
     )
 
 
+@register_recipe("memorise-mnist")
+def memorise_mnist() -> Recipe:
+    """A perceptron on MNIST for 60 epochs: full training on 5,000 images fits all wrong labels."""
+    changes = {
+        "name": "memorise-mnist", "model": "mlp", "model_params": {"width": 256, "depth": 2},
+        "epochs": 60, "lr": 0.05, "weight_decay": 0.0, "eval_every": 5, "label_fit": 1000,
+    }  # fmt: skip
+    return get_recipe("mnist-small").model_copy(update=changes)
+
+
+@register_recipe("memorise-news")
+def memorise_news() -> Recipe:
+    """``news-bag`` for 20 epochs: full training fits all wrong labels."""
+    changes = {"name": "memorise-news", "epochs": 20, "eval_every": 2, "label_fit": 1000}
+    return get_recipe("news-bag").model_copy(update=changes)
+
+
 @register_recipe("news-small")
 def news_small() -> Recipe:
     """The NEWS recipe in 10 epochs; the tail starts at the same share of the run."""
