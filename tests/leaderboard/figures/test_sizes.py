@@ -124,7 +124,7 @@ def sizes() -> Iterator[Any]:
         yield pytest.param(count, name, marks=() if usual else pytest.mark.soak)
 
 
-@pytest.mark.parametrize(("count", "name"), sizes())
+@pytest.mark.parametrize(("count", "name"), list(sizes()))
 def test_words_stand_apart_and_few_rows_in_colour(
     materials: Callable[[int, str], Material], count: int, name: str
 ) -> None:
