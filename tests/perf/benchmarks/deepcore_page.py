@@ -35,9 +35,9 @@ def page(report: Mapping[str, Any]) -> str:
             "DeepCore, best epoch", "kept, DeepCore", "kept, ours", "s, DeepCore")  # fmt: skip
     lines = [
         "# DeepCore's script beside ours", "", where(report), "",
-        f"Accuracy in % on the test images, mean and standard deviation of up to {s['repeats']} "
-        "seeds. DeepCore reports the best epoch, chosen on the test images; the last epochs are "
-        "compared. A difference is ours minus DeepCore's; no test is made of it.",
+        "Accuracy in % on the test images, mean and standard deviation over seeds (at most "
+        f"{s['repeats']}). DeepCore reports the best epoch, chosen on the test images; the last "
+        "epochs are compared. A difference is ours minus DeepCore's; no test is made of it.",
         "", tabulate(rows, head, "github", disable_numparse=True),
         "", "Methods that did not end well:" * bool(ends), *ends, "", "## Time",
     ]  # fmt: skip
@@ -48,7 +48,7 @@ def page(report: Mapping[str, Any]) -> str:
         pairs = [row[1:4] for row in figure_rows(report)]
         lines += [
             "", f"{result['what'][0].upper()}{result['what'][1:]}; wall time, "
-            f"{s['repeats']} turns at most, whichever came first in turn.", "",
+            f"turns asked for: {s['repeats']}, each side first in turn.", "",
             tabulate(named, heads, "github", disable_numparse=True), "",
             tabulate(pairs, ("figure", "value", "pairs"), "github", disable_numparse=True),
         ]  # fmt: skip
