@@ -96,4 +96,4 @@ def machine_of(run: Run) -> str:
     environment = run.record.environment
     threads = environment.get("threads")
     name = str(environment.get("device_class", "unknown"))
-    return f"{name}, {threads} threads" if threads else name
+    return f"{name}, {threads} thread{'s' * (threads != 1)}" if threads else name

@@ -44,7 +44,8 @@ class About:
     def text(self) -> str:
         """Data sets, networks, budgets, seeds and days in one line."""
         days = " to ".join(dict.fromkeys(self.dates))
-        parts = [listed(self.datasets), listed(self.networks), f"budget {listed(self.budgets)}",
+        what = " with ".join(filter(None, (listed(self.datasets), listed(self.networks))))
+        parts = [what, f"budget {listed(self.budgets)}",
                  f"n = {span(*self.seeds)} {'seed' if self.seeds == (1, 1) else 'seeds'}",
                  days]  # fmt: skip
         return ", ".join(part for part in parts if part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -55,7 +56,9 @@ def _tables(board: Board, entries: list[Any]) -> Iterator[TargetTable]:
         found = []
         for value in entry["rows"]:
             lacking = [(item["reason"], item["count"]) for item in value["missing"]]
-            one = _ENTRY.validate_python({**value, "lacking": lacking})
+            # Files of earlier versions say "1 threads".
+            machine = re.sub(", 1 threads$", ", 1 thread", value["machine"])
+            one = _ENTRY.validate_python({**value, "lacking": lacking, "machine": machine})
             spreads: dict[str, Any] = {
                 name: _as_written(spread, value[name]) for name, spread in vars(one).items()
                 if isinstance(spread, MedianInterval)

@@ -19,6 +19,7 @@ from support.boards_again import (
     RECORDS,
     ROOT,
     first_table,
+    main,
     remove_unnamed,
     render_again,
     with_table,
@@ -78,3 +79,13 @@ def test_pictures_that_no_page_shows_are_removed(tmp_path: Path) -> None:
         "a.svg", "a.png", "figures.md"}  # fmt: skip
     with pytest.raises(ValueError, match="does not say how it was rendered"):
         render_again(tmp_path)
+
+
+def test_a_misspelt_board_is_an_error_before_any_is_rendered() -> None:
+    with (
+        mock.patch("support.boards_again.render_again", side_effect=AssertionError),
+        pytest.raises(SystemExit, match=r"no such board: memorise-crad; boards: .*memorise-card"),
+    ):
+        main(["demo", "memorise-crad"])
+    with pytest.raises(ValueError, match="no table whose rows are methods"):
+        first_table("# Nothing\n\n| name | value |\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.reports.boards import make_board, target_files, write_board
+from prunebench.bench.reports.boards import gather, make_board, target_files, write_board
 from prunebench.errors import InputError
 from prunebench.leaderboard.artifacts import artifact_reader
 from prunebench.leaderboard.board.cost_share import cost_of
@@ -424,3 +425,13 @@ def test_the_figure_of_curves(tmp_path: Path, records: list[Record]) -> None:
         plain = [planted(tmp_path, name, CURVES[name], every=0) for name in ("full", "never")]
         (left_out,) = draw("accuracy-by-samples", Material(make_board(plain)))
         assert "eval_every" in left_out.reason
+
+
+def test_tables_of_earlier_versions_are_read() -> None:
+    folder = Path(__file__).parents[2] / "docs/leaderboards/memorise-card"
+    board = make_board(gather([folder / "records.jsonl.gz"]))
+    text = (folder / f"{TARGET_STEM}.json").read_text(encoding="utf-8")
+    text = re.sub(r"H200, 1 threads?", "H200, 1 threads", text)
+    assert "1 threads" in text
+    (table,) = read_target_tables(board, text.encode())
+    assert {one.machine for one in table.found} == {"NVIDIA H200, 1 thread", ""}

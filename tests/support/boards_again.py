@@ -73,8 +73,15 @@ def remove_unnamed(folder: Path) -> None:
 
 
 def first_table(page: str) -> str:
-    """The first table of a page whose rows are methods."""
-    return next(part for part in page.split("\n\n") if part.startswith("| method "))
+    """The first table of a page whose rows are methods.
+
+    Raises:
+        ValueError: The page has none.
+    """
+    for part in page.split("\n\n"):
+        if part.startswith("| method "):
+            return part
+    raise ValueError("the page has no table whose rows are methods")
 
 
 def with_table(readme: str, page: str) -> str:
@@ -83,8 +90,16 @@ def with_table(readme: str, page: str) -> str:
 
 
 def main(names: Sequence[str]) -> None:
-    """Renders the boards named, or all."""
-    for folder in sorted(path.parent for path in BOARDS.glob(f"*/{RECORDS}")):
+    """Renders the boards named, or all.
+
+    Raises:
+        SystemExit: A name is no board; nothing is rendered then.
+    """
+    folders = sorted(path.parent for path in BOARDS.glob(f"*/{RECORDS}"))
+    known = [folder.name for folder in folders]
+    if unknown := [name for name in names if name not in known]:
+        raise SystemExit(f"no such board: {', '.join(unknown)}; boards: {', '.join(known)}")
+    for folder in folders:
         if names and folder.name not in names:
             continue
         said = render_again(folder)

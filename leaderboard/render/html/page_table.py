@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,20 +18,27 @@ Difference = tuple[float, float | None, float | None]
 
 @dataclass(frozen=True)
 class Bar:
-    """A difference as a bar from zero, with its interval; places in percent of the picture."""
+    """A difference as a bar from zero, with its interval; places in percent of the picture.
+
+    ``below`` and ``above`` say that it goes on beyond that end of the picture.
+    """
 
     zero: float
     mean: float
     low: float | None
     high: float | None
+    below: bool = False
+    above: bool = False
 
     @property
     def places(self) -> dict[str, str]:
-        """Numbers as the picture names them: ``zero``, ``left``, ``width``, ``low``, ``high``."""
+        """Numbers as the picture names them: ``zero``, ``left``, ``width``, ``low``, ``high``; and
+        ``below`` and ``above``, empty where the bar ends inside."""
         left, right = min(self.zero, self.mean), max(self.zero, self.mean)
         found = {"zero": self.zero, "left": left, "width": right - left, "low": self.low,
                  "high": self.high}  # fmt: skip
-        return {name: number(value, 1) for name, value in found.items() if value is not None}
+        known = {name: number(value, 1) for name, value in found.items() if value is not None}
+        return {**known, "below": "1" * self.below, "above": "1" * self.above}
 
 
 @dataclass(frozen=True)
@@ -118,19 +126,33 @@ def figure(value: float | None, digits: int) -> PageCell:
 
 
 def bars(differences: Iterable[Difference | None]) -> list[Bar | None]:
-    """Differences on one scale, which holds zero and every interval."""
+    """Differences on one scale, which holds zero and every interval but those of a few rows that
+    lie far off: they would leave the others a few pixels."""
     found = list(differences)
-    ends = [0.0, *(end for one in found if one for end in one if end is not None)]
-    start, room = min(ends), (max(ends) - min(ends)) or 1.0
+    spans = [[end for end in one if end is not None] for one in found if one is not None]
+    ends = [0.0, *(end for span in spans for end in span)]
+    most = _reach([max(map(abs, span)) for span in spans])
+    start, stop = max(min(ends), -most), min(max(ends), most)
+    room = (stop - start) or 1.0
 
     def place(value: float) -> float:
-        return 100 * (value - start) / room
+        return 100 * (min(max(value, start), stop) - start) / room
 
     def bar(mean: float, low: float | None, high: float | None) -> Bar:
         line = [None if end is None else place(end) for end in (low, high)]
-        return Bar(place(0.0), place(mean), *line)
+        known = [end for end in (mean, low, high) if end is not None]
+        return Bar(place(0.0), place(mean), *line, min(known) < start, max(known) > stop)
 
     return [None if one is None else bar(*one) for one in found]
+
+
+def _reach(sizes: list[float]) -> float:
+    """Where a scale may end: without a limit, or at the size that nine of ten rows stay within,
+    where the largest is more than twice as far and more than three rows are there."""
+    if len(sizes) < 4:
+        return math.inf
+    most = sorted(sizes)[math.floor(0.9 * (len(sizes) - 1))]
+    return most if 0 < 2 * most < max(sizes) else math.inf
 
 
 def ends_of(found: Comparison | None) -> Difference | None:

@@ -84,7 +84,7 @@ def test_the_title_names_data_network_budget_seeds_and_days() -> None:
     records = [replace(r, timing={**r.timing, "finished": end}).sealed()
                for r, end in zip(grid(), itertools.cycle((1.7e9, 1.7e9 + 90_000)))]  # fmt: skip
     board = build(records)
-    expected = "Leaderboard: digits, mlp, budget samples, n = 3 seeds, 2023-11-14 to 2023-11-15"
+    expected = "Leaderboard: digits with mlp, budget samples, n = 3 seeds, 2023-11-14 to 2023-11-15"
     forms = texts(board)
     assert forms["leaderboard.md"].startswith(f"# {expected}\n")
     assert f"<title>{expected}</title>" in forms["leaderboard.html"]
@@ -92,7 +92,7 @@ def test_the_title_names_data_network_budget_seeds_and_days() -> None:
     content = json.loads(forms["leaderboard.json"])["about"]
     assert content["title"] == expected
     assert content["methods"] == list(about(board).methods)
-    assert title(build(grid())) == "Leaderboard: digits, mlp, budget samples, n = 3 seeds"
+    assert title(build(grid())) == "Leaderboard: digits with mlp, budget samples, n = 3 seeds"
 
 
 def test_the_rank_over_all_ratios_is_by_the_mean_beside_it() -> None:

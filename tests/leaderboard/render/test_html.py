@@ -15,6 +15,7 @@ from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.html.page import render_html
+from prunebench.leaderboard.render.html.page_table import bars
 from support.pages import EVIL, Page, contest
 from support.records import grid, record
 
@@ -277,3 +278,18 @@ def test_ten_thousand_runs_render_fast() -> None:
     spent = time.process_time() - start
     print(f"{board.used} runs, {len(text) / 1e6:.1f} MB, {spent:.2f} s")
     assert spent < 2
+
+
+def test_one_row_far_off_leaves_the_bars_of_the_others_their_room() -> None:
+    near = [(mean, mean - 0.5, mean + 0.5) for mean in (-1.0, 0.2, 0.8, 1.1, 0.4)]
+    *inside, none, far = bars([*near, None, (-38.5, -40.0, -37.0)])
+    assert none is None
+    assert far is not None
+    assert (far.below, far.above, far.low, far.mean) == (True, False, 0.0, 0.0)
+    assert far.places["below"] == "1"
+    assert all(bar is not None and not bar.below and not bar.above for bar in inside)
+    means = [bar.mean for bar in inside if bar is not None]
+    assert max(means) - min(means) > 50
+    # Without such a row, and of three rows, none is cut.
+    for whole in (near, [near[0], near[1], (-38.5, -40.0, -37.0)]):
+        assert not [bar for bar in bars(whole) if bar is None or bar.below or bar.above]

@@ -306,6 +306,23 @@ def test_only_tables_scroll_sideways(chromium: Page, file: Path, width: int) -> 
     assert left[2] < width / 2
 
 
+def test_a_board_of_several_networks_fits_on_a_phone(chromium: Page, tmp_path: Path) -> None:
+    records = Path(__file__).parents[3] / "docs/leaderboards/transfer-cifar10/records.jsonl.gz"
+    file = tmp_path / "leaderboard.html"
+    file.write_text(render_html(build(gather([records]))), encoding="utf-8")
+    for width in (320, 390):
+        chromium.open(file, width, 844)
+        assert chromium.overflow() <= 0
+
+
+def test_a_fragment_that_is_no_text_is_no_complaint(chromium: Page, file: Path) -> None:
+    chromium.open(file)
+    chromium.console()
+    chromium.run("location.hash = '#%E0%A4%A'")
+    chromium.run("return new Promise((done) => setTimeout(done, 50))")
+    assert chromium.console() == []
+
+
 @pytest.mark.parametrize("name", ["demo", "cifar10n", "news"])
 def test_a_board_of_four_noise_settings_fits_into_1400_pixels(
     chromium: Page, tmp_path: Path, name: str

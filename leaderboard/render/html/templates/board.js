@@ -94,6 +94,15 @@
     ].filter(Boolean).join(", ");
   }
 
+  // The id that a fragment names; one that is no text names nothing.
+  function named(hash) {
+    try {
+      return decodeURIComponent(hash.slice(1));
+    } catch {
+      return "";
+    }
+  }
+
   function filters(form) {
     const sections = all("main section");
     const rows = all("tbody tr[data-name]");
@@ -137,7 +146,7 @@
     form.addEventListener("change", apply);
     form.addEventListener("submit", (event) => event.preventDefault());
     window.addEventListener("hashchange", () => {
-      const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+      const target = document.getElementById(named(location.hash));
       if (!target || !target.hidden) return;
       for (const select of Object.values(pick)) if (select) select.value = "";
       apply();
