@@ -139,9 +139,9 @@ def bars(differences: Iterable[Difference | None]) -> list[Bar | None]:
         return 100 * (min(max(value, start), stop) - start) / room
 
     def bar(mean: float, low: float | None, high: float | None) -> Bar:
-        line = [None if end is None else place(end) for end in (low, high)]
+        left, right = (None if end is None else place(end) for end in (low, high))
         known = [end for end in (mean, low, high) if end is not None]
-        return Bar(place(0.0), place(mean), *line, min(known) < start, max(known) > stop)
+        return Bar(place(0.0), place(mean), left, right, min(known) < start, max(known) > stop)
 
     return [None if one is None else bar(*one) for one in found]
 
