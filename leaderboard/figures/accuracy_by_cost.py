@@ -26,7 +26,7 @@ from prunebench.leaderboard.figures.style import (
     slug,
     width_for,
 )
-from prunebench.leaderboard.findings.phrases import listed
+from prunebench.leaderboard.findings.phrases import joined, listed
 from prunebench.leaderboard.findings.rows import random_choice
 from prunebench.leaderboard.highlight import Highlight, highlight
 
@@ -45,6 +45,7 @@ class Mark:
         low, high: Ends of the bar along x: the cost without scoring runs, or an interval.
         below, above: Ends of the interval along y; equal where there is none.
         unsteady: Whether its time was measured on a busy machine.
+        partial: Whether its cost leaves out a scoring run, so that it is not compared by cost.
     """
 
     x: float
@@ -54,6 +55,7 @@ class Mark:
     below: float
     above: float
     unsteady: bool = False
+    partial: bool = False
 
 
 def computation(material: Material) -> Iterator[Drawn | Omitted]:
@@ -120,18 +122,24 @@ def _by_computation(
     for table, costs in usable:
         means = {row.label: row.mean for row in table.rows if row.mean is not None}
         ends = _intervals(table)
-        panels.append((table, {x: Mark(c.total, means[x], c.own, c.total, *ends[x])
+        panels.append((table, {x: Mark(c.total, means[x], c.own, c.total, *ends[x],
+                                       partial=c.other_network)
                                for x, c in costs.items()}))  # fmt: skip
     apart = sorted({label for _, costs in usable for label, c in costs.items() if c.other_network})
-    said = [f"{listed(front({x: (m.x, m.y) for x, m in marks.items()}))} at ratio {table.ratio:g}"
-            for table, marks in panels]  # fmt: skip
-    answer = f"No other row reaches as much for less than, by their means, {'; '.join(said)}. "
-    answer += sentence(material, summary, random_choice)
+    said = [f"{listed(rows)} at ratio {table.ratio:g}"
+            for table, marks in panels if (rows := _front(marks))]  # fmt: skip
+    answer = f"By their means, no row is both cheaper and as accurate as {'; '.join(said)}. "
+    answer = f"{answer * bool(said)}{sentence(material, summary, random_choice)}".strip()
     caption = (
         "Marks: trained samples, a third of each forward-only sample, and the scoring run a "
         "method rests on, which several methods and ratios share; thin bars begin at the cost "
-        "without that run. Dotted: rows as accurate as which no other is for less."
-        + (f" Scoring runs of another network are in no cost: {', '.join(apart)}." if apart else "")
+        "without that run. Dotted: the rows to which no other is equal in accuracy for less."
+        + (
+            " Scoring runs of another network are in no cost, and their rows are not compared by "
+            f"cost: {joined(apart)}."
+            if apart
+            else ""
+        )
     )
     title = f"{summary.dataset}: what does {material.words} cost in computation?"
     return _figure(stem, title, answer, caption, panels, summary, found, material,
@@ -231,11 +239,16 @@ def _panel(
             axes.plot([mark.x], [height], ls="", marker="o", ms=9, markerfacecolor="none",
                       markeredgecolor=GREY, markeredgewidth=0.6, zorder=2)  # fmt: skip
     if pareto:
-        best = [(marks[x].x, marks[x].y) for x in front({x: (m.x, m.y) for x, m in marks.items()})]
+        best = [(marks[x].x, marks[x].y) for x in _front(marks)]
         axes.plot([x for x, _ in best], [y for _, y in best], ls=":", color=GREY, lw=1.2,
                   zorder=1, label="front")  # fmt: skip
     axes.axvline(1, color=PALE, lw=1, zorder=0)
     log_shares(axes)
+
+
+def _front(marks: Mapping[str, Mark]) -> list[str]:
+    """Rows that none beats in cost and accuracy, of those whose whole cost is known."""
+    return front({x: (m.x, m.y) for x, m in marks.items() if not m.partial})
 
 
 def log_shares(axes: Axes) -> None:

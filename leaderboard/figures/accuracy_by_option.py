@@ -13,7 +13,7 @@ import numpy as np
 
 from prunebench.leaderboard.board.model import Table
 from prunebench.leaderboard.figures.accuracy_by_ratio import columns_for
-from prunebench.leaderboard.figures.answers import NOT_TESTED
+from prunebench.leaderboard.figures.answers import NOT_TESTED, all_pairs, separated
 from prunebench.leaderboard.figures.line_names import room_for, side_names, whiskers
 from prunebench.leaderboard.figures.material import Material, filled
 from prunebench.leaderboard.figures.row_styles import MARKERS, RowStyle, darker
@@ -27,6 +27,7 @@ from prunebench.leaderboard.figures.style import (
     plain_numbers,
     slug,
 )
+from prunebench.leaderboard.findings.phrases import counted, joined
 from prunebench.leaderboard.highlight import is_variant
 from prunebench.leaderboard.render.row_text import scores_named, span
 from prunebench.leaderboard.stats import mean_interval
@@ -51,6 +52,7 @@ class Sweep:
         option: The option.
         rows: (value, label), numbers in order, other values as text.
         numeric: Whether all values are numbers.
+        following: Options that change with it.
     """
 
     name: str
@@ -58,10 +60,11 @@ class Sweep:
     option: str
     rows: tuple[tuple[Any, str], ...]
     numeric: bool
+    following: tuple[str, ...] = ()
 
 
 def draw(material: Material) -> Iterator[Drawn | Omitted]:
-    """One figure per (data set, ratio, option)."""
+    """One figure per (data set, ratio, option); options that cannot be told apart have none."""
     drawn = False
     for table in material.board.tables:
         by_option: dict[str, list[Sweep]] = defaultdict(list)
@@ -70,6 +73,12 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
         for option, found in sorted(by_option.items()):
             drawn = True
             yield _figure(table, option, found, material.words)
+        for method, together in confounded(table).items():
+            drawn = True
+            yield Omitted(
+                f"accuracy-by-option-{slug(table.dataset)}-{table.ratio:g}",
+                f"{joined(together)} change together in every row of {method}",
+            )
     if not drawn:
         yield Omitted("accuracy-by-option", "no method runs with several values of an option")
 
@@ -77,25 +86,19 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
 def sweeps(table: Table) -> list[Sweep]:
     """Every sweep of a table: two rows of one method or more, apart in one option.
 
-    Where several options vary together and one of them differs between all rows, the others follow
-    it (a window and its least number of observations, say); else every option is swept once per
-    combination of the others.
+    Where several options vary and one alone of them differs between all rows, the others follow it
+    (a window and its least number of observations, say); else every option is swept once per
+    combination of the others. Where several differ between all rows there is no sweep.
     """
-    options: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
-    for label, runs in table.runs.items():
-        run = next(iter(runs.values()))
-        if "(tuned" not in label:
-            options[run.method][label] = run.params
     found = []
-    for method, rows in sorted(options.items()):
-        names = sorted({name for params in rows.values() for name in params})
-        distinct = {name: {_key(p.get(name)) for p in rows.values()} for name in names}
-        varying = [name for name in names if len(distinct[name]) > 1]
-        leading = [name for name in varying if len(distinct[name]) == len(rows)]
+    for method, rows in _options(table):
+        varying, leading = _varying(rows)
+        if len(leading) > 1:
+            continue
+        others, following = varying, []
         if len(varying) > 1 and leading:
-            varying, others = leading[:1], []
-        else:
-            others = varying
+            following = [name for name in varying if name not in leading]
+            varying, others = leading, []
         for option in varying:
             groups: dict[str, list[tuple[Any, str]]] = defaultdict(list)
             for label, params in rows.items():
@@ -103,21 +106,47 @@ def sweeps(table: Table) -> list[Sweep]:
                 groups[rest].append((params.get(option), label))
             for rest, members in sorted(groups.items()):
                 if len(members) > 1:
-                    found.append(_sweep(method, option, rest, members))
+                    found.append(_sweep(method, option, rest, members, following))
     return found
+
+
+def confounded(table: Table) -> dict[str, list[str]]:
+    """By method, several options each of which differs between all of its rows."""
+    found = {method: _varying(rows)[1] for method, rows in _options(table)}
+    return {method: names for method, names in found.items() if len(names) > 1}
+
+
+def _options(table: Table) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+    """Options of every row by method; those of tuned rows differ by seed."""
+    options: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for label, runs in table.runs.items():
+        run = next(iter(runs.values()))
+        if "(tuned" not in label:
+            options[run.method][label] = run.params
+    return sorted(options.items())
+
+
+def _varying(rows: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """Options that differ somewhere between the rows, and those that differ between all of them."""
+    names = sorted({name for params in rows.values() for name in params})
+    distinct = {name: {_key(p.get(name)) for p in rows.values()} for name in names}
+    varying = [name for name in names if len(distinct[name]) > 1]
+    return varying, [name for name in varying if len(distinct[name]) == len(rows)]
 
 
 def _key(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _sweep(method: str, option: str, rest: str, members: list[tuple[Any, str]]) -> Sweep:
+def _sweep(
+    method: str, option: str, rest: str, members: list[tuple[Any, str]], following: Sequence[str]
+) -> Sweep:
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v, _ in members)
     shown = members if numeric else [
         (v if isinstance(v, str) else _key(v), label) for v, label in members
     ]  # fmt: skip
     name = f"{method} ({rest})" if rest else method
-    return Sweep(name, method, option, tuple(sorted(shown)), numeric)
+    return Sweep(name, method, option, tuple(sorted(shown)), numeric, tuple(following))
 
 
 def shown_names(found: Sequence[Sweep]) -> tuple[list[str], str]:
@@ -158,16 +187,19 @@ def _figure(table: Table, option: str, every: Sequence[Sweep], words: str) -> Dr
         if place >= len(table.noises) - columns:
             axes.tick_params(labelbottom=True)
             axes.set_xlabel(option)
+    following = sorted({name for sweep in found for name in sweep.following})
+    changes = f" except {joined(following)}, changed together with {option}" if following else ""
     scores = scores_named(sweep.method for sweep in found)
     caption = (
         f"Final-epoch test {words} at ratio {table.ratio:g}, mean over n = "
         f"{span(min(seeds), max(seeds)) if seeds else 0} seeds; thin upright bars: 95 % t "
-        "intervals. Other options as declared, or following the one shown"
+        f"intervals. Other options are equal along a line{changes}"
         f"{f'; in all lines {shared}' if shared else ''}. Dashed black: full training; dotted: the "
         f"method without {scores} where the table has one row of it."
         + (f" The first {MOST} of {len(every)} lines." if len(every) > MOST else "")
     )
-    title = f"{table.dataset}: does {option} change {words} at ratio {table.ratio:g}?"
+    what = f"{option} (with {joined(following)})" if following else option
+    title = f"{table.dataset}: does {what} change {words} at ratio {table.ratio:g}?"
     drawn = finish(figure, stem, title, caption, room_for(styles), _separated(table, every))
     for line in range(lines):
         place = min(len(table.noises), columns * (line + 1)) - 1
@@ -201,14 +233,13 @@ def _separated(table: Table, found: Sequence[Sweep]) -> str:
     pairs = [tuple(sorted((a, b))) for sweep in found
              for (_, a), (_, b) in combinations(sweep.rows, 2)]  # fmt: skip
     if groups is None or groups.underpowered:
-        return f"{NOT_TESTED} With these runs no pair of rows could be separated."
+        return separated(groups)
     order = {label: place for place, label in enumerate(groups.pairwise.order)}
     known = [sorted(pair, key=lambda x: order[x]) for pair in pairs if set(pair) <= order.keys()]
     if not known:
         return f"{NOT_TESTED} No two values have every run under all settings."
     apart = sum(f"{a} - {b}" in groups.pairwise.family.rejected for a, b in known)
-    return (f"The test of all pairs of rows separates {apart} of {len(known)} pairs of values "
-            "(paired sign-flip, Holm over all rows of the table).")  # fmt: skip
+    return f"{all_pairs(groups)} separates {apart} of {counted(len(known), 'pair')} of values."
 
 
 def _panel(

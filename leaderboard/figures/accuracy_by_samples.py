@@ -23,7 +23,7 @@ from prunebench.leaderboard.figures.style import (
     new,
     slug,
 )
-from prunebench.leaderboard.findings.phrases import joined
+from prunebench.leaderboard.findings.phrases import counted, joined
 from prunebench.leaderboard.highlight import highlight
 from prunebench.leaderboard.learning_curves.curves import NOT_EVALUATED, Curve
 from prunebench.leaderboard.learning_curves.to_target import curves_of, full_row
@@ -83,7 +83,8 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
                 drawn = True
                 yield _figure(material, table, noise, curves, full, diverged)
     if not drawn:
-        said = "; ".join(f"{count} runs {reason}" for reason, count in sorted(reasons.items())
+        said = "; ".join(f"{reason} ({counted(count, 'run')})"
+                         for reason, count in sorted(reasons.items())
                          if reason != NOT_EVALUATED)  # fmt: skip
         wanted = "no run was evaluated while it trained (recipe option eval_every)"
         yield Omitted(NAME, said or wanted)

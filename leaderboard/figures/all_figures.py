@@ -191,10 +191,15 @@ def with_published(files: Mapping[str, bytes], published: Mapping[str, bytes]) -
     sections = published.get(index, b"").decode(errors="replace").split("\n## ")[1:]
     captions = [s.strip() for s in sections if any(f"]({stem}." in s for stem in stems)]
     head, mark, omitted = files[index].decode().partition("\n## Left out\n")
-    lines = [
-        line for line in omitted.splitlines() if not any(f"`{stem}`" in line for stem in stems)
-    ]
+    lines = [line for line in omitted.splitlines()
+             if not any(_left_out(line, stem) for stem in stems)]  # fmt: skip
     parts = [head.rstrip(), *(f"## {caption}" for caption in captions)]
     if any(lines):
         parts.append("\n".join([mark.strip(), "", *(line for line in lines if line)]))
     return {**files, **kept, index: ("\n\n".join(parts) + "\n").encode()}
+
+
+def _left_out(line: str, stem: str) -> bool:
+    """Whether a line of the index says that a figure, or all of its kind, could not be made."""
+    name = line.removeprefix("- `").partition("`")[0]
+    return stem == name or stem.startswith(f"{name}-")

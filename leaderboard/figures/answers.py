@@ -8,6 +8,7 @@ from prunebench.leaderboard.board.model import Summary, Table
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.findings.blocks import Block
 from prunebench.leaderboard.findings.model import Finding
+from prunebench.leaderboard.findings.phrases import counted
 from prunebench.leaderboard.inference.groups import Groups
 
 #: Of a figure whose question no test of the protocol is about.
@@ -59,8 +60,12 @@ def separated(groups: Groups | None) -> str:
     """How many pairs of rows the letters separate."""
     if groups is None:
         return "There are no two complete rows to test."
-    size = groups.pairwise.family.size
     if groups.underpowered:
-        return "With these runs no pair of rows could be separated, whatever the accuracies."
-    return (f"The test of all pairs over all cells separates {len(groups.pairwise.family.rejected)}"
-            f" of {size} (paired sign-flip, Holm).")  # fmt: skip
+        return f"{all_pairs(groups)} needs more runs than these to separate any pair."
+    return f"{all_pairs(groups)} separates {len(groups.pairwise.family.rejected)}."
+
+
+def all_pairs(groups: Groups) -> str:
+    """The family of tests that letters rest on; other tests of a board are of other families."""
+    size = groups.pairwise.family.size
+    return f"The test of all pairs of rows (paired sign-flip, Holm over {counted(size, 'pair')})"

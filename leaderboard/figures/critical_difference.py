@@ -12,6 +12,7 @@ from prunebench.leaderboard.figures.answers import sentence
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.row_styles import RowStyle, row_styles
 from prunebench.leaderboard.figures.style import GREY, INK, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.findings.phrases import joined
 from prunebench.leaderboard.findings.rows import lead
 from prunebench.leaderboard.highlight import highlight
 from prunebench.leaderboard.inference.groups import Groups, rank_groups
@@ -36,7 +37,7 @@ class Strip:
         ranks: Mean rank by label, best first.
         blocks: How many blocks they are means over, and what the blocks are.
         bars: Runs of labels that are not separated, where every group is such a run.
-        letters: Of each label; empty where bars can show the groups or nothing is separable.
+        letters: Of each label; empty where bars can show the groups or no pair can be separated.
         note: Why there are neither, else empty.
     """
 
@@ -53,7 +54,7 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
     for summary, _ in material.groups():
         stem = f"critical-difference-{slug(summary.dataset)}"
         found = strips(summary, material.board.protocol)
-        telling = [strip for strip in found if strip.bars or strip.letters]
+        telling = [strip for strip in found if not strip.note]
         if found:
             styles = row_styles(highlight(summary), summary.series)
             shown = [s for s in found if s in telling or s is found[-1]]
@@ -104,7 +105,7 @@ def strip_of(
     ordered = {label: ranks[label] for label in order}
     if groups is None or groups.underpowered:
         note = "" if groups is None else (
-            f"nothing separable: smallest p {p_text(groups.smallest_p)} > "
+            f"the test of all pairs needs more runs: smallest p {p_text(groups.smallest_p)} > "
             f"{p_text(groups.needed_p)} with {groups.units} units"
         )  # fmt: skip
         return Strip(title, ordered, blocks, (), {}, note)
@@ -145,7 +146,7 @@ def _figure(
         "of ranks, rows share a letter instead."
         + (" Nemenyi's distance is drawn for comparison: it rests on the ranks alone and on who "
            "else is entered." if material.nemenyi else "")
-        + (f" Nothing is separable under {', '.join(silent)}, which have no strip."
+        + (f" This test of all pairs needs more runs under {joined(silent)}: no strip."
            if silent else "")
         + (f" Left out as incomplete: {left} row{'s' * (left > 1)}." if left else "")
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Shape by kind.
 KINDS = {"static": "s", "dynamic": "o"}
+#: Which half of a mark is filled, for further rows of one colour.
+HALVES = ("left", "bottom", "right", "top")
 #: Inches of a strip, of a mark.
 _STRIP, _MARK = 0.4, 0.08
 #: Width of a panel in inches by the number of panels side by side, about.
@@ -53,7 +56,7 @@ def draw(material: Material) -> Iterator[Drawn | Omitted]:
         elif full is None:
             yield Omitted(stem, "no full training to take differences to")
         else:
-            chosen = highlight(summary, [x for x, kind in kinds.items() if kind in KINDS])
+            chosen = highlight(summary)
             for number, noises in enumerate(parts(summary.noises)):
                 found = {noise: clouds(summary, noise, kinds, full) for noise in noises}
                 name = f"{stem}-{number + 1}" if number else stem
@@ -84,23 +87,21 @@ def _figure(
     figure = new(1.2 + lines * (0.55 + _STRIP * len(strips)), width_for(columns))
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
     styles = row_styles(chosen, summary.series)
+    kinds = {x: kind for c in found.values() for (kind, _), rows in c.items() for x in rows}
+    shown = [label for label in chosen.rows if label in kinds]
+    fills = _fills([(x, kinds[x], styles[x]) for x in shown])
     for axes in list(grid.flat)[len(found) :]:
         axes.set_axis_off()
     for place, (axes, (noise, own)) in enumerate(zip(grid.flat, found.items(), strict=False)):
-        _panel(axes, own, strips, styles, _WIDE[columns])
+        _panel(axes, own, strips, styles, fills, _WIDE[columns])
         axes.set_title(noise)
         if place >= len(found) - columns:
             axes.set_xlabel("points against full training")
     axes = grid[0, 0]
     axes.set_yticks(range(len(strips)), [f"{kind}, ratio {ratio:g}" for kind, ratio in strips])
     axes.set_ylim(len(strips) - 0.4, -0.6)
-    shown = [
-        x for x in chosen.rows if any(x in rows for c in found.values() for rows in c.values())
-    ]
-    kinds = {x: kind for c in found.values() for (kind, _), rows in c.items() for x in rows}
-    shown = [label for label in chosen.rows if label in kinds]
     handles = [Line2D([], [], ls="", ms=5, color=styles[x].colour, marker=KINDS[kinds[x]],
-                      markerfacecolor=_face(styles[x])) for x in shown]  # fmt: skip
+                      **_face(styles[x], fills.get(x))) for x in shown]  # fmt: skip
     grid[0, -1].legend(handles, shown, loc="upper left", bbox_to_anchor=(1.02, 1.0),
                        borderaxespad=0.0)  # fmt: skip
     sizes = {kind: sum(k == kind for k in kinds.values()) for kind in KINDS}
@@ -108,23 +109,43 @@ def _figure(
     caption = (
         f"One mark per row: mean difference of test {material.words} to full training, paired by "
         f"seed. Squares: static methods, which choose once ({sizes['static']}); circles: dynamic "
-        f"ones, batch-level methods with them, which choose again and again ({sizes['dynamic']}). "
+        f"ones, batch-level methods with them, which choose while they train ({sizes['dynamic']}). "
         f"Upright bars: median of the strip. Numbers with ◂ count marks left of a panel; "
         f"scales differ.{f' Pale: {others} other rows.' if others else ''}"
     )
-    title = f"{summary.dataset}: do methods that choose again and again lose less{material.about}?"
+    title = f"{summary.dataset}: do dynamic rows lose less than static ones{material.about}?"
     said = sentence(material, summary, of_families)
     answer = f"Static against dynamic is not tested as such. {said}".strip()
     return finish(figure, stem, title, caption, answer=answer)
 
 
-def _face(look: RowStyle) -> str:
-    return look.colour if look.filled else "white"
+def _fills(rows: Sequence[tuple[str, str, RowStyle]]) -> dict[str, str]:
+    """Fill of a mark by label for rows of one kind, colour and look after the first of them.
+
+    Args:
+        rows: (label, kind, look) of the rows in colour.
+    """
+    seen: Counter[tuple[str, str]] = Counter()
+    first: set[tuple[str, str, bool]] = set()
+    found = {}
+    for label, kind, look in rows:
+        if (kind, look.colour, look.filled) in first:
+            found[label] = HALVES[seen[kind, look.colour] % len(HALVES)]
+            seen[kind, look.colour] += 1
+        first.add((kind, look.colour, look.filled))
+    return found
+
+
+def _face(look: RowStyle, fill: str | None) -> dict[str, str]:
+    """How a mark is filled: wholly, half, or not at all."""
+    if fill is None:
+        return {"markerfacecolor": look.colour if look.filled else "white"}
+    return {"fillstyle": fill, "markerfacecolor": look.colour, "markerfacecoloralt": "white"}
 
 
 def _panel(
     axes: Axes, found: Clouds, strips: Sequence[tuple[str, float]], styles: Mapping[str, RowStyle],
-    wide: float,
+    fills: Mapping[str, str], wide: float,
 ) -> None:  # fmt: skip
     values = [v for rows in found.values() for v in rows.values()]
     axes.tick_params(axis="y", length=0)
@@ -146,8 +167,8 @@ def _panel(
         for (value, label), step in zip(inside, apart, strict=True):
             look = styles[label]
             axes.plot([value], [place + step * _MARK / _STRIP], marker=KINDS[strip[0]], ls="",
-                      ms=4.8 if look.shown else 3.6, color=look.colour, markerfacecolor=_face(look),
-                      zorder=4 if look.shown else 2)  # fmt: skip
+                      ms=4.8 if look.shown else 3.6, color=look.colour,
+                      zorder=4 if look.shown else 2, **_face(look, fills.get(label)))  # fmt: skip
         ordered = sorted(rows.values())
         median = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
         if median >= low:

@@ -11,6 +11,7 @@ from prunebench.leaderboard.board.model import Summary
 from prunebench.leaderboard.figures.answers import separated
 from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.style import INK, Drawn, Omitted, finish, new, slug
+from prunebench.leaderboard.findings.phrases import counted
 from prunebench.leaderboard.highlight import highlight
 from prunebench.leaderboard.inference.compare import improvement
 from prunebench.leaderboard.inference.series import Series, differences
@@ -83,7 +84,8 @@ def _figure(stem: str, summary: Summary, labels: Sequence[str], material: Materi
     bar.outline.set_visible(False)
     seeds = sum(len(v) for v in summary.series[labels[0]].values.values())
     caption = (
-        f"Rows complete in every table, best mean first, over {cells} cells and {seeds} runs each, "
+        f"Rows complete in every table, best mean first, over {counted(cells, 'cell')} and "
+        f"{counted(seeds, 'run')} each, "
         "against those that other figures highlight (bold). In each field: cells (noise, ratio) "
         "that the row wins / ties / loses against the column by mean paired difference; as "
         "colour: probability that a run of the row beats the column's run of the same seed, ties "

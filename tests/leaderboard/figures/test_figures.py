@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support.drawing import METHODS, draw, kinded, one, panels, texts
+from support.drawing import METHODS, draw, kinded, one, panels, scored_elsewhere, texts
 from support.records import grid, record
 
 pytest.importorskip("matplotlib")
@@ -23,6 +23,7 @@ from prunebench.leaderboard.figures.accuracy_by_option import sweeps
 from prunebench.leaderboard.figures.differences import grid_of
 from prunebench.leaderboard.figures.seeds_needed import need
 from prunebench.leaderboard.figures.style import figure_settings
+from prunebench.leaderboard.highlight import highlight
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.stats import mean_interval
@@ -164,6 +165,24 @@ def test_sweeps_follow_the_option_that_tells_rows_apart() -> None:
     expected = [100 * (0.5 + w / 100 + 1 / 450) for w in (2, 3, 5, 10)]
     assert line.get_ydata().tolist() == pytest.approx(expected)
     assert {"full", "infobatch"} <= {x.get_label() for x in axes.lines}
+    drawn = one("accuracy-by-option", Material(board))
+    assert drawn.title.startswith("digits: does window (with min_obs) change accuracy")
+    assert "equal along a line except min_obs, changed together with window" in drawn.caption
+    groups = board.tables[0].tests.ranking.groups
+    assert groups.underpowered
+    assert drawn.answer == (f"The test of all pairs of rows (paired sign-flip, Holm over "
+                            f"{groups.pairwise.family.size} pairs) needs more runs than these to "
+                            "separate any pair.")  # fmt: skip
+
+
+def test_options_that_change_together_have_no_figure_of_one_of_them() -> None:
+    found = [record("infobatch", seed=seed, params={"r": r, "rescale": rescale, "delta": 0.9})
+             for seed in (0, 1, 2) for r, rescale in ((0.5, True), (0.9, False))]  # fmt: skip
+    board = build(found)
+    assert sweeps(board.tables[0]) == []
+    (left_out,) = draw("accuracy-by-option", Material(board))
+    assert isinstance(left_out, Omitted)
+    assert left_out.reason == "r and rescale change together in every row of infobatch"
 
 
 def test_crossed_options_are_swept_once_per_combination() -> None:
@@ -183,10 +202,35 @@ def test_static_and_dynamic_methods_stand_apart(material: Material) -> None:
     marks = [line for line in axes.lines if line.get_marker() in ("s", "o")]
     squares = [m for m in marks if m.get_marker() == "s"]
     assert (len(squares), len(marks) - len(squares)) == (2 * 2, 2 * 2)
+    legend = axes.figure.axes[-1].get_legend()
+    assert [t.get_text() for t in legend.get_texts()] == [
+        x for x in highlight(material.board.summaries[0]).rows if x not in ("full", "short-full")
+    ]  # fmt: skip
     only = build(kinded(grid(("full", "infobatch"))))
     (left_out,) = draw("static-against-dynamic", Material(only))
     assert isinstance(left_out, Omitted)
     assert left_out.reason == "no static method"
+
+
+def test_two_variants_of_a_method_have_marks_of_their_own() -> None:
+    methods = ("full", "random", "small-loss", "orderdp+align", "orderdp+bls")
+    axes = panels(one("static-against-dynamic", Material(build(kinded(grid(methods))))))[0]
+    looks = {(h.get_marker(), h.get_color(), h.get_markerfacecolor(), h.get_fillstyle())
+             for h in axes.figure.axes[-1].get_legend().legend_handles}  # fmt: skip
+    assert len(looks) == 4
+    drawn = {(h.get_marker(), h.get_color(), h.get_markerfacecolor(), h.get_fillstyle())
+             for h in axes.lines if h.get_marker() in ("s", "o")}  # fmt: skip
+    assert looks <= drawn
+
+
+def test_a_row_whose_scoring_run_is_not_counted_is_not_compared_by_cost() -> None:
+    records = scored_elsewhere(kinded(grid(("full", "random", "small-loss"))), "small-loss")
+    drawn = one("accuracy-by-cost", Material(build(records)))
+    label = "small-loss (scored with cnn)"
+    assert f"their rows are not compared by cost: {label}." in drawn.caption
+    said = drawn.answer.partition(" at ratio")[0]
+    assert said.startswith("By their means, no row is both cheaper and as accurate as random")
+    assert "small-loss" not in said
 
 
 def test_seeds_needed_pools_the_spread_within_cells(material: Material) -> None:

@@ -209,3 +209,13 @@ def test_drawing_anew_from_records_keeps_the_figures_of_artifacts() -> None:
     assert "`detection-digits-0.5`" not in index
     assert "`class-kept-share-digits-0.5`: classes.csv of no run is at hand" in index
     assert with_published(drawn, {}) == drawn
+
+
+def test_a_figure_that_is_kept_is_not_listed_as_left_out_by_the_name_of_its_kind() -> None:
+    index = (b"# Figures\n\n## Left out\n\n- `accuracy-by-samples`: no curve\n"
+             b"- `detection-digits-0.5`: no file\n")  # fmt: skip
+    stem = "accuracy-by-samples-digits-clean-0.5"
+    files = with_published({"figures/figures.md": index}, {f"figures/{stem}.svg": b"<svg/>"})
+    left = files["figures/figures.md"].decode()
+    assert "`accuracy-by-samples`" not in left
+    assert "`detection-digits-0.5`" in left

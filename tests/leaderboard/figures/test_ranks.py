@@ -81,7 +81,20 @@ def test_groups_that_are_no_runs_of_ranks_become_letters() -> None:
 def test_few_seeds_give_neither_bars_nor_letters(material: Material) -> None:
     found = strips(material.board.summaries[0], ProtocolFile())
     assert all(not s.bars and not s.letters for s in found[:-1])
-    assert "nothing separable: smallest p 0.25" in found[0].note
+    assert "the test of all pairs needs more runs: smallest p 0.25" in found[0].note
+    caption = one("critical-difference", material).caption
+    assert "test of all pairs needs more runs under clean, symmetric:0.2 and" in caption
+    said = one("wins", material).answer
+    assert "all pairs of rows (paired sign-flip, Holm over 15 pairs) needs more runs" in said
+
+
+def test_a_strip_of_rows_that_are_all_apart_is_drawn() -> None:
+    found = [record(method, noise, seed, accuracy=(level + seed) / 450)
+             for noise in ("clean", "symmetric:0.2") for seed in range(8)
+             for method, level in (("full", 300), ("infobatch", 350))]  # fmt: skip
+    drawn = one("critical-difference", Material(build(found)))
+    assert len(panels(drawn)) == 3
+    assert "needs more runs" not in drawn.caption
 
 
 def test_duels_count_cells_and_runs() -> None:
@@ -101,3 +114,6 @@ def test_duels_count_cells_and_runs() -> None:
     off = ~np.eye(k, dtype=bool)
     assert np.asarray(values + values.T)[off] == pytest.approx(np.ones(k * (k - 1)))
     assert "3/0/0" in texts(axes)
+    assert "over 3 cells and 24 runs each" in drawn.caption
+    alone = build([record(x, seed=0, accuracy=0.5) for x in ("full", "seta")])
+    assert "over 1 cell and 1 run each" in one("wins", Material(alone)).caption
