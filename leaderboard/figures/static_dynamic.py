@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prunebench.leaderboard.board.model import Summary
 from prunebench.leaderboard.figures.accuracy_by_ratio import columns_for, parts
@@ -136,7 +136,7 @@ def _fills(rows: Sequence[tuple[str, str, RowStyle]]) -> dict[str, str]:
     return found
 
 
-def _face(look: RowStyle, fill: str | None) -> dict[str, str]:
+def _face(look: RowStyle, fill: str | None) -> dict[str, Any]:
     """How a mark is filled: wholly, half, or not at all."""
     if fill is None:
         return {"markerfacecolor": look.colour if look.filled else "white"}
