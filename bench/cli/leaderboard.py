@@ -298,7 +298,7 @@ def _earlier_targets(folder: Path, board: Any) -> dict[str, bytes]:
     from prunebench.leaderboard.render.target_text import TARGET_STEM
 
     own = OwnFolder(folder)
-    for name, there in own.entries(folder):
+    for name, there in own.entries(folder) if folder.is_dir() else []:
         if name == f"{TARGET_STEM}.json" and S_ISREG(there.st_mode):
             tables = read_target_tables(board, _read(own, folder / name, there.st_size))
             return target_texts(board, tables) if tables else {}
