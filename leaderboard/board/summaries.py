@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from prunebench.leaderboard.board.align_rows import align_controls
 from prunebench.leaderboard.board.designs import Design, label_designs
+from prunebench.leaderboard.board.designs import base_of as design_base
 from prunebench.leaderboard.board.labels import noise_order
 from prunebench.leaderboard.board.model import Summary, Table
 from prunebench.leaderboard.board.predicted_rows import judged_predictions
@@ -17,6 +18,9 @@ from prunebench.leaderboard.inference.score_grid import Pair, score_grid
 from prunebench.leaderboard.inference.series import Series
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.record import canonical
+
+#: Recipes whose names a joint summary has.
+MOST_NAMED = 4
 
 
 def design_summary(
@@ -62,13 +66,27 @@ def recipe_summaries(
     frames = label_designs({canonical(d.frame): d.frame for d in designs})
     found: dict[str, Summary] = {}
     for own in _alike(designs, tables):
-        name = first = f"{frames[canonical(own[0].frame)]}, {len(own)} recipes"
+        name = first = f"{frames[canonical(own[0].frame)]}, {_recipes(own)}"
         number = 1
         while name in found:
             number += 1
             name = f"{first} ({number})"
         found[name] = _over(name, own, tables, protocol)
     return tuple(found.values())
+
+
+def _recipes(designs: Sequence[Design]) -> str:
+    """The recipes or networks of a few designs by name; of more their number."""
+    base = design_base(designs[0].content)
+    contents = {
+        canonical(d.content): {k: v for k, v in d.content.items()
+                               if k in ("dataset", "criterion", "recipe")} for d in designs
+    }  # fmt: skip
+    labels = label_designs(contents).values()
+    words = [label.removeprefix(f"{base}, ").replace(", ", " ") for label in sorted(labels)]
+    if len(words) > MOST_NAMED:
+        return f"{len(words)} recipes"
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _alike(

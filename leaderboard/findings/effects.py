@@ -13,6 +13,7 @@ from prunebench.leaderboard.findings.phrases import (
     averaged,
     counted,
     interval_words,
+    joined,
     listed,
     points,
 )
@@ -21,6 +22,7 @@ from prunebench.leaderboard.inference.rankings import Module, Modules
 from prunebench.leaderboard.inference.series import Cell, Series, draws_of
 from prunebench.leaderboard.number_text import number, p_text
 from prunebench.leaderboard.stats import Member
+from prunebench.leaderboard.stats.exact import exact, mean
 from prunebench.record import AND
 from prunebench.registry import SUFFIXES, own_scored
 
@@ -79,13 +81,14 @@ def _module(block: Block, found: Modules, suffix: str, own: Sequence[Module]) ->
         shown = listed([_sized(name[g.what], g) for g in alone])
         more.append(f"A difference at the level of this family alone, which is not claimed here: "
                     f"{shown}.")  # fmt: skip
+    needed = reach = None
     if refused:
-        smallest = min(m.comparison.pooled.sign_flip.smallest_p
+        reach = min(m.comparison.pooled.sign_flip.smallest_p
                        for m, g in zip(own, grounds, strict=True) if g.p is None)  # fmt: skip
         names = listed([name[g.what] for g in refused])
-        needed = p_text(found.family.alpha / found.family.size)
-        more.append(f"Not tested: {names} (needs p {needed}; these runs reach "
-                    f"{p_text(smallest)} at best).")  # fmt: skip
+        needed = found.family.alpha / found.family.size
+        more.append(f"Not tested: {names} (needs p {p_text(needed)}; these runs reach "
+                    f"{p_text(reach)} at best).")  # fmt: skip
     extra = _by_setting(block, own) if suffix else []
     if extra:
         mean = "Mean of these rows" if len(own) > 1 else "By setting"
@@ -100,8 +103,9 @@ def _module(block: Block, found: Modules, suffix: str, own: Sequence[Module]) ->
         how.append("where an interval leaves out 0 and the test does not reject, the test decides")
     more += [f"({'; '.join(how)}.)"] * bool(how)
     claim: Claim = "difference" if up or down else ""
-    return Finding("module", block.scope, short, " ".join(more), claim, block.level.p,
-                   (*grounds, *extra))  # fmt: skip
+    level = None if len(refused) == len(grounds) else block.level.p
+    return Finding("module", block.scope, short, " ".join(more), claim, level,
+                   (*grounds, *extra), needed_p=needed, smallest_p=reach)  # fmt: skip
 
 
 def _apart(ground: Ground) -> bool:
@@ -129,21 +133,28 @@ def _by_setting(block: Block, own: Sequence[Module]) -> list[Ground]:
 
 
 def _settings(noises: Sequence[str]) -> list[tuple[str, Callable[[Cell], bool]]]:
-    """Settings one by one where they are few, else those of clean labels and the others."""
+    """Settings one by one where they are few, else by what is in them."""
     if len(noises) <= MOST_SETTINGS:
         return [(noise, _is({noise})) for noise in noises]
-    return _halves(noises)
+    return _kinds(noises)
 
 
-def _halves(noises: Sequence[str]) -> list[tuple[str, Callable[[Cell], bool]]]:
-    """The usual training split with clean labels, and everything else; each where there is one."""
-    others = [noise for noise in noises if noise != CLEAN]
-    word = "setting" if any(AND in noise for noise in noises) else "noise setting"
+def _kinds(noises: Sequence[str]) -> list[tuple[str, Callable[[Cell], bool]]]:
+    """The usual training split with clean labels, label noise, imbalance or corruption with
+    noise-free labels, and both: each where there is one, by name where it is one setting."""
+    beside = any(AND in noise for noise in noises)
+    words = {
+        (True, False): "settings of label noise alone" if beside else "noise settings",
+        (False, True): "settings of imbalance or corruption with noise-free labels",
+        (True, True): "settings of label noise with imbalance or corruption",
+    }
     found = [(CLEAN, _is({CLEAN}))] * (CLEAN in noises)
-    name = others[0] if len(others) == 1 else f"the {'other ' * (CLEAN in noises)}"
-    if len(others) > 1:
-        name += counted(len(others), word)
-    return [*found, *[(name, _is(set(others)))] * bool(others)]
+    for (noisy, both), name in words.items():
+        own = {noise for noise in noises if noise != CLEAN
+               and (draws_of(noise) != CLEAN, AND in noise) == (noisy, both)}  # fmt: skip
+        if own:
+            found.append((f"{len(own)} {name}" if len(own) > 1 else min(own), _is(own)))
+    return found
 
 
 def _is(names: set[str]) -> Callable[[Cell], bool]:
@@ -151,12 +162,14 @@ def _is(names: set[str]) -> Callable[[Cell], bool]:
 
 
 def noise(block: Block) -> Finding | None:
-    """Mean difference of every family to the reference row, on the usual training split with clean
-    labels and in all other settings."""
+    """Mean difference of every family to the reference row: with clean labels on the usual training
+    split, and under label noise, imbalance or corruption, and both."""
     series, noises = block.summary.series, block.summary.noises
     rows = [label for label in block.pruning() if block.methods.get(label) not in RANDOM_CHOICE]
     reference = series.get(block.protocol.reference)
     ranked = block.summary.ranking
+    if ranked is not None and not rows and not block.pruning() and len(noises) > 1:
+        return _settings_of(block, ranked.labels[0])
     if reference is None or ranked is None or reference.label not in ranked.labels or not rows:
         return None
     if CLEAN not in noises or len(noises) == 1:
@@ -170,29 +183,51 @@ def noise(block: Block) -> Finding | None:
         return Finding("noise", block.scope,
                        f"What {takes} from a family of methods cannot be seen here.",
                        f"The board has {only}.")  # fmt: skip
-    halves = _halves(noises)
+    kinds = _kinds(noises)
     grounds: list[Ground] = []
-    said, spans = [], []
+    sizes: dict[str, str] = {}
+    by_setting: dict[str, list[str]] = defaultdict(list)
+    spans: dict[str, list[str]] = defaultdict(list)
     for kind in KINDS.values():
         own = [label for label in rows if block.kinds.get(label) == kind
                and label != reference.label]  # fmt: skip
         pairs: list[tuple[Series, Series]] = [(series[label], reference) for label in own]
-        found = [averaged(pairs, f"{kind} rows under {name}", wanted) for name, wanted in halves]
+        found = [averaged(pairs, f"{kind} rows under {name}", wanted) for name, wanted in kinds]
         known = [ground for ground in found if ground is not None]
-        if pairs and len(known) == len(halves):
-            grounds += known
-            means = [number(ground.mean, DIGITS, signed=True) for ground in known]
-            said.append(f"{counted(len(own), f'{kind} row')} {' then '.join(means)}")
-            if all(ground.low is not None for ground in known):
-                spans.append(f"{kind} {' then '.join(_ends(ground) for ground in known)}")
-    if not said:
+        if not pairs or len(known) < len(kinds):
+            continue
+        grounds += known
+        sizes[kind] = counted(len(own), f"{kind} row")
+        for (setting, _), ground in zip(kinds, known, strict=True):
+            by_setting[setting].append(f"{kind} {number(ground.mean, DIGITS, signed=True)}")
+            if ground.low is not None:
+                spans[setting].append(f"{kind} {_ends(ground)}")
+    if not sizes:
         return None
     name = "full training" if reference.kind == "full" else reference.label
-    short = (f"Mean gap to {name} in {block.points}, under {halves[0][0]} and then under "
-             f"{halves[1][0]}: {'; '.join(said)}.")  # fmt: skip
-    ends = f": {'; '.join(spans)}" * bool(spans)
-    return Finding("noise", block.scope, short, "(Random choice is left out; "
-                   f"{interval_words(grounds)}{ends}.)", grounds=tuple(grounds))  # fmt: skip
+    said = "; ".join(f"{', '.join(own)} under {setting}" for setting, own in by_setting.items())
+    ends = "; ".join(f"{', '.join(own)} under {setting}" for setting, own in spans.items())
+    return Finding("noise", block.scope, f"Mean gap to {name} in {block.points}: {said}.",
+                   f"({joined(list(sizes.values()))}; random choice is left out; "
+                   f"{interval_words(grounds)}{': ' * bool(ends)}{ends}.)",
+                   grounds=tuple(grounds))  # fmt: skip
+
+
+def _settings_of(block: Block, label: str) -> Finding:
+    """Under which setting a row of a board without pruning is best and worst, by its means."""
+    means = []
+    for setting in block.summary.noises:
+        own = [exact(value) for (name, _), seeds in block.summary.series[label].values.items()
+               if name == setting for value in seeds.values()]  # fmt: skip
+        if own:
+            means.append(Ground("mean", f"{label} under {setting}", mean=float(mean(own))))
+    best, worst = (pick(means, key=lambda g: g.mean or 0.0) for pick in (max, min))
+    ends = [f"{ground.what.removeprefix(f'{label} ')} ({number(ground.mean, 1)} %)"
+            for ground in (best, worst)]  # fmt: skip
+    return Finding("noise", block.scope, f"Mean {block.words} of {label} is highest {ends[0]} and "
+                   f"lowest {ends[1]}, of {len(means)} settings.",
+                   "(No row prunes here; settings are not tested against each other.)",
+                   grounds=tuple(means))  # fmt: skip
 
 
 def _ends(ground: Ground) -> str:

@@ -21,7 +21,8 @@ class Ground:
     Attributes:
         kind: ``test``: a member of a family; ``interval``: a 95 % interval without a test and
             without a correction; ``share``: of a variance, in percent, with its range where one
-            seed is left out; ``median``: over seeds, in percent, with the interval of a median.
+            seed is left out; ``median``: over seeds, in percent, with the interval of a median;
+            ``mean``: of a row, in percent.
         what: Name of the member (``a - b``, or a row), or what the interval is of.
         family: Name of the family, as under the board's tables; empty unless a test.
         p: Corrected p; None where the test was not run, and unless a test.
@@ -29,7 +30,7 @@ class Ground:
         claimed: Whether the sentence claims what this test found; never unless a test.
     """
 
-    kind: Literal["test", "interval", "share", "median"]
+    kind: Literal["test", "interval", "share", "median", "mean"]
     what: str
     family: str = ""
     p: float | None = None
@@ -50,8 +51,12 @@ class Finding:
             it escapes them.
         more: Further sentences: the rest of the numbers, and how they were tested; may be empty.
         claim: What it claims.
-        level: Corrected p up to which a test is claimed; see ``Block.level``.
+        level: Corrected p up to which a test is claimed, see ``Block.level``; None where no test
+            was run.
         grounds: What it rests on.
+        needed_p, smallest_p: Where a test was refused for too few runs: the p that it needs, and
+            the smallest that these runs can reach.
+        scopes: The designs that ``scope`` names, where they are several.
     """
 
     topic: Topic
@@ -59,8 +64,11 @@ class Finding:
     short: str
     more: str = ""
     claim: Claim = ""
-    level: float = 0.0
+    level: float | None = None
     grounds: tuple[Ground, ...] = ()
+    needed_p: float | None = None
+    smallest_p: float | None = None
+    scopes: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 from prunebench.leaderboard.board.model import Table
 from prunebench.leaderboard.findings.blocks import Block
 from prunebench.leaderboard.findings.model import Claim, Finding, Ground
 from prunebench.leaderboard.findings.phrases import (
+    DIGITS,
     MOST,
     averaged,
     counted,
@@ -19,12 +21,13 @@ from prunebench.leaderboard.findings.phrases import (
 from prunebench.leaderboard.inference.groups import Groups
 from prunebench.leaderboard.number_text import number, p_text
 from prunebench.leaderboard.stats import Member
+from prunebench.leaderboard.stats.special import t_quantile
 
 #: Methods that choose at random, and full training that ends as early.
 RANDOM_CHOICE = ("random", "random-dynamic", "random-batch")
 SHORTER = "short-full"
-#: Why no pair of rows can be separated, whatever their values.
-TOO_FEW_RUNS = "with so few runs no test could tell two rows apart"
+#: Why the letters separate no pair of rows, whatever their values; other families may.
+TOO_FEW_RUNS = "the test of all pairs of rows needs more runs"
 NON_INFERIORITY = "(Non-inferiority test, Holm within each ratio.)"
 
 
@@ -34,6 +37,10 @@ def lead(block: Block) -> Finding:
     ranking = block.summary.ranking
     rows = block.pruning()
     which = "pruning row" if rows else "row"
+    if ranking is None and not block.summary.incomplete:
+        held = listed(list(block.summary.series))
+        return Finding("lead", block.scope, "No row prunes here: nothing is ranked.",
+                       f"The board holds {held}." if held else "")  # fmt: skip
     if ranking is None:
         count = counted(len(block.summary.incomplete), "row")
         return Finding("lead", block.scope, "No row has every run: nothing is ranked.",
@@ -45,15 +52,16 @@ def lead(block: Block) -> Finding:
     if not others or groups is None:
         text = (f"{top} is the only {which} with every run (mean {block.words} {mean}): there is "
                 "nothing to compare it with.")  # fmt: skip
-        return Finding("lead", block.scope, text)
+        return Finding("lead", block.scope, text, grounds=_mean(block, top))
     level = [label for label in others if ranking.means[label] == ranking.means[top]]
     head = f"{top} has the highest mean {block.words} of {counted(len(rows), which)} ({mean})"
     if level:
-        head = (f"{joined([top, *level[:MOST]])} share the highest mean {block.words} of "
+        head = (f"{listed([top, *level])} share the highest mean {block.words} of "
                 f"{counted(len(rows), which)} ({mean})")  # fmt: skip
     if groups.underpowered:
         return Finding("lead", block.scope, f"No winner can be named: {TOO_FEW_RUNS}.",
-                       f"{head}; that may be chance. {_refusal(groups)}")  # fmt: skip
+                       f"{head}; not tested. {_refusal(groups)}", grounds=_mean(block, top),
+                       **_reach(groups))  # fmt: skip
     tests = {label: _test(block, groups, top, label) for label in others}
     behind = [label for label, ground in tests.items() if ground.claimed]
     alone = [label for label in others if label not in behind and _rejected(groups, top, label)]
@@ -61,13 +69,17 @@ def lead(block: Block) -> Finding:
     largest = max((tests[label].p or 0.0 for label in behind), default=None)
     it = top if level else "it"
     if not behind:
-        none = "no test is claimed to separate" if alone else "no test separates"
-        short = f"No winner is shown: {head}, and {none} {it} from another."
-    elif len(behind) == len(others):
-        every = "the other one" if len(others) == 1 else f"all {len(others)} others"
-        short = f"{head}; tests separate {it} from {every}."
+        none = "is not claimed to" if alone else "does not"
+        short = (f"No winner is shown: {head}, and the test of all pairs {none} separate {it} from "
+                 "another.")  # fmt: skip
     else:
-        short = f"{head}; tests separate {it} from {len(behind)} of the {len(others)} others."
+        below = len(others) - len(level)
+        rest = "rows below" if level else "others"
+        every = f"all {below} {rest}"
+        if below == 1:
+            every = "the row below" if level else "the other one"
+        some = every if len(behind) == below else f"{len(behind)} of the {below} {rest}"
+        short = f"{head}; tests separate {it} from {some}."
     more = []
     if behind and open_:
         more.append(f"Not separated: {listed(open_)}.")
@@ -77,7 +89,7 @@ def lead(block: Block) -> Finding:
     ps = "" if largest is None else f", corrected p up to {p_text(largest)}"
     more.append(_how(groups, ps))
     return Finding("lead", block.scope, short, " ".join(more), "difference" if behind else "",
-                   block.level.p, tuple(tests.values()))  # fmt: skip
+                   block.level.p, (*_mean(block, top), *tests.values()))  # fmt: skip
 
 
 def random_choice(block: Block) -> Finding | None:
@@ -105,7 +117,7 @@ def random_choice(block: Block) -> Finding | None:
     gap = averaged([(block.summary.series[best], block.summary.series[strongest])],
                    f"{best} - {strongest}")  # fmt: skip
     of_gap = () if gap is None else (gap,)
-    absent = [f"Without every run here: {name}." for name in lacking]
+    absent = [_absent(block, name) for name in lacking]
     sized = [] if gap is None else [
         f"Highest means: {best} minus {strongest} is {points(gap)} {block.points} "
         f"({interval_words([gap])}; the highest is picked, which flatters it)."
@@ -113,7 +125,8 @@ def random_choice(block: Block) -> Finding | None:
     if groups.underpowered:
         return Finding("random choice", block.scope,
                        f"{question} could not be tested: too few runs.",
-                       " ".join([*sized, *absent, _refusal(groups)]), grounds=of_gap)  # fmt: skip
+                       " ".join([*sized, *absent, _refusal(groups)]), grounds=of_gap,
+                       **_reach(groups))  # fmt: skip
     tests = {(row, c): _test(block, groups, row, c) for row in rows for c in controls}
     above = [row for row in rows if all(
         tests[row, c].claimed and (tests[row, c].mean or 0) > 0 for c in controls)]  # fmt: skip
@@ -140,6 +153,32 @@ def random_choice(block: Block) -> Finding | None:
                    block.level.p, (*tests.values(), *of_gap))  # fmt: skip
 
 
+def _above(block: Block, tables: list[Table]) -> list[Ground]:
+    """Rows shown to lose less than the margin whose Bonferroni bounds over all tables lie above the
+    reference."""
+    members = [(table.tests.lossless.tests[member.name], member) for table in tables
+               if table.tests.lossless is not None
+               for member in table.tests.lossless.family.members
+               if block.summary.series[member.name].kind == "method"]  # fmt: skip
+    alpha = block.protocol.alpha
+    found = []
+    for test, member in members:
+        if not member.rejected or test.bound is None or test.df is None:
+            continue
+        se = (test.mean - test.bound) / t_quantile(1 - alpha, test.df)
+        low = test.mean - t_quantile(1 - alpha / len(members), test.df) * se
+        if low > 0:
+            found.append(Ground("interval", member.name, mean=test.mean, low=low))
+    return found
+
+
+def _absent(block: Block, name: str) -> str:
+    """That a control is not there, or not with every run."""
+    methods = (SHORTER,) if name == SHORTER else RANDOM_CHOICE
+    some = any(method in methods for method in block.methods.values())
+    return f"{'Without every run' if some else 'Not run'} here: {name}."
+
+
 def no_loss(block: Block) -> Finding | None:
     """Rows that are shown to lose less than the margin to full training, by ratio."""
     margin = f"{block.protocol.margin:g} {block.points}"
@@ -155,11 +194,15 @@ def no_loss(block: Block) -> Finding | None:
     shown: dict[str, list[str]] = defaultdict(list)
     grounds: list[Ground] = []
     least = 0
+    controls: set[str] = set()
     for table in tested:
         found = table.tests.lossless
         assert found is not None
         place = _place(block, table)
         for member in found.family.members:
+            control = block.summary.series[member.name].kind == "control"
+            if member.rejected and (control or block.methods.get(member.name) in RANDOM_CHOICE):
+                controls.add(member.name)
             if block.summary.series[member.name].kind != "method":
                 continue
             least += bool(member.refused)
@@ -179,6 +222,19 @@ def no_loss(block: Block) -> Finding | None:
         return Finding("no loss", block.scope, "No pruning row is shown to lose less than "
                        f"{margin} to full training{untested}.", more, "", block.protocol.alpha,
                        tuple(grounds))  # fmt: skip
+    above = _above(block, tested)
+    if above:
+        low = sorted(ground.low or 0.0 for ground in above)
+        ends = [number(end, DIGITS, signed=True) for end in (low[0], low[-1])]
+        names = listed(list(dict.fromkeys(ground.what for ground in above)))
+        more = (f"Above full training by one-sided bounds for {len(grounds)} rows at once: {names} "
+                f"({' to '.join(dict.fromkeys(ends))} points at least; no family of the protocol "
+                f"tests this, and no difference is claimed). {more}")  # fmt: skip
+        grounds += above
+    if controls:
+        more = (
+            f"Among those for which this is shown are controls: {listed(sorted(controls))}. {more}"
+        )
     parts = [f"{listed(rows)} at {place}" for place, rows in shown.items()]
     if len(parts) > MOST + 1:
         parts = [*parts[:MOST], f"rows of {len(parts) - MOST} more tables"]
@@ -198,6 +254,17 @@ def _refusal(groups: Groups) -> str:
     return (f"(One of {counted(groups.pairwise.family.size, 'pair')} needs p "
             f"{p_text(groups.needed_p)}; these runs reach {p_text(groups.smallest_p)} at "
             "best.)")  # fmt: skip
+
+
+def _reach(groups: Groups) -> dict[str, Any]:
+    """The same as fields of a finding."""
+    return {"needed_p": groups.needed_p, "smallest_p": groups.smallest_p}
+
+
+def _mean(block: Block, label: str) -> tuple[Ground, ...]:
+    ranking = block.summary.ranking
+    assert ranking is not None
+    return (Ground("mean", label, mean=ranking.means[label]),)
 
 
 def _how(groups: Groups, p: str = "") -> str:

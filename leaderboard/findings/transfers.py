@@ -8,7 +8,19 @@ from prunebench.leaderboard.findings.level import Level, tested
 from prunebench.leaderboard.findings.model import Claim, Finding, Ground
 from prunebench.leaderboard.findings.phrases import counted, joined, listed
 from prunebench.leaderboard.inference.compare import Comparison
-from prunebench.leaderboard.inference.transfer import Carried, Transfer, member
+from prunebench.leaderboard.inference.transfer import (
+    BEHIND,
+    LARGER,
+    NO_LEAD,
+    NOT_SHOWN,
+    SMALLER,
+    STAYS,
+    TOO_FEW,
+    TURNS,
+    Carried,
+    Transfer,
+    member,
+)
 from prunebench.leaderboard.number_text import p_text
 from prunebench.leaderboard.stats import Family
 
@@ -22,6 +34,18 @@ SAID = {
     "lost": "No longer shown, which is no proof that it is gone",
 }
 
+#: What the verdicts of a table say in a sentence.
+BY_INTERVAL = {
+    STAYS: "the lead stays",
+    SMALLER: "the lead stays and is smaller",
+    LARGER: "the lead stays and is larger",
+    NOT_SHOWN: "the lead is no longer shown",
+    TURNS: "the lead turns into a loss",
+    NO_LEAD: "there is no lead to keep",
+    BEHIND: "the method lies behind random already",
+    TOO_FEW: "there are too few seeds",
+}
+
 
 def transfer(found: Transfer, level: Level) -> Finding | None:
     """Leads over random choice with the scoring network and with the others, by the tests of
@@ -30,10 +54,15 @@ def transfer(found: Transfer, level: Level) -> Finding | None:
         return None
     chosen, others = f"Subsets that {found.scored} chose", _others(found)
     if not (tested(found.leads) or tested(found.changes)):
+        smallest = min((lead.pooled.sign_flip.smallest_p for one in found.carried
+                        for lead in (one.home, one.away) if lead is not None),
+                       default=1.0)  # fmt: skip
         return Finding("transfer", found.dataset,
                        f"Whether subsets that {found.scored} chose keep a lead over random with "
                        f"{others} could not be tested: too few runs.",
-                       f"{_by_intervals(found)}{_refusal(found, found.leads)}")  # fmt: skip
+                       f"{_by_intervals(found)}{_refusal(found.leads, smallest)}",
+                       needed_p=found.leads.alpha / found.leads.size,
+                       smallest_p=smallest)  # fmt: skip
     grounds: list[Ground] = []
     pairs: dict[str, list[str]] = defaultdict(list)
     for one in found.carried:
@@ -119,14 +148,13 @@ def _by_intervals(found: Transfer) -> str:
     verdicts = Counter(one.verdict for one in found.carried if one.verdict)
     if not verdicts:
         return ""
-    said = ", ".join(f"{count} {text}" for text, count in sorted(verdicts.items()))
+    said = [f"{words} in {verdicts[verdict]}" for verdict, words in BY_INTERVAL.items()
+            if verdicts[verdict]]  # fmt: skip
     pairs = counted(sum(verdicts.values()), "pair")
-    return (f"By uncorrected 95 % intervals alone, of {pairs} of method and network: "
-            f"{said}. ")  # fmt: skip
+    return (f"By uncorrected 95 % intervals alone, of {pairs} of method and network "
+            f"{joined(said)}. ")  # fmt: skip
 
 
-def _refusal(found: Transfer, leads: Family) -> str:
-    smallest = min((lead.pooled.sign_flip.smallest_p for one in found.carried
-                    for lead in (one.home, one.away) if lead is not None), default=1.0)  # fmt: skip
+def _refusal(leads: Family, smallest: float) -> str:
     return (f"(One of {counted(leads.size, 'lead')} needs p {p_text(leads.alpha / leads.size)}; "
             f"these runs reach {p_text(smallest)} at best.)")  # fmt: skip

@@ -114,7 +114,7 @@ def test_recipes_are_joined_where_their_tables_hold_the_same_cells() -> None:
     ]  # fmt: skip
     board = build([*first, *second])
     (found,) = board.recipe_summaries
-    assert found.dataset == "digits, 2 recipes"
+    assert found.dataset == "digits, cnn and mlp"
     assert found.designs == ("digits, cnn", "digits, mlp")
     assert found.ranking is not None
     assert set(found.ranking.labels) == {"full", "random", "infobatch"}

@@ -56,6 +56,7 @@ def check(shown: Board) -> tuple[Finding, ...]:
             if ground.claimed:
                 assert member.rejected
                 assert member.adjusted is not None
+                assert finding.level is not None
                 assert member.adjusted <= finding.level <= protocol.alpha
         assert bool(DIFFER.search(finding.text)) == (finding.claim == "difference"), finding.text
         assert (finding.text.startswith("Shown to lose less")) == (finding.claim == "no loss")
@@ -69,11 +70,20 @@ def check(shown: Board) -> tuple[Finding, ...]:
             assert p in {p_text(ground.p) for ground in finding.grounds}, finding.text
         for word in ("equal to", "the same as", "significant", "proves", "lossless", "best row"):
             assert word not in finding.text
-        if finding.short.startswith("No winner can") or ", and no test separates" in finding.short:
-            assert not separates_the_leader(shown, finding.scope), finding.text
+        if finding.short.startswith("No winner can") or " does not separate " in finding.short:
+            for scope in finding.scopes or (finding.scope,):
+                assert not separates_the_leader(shown, scope), finding.text
+        if any(member.p is not None for family in known.values() for member in family.members):
+            assert not re.search(r"\bno test [a-z]", finding.text, re.IGNORECASE), finding.text
+        if finding.level is not None:
+            assert any(ground.kind == "test" for ground in finding.grounds), finding
+        if " at best" in finding.text and not finding.scopes:
+            assert finding.needed_p is not None, finding.text
+            assert finding.smallest_p is not None, finding.text
+            assert finding.smallest_p > finding.needed_p, finding.text
         for part in (finding.short, finding.more)[: 1 + bool(finding.more)]:
             assert re.fullmatch(r"\S[^\n]*\.\)?", part), part
-        assert 20 < len(finding.short) < 330, finding.short
+        assert 20 < len(finding.short) < 420, finding.short
     return said
 
 

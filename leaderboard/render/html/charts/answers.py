@@ -30,4 +30,7 @@ def untested(text: str) -> tuple[Sentence, ...]:
 
 def _about(design: Design, finding: Finding) -> bool:
     name = design.summary.dataset
-    return finding.scope in (name, *design.together) or finding.scope.startswith(f"{name}, ratio ")
+    return any(
+        scope in (name, *design.together) or scope.startswith(f"{name}, ratio ")
+        for scope in finding.scopes or (finding.scope,)
+    )
