@@ -1,13 +1,17 @@
-"""A board as LaTeX tables (booktabs), one per data set and ratio."""
+"""A board as LaTeX tables (booktabs) that fit a page: by data set and ratio one of whole rows, and
+one or more of their noise settings."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from prunebench.leaderboard.board.labels import decimals
 from prunebench.leaderboard.board.model import Board, Row, Table
+from prunebench.leaderboard.findings.phrases import listed
 from prunebench.leaderboard.headline import words_of
-from prunebench.leaderboard.render.footers import table_lines
+from prunebench.leaderboard.render.footers import cell_lines, closing_lines, row_lines
 from prunebench.leaderboard.render.legend import legend, rank_words, used
 from prunebench.leaderboard.render.row_text import (
     RANK,
@@ -28,6 +32,7 @@ from prunebench.leaderboard.render.row_text import (
     span,
     time,
 )
+from prunebench.leaderboard.render.short_names import shared_remark, without
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -39,6 +44,14 @@ _SPECIAL = {
 #: ASCII, and Latin with accents as far as the usual fonts have them; others need another engine.
 _PLAIN_LETTERS = re.compile("[ -~À-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿ]*")
 _OTHER_LETTERS = "% some names need XeLaTeX or LuaLaTeX, and a font that has their letters"
+
+#: Points of a line and about those of a letter in the class ``article``, the narrowest usual one.
+_LINE, _LETTER = 345.0, 4.2
+#: Points beside a column, and most rows of one table.
+_SPACE, _ROWS = 3, 36
+#: Sizes of letters by their points; a width is that in the first.
+_SIZES = ((r"\footnotesize", 8), (r"\scriptsize", 7))
+_COMMAND = re.compile(r"\\textbf|\\scriptsize\s?|\\[a-zA-Z]+(\{\})?")
 
 
 def escape(text: str) -> str:
@@ -60,68 +73,154 @@ def render_latex(board: Board) -> str:
 
 
 def _table(board: Board, table: Table) -> list[str]:
+    """Whole rows first, then their noise settings in as many tables as fit a line."""
     everyone = (*table.rows, *table.incomplete)
-    grouped, timed = lettered(table), any(row.time for row in everyone)
-    chosen, several = chooses(everyone), len(table.noises) > 1
-    head = ["method", RANK, *["mean"] * several, difference_head(table), *["group"] * grouped,
-            *table.noises, "ratio", *["time"] * timed, *["choice s"] * chosen]  # fmt: skip
-    align = f"lr{'r' * several}r{'l' * grouped}{'r' * len(table.noises)}r{'r' * (timed + chosen)}"
-    lines = [
-        "",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{' '.join(f'{escape(line)}.' for line in _caption(board, table))}}}",
-        rf"\begin{{tabular}}{{{align}}}",
-        r"\toprule",
-        " & ".join(map(escape, head)) + r" \\",
-        r"\midrule",
-    ]
-    lines += [_line(table, row, timed, chosen) for row in table.rows]
-    if table.rows and table.incomplete:
-        lines.append(r"\midrule")
-    lines += [_line(table, row, timed, chosen) for row in table.incomplete]
-    return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    words = words_of(board.protocol.metric)
+    about = f"{table.dataset}, ratio {table.ratio:g}"
+    shared = shared_remark([row.label for row in everyone])
+    names = _Column("method", tuple(_name(row, shared) for row in everyone), "l")
+    rows, notes = [names, *_whole(table, everyone)], _row_notes(board, table)
+    if shared:
+        notes.append(f"Left out of the names in brackets: {shared}")
+    settings = [_Column(noise, tuple(_cell(table, row, place) for row in everyone))
+                for place, noise in enumerate(table.noises)]  # fmt: skip
+    if len(settings) == 1:
+        rows, notes = [*rows, *settings], [*notes, *_cell_notes(board, table)]
+        settings = []
+    title = f"{about}: rows by mean {words}" + " over the noise settings" * (len(table.noises) > 1)
+    lines = _floats(title, rows, len(table.rows), notes)
+    for group in _fitting(names, settings):
+        over = f"{about}: {words} in each noise setting"
+        if len(group) < len(settings):
+            over = f"{about}: {words} under {listed([column.head for column in group])}"
+        lines += _floats(over, [names, *group], len(table.rows), _cell_notes(board, table))
+    return lines
 
 
-def _caption(board: Board, table: Table) -> list[str]:
-    """What the table shows, and what its signs say; sentences without their stops."""
-    protocol, shown = board.protocol, used(table)
-    words = words_of(protocol.metric)
-    sizes = [size for row in (*table.rows, *table.incomplete) for size in row.seeds]
-    raised = f"; raised: mean paired difference to {reference_words(protocol.reference)}"
-    signs = legend(shown & {"‡", "≈", "§", "="}, protocol)
+@dataclass(frozen=True)
+class _Column:
+    """One column: its head as text, its entries as LaTeX, and where they stand."""
+
+    head: str
+    entries: tuple[str, ...]
+    align: str = "r"
+
+    @property
+    def width(self) -> float:
+        """About its width in points at the first size, with the space beside it."""
+        texts = (_COMMAND.sub("x", entry) for entry in (escape(self.head), *self.entries))
+        return _LETTER * max(len(re.sub(r"[\\{}$^]", "", text)) for text in texts) + 2 * _SPACE
+
+
+def _fitting(names: _Column, columns: Sequence[_Column]) -> list[list[_Column]]:
+    """Columns in groups that fit a line beside the names, one at least in each."""
+    groups: list[list[_Column]] = []
+    room = 0.0
+    for column in columns:
+        if not groups or column.width > room:
+            groups.append([])
+            room = _LINE - names.width
+        groups[-1].append(column)
+        room -= column.width
+    return groups
+
+
+def _floats(title: str, columns: Sequence[_Column], ranked: int, notes: Sequence[str]) -> list[str]:
+    """Tables of a size that fits a page; the last one has the notes."""
+    count = len(columns[0].entries)
+    starts = range(0, count, _ROWS)
+    width = sum(column.width for column in columns)
+    size = next((name for name, points in _SIZES if width * points / 8 <= _LINE), r"\tiny")
+    lines = []
+    for start in starts:
+        part = "" if len(starts) == 1 else f", part {start // _ROWS + 1} of {len(starts)}"
+        shown = range(start, min(start + _ROWS, count))
+        lines += [
+            "",
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape(title + part)}.}}",
+            rf"{size}\setlength{{\tabcolsep}}{{{_SPACE}pt}}",
+            rf"\begin{{tabular}}{{{''.join(column.align for column in columns)}}}",
+            r"\toprule",
+            " & ".join(escape(column.head) for column in columns) + r" \\",
+            r"\midrule",
+        ]
+        for place in shown:
+            if place == ranked and place > start:
+                lines.append(r"\midrule")
+            lines.append(" & ".join(column.entries[place] for column in columns) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}"]
+        if start == starts[-1] and notes:
+            said = " ".join(f"{escape(note)}." for note in notes)
+            lines.append(rf"\par\medskip\parbox{{\linewidth}}{{\scriptsize {said}}}")
+        lines.append(r"\end{table}")
+    return lines
+
+
+def _whole(table: Table, everyone: Sequence[Row]) -> list[_Column]:
+    """What is said of whole rows."""
+    digits = decimals(table.shared.test_size)
+    columns: list[tuple[str, str, Callable[[Row], str]]] = [(RANK, "r", rank)]
+    if len(table.noises) > 1:
+        columns.append(("mean", "r", lambda row: number(row.mean, digits)))
+    columns.append((difference_head(table), "r", lambda row: _difference(table, row, digits)))
+    if lettered(table):
+        columns.append(("group", "l", lambda row: letters(table, row) or "-"))
+    columns.append(("ratio", "r", realised))
+    if any(row.time for row in everyone):
+        columns.append(("time", "r", time))
+    if chooses(everyone):
+        columns.append(("choice s", "r", choice))
+    return [_Column(head, tuple(escape(text(row)) for row in everyone), align)
+            for head, align, text in columns]  # fmt: skip
+
+
+def _row_notes(board: Board, table: Table) -> list[str]:
+    """What has to be known of whole rows; sentences without their stops."""
+    protocol = board.protocol
+    signs = legend(used(table) & {"≈", "§", "="}, protocol)
     lines = [
-        f"{table.dataset}, ratio {table.ratio:g}" + f", {words}" * (protocol.metric != "accuracy"),
-        f"Cells: {words} at the last epoch in percent, mean over n = "
-        f"{span(min(sizes), max(sizes))} seeds" + raised * ("raised" in shown)
-        + "; ± half the 95 % t interval over seeds" * ("±" in shown),
         f"Rank: {rank_words(protocol)}",
         *(f"{sign.sample} {sign.words}" for sign in signs),
-        *table_lines(table),
+        *row_lines(table),
+        *closing_lines(table),
+    ]
+    return [line.removesuffix(".") for line in lines]
+
+
+def _cell_notes(board: Board, table: Table) -> list[str]:
+    """The same of noise settings."""
+    protocol, shown = board.protocol, used(table)
+    sizes = [size for row in (*table.rows, *table.incomplete) for size in row.seeds]
+    raised = f"; raised: mean paired difference to {reference_words(protocol.reference)}"
+    lines = [
+        f"Cells: {words_of(protocol.metric)} at the last epoch in percent, mean over n = "
+        f"{span(min(sizes), max(sizes))} seeds" + raised * ("raised" in shown)
+        + "; ± half the 95 % t interval over seeds" * ("±" in shown),
+        *(f"{sign.sample} {sign.words}" for sign in legend(shown & {"‡"}, protocol)),
+        *cell_lines(table),
     ]  # fmt: skip
     return [line.removesuffix(".") for line in lines]
 
 
-def _line(table: Table, row: Row, timed: bool, chosen: bool) -> str:
-    digits = decimals(table.shared.test_size)
+def _name(row: Row, shared: str) -> str:
     flagged = (flag if flag == "§" else f"({flag})" for flag in flags(row))
-    found = table.tests.ranking.reference.get(row.label) if table.tests.ranking else None
-    difference = "-"
-    if found is not None:
-        difference = interval(found.pooled.mean, found.pooled.low, found.pooled.high, digits)
-        difference = " ".join(filter(None, (lossless(table, row), difference)))
-    first = [rank(row), *[number(row.mean, digits)] * (len(table.noises) > 1), difference,
-             *[letters(table, row) or "-"] * lettered(table)]  # fmt: skip
-    last = [realised(row), *[time(row)] * timed, *[choice(row)] * chosen]
-    cells = [_cell(table, row, place, digits) for place in range(len(table.noises))]
-    name = escape(" ".join([row.label, *flagged]))
+    name = escape(" ".join([without(row.label, shared), *flagged]))
     # The command that ends the line before takes a star or a bracket as its own.
-    guard = "{}" * name.startswith(("*", "["))
-    return " & ".join([guard + name, *map(escape, first), *cells, *map(escape, last)]) + r" \\"
+    return "{}" * name.startswith(("*", "[")) + name
 
 
-def _cell(table: Table, row: Row, place: int, digits: int) -> str:
-    cell = row.cells[place]
+def _difference(table: Table, row: Row, digits: int) -> str:
+    found = table.tests.ranking.reference.get(row.label) if table.tests.ranking else None
+    if found is None:
+        return "-"
+    text = interval(found.pooled.mean, found.pooled.low, found.pooled.high, digits)
+    return " ".join(filter(None, (lossless(table, row), text)))
+
+
+def _cell(table: Table, row: Row, place: int) -> str:
+    cell, digits = row.cells[place], decimals(table.shared.test_size)
     if cell is None:
         return "-"
     text = number(cell.accuracy.mean, digits)

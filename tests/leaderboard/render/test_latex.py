@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from prunebench.bench.reports.boards import make_board, texts
-from prunebench.leaderboard.render.latex import escape
+from prunebench.bench.reports.boards import gather, make_board, texts
+from prunebench.leaderboard.render.latex import escape, render_latex
 from support.records import grid, record
 
 PUBLISHED = sorted((Path(__file__).parents[3] / "docs/leaderboards").rglob("leaderboard.tex"))
@@ -17,7 +19,8 @@ COMMANDS = {
     "begin": 1, "end": 1, "caption": 1, "textbf": 1, "centering": 0, "toprule": 0, "midrule": 0,
     "bottomrule": 0, "scriptsize": 0, "pm": 0, "geq": 0, "approx": 0, "to": 0, "cdot": 0,
     "times": 0, "dag": 0, "ddag": 0, "S": 0, "textbackslash": 0, "textasciitilde": 0,
-    "textasciicircum": 0, "textless": 0, "textgreater": 0, "textbar": 0,
+    "footnotesize": 0, "tiny": 0, "par": 0, "medskip": 0, "parbox": 2, "linewidth": 0,
+    "setlength": 2, "tabcolsep": 0, "textasciicircum": 0, "textless": 0, "textgreater": 0, "textbar": 0,
 }  # fmt: skip
 MATHS = {"pm", "geq", "approx", "to", "cdot", "times"}
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[{}$&#_^~%]|[^\\{}$&#_^~%]+", re.DOTALL)
@@ -128,3 +131,38 @@ def test_letters_beyond_latin_are_kept_and_their_engine_is_named() -> None:
 def test_the_grammar_refuses_what_does_not_compile(text: str) -> None:
     with pytest.raises((AssertionError, KeyError)):
         strict(text)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
+@pytest.mark.parametrize(
+    "name", ["all-dynamic-mnist", "scenarios", "transfer-cifar10", "align-variants"]
+)
+def test_tables_fit_a_page(tmp_path: Path, name: str) -> None:
+    records = Path(__file__).parents[3] / "docs/leaderboards" / name / "records.jsonl.gz"
+    text = render_latex(make_board(gather([records])))
+    assert strict(text)
+    assert max(len(caption) for caption in re.findall(r"\\caption\{(.*)\}", text)) < 160
+    (tmp_path / "board.tex").write_text(
+        "\\documentclass{article}\n\\usepackage{booktabs}\n\\usepackage[T1]{fontenc}\n"
+        "\\begin{document}\n" + text + "\\end{document}\n", "utf-8")  # fmt: skip
+    said = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "board.tex"],
+        cwd=tmp_path, capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    log = (tmp_path / "board.log").read_text("utf-8", "replace")
+    assert said.returncode == 0, log[-2000:]
+    assert "Float too large" not in log
+    assert re.findall(r"Overfull .hbox .(\d+)", log) == []
+
+
+def test_noise_settings_that_do_not_fit_beside_each_other_have_tables_of_their_own() -> None:
+    noises = ("clean", *(f"symmetric:0.{n} AND exp:50" for n in range(1, 6)))
+    few = render_latex(make_board(grid(("full", "random", "seta"), noises=noises[:1])))
+    assert few.count(r"\begin{table}") == 1
+    many = render_latex(make_board(grid(("full", "random", "seta"), noises=noises)))
+    heads = [re.findall(r"(clean|symmetric:0\.\d AND exp:50)(?= [&\\])", part)
+             for part in many.split(r"\toprule")[1:]]  # fmt: skip
+    assert heads[0] == []
+    assert [head for own in heads for head in own] == list(noises)
+    assert len(heads) > 2
+    strict(many)
