@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from prunebench.leaderboard.board.labels import decimals
 from prunebench.leaderboard.board.model import Board, Row, Table
@@ -14,7 +15,6 @@ from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.render.footers import cell_lines, closing_lines, row_lines
 from prunebench.leaderboard.render.legend import legend, rank_words, used
 from prunebench.leaderboard.render.row_text import (
-    RANK,
     bold,
     choice,
     chooses,
@@ -46,12 +46,14 @@ _PLAIN_LETTERS = re.compile("[ -~À-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿ]*")
 _OTHER_LETTERS = "% some names need XeLaTeX or LuaLaTeX, and a font that has their letters"
 
 #: Points of a line and about those of a letter in the class ``article``, the narrowest usual one.
-_LINE, _LETTER = 345.0, 4.2
-#: Points beside a column, and most rows of one table.
-_SPACE, _ROWS = 3, 36
+_LINE, _LETTER = 345.0, 4.4
+#: Points beside a column, most lines of one table, and most points of a name on one line.
+_SPACE, _ROWS, _NAME = 3, 36, 130.0
+#: Alignment of names that take several lines.
+_WRAPPED = f"p{{{_NAME:g}pt}}"
 #: Sizes of letters by their points; a width is that in the first.
 _SIZES = ((r"\footnotesize", 8), (r"\scriptsize", 7))
-_COMMAND = re.compile(r"\\textbf|\\scriptsize\s?|\\[a-zA-Z]+(\{\})?")
+_COMMAND = re.compile(r"\\raggedright |\\textbf|\\scriptsize\s?|\\[a-zA-Z]+(\{\})?")
 
 
 def escape(text: str) -> str:
@@ -78,7 +80,7 @@ def _table(board: Board, table: Table) -> list[str]:
     words = words_of(board.protocol.metric)
     about = f"{table.dataset}, ratio {table.ratio:g}"
     shared = shared_remark([row.label for row in everyone])
-    names = _Column("method", tuple(_name(row, shared) for row in everyone), "l")
+    names = _names([_name(row, shared) for row in everyone])
     rows, notes = [names, *_whole(table, everyone)], _row_notes(board, table)
     if shared:
         notes.append(f"Left out of the names in brackets: {shared}")
@@ -108,8 +110,32 @@ class _Column:
     @property
     def width(self) -> float:
         """About its width in points at the first size, with the space beside it."""
-        texts = (_COMMAND.sub("x", entry) for entry in (escape(self.head), *self.entries))
-        return _LETTER * max(len(re.sub(r"[\\{}$^]", "", text)) for text in texts) + 2 * _SPACE
+        longest = max(map(_length, (escape(self.head), *self.entries)))
+        return (_NAME if self.align == _WRAPPED else longest) + 2 * _SPACE
+
+
+def _length(text: str) -> float:
+    """About the points of a text in LaTeX at the first size."""
+    return _LETTER * len(re.sub(r"[\\{}$^]", "", _COMMAND.sub("x", text)))
+
+
+def _names(texts: Sequence[str]) -> _Column:
+    """Names of rows, on several lines where one is long."""
+    if max(map(_length, texts)) <= _NAME:
+        return _Column("method", tuple(texts), "l")
+    return _Column("method", tuple(rf"\raggedright {text}" for text in texts), _WRAPPED)
+
+
+def _parts(names: _Column) -> list[range]:
+    """Rows of tables that are no longer than a page."""
+    found, start, room = [], 0, float(_ROWS)
+    for place, entry in enumerate(names.entries):
+        height = ceil(1.15 * _length(entry) / _NAME) if names.align == _WRAPPED else 1
+        if height > room and place > start:
+            found.append(range(start, place))
+            start, room = place, float(_ROWS)
+        room -= height
+    return [*found, range(start, len(names.entries))]
 
 
 def _fitting(names: _Column, columns: Sequence[_Column]) -> list[list[_Column]]:
@@ -127,14 +153,13 @@ def _fitting(names: _Column, columns: Sequence[_Column]) -> list[list[_Column]]:
 
 def _floats(title: str, columns: Sequence[_Column], ranked: int, notes: Sequence[str]) -> list[str]:
     """Tables of a size that fits a page; the last one has the notes."""
-    count = len(columns[0].entries)
-    starts = range(0, count, _ROWS)
-    width = sum(column.width for column in columns)
-    size = next((name for name, points in _SIZES if width * points / 8 <= _LINE), r"\tiny")
+    parts = _parts(columns[0])
+    fixed = columns[0].width if columns[0].align == _WRAPPED else 0.0
+    width = sum(column.width for column in columns) - fixed
+    size = next((name for name, points in _SIZES if fixed + width * points / 8 <= _LINE), r"\tiny")
     lines = []
-    for start in starts:
-        part = "" if len(starts) == 1 else f", part {start // _ROWS + 1} of {len(starts)}"
-        shown = range(start, min(start + _ROWS, count))
+    for number_of, shown in enumerate(parts, start=1):
+        part = "" if len(parts) == 1 else f", part {number_of} of {len(parts)}"
         lines += [
             "",
             r"\begin{table}",
@@ -147,11 +172,11 @@ def _floats(title: str, columns: Sequence[_Column], ranked: int, notes: Sequence
             r"\midrule",
         ]
         for place in shown:
-            if place == ranked and place > start:
+            if place == ranked and place > shown.start:
                 lines.append(r"\midrule")
             lines.append(" & ".join(column.entries[place] for column in columns) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
-        if start == starts[-1] and notes:
+        if number_of == len(parts) and notes:
             said = " ".join(f"{escape(note)}." for note in notes)
             lines.append(rf"\par\medskip\parbox{{\linewidth}}{{\scriptsize {said}}}")
         lines.append(r"\end{table}")
@@ -161,10 +186,10 @@ def _floats(title: str, columns: Sequence[_Column], ranked: int, notes: Sequence
 def _whole(table: Table, everyone: Sequence[Row]) -> list[_Column]:
     """What is said of whole rows."""
     digits = decimals(table.shared.test_size)
-    columns: list[tuple[str, str, Callable[[Row], str]]] = [(RANK, "r", rank)]
+    columns: list[tuple[str, str, Callable[[Row], str]]] = [("rank", "r", rank)]
     if len(table.noises) > 1:
         columns.append(("mean", "r", lambda row: number(row.mean, digits)))
-    columns.append((difference_head(table), "r", lambda row: _difference(table, row, digits)))
+    columns.append(("difference", "r", lambda row: _difference(table, row, digits)))
     if lettered(table):
         columns.append(("group", "l", lambda row: letters(table, row) or "-"))
     columns.append(("ratio", "r", realised))
@@ -182,6 +207,7 @@ def _row_notes(board: Board, table: Table) -> list[str]:
     signs = legend(used(table) & {"≈", "§", "="}, protocol)
     lines = [
         f"Rank: {rank_words(protocol)}",
+        f"Difference: {difference_head(table)}",
         *(f"{sign.sample} {sign.words}" for sign in signs),
         *row_lines(table),
         *closing_lines(table),

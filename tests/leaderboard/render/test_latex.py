@@ -20,7 +20,8 @@ COMMANDS = {
     "bottomrule": 0, "scriptsize": 0, "pm": 0, "geq": 0, "approx": 0, "to": 0, "cdot": 0,
     "times": 0, "dag": 0, "ddag": 0, "S": 0, "textbackslash": 0, "textasciitilde": 0,
     "footnotesize": 0, "tiny": 0, "par": 0, "medskip": 0, "parbox": 2, "linewidth": 0,
-    "setlength": 2, "tabcolsep": 0, "textasciicircum": 0, "textless": 0, "textgreater": 0, "textbar": 0,
+    "setlength": 2, "tabcolsep": 0, "raggedright": 0, "textasciicircum": 0, "textless": 0,
+    "textgreater": 0, "textbar": 0,
 }  # fmt: skip
 MATHS = {"pm", "geq", "approx", "to", "cdot", "times"}
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[{}$&#_^~%]|[^\\{}$&#_^~%]+", re.DOTALL)
@@ -77,6 +78,7 @@ def strict(text: str) -> list[int]:
     assert (depth, maths, opened) == (0, False, [])
     found = []
     for part in body.split(r"\begin{tabular}{")[1:]:
+        part = re.sub(r"^p\{[\d.]+pt\}", "l", part)  # names on several lines
         columns = part[: part.index("}")]
         assert set(columns) <= set("lr")
         rows = part[part.index("\n") : part.index(r"\end{tabular}")].strip().splitlines()
