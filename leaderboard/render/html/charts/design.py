@@ -14,6 +14,7 @@ from prunebench.leaderboard.headline import words_of
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.render.html.charts.looks import Look, looks
 from prunebench.leaderboard.render.html.tooltips import TableFacts, Tips
+from prunebench.leaderboard.render.short_names import shared_remark
 
 #: What was found, and what it rests on.
 Sentence = tuple[str, str]
@@ -89,6 +90,11 @@ class Design:
     def looks(self) -> Mapping[str, Look]:
         """Look of every row."""
         return looks(self.summary)
+
+    @cached_property
+    def left_out(self) -> str:
+        """What all remarks in brackets share, which names in pictures leave out."""
+        return shared_remark(self.looks)
 
     @cached_property
     def words(self) -> str:

@@ -12,16 +12,17 @@ from markupsafe import Markup, escape
 
 from prunebench.leaderboard.render.html.charts.axis import Axis, pixel
 from prunebench.leaderboard.render.html.charts.looks import Look, drawn_order
+from prunebench.leaderboard.render.short_names import short_names
 
 #: Size of a panel and of its plot, in the units of its view box.
-WIDTH, HEIGHT = 360.0, 250.0
+WIDTH, HEIGHT = 420.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 236.0, 24.0, 212.0
 #: Where the plot of a panel with turned names ends, and least distance of two names of rows.
 TURNED_BOTTOM, GAP = 176.0, 13.0
 #: Distance of rows that stand side by side.
 ASIDE = 1.7
-#: Signs of a name that the room beside the plot takes.
-LONGEST = 17
+#: Signs of a name that the room beside the plot takes, and of one below it.
+LONGEST, LONGEST_BELOW = 25, 17
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def draw(panel: Panel, looks: Mapping[str, Look], id: str) -> Markup:
         ends = ((x.low, panel.level), (x.high, panel.level))
         parts.append(f'<g class="zoom"><path class="front" d="{_path(panel, ends)}"/></g>')
     asides = panel.asides(looks)
-    parts += [_row(panel, looks[row], panel.lines[row], asides.get(row, 0.0)) for row in order]
+    parts += [_row(panel, label, looks[label], asides.get(label, 0.0)) for label in order]
     parts.append("</g>")
     parts += _names(panel, looks, order, asides)
     parts.append("</svg>")
@@ -142,12 +143,13 @@ def spread(heights: Sequence[float], low: float, high: float, gap: float = GAP) 
     return found
 
 
-def shortened(label: str, most: int = LONGEST) -> str:
-    """A name as it fits beside a plot."""
+def shortened(label: str, most: int = LONGEST_BELOW) -> str:
+    """A name as it fits below a plot."""
     return label if len(label) <= most else f"{label[: most - 1]}…"
 
 
-def _row(panel: Panel, look: Look, marks: Sequence[Mark], aside: float) -> str:
+def _row(panel: Panel, label: str, look: Look, aside: float) -> str:
+    marks = panel.lines[label]
     moved = []
     if len(marks) > 1:
         moved.append(f'<path class="line" d="{_path(panel, [(m.x, m.y) for m in marks], aside)}"/>')
@@ -161,7 +163,8 @@ def _row(panel: Panel, look: Look, marks: Sequence[Mark], aside: float) -> str:
         shapes.append(f'<use href="#{look.sign}" x="{pixel(px)}" y="{pixel(py)}"{tip}/>')
     inner = f'<g class="zoom">{"".join(moved)}</g>' if moved else ""
     classes = f" {look.classes}" * bool(look.classes)
-    return f'<g class="row{classes}" data-row="{look.place}">{inner}{"".join(shapes)}</g>'
+    title = f"<title>{escape(label)}</title>"
+    return f'<g class="row{classes}" data-row="{look.place}">{title}{inner}{"".join(shapes)}</g>'
 
 
 def _bars(panel: Panel, marks: Iterable[Mark], aside: float) -> Iterable[str]:
@@ -189,17 +192,18 @@ def _names(
     high = panel.bottom
     heights = spread([min(max(ends[label][1], TOP), high) for label in shown], TOP, high)
     at = dict(zip(shown, heights, strict=True))
+    names = short_names(looks, LONGEST)
     found = []
     for label in order:
         look, (px, py) = looks[label], ends[label]
         y = at.get(label, min(max(py, TOP), high))
         lead = f"M{pixel(px)} {pixel(py)}H{pixel(RIGHT)}L{pixel(RIGHT + 9)} {pixel(y)}"
         classes = f" {look.classes}" * bool(look.classes)
-        name = escape(shortened(label))
         found.append(
-            f'<g class="name{classes}" data-row="{look.place}"><path class="lead" d="{lead}"/>'
+            f'<g class="name{classes}" data-row="{look.place}"><title>{escape(label)}</title>'
+            f'<path class="lead" d="{lead}"/>'
             f'<use href="#{look.sign}" x="{pixel(RIGHT + 14)}" y="{pixel(y)}"/>'
-            f'<text x="{pixel(RIGHT + 21)}" y="{pixel(y + 4)}">{name}</text></g>'
+            f'<text x="{pixel(RIGHT + 21)}" y="{pixel(y + 4)}">{escape(names[label])}</text></g>'
         )
     return found
 

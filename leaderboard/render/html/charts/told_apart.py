@@ -12,13 +12,14 @@ from prunebench.leaderboard.number_text import number, p_text
 from prunebench.leaderboard.render.html.charts.answers import answer
 from prunebench.leaderboard.render.html.charts.axis import Axis, pixel
 from prunebench.leaderboard.render.html.charts.design import Design, Picture
-from prunebench.leaderboard.render.html.charts.panel import WIDTH, shortened
+from prunebench.leaderboard.render.html.charts.panel import WIDTH
 from prunebench.leaderboard.render.html.tooltips import group_facts
+from prunebench.leaderboard.render.short_names import short_names
 from prunebench.leaderboard.stats.ranks import block_ranks
 
-_NAMES, _END, _TOP, _LINE = 142.0, 266.0, 34.0, 17.0
+_NAMES, _END, _TOP, _LINE = 178.0, 340.0, 34.0, 17.0
 #: Signs of a name that the room at the left takes.
-_LONGEST = 20
+_LONGEST = 26
 
 
 def told_apart(design: Design) -> Picture | None:
@@ -69,6 +70,7 @@ def _draw(
         ticks.append(f'<path d="M{px} {pixel(_TOP - 6)}V{pixel(bottom)}"/>'
                      f'<text x="{px}" y="{pixel(_TOP - 10)}">{rank}</text>')  # fmt: skip
     facts = group_facts(groups) if groups else {}
+    names = short_names(design.looks, _LONGEST)
     rows = []
     for place, label in enumerate(order):
         look, y = design.looks[label], _TOP + _LINE * (place + 0.5)
@@ -79,11 +81,11 @@ def _draw(
             ("mean", f"{number(_mean(design, label), 2)} %"), *facts.get(label, [])])  # fmt: skip
         link = "" if tip is None else f' data-tip="{tip}"'
         classes = f" {look.classes}" * bool(look.classes)
-        name = escape(shortened(label, _LONGEST))
         rows.append(
-            f'<g class="row{classes}" data-row="{look.place}"><path class="strokes" d="{strokes}"/>'
+            f'<g class="row{classes}" data-row="{look.place}"><title>{escape(label)}</title>'
+            f'<path class="strokes" d="{strokes}"/>'
             f'<use href="#{look.sign}" x="{px}" y="{pixel(y)}"{link}/>'
-            f'<text x="{pixel(_NAMES - 10)}" y="{pixel(y + 4)}">{name}</text></g>'
+            f'<text x="{pixel(_NAMES - 10)}" y="{pixel(y + 4)}">{escape(names[label])}</text></g>'
         )  # fmt: skip
     columns = _columns(order, groups) if groups else ""
     return Markup(

@@ -401,6 +401,8 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     for (const design of all(".design")) {
+      // Names stand in tooltips from here on.
+      for (const title of all("g.row > title", design)) title.remove();
       rows(design);
       tabs(design);
       for (const svg of all("svg.panel", design)) {

@@ -30,6 +30,7 @@ from prunebench.leaderboard.render.html.charts.panel import (
 from prunebench.leaderboard.render.html.charts.weights import choices
 from prunebench.leaderboard.render.html.page import render_html
 from prunebench.leaderboard.render.html.tooltips import Tips
+from prunebench.leaderboard.render.short_names import shared_remark, short_names, without
 from support.pages import EVIL, Page, two_boards
 from support.records import RECIPE, record
 from tests.leaderboard.render.charts.pictured import RATIOS, ROWS, SCORED, pictured
@@ -220,6 +221,30 @@ def test_thirty_methods_six_noises_three_ratios_stay_below_three_megabytes() -> 
     size = len(render_html(board).encode())
     assert len(board.tables) == 3
     assert size < 3_000_000, size
+
+
+def test_names_that_do_not_fit_differ_and_stand_whole_in_their_titles() -> None:
+    cut = {"infobatch+align (r=0.5, rescale=true)", "infobatch+align (r=0.9, rescale=false)"}
+    shared = {f"{name} (scored with resnet18)" for name in ("aum", "el2n", "selective-backprop")}
+    short = short_names([*cut, "full"], 20)
+    assert len(set(short.values())) == 3
+    assert all(len(name) <= 20 for name in short.values())
+    assert short["full"] == "full"
+    found = short_names([*shared, "full"], 20)
+    assert set(found.values()) == {"aum", "el2n", "selective-backprop", "full"}
+    # Names that would be others without it keep what they share.
+    assert shared_remark([*shared, "aum"]) == ""
+    assert shared_remark(["a (x, y)", "b (x, z)"]) == "x"
+    assert without("a (x, y)", "x") == "a (y)"
+    assert shared_remark(["a (x)", "b (y)"]) == shared_remark(["a (x)", "b"]) == ""
+    names = ("full", "random", *sorted(shared), *sorted(cut))
+    records = [record("random" if n != "full" else n, noise, seed, accuracy=0.5 + place / 50,
+                      params={"r": place} if place > 1 else {}, info={"label": n})
+               for place, n in enumerate(names) for noise in ("clean", "symmetric:0.4")
+               for seed in (0, 1, 2)]  # fmt: skip
+    page = render_html(build(records))
+    for name in sorted(shared | cut):
+        assert f"<title>{name}</title>" in page
 
 
 def test_names_keep_their_order_and_their_distance() -> None:

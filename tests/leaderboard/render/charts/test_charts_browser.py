@@ -14,6 +14,7 @@ import pytest
 
 from prunebench.leaderboard.board.cost_share import cost_of
 from prunebench.leaderboard.board.model import Board
+from prunebench.leaderboard.render.html.charts.panel import WIDTH
 from prunebench.leaderboard.render.html.page import render_html
 from support.access import PICTURE_CONTRAST, axe_faults, axe_file, own_faults
 from support.browser import Page, browser, why_no_browser
@@ -349,7 +350,7 @@ def test_pictures_fit_every_window(chromium: Page, file: Path, width: int) -> No
         assert chromium.overflow() <= 0, one.text
         for panel in chromium.all(".panel"):
             if panel.is_displayed():
-                size = float(panel.size["width"]) / 360 * 11  # pixels of the smallest text
+                size = float(panel.size["width"]) / WIDTH * 11  # pixels of the smallest text
                 assert 9.5 <= size <= 15, one.text
 
 
