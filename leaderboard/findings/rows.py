@@ -214,8 +214,8 @@ def no_loss(block: Block) -> Finding | None:
                 shown[place].append(member.name)
     if grounds and least == len(grounds):
         return Finding("no loss", block.scope, f"Whether a row loses less than {margin} to full "
-                       "training could not be tested: too few runs.", NON_INFERIORITY, "",
-                       block.protocol.alpha, tuple(grounds))  # fmt: skip
+                       "training could not be tested: too few runs.", NON_INFERIORITY,
+                       grounds=tuple(grounds))  # fmt: skip
     refused = [f"{least} of {counted(len(grounds), 'test')} could not be run."] * bool(least)
     more = " ".join([*refused, NON_INFERIORITY])
     if not shown:

@@ -75,8 +75,8 @@ def check(shown: Board) -> tuple[Finding, ...]:
                 assert not separates_the_leader(shown, scope), finding.text
         if any(member.p is not None for family in known.values() for member in family.members):
             assert not re.search(r"\bno test [a-z]", finding.text, re.IGNORECASE), finding.text
-        if finding.level is not None:
-            assert any(ground.kind == "test" for ground in finding.grounds), finding
+        run = [g for g in finding.grounds if g.kind == "test" and g.p is not None]
+        assert (finding.level is not None) == bool(run), finding
         if " at best" in finding.text and not finding.scopes:
             assert finding.needed_p is not None, finding.text
             assert finding.smallest_p is not None, finding.text

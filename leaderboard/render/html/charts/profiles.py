@@ -12,6 +12,7 @@ from prunebench.leaderboard.render.html.charts.axis import Axis, linear, plain, 
 from prunebench.leaderboard.render.html.charts.design import Design, Picture
 from prunebench.leaderboard.render.html.charts.panel import Mark, Panel, draw
 from prunebench.leaderboard.render.row_text import reference_words
+from prunebench.record import AND
 
 Lines = Mapping[str, Sequence[Mark]]
 #: A mean and half the width of its interval.
@@ -52,10 +53,12 @@ def by_noise(design: Design) -> Picture | None:
     panels = _settings(design, design.summary.noises, _difference)
     if not any(lines for _, _, lines in panels):
         return None
+    beside = any(AND in setting for setting in design.summary.noises)
+    does = "do noise, imbalance and corruption" if beside else "does noise"
     return Picture(
         "noise",
         "By noise",
-        f"What does noise do to the gap to {reference}?",
+        f"What {does} do to the gap to {reference}?",
         answer(design, "noise", "no loss"),
         f"Mean paired difference of {design.words} to {reference} in points, which is the dotted "
         f"line; lines join the settings of a row and mean nothing between them; {_BARS}.",
