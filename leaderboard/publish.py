@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from prunebench.leaderboard.board.model import Board
@@ -13,6 +14,7 @@ from prunebench.leaderboard.render.transfer_text import TRANSFER_FILE
 from prunebench.record import Record
 
 RECORDS = "records.jsonl.gz"
+_PICTURE = re.compile(r"^!\[(.*)\]\(([^()\s]+\.svg)\)$", re.M)
 #: Folder of kept ids and scores, its card and its table.
 IDS_FOLDER, IDS_CARD, IDS_TABLE = "ids", "README.md", "table.csv"
 
@@ -62,7 +64,8 @@ def publication(
     lines += [f"- {old.method} version {old.version}, {old.runs} runs of an earlier version: "
               f"[{old.file}]({old.file}), rendered by `prunebench leaderboard {old.file} --out DIR`"
               for one in board.history.contributions for old in one.superseded]  # fmt: skip
-    pictures = [f"\n![{_title(name)}]({name})" for name in figures]
+    alts = _alts(files.get("figures/figures.md", b""))
+    pictures = [f"\n![{alts.get(name) or _title(name)}]({name})" for name in figures]
     page = render_markdown(board, lines) + "\n".join(pictures)
     return {
         **files,
@@ -70,6 +73,12 @@ def publication(
         RECORDS: pack(records),
         "README.md": (page.rstrip("\n") + "\n").encode(),
     }
+
+
+def _alts(index: bytes) -> dict[str, str]:
+    """What each picture shows, as the index of figures says, by file name."""
+    found = _PICTURE.findall(index.decode(errors="replace"))
+    return {f"figures/{name}": alt for alt, name in found}
 
 
 def _title(name: str) -> str:

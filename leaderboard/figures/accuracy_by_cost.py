@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ from prunebench.leaderboard.highlight import Highlight, highlight
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_SCORED = re.compile(r" \(scored with ([^()]*)\)$")
 _COMPUTATION = "computation, share of full training (log)"
 
 
@@ -190,23 +192,41 @@ def _figure(
         axes.set_xlabel(across)
         if place % columns == 0:
             axes.set_ylabel(f"mean {material.words} over noise settings, %")
-    others = len({x for _, marks in panels for x in marks} - set(found.rows))
+    labels = {x for _, marks in panels for x in marks}
+    others = len(labels - set(found.rows))
     more = f" Pale: {others} other row{'s' * (others > 1)}." if others else ""
     more += (" Upright bars: 95 % interval of the difference to "
              f"{material.board.protocol.reference} for new seeds.")  # fmt: skip
+    names, network = plain_names(labels)
+    if network:
+        more += f' Names in the panels go without "scored with {network}".'
     more += " Names with ▾ and a value, and grey triangles, lie outside the panel."
     caption = f"Mean {material.words} over noise settings of complete rows. {caption}{more}"
     drawn = finish(figure, stem, title, caption, answer=answer)
     for axes, (_, marks) in zip(grid.flat, panels, strict=False):
         own = {x: m for x, m in marks.items() if x in found}
         edge = axes.get_ylim()[0]
-        named = {f"{x}  {m.y:.1f} ▾" if m.y < edge else x: (m.x, max(m.y, edge))
+        named = {f"{names[x]}  {m.y:.1f} ▾" if m.y < edge else names[x]: (m.x, max(m.y, edge))
                  for x, m in own.items()}  # fmt: skip
         looks = {name: styles[x] for name, x in zip(named, own, strict=True)}
         bars = [((m.low, max(m.y, edge)), (m.high, max(m.y, edge))) for m in own.values()]
         bars += [((m.x, max(m.below, edge)), (m.x, max(m.above, edge))) for m in own.values()]
         name_points(axes, named, looks, bars)
     return drawn
+
+
+def plain_names(labels: Collection[str]) -> tuple[dict[str, str], str]:
+    """Names without the recipe of the scoring run, where the rows that name one name the same.
+
+    Returns:
+        Name by label, and what was left out of the names; empty where they are whole.
+    """
+    found = {label: _SCORED.search(label) for label in labels}
+    recipes = {match[1] for match in found.values() if match}
+    names = {label: label[: match.start()] if match else label for label, match in found.items()}
+    if len(recipes) != 1 or len(set(names.values())) < len(names):
+        return {label: label for label in labels}, ""
+    return names, recipes.pop()
 
 
 def _panel(
@@ -258,6 +278,7 @@ def log_shares(axes: Axes) -> None:
     axes.set_xscale("log")
     axes.margins(x=0.06)
     low, high = axes.get_xlim()
+    high *= (high / low) ** 0.1  # names stand right of the last mark
     near = high / low < 4
     ticks = LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if near else (1, 2, 5)).tick_values(low, high)
     edge = (high / low) ** 0.02  # a number at the very end would run out of the picture

@@ -18,8 +18,9 @@ Point = tuple[float, float]
 #: Distances of a name from its point in points, and directions tried at each; to the right first.
 _RINGS = (7.0, 12.0, 18.0, 26.0, 36.0, 48.0, 62.0, 80.0, 100.0, 125.0, 155.0)
 _TURNS = (0, 1, -1, 2, -2, 7, -7, 8, 3, -3, 6, -6, 4, -4, 5, -5)
-#: A name farther away than this has a leader.
+#: A name farther away than this has a leader, and one that is about as near to another mark.
 _NEAR = 9.0
+_CLEARER = 2.0
 _SIZE = 7.5
 #: Cost from which a name crosses another one or its leader, and how often all are looked at.
 _BAD, _TURNS_OF_ALL = 2e3, 4
@@ -72,7 +73,7 @@ def name_points(
     for label, box in _placed(at, sizes, frame, busy, scale).items():
         p, end = at[label], _end(box, at[label])
         texts[label].xyann = _offset(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), p, scale)
-        if math.dist(end, p) > _NEAR * scale:
+        if _led(box, p, _foreign(at, label), scale):
             axes.annotate("", points[label], xytext=_offset(end, p, scale), zorder=5,
                           textcoords="offset points", annotation_clip=False,
                           arrowprops={"arrowstyle": "-", "lw": 0.6, "color": styles[label].colour,
@@ -87,19 +88,28 @@ def _placed(
     order = sorted(at, key=lambda x: (-sum(math.dist(at[x], p) < 40 * scale for p in at.values()),
                                       -at[x][1], x))  # fmt: skip
     found: dict[str, Box] = {}
+    foreign = {x: _foreign(at, x) for x in at}
 
     def cost(label: str, box: Box) -> float:
         taken = [other for x, other in found.items() if x != label]
-        lines = [(at[x], _end(other, at[x])) for x, other in found.items() if x != label]
-        leaders = [line for line in lines if math.dist(*line) > _NEAR * scale]
-        return round(_cost(box, at[label], busy, taken, leaders, scale), 3)
+        leaders = [(at[x], _end(other, at[x])) for x, other in found.items()
+                   if x != label and _led(other, at[x], foreign[x], scale)]  # fmt: skip
+        return round(_cost(box, at[label], foreign[label], busy, taken, leaders, scale), 3)
 
+    best, least = found, math.inf
     for turn in range(_TURNS_OF_ALL):
         open_ = [x for x in order if turn == 0 or cost(x, found[x]) >= _BAD]
+        if not open_:
+            break
         for label in open_:
+            found.pop(label, None)
+        for label in reversed(open_) if turn % 2 else open_:
             places = _places(at[label], sizes[label], frame, scale)
             found[label] = min(places, key=lambda box, label=label: cost(label, box))  # type: ignore[misc]
-    return found
+        total = math.fsum(cost(x, box) for x, box in found.items())
+        if total < least:
+            best, least = dict(found), total
+    return best
 
 
 def _offset(end: Point, p: Point, scale: float) -> Point:
@@ -148,16 +158,34 @@ def _end(box: Box, p: Point) -> Point:
     return min(max(p[0], box[0]), box[2]), min(max(p[1], box[1]), box[3])
 
 
+def _foreign(at: Mapping[str, Point], label: str) -> list[Point]:
+    """Marks of other names, without those at the very place of the own one."""
+    return [p for x, p in at.items() if x != label and math.dist(p, at[label]) >= 1]
+
+
+def _nearer(box: Box, p: Point, foreign: Sequence[Point], scale: float) -> int:
+    """How many foreign marks are nearer to a name than its own, or about as near."""
+    own = math.dist(_end(box, p), p) + _CLEARER * scale
+    return sum(math.dist(_end(box, q), q) < own for q in foreign)
+
+
+def _led(box: Box, p: Point, foreign: Sequence[Point], scale: float) -> bool:
+    """Whether a name needs a leader to its mark."""
+    return math.dist(_end(box, p), p) > _NEAR * scale or _nearer(box, p, foreign, scale) > 0
+
+
 def _cost(
-    box: Box, p: Point, busy: Sequence[tuple[float, Box]], taken: Sequence[Box],
-    leaders: Sequence[tuple[Point, Point]], scale: float,
+    box: Box, p: Point, foreign: Sequence[Point], busy: Sequence[tuple[float, Box]],
+    taken: Sequence[Box], leaders: Sequence[tuple[Point, Point]], scale: float,
 ) -> float:  # fmt: skip
     """How bad a place is: names over names worst, then crossings, marks, distance."""
     end = _end(box, p)
     total = 2.5 * math.dist(end, p)
     total += sum(1e5 + _overlap(box, other) for other in taken if _overlap(box, other))
     total += sum(weight for weight, other in busy if _overlap(box, other))
-    if math.dist(end, p) > _NEAR * scale:
+    total += 150.0 * _nearer(box, p, foreign, scale)
+    if _led(box, p, foreign, scale):
+        total += sum(200.0 for q in foreign if _through((p, end), _around(q, 2.5 * scale)))
         total += sum(2e3 for other in leaders if _cross((p, end), other))
         total += sum(5e3 for other in taken if _through((p, end), other))
     total += sum(5e3 for line in leaders if _through(line, box))

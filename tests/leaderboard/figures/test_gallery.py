@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import struct
 from pathlib import Path
 
@@ -146,8 +147,13 @@ def test_the_command_draws_where_it_is_asked(folder: Path, tmp_path: Path) -> No
     said = prunebench("leaderboard", folder, "--publish", tmp_path / "out")
     assert said.code == 0, said.err
     page = (tmp_path / "out" / "README.md").read_text()
-    assert "![differences digits](figures/differences-digits.svg)" in page
+    assert "![Heat map of rows by settings and ratios: digits: " in page
     assert "(figures/figures.md)" in page
+    index = (tmp_path / "out" / "figures" / "figures.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^!\[(.+)\]\((.+)\)$", index, re.M)
+    assert shown
+    for alt, picture in shown:
+        assert f"![{alt}](figures/{picture})" in page
     said = prunebench("leaderboard", folder, "--publish", tmp_path / "bare", "--no-figures")
     assert said.code == 0, said.err
     assert not (tmp_path / "bare" / "figures").exists()

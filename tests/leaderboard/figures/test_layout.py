@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.drawing import METHODS, kinded, one, panels
+from support.drawing import METHODS, kinded, one, panels, scored_elsewhere
 from support.records import grid, record
 
 pytest.importorskip("matplotlib")
@@ -23,6 +24,7 @@ from matplotlib.text import Annotation, Text
 
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.figures import Material, fonts, gallery
+from prunebench.leaderboard.figures.accuracy_by_cost import plain_names
 from prunebench.leaderboard.figures.accuracy_by_ratio import parts
 from prunebench.leaderboard.figures.classes import share_column
 from prunebench.leaderboard.figures.epoch_curves import without_stub
@@ -140,6 +142,48 @@ def test_a_name_beside_a_panel_has_its_room() -> None:
     for axes in panels(drawn):
         for label in axes.get_xticklabels():
             assert label.get_window_extent().x1 <= width
+
+
+#: Means of eight rows that cost the same, and of full training.
+AT_ONE_COST = {"full": 49.6, "random": 42.1, "aum": 44.3, "ccs": 40.7, "dual": 42.1, "el2n": 38.5,
+               "forgetting": 42.3, "herding": 41.9, "moderate": 40.0,
+               "small-loss": 38.1}  # fmt: skip
+
+
+def test_a_name_that_stands_nearer_to_another_mark_has_a_leader_to_its_own() -> None:
+    records = [record(method, noise, seed, accuracy=mean / 100 + 0.004 * (seed - 1))
+               for method, mean in AT_ONE_COST.items() for seed in (0, 1, 2)
+               for noise in ("clean", "symmetric:0.2")]  # fmt: skip
+    apart = AT_ONE_COST.keys() - {"full", "random"}
+    drawn = agg(one("accuracy-by-cost",
+                    Material(build(scored_elsewhere(kinded(records), *apart)))))  # fmt: skip
+    (panel,) = panels(drawn)
+    names = [text for text in panel.texts if text.get_text()]
+    assert len(names) == 8
+    assert {text.get_text() for text in names} <= AT_ONE_COST.keys()  # not "scored with cnn"
+    assert 'go without "scored with cnn"' in drawn.caption
+    assert "full" in {text.get_text() for text in names}
+    led = {tuple(text.xy) for text in panel.texts if not text.get_text()}
+    marks = {tuple(text.xy): panel.transData.transform(text.xy) for text in names}
+    for text, box in zip(names, boxes(drawn, names), strict=True):
+
+        def gap(mark: Any, box: Any = box) -> float:
+            return math.hypot(max(box.x0 - mark[0], 0, mark[0] - box.x1),
+                              max(box.y0 - mark[1], 0, mark[1] - box.y1))  # fmt: skip
+
+        own = marks[tuple(text.xy)]
+        others = [gap(mark) for mark in marks.values() if math.dist(mark, own) >= 1]
+        assert gap(own) < min(others) or tuple(text.xy) in led, text.get_text()
+    place = panel.get_window_extent()
+    assert marks[max(marks)][0] < place.x0 + 0.93 * place.width  # room right of full training
+
+
+def test_names_keep_the_network_of_the_scoring_run_where_rows_differ_in_it() -> None:
+    assert plain_names(["a (scored with x)", "b", "c (scored with x)"])[0] == {
+        "a (scored with x)": "a", "b": "b", "c (scored with x)": "c"}  # fmt: skip
+    for labels in (["a (scored with x)", "b (scored with y)"], ["a", "a (scored with x)"],
+                   ["a (scored with x)", "b (scored with x, r=0.5)"]):  # fmt: skip
+        assert plain_names(labels) == ({label: label for label in labels}, "")
 
 
 def test_few_panels_make_a_small_picture() -> None:
