@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
@@ -74,28 +74,25 @@ def _unpack(
     records: list[Record] = []
     lines = 0
     seen: set[str] = set()
-    unpacked, most = 0, _PLENTY + TIMES * size
+    most = _PLENTY + TIMES * size
     try:
         packed = where.endswith(".gz")
         with gzip.GzipFile(fileobj=stored) if packed else nullcontext(stored) as file:
-            number = 0
-            while line := file.readline(_LONGEST):
-                number += 1
-                unpacked += len(line)
-                if unpacked > most:
-                    raise InputError(
-                        f"unpacks to more than {most} bytes", where=where,
-                        accepted="records, which pack to a twentieth",
-                    )  # fmt: skip
+            for number, line in enumerate(_lines(file, most, where), 1):
                 if number - lines > _MOST_BLANK:
                     raise InputError("holds blank lines only", where=where, accepted="records")
-                if line.strip():
+                if line is None or line.strip():
                     lines += 1
+                    place = f"{where}: line {number}"
                     try:
-                        record = parse(line, f"{where}: line {number}")
+                        if line is None:
+                            raise RecordError(f"is longer than {_LONGEST} bytes", where=place)
+                        record = parse(line, place)
                     except RecordError as fault:
                         if faults is None or len(faults) >= _MOST_FAULTS:
                             raise
+                        # What an error comes from holds the whole line.
+                        fault.__context__ = fault.__traceback__ = None
                         faults.append(fault)
                         continue
                     if record.digest in seen:
@@ -109,3 +106,24 @@ def _unpack(
         raise InputError(f"cannot be read ({error})", where=where,
                          accepted=_BUNDLE) from None  # fmt: skip
     return records
+
+
+def _lines(file: IO[bytes] | gzip.GzipFile, most: int, where: str) -> Iterator[bytes | None]:
+    """Lines of an open file; None for one that is longer than any record, which is read past.
+
+    Raises:
+        InputError: They have more than ``most`` bytes.
+    """
+    unpacked, within = 0, False
+    while part := file.readline(_LONGEST):
+        unpacked += len(part)
+        if unpacked > most:
+            raise InputError(
+                f"unpacks to more than {most} bytes", where=where,
+                accepted="records, which pack to a twentieth",
+            )  # fmt: skip
+        begun, within = within, len(part) == _LONGEST and not part.endswith(b"\n")
+        if not within:
+            yield None if begun else part
+    if within:
+        yield None

@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", metavar="DIR")
-@click.option("--board", required=True, metavar="DIR", help="Published board; a new one is made.")
+@click.option("--board", default=None, metavar="DIR", help="Published board; a new one is made.")
+@click.option(
+    "--boards",
+    default=None,
+    metavar="DIR",
+    help="Folder of published boards, in place of --board: the one that the card names is taken.",
+)
 @click.option(
     "--cells",
     type=click.IntRange(0, 10_000),
@@ -63,9 +69,10 @@ if TYPE_CHECKING:
 @execution_options
 @click.pass_context
 def accept(
-    ctx: click.Context, /, folder: str, board: str, cells: int, draw: int | None, dry_run: bool,
-    add: bool, supersede: bool, recipe: str | None, results: str | None,
-    dataset_params: tuple[str, ...], figures: bool | None, as_json: bool, **values: Any,
+    ctx: click.Context, /, folder: str, board: str | None, boards: str | None, cells: int,
+    draw: int | None, dry_run: bool, add: bool, supersede: bool, recipe: str | None,
+    results: str | None, dataset_params: tuple[str, ...], figures: bool | None, as_json: bool,
+    **values: Any,
 ) -> None:  # fmt: skip
     """Check a submission, repeat some of its runs, and put it into a published board.
 
@@ -78,12 +85,13 @@ def accept(
     load_plugins(ctx)
     from prunebench.bench.grids.acceptance import examine, train_list
 
-    where = Path(board)
+    where = _board(Path(folder), board, boards)
     values["quiet"] = values["quiet"] or as_json
     workers = values["workers"] or 1
     options = options_for_execution(ctx, values, 1, inline=workers == 1)
     data = parse_params(dataset_params, "--dataset-param")
     found = examine(Path(folder), where, tuple(ctx.obj or ()), add, supersede, recipe)
+    found.notes += [f"there is no board {where} yet"] * (boards is not None and not found.board)
     checked = ""
     if not found.reasons and found.merged is not None:
         _buildable(found, where)
@@ -109,6 +117,19 @@ def accept(
         tell(["nothing speaks against it; nothing was changed"])
         return
     _write(found, where, checked, figures, as_json)
+
+
+def _board(folder: Path, board: str | None, boards: str | None) -> Path:
+    """Where the board is.
+
+    Raises:
+        InputError: Nobody says which one it is.
+    """
+    from prunebench.leaderboard.contributions.folder import named_board
+
+    if (board is None) == (boards is None):
+        raise InputError("needs one of --board and --boards", accepted="--board DIR")
+    return Path(board) if board else Path(str(boards), named_board(folder) or folder.resolve().name)
 
 
 def _repeat(

@@ -63,8 +63,13 @@ def sources(texts: tuple[str, ...]) -> list[Path]:
         InputError: Something else.
     """
     from prunebench.bench.cli.options import results_folder
+    from prunebench.errors import InputError
     from prunebench.leaderboard.bundle import is_bundle
 
+    for packed in (Path(text) / "records.jsonl.gz" for text in texts):
+        if packed.is_file() and not packed.with_name("records").exists():
+            raise InputError("no results folder, but one with packed records",
+                             where=str(packed.parent), accepted=str(packed))  # fmt: skip
     return [
         Path(text) if is_bundle(Path(text)) and Path(text).is_file() else results_folder(text)
         for text in texts

@@ -80,6 +80,7 @@ def examine(
         InputError: No such folder, or a damaged board.
     """
     submission, reasons = read_submission(folder)
+    whole = not reasons
     there = (board / RECORDS).is_file()
     history = read_history(board)
     found = Examined(submission, load_records(board / RECORDS) if there else [], history,
@@ -87,7 +88,9 @@ def examine(
     if submission is None:
         return found
     card = submission.card
-    before = next((c for c in history.contributions if c.submission == card.name), None)
+    before = next(
+        (c for c in history.contributions if c.submission.casefold() == card.name.casefold()), None
+    )
     if before is not None:
         reasons.append(f"a submission {card.name} was accepted on {before.date.isoformat()}")
     reasons += plugin_faults(card, plugins)
@@ -98,7 +101,9 @@ def examine(
         found.wanted, found.reasons = wanted, reasons + faults
         return found
     own, notes = own_faults(submission.records)
-    reasons += [*card_faults(card, submission.records), *own, *version_faults(submission.records)]
+    if whole:  # else a card is not that of the records which are left
+        reasons += card_faults(card, submission.records)
+    reasons += [*own, *version_faults(submission.records)]
     found.notes += notes
     if submission.records:
         found.merged = merged(found.board, submission.records, add, supersede)

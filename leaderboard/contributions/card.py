@@ -116,11 +116,9 @@ def read_card(text: str, where: str) -> tuple[Card | None, list[str]]:
         InputError: It is no TOML.
     """
     content = read_toml_text(text, where)
-    for name in ("date", "ran"):
-        if isinstance(content.get(name), Day):
-            content[name] = content[name].isoformat()
     try:
-        return Card.model_validate(content), []
+        # As JSON, whose days are texts: a number is no day, and 12.0 and "12" no number of runs.
+        return Card.model_validate_json(json.dumps(content, default=str), strict=True), []
     except ValidationError as error:
         models = {"": Card, "methods": MethodCard}
         return None, [str(problem) for problem in all_problems(error, where, models)]

@@ -64,6 +64,8 @@ def read_submission(folder: Path) -> tuple[Submission | None, list[str]]:
     if not folder.is_dir():
         raise InputError("no such folder", where=str(folder),
                          accepted="a folder as `prunebench submit` writes it")  # fmt: skip
+    if folder.is_symlink():
+        raise InputError("is a link", where=str(folder), accepted="a real folder")
     reasons = _strangers(folder)
     if reasons:
         return None, reasons
@@ -95,6 +97,15 @@ def read_submission(folder: Path) -> tuple[Submission | None, list[str]]:
             return None, reasons + (faults or [f"{where}: holds no record"])
         found = Submission(card, tuple(records), (), data)
     return found, reasons + faults
+
+
+def named_board(folder: Path) -> str:
+    """The board that a submission's card names; empty where it names none, or is no card."""
+    try:
+        card, _ = read_card(_read(OwnFolder(folder), folder / CARD).decode(), str(folder / CARD))
+    except (InputError, OSError, UnicodeDecodeError):
+        return ""
+    return card.board if card else ""
 
 
 def own_files(folder: Path) -> list[Path]:

@@ -186,11 +186,16 @@ def no_loss(block: Block) -> Finding | None:
         return None
     tested = [table for table in block.tables if table.tests.lossless is not None]
     if not tested:
+        why = "; ".join(dict.fromkeys(_no_test(table) for table in block.tables))
         return Finding("no loss", block.scope,
                        f"Whether a row loses less than {margin} to full training is not known.",
-                       "Full training is missing or incomplete.")  # fmt: skip
-    other = [_place(block, table) for table in block.tables if table.tests.lossless is None]
-    untested = f"; not tested at {listed(other)}, where full training lacks runs" if other else ""
+                       f"{why.capitalize()}.")  # fmt: skip
+    without: dict[str, list[str]] = defaultdict(list)
+    for table in block.tables:
+        if table.tests.lossless is None:
+            without[_no_test(table)].append(_place(block, table))
+    untested = "".join(f"; not tested at {listed(places)}, where {why}"
+                       for why, places in without.items())  # fmt: skip
     shown: dict[str, list[str]] = defaultdict(list)
     grounds: list[Ground] = []
     least = 0
@@ -241,6 +246,17 @@ def no_loss(block: Block) -> Finding | None:
     return Finding("no loss", block.scope, f"Shown to lose less than {margin} to full training: "
                    f"{'; '.join(parts)}{untested}.", more, "no loss", block.protocol.alpha,
                    tuple(grounds))  # fmt: skip
+
+
+def _no_test(table: Table) -> str:
+    """Why no row of a table was tested against full training."""
+    whole = {row.kind for row in table.rows}
+    if {"full", "method"} <= whole:
+        return "no row has two seeds of one setting beside full training"
+    if "full" in whole:
+        return "no pruning row has every run"
+    some = any(row.kind == "full" for row in table.incomplete)
+    return "full training lacks runs" if some else "full training was not run"
 
 
 def _place(block: Block, table: Table) -> str:

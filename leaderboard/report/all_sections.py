@@ -109,4 +109,4 @@ def title_of(material: Material) -> str:
     noises = sorted({noise for table in tables for noise in table.noises}, key=noise_order)
     settings = f"{len(noises)} setting" + "s" * (len(noises) != 1)
     seeds = span(min(sizes), max(sizes)) if sizes else "0"
-    return f"{data}: {settings}, {seeds} seeds a cell"
+    return f"{data}: {settings}, {seeds} seed{'s' * (seeds != '1')} a cell"

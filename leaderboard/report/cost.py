@@ -10,7 +10,6 @@ from fractions import Fraction
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.model import Board
-from prunebench.leaderboard.findings.phrases import counted
 from prunebench.leaderboard.inference.series import draws_of
 from prunebench.leaderboard.learning_curves.curves import Reader
 from prunebench.leaderboard.learning_curves.to_target import (
@@ -29,7 +28,7 @@ from prunebench.leaderboard.report.model import (
     Statement,
     Value,
 )
-from prunebench.leaderboard.report.tested import MOST, claimed
+from prunebench.leaderboard.report.tested import MOST, claimed, out_of_reach, reach
 from prunebench.leaderboard.stats import Family, MedianInterval, family, median_interval
 
 COMMAND = "prunebench grid report-digits"
@@ -153,9 +152,9 @@ def _verdicts(found: Reached, count: int) -> list[Statement]:
     groups: dict[str, list[str]] = defaultdict(list)
     for member in found.family.members:
         test = found.tests[member.name]
-        if member.refused:
+        if member.refused or out_of_reach(test.smallest_p, found.family, count):
             groups["refused"].append(member.name)
-        elif claimed(member, found.family.alpha, count):
+        elif claimed(member, found.family.alpha, count) and not _holds_one(test.share):
             groups["fewer" if test.below > test.above else "more"].append(member.name)
         else:
             groups["open"].append(member.name)
@@ -176,10 +175,18 @@ def _verdicts(found: Reached, count: int) -> list[Statement]:
         text = f"{found.scope}. Nothing is claimed of {listed}; not shown is not the same as equal."
         said.append(Statement(text, (), found.family))
     if groups["refused"]:
-        why = next(m.refused for m in found.family.members if m.refused)
-        said.append(Statement(f"{found.scope}. {counted(len(groups['refused']), 'row')} not "
-                              f"tested: {why}.", (), found.family))  # fmt: skip
+        first = found.tests[groups["refused"][0]]
+        said.append(Statement(
+            f"{found.scope}. Too few (label noise, seed) units to claim anything of "
+            f"{_listed(found, groups['refused'])}: "
+            f"{reach(first.units, first.smallest_p, found.family)}.", (), found.family,
+        ))  # fmt: skip
     return said
+
+
+def _holds_one(share: MedianInterval) -> bool:
+    """Whether the interval beside a test does not say what the test says."""
+    return share.low is not None and share.high is not None and share.low <= 1 <= share.high
 
 
 def _listed(found: Reached, names: Sequence[str]) -> str:

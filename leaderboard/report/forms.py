@@ -68,12 +68,19 @@ def head_lines(report: Report) -> list[str]:
     """What the page is about and how its sentences are meant."""
     board = report.board
     families = f"{report.families} famil{'y' if report.families == 1 else 'ies'}"
+    rule = (
+        "A difference is claimed where the corrected p of its test over (label noise, seed) units "
+        f"is at most {p_text(report.level)} ({board.protocol.alpha:g} over {families} of tests on "
+        "this page) and no 95 % interval beside it holds zero (of a share of full training's: "
+        "100 %)"
+    )
     return [
         f"{report.title}; {board.used} runs, records `{board.digest}`, protocol "
         f"`{board.protocol.name}` v{board.protocol.version}",
-        "A difference is claimed where the corrected p of its test over (label noise, seed) units "
-        f"is at most {p_text(report.level)} ({board.protocol.alpha:g} over {families} of tests on "
-        "this page) and no 95 % interval beside it holds zero",
+        rule
+        if report.families
+        else "No difference is claimed: nothing could be tested, for "
+        "which at least two seeds and enough (label noise, seed) units are needed",
         "Numbers in brackets are 95 % intervals for new seeds, n is the number of runs behind them",
     ]
 

@@ -76,6 +76,17 @@ def claimed(member: Member, alpha: float, families: int) -> bool:
     return exact(member.adjusted) * max(1, families) <= exact(alpha)
 
 
+def out_of_reach(smallest_p: float, own: Family, families: int) -> bool:
+    """Whether even the smallest p that its units allow could not be claimed, for a member."""
+    return exact(smallest_p) * own.size * max(1, families) > exact(own.alpha)
+
+
+def reach(units: int, smallest_p: float, own: Family) -> str:
+    """What the units of a member can have at best."""
+    best = min(1.0, smallest_p * own.size)
+    return f"{units} units have a corrected p of {p_text(best)} at best (m = {own.size})"
+
+
 def verdicts(
     tests: Iterable[Tested], families: int, above: str, below: str, unit: str, digits: int = 1
 ) -> list[Statement]:
@@ -137,15 +148,12 @@ def _holds_zero(one: PooledCells) -> bool:
 
 def _out_of_reach(found: Tested, name: str, families: int) -> bool:
     """Whether even the smallest p of so many units could not be claimed."""
-    floor = exact(found.pooled[name].sign_flip.smallest_p) * found.family.size
-    return floor * max(1, families) > exact(found.family.alpha)
+    return out_of_reach(found.pooled[name].sign_flip.smallest_p, found.family, families)
 
 
 def _reach(found: Tested, member: Member) -> str:
-    """What the units of a member can have at best."""
-    flips, m = found.pooled[member.name].sign_flip, found.family.size
-    best = min(1.0, flips.smallest_p * m)
-    return f"{flips.units} units have a corrected p of {p_text(best)} at best (m = {m})"
+    flips = found.pooled[member.name].sign_flip
+    return reach(flips.units, flips.smallest_p, found.family)
 
 
 def open_families(found: Iterable[Tested | None]) -> int:

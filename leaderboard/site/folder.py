@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from prunebench.errors import InputError
@@ -16,6 +17,7 @@ from prunebench.files import OwnFolder, read_at_most
 #: Names the files of the site that stands in a folder, with their digests.
 MANIFEST = "site-files.json"
 _MOST_BYTES = 1 << 24
+_STAGING = re.compile(r"\.site-[0-9a-f]{12}")
 _ACCEPTED = "a new or empty folder, or a site that was written by `prunebench site`"
 
 
@@ -48,7 +50,9 @@ def write_site(out: Path, files: Mapping[str, bytes]) -> tuple[int, list[str]]:
                              accepted=_ACCEPTED)  # fmt: skip
     staging = out / f".site-{secrets.token_hex(6)}"
     try:
+        _remove_left(own, out)
         try:
+            own.write(staging / MANIFEST, _manifest(digests))
             for name, data in files.items():
                 own.write(staging / name, data)
             # Both sites' files are named while the one takes the other's place: whatever happens
@@ -63,6 +67,17 @@ def write_site(out: Path, files: Mapping[str, bytes]) -> tuple[int, list[str]]:
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", where=str(out)) from None
     return removed, notes
+
+
+def _remove_left(own: OwnFolder, out: Path) -> None:
+    """Removes files that a call which was killed wrote beside their places: folders of that kind of
+    name that hold the list of a site's files."""
+    for name, there in own.entries(out):
+        if _STAGING.fullmatch(name) and S_ISDIR(there.st_mode):
+            inside = own.entries(out / name, links=True)
+            if not inside or any(one == MANIFEST and _listed(out / name / MANIFEST) is not None
+                                 for one, _ in inside):  # fmt: skip
+                own.remove(out / name)
 
 
 def _remove(own: OwnFolder, out: Path, gone: Mapping[str, str]) -> tuple[int, list[str]]:
@@ -105,13 +120,19 @@ def _earlier(out: Path) -> dict[str, str]:
     if MANIFEST not in known:
         return {}
     path = out / MANIFEST
-    try:
-        found: Any = json.loads(read_at_most(path, _MOST_BYTES))
-        listed = {str(name): str(digest) for name, digest in found["files"].items()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        raise InputError("is no list of a site's files", where=str(path),
-                         accepted=_ACCEPTED) from None  # fmt: skip
+    listed = _listed(path)
+    if listed is None:
+        raise InputError("is no list of a site's files", where=str(path), accepted=_ACCEPTED)
     return {name: digest for name, digest in listed.items() if _inside(name)}
+
+
+def _listed(manifest: Path) -> dict[str, str] | None:
+    """Digests of a site's files by name; None where a file is no list of them."""
+    try:
+        found: Any = json.loads(read_at_most(manifest, _MOST_BYTES))
+        return {str(name): str(digest) for name, digest in found["files"].items()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        return None
 
 
 def _inside(name: str) -> bool:

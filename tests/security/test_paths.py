@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +22,7 @@ from prunebench.datasets.sources.listing import safe_name
 from prunebench.errors import InputError
 from prunebench.leaderboard.bundle import pack, unpack
 from prunebench.leaderboard.figures.material import artifact_reader
-from prunebench.record import Record, content_key, parse
+from prunebench.record import Record, RecordError, content_key, parse
 from support.command import prunebench as cli
 from support.fuzzing import bounded
 
@@ -191,8 +194,6 @@ def test_merge_takes_what_records_name_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_bundle_that_unpacks_to_the_end_of_the_world(tmp_path: Path) -> None:
-    import gzip
-
     blank, twice = tmp_path / "blank.jsonl.gz", tmp_path / "twice.jsonl.gz"
     with gzip.open(blank, "wb", compresslevel=1) as file:
         for _ in range(300):
@@ -211,6 +212,24 @@ def test_a_bundle_that_unpacks_to_the_end_of_the_world(tmp_path: Path) -> None:
     ):
         with bounded(60, 1 << 30), pytest.raises(InputError, match=said):
             unpack(path)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_lines_that_are_no_records_are_not_kept(tmp_path: Path, end: bytes) -> None:
+    """What a reader keeps of them is where they are and what is wrong."""
+    path = tmp_path / "x.jsonl.gz"
+    # Packs badly, so that the rest may unpack to as much.
+    filler = Random(0).randbytes(1 << 20).replace(b"\n", b"x")
+    path.write_bytes(gzip.compress((b"x" * 900_000 + end) * 40 + filler))
+    faults: list[RecordError] = []
+    tracemalloc.start()
+    try:
+        unpack(path, faults)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    assert len(faults) == (41 if end else 1)
+    assert sum(len(str(fault)) for fault in faults) < 1 << 16
 
 
 def test_a_million_epochs_cannot_hold_up_a_reader(tmp_path: Path) -> None:

@@ -334,6 +334,68 @@ def test_a_list_of_ids_alone_is_trained_by_the_maintainer(made, place):
     assert "clean, ratio 0.5: 2 seeds; accepted: 3 or more" in said.err
 
 
+def worsened(records):
+    return [other(r, 0.5) if r.spec["method"]["name"] == "infobatch" else r for r in records]
+
+
+def test_the_board_that_the_card_names_is_found(made, place):
+    """However the card is written as TOML."""
+    clash = spoiled(place / "submission", worsened)
+    copied(clash, place / "boards/demo")  # its records are those of a board with other results
+    look = ("--dry-run", "--cells", "0", "-q", "--boards", place / "boards")
+    carded(copied(made / "submission", place / "new"), "^board = .*\n", "")
+    said = prunebench("accept", place / "new", *look)
+    assert said.code == 0
+    assert f"there is no board {place / 'boards/new'} yet" in said.err
+    for number, line in enumerate(("board='demo' # ours", '"board" = """demo"""')):
+        submission = copied(made / "submission", place / str(number))
+        carded(submission, "^board = .*", line)
+        assert "the board has another result" in reasons(prunebench("accept", submission, *look))[0]
+    refused(prunebench("accept", place / "new"), "--board DIR")
+    (place / "empty").mkdir()
+    assert "card.toml: is missing" in reasons(prunebench("accept", place / "empty", *look))[0]
+
+
+def test_only_the_first_cause_is_said(place):
+    """A card that names records which cannot be read is not said to be of other ones."""
+    spoiled(place / "submission", lambda records: [other(records[0], 1.5), *records[1:]])
+    (only, *rest) = reasons(accepted(place / "submission", place / "board"))
+    assert "1.5" in only
+    assert not any(line.startswith("card: ") for line in rest)
+
+
+@pytest.mark.parametrize("line", ['runs = "12"', "runs = 12.0", "runs = true"])
+def test_a_card_is_read_as_it_is_written(place, line):
+    carded(place / "submission", "runs = .*", line)
+    assert "runs" in reasons(accepted(place / "submission", place / "board"))[0]
+
+
+def test_days_of_a_card_are_days(place):
+    carded(place / "submission", "^date = .*", "date = 5")
+    assert "date" in reasons(accepted(place / "submission", place / "board"))[0]
+    carded(place / "submission", "^date = .*", "date = 2026-11-01")
+    assert accepted(place / "submission", place / "board", "--dry-run").code == 0
+
+
+def test_names_of_submissions_differ_by_more_than_case(place):
+    assert accepted(place / "submission", place / "board").code == 0
+    carded(place / "submission", "^name = .*", 'name = "FIRST"')
+    found = reasons(accepted(place / "submission", place / "board"))
+    assert "a submission FIRST was accepted" in found[0]
+
+
+def test_a_link_to_a_submission_is_not_followed(place):
+    (place / "link").symlink_to(place / "submission")
+    said = accepted(place / "link", place / "board")
+    assert (said.code, "is a link" in said.err) == (2, True)
+
+
+def test_a_folder_of_a_board_is_told_from_one_of_results(made):
+    said = prunebench("report", made / "board")
+    assert said.code == 2
+    assert said.err.rstrip().endswith(f"accepted: {made / 'board/records.jsonl.gz'}")
+
+
 def test_a_card_that_is_not_of_its_records_is_refused(place):
     carded(place / "submission", "runs = .*", "runs = 11")
     carded(place / "submission", "hardware = .*", 'hardware = ["A better one: 12 runs"]')

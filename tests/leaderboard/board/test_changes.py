@@ -45,7 +45,7 @@ def test_a_deleted_record_moves_its_row_out_of_the_ranking(place: int) -> None:
     page = texts(make_board(whole))["leaderboard.md"]
     assert page != texts(make_board(records()))["leaderboard.md"]
     if method == "full":
-        assert "Full training is missing or incomplete" in page
+        assert "Full training lacks runs" in page
     below = page.partition("Incomplete rows, not ranked:")[2]
     assert f"| {method} (8/9 cells)" in below
     assert "1 no record" in below

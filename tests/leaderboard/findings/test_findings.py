@@ -113,12 +113,15 @@ def test_one_seed() -> None:
     said = check(board(WINNER, seeds=1))
     assert not any(finding.claim for finding in said)
     assert "With 1 seed a cell there are no intervals." in of(said, "limits").text
+    assert of(said, "no loss").more == "No row has two seeds of one setting beside full training."
 
 
 def test_no_full_row_and_one_method() -> None:
     said = check(board(rows=("infobatch",)))
     assert "infobatch is the only pruning row with every run" in said[0].text
-    assert "Full training is missing or incomplete" in of(said, "no loss").text
+    assert of(said, "no loss").more == "Full training was not run."
+    some = check(board(missing=("full",)))
+    assert of(some, "no loss").more == "Full training lacks runs."
     assert "Neither short-full nor random choice" in of(said, "random choice").text
     (alone,) = check(board(rows=("full",)))[:1]
     assert alone.text.startswith("full is the only row with every run (mean accuracy")

@@ -8,6 +8,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from prunebench.leaderboard.figures.material import Material
 from prunebench.leaderboard.figures.style import figure_settings
 from prunebench.leaderboard.learning_curves.to_target import target_tables
 from prunebench.leaderboard.report.all_sections import report
-from prunebench.leaderboard.report.cost import sign_test
+from prunebench.leaderboard.report.cost import Reached, sign_test
+from prunebench.leaderboard.report.cost import _verdicts as cost_verdicts
 from prunebench.leaderboard.report.forms import render_csv, render_html, render_markdown
 from prunebench.leaderboard.report.model import (
     Column,
@@ -33,6 +35,7 @@ from prunebench.leaderboard.report.model import (
 from prunebench.leaderboard.report.pictures import made as made_pictures
 from prunebench.leaderboard.report.pictures import memorised
 from prunebench.leaderboard.report.sample_files import aligned, auroc
+from prunebench.leaderboard.stats import family
 from prunebench.leaderboard.stats.exact import exact
 from prunebench.record import Record
 from tests.leaderboard.report.planted_report import NOISES, PLANTED, SEEDS, SMALL, planted
@@ -204,6 +207,34 @@ def held(page: Report) -> int:
 def test_no_sentence_claims_what_its_test_does_not_carry(page: Report) -> None:
     assert page.families == 9
     assert held(page) >= 12
+
+
+def test_without_a_test_nothing_is_said_of_levels(records: list[Record], root: Path) -> None:
+    alone = made([r for r in records if r.spec["seed"] == 0], root)
+    assert alone.families == 0
+    assert alone.title.endswith(", 1 seed a cell")
+    text = render_markdown(alone)
+    assert "No difference is claimed: nothing could be tested" in text
+    assert "0 families" not in text
+
+
+def test_shares_of_cost_are_claimed_by_the_rule_of_the_page() -> None:
+    shares = {("clean", seed): 0.5 for seed in range(8)}
+    one = sign_test(shares)
+    assert one is not None
+    wide = replace(one, share=replace(one.share, low=0.4, high=1.0))
+    few = sign_test({("clean", seed): 0.5 for seed in range(6)})
+    assert few is not None
+    tests = {"sure": one, "wide": wide, "few": few}
+    own = Reached("digits, target 95 %", family("samples", tests, "holm", 0.05), tests)
+    said = cost_verdicts(own, 1)
+    assert [one.claims for one in said] == [("sure",), (), ()]
+    assert said[1].text.startswith("digits, target 95 %. Nothing is claimed of wide (")
+    assert "Too few (label noise, seed) units to claim anything of few (" in said[2].text
+    assert "6 units have a corrected p of 0.094 at best (m = 3)" in said[2].text
+    (none,) = cost_verdicts(own, 10)  # as many families leave 8 units too few as well
+    assert not none.claims
+    assert "Too few (label noise, seed) units to claim anything of sure (" in none.text
 
 
 def test_without_effects_nothing_is_claimed(tmp_path: Path) -> None:

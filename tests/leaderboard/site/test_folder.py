@@ -50,6 +50,25 @@ def test_files_of_others_stay(tmp_path):
         write_site(tmp_path, FIRST)
 
 
+def test_what_a_killed_call_left_is_removed_by_the_next(tmp_path, monkeypatch):
+    def killed(self, old, new):
+        raise KeyboardInterrupt
+
+    write_site(tmp_path, FIRST)
+    with monkeypatch.context() as patch:
+        patch.setattr(OwnFolder, "rename", killed)
+        patch.setattr(OwnFolder, "remove", lambda self, path: None)
+        with pytest.raises(KeyboardInterrupt):
+            write_site(tmp_path, SECOND)
+    assert len(list(tmp_path.glob(".site-*"))) == 1
+    mine = [tmp_path / ".site-0123456789ab", tmp_path / ".site-notes"]
+    for folder in mine:
+        folder.mkdir()
+        (folder / "mine.txt").write_text("x")
+    write_site(tmp_path, SECOND)
+    assert sorted(tmp_path.glob(".site-*")) == mine
+
+
 def test_a_file_that_no_site_wrote_is_not_overwritten(tmp_path):
     (tmp_path / "index.html").write_text("my own page")
     with pytest.raises(InputError, match="in the way"):
