@@ -64,7 +64,16 @@ def test_too_few_seeds_for_leads() -> None:
         "few runs."
     )
     assert said.more.endswith("needs p 0.025; these runs reach 0.12 at best.)")
-    assert said.claim == ""
+    assert " of 1 pair of method and network there are too few seeds in 1. (" in said.more
+    assert (said.claim, said.level) == ("", None)
+
+
+def test_a_control_that_was_not_run_and_one_that_lacks_runs() -> None:
+    rows = ("full", "short-full", "random-dynamic", "infobatch")
+    absent = of(board(rows=("full", "random-dynamic", "infobatch")), "random choice").more
+    assert "Not run here: short-full." in absent
+    lacking = of(board(rows=rows, missing=("short-full",)), "random choice").more
+    assert "Without every run here: short-full." in lacking
 
 
 def test_leads_and_changes_count_among_the_families() -> None:
