@@ -383,6 +383,16 @@ def test_on_paper_the_tables_stand_alone(page: Page) -> None:
     assert page.run("return document.querySelectorAll('main details[open]').length") == 0
 
 
+def test_all_columns_of_five_settings_fit_on_paper(chromium: Page, tmp_path: Path) -> None:
+    records = Path(__file__).parents[3] / "docs/leaderboards/scenarios/records.jsonl.gz"
+    file = tmp_path / "leaderboard.html"
+    file.write_text(render_html(build(gather([records]))), encoding="utf-8")
+    chromium.open(file, 1032, 700)  # A4 across, less its margins
+    chromium.all("#more")[0].click()
+    chromium.cdp("Emulation.setEmulatedMedia", media="print", features=[])
+    assert chromium.overflow() <= 0
+
+
 def test_without_script_the_page_is_plain(chromium: Page, file: Path) -> None:
     chromium.cdp("Emulation.setScriptExecutionDisabled", value=True)
     try:

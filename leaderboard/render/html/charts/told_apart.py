@@ -36,7 +36,7 @@ def told_apart(design: Design) -> Picture | None:
         how = (f"A column joins rows that are not separated (paired sign-flip over (noise, seed) "
                f"units, Holm over {size} pairs), which is not the same as equal.")  # fmt: skip
     else:
-        how = "No pair of rows could be separated with these runs" + (
+        how = "The test of all pairs of rows needs more runs" + (
             f" (smallest p {p_text(groups.smallest_p)}, needed {p_text(groups.needed_p)})"
             if groups else "") + ": the order is no finding."  # fmt: skip
     return Picture(
