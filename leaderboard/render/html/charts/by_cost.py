@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from prunebench.leaderboard.board.cost_share import CostShare, cost_of, front
 from prunebench.leaderboard.board.model import Row
+from prunebench.leaderboard.findings.phrases import joined
 from prunebench.leaderboard.number_text import number
 from prunebench.leaderboard.render.html.charts.answers import answer
 from prunebench.leaderboard.render.html.charts.axis import linear, logarithmic, view
@@ -25,7 +26,7 @@ def by_cost(design: Design) -> Picture | None:
             for table, row in places}  # fmt: skip
     points = {key: (100 * cost.total, mean) for key, cost in costs.items()
               if (mean := rows[key][1].mean) is not None}  # fmt: skip
-    best = _front(points)
+    best = _front({key: point for key, point in points.items() if not costs[key].other_network})
     compute: dict[str, list[Mark]] = {}
     time: dict[str, list[Mark]] = {}
     for key in sorted(points, key=lambda key: (key[0], points[key])):
@@ -52,7 +53,8 @@ def by_cost(design: Design) -> Picture | None:
         f"Mean {design.words} over the settings in percent, complete rows, against trained samples "
         "and a third of each forward-only sample; a bar leads from training alone to the cost with "
         f"the scoring run that chose the samples{several}. {beaten}"
-        + f" Scoring runs of another network are in no cost: {', '.join(apart)}." * bool(apart),
+        + (" Scoring runs of another network are in no cost, and their rows are not compared by "
+           f"cost: {joined(apart)}." if apart else ""),
         tuple(panels),
     )  # fmt: skip
 

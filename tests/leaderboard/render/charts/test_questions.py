@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prunebench.bench.reports.boards import texts
 from prunebench.leaderboard.board.build import build
+from support.drawing import kinded, scored_elsewhere
+from support.records import record
 from tests.leaderboard.findings.planted import moved, records
 
 
@@ -24,3 +26,12 @@ def test_a_sentence_of_several_designs_answers_in_each() -> None:
     other = [moved(one, spec={"dataset": {**one.spec["dataset"], "name": "mnist"}}) for one in own]
     page = texts(build([*own, *other]))["leaderboard.html"]
     assert page.count("both designs: No winner can be named: ") == 2
+
+
+def test_a_row_whose_scoring_run_is_not_counted_beats_none_by_cost() -> None:
+    level = {"full": 0.9, "random": 0.5, "small-loss": 0.95}
+    own = kinded([record(method, "clean", seed, accuracy=accuracy)
+                  for method, accuracy in level.items() for seed in (0, 1, 2)])  # fmt: skip
+    page = texts(build(scored_elsewhere(own, "small-loss")))["leaderboard.html"]
+    assert "their rows are not compared by cost: small-loss (scored with cnn)." in page
+    assert page.count("by no row") == 2  # random and full, as if small-loss were not there
