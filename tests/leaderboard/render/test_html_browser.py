@@ -312,7 +312,8 @@ def test_a_board_of_several_networks_fits_on_a_phone(chromium: Page, tmp_path: P
     file.write_text(render_html(build(gather([records]))), encoding="utf-8")
     for width in (320, 390):
         chromium.open(file, width, 844)
-        assert chromium.overflow() <= 0
+        # A phone's window grows with what does not fit into it.
+        assert chromium.run("return document.documentElement.scrollWidth") <= width
 
 
 def test_a_fragment_that_is_no_text_is_no_complaint(chromium: Page, file: Path) -> None:
