@@ -137,14 +137,18 @@ def _repeat(
 ) -> str:
     """Repeats some runs; returns what the board says of that."""
     from prunebench.bench.grids.spot_check import spot_check
+    from prunebench.bench.reports.installed import installed
 
     seed = secrets.randbelow(1 << 32) if draw is None else draw
     with tempfile.TemporaryDirectory(prefix="prunebench-accept-") as scratch:
-        check = spot_check(found.repeatable, count, seed, data, options, Path(scratch))
+        check = spot_check(found.repeatable, found.board, count, seed, data, options, Path(scratch))
     found.notes += [f"repeated {line}" for line in check.lines]
     found.notes += [f"not repeated: {n} runs, {why}" for why, n in sorted(check.not_run.items())]
     found.notes += [f"the draw was --draw {seed}"] * bool(check.repeated)
     found.reasons += check.reasons
+    if count and not check.repeated and not check.reasons and (own := installed(found.repeatable)):
+        found.reasons.append(f"no run of {spelled(', '.join(own))} could be repeated, although "
+                             "prunebench has the method; --cells 0 repeats none")  # fmt: skip
     return check.words
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from prunebench import __version__
 from prunebench.bench.grids.driver import run_cells
 from prunebench.bench.grids.id_cells import board_cells, id_cells
 from prunebench.bench.reports.boards import load_records
@@ -26,7 +27,14 @@ from prunebench.leaderboard.contributed import (
     read_history,
 )
 from prunebench.leaderboard.contributions.card import RECORDS, contributed_methods, hardware
-from prunebench.leaderboard.contributions.checks import Merged, card_faults, merged, own_faults
+from prunebench.leaderboard.contributions.checks import (
+    Merged,
+    card_faults,
+    count_faults,
+    merged,
+    numbers_of,
+    own_faults,
+)
 from prunebench.leaderboard.contributions.folder import Submission, read_submission
 from prunebench.leaderboard.contributions.id_list import IdCell
 from prunebench.record import Record
@@ -93,6 +101,11 @@ def examine(
     )
     if before is not None:
         reasons.append(f"a submission {card.name} was accepted on {before.date.isoformat()}")
+    if card.board and card.board != board.resolve().name:
+        found.notes.append(f"the card names the board {card.board}")
+    today = datetime.now(UTC).date()
+    if numbers_of(card.prunebench) > numbers_of(__version__):
+        reasons.append(f"card: by prunebench {card.prunebench}; this one is {__version__}")
     reasons += plugin_faults(card, plugins)
     if card.is_list:
         if card.runs != len(submission.cells):
@@ -102,8 +115,8 @@ def examine(
         return found
     own, notes = own_faults(submission.records)
     if whole:  # else a card is not that of the records which are left
-        reasons += card_faults(card, submission.records)
-    reasons += [*own, *version_faults(submission.records)]
+        reasons += card_faults(card, submission.records, today)
+    reasons += [*own, *count_faults(submission.records), *version_faults(submission.records)]
     found.notes += notes
     if submission.records:
         found.merged = merged(found.board, submission.records, add, supersede)

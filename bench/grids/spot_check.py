@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import random
-import statistics
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from prunebench.bench.grids.driver import run_cells
+from prunebench.bench.grids.repeat_tolerance import Tolerance, together
 from prunebench.bench.reports.installed import sources_of
 from prunebench.bench.results.plugin_sources import plugin_sources
 from prunebench.bench.results.store import Store
@@ -19,16 +19,19 @@ from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.rerun import compare_records, recorded_cell
 from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.errors import InputError, shown, spelled
-from prunebench.record import Record, content_key, setting_name
+from prunebench.record import Record, setting_name
 
-#: Points that a repeat may always be away, and how many standard deviations of the seeds.
-LEAST_POINTS, DEVIATIONS = 1.0, 4.0
-#: Degrees of freedom of the usual variance beside that of a cell.
-_PRIOR = 3
-#: Share by which the samples that were trained may differ: some methods let losses decide.
-NEAR = 0.02
 #: What a record says of its run that no machine changes, and that boards show or order by.
-_FACTS = ("data", "label_digest", "clean_labels_used", "oracle", "kind")
+_FACTS = ("data", "label_digest", "clean_labels_used", "oracle", "kind", "train_size", "test_size")
+#: Share by which counts of samples may differ, since some methods let losses decide: those that
+#: were trained, and all others.
+_NEAR, _NEAR_OTHERS = 0.02, 0.1
+#: Likewise shares between 0 and 1 that boards show; the last two depend on what a network learned.
+_SHARES = {"realised_ratio": _NEAR, "compute_ratio": _NEAR, "kept_fraction": _NEAR_OTHERS,
+           "kept_noise_rate": 0.1, "score_auroc": 0.15}  # fmt: skip
+#: Times on the same kind of device that differ by more than this factor are told.
+_FASTER = 10.0
+_SAME_MACHINE = ("device_class", "torch", "threads")
 
 
 @dataclass
@@ -39,15 +42,13 @@ class SpotCheck:
         lines: One for each run that was repeated.
         reasons: Those of them that refuse the submission.
         not_run: Why others cannot be repeated here, with their number.
-        away: How far each repeat is from its record, in parts of what it may be.
-        widest: The most points that one of them was allowed.
+        away: By how many points each repeat is better than its record, and what it may be away.
     """
 
     lines: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     not_run: Counter[str] = field(default_factory=Counter)
-    away: list[float] = field(default_factory=list)
-    widest: float = 0.0
+    away: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def repeated(self) -> int:
@@ -59,46 +60,14 @@ class SpotCheck:
         """What was repeated, in one short line for the board."""
         if not self.repeated:
             return "no run was repeated"
-        text = f"{self.repeated} runs were repeated, within {self.widest:.1f} points"
+        farthest = max(abs(points) for points, _ in self.away)
+        text = f"{self.repeated} runs were repeated, up to {farthest:.1f} points away"
         return text + "; some could not be" * bool(self.not_run)
-
-
-class Tolerance:
-    """Points of accuracy that a repeat on another machine may be away from a record.
-
-    Training on another machine ends as far away as under another seed: four standard deviations
-    of the difference of two seeds of the cell. A cell has few seeds, so its variance is drawn
-    towards the median of all cells, which counts as much as three further seeds.
-
-    Args:
-        records: Runs with all seeds of their cells.
-    """
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        cells: dict[str, list[float]] = defaultdict(list)
-        for record in records:
-            accuracy = record.metrics.get("test_accuracy")
-            if accuracy is not None:
-                cells[_without_seed(record)].append(100 * accuracy)
-        self._cells = {name: values for name, values in cells.items() if len(values) > 1}
-        variances = map(statistics.variance, self._cells.values())
-        self._usual = statistics.median(variances) if self._cells else 0.0
-
-    def of(self, record: Record) -> float:
-        """Points for one run."""
-        values = self._cells.get(_without_seed(record), [])
-        squares = (len(values) - 1) * statistics.variance(values) if values else 0.0
-        degrees = max(0, len(values) - 1)
-        variance = (squares + _PRIOR * self._usual) / (degrees + _PRIOR)
-        return max(LEAST_POINTS, DEVIATIONS * math.sqrt(2 * variance))
-
-
-def _without_seed(record: Record) -> str:
-    return content_key({**record.spec, "seed": None})
 
 
 def spot_check(
     records: Sequence[Record],
+    board: Sequence[Record],
     count: int,
     seed: int,
     data: Mapping[str, Any],
@@ -112,13 +81,14 @@ def spot_check(
 
     Args:
         records: Runs of the submission's own methods.
+        board: Runs of the board without them, which say how far seeds are apart.
         count: How many are repeated.
         seed: Of the draw.
         data: Options that open the data sets here.
         options: How to run them.
         scratch: Results folder for the repeats.
     """
-    found, tolerance = SpotCheck(), Tolerance(records)
+    found, tolerance = SpotCheck(), Tolerance(records, board)
     cells: dict[str, Cell] = {}
     ordered = sorted(records, key=lambda record: record.key)
     random.Random(seed).shuffle(ordered)
@@ -140,11 +110,7 @@ def spot_check(
         if record.key in cells:
             _compare(record, store.get(record.key), failed.get(record.key, ""), found,
                      tolerance.of(record))  # fmt: skip
-    if found.repeated > 1:
-        mean, most = math.fsum(found.away) / found.repeated, found.repeated**-0.5
-        if abs(mean) > most:
-            found.reasons.append(f"the {found.repeated} repeats are {mean:+.0%} of what one may be "
-                                 f"away on average; accepted: up to {most:.0%}")  # fmt: skip
+    found.reasons += together(found.away)
     return found
 
 
@@ -174,18 +140,45 @@ def _compare(old: Record, new: Record | None, failed: str, found: SpotCheck, mos
         return
     ours, theirs = (100 * (r.metrics.get("test_accuracy") or 0.0) for r in (new, old))
     text = f"{old.key} ({cell}): {theirs:.2f} % recorded, {ours:.2f} % here"
+    alike = all(old.environment.get(n) == new.environment.get(n) for n in _SAME_MACHINE)
     if compare_records(old, new)["identical"]:
         text += ", identical"
+    elif alike:
+        text += ", not identical although the kind of device, torch and threads are the same"
     found.lines.append(text)
-    found.away.append((ours - theirs) / most)
-    found.widest = max(found.widest, most)
+    found.away.append((ours - theirs, most))
     if not abs(ours - theirs) <= most:
         found.reasons.append(f"repeat of {text}; accepted: up to {most:.1f} points away")
+    found.reasons += [f"repeat of {old.key} ({cell}): {line}" for line in _other_facts(old, new)]
+    times = [r.timing.get("train_s") or 0.0 for r in (old, new)]
+    if alike and min(times) * _FASTER < max(times):
+        found.lines.append(f"{old.key}: {times[0]:.3g} s of training recorded, {times[1]:.3g} s "
+                           "here")  # fmt: skip
+
+
+def _other_facts(old: Record, new: Record) -> list[str]:
+    """Where a record does not say what its repeat says, accuracy apart."""
+    lines = []
     for name in _FACTS:
         recorded, here = old.info.get(name), new.info.get(name)
-        if name in old.info and recorded != here:
-            found.reasons.append(f"repeat of {old.key} ({cell}): {name} {shown(recorded)} "
-                                 f"recorded, {shown(here)} here")  # fmt: skip
-    if not math.isclose(*(r.ledger.get("trained", 0) for r in (old, new)), rel_tol=NEAR):
-        found.reasons.append(f"repeat of {old.key} ({cell}): {old.ledger.get('trained')} samples "
-                             f"trained, {new.ledger.get('trained')} here")  # fmt: skip
+        if recorded != here:
+            lines.append(f"{name} {_said(recorded)} recorded, {_said(here)} here")
+    one_set = old.info.get("metrics") == new.info.get("metrics")
+    for name, near in _SHARES.items():
+        one, two = old.metrics.get(name), new.metrics.get(name)
+        if one_set and (one is None) != (two is None):
+            lines.append(f"{name} {_said(one)} recorded, {_said(two)} here")
+        elif one is not None and two is not None and not abs(one - two) <= near:
+            lines.append(f"{name} {one:.4g} recorded, {two:.4g} here; accepted: up to {near:g} "
+                         "away")  # fmt: skip
+    for name in sorted(old.ledger.keys() | new.ledger.keys()):
+        counts = [r.ledger.get(name, 0) for r in (old, new)]
+        near, least = (_NEAR, 0) if name == "trained" else (_NEAR_OTHERS, 1)
+        if not math.isclose(*counts, rel_tol=near, abs_tol=least):
+            what = f"{name} of the ledger" if name != "trained" else "samples trained"
+            lines.append(f"{counts[0]:g} {what}, {counts[1]:g} here")
+    return lines
+
+
+def _said(value: object) -> str:
+    return "is not" if value is None else shown(value)

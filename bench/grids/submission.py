@@ -29,7 +29,7 @@ from prunebench.leaderboard.contributions.card import (
     last_run,
     method_cards,
 )
-from prunebench.leaderboard.contributions.checks import merged, own_faults
+from prunebench.leaderboard.contributions.checks import count_faults, merged, own_faults
 from prunebench.leaderboard.contributions.folder import FILES
 from prunebench.leaderboard.contributions.id_list import IdCell, read_id_list
 from prunebench.leaderboard.filters import Filters
@@ -76,7 +76,7 @@ def of_records(
                if protocol.passes(cell, cell.spec["method"]["name"] in (FULL, WITH_REFERENCE))
                ]  # fmt: skip
     own, notes = own_faults(records, planned)
-    reasons += [*own, *version_faults(records), *edited_faults(records)]
+    reasons += [*own, *count_faults(records), *version_faults(records), *edited_faults(records)]
     data = pack(records)
     card, wrong = _card({
         **words,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,16 +11,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from prunebench.bench.results.plugin_sources import plugin_sources
-from prunebench.bench.spec.run_spec import RunSpec
-from prunebench.errors import InputError, spelled
-from prunebench.leaderboard.board.mixed_sources import FIELD
+from prunebench.bench.results.plugin_sources import kinds_of, plugin_sources
+from prunebench.bench.runs.scoring_runs import evidence_needs
+from prunebench.bench.spec.run_spec import RunSpec, clean_labels
+from prunebench.errors import InputError, shown, spelled
+from prunebench.leaderboard.board.mixed_sources import FIELD, parts_of
 from prunebench.leaderboard.contributions.card import Card
 from prunebench.leaderboard.contributions.folder import shortened
 from prunebench.methods.compose import resolve_method
+from prunebench.options import resolve
 from prunebench.problems import first_problem
 from prunebench.record import Record
-from prunebench.registry import CRITERIA, DATASETS, Registry
+from prunebench.registry import CRITERIA, DATASETS, METHODS, Registry, plugin_module
 
 
 def file_digests(files: Iterable[str | Path]) -> dict[str, str]:
@@ -59,9 +62,18 @@ def _of_one(record: Record) -> list[str]:
                          "prunebench, and the records name no plug-in")  # fmt: skip
     if version and version != method["version"]:
         lines.append(_other(f"method {method['name']}", method["version"], version))
-    if version and "method" in named and "method" not in plugin_sources(spec):
-        lines.append(f"method {method['name']} comes with prunebench, the records name the plug-in "
-                     f"{spelled(named['method'])}")  # fmt: skip
+    kinds = kinds_of(spec)
+    for kind, source in named.items():
+        if kind not in kinds:
+            lines.append(f"plug-in {spelled(source)} of a {spelled(kind)}, which no specification "
+                         "of them has")  # fmt: skip
+        elif kinds[kind]:
+            name = parts_of(spec)[kind].name
+            lines.append(f"{kind} {spelled(name)} comes with prunebench, the records name the "
+                         f"plug-in {spelled(source)}")  # fmt: skip
+    lines += _odd_options(spec)
+    if version and not named.get("method"):
+        lines += _other_than_card(record)
     label = str(record.info.get("label") or "")
     if label and _names_another(label, method["name"]):
         lines.append(f"label {spelled(label)!r} of {spelled(method['name'])} is another method's")
@@ -78,6 +90,44 @@ def _of_one(record: Record) -> list[str]:
             lines.append(f"{kind} {spelled(part['name'])}: nothing of that name comes with "
                          "prunebench, and the records name no plug-in")  # fmt: skip
     return lines
+
+
+def _odd_options(spec: Mapping[str, Any]) -> list[str]:
+    """Options of the data set and the criterion that they do not have, where they are here."""
+    registries: tuple[tuple[str, Registry[Any]], ...]
+    registries = ("dataset", DATASETS), ("criterion", CRITERIA)
+    lines = []
+    for kind, registry in registries:
+        part = spec[kind]
+        if part["name"] in registry.names():
+            try:
+                resolve(registry.get(part["name"]).target.options, part["params"], part["name"])
+            except InputError as error:
+                lines.append(f"{kind} {error}")
+    return lines
+
+
+def _other_than_card(record: Record) -> list[str]:
+    """Where a record says other things of a method that is here than running it would say."""
+    spec = RunSpec.model_validate(record.spec)
+    info = resolve_method(spec.method.name)
+    if info.target.argument:
+        return []
+    try:
+        pruner = info.build(spec.method.params)
+        reads = "reference set" * evidence_needs(pruner, spec).reads_reference
+    except InputError as error:
+        return [str(error)]
+    used = clean_labels(pruner.clean_data or reads, spec.role, spec.validation.labels, spec.tuned)
+    facts = {"clean_labels_used": used, "oracle": info.oracle, "kind": info.kind}
+    return [f"{spelled(spec.method.name)}: {name} {shown(record.info.get(name))}; accepted: "
+            f"{shown(value)}, as it is here"
+            for name, value in facts.items() if record.info.get(name) != value]  # fmt: skip
+
+
+def installed(records: Iterable[Record]) -> list[str]:
+    """Names of the methods of some records that come with prunebench."""
+    return sorted({r.spec["method"]["name"] for r in records if kinds_of(r.spec).get("method")})
 
 
 def _names_another(label: str, method: str) -> bool:
@@ -121,11 +171,17 @@ def plugin_faults(card: Card, files: Iterable[str | Path]) -> list[str]:
         card: Of the submission.
         files: The files.
     """
-    wanted = {method.source.rpartition(" ")[0]: method.sha256 for method in card.methods
-              if method.sha256}  # fmt: skip
+    wanted = {method.sha256 for method in card.methods if method.sha256}
+    by_name = {m.source.rpartition(" ")[0]: m.sha256 for m in card.methods if m.source}
+    methods = {re.split("[@+]", method.name)[0] for method in card.methods}
     reasons = []
-    for name, digest in file_digests(files).items():
-        if name in wanted and wanted[name] != digest:
-            reasons.append(f"--plugin {name}: its SHA-256 is {digest[:12]}..., the card says "
-                           f"{wanted[name][:12]}...: another file made these records")  # fmt: skip
+    for file in files:
+        name, digest = Path(file).name, file_digests([file])[Path(file).name]
+        offered = {entry.name for entry in METHODS if entry.module == plugin_module(file)}
+        if digest in wanted or not (name in by_name or offered & methods):
+            continue
+        said = by_name.get(name) or next(iter(sorted(wanted)), "")
+        reasons.append(f"--plugin {name}: its SHA-256 is {digest[:12]}..., the card says "
+                       f"{said[:12] + '...' if said else 'none'}: another file made these records"
+                       )  # fmt: skip
     return reasons

@@ -31,17 +31,26 @@ _REGISTRIES = {
 }
 
 
-def _entries(spec: Mapping[str, Any]) -> dict[str, Entry[Any]]:
-    """Registered objects of others that a specification uses, by kind."""
+def _registered(spec: Mapping[str, Any]) -> dict[str, Entry[Any]]:
+    """Registered objects that a specification uses, by kind."""
     found = {}
     for kind, part in parts_of(spec).items():
         try:
-            entry = _REGISTRIES[kind].get(part.name)
+            found[kind] = _REGISTRIES[kind].get(part.name)
         except UnknownName:
             continue
-        if origin(entry.module):
-            found[kind] = entry
     return found
+
+
+def _entries(spec: Mapping[str, Any]) -> dict[str, Entry[Any]]:
+    """Those of them that come from others."""
+    return {kind: e for kind, e in _registered(spec).items() if origin(e.module)}
+
+
+def kinds_of(spec: Mapping[str, Any]) -> dict[str, bool]:
+    """The kinds of parts that a specification has; whether one is here and is prunebench's own."""
+    there = _registered(spec)
+    return {kind: kind in there and not origin(there[kind].module) for kind in parts_of(spec)}
 
 
 def plugin_sources(spec: Mapping[str, Any]) -> dict[str, str]:

@@ -6,6 +6,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date as Day
+from datetime import timedelta
 
 from prunebench.errors import InputError, spelled
 from prunebench.leaderboard.audit import NO_FULL, AuditFinding, audit
@@ -25,6 +27,7 @@ from prunebench.leaderboard.contributions.card import (
     Card,
     contributed_methods,
     hardware,
+    last_run,
     method_cards,
 )
 from prunebench.leaderboard.contributions.folder import shortened
@@ -34,6 +37,8 @@ from prunebench.record import Record, canonical, setting_name
 #: Findings of an audit beside errors that refuse a submission; the others are told.
 _REFUSED = ("missing", "incomplete", "plug-in")
 _MOST_FIELDS = 6
+#: How far an accuracy times the test images may be from a whole number: rounding, no more.
+_WHOLE = 1e-4
 _Slot = tuple[str, int]
 
 
@@ -78,9 +83,36 @@ def own_faults(
     return reasons, shortened([_said(f) for f in found if not _refuses(f) and f.detail != NO_FULL])
 
 
-def card_faults(card: Card, records: Sequence[Record]) -> list[str]:
-    """In what a card is not that of its records."""
+def count_faults(records: Iterable[Record]) -> list[str]:
+    """Accuracies that no number of test images gives."""
     reasons = []
+    for record in records:
+        accuracy, size = record.metrics.get("test_accuracy"), record.info.get("test_size")
+        if accuracy is not None and isinstance(size, int) and size > 0:
+            right = accuracy * size
+            if abs(right - round(right)) > _WHOLE:
+                reasons.append(f"record {record.key}: {100 * accuracy:.4f} % is no whole number of "
+                               f"{size} test images")  # fmt: skip
+    return shortened(reasons)
+
+
+def card_faults(card: Card, records: Sequence[Record], today: Day) -> list[str]:
+    """In what a card is not that of its records.
+
+    Args:
+        card: The card.
+        records: The records.
+        today: Day after which nothing can have been made; days of other places may be one ahead.
+    """
+    reasons = []
+    if max(card.date, card.ran) > today + timedelta(days=1):
+        reasons.append(f"card: made {card.date}, last run {card.ran}; today is {today}")
+    if card.ran != (last := last_run(records, card.ran)):
+        reasons.append(f"card: last run {card.ran}; the records say {last}")
+    made = sorted({str(r.environment.get("prunebench") or card.prunebench) for r in records})
+    if made and numbers_of(card.prunebench) < max(map(numbers_of, made)):
+        reasons.append(f"card: by prunebench {card.prunebench}; the records are by "
+                       f"{spelled(', '.join(made))}")  # fmt: skip
     if card.runs != len(records):
         reasons.append(f"card: {card.runs} runs, {len(records)} records are there")
     said = {(m.name, m.version): m.source for m in card.methods}
@@ -133,6 +165,11 @@ def merged(
                  if _refuses(f) and f.detail != NO_FULL]  # fmt: skip
         reasons += shortened([text for text in found if text not in known])
     return Merged(together, tuple(brought), old, tuple(reasons), tuple(notes))
+
+
+def numbers_of(version: str) -> list[int]:
+    """The numbers of a version, for an order."""
+    return [int(part) for part in re.findall(r"\d{1,9}", version)]
 
 
 def _names(record: Record) -> list[str]:
@@ -240,7 +277,7 @@ def _method(record: Record) -> tuple[str, str]:
 def _newer(version: str, than: str) -> bool:
     """Whether a version follows another; those of ``base+align`` and ``score@sampler`` have two
     numbers, none of which may be smaller."""
-    ours, theirs = ([int(n) for n in re.findall(r"\d{1,9}", text)] for text in (version, than))
+    ours, theirs = numbers_of(version), numbers_of(than)
     alike = len(ours) == len(theirs) and ours != theirs
     return alike and all(a >= b for a, b in zip(ours, theirs, strict=True))
 

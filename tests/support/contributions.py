@@ -97,3 +97,11 @@ def other(record: Record, accuracy: float | None = None, **spec: Any) -> Record:
 def versioned(record: Record, version: str) -> Record:
     """A record of another version of its method."""
     return other(record, method={**record.spec["method"], "version": version})
+
+
+def reasons(said: Said) -> list[str]:
+    """Every reason of a refusal, which is all that is printed beside notes."""
+    assert (said.code, said.out) == (2, ""), said
+    lines = [line for line in said.err.splitlines() if not line.startswith("note: ")]
+    assert all(line.startswith("prunebench: accept: refused: ") for line in lines), said
+    return [line.removeprefix("prunebench: accept: refused: ") for line in lines]

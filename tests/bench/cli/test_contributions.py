@@ -20,14 +20,14 @@ from prunebench.leaderboard.bundle import pack, unpack
 from prunebench.leaderboard.contributed import read_history
 from prunebench.record import setting_name
 from prunebench.registry import METHODS
-from support.command import Said, files, prunebench, refused
+from support.command import files, prunebench, refused
 from support.contributions import (
     WHO,
     accepted,
     carded,
     copied,
     other,
-    published,
+    reasons,
     signed,
     spoiled,
     submitted,
@@ -37,41 +37,9 @@ from support.contributions import (
 from support.small_grid import PLUGIN
 
 
-@pytest.fixture(scope="session")
-def made(tmp_path_factory) -> Path:
-    """A folder with a published board, another's results and their submission."""
-    root = tmp_path_factory.mktemp("contributed")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PRUNEBENCH_INLINE", "1")
-        patch.chdir(root)
-        published(trained(root, "base", '["full", "random", "small-loss"]'), root / "board")
-        trained(root, "theirs", '["full", "infobatch"]')
-        said = submitted(root / "theirs", root / "submission", "--board", root / "board")
-    assert said.code == 0, said
-    assert "6 runs" not in said.out
-    assert said.out.startswith("12 runs of infobatch in ")
-    return root
-
-
-@pytest.fixture
-def place(made, tmp_path) -> Path:
-    """A copy of board and submission."""
-    for name in ("board", "submission"):
-        copied(made / name, tmp_path / name)
-    return tmp_path
-
-
 def rows(board: Path) -> dict[str, dict[str, str]]:
     with (board / "leaderboard.csv").open(newline="") as file:
         return {line["method"] + " " + line["noise"]: line for line in csv.DictReader(file)}
-
-
-def reasons(said: Said) -> list[str]:
-    """Every reason of a refusal, which is all that is printed beside notes."""
-    assert (said.code, said.out) == (2, ""), said
-    lines = [line for line in said.err.splitlines() if not line.startswith("note: ")]
-    assert all(line.startswith("prunebench: accept: refused: ") for line in lines), said
-    return [line.removeprefix("prunebench: accept: refused: ") for line in lines]
 
 
 def test_a_submission_is_accepted_and_its_row_says_who_ran_it_and_when(place):
@@ -140,25 +108,25 @@ def test_an_edited_record_is_refused(place):
 
 def test_edited_records_with_digests_of_their_own_are_found_by_a_repeat(place):
     def better(records):
-        return [other(r, 0.99) if r.spec["method"]["name"] == "infobatch" else r for r in records]
+        return [other(r, 0.98) if r.spec["method"]["name"] == "infobatch" else r for r in records]
 
     submission = spoiled(place / "submission", better)
     assert accepted(submission, place / "board", "--dry-run").code == 0
     before = files(place / "board")
     found = reasons(accepted(submission, place / "board", "--cells", "1"))
     assert "repeat of" in found[0]
-    assert "99.00 % recorded" in found[0]
+    assert "98.00 % recorded" in found[0]
     assert files(place / "board") == before
 
 
-def test_a_repeat_finds_clean_labels_that_a_record_hides(place):
+def test_clean_labels_that_the_method_does_not_use_are_refused(place):
     def hidden(records):
         return [replace(r, info={**r.info, "clean_labels_used": "all of them"}).sealed()
                 if r.spec["method"]["name"] == "infobatch" else r for r in records]  # fmt: skip
 
     submission = spoiled(place / "submission", hidden)
     found = reasons(accepted(submission, place / "board", "--cells", "1"))
-    assert "clean_labels_used 'all of them' recorded, '' here" in found[0]
+    assert "clean_labels_used 'all of them'; accepted: '', as it is here" in found[0]
 
 
 @pytest.mark.parametrize(
@@ -284,6 +252,11 @@ def test_code_of_others_runs_only_where_the_maintainer_gives_it(place):
     said = prunebench(*give, *words)
     assert said.code == 2
     assert "another file made these records" in said.err
+    forget_plugin()
+    plugin.rename(place / "theirs_renamed.py")
+    said = prunebench("--plugin", str(place / "theirs_renamed.py"), *words)
+    assert said.code == 2
+    assert "--plugin theirs_renamed.py: its SHA-256 is " in said.err
 
 
 def forget_plugin() -> None:
