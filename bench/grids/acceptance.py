@@ -12,6 +12,7 @@ from typing import Any
 from prunebench import __version__
 from prunebench.bench.grids.driver import run_cells
 from prunebench.bench.grids.id_cells import board_cells, id_cells
+from prunebench.bench.grids.method_claims import claim_faults
 from prunebench.bench.reports.boards import load_records
 from prunebench.bench.reports.installed import plugin_faults, version_faults
 from prunebench.bench.results.store import Store
@@ -116,7 +117,8 @@ def examine(
     own, notes = own_faults(submission.records)
     if whole:  # else a card is not that of the records which are left
         reasons += card_faults(card, submission.records, today)
-    reasons += [*own, *count_faults(submission.records), *version_faults(submission.records)]
+    reasons += [*own, *count_faults(submission.records), *version_faults(submission.records),
+                *claim_faults(submission.records)]  # fmt: skip
     found.notes += notes
     if submission.records:
         found.merged = merged(found.board, submission.records, add, supersede)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from prunebench import __version__
 from prunebench.bench.grids.id_cells import board_cells
+from prunebench.bench.grids.method_claims import claim_faults
 from prunebench.bench.reports.boards import load_records, unite
 from prunebench.bench.reports.installed import edited_faults, file_digests, version_faults
 from prunebench.bench.results.planned import planned_cells
@@ -76,7 +77,8 @@ def of_records(
                if protocol.passes(cell, cell.spec["method"]["name"] in (FULL, WITH_REFERENCE))
                ]  # fmt: skip
     own, notes = own_faults(records, planned)
-    reasons += [*own, *count_faults(records), *version_faults(records), *edited_faults(records)]
+    reasons += [*own, *count_faults(records), *version_faults(records), *claim_faults(records),
+                *edited_faults(records)]  # fmt: skip
     data = pack(records)
     card, wrong = _card({
         **words,

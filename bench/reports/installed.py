@@ -12,9 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from prunebench.bench.results.plugin_sources import kinds_of, plugin_sources
-from prunebench.bench.runs.scoring_runs import evidence_needs
-from prunebench.bench.spec.run_spec import RunSpec, clean_labels
-from prunebench.errors import InputError, shown, spelled
+from prunebench.bench.spec.run_spec import RunSpec
+from prunebench.errors import InputError, spelled
 from prunebench.leaderboard.board.mixed_sources import FIELD, parts_of
 from prunebench.leaderboard.contributions.card import Card
 from prunebench.leaderboard.contributions.folder import shortened
@@ -34,10 +33,18 @@ def file_digests(files: Iterable[str | Path]) -> dict[str, str]:
 def version_faults(records: Sequence[Record]) -> list[str]:
     """Records of another version than what is installed, a line for each kind of them; what is not
     installed here is left alone, if the records name the plug-in that it comes from."""
+    return counted((line, record.key) for record in records for line in _of_one(record))
+
+
+def counted(lines: Iterable[tuple[str, str]]) -> list[str]:
+    """Each line once, with the number of the records that it is said of.
+
+    Args:
+        lines: Lines with keys of records.
+    """
     counts: dict[str, list[str]] = defaultdict(list)
-    for record in records:
-        for line in _of_one(record):
-            counts[line].append(record.key)
+    for line, key in lines:
+        counts[line].append(key)
     return shortened([
         f"{line} ({len(keys)} records, {keys[0]} the first)" for line, keys in counts.items()
     ])  # fmt: skip
@@ -72,8 +79,6 @@ def _of_one(record: Record) -> list[str]:
             lines.append(f"{kind} {spelled(name)} comes with prunebench, the records name the "
                          f"plug-in {spelled(source)}")  # fmt: skip
     lines += _odd_options(spec)
-    if version and not named.get("method"):
-        lines += _other_than_card(record)
     label = str(record.info.get("label") or "")
     if label and _names_another(label, method["name"]):
         lines.append(f"label {spelled(label)!r} of {spelled(method['name'])} is another method's")
@@ -105,24 +110,6 @@ def _odd_options(spec: Mapping[str, Any]) -> list[str]:
             except InputError as error:
                 lines.append(f"{kind} {error}")
     return lines
-
-
-def _other_than_card(record: Record) -> list[str]:
-    """Where a record says other things of a method that is here than running it would say."""
-    spec = RunSpec.model_validate(record.spec)
-    info = resolve_method(spec.method.name)
-    if info.target.argument:
-        return []
-    try:
-        pruner = info.build(spec.method.params)
-        reads = "reference set" * evidence_needs(pruner, spec).reads_reference
-    except InputError as error:
-        return [str(error)]
-    used = clean_labels(pruner.clean_data or reads, spec.role, spec.validation.labels, spec.tuned)
-    facts = {"clean_labels_used": used, "oracle": info.oracle, "kind": info.kind}
-    return [f"{spelled(spec.method.name)}: {name} {shown(record.info.get(name))}; accepted: "
-            f"{shown(value)}, as it is here"
-            for name, value in facts.items() if record.info.get(name) != value]  # fmt: skip
 
 
 def installed(records: Iterable[Record]) -> list[str]:
