@@ -132,6 +132,18 @@ class History(Plain):
         """The history with a further submission."""
         return History(contributions=(*self.contributions, contribution))
 
+    def finished(self, keys: Iterable[str]) -> History:
+        """The history without a last submission none of whose runs is among the board's: whoever
+        accepted it was stopped before the records were written.
+
+        Args:
+            keys: Of all records of the board.
+        """
+        last = self.contributions[-1:]
+        if last and set(keys).isdisjoint(last[0].keys):
+            return History(contributions=self.contributions[:-1])
+        return self
+
     def dumps(self) -> str:
         """As JSON, the same text every time."""
         return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"

@@ -164,14 +164,23 @@ def _buildable(found: Examined, board: Path) -> None:
 
 
 def _write(found: Examined, board: Path, checked: str, figures: bool | None, as_json: bool) -> None:
-    from prunebench.bench.grids.acceptance import contribution
-    from prunebench.bench.reports.boards import write_files
+    from prunebench.bench.grids.acceptance import board_state, contribution
     from prunebench.leaderboard.contributed import HISTORY
 
     assert found.merged is not None
     history, old = contribution(found, checked, datetime.now(UTC).date())
-    write_files(board, {**old, HISTORY: history.dumps().encode()})
-    render_anew(board, found.merged.records, figures)
+
+    def unchanged() -> None:
+        """Looks again before the first file changes, for repeats take long."""
+        if board_state(board) != found.state:
+            raise InputError("was changed while this submission was looked at", where=str(board),
+                             accepted="the same command again")  # fmt: skip
+        for name, data in old.items():
+            if (board / name).exists() and (board / name).read_bytes() != data:
+                raise InputError("is there already", where=str(board / name))
+
+    more = {**old, HISTORY: history.dumps().encode()}
+    render_anew(board, found.merged.records, figures, more, unchanged)
     if not as_json:
         one = history.contributions[-1]
         print(f"{len(one.keys)} runs of {spelled(', '.join(one.methods))} are in {board}, "

@@ -6,8 +6,9 @@ import contextlib
 import io
 import re
 import shlex
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import click
 from prunebench.bench.cli.filter_options import filters
 from prunebench.bench.cli.leaderboard import leaderboard, protocol_of
 from prunebench.errors import InputError
+from prunebench.files import OwnFolder
 
 if TYPE_CHECKING:
     from prunebench.leaderboard.protocol_file import ProtocolFile
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 _COMMAND = re.compile(r"^- Render again, in this folder: `prunebench leaderboard (.*)`$", re.M)
 _NEW = "records.jsonl.gz --publish ."
-_PROTOCOL = "protocol.toml"
+_PROTOCOL, _RECORDS = "protocol.toml", "records.jsonl.gz"
 
 
 def _options(folder: Path) -> dict[str, Any]:
@@ -61,28 +63,59 @@ def board_options(folder: Path) -> ProtocolFile:
     return found
 
 
-def render_anew(folder: Path, records: Sequence[Record], figures: bool | None = None) -> None:
+def render_anew(
+    folder: Path,
+    records: Sequence[Record],
+    figures: bool | None = None,
+    more: Mapping[str, bytes] | None = None,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
     """Renders a published board with other records, with the options that it has.
+
+    All files are made elsewhere before one of the folder changes. The records are the last: until
+    they are there the folder's records are those of before, and the same call goes on.
 
     Args:
         folder: The board's folder.
         records: Its records.
         figures: Whether figures are drawn; None where matplotlib is there.
+        more: Further files of the folder.
+        ready: Called before the first file changes; what it raises changes nothing.
 
     Raises:
         InputError: See ``_options``; or what rendering refuses.
     """
+    from prunebench.bench.reports.boards import write_files
     from prunebench.leaderboard.bundle import pack
 
     options = _options(folder)
     command = leaderboard.commands["render"]
     with tempfile.TemporaryDirectory(prefix="prunebench-board-") as scratch:
-        packed = Path(scratch) / "records.jsonl.gz"
+        packed = Path(scratch) / _RECORDS
         packed.write_bytes(pack(records))
-        options |= {"results": (str(packed),), "publish": str(folder), "figures": figures,
+        staged = Path(scratch) / "board" / (folder.resolve().name or "board")
+        if folder.is_dir():
+            shutil.copytree(folder, staged, symlinks=True)
+        write_files(staged, more or {})
+        options |= {"results": (str(packed),), "publish": str(staged), "figures": figures,
                     "as_json": True}  # fmt: skip
-        options["protocol"] = str(folder / _PROTOCOL) if options["protocol"] else None
+        options["protocol"] = str(staged / _PROTOCOL) if options["protocol"] else None
         context = click.Context(command, info_name="leaderboard")
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.suppress(click.exceptions.Exit):
             context.invoke(command, **options)
+        new, old = _contents(staged), _contents(folder)
+        changed = sorted(name for name, data in new.items() if old.get(name) != data)
+        ready()
+        ends = [name for name in changed if name == _RECORDS]
+        write_files(folder, {name: new[name] for name in changed if name != _RECORDS})
+        for name in old.keys() - new.keys():
+            OwnFolder(folder).remove(folder / name)
+        write_files(folder, {name: new[name] for name in ends})
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """Files below a folder by relative name; links are left alone."""
+    found = (path for path in sorted(folder.rglob("*")) if folder.is_dir())
+    return {path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in found if path.is_file() and not path.is_symlink()}  # fmt: skip

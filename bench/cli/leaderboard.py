@@ -215,8 +215,12 @@ def render(
     printed = read_published() if paper else []
     own = [Path(publish)] if publish else []
     beside = [folder.parent for folder in folders if is_bundle(folder)]
-    board = make_board(records, board_protocol, printed, align_shown=True,
-                       history=known_history([*own, *beside]))  # fmt: skip
+    named = known_history([*own, *beside])
+    history = named.finished(record.key for record in records)
+    if history is not named:
+        print(f"note: contributions.json names {named.contributions[-1].submission}, none of whose "
+              "runs is among the records; it is left out", file=sys.stderr)  # fmt: skip
+    board = make_board(records, board_protocol, printed, align_shown=True, history=history)
     read = nothing if publish else artifact_reader(folders)
     files = {name: text.encode() for name, text in texts(board, read).items()}
     if model_index:

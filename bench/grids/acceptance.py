@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from prunebench.bench.spec.execution import ExecutionOptions
 from prunebench.errors import spelled
 from prunebench.leaderboard.bundle import pack
 from prunebench.leaderboard.contributed import (
+    HISTORY,
     SUPERSEDED,
     Contribution,
     History,
@@ -53,6 +56,7 @@ class Examined:
         notes: What a maintainer should know.
         merged: The board with its records; None for a list of ids that is not trained yet.
         wanted: Cells of a list of ids, with runs of the board that say how they are trained.
+        state: ``board_state`` when it was read.
     """
 
     submission: Submission | None
@@ -62,6 +66,7 @@ class Examined:
     notes: list[str]
     merged: Merged | None
     wanted: Mapping[IdCell, Record]
+    state: str
 
     @property
     def repeatable(self) -> list[Record]:
@@ -70,6 +75,15 @@ class Examined:
             return []
         about = {name for name, _ in contributed_methods(self.merged.brought)}
         return [r for r in self.merged.brought if r.spec["method"]["name"] in about]
+
+
+def board_state(board: Path) -> str:
+    """A digest of what a board's folder says of its runs."""
+    digest = hashlib.sha256()
+    for name in (RECORDS, HISTORY):
+        path = board / name
+        digest.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
+    return digest.hexdigest()
 
 
 def examine(
@@ -90,10 +104,10 @@ def examine(
     """
     submission, reasons = read_submission(folder)
     whole = not reasons
-    there = (board / RECORDS).is_file()
-    history = read_history(board)
-    found = Examined(submission, load_records(board / RECORDS) if there else [], history,
-                     reasons, [], None, {})  # fmt: skip
+    state = board_state(board)
+    there = load_records(board / RECORDS) if (board / RECORDS).is_file() else []
+    history = read_history(board).finished(record.key for record in there)
+    found = Examined(submission, there, history, reasons, [], None, {}, state)
     if submission is None:
         return found
     card = submission.card
@@ -164,6 +178,13 @@ def train_list(
     return reasons
 
 
+def superseded_file(method: str, version: str, submission: str) -> str:
+    """Where the runs of an earlier version go: no two of them share a file, on any system."""
+    plain = re.sub(r"[^A-Za-z0-9._+@-]", "_", f"{method}-v{version}")[:60].strip("._")
+    digest = hashlib.sha256(json.dumps([method, version, submission]).encode()).hexdigest()
+    return f"{SUPERSEDED}/{plain or 'runs'}-{digest[:16]}.jsonl.gz"
+
+
 def contribution(found: Examined, checked: str, today: date) -> tuple[History, dict[str, bytes]]:
     """The history of a board with an accepted submission, and the files of what it took the place
     of, by relative name.
@@ -178,8 +199,7 @@ def contribution(found: Examined, checked: str, today: date) -> tuple[History, d
     card, joined = found.submission.card, found.merged
     files, old = {}, []
     for (method, version), records in joined.superseded.items():
-        plain = re.sub(r"[^A-Za-z0-9._+@-]", "_", f"{method}-v{version}-{card.name}")[:100]
-        name = f"{SUPERSEDED}/{plain}.jsonl.gz"
+        name = superseded_file(method, version, card.name)
         files[name] = pack(records)
         old.append(Superseded(method=method, version=version, file=name, runs=len(records)))
     one = Contribution(

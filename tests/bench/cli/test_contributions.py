@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import hashlib
@@ -15,7 +16,10 @@ import numpy as np
 import pytest
 
 from prunebench.api.results import leaderboard
+from prunebench.bench.cli import accept as accept_verb
+from prunebench.bench.grids.acceptance import superseded_file
 from prunebench.bench.results.store import Store
+from prunebench.files import OwnFolder
 from prunebench.leaderboard.bundle import pack, unpack
 from prunebench.leaderboard.contributed import read_history
 from prunebench.record import setting_name
@@ -222,6 +226,62 @@ def test_a_newer_version_leaves_the_earlier_one_readable(place):
     assert "| infobatch" in said.out
     assert {r.key for r in unpack(board / gone.file)} == {r.key for r in old}
     assert not {r.key for r in old} & {r.key for r in unpack(path)}
+
+
+def test_a_board_that_changes_meanwhile_is_not_overwritten(place, monkeypatch):
+    board = place / "board"
+    monkeypatch.setattr(accept_verb, "_repeat", lambda *_: changing(board) or "no run was repeated")
+    said = accepted(place / "submission", board)
+    assert (said.code, said.out) == (2, "")
+    assert "was changed while this submission was looked" in said.err
+    assert not (board / "contributions.json").exists()
+    assert len(unpack(board / "records.jsonl.gz")) == 17
+
+
+def changing(board: Path) -> None:
+    """As another accept would: other records."""
+    path = board / "records.jsonl.gz"
+    path.write_bytes(pack(unpack(path)[:-1]))
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_an_accept_that_is_stopped_goes_on_with_the_same_command(after, place, monkeypatch):
+    board, count = place / "board", 0
+    write = OwnFolder.write
+
+    def stopping(self, path, data, *more):
+        nonlocal count
+        if path.is_relative_to(board):
+            if count == after:
+                raise KeyboardInterrupt
+            count += 1
+        return write(self, path, data, *more)
+
+    records = (board / "records.jsonl.gz").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(OwnFolder, "write", stopping)
+        with contextlib.suppress(KeyboardInterrupt):
+            accepted(place / "submission", board)
+    assert (board / "records.jsonl.gz").read_bytes() == records
+    if after:
+        shown = copied(board, place / "shown")
+        said = prunebench("leaderboard", shown / "records.jsonl.gz", "--no-figures", "--publish",
+                          shown)  # fmt: skip
+        assert said.code == 0, said
+        assert "none of whose runs is among the records" in said.err
+        assert "Jane Doe" not in (shown / "README.md").read_text()
+    said = accepted(place / "submission", board)
+    assert said.code == 0, said
+    assert len(read_history(board).contributions) == 1
+    assert rows(board)["infobatch clean"]["ran_by"].startswith("Jane Doe")
+
+
+def test_superseded_runs_never_share_a_file():
+    pairs = [("m" * 60, "1", "spring-" + "x" * 60 + str(n)) for n in (1, 2)]
+    pairs += [("a:b", "1", "s"), ("a_b", "1", "s"), ("a", "1", "S"), ("a", "1", "s")]
+    found = {superseded_file(*pair).casefold() for pair in pairs}
+    assert len(found) == len(pairs)
+    assert max(map(len, found)) < 100
 
 
 def test_code_of_others_runs_only_where_the_maintainer_gives_it(place):
