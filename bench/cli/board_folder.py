@@ -96,7 +96,8 @@ def render_anew(
         staged = Path(scratch) / "board" / (folder.resolve().name or "board")
         if folder.is_dir():
             shutil.copytree(folder, staged, symlinks=True)
-        write_files(staged, more or {})
+        more = more or {}
+        write_files(staged, more)
         options |= {"results": (str(packed),), "publish": str(staged), "figures": figures,
                     "as_json": True}  # fmt: skip
         options["protocol"] = str(staged / _PROTOCOL) if options["protocol"] else None
@@ -105,7 +106,8 @@ def render_anew(
         with contextlib.redirect_stdout(said), contextlib.suppress(click.exceptions.Exit):
             context.invoke(command, **options)
         new, old = _contents(staged), _contents(folder)
-        changed = sorted(name for name, data in new.items() if old.get(name) != data)
+        changed = [name for name, data in new.items() if old.get(name) != data]
+        changed.sort(key=lambda name: name not in more)
         ready()
         ends = [name for name in changed if name == _RECORDS]
         write_files(folder, {name: new[name] for name in changed if name != _RECORDS})
