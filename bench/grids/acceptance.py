@@ -13,8 +13,8 @@ from typing import Any
 
 from prunebench import __version__
 from prunebench.bench.grids.driver import run_cells
-from prunebench.bench.grids.id_cells import board_cells, id_cells
-from prunebench.bench.grids.method_claims import claim_faults
+from prunebench.bench.grids.id_cells import board_cells, id_cells, list_label
+from prunebench.bench.grids.method_claims import claim_faults, posing_faults
 from prunebench.bench.reports.boards import load_records
 from prunebench.bench.reports.installed import plugin_faults, version_faults
 from prunebench.bench.results.store import Store
@@ -126,13 +126,15 @@ def examine(
         if card.runs != len(submission.cells):
             reasons.append(f"card: {card.runs} cells, {len(submission.cells)} are there")
         wanted, faults = board_cells(submission.cells, found.board, card.dataset, recipe)
-        found.wanted, found.reasons = wanted, reasons + faults
+        label = list_label(card.methods[0].name, found.board)
+        found.wanted, found.reasons = wanted, [*reasons, *label, *faults]
         return found
     own, notes = own_faults(submission.records)
     if whole:  # else a card is not that of the records which are left
         reasons += card_faults(card, submission.records, today)
     reasons += [*own, *count_faults(submission.records), *version_faults(submission.records),
-                *claim_faults(submission.records)]  # fmt: skip
+                *claim_faults(submission.records),
+                *posing_faults(submission.records, found.board)]  # fmt: skip
     found.notes += notes
     if submission.records:
         found.merged = merged(found.board, submission.records, add, supersede)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from prunebench.bench.grids.method_claims import label_faults
 from prunebench.bench.runs.cell import Cell
 from prunebench.bench.runs.rerun import recorded_data
 from prunebench.bench.runs.resolve import check_label
@@ -17,10 +18,20 @@ from prunebench.leaderboard.board.collect import evidence_only
 from prunebench.leaderboard.board.designs import content_of
 from prunebench.leaderboard.contributions.folder import shortened
 from prunebench.leaderboard.contributions.id_list import IdCell
+from prunebench.methods.base import kept_count
 from prunebench.methods.compose import resolve_method
 from prunebench.record import DATA_NAME, Record, canonical, setting_name
 
 _METHOD, _FOLDER = "ids", "lists"
+
+
+def list_label(label: str, board: Sequence[Record]) -> list[str]:
+    """Why a list cannot be the row of that name."""
+    try:
+        check_label(label, _METHOD, "the card")
+    except InputError as error:
+        return [str(error)]
+    return label_faults(label, board)
 
 
 def board_cells(
@@ -54,7 +65,7 @@ def board_cells(
         return {}, [f"the board has {len(known)} designs of {dataset}; accepted: one, named by "
                     f"--recipe {' or '.join(sorted(set(known.values())))}"]  # fmt: skip
     found: dict[IdCell, Record] = {}
-    reasons = []
+    reasons: list[str] = []
     for cell in cells:
         own = slots.get((cell.setting, cell.ratio, cell.seed), [])
         fitting = sorted(own, key=lambda r: (r.info.get("kind") != "static", r.key))
@@ -64,11 +75,28 @@ def board_cells(
             reasons.append(f"{cell}: no static row of the board says how long it trains")
         else:
             found[cell] = fitting[0]
+            reasons += _wrong_ids(cell, fitting[0])
     asked = {(s, r, n) for s, r, n in slots if r in {cell.ratio for cell in cells}}
     lacking = sorted(asked - {(cell.setting, cell.ratio, cell.seed) for cell in cells})
     reasons += [f"lacks {setting}, ratio {ratio:g}, seed {seed}, a cell of the board"
                 for setting, ratio, seed in lacking]  # fmt: skip
     return found, shortened(reasons)
+
+
+def _wrong_ids(cell: IdCell, record: Record) -> list[str]:
+    """Why a cell's ids cannot be trained as the board's run was: their number, or too large."""
+    size = record.info.get("train_size")
+    if not isinstance(size, int):
+        return []
+    reasons, wanted = [], kept_count(size, cell.ratio)
+    if len(cell.ids) != wanted:
+        reasons.append(f"{cell}: {len(cell.ids)} ids; accepted: {wanted}, as the ratio keeps")
+    validation = record.spec.get("validation") or {}
+    held = [record.info.get("reference_size"), validation.get("size")]
+    rows = record.info.get("original_train_size") or size + sum(n or 0 for n in held)
+    if cell.ids and cell.ids[-1] >= rows:
+        reasons.append(f"{cell}: id {cell.ids[-1]}; accepted: below {rows}, the training split")
+    return reasons
 
 
 def id_cells(

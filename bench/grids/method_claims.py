@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
 
 from pydantic import ValidationError
 
@@ -10,7 +12,8 @@ from prunebench.bench.reports.installed import counted, sources_of
 from prunebench.bench.runs.scoring_runs import evidence_needs
 from prunebench.bench.spec.run_spec import RunSpec, clean_labels
 from prunebench.errors import InputError, shown, spelled
-from prunebench.methods.compose import resolve_method
+from prunebench.leaderboard.board.collect import FULL
+from prunebench.methods.compose import list_methods, resolve_method
 from prunebench.record import Record
 
 
@@ -40,3 +43,47 @@ def _of_one(record: Record) -> list[str]:
     return [f"{spelled(spec.method.name)}: {name} {shown(record.info.get(name))}; accepted: "
             f"{shown(value)}, as it is here"
             for name, value in facts.items() if record.info.get(name) != value]  # fmt: skip
+
+
+def posing_faults(records: Sequence[Record], board: Sequence[Record] = ()) -> list[str]:
+    """Records whose row reads like that of another method, prunebench's or the board's.
+
+    Args:
+        records: Of a submission.
+        board: Of the board, without them.
+    """
+    rows = _rows(board)
+    return counted(
+        (line, record.key)
+        for record in records
+        for line in _posing(_row(record), record.spec["method"]["name"], rows)
+    )
+
+
+def label_faults(label: str, board: Sequence[Record]) -> list[str]:
+    """The same for the one row of a list of ids, which no method of the board has yet."""
+    return _posing(label, "", _rows(board))
+
+
+def _posing(row: str, method: str, rows: dict[str, str]) -> list[str]:
+    if not row.isascii():
+        return [f"row {spelled(row)}: other letters than those of ASCII can look like them"]
+    owner = rows.get(_folded(row))
+    alike = owner is not None and owner != method
+    return [f"row {spelled(row)} of {spelled(method or 'a list')} reads like one of "
+            f"{spelled(owner or '')}, another method"] * alike  # fmt: skip
+
+
+def _rows(board: Iterable[Record]) -> dict[str, str]:
+    """Names of rows as ``_folded`` has them, with the method of each."""
+    names = {_folded(_row(record)): str(record.spec["method"]["name"]) for record in board}
+    own = {_folded(info.name): info.name for info in list_methods()}
+    return {**names, **own, "fulltraining": FULL}
+
+
+def _row(record: Record) -> str:
+    return str(record.info.get("label") or record.spec["method"]["name"])
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\s_.-]+", "", unicodedata.normalize("NFKC", name).casefold())

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from prunebench import __version__
-from prunebench.bench.grids.id_cells import board_cells
-from prunebench.bench.grids.method_claims import claim_faults
+from prunebench.bench.grids.id_cells import board_cells, list_label
+from prunebench.bench.grids.method_claims import claim_faults, posing_faults
 from prunebench.bench.reports.boards import load_records, unite
 from prunebench.bench.reports.installed import edited_faults, file_digests, version_faults
 from prunebench.bench.results.planned import planned_cells
@@ -137,5 +137,7 @@ def beside(made: Made, board: Path) -> list[str]:
     assert made.card is not None
     records = load_records(board / RECORDS)
     if made.card.is_list:
-        return board_cells(made.cells, records, made.card.dataset)[1]
-    return list(merged(records, made.records, supersede=True).reasons)
+        label = list_label(made.card.methods[0].name, records)
+        return [*label, *board_cells(made.cells, records, made.card.dataset)[1]]
+    return [*posing_faults(made.records, records),
+            *merged(records, made.records, supersede=True).reasons]  # fmt: skip

@@ -429,6 +429,36 @@ def test_a_folder_of_a_board_is_told_from_one_of_results(made):
     assert said.err.rstrip().endswith(f"accepted: {made / 'board/records.jsonl.gz'}")
 
 
+def test_a_list_that_could_not_be_trained_is_refused_when_it_is_handed_in(made, place):
+    path = id_list(made / "base", place / "ids.csv")
+    lines = path.read_text().splitlines()
+    few, far = place / "few.csv", place / "far.csv"
+    few.write_text("\n".join(lines[:1] + [line for n, line in enumerate(lines[1:]) if n % 3]))
+    far.write_text("\n".join([*lines[:-1], "symmetric:0.4,0.5,2,100000"]))
+    for file, label, part in (
+        (path, "el2n", "another method's name"),
+        (path, "EL_2N", "row EL_2N of a list reads like one of el2n"),
+        (path, "Small Loss", "reads like one of small-loss"),
+        (few, "ours", "ids; accepted: "),
+        (far, "ours", "id 100000; accepted: below "),
+    ):
+        said = submitted(file, place / "list", "--method", label, "--dataset", "digits", "--board",
+                         place / "board")  # fmt: skip
+        assert said.code == 2
+        assert part in said.err
+        assert not (place / "list").exists()
+
+
+@pytest.mark.parametrize("label", ["EL2N", "Random", "full training", "\u0435l2n", "e\u0301l2n"])
+def test_a_row_does_not_read_like_another(label, place):
+    def posing(records):
+        return [replace(r, info={**r.info, "label": label}).sealed()
+                if r.spec["method"]["name"] == "infobatch" else r for r in records]  # fmt: skip
+
+    found = reasons(accepted(spoiled(place / "submission", posing), place / "board"))
+    assert any(line.startswith("row ") for line in found), found
+
+
 def test_a_card_that_is_not_of_its_records_is_refused(place):
     carded(place / "submission", "runs = .*", "runs = 11")
     carded(place / "submission", "hardware = .*", 'hardware = ["A better one: 12 runs"]')
