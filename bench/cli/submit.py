@@ -27,6 +27,12 @@ from prunebench.files import OwnFolder
 @click.option("--code", default="", metavar="URL", help="Where the method's code can be read.")
 @click.option("--note", default="", help="One line about the runs.")
 @click.option(
+    "--clean-labels",
+    type=click.Choice(["none", "reference", "all"]),
+    default=None,
+    help="For a list of ids: by what clean labels it was chosen; without it, not stated.",
+)
+@click.option(
     "--board",
     default=None,
     metavar="DIR",
@@ -37,7 +43,8 @@ from prunebench.files import OwnFolder
 @click.pass_context
 def submit(
     ctx: click.Context, /, results: tuple[str, ...], to: str, board: str | None, as_json: bool,
-    name: str, by: str, contact: str, code: str, note: str, **chosen: Any,
+    name: str, by: str, contact: str, code: str, note: str,
+    clean_labels: str | None, **chosen: Any,
 ) -> None:  # fmt: skip
     """Make a folder of your runs for a pull request: packed records, a card, texts.
 
@@ -59,10 +66,13 @@ def submit(
     given = filters(chosen)
     words = {"name": name, "by": by, "contact": contact, "code": code, "note": note,
              "board": Path(board).resolve().name if board else "",
-             "date": datetime.now(UTC).date()}  # fmt: skip
+             "clean_labels": clean_labels or "", "date": datetime.now(UTC).date()}  # fmt: skip
     listed = [text for text in results if text.endswith(".csv")]
     if listed and len(results) > 1:
         raise InputError(f"{len(results)} places", where="submit", accepted="one list of ids alone")
+    if clean_labels and not listed:
+        raise InputError("records say what clean labels they used", where="--clean-labels",
+                         accepted="a list of ids")  # fmt: skip
     if board:
         sources((str(Path(board) / RECORDS),))
     load_plugins(ctx)

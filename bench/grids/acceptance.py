@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ from prunebench.leaderboard.contributions.checks import (
 from prunebench.leaderboard.contributions.folder import Submission, read_submission
 from prunebench.leaderboard.contributions.id_list import IdCell
 from prunebench.record import Record
+
+#: Share of the usual wrong labels below which a list of ids is told to hold few of them.
+_FEW_WRONG = 0.05
 
 
 @dataclass
@@ -168,7 +171,9 @@ def train_list(
     report = run_cells(cells, store, options)
     reasons = [f"{o.status}: {report.planned.cells[o.key].shown}: {spelled(o.reason)[:300]}"
                for o in report.outcomes if o.status in ("failed", "killed", "skipped")]  # fmt: skip
-    records = [record for cell in cells if (record := store.get(cell.spec.key)) is not None]
+    used = found.submission.card.clean_labels_used
+    records = [replace(record, info={**record.info, "clean_labels_used": used}).sealed()
+               for cell in cells if (record := store.get(cell.spec.key)) is not None]  # fmt: skip
     if len(records) < len(cells) and not reasons:
         reasons.append(
             f"{len(cells) - len(records)} cells have no record; the same command goes on"
@@ -177,6 +182,13 @@ def train_list(
         found.merged = merged(found.board, records)
         reasons += found.merged.reasons
         found.notes += found.merged.notes
+        found.notes += [
+            f"{record.key}: {kept:.1%} of its samples have wrong labels, {there:.1%} of all have; "
+            f"clean labels used: {used or 'none'}"
+            for record in records
+            if (kept := record.metrics.get("kept_noise_rate")) is not None
+            and kept < _FEW_WRONG * (there := record.info.get("noise_rate") or 0.0)
+        ]
     return reasons
 
 

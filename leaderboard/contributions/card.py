@@ -57,6 +57,7 @@ class Card(Plain):
         note: Anything else.
         board: Board that it is meant for; empty where nobody said.
         dataset: Data set of a list of ids; empty for records, which name theirs.
+        clean_labels: What clean labels a list of ids was chosen by, as whoever hands it in says.
         prunebench: Version of the package.
         hardware: What the runs took place on, with their number.
         runs: Number of records, or of cells of a list of ids.
@@ -74,12 +75,20 @@ class Card(Plain):
     note: LineOrNone = ""
     board: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,80})?$")] = ""
     dataset: LineOrNone = ""
+    clean_labels: Literal["", "none", "reference", "all"] = ""
     prunebench: Line
     hardware: tuple[Line, ...] = ()
     runs: int = Field(ge=1)
     methods: tuple[MethodCard, ...] = Field(min_length=1, max_length=200)
     files: Annotated[dict[Literal["records.jsonl.gz", "ids.csv"], Digest],
                      Field(min_length=1, max_length=1)]  # fmt: skip
+
+    @property
+    def clean_labels_used(self) -> str:
+        """What records of a list of ids say of that: never none where nobody said."""
+        return {"none": "", "reference": "reference set", "all": "all"}.get(
+            self.clean_labels, "not stated"
+        )
 
     @property
     def is_list(self) -> bool:

@@ -48,6 +48,7 @@ def _about(card: Card) -> str:
         *[f"- For the board {escape(card.board)}"] * bool(card.board),
         *[f"- Data set {escape(card.dataset)}; the kept samples alone, to be trained by the "
           "maintainers"] * card.is_list,
+        *[f"- Clean labels that chose them: {card.clean_labels or 'not stated'}"] * card.is_list,
         *[f"- {card.runs} runs with prunebench {escape(card.prunebench)} on "
           f"{escape(', '.join(card.hardware))}"] * (not card.is_list),
     ]  # fmt: skip

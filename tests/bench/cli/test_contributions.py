@@ -358,6 +358,7 @@ def test_a_list_of_ids_alone_is_trained_by_the_maintainer(made, place):
     for noise in ("clean", "symmetric:0.4"):
         assert found[f"our-list {noise}"]["accuracy"] == found[f"small-loss {noise}"]["accuracy"]
         assert found[f"our-list {noise}"]["n"] == "3"
+        assert found[f"our-list {noise}"]["clean_labels"] == "not stated"
         assert found[f"our-list {noise}"]["ran_by"].startswith("Jane Doe")
     text = path.read_text().replace("clean,0.5,2,", "clean,0.5,1,")
     path.write_text(text)

@@ -49,6 +49,16 @@ def test_a_card_is_read_back_as_it_was_written(by):
     assert read_card(bare, "card.toml") == (made, [])
 
 
+@pytest.mark.parametrize(
+    ("said", "used"),
+    [("", "not stated"), ("none", ""), ("reference", "reference set"), ("all", "all")],
+)
+def test_a_card_never_says_none_for_clean_labels_where_nobody_did(said, used):
+    made = card(clean_labels=said)
+    assert read_card(made.dumps(), "card.toml") == (made, [])
+    assert made.clean_labels_used == used
+
+
 def test_every_fault_of_a_card_is_said():
     text = card().dumps().replace("runs = 3", "runs = 0\nspeed = 7").replace('"J"', '"<J>"')
     found, reasons = read_card(text, "card.toml")
