@@ -29,6 +29,7 @@ from prunebench.leaderboard.render.html.target_page import render_target_html
 from prunebench.leaderboard.render.json_export import board_json, dumps
 from prunebench.leaderboard.render.latex import render_latex
 from prunebench.leaderboard.render.markdown import render_markdown
+from prunebench.leaderboard.render.target_read import read_target_tables
 from prunebench.leaderboard.render.target_text import (
     TARGET_STEM,
     render_target_csv,
@@ -196,12 +197,17 @@ def target_files(
 
 
 def target_texts(board: Board, tables: Sequence[TargetTable]) -> dict[str, bytes]:
-    """Every form of tables of samples to an accuracy by file name."""
+    """Every form of tables of samples to an accuracy by file name.
+
+    The texts are of the numbers as the JSON file holds them, from which they are rendered again.
+    """
+    content = dumps(target_json(board, tables))
+    tables = read_target_tables(board, content.encode()) or tables
     found = {
         "md": render_target_markdown(board, tables),
         "html": render_target_html(board, tables),
         "csv": render_target_csv(tables),
-        "json": dumps(target_json(board, tables)),
+        "json": content,
     }
     return {f"{TARGET_STEM}.{form}": text.encode() for form, text in found.items()}
 

@@ -15,7 +15,13 @@ from typing import Any
 
 import pytest
 
-from prunebench.bench.reports.boards import gather, make_board, target_files, write_board
+from prunebench.bench.reports.boards import (
+    gather,
+    make_board,
+    target_files,
+    target_texts,
+    write_board,
+)
 from prunebench.errors import InputError
 from prunebench.leaderboard.artifacts import artifact_reader
 from prunebench.leaderboard.board.cost_share import cost_of
@@ -435,3 +441,17 @@ def test_tables_of_earlier_versions_are_read() -> None:
     assert "1 threads" in text
     (table,) = read_target_tables(board, text.encode())
     assert {one.machine for one in table.found} <= {"NVIDIA H200, 1 thread", ""}
+
+
+def test_all_forms_are_of_the_numbers_that_the_json_holds() -> None:
+    folder = Path(__file__).parents[2] / "docs/leaderboards/memorise-card"
+    board = make_board(gather([folder / "records.jsonl.gz"]))
+    (table,) = read_target_tables(board, (folder / f"{TARGET_STEM}.json").read_bytes())
+    edge = 13.7412625 + 4e-15  # a computed mean that the JSON rounds to a tie
+    rows = [
+        one if one.seconds is None else replace(one, seconds=replace(one.seconds, median=edge))
+        for one in table.found
+    ]
+    computed = target_texts(board, [replace(table, found=tuple(rows))])
+    again = read_target_tables(board, computed[f"{TARGET_STEM}.json"])
+    assert computed == target_texts(board, again)
