@@ -49,6 +49,7 @@ class Page:
     def open(self, path: Path, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         """Loads a file at a given size of the viewport; narrow ones are phones with touch."""
         phone = width < 600
+        self.width = width
         self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height,
                  deviceScaleFactor=2 if phone else 1, mobile=phone)  # fmt: skip
         self.cdp("Emulation.setTouchEmulationEnabled", enabled=phone)
@@ -84,10 +85,11 @@ class Page:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def overflow(self) -> int:
-        """Pixels by which the page is wider than the window."""
-        return int(self.run("const e = document.documentElement;"
-                            "return Math.max(e.scrollWidth, document.body.scrollWidth)"
-                            " - window.innerWidth"))  # fmt: skip
+        """Pixels by which the page is wider than the window that was asked for: that of an emulated
+        phone grows with its page."""
+        widest = self.run("return Math.max(document.documentElement.scrollWidth,"
+                          "document.body.scrollWidth)")  # fmt: skip
+        return int(widest) - self.width
 
     def press(self, *keys: str) -> None:
         """Presses keys on whatever has the focus."""
