@@ -33,7 +33,7 @@ def test_two_recipes_stand_side_by_side_and_each_alone(results: Path, tmp_path: 
     assert both.code == 0
     assert "## digits, digits-mlp, mlp, ratio 0.5" in both.out
     assert "## digits, other, cnn, ratio 0.5" in both.out
-    assert "## digits, 2 recipes, ratio 0.5" in both.out
+    assert "## digits, digits-mlp mlp and other cnn, ratio 0.5" in both.out
     for number, option in enumerate((("--recipe", "other"), ("--model", "cnn"),
                                      ("--where", "recipe.epochs=5"))):  # fmt: skip
         alone = prunebench("leaderboard", results, *option, "--out", tmp_path / str(number))

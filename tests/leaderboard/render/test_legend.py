@@ -65,7 +65,10 @@ def test_legends_name_the_signs_of_their_board_alone(many: Board, few: Board) ->
 def test_captions_and_notes_name_the_signs_of_their_table_alone(many: Board, few: Board) -> None:
     for board in (many, few):
         forms, (table,) = texts(board), board.tables
-        caption = forms["leaderboard.tex"].partition(r"\caption{")[2].partition("\n")[0]
+        notes = re.findall(
+            r"\\parbox\{\\linewidth\}\{\\scriptsize (.*)\}", forms["leaderboard.tex"]
+        )
+        caption = " ".join(notes)
         for name, sign in (("*", "* better"), ("†", r"\dag{} worse"), ("‡", r"\ddag{}"),
                            ("≥", r"$\geq$ loses"), ("≈", r"$\approx$"), ("§", r"\S{}"),
                            ("±", r"$\pm$"), ("bold", "Bold: "), ("busy", "(!) in the time"),
