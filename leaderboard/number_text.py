@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+from prunebench.untrusted import spreadsheet
+
 SMALLEST_SHOWN = 1e-5
 
 
@@ -11,6 +15,16 @@ def number(value: float | None, digits: int, signed: bool = False) -> str:
         return "-"
     value = round(value, digits) + 0.0
     return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+
+
+def csv_cell(value: object) -> str:
+    """A value as a cell of a CSV file: nothing for None, six decimals, texts that no spreadsheet
+    takes for a formula."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:g}" if math.isinf(value) else number(value, 6)
+    return spreadsheet(str(value))
 
 
 def p_text(p: float | None) -> str:

@@ -14,7 +14,7 @@ from prunebench.errors import InputError
 from prunebench.files import OwnFolder
 from prunebench.leaderboard.artifacts import artifact_reader, nothing
 from prunebench.leaderboard.board.build import build
-from prunebench.leaderboard.board.check_record import check_shape
+from prunebench.leaderboard.board.check_record import usable
 from prunebench.leaderboard.board.collect import one_run
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.bundle import is_bundle, unpack
@@ -74,14 +74,8 @@ def load_records(source: Path, faults: list[InputError] | None = None) -> list[R
         scan = Store(source).scan()
         records = scan.records
         bad += [RecordError(p.reason, where=str(p.path)) for p in scan.problems]
-    good = []
-    for record in records:
-        try:
-            check_shape(record)
-            good.append(record)
-        except InputError as fault:
-            bad.append(InputError(fault.what, where=f"{source}: {fault.where}",
-                                  accepted=fault.accepted))  # fmt: skip
+    good, faulty = usable(records, str(source))
+    bad += faulty
     if bad and faults is None:
         raise InputError(
             f"{bad[0].what} ({len(bad)} such records)", where=bad[0].where,

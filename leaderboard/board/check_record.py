@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any
 
@@ -102,6 +102,24 @@ def check_shape(record: Record) -> None:
         _need(record, f"metrics.{headline.entry}", share, value, "a share in [0, 1]")
     for name, number in record.ledger.items():
         _need(record, f"ledger.{name}", number >= 0, number, "0 or more")
+
+
+def usable(records: Iterable[Record], where: str) -> tuple[list[Record], list[InputError]]:
+    """Records that a table can hold, and what is wrong with each of the others.
+
+    Args:
+        records: Any records.
+        where: Where they come from, which the errors name.
+    """
+    good, faults = [], []
+    for record in records:
+        try:
+            check_shape(record)
+            good.append(record)
+        except InputError as fault:
+            faults.append(InputError(fault.what, where=f"{where}: {fault.where}",
+                                     accepted=fault.accepted))  # fmt: skip
+    return good, faults
 
 
 def is_label(value: Any) -> bool:

@@ -17,6 +17,8 @@ _SMALL_NETWORK = ("airbench-proxy",)
 def scoring_recipe(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe of a specification's scoring run as part of a design; empty where it is that of
     the run itself."""
+    if not spec.get("scoring_recipe"):
+        return {}
     found: dict[str, Any] = content_of({"recipe": spec.get("scoring_recipe")}).get("recipe", {})
     return found
 

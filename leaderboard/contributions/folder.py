@@ -11,7 +11,7 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from prunebench.errors import InputError, spelled
 from prunebench.files import OwnFolder
-from prunebench.leaderboard.board.check_record import check_shape
+from prunebench.leaderboard.board.check_record import usable
 from prunebench.leaderboard.bundle import unpack_bytes
 from prunebench.leaderboard.contributions.card import (
     CARD,
@@ -130,16 +130,8 @@ def read_records(data: bytes, where: str) -> tuple[list[Record], list[str]]:
         records = unpack_bytes(data, where, lines)
     except InputError as error:
         return [], [str(error)]
-    faults: list[InputError] = [*lines]
-    good = []
-    for record in records:
-        try:
-            check_shape(record)
-            good.append(record)
-        except InputError as error:
-            faults.append(InputError(error.what, where=f"{where}: {error.where}",
-                                     accepted=error.accepted))  # fmt: skip
-    return good, shortened([str(fault) for fault in faults])
+    good, faults = usable(records, where)
+    return good, shortened([str(fault) for fault in (*lines, *faults)])
 
 
 def shortened(reasons: list[str]) -> list[str]:

@@ -12,12 +12,11 @@ from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.board.time_ratio import UNSTEADY
 from prunebench.leaderboard.findings import target_findings
 from prunebench.leaderboard.learning_curves.to_target import TargetTable, ToTarget, cells
+from prunebench.leaderboard.number_text import csv_cell, number, span
 from prunebench.leaderboard.render.json_export import asdict, finite
 from prunebench.leaderboard.render.markdown import bullets, escape, found_lines, pipe
-from prunebench.leaderboard.render.row_text import number, span
 from prunebench.leaderboard.stats import MedianInterval
 from prunebench.leaderboard.stats.intervals import MIN_FOR_INTERVAL
-from prunebench.untrusted import spreadsheet
 
 SCHEMA = 1
 #: Name of the files without ending.
@@ -167,16 +166,8 @@ def render_target_csv(tables: Sequence[TargetTable]) -> str:
             one.epochs.coverage if one.epochs else None, one.machine, int(one.unsteady),
             ", ".join(f"{count} {reason}" for reason, count in one.lacking),
         ]  # fmt: skip
-        writer.writerow(_text(value) for value in line)
+        writer.writerow(csv_cell(value) for value in line)
     return out.getvalue()
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:g}" if math.isinf(value) else number(value, 6)
-    return spreadsheet(str(value))
 
 
 def target_json(board: Board, tables: Sequence[TargetTable]) -> dict[str, Any]:

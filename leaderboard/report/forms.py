@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 import csv
-import hashlib
 import io
 import math
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup, escape
+from jinja2 import Template
+from markupsafe import Markup
 
-from prunebench.leaderboard.number_text import number, p_text
+from prunebench.leaderboard.number_text import csv_cell, number, p_text
+from prunebench.leaderboard.render.html.self_contained import (
+    BOARD,
+    REPORT,
+    assets,
+    environment,
+    policy,
+)
 from prunebench.leaderboard.render.markdown import bullets, pipe
 from prunebench.leaderboard.render.markdown import escape as escaped
 from prunebench.leaderboard.report.model import (
@@ -25,7 +30,6 @@ from prunebench.leaderboard.report.model import (
     ReportTable,
     Value,
 )
-from prunebench.untrusted import spreadsheet
 
 STEM = "report"
 #: Rows of a table on the page; the CSV file holds all.
@@ -141,33 +145,22 @@ def render_csv(table: ReportTable) -> str:
                 parts: Sequence[Value] = (
                     (one.mean, one.low, one.high, one.n) if one else (None,) * 4
                 )
-                line += [_plain(part) for part in parts]
+                line += [csv_cell(part) for part in parts]
             else:
-                line.append(_plain(value))
+                line.append(csv_cell(value))
         writer.writerow(line)
     return out.getvalue()
 
 
-def _plain(value: Value) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:g}" if math.isinf(value) else number(value, 6)
-    return spreadsheet(str(value))
-
-
 def render_html(report: Report) -> str:
     """One page with its figures inside; its own policy forbids every request."""
-    folder = files("prunebench.leaderboard.render.html") / "templates"
-    style = (folder / "board.css").read_text("utf-8") + _own("report.css")
-    digest = "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    style = assets(BOARD)("board.css") + assets(REPORT)("report.css")
     return _template().render(
         report=report,
         head=head_lines(report),
         shown=SHOWN,
         style=Markup(style),
-        policy=f"default-src 'none'; img-src data:; style-src '{digest}'; base-uri 'none'; "
-        "form-action 'none'",
+        policy=policy(style),
     )
 
 
@@ -175,23 +168,9 @@ def _image(svg: bytes) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
-def _code(line: str) -> Markup:
-    """Text with its `quoted` parts as code."""
-    parts = str(escape(line)).split("`")
-    if len(parts) % 2 == 0:
-        return escape(line)
-    return Markup("".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(parts)))
-
-
-def _own(name: str) -> str:
-    return (files("prunebench.leaderboard.report") / "templates" / name).read_text("utf-8")
-
-
 @cache
 def _template() -> Template:
-    environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
-    environment.filters |= {"code": _code, "image": _image, "lines": _lines}
-    environment.globals["cell"] = cell_text
-    return environment.from_string(_own("report.html"))
+    made = environment(REPORT)
+    made.filters |= {"image": _image, "lines": _lines}
+    made.globals["cell"] = cell_text
+    return made.get_template("report.html")

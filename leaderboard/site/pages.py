@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache, partial
-from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from prunebench.leaderboard.board.labels import noise_order
@@ -19,6 +16,13 @@ from prunebench.leaderboard.board.model import Table
 from prunebench.leaderboard.contributed import history_lines
 from prunebench.leaderboard.number_text import number
 from prunebench.leaderboard.render.about import FINDINGS
+from prunebench.leaderboard.render.html.self_contained import (
+    BOARD,
+    SITE,
+    assets,
+    environment,
+    policy,
+)
 from prunebench.leaderboard.site import addresses
 from prunebench.leaderboard.site.addresses import (
     INDEX,
@@ -110,7 +114,8 @@ class _Site:
         """One page; ``link`` in its template leads from it to another one of the site."""
         led = [(words, self._place_of_guide(path)) for path, words in _LED_TO.items()
                if path in self.content.guides]  # fmt: skip
-        style, script = _asset("site.css"), _asset("site.js")
+        own = assets(SITE)
+        style, script = own("site.css"), assets(BOARD)("theme.js") + own("site.js")
         return _templates().get_template(template).render(
             here=here,
             title=title,
@@ -120,8 +125,7 @@ class _Site:
             led=led,
             style=Markup(style),
             script=Markup(script),
-            policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
-            f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'",
+            policy=policy(style, script),
             kind_words=kind_words,
             known=self.content.methods,
             **values,
@@ -245,20 +249,8 @@ def _runs_of(table: Table) -> list[tuple[str, str, list[int], list[tuple[str, li
     return found
 
 
-def _asset(name: str) -> str:
-    folder = files("prunebench.leaderboard.site") / "templates"
-    return (folder / name).read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
 @cache
 def _templates() -> Environment:
-    environment = Environment(
-        loader=FunctionLoader(_asset), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )  # fmt: skip
-    environment.filters["fixed"] = number
-    return environment
+    made = environment(SITE)
+    made.filters["fixed"] = number
+    return made

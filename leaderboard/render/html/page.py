@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup, escape
+from jinja2 import Template
+from markupsafe import Markup
 
 from prunebench.leaderboard.artifacts import nothing
 from prunebench.leaderboard.board.labels import decimals, noise_order
@@ -48,6 +45,7 @@ from prunebench.leaderboard.render.html.page_tables import (
     shares_table,
     summary_table,
 )
+from prunebench.leaderboard.render.html.self_contained import BOARD, assets, environment, policy
 from prunebench.leaderboard.render.html.tooltips import Tips
 from prunebench.leaderboard.render.html.transfer_tables import cells_table, leads_table
 from prunebench.leaderboard.render.legend import Sign, board_signs, legend, rank_words
@@ -163,8 +161,8 @@ def render_page(
         pictures: What stands between these and the tables.
     """
     hidden = "".join(f".without-n{i} .n{i}{{display:none}}" for i in range(len(noises)))
-    style = "".join(map(_asset, ("board.css", "charts.css"))) + hidden
-    script = "".join(map(_asset, ("board.js", "charts.js", "view.js")))
+    style = "".join(map(assets(BOARD), ("board.css", "charts.css"))) + hidden
+    script = "".join(map(assets(BOARD), ("theme.js", "board.js", "charts.js", "view.js")))
     return _template().render(
         protocol=board.protocol,
         counts=counts(board),
@@ -185,8 +183,7 @@ def render_page(
         pictures=pictures or Markup(""),
         style=Markup(style),
         script=Markup(script),
-        policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
-        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'",
+        policy=policy(style, script),
     )
 
 
@@ -343,28 +340,6 @@ def _transfer(board: Board, found: Transfer, anchor: str, tips: Tips) -> list[Se
     return sections
 
 
-def _code(line: str) -> Markup:
-    """Running text with its `quoted` parts as code."""
-    parts = str(escape(" ".join(line.split()))).split("`")
-    if len(parts) % 2 == 0:
-        return Markup("`".join(parts))
-    return Markup("".join(f"<code>{p}</code>" if i % 2 else p for i, p in enumerate(parts)))
-
-
-def _asset(name: str) -> str:
-    return (files("prunebench.leaderboard.render.html") / "templates" / name).read_text(
-        encoding="utf-8"
-    )
-
-
-def _digest(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
 @cache
 def _template() -> Template:
-    environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
-    environment.filters["code"] = _code
-    return environment.from_string(_asset("board.html"))
+    return environment(BOARD).get_template("board.html")

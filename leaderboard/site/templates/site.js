@@ -1,37 +1,7 @@
 (() => {
   "use strict";
-  const root = document.documentElement;
-  const themes = ["system", "light", "dark"];
-  let theme = "system";
-  try {
-    theme = localStorage.getItem("prunebench-theme") || theme;
-  } catch {
-    // no storage for this page: the choice lasts as long as the page
-  }
-  const paint = () => {
-    if (theme === "light" || theme === "dark") root.dataset.theme = theme;
-    else delete root.dataset.theme;
-  };
-  paint();
-
   const all = (selector, base = document) => [...base.querySelectorAll(selector)];
   const one = (selector, base = document) => base.querySelector(selector);
-
-  function themeButton(button) {
-    const label = () => { button.textContent = `Theme: ${theme}`; };
-    button.hidden = false;
-    label();
-    button.addEventListener("click", () => {
-      theme = themes[(themes.indexOf(theme) + 1) % themes.length];
-      try {
-        localStorage.setItem("prunebench-theme", theme);
-      } catch {
-        // as above
-      }
-      paint();
-      label();
-    });
-  }
 
   const FEW = 40;
   const FIELDS = ["q", "dataset", "noise", "ratio", "method", "kind", "year", "clean", "hardware"];

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from prunebench.bench.reports.boards import gather
 from prunebench.leaderboard.board.build import build
 from prunebench.leaderboard.render.html.page import render_html
-from support.browser import Page, browser, why_no_browser
+from support.browser import Page, why_no_browser
 from support.pages import COLUMN, CONTRAST, EVIL, METHODS, two_boards
 
 pytestmark = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "-")
@@ -26,12 +25,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("board") / "leaderboard.html"
     path.write_text(render_html(build(two_boards())), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
 
 
 @pytest.fixture

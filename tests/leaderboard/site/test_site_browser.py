@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from prunebench.leaderboard.site.addresses import dataset_page, method_page
 from support.access import axe_faults, axe_file, own_faults
-from support.browser import Page, browser, why_no_browser
+from support.browser import Page, why_no_browser
 from support.pages import CONTRAST, EVIL
 from support.sites import EVIL_DATA
 
@@ -23,12 +22,6 @@ PAGES = [
 ]  # fmt: skip
 #: Those that axe-core looks at too: it takes seconds for a page.
 WHOLE = ("boards/second/index.html", "methods/infobatch+align.html")
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
 from prunebench.leaderboard.artifacts import nothing
@@ -20,6 +19,7 @@ from prunebench.leaderboard.render.html.charts.heat_map import heat_map
 from prunebench.leaderboard.render.html.charts.profiles import by_noise, by_ratio, kept_noise
 from prunebench.leaderboard.render.html.charts.told_apart import told_apart
 from prunebench.leaderboard.render.html.charts.weights import choices
+from prunebench.leaderboard.render.html.self_contained import BOARD, environment
 from prunebench.leaderboard.render.html.tooltips import Tips
 
 #: Pictures in the order of their tabs, but for learning curves.
@@ -63,8 +63,4 @@ def _pictures(design: Design, read: Reader) -> list[Picture]:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
-    place = files("prunebench.leaderboard.render.html") / "templates" / "charts.html"
-    return environment.from_string(place.read_text(encoding="utf-8"))
+    return environment(BOARD).get_template("charts.html")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.render.html.charts.panel import WIDTH
 from prunebench.leaderboard.render.html.page import render_html
 from support.access import PICTURE_CONTRAST, axe_faults, axe_file, own_faults
-from support.browser import Page, browser, why_no_browser
+from support.browser import Page, why_no_browser
 from tests.leaderboard.render.charts.pictured import pictured
 
 pytestmark = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "-")
@@ -40,12 +39,6 @@ def file(tmp_path_factory: pytest.TempPathFactory, board: Board) -> Path:
     path = tmp_path_factory.mktemp("board") / "leaderboard.html"
     path.write_text(render_html(board), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
 
 
 @pytest.fixture
