@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
@@ -80,6 +81,12 @@ class Filters(BaseModel):
             if getattr(self, name) is not None
         }
 
+    @cached_property
+    def _named(self) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+        """The filters that are set, but for ``where``."""
+        values = ((name, getattr(self, name)) for name in _NAMED)
+        return tuple((name, wanted) for name, wanted in values if wanted is not None)
+
     def passes(self, record: Record, whole: bool = False) -> bool:
         """Whether a record is kept.
 
@@ -88,12 +95,9 @@ class Filters(BaseModel):
             whole: It is full training, which is a row of every table: filters of method, ratio
                 and budget let it pass.
         """
-        named = [(name, getattr(self, name)) for name in _NAMED]
         return all(
-            wanted is None
-            or (whole and name in _VARIED)
-            or not _values(record, name).isdisjoint(wanted)
-            for name, wanted in named
+            (whole and name in _VARIED) or not _values(record, name).isdisjoint(wanted)
+            for name, wanted in self._named
         ) and all(
             (whole and path.partition(".")[0] in _VARIED)
             or any(_same(field_of(record, path), given) for given in wanted)
@@ -110,10 +114,9 @@ class Filters(BaseModel):
             FilterError: A name, value or field that no record has; the line names those there are.
         """
         records = tuple(records)
-        for name in _NAMED if records else ():
-            wanted = getattr(self, name)
+        for name, wanted in self._named if records else ():
             have = {value for record in records for value in _values(record, name)}
-            if wanted is not None and have.isdisjoint(wanted):
+            if have.isdisjoint(wanted):
                 first = shown(wanted[0]) if wanted else "none"
                 raise FilterError(f"no record has {name} {first!r}", where="filter",
                                  accepted=nearest(first, map(shown, have)))  # fmt: skip

@@ -24,7 +24,7 @@ def csv_cell(value: object) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:g}" if math.isinf(value) else number(value, 6)
-    return spreadsheet(str(value))
+    return str(value) if isinstance(value, int) else spreadsheet(str(value))
 
 
 def p_text(p: float | None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
+from prunebench.bench.results.collector import collector_paused
 from prunebench.bench.results.planned import add_plan, plan_files, read_plan
 from prunebench.bench.results.store import Store
 from prunebench.errors import InputError
@@ -86,6 +87,7 @@ def load_records(source: Path, faults: list[InputError] | None = None) -> list[R
     return good
 
 
+@collector_paused()
 def gather(
     sources: Sequence[Path],
     notes: list[str] | None = None,
@@ -136,6 +138,7 @@ def unite(found: Iterable[tuple[Record, str]], notes: list[str] | None = None) -
     return [kept[key][0] for key in sorted(kept)]
 
 
+@collector_paused()
 def make_board(
     records: Sequence[Record],
     protocol: ProtocolFile | None = None,
@@ -153,6 +156,7 @@ def make_board(
     return build(records, protocol, printed, align_shown, history)
 
 
+@collector_paused()
 def texts(board: Board, read: Reader = nothing) -> dict[str, str]:
     """Every textual form of a board by file name; the same board gives the same bytes.
 

@@ -6,7 +6,6 @@ and a killed writer leaves at most a temporary file behind.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import itertools
 import json
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.bench.results.atomic import TemporaryFiles, folder_errors
+from prunebench.bench.results.collector import collector_paused
 from prunebench.bench.results.names import cell_folder, check_key, check_name, is_key
 from prunebench.errors import InputError
 from prunebench.files import OwnFolder, open_regular, read_at_most
@@ -191,10 +191,7 @@ class Store:
         """Reads every record. Bad files become problems; none of them raises."""
         records: list[Record] = []
         problems: list[Problem] = []
-        # A hundred thousand nested dicts would start the cyclic collector in vain.
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
+        with collector_paused():
             for name in sorted(self._names()):
                 path = os.path.join(self.records, name)
                 if not _is_record_name(name):
@@ -209,9 +206,6 @@ class Store:
                     problems.append(Problem(Path(path), error.what))
                 except OSError as error:
                     problems.append(Problem(Path(path), f"cannot be read ({error.strerror})"))
-        finally:
-            if collecting:
-                gc.enable()
         return Scan(records, problems)
 
     def quarantine(self, path_or_key: str | Path, reason: str) -> Path:

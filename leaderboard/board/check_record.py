@@ -6,8 +6,8 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from itertools import product
-from typing import Any
+from typing import Any, NoReturn
+from weakref import WeakValueDictionary
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.headline import HEADLINES
@@ -26,6 +26,13 @@ LABEL_WORDS = "1 to 60 signs that can be shown, without @ and without blanks at 
 _NAMED = ("dataset", "noise", "method")
 _TABLES = ("criterion", "recipe", "scoring_recipe", "reference", "validation", "tuned",
            "imbalance", "corrupt")  # fmt: skip
+#: Entries of ``info`` that are names, and how messages call them.
+_LABELS = {"label": "label", DATA_NAME: DATA_NAME, "score": "info.score",
+           "sampler": "info.sampler"}  # fmt: skip
+
+
+#: Records found good, by their ids: reading and building tables check the same ones.
+_good: WeakValueDictionary[int, Record] = WeakValueDictionary()
 
 
 def check_shape(record: Record) -> None:
@@ -34,74 +41,89 @@ def check_shape(record: Record) -> None:
     Raises:
         InputError: One is missing, of another type or out of range; the line names it.
     """
+    if _good.get(id(record)) is not record:
+        _check(record)
+        _good[id(record)] = record
+
+
+def _check(record: Record) -> None:
     spec, info = record.spec, record.info
-    for name, shown in (("spec", spec), ("environment", record.environment),
-                        ("info.clean_labels_used", info.get("clean_labels_used"))):  # fmt: skip
-        text = _JSON.encode(shown).replace("\\\\", "")
-        plain = text.isprintable() and not _CONTROL.search(text)
-        _need(record, name, plain, "control signs", "text that can be shown")
     used = info.get("clean_labels_used")
-    _need(record, "clean_labels_used", used is None or isinstance(used, str), used, "text")
+    texts = {"spec": spec, "environment": record.environment, "info.clean_labels_used": used}
+    if not _plain(texts):
+        for name, shown in texts.items():
+            if not _plain(shown):
+                _refuse(record, name, "control signs", "text that can be shown")
+    if not (used is None or isinstance(used, str)):
+        _refuse(record, "clean_labels_used", used, "text")
     for name in _NAMED:
         part = spec.get(name)
-        _need(record, name, isinstance(part, dict), part, "a table")
-        own = part["name"] if isinstance(part, dict) and "name" in part else None
-        _need(record, f"{name}.name", isinstance(own, str) and own != "", own, "a name")
+        if not isinstance(part, dict):
+            _refuse(record, name, part, "a table")
+        _check_name(record, f"{name}.name", part.get("name"))
     for name in _TABLES:
         part = spec.get(name)
-        _need(record, name, part is None or isinstance(part, dict), part, "a table")
+        if not (part is None or isinstance(part, dict)):
+            _refuse(record, name, part, "a table")
     for name in ("imbalance", "corrupt"):
         if part := spec.get(name):
-            own = part.get("name")
-            _need(record, f"{name}.name", isinstance(own, str) and own != "", own, "a name")
+            _check_name(record, f"{name}.name", part.get("name"))
     outside = spec["noise"].get("outside")
     known = isinstance(outside, Mapping) and isinstance(outside.get("name"), str)
-    good = outside is None or known or isinstance(outside, str)
-    _need(record, "noise.outside", good, outside, "last:K, or a data set")
+    if not (outside is None or known or isinstance(outside, str)):
+        _refuse(record, "noise.outside", outside, "last:K, or a data set")
     severity = (spec.get("corrupt") or {}).get("severity", USUAL_SEVERITY)
-    _need(record, "corrupt.severity", _count(severity), severity, "a whole number from 1 to 5")
+    if not _count(severity):
+        _refuse(record, "corrupt.severity", severity, "a whole number from 1 to 5")
     criterion = (spec.get("criterion") or {}).get("name", "ce")
-    _need(record, "criterion.name", isinstance(criterion, str), criterion, "a name")
-    for part, name in product(("recipe", "scoring_recipe"), ("name", "model")):
-        value = (spec.get(part) or {}).get(name, "")
-        _need(record, f"{part}.{name}", isinstance(value, str), value, "a name")
+    if not isinstance(criterion, str):
+        _refuse(record, "criterion.name", criterion, "a name")
+    for part in ("recipe", "scoring_recipe"):
+        recipe = spec.get(part) or {}
+        for name in ("name", "model"):
+            if not isinstance(recipe.get(name, ""), str):
+                _refuse(record, f"{part}.{name}", recipe[name], "a name")
     params = spec["method"].get("params")
-    _need(record, "method.params", params is None or isinstance(params, dict), params, "a table")
+    if not (params is None or isinstance(params, dict)):
+        _refuse(record, "method.params", params, "a table")
     ratio, seed = spec.get("ratio"), spec.get("seed")
-    _need(record, "ratio", _between(ratio, 0, 1) and ratio != 1, ratio, "a number in [0, 1)")
-    _need(record, "seed", _count(seed), seed, "an integer from 0")
-    for name, kind in (("proxy", str), ("budget", str), ("role", str), ("part", str)):
-        value = spec.get(name, "")
-        _need(record, name, isinstance(value, kind), value, "text")
-    replica = spec.get("replica", 0)
-    _need(record, "replica", _count(replica), replica, "an integer from 0")
-    _check_study(record, spec.get("tuned") or {})
-    label = info.get("label")
-    _need(record, "label", label is None or is_label(label), label, LABEL_WORDS)
-    title = info.get(DATA_NAME)
-    _need(record, DATA_NAME, title is None or is_label(title), title, LABEL_WORDS)
-    for name in ("score", "sampler"):
+    if not _between(ratio, 0, 1) or ratio == 1:
+        _refuse(record, "ratio", ratio, "a number in [0, 1)")
+    if not _count(seed):
+        _refuse(record, "seed", seed, "an integer from 0")
+    for name in ("proxy", "budget", "role", "part"):
+        if not isinstance(spec.get(name, ""), str):
+            _refuse(record, name, spec[name], "text")
+    if not _count(spec.get("replica", 0)):
+        _refuse(record, "replica", spec["replica"], "an integer from 0")
+    seeds = (spec.get("tuned") or {}).get("seeds")
+    if not (seeds is None or (isinstance(seeds, list) and all(map(_count, seeds)))):
+        _refuse(record, "tuned.seeds", seeds, "a list of integers from 0")
+    for name, shown in _LABELS.items():
         value = info.get(name)
-        _need(record, f"info.{name}", value is None or is_label(value), value, LABEL_WORDS)
+        if not (value is None or is_label(value)):
+            _refuse(record, shown, value, LABEL_WORDS)
     for name in ("test_size", "num_classes", "metrics"):
         value = info.get(name)
-        good = value is None or (_count(value) and value > 0)
-        _need(record, name, good, value, "an integer from 1")
+        if not (value is None or (_count(value) and value > 0)):
+            _refuse(record, name, value, "an integer from 1")
     for name in ("chance", "noise_rate"):
         value = info.get(name)
-        _need(record, name, value is None or _between(value, 0, 1), value, "a share in [0, 1]")
+        if not (value is None or _between(value, 0, 1)):
+            _refuse(record, name, value, "a share in [0, 1]")
     for name, number in record.timing.items():
-        good = number == 0 or _LEAST <= number <= _LARGEST
-        _need(record, f"timing.{name}", good, number, "seconds, 0 or more")
+        if not (number == 0 or _LEAST <= number <= _LARGEST):
+            _refuse(record, f"timing.{name}", number, "seconds, 0 or more")
     for name, value in record.metrics.items():
-        _need(record, f"metrics.{name}", value is None or abs(value) <= _LARGEST, value,
-              f"a number up to {_LARGEST:g}")  # fmt: skip
+        if value is not None and abs(value) > _LARGEST:
+            _refuse(record, f"metrics.{name}", value, f"a number up to {_LARGEST:g}")
     for headline in HEADLINES.values():
         value = record.metrics.get(headline.entry)
-        share = value is None or _between(value, 0, 1)
-        _need(record, f"metrics.{headline.entry}", share, value, "a share in [0, 1]")
+        if value is not None and not _between(value, 0, 1):
+            _refuse(record, f"metrics.{headline.entry}", value, "a share in [0, 1]")
     for name, number in record.ledger.items():
-        _need(record, f"ledger.{name}", number >= 0, number, "0 or more")
+        if number < 0:
+            _refuse(record, f"ledger.{name}", number, "0 or more")
 
 
 def usable(records: Iterable[Record], where: str) -> tuple[list[Record], list[InputError]]:
@@ -127,10 +149,15 @@ def is_label(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable() and LABEL.fullmatch(value) is not None
 
 
-def _check_study(record: Record, mark: Mapping[str, Any]) -> None:
-    seeds = mark.get("seeds")
-    good = seeds is None or (isinstance(seeds, list) and all(map(_count, seeds)))
-    _need(record, "tuned.seeds", good, seeds, "a list of integers from 0")
+def _plain(value: Any) -> bool:
+    """Whether a JSON value holds no control signs."""
+    text = _JSON.encode(value).replace("\\\\", "")
+    return text.isprintable() and not _CONTROL.search(text)
+
+
+def _check_name(record: Record, field: str, value: Any) -> None:
+    if not (isinstance(value, str) and value):
+        _refuse(record, field, value, "a name")
 
 
 def _count(value: Any) -> bool:
@@ -141,12 +168,11 @@ def _between(value: Any, low: float, high: float) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and low <= value <= high
 
 
-def _need(record: Record, name: str, good: bool, value: Any, accepted: str) -> None:
-    if not good:
-        shown = repr(value)
-        shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
-        raise InputError(
-            "the field is missing" if value is None else f"{shown} is not accepted",
-            where=f"record {record.key}: {name}",
-            accepted=accepted,
-        )
+def _refuse(record: Record, name: str, value: Any, accepted: str) -> NoReturn:
+    shown = repr(value)
+    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+    raise InputError(
+        "the field is missing" if value is None else f"{shown} is not accepted",
+        where=f"record {record.key}: {name}",
+        accepted=accepted,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import marshal
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -88,15 +88,15 @@ def group_by_design(runs: Iterable[Run]) -> tuple[Design, ...]:
     found: dict[str, list[Run]] = defaultdict(list)
     contents: dict[str, dict[str, Any]] = {}
     carried: list[tuple[Run, dict[str, Any], str]] = []
-    seen: dict[str, tuple[dict[str, Any], str]] = {}
+    seen: dict[bytes, tuple[dict[str, Any], str]] = {}
     for run in runs:
         spec = run.record.spec
         # Far quicker than the canonical form, which equal records would make again and again.
-        text = json.dumps([spec.get(part) for part in FIELDS])
-        if text not in seen:
+        given = marshal.dumps([spec.get(part) for part in FIELDS], 2)
+        if given not in seen:
             made = content_of(spec)
-            seen[text] = made, canonical(made)
-        content, name = seen[text]
+            seen[given] = made, canonical(made)
+        content, name = seen[given]
         if run.carried:
             carried.append((run, content, name))
         else:

@@ -46,14 +46,16 @@ def make_row(
     first = next(iter(slots.values()))
     kind = kind_of(first)
     runs = [run for _, run in sorted(slots.items()) if run.accuracy is not None]
-    cells = tuple(_cell(noise, slots, reference, unequal) for noise in noises)
+    mine, theirs = values_of(slots), values_of(reference)
+    own, other = _by_noise(mine), _by_noise(theirs)
+    cells = tuple(_cell(noise, slots, own, other, unequal) for noise in noises)
     lacking = Counter(
         slots[slot].missing if slot in slots else "no record"
         for slot in asked
         if slot not in slots or slots[slot].accuracy is None
     )
     complete = not lacking
-    paired = complete and len(values_of(reference)) == len(asked)
+    paired = complete and len(theirs) == len(asked)
     sizes = [cell.accuracy.n if cell else 0 for cell in cells]
     choice = [run.record.timing.get("choice_s") for run in runs]
     used = {str(run.record.info.get("clean_labels_used") or "") for run in slots.values()}
@@ -65,8 +67,8 @@ def make_row(
         present=len(runs),
         expected=len(asked),
         missing=tuple(sorted(lacking.items())),
-        mean=mean_over_noises(values_of(slots)) if complete else None,
-        difference=mean_over_noises(_differences(slots, reference)) if paired else None,
+        mean=mean_over_noises(mine) if complete else None,
+        difference=mean_over_noises(_differences(mine, theirs)) if paired else None,
         nominal=first.ratio,
         realised=_mean([run.metric("realised_ratio") for run in runs]),
         compute=_mean([run.metric("compute_ratio") for run in runs]),
@@ -97,8 +99,14 @@ def mean_over_noises(values: Mapping[Slot, Number]) -> float:
     return float(mean_of(by_noise.values()))
 
 
-def _differences(slots: Slots, baseline: Slots) -> dict[Slot, Number]:
-    mine, theirs = values_of(slots), values_of(baseline)
+def _by_noise(values: Mapping[Slot, float]) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = defaultdict(dict)
+    for (noise, seed), value in sorted(values.items()):
+        found[noise][seed] = value
+    return dict(found)
+
+
+def _differences(mine: Mapping[Slot, float], theirs: Mapping[Slot, float]) -> dict[Slot, Number]:
     return {slot: exact(mine[slot]) - exact(theirs[slot]) for slot in mine.keys() & theirs.keys()}
 
 
@@ -109,12 +117,17 @@ def unequal_classes(runs: Iterable[Run]) -> bool:
     return any(a is not None and b is not None and exact(a) != exact(b) for a, b in pairs)
 
 
-def _cell(noise: str, slots: Slots, baseline: Slots, unequal: bool) -> TableCell | None:
-    values = {seed: v for (name, seed), v in sorted(values_of(slots).items()) if name == noise}
+def _cell(
+    noise: str,
+    slots: Slots,
+    own: Mapping[str, Mapping[int, float]],
+    reference: Mapping[str, Mapping[int, float]],
+    unequal: bool,
+) -> TableCell | None:
+    values = own.get(noise)
     if not values:
         return None
-    full = {seed: v for (name, seed), v in values_of(baseline).items() if name == noise}
-    difference = paired_difference(values, full)
+    difference = paired_difference(values, reference.get(noise, {}))
     runs = [slots[noise, seed] for seed in values]
     return TableCell(
         accuracy=mean_interval(list(values.values())),

@@ -164,14 +164,15 @@ def _settings(runs: Iterable[Run]) -> Callable[[Run], Mapping[str, Any]]:
     corruption what some run has."""
     fields = ("noise", *(name for name in _BESIDE if any(r.record.spec.get(name) for r in runs)))
 
-    def named(run: Run) -> Mapping[str, Any]:
+    def names(run: Run) -> Mapping[str, Any]:
         found = {name: named_value(run.record, name) for name in fields}
         found["noise"] = noise_name(run.record.spec["noise"])
         if corrupt := run.record.spec.get("corrupt"):
             found["corrupt"] = corruption_name(corrupt)
         return found
 
-    return named
+    known = {id(run): names(run) for run in runs}
+    return lambda run: known[id(run)]
 
 
 def _classes_left(run: Run) -> Mapping[str, Any]:

@@ -92,14 +92,16 @@ def _recipes(designs: Sequence[Design]) -> str:
 def _alike(
     designs: Sequence[Design], tables: Mapping[str, Sequence[Table]]
 ) -> Iterator[list[Design]]:
+    frames = [canonical(design.frame) for design in designs]
     groups: dict[object, list[Design]] = defaultdict(list)
-    for design in designs:
+    for frame, design in zip(frames, designs, strict=True):
+        if frames.count(frame) < 2:
+            continue
         own = tables[design.label]
         cells = {(t.ratio, slot) for t in own for row in t.rows for slot in t.runs[row.label]}
         methods = {(r.method, r.record.spec["method"].get("version")) for r in design.runs}
         scored = {canonical(scoring_recipe(r.record.spec)) for r in design.runs}
-        key = canonical(design.frame), frozenset(cells), frozenset(methods), frozenset(scored)
-        groups[key].append(design)
+        groups[frame, frozenset(cells), frozenset(methods), frozenset(scored)].append(design)
     for found in groups.values():
         if len(found) > 1 and all(t.rows for d in found for t in tables[d.label]):
             yield found

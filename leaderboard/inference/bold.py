@@ -12,7 +12,7 @@ from prunebench.leaderboard.inference.marks import MIN_T
 from prunebench.leaderboard.stats import holm
 from prunebench.leaderboard.stats.exact import Vector, at_most, exact, mean, numbers, whole
 from prunebench.leaderboard.stats.intervals import interval_of
-from prunebench.leaderboard.stats.paired import t_test
+from prunebench.leaderboard.stats.paired import t_and_p
 from prunebench.leaderboard.stats.signflip import flip_p, floor_of, shares
 
 
@@ -61,7 +61,7 @@ def bold_column(labels: Sequence[str], y: Sequence[Vector], alpha: float) -> Bol
         own = [counts[start : start + seeds] for start in range(0, len(counts), seeds)]
         for i, j in pairs:
             d = [a - b for a, b in zip(own[i], own[j], strict=True)]
-            by_t = t_test(interval_of(d, scale)).p
+            _, by_t = t_and_p(interval_of(d, scale))
             p.append(1.0 if by_t is None else by_t)
             if by_t is None and d[0] != 0:
                 same.add((i, j))

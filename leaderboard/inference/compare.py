@@ -18,7 +18,6 @@ from prunebench.leaderboard.stats import (
     cluster_t,
     minimum_detectable_effect,
     pooled_cells,
-    prob_improvement_paired,
     win_tie_loss,
 )
 from prunebench.leaderboard.stats.exact import exact, mean, numbers, whole
@@ -107,8 +106,11 @@ def _by_cluster(d: dict[Cell, dict[int, float]]) -> dict[str, list[Fraction]]:
 
 def improvement(d: Iterable[Mapping[int, float]]) -> float:
     """Share of pairs above 0, those at 0 as half, averaged over cells of differences by seed."""
-    cells = [prob_improvement_paired(list(by_seed.values())).value for by_seed in d]
-    return float(mean(numbers(cells)))
+    cells = [
+        Fraction(sum((v > 0) - (v < 0) for v in by_seed.values()) + len(by_seed), 2 * len(by_seed))
+        for by_seed in d
+    ]
+    return float(mean(cells))
 
 
 def _detectable(pooled: PooledCells, alpha: float) -> float | None:
@@ -126,14 +128,15 @@ def _effect(n: int, alpha: float) -> float:
 
 def _correlation(a: Series, b: Series, d: dict[Cell, dict[int, float]]) -> float | None:
     """Pooled within-cell correlation of the paired accuracies."""
-    xy = xx = yy = Fraction(0)
+    products: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])  # by their denominator
     for cell, by_seed in d.items():
-        x, x_scale = whole(numbers([a.values[cell][s] for s in by_seed]))
-        y, y_scale = whole(numbers([b.values[cell][s] for s in by_seed]))
-        n = len(x)
-        xy += Fraction(_product(x, y), n * x_scale * y_scale)
-        xx += Fraction(_product(x, x), n * x_scale**2)
-        yy += Fraction(_product(y, y), n * y_scale**2)
+        n = len(by_seed)
+        both, scale = whole(numbers([v.values[cell][s] for v in (a, b) for s in by_seed]))
+        x, y = both[:n], both[n:]
+        sums = products[n * scale * scale]
+        for place, (left, right) in enumerate(((x, y), (x, x), (y, y))):
+            sums[place] += _product(left, right)
+    xy, xx, yy = (sum(Fraction(sums[i], size) for size, sums in products.items()) for i in range(3))
     return float(xy) / math.sqrt(xx * yy) if xx > 0 and yy > 0 else None
 
 

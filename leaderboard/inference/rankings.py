@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from prunebench.leaderboard.inference.compare import Comparison, compare
 from prunebench.leaderboard.inference.groups import Groups, rank_groups
-from prunebench.leaderboard.inference.series import Matrix, Series, matrix
+from prunebench.leaderboard.inference.series import Series, matrix
 from prunebench.leaderboard.protocol_file import ProtocolFile
 from prunebench.leaderboard.stats import (
     BayesSignedRank,
@@ -23,7 +21,6 @@ from prunebench.leaderboard.stats import (
 )
 from prunebench.leaderboard.stats.exact import exact, mean
 from prunebench.leaderboard.stats.ranks import block_ranks
-from prunebench.leaderboard.stats.signflip import flip_p, shares, sign_flip_of
 from prunebench.registry import own_scored
 
 
@@ -74,32 +71,30 @@ def ranking(
     several = min(len(rows), len(blocks)) >= 2
     found = friedman(blocks) if omnibus and several else None
     ranks = block_ranks(blocks).mean(axis=0).tolist() if several else []
-    against = _against(rows, reference, table, protocol) if reference is not None else {}
+    groups = rank_groups(rows, protocol, name)
+    against = _against(rows, reference, groups, protocol) if reference is not None else {}
     return Ranking(
         labels=tuple(rows[i].label for i in order),
         means={row.label: float(m) for row, m in zip(rows, means, strict=True)},
         mean_ranks={row.label: r for row, r in zip(rows, ranks, strict=False)},
         friedman=found,
         iman_davenport=f_form(found) if found else None,
-        groups=rank_groups(rows, protocol, name),
+        groups=groups,
         reference=against,
     )
 
 
 def _against(
-    rows: Sequence[Series], reference: Series, table: Matrix, protocol: ProtocolFile
+    rows: Sequence[Series], reference: Series, groups: Groups | None, protocol: ProtocolFile
 ) -> dict[str, Comparison]:
-    """Every other row against one of them; the sign-flip tests share their patterns."""
-    place = table.labels.index(reference.label)
-    against = table.y[place]
-    d = [[mine - other for mine, other in zip(own, against, strict=True)] for own in table.y]
-    parts = shares(d, table.unit, table.cell)
-    p = flip_p(parts.sums, np.random.default_rng(0))
+    """Every other row against one of them, with the tests of all pairs."""
+    tests = groups.pairwise.tests if groups else {}
     found = {}
-    for row, total, value in zip(rows, parts.totals, p.tolist(), strict=True):
+    for row in rows:
         if row.label == reference.label:
             continue
-        test = sign_flip_of(total, value, parts.sums.shape[1])
+        pair = (row.label, reference.label)
+        test = tests[pair] if pair in tests else tests[pair[::-1]].reversed
         comparison = compare(row, reference, protocol, test)
         if comparison is not None:
             found[row.label] = comparison

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
 
 from prunebench.leaderboard.board.model import Board, Row, Table, TableCell
+from prunebench.leaderboard.number_text import csv_cell
 from prunebench.leaderboard.render.row_text import (
     better_or_worse,
     bold,
@@ -14,13 +14,11 @@ from prunebench.leaderboard.render.row_text import (
     has_corrupted,
     letters,
     missing,
-    number,
     off_ratio,
     ran_by,
     underpowered,
     weighs,
 )
-from prunebench.untrusted import spreadsheet
 
 CSV_COLUMNS = (
     "dataset", "ratio", "method", "kind", "complete", "rank", "group", "noise", "n", "accuracy",
@@ -42,7 +40,7 @@ def render_csv(board: Board) -> str:
     writer = csv.writer(out, lineterminator="\n")
     columns, lines = csv_values(board)
     writer.writerow(columns)
-    writer.writerows(map(_text, lines))
+    writer.writerows(map(csv_cell, line) for line in lines)
     return out.getvalue()
 
 
@@ -121,10 +119,3 @@ def _line(table: Table, row: Row, place: int) -> list[object]:
         int(row.time.unsteady) if row.time else "",
         " ".join(str(run.seed) for run in runs), " ".join(run.record.key for run in runs),
     ]  # fmt: skip
-
-
-def _text(values: Iterable[object]) -> list[str]:
-    return [
-        "" if v is None else number(v, 6) if isinstance(v, float) else spreadsheet(str(v))
-        for v in values
-    ]

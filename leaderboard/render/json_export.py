@@ -103,10 +103,13 @@ def _plain(value: Any) -> Any:
 
 def finite(value: Any) -> Any:
     """JSON values with NaN and infinities as null, and numbers to 12 significant digits."""
-    if isinstance(value, float):
+    kind = type(value)
+    if kind is float:
         return rounded(value, DIGITS) if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
+    if value is None or kind is str or kind is bool or kind is int:
         return value
+    if isinstance(value, float):
+        return finite(float(value))
     if isinstance(value, Mapping):
         return {str(name): finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

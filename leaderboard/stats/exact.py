@@ -70,7 +70,7 @@ def numbers(values: Vector) -> list[Fraction]:
     if not isinstance(plain, Iterable):
         raise ValueError(f"expected a vector, got {plain!r}")
     given = list(plain)
-    found = [exact(value) for value in given]
+    found = [_exact(value) if type(value) is float else exact(value) for value in given]
     if all(value.denominator <= LARGEST for value in found):
         return found
     return [value if isinstance(value, Fraction) else Fraction(float(value)) for value in given]

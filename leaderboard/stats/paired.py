@@ -89,10 +89,16 @@ def t_test(interval: MeanInterval) -> PairedT:
     if n == 0:
         raise ValueError("no differences")
     ends = (None, None) if half is None else (mean - half, mean + half)
-    if not sd:
-        return PairedT(n, mean, sd, None, n - 1, None, *ends)
-    t = mean / (sd / math.sqrt(n))
-    return PairedT(n, mean, sd, t, n - 1, t_two_sided(t, n - 1), *ends)
+    t, p = t_and_p(interval)
+    return PairedT(n, mean, sd, t, n - 1, p, *ends)
+
+
+def t_and_p(interval: MeanInterval) -> tuple[float, float] | tuple[None, None]:
+    """Student's t of a mean against zero and its two-sided p; None without spread."""
+    if not interval.sd:
+        return None, None
+    t = interval.mean / (interval.sd / math.sqrt(interval.n))
+    return t, t_two_sided(t, interval.n - 1)
 
 
 def smallest_p(n: int) -> SmallestP:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -44,6 +44,11 @@ class SignFlip:
     units: int
     smallest_p: float
     exact: bool
+
+    @property
+    def reversed(self) -> SignFlip:
+        """The test of the negated differences."""
+        return replace(self, statistic=0.0 - self.statistic)
 
 
 def sign_flip(
@@ -184,9 +189,10 @@ def flip_p(
     for start in range(0, total, _STEP):
         size = min(_STEP, total - start)
         drawn = _patterns(start, size, len(tables)) if exact else _drawn(size, len(tables), rng)
-        totals = tables[0].take(drawn[0], axis=1)
+        by_pattern = tables[0].take(drawn[0], axis=0)
         for table, octets in zip(tables[1:], drawn[1:], strict=True):
-            totals += table.take(octets, axis=1)
+            by_pattern += table.take(octets, axis=0)
+        totals = np.ascontiguousarray(by_pattern.T)
         counts: list[int] = []
         for i, block in enumerate(blocks):
             flipped = totals[i] - totals[i + 1 :] if pairs else totals
@@ -214,15 +220,15 @@ def _added(problems: NDArray[Any]) -> NDArray[Any]:
 
 
 def _tables(sums: NDArray[Any]) -> list[NDArray[Any]]:
-    """Per eight units [rows, 256]: their total under each octet, a set bit negating its unit; the
+    """Per eight units [256, rows]: their total under each octet, a set bit negating its unit; the
     first unit is the highest bit."""
-    octets = np.arange(256)
+    octets = np.arange(256)[:, None]
     tables = []
     for first in range(0, sums.shape[1], 8):
-        part = sums[:, first : first + 8]
-        table = np.zeros((len(sums), 256), sums.dtype)
-        for place in range(part.shape[1]):
-            table += np.where(octets >> (7 - place) & 1, -part[:, [place]], part[:, [place]])
+        part = sums[:, first : first + 8].T
+        table = np.zeros((256, len(sums)), sums.dtype)
+        for place, own in enumerate(part):
+            table += np.where(octets >> (7 - place) & 1, -own, own)
         tables.append(table)
     return tables
 

@@ -196,6 +196,8 @@ def spreadsheet(value: str) -> str:
     Spreadsheets pass over blanks and signs without width in front, and some take a full-width sign
     for the plain one.
     """
+    if value[:1].isascii() and value[:1].isalnum():
+        return value
     seen = (n for n, sign in enumerate(value) if unicodedata.category(sign)[0] not in "ZC")
     start = value[next(seen, len(value)) :]
     first = unicodedata.normalize("NFKC", start[:1])

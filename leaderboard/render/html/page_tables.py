@@ -188,9 +188,7 @@ class _AccuracyTable:
 
     def _accuracy(self, row: Row, place: int) -> PageCell:
         cell, table = row.cells[place], self.table
-        noise = table.noises[place]
-        tip = self.tips.add(f"{row.label} · {noise} · ratio {table.ratio:g}",
-                            self.facts.cell(row, place))  # fmt: skip
+        tip = self.tips.cell(self.facts, row, place)
         if cell is None:
             return PageCell("-", tone="none", tip=tip)
         half, raised = cell.accuracy.half_width, cell.difference

@@ -43,11 +43,21 @@ class Tips:
     def __init__(self) -> None:
         """Starts empty."""
         self._places: dict[tuple[str, tuple[Fact, ...]], int] = {}
+        self._cells: dict[tuple[str, float, str, int], int | None] = {}
 
     def add(self, title: str, facts: Iterable[Fact]) -> int | None:
         """Number of a tooltip; None without a fact to show."""
         kept = tuple(fact for fact in facts if fact[1])
         return self._places.setdefault((title, kept), len(self._places)) if kept else None
+
+    def cell(self, facts: TableFacts, row: Row, place: int) -> int | None:
+        """Number of the tooltip of one cell, which its table and pictures share."""
+        table = facts.table
+        key = table.dataset, table.ratio, row.label, place
+        if key not in self._cells:
+            title = f"{row.label} · {table.noises[place]} · ratio {table.ratio:g}"
+            self._cells[key] = self.add(title, facts.cell(row, place))
+        return self._cells[key]
 
     @property
     def content(self) -> list[list[object]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from markupsafe import Markup
@@ -84,7 +84,6 @@ class Design:
     found: Sequence[Finding]
     id: str
     together: tuple[str, ...] = ()
-    _known: dict[tuple[float, str, int], int | None] = field(default_factory=dict)
 
     @cached_property
     def looks(self) -> Mapping[str, Look]:
@@ -116,11 +115,7 @@ class Design:
 
     def cell_tip(self, table: Table, row: Row, place: int) -> int | None:
         """Tooltip of one cell, the one of the table."""
-        key = (table.ratio, row.label, place)
-        if key not in self._known:
-            title = f"{row.label} · {table.noises[place]} · ratio {table.ratio:g}"
-            self._known[key] = self.tips.add(title, self._facts[table.ratio].cell(row, place))
-        return self._known[key]
+        return self.tips.cell(self._facts[table.ratio], row, place)
 
     def coloured(self, label: str) -> bool:
         """Whether a row is in colour at first."""
