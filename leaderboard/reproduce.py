@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prunebench.errors import InputError
 from prunebench.leaderboard.board.collect import Run
+from prunebench.leaderboard.board.labels import row_id, row_labels
 from prunebench.leaderboard.published.numbers import Printed
 from prunebench.leaderboard.published.papers import Paper
 from prunebench.leaderboard.stats import mean_interval, paired_difference
+from prunebench.registry import own_scored
 
 MINUTES, PRUNED = "train_minutes", "mean percent of samples pruned per epoch"
+#: Unit of what a module adds to its base.
+POINTS = "points"
+#: Data set, method, noise and criterion of a cell; our rows of it by label, then ratio and seed.
+Place = tuple[str, str, str, str]
+Rows = Mapping[str, Mapping[float, Mapping[int, Run]]]
 
 
 @dataclass(frozen=True)
@@ -22,9 +29,10 @@ class Reproduced:
 
     Attributes:
         tables: Tables of the paper that print it.
-        dataset, method, noise: Names.
+        dataset, method, noise: Names; of several rows of ours of one method, with the options that
+            they differ in; ``a - b`` for what a module adds.
         ratio: Nominal ratio of our runs.
-        unit: What the numbers are.
+        unit: What the numbers are; points for what a module adds to its base.
         printed: The paper's number.
         ours: Mean over our seeds.
         n: Our seeds.
@@ -54,7 +62,8 @@ class Reproduced:
 
 
 def reproduce(runs: Sequence[Run], printed: Iterable[Printed]) -> list[Reproduced]:
-    """Every printed number that we have runs for.
+    """Every printed number that we have runs for, once for each of our rows of its method, and what
+    modules add by both.
 
     A table that does not state its ratio is met by whatever single ratio we ran.
 
@@ -65,38 +74,40 @@ def reproduce(runs: Sequence[Run], printed: Iterable[Printed]) -> list[Reproduce
     Raises:
         InputError: None of the printed numbers has runs of ours, or a cell has two runs.
     """
-    cells: dict[tuple[str, str, str, str], dict[float, dict[int, Run]]] = defaultdict(
-        lambda: defaultdict(dict)
+    cells: dict[Place, dict[str, dict[float, dict[int, Run]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(dict))
     )
     doubled: dict[int, tuple[Run, Run]] = {}
-    for run in runs:
-        if run.accuracy is not None and not run.params.get("proxy"):
-            criterion = "" if run.criterion == "ce" else run.criterion
-            seeds = cells[run.dataset, run.method, run.noise, criterion][run.ratio]
-            if seeds.setdefault(run.seed, run) is not run:
-                doubled.setdefault(id(seeds), (seeds[run.seed], run))
+    known = [run for run in runs if run.accuracy is not None and not run.params.get("proxy")]
+    labels = row_labels(known)
+    for run in known:
+        criterion = "" if run.criterion == "ce" else run.criterion
+        place = run.dataset, run.method, run.noise, criterion
+        seeds = cells[place][labels[row_id(run)]][run.ratio]
+        if seeds.setdefault(run.seed, run) is not run:
+            doubled.setdefault(id(seeds), (seeds[run.seed], run))
     rows = list(printed)
     full = {(r.table, r.dataset, r.model, r.noise): r.value for r in rows
             if r.method == "full" and r.metric == "accuracy"}  # fmt: skip
-    found: dict[tuple[Any, ...], Reproduced] = {}
+    made: list[tuple[str, Reproduced]] = []
     for row in rows:
         if row.metric == "gap" or row.options or row.method.startswith("+"):
             continue
         dataset = row.dataset or "cifar100n"
-        ours = _ours(cells, row, dataset)
-        if ours is None:
-            continue
-        ratio, seeds = ours
-        base = cells.get((dataset, "full", row.noise, row.relabel), {}).get(0.0, {})
-        for own in (seeds, base):
-            if id(own) in doubled:
-                raise _ambiguous(*doubled[id(own)])
+        fulls = cells.get((dataset, "full", row.noise, row.relabel), {})
+        base = next((by_ratio[0.0] for by_ratio in fulls.values() if 0.0 in by_ratio), {})
         printed_full = full.get((row.table, row.dataset, row.model, row.noise))
-        made = _line(row, dataset, ratio, seeds, base, printed_full)
-        slot = (dataset, row.method, row.noise, row.relabel, ratio, made.unit, made.printed)
+        for label, ratio, mine in _ours(cells, row, dataset):
+            for own in (mine, base):
+                if id(own) in doubled:
+                    raise _ambiguous(*doubled[id(own)])
+            made.append((row.relabel, _line(row, dataset, label, ratio, mine, base, printed_full)))
+    made += _gains(cells, rows)
+    found: dict[tuple[Any, ...], Reproduced] = {}
+    for relabel, line in made:
+        slot = (relabel, line.dataset, line.method, line.noise, line.ratio, line.unit, line.printed)
         old = found.get(slot)
-        tables = f"{old.tables}, {row.table}" if old else row.table
-        found[slot] = Reproduced(**{**made.__dict__, "tables": tables})
+        found[slot] = replace(line, tables=f"{old.tables}, {line.tables}") if old else line
     if not found:
         raise InputError("no printed number has runs here", where="reproduce",
                          accepted="records of the data sets, methods, noises and ratios that are "
@@ -110,31 +121,70 @@ def _ambiguous(a: Run, b: Run) -> InputError:
     return InputError(
         f"two runs of {a.method}, {a.dataset}, {a.noise}, seed {a.seed}, ratio {a.ratio:g}: {keys}",
         where="reproduce",
-        accepted="one run per cell; keep one recipe, budget or set of options with --recipe, "
-        "--model, --budget or --where FIELD=VALUE",
+        accepted="one run per cell; keep one recipe or budget with --recipe, --model, --budget or "
+        "--where FIELD=VALUE",
     )
 
 
 def _ours(
-    cells: Mapping[tuple[str, str, str, str], Mapping[float, dict[int, Run]]], row: Printed,
-    dataset: str,
-) -> tuple[float, dict[int, Run]] | None:  # fmt: skip
-    noise = row.noise
-    candidates = cells.get((dataset, row.method, noise, row.relabel), {})
-    if row.metric == PRUNED and not noise:
-        merged = {name: value for name, value in cells.items() if name[1] == row.method}
-        candidates = next((v for k, v in sorted(merged.items()) if k[0] == dataset), {})
-    if row.ratio is not None:
-        seeds = candidates.get(row.ratio)
-        return (row.ratio, seeds) if seeds else None
-    if len(candidates) == 1:
-        return next(iter(candidates.items()))
-    return None
+    cells: Mapping[Place, Rows], row: Printed, dataset: str
+) -> Iterator[tuple[str, float, Mapping[int, Run]]]:
+    """Label, ratio and runs by seed of our rows that a printed number is about."""
+    rows: Rows = cells.get((dataset, row.method, row.noise, row.relabel), {})
+    if row.metric == PRUNED and not row.noise:
+        own = (place for place in sorted(cells) if place[:2] == (dataset, row.method))
+        rows = next((cells[place] for place in own), {})
+    for label, by_ratio in sorted(rows.items()):
+        if row.ratio is None and len(by_ratio) == 1:
+            yield label, *next(iter(by_ratio.items()))
+        elif row.ratio is not None and row.ratio in by_ratio:
+            yield label, row.ratio, by_ratio[row.ratio]
+
+
+def _gains(
+    cells: Mapping[Place, Rows], rows: Sequence[Printed]
+) -> Iterator[tuple[str, Reproduced]]:
+    """What a module adds to its base, where both are printed in one place and we have runs of both:
+    the criterion, and a line for each of our rows with the module."""
+    plain = [row for row in rows if row.metric == "accuracy" and not row.options]
+    values = {(r.table, r.dataset, r.model, r.noise, r.relabel, r.ratio, r.method): r.value
+              for r in plain}  # fmt: skip
+    for row in plain:
+        method = own_scored(row.method)
+        if method == row.method:
+            continue
+        printed = values.get(
+            (row.table, row.dataset, row.model, row.noise, row.relabel, row.ratio, method)
+        )
+        dataset = row.dataset or "cifar100n"
+        bases = list(_ours(cells, replace(row, method=method), dataset))
+        if printed is None or len(bases) != 1:
+            continue
+        base, ratio, theirs = bases[0]
+        for label, own_ratio, mine in _ours(cells, row, dataset):
+            if own_ratio != ratio:
+                continue
+            ours = paired_difference(_accuracies(mine), _accuracies(theirs))
+            if not ours.n:
+                continue
+            gain = round(row.value - printed, 6)
+            yield row.relabel, Reproduced(
+                tables=row.table, dataset=dataset, method=f"{label} - {base}",
+                noise=row.noise or "-",
+                ratio=ratio, unit=POINTS, printed=gain, ours=ours.mean, n=ours.n,
+                half_width=ours.half_width, printed_gap=None, gap=None, gap_half_width=None,
+                verdict=_verdict(ours.mean, ours.half_width, gain, 10.0**-row.decimals),
+                gap_verdict="",
+            )  # fmt: skip
+
+
+def _accuracies(seeds: Mapping[int, Run]) -> dict[int, float]:
+    return {seed: run.accuracy or 0.0 for seed, run in seeds.items()}
 
 
 def _line(
-    row: Printed, dataset: str, ratio: float, seeds: Mapping[int, Run], base: Mapping[int, Run],
-    printed_full: float | None,
+    row: Printed, dataset: str, label: str, ratio: float, seeds: Mapping[int, Run],
+    base: Mapping[int, Run], printed_full: float | None,
 ) -> Reproduced:  # fmt: skip
     unit, values = _values(row, seeds)
     rounding = 0.5 * 10.0**-row.decimals
@@ -142,13 +192,13 @@ def _line(
     gap = printed_gap = half = None
     verdict_gap = ""
     if row.metric == "accuracy" and row.method != "full" and printed_full is not None and base:
-        difference = paired_difference(values, {s: r.accuracy or 0.0 for s, r in base.items()})
+        difference = paired_difference(values, _accuracies(base))
         if difference.n:
             gap, half = difference.mean, difference.half_width
             printed_gap = round(row.value - printed_full, 6)
             verdict_gap = _verdict(gap, half, printed_gap, 2 * rounding)
     return Reproduced(
-        tables=row.table, dataset=dataset, method=row.method, noise=row.noise or "-", ratio=ratio,
+        tables=row.table, dataset=dataset, method=label, noise=row.noise or "-", ratio=ratio,
         unit=unit, printed=row.value, ours=own.mean, n=own.n, half_width=own.half_width,
         printed_gap=printed_gap, gap=gap, gap_half_width=half,
         verdict=_verdict(own.mean, own.half_width, row.value, rounding),
@@ -162,7 +212,7 @@ def _values(row: Printed, seeds: Mapping[int, Run]) -> tuple[str, dict[int, floa
                            for s, r in seeds.items()}  # fmt: skip
     if row.metric == PRUNED:
         return "% pruned per epoch", {s: _pruned(r) for s, r in seeds.items()}
-    return "% accuracy", {s: r.accuracy or 0.0 for s, r in seeds.items()}
+    return "% accuracy", _accuracies(seeds)
 
 
 def _pruned(run: Run) -> float:

@@ -45,6 +45,7 @@ def reproduce(
     from prunebench.leaderboard.render.json_export import dumps, finite
     from prunebench.leaderboard.render.markdown import escape, pipe
     from prunebench.leaderboard.render.row_text import number
+    from prunebench.leaderboard.reproduce import POINTS
     from prunebench.leaderboard.reproduce import reproduce as find
     from prunebench.leaderboard.reproduce import setup_differences
 
@@ -67,8 +68,9 @@ def reproduce(
     body = [
         [
             escape(line.tables), escape(line.dataset), escape(line.noise), escape(line.method),
-            f"{line.ratio:g}", escape(line.unit), number(line.printed, paper.decimals),
-            _with(line.ours, line.half_width, decimals), str(line.n),
+            f"{line.ratio:g}", escape(line.unit),
+            number(line.printed, paper.decimals, signed=line.unit == POINTS),
+            _with(line.ours, line.half_width, decimals, signed=line.unit == POINTS), str(line.n),
             number(line.ours - line.printed, decimals, signed=True), line.verdict,
             number(line.printed_gap, paper.decimals, signed=True),
             _with(line.gap, line.gap_half_width, decimals, signed=True), line.gap_verdict or "-",

@@ -103,3 +103,20 @@ def test_two_recipes_are_not_taken_for_one() -> None:
     with pytest.raises(InputError, match=r"two runs of infobatch, cifar10n.*--where FIELD=VALUE"):
         reproduce(both, read_published())
     assert reproduce([*both[:3], *runs({"seta": [20.0]}, budget="samples")], read_published())
+
+
+def test_what_a_module_adds_is_set_beside_what_was_printed_for_each_of_its_options() -> None:
+    base, aligned = printed("infobatch", 0.5), printed("infobatch+align", 0.5)
+    spread = (-0.3, 0.0, 0.3)
+    own = runs({"infobatch": [50 + d for d in spread]})
+    for r, gain in ((0.5, 0.0), (0.9, aligned - base)):
+        method = {"name": "infobatch+align", "version": "1", "params": {"r": r}}
+        own += runs({"infobatch+align": [50 + gain + d for d in spread]}, method=method)
+    lines = {line.method: line for line in reproduce(own, read_published()) if "2" in line.tables}
+    assert lines["infobatch+align (r=0.5)"].ours == pytest.approx(50.0)
+    literal, other = (lines[f"infobatch+align (r={r}) - infobatch"] for r in (0.5, 0.9))
+    assert literal.printed == pytest.approx(aligned - base)
+    assert (literal.unit, literal.verdict, literal.ours) == ("points", "lower", pytest.approx(0.0))
+    assert (other.verdict, other.n) == ("agrees", 3)
+    assert not [line for line in reproduce(runs({"infobatch+align": [50.0] * 3}), read_published())
+                if line.unit == "points"]  # fmt: skip
