@@ -45,9 +45,8 @@ def reproduce(
     from prunebench.leaderboard.render.json_export import dumps, finite
     from prunebench.leaderboard.render.markdown import escape, pipe
     from prunebench.leaderboard.render.row_text import number
-    from prunebench.leaderboard.reproduce import POINTS
+    from prunebench.leaderboard.reproduce import POINTS, setup_differences
     from prunebench.leaderboard.reproduce import reproduce as find
-    from prunebench.leaderboard.reproduce import setup_differences
 
     protocol = ProtocolFile().narrowed(filters(chosen))
     paper = read_paper(published)
