@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import marshal
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -88,11 +87,11 @@ def group_by_design(runs: Iterable[Run]) -> tuple[Design, ...]:
     found: dict[str, list[Run]] = defaultdict(list)
     contents: dict[str, dict[str, Any]] = {}
     carried: list[tuple[Run, dict[str, Any], str]] = []
-    seen: dict[bytes, tuple[dict[str, Any], str]] = {}
+    seen: dict[str, tuple[dict[str, Any], str]] = {}
     for run in runs:
         spec = run.record.spec
         # Far quicker than the canonical form, which equal records would make again and again.
-        given = marshal.dumps([spec.get(part) for part in FIELDS], 2)
+        given = repr([spec.get(part) for part in FIELDS])
         if given not in seen:
             made = content_of(spec)
             seen[given] = made, canonical(made)

@@ -51,21 +51,28 @@ def _module(block: Block, found: Modules, suffix: str, own: Sequence[Module]) ->
     grounds = [_ground(block, found, module, members) for module in own]
     name = {g.what: module.comparison.b if suffix else g.what
             for g, module in zip(grounds, own, strict=True)}  # fmt: skip
-    up = [_sized(name[g.what], g) for g in grounds if g.claimed and (g.mean or 0) > 0]
-    down = [_sized(name[g.what], g) for g in grounds if g.claimed and (g.mean or 0) < 0]
+    up = [g for g in grounds if g.claimed and (g.mean or 0) > 0]
+    down = [g for g in grounds if g.claimed and (g.mean or 0) < 0]
     refused = [g for g in grounds if g.p is None]
+
+    def sized(own: Sequence[Ground]) -> list[str]:
+        return [f"{name[g.what]} ({points(g)} points, p {p_text(g.p)})" for g in own]
+
     open_ = [g for g in grounds if not g.claimed and g.p is not None]
     alone = [g for g in open_ if members[g.what].rejected]
     rest = [g for g in open_ if g not in alone]
     subject = f"{SUFFIXES[suffix]} ({suffix})" if suffix else "Planned pairs"
     words = block.words
     more = []
-    if up or down:
-        parts = [f"{f'adds {words} to' if suffix else 'above 0:'} {listed(up)}"] * bool(up)
-        takes = f"takes {words} from" if suffix else "below 0:"
-        parts += [f"{takes} {listed(down)}"] * bool(down)
-        short = f"By test {subject} {' and '.join(parts)}." if suffix else (
-            f"{subject}, by test {' and '.join(parts)}.")  # fmt: skip
+    if (up or down) and suffix:
+        parts = [f"adds {words} to {listed(sized(up))}"] * bool(up)
+        parts += [f"takes {words} from {listed(sized(down))}"] * bool(down)
+        short = f"By test {subject} {' and '.join(parts)}."
+    elif up or down:
+        sides = [(side, own) for side, own in (("above 0", up), ("below 0", down)) if own]
+        parts = [f"{side}: {listed([g.what for g in own])}" for side, own in sides]
+        short = f"{subject}, by test {'; '.join(parts)}."
+        more += [f"{side.capitalize()}: {'; '.join(sized(own))}." for side, own in sides]
     elif rest or alone:
         names = listed([name[g.what] for g in (*rest, *alone)])
         short = f"{subject} is not shown to change the {words} of {names}." if suffix else (
@@ -75,10 +82,10 @@ def _module(block: Block, found: Modules, suffix: str, own: Sequence[Module]) ->
         names = listed([name[g.what] for g in refused])
         short = f"{what} {names} could not be tested: too few runs."
     if rest:
-        shown = listed([_sized(name[g.what], g) for g in rest])
+        shown = listed(sized(rest))
         more.append(f"No difference is shown for {shown}." if up or down else f"Means: {shown}.")
     if alone:
-        shown = listed([_sized(name[g.what], g) for g in alone])
+        shown = listed(sized(alone))
         more.append(f"A difference at the level of this family alone, which is not claimed here: "
                     f"{shown}.")  # fmt: skip
     needed = reach = None
@@ -119,10 +126,6 @@ def _ground(block: Block, found: Modules, module: Module, members: dict[str, Mem
     what = f"{c.a} - {c.b}"
     return Ground("test", what, found.family.name, members[what].adjusted, c.pooled.mean,
                   c.pooled.low, c.pooled.high, block.level.claims(members[what]))  # fmt: skip
-
-
-def _sized(name: str, ground: Ground) -> str:
-    return f"{name} ({points(ground)} points, p {p_text(ground.p)})"
 
 
 def _by_setting(block: Block, own: Sequence[Module]) -> list[Ground]:

@@ -46,6 +46,8 @@ def test_verdicts_go_by_the_decimals_that_were_printed(tmp_path: Path) -> None:
     runs = collect(made).runs
     paper = read_paper(str(invented(tmp_path)))
     found = {line.method: line for line in reproduce(runs, paper.rows)}
+    gain = found.pop("infobatch+align - infobatch")
+    assert (gain.unit, gain.ours, gain.half_width) == ("points", pytest.approx(3.53), 0.0)
     assert found.keys() == {"full", "infobatch", "infobatch+align"}
     assert found["infobatch+align"].verdict == "higher"  # 0.03 off, rounded to 0.01
     assert found["infobatch"].verdict == found["full"].verdict == "agrees"
