@@ -132,7 +132,7 @@ def random_choice(block: Block) -> Finding | None:
         tests[row, c].claimed and (tests[row, c].mean or 0) > 0 for c in controls)]  # fmt: skip
     low = [tests[row, strongest] for row in rows]
     below = [ground for ground in low if ground.claimed and (ground.mean or 0) < 0]
-    claim: Claim = "difference" if above or below else ""
+    claim: Claim = "difference" if any(test.claimed for test in tests.values()) else ""
     lies = "lies" if len(below) == 1 else "lie"
     under = [f"By test {len(below)} of {counted(len(rows), 'row')} {lies} below {strongest}."]
     under *= bool(below)
@@ -144,12 +144,15 @@ def random_choice(block: Block) -> Finding | None:
                        tuple(tests.values()))  # fmt: skip
     alone = [row for row in rows if all(
         _rejected(groups, row, c) and (tests[row, c].mean or 0) > 0 for c in controls)]  # fmt: skip
+    over = [f"{n} above {c}" for c in controls if (n := sum(
+        tests[row, c].claimed and (tests[row, c].mean or 0) > 0 for row in rows))]  # fmt: skip
+    some = [f"By test, of {counted(len(rows), 'row')}: {joined(over)}."] * bool(over)
     every = {1: "", 2: "both "}.get(len(controls), "all of ")
     letters = ["Above at the level of the letters alone, which is not claimed here: "
                f"{listed(alone)}."] * bool(alone)  # fmt: skip
     return Finding("random choice", block.scope,
                    f"No pruning row is shown to beat {every}{names} on as many samples.",
-                   " ".join([*letters, *under, *absent, *sized, _how(groups)]), claim,
+                   " ".join([*some, *letters, *under, *absent, *sized, _how(groups)]), claim,
                    block.level.p, (*tests.values(), *of_gap))  # fmt: skip
 
 
