@@ -282,3 +282,17 @@ def test_diverged_runs_and_boards_without_a_row_that_prunes() -> None:
     (first,) = [f for f in check(build(oracle)) if f.topic == "lead"]
     assert first.short == "No row prunes here: nothing is ranked."
     assert first.more == "The board holds oracle."
+
+
+def test_rows_above_one_control_alone_are_counted() -> None:
+    rows = ("full", "short-full", "random", "infobatch", "seta")
+    (said,) = [finding for finding in check(board({"random": -5.0}, rows=rows, seeds=6))
+               if finding.topic == "random choice"]  # fmt: skip
+    assert (
+        said.short
+        == "No pruning row is shown to beat both short-full and random on as many samples."
+    )
+    assert said.more.startswith("By test, of 2 rows: 2 above random.")
+    assert said.claim == "difference"
+    assert {ground.what for ground in said.grounds if ground.claimed} == {
+        "infobatch - random", "seta - random"}  # fmt: skip
