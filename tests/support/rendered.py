@@ -1,7 +1,6 @@
-"""Digests of every text of the published boards, and of what their figures draw.
+"""Digests of every text of published boards, and of what their figures draw.
 
-Run as a program it prints them as JSON: ``python -m support.rendered demo news`` for the
-figures of two boards beside the texts of all.
+Run as a program it prints them as JSON: ``python -m support.rendered demo news`` for two boards.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import numpy as np
 from prunebench.bench.reports.boards import gather, make_board, texts
 from prunebench.leaderboard.board.model import Board
 from prunebench.leaderboard.figures import Material
+from prunebench.leaderboard.figures.style import available
 from prunebench.leaderboard.protocol_file import ProtocolFile, read_protocol
 from prunebench.leaderboard.published.numbers import read_published
 
@@ -28,13 +28,17 @@ BOARDS = sorted(Path(__file__).parents[2].glob("docs/leaderboards/*/records.json
 NAMES = tuple(path.parent.name for path in BOARDS)
 
 
-def digests(figures: Collection[str] = NAMES) -> dict[str, str]:
-    """By board and file, or board and figure for the boards named."""
+def digests(names: Collection[str] = NAMES) -> dict[str, str]:
+    """By board and file, or board and figure where figures can be drawn."""
     found: dict[str, str] = {}
+    figures = available()
     for path in BOARDS:
-        name, board = path.parent.name, board_of(path)
+        name = path.parent.name
+        if name not in names:
+            continue
+        board = board_of(path)
         parts: dict[str, Any] = dict(texts(board))
-        if name in figures:
+        if figures:
             parts |= dict(drawn(Material(board, nemenyi=True)))
         for part, content in parts.items():
             found[f"{name}/{part}"] = hashlib.sha256(content.encode()).hexdigest()
