@@ -55,8 +55,8 @@ def _module(block: Block, found: Modules, suffix: str, own: Sequence[Module]) ->
     down = [g for g in grounds if g.claimed and (g.mean or 0) < 0]
     refused = [g for g in grounds if g.p is None]
 
-    def sized(own: Sequence[Ground]) -> list[str]:
-        return [f"{name[g.what]} ({points(g)} points, p {p_text(g.p)})" for g in own]
+    def sized(some: Sequence[Ground]) -> list[str]:
+        return [f"{name[g.what]} ({points(g)} points, p {p_text(g.p)})" for g in some]
 
     open_ = [g for g in grounds if not g.claimed and g.p is not None]
     alone = [g for g in open_ if members[g.what].rejected]
@@ -69,10 +69,10 @@ def _module(block: Block, found: Modules, suffix: str, own: Sequence[Module]) ->
         parts += [f"takes {words} from {listed(sized(down))}"] * bool(down)
         short = f"By test {subject} {' and '.join(parts)}."
     elif up or down:
-        sides = [(side, own) for side, own in (("above 0", up), ("below 0", down)) if own]
-        parts = [f"{side}: {listed([g.what for g in own])}" for side, own in sides]
+        sides = [(side, some) for side, some in (("above 0", up), ("below 0", down)) if some]
+        parts = [f"{side}: {listed([g.what for g in some])}" for side, some in sides]
         short = f"{subject}, by test {'; '.join(parts)}."
-        more += [f"{side.capitalize()}: {'; '.join(sized(own))}." for side, own in sides]
+        more += [f"{side.capitalize()}: {'; '.join(sized(some))}." for side, some in sides]
     elif rest or alone:
         names = listed([name[g.what] for g in (*rest, *alone)])
         short = f"{subject} is not shown to change the {words} of {names}." if suffix else (
