@@ -182,15 +182,35 @@ def finish(
     fit_fonts(figure)
     engine = figure.get_layout_engine()
     assert engine is not None
-    rect = (0.006, bottom, 0.988 - right / width, 1 - top - bottom)
-    engine.set(rect=rect, w_pad=0.04, h_pad=0.04)  # type: ignore[call-arg]
-    figure.draw_without_rendering()
+    hanging = 0.0
+    for _ in range(2):  # once more where an outlined name leaves the figure
+        rect = (0.006 + hanging, bottom, 0.988 - hanging - right / width, 1 - top - bottom)
+        engine.set(rect=rect, w_pad=0.04, h_pad=0.04)  # type: ignore[call-arg]
+        figure.draw_without_rendering()
+        hanging = round(_outside(figure) / width, 3)
+        if not hanging:
+            break
     figure.set_layout_engine("none")  # positions are final: saving does not lay out again
     for axes in figure.axes:  # the solver's last digits depend on addresses in memory
         place = axes.get_position(original=True).bounds
         axes.set_position((round(place[0], 5), round(place[1], 5),
                            round(place[2], 5), round(place[3], 5)))  # fmt: skip
     return Drawn(stem, title, caption, figure, answer=answer)
+
+
+def _outside(figure: Figure) -> float:
+    """Inches that names at the left of panels lack where one leaves the figure in an SVG file:
+    letters are outlines there, wider than the pixels that the layout measures."""
+    from matplotlib.textpath import TextToPath
+
+    width_of, found = TextToPath().get_text_width_height_descent, 0.0
+    for axes in figure.axes:
+        for name in axes.get_yticklabels():
+            if name.get_text() and name.get_visible():
+                right = name.get_window_extent().x1 / figure.dpi
+                size = width_of(name.get_text(), name.get_fontproperties(), ismath=False)[0] / 72
+                found = max(found, size - right)
+    return found + 0.05 if found else 0.0
 
 
 def picture(drawn: Drawn, form: str) -> bytes:

@@ -10,10 +10,13 @@ from prunebench.bench.results.collector import collector_paused
 
 
 def test_the_collector_is_off_inside_and_on_again_after_an_error() -> None:
+    @collector_paused()
+    def failing() -> None:
+        raise ValueError(f"enabled: {gc.isenabled()}")
+
     assert gc.isenabled()
-    with pytest.raises(ValueError, match="inside"), collector_paused():
-        assert not gc.isenabled()
-        raise ValueError("inside")
+    with pytest.raises(ValueError, match="enabled: False"):
+        failing()
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
 

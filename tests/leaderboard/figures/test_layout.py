@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -352,3 +353,18 @@ def test_the_house_font_alone_is_asked_where_it_suffices(monkeypatch: pytest.Mon
     monkeypatch.setattr(font_manager, "findSystemFonts", never)
     board = build(grid(("full", "random")), ProtocolFile())
     assert gallery(Material(board), ["wins"], ["svg"]).notes == ()
+
+
+def test_outlines_of_long_names_stay_inside_the_picture() -> None:
+    label = "infobatch+align (r=0.5, rescale=true)"
+    made = [*grid(("full", "random"), noises=("clean",)),
+            *(record("infobatch+align", "clean", seed, 0.5, 0.9, info={"label": label})
+              for seed in range(3))]  # fmt: skip
+    board = build(kinded(made), ProtocolFile(planned=((label, "full"), ("random", label))))
+    content = (
+        gallery(Material(board), ["pairs"], ["svg"]).files["figures/pairs-digits.svg"].decode()
+    )
+    inside = re.compile(r'<g style="[^"]*" transform="translate\((-?[0-9.]+) ')
+    starts = [float(found) for found in inside.findall(content)]
+    assert len(starts) > 5
+    assert min(starts) >= 0
