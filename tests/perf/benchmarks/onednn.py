@@ -53,7 +53,7 @@ def timed(network: nn.Module, shape: tuple[int, ...]) -> tuple[float, float]:
 
     def steps() -> None:
         for _ in range(STEPS):
-            F.cross_entropy(network(x), y).backward()
+            torch.autograd.backward(F.cross_entropy(network(x), y))
             optimizer.step()
             optimizer.zero_grad()
 
