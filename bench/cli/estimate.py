@@ -26,7 +26,10 @@ def lines(summary: Mapping[str, Any]) -> str:
     if controls := summary.get("controls"):
         count = sum(controls.values())
         rows.append(("  of these controls", f"{count:,}: {', '.join(controls)}"))
-    rows += [(name, f"{summary[name]:,}") for name in ("recorded already", "to run")]
+    # Keys depend on the data: cells whose data are absent may well be recorded.
+    known = ", of cells whose files are here" if summary["not here"] else ""
+    rows += [("recorded already", f"{summary['recorded already']:,}{known}")]
+    rows += [("to run", f"{summary['to run']:,}")]
     runs = summary["scoring runs"]
     if runs:
         methods = sorted({name for run in runs for name in run["methods"]})

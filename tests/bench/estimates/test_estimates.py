@@ -1,5 +1,6 @@
 """`grid --dry-run`: what it counts is what the ledgers say, and its times are of the right size."""
 
+import re
 import time
 from collections import Counter
 from dataclasses import replace
@@ -314,6 +315,7 @@ def test_absent_data_are_counted_by_their_declared_sizes(tmp_path, monkeypatch):
     assert said["samples"]["trained"] == 2 * 10 * 59_000 * (1 + 0.5 + 0.5)
     assert said["seconds"] is not None
     assert "not here: mnist" in lines(said)
+    assert re.search(r"recorded already +0, of cells whose files are here\n", lines(said))
     assert "train-images-idx3-ubyte" in said["not here"]["mnist"]
     assert not (tmp_path / "out").exists()
     # To run it is another matter: one line, exit code 2.
