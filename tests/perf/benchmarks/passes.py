@@ -17,16 +17,16 @@ from prunebench.methods.dual import dual_scores
 from prunebench.methods.grand import el2n_scores, grand_scores
 from prunebench.methods.small_loss import loss_scores
 
-#: Images of one timed pass at most.
-_IMAGES = 1024
+#: Images of one timed pass; on a CPU, all of them are the large batch beside ours.
+_IMAGES = 2048
 
 
 def passes(s: Settings) -> Result:
-    """Images a second in eval mode, with and without features, beside a loop of small batches;
-    and what a reference pass and a test pass weigh in an epoch."""
+    """Images a second in eval mode, with and without features, beside small batches on a card and
+    large ones on a CPU; and what a reference pass and a test pass weigh in an epoch."""
     part = epoch_part(s)
     run: Any = part.run
-    rows = torch.arange(min(_IMAGES, s.part), device=s.device)
+    rows = torch.arange(_IMAGES, device=s.device) % s.part
     count = len(rows)
 
     def forward(size: int, features: bool = False) -> Callable[[], object]:
@@ -35,13 +35,15 @@ def passes(s: Settings) -> Result:
             run.model, count, batch, run.autocast(), features=features, size=size
         )
 
-    train, test = f"training {s.part:,} images", f"eval mode, batches of {run.inputs.eval_batch}"
-    small = f"eval mode, batches of {s.batch}"
+    own = run.inputs.eval_batch
+    other = count if s.device.type == "cpu" else s.batch
+    train, test = f"training {s.part:,} images", f"eval mode, batches of {own}"
+    others = f"eval mode, batches of {other}"
     contenders: dict[str, Callable[[], object]] = {
         train: part.epoch,
-        test: forward(run.inputs.eval_batch),
-        small: forward(s.batch),
-        "the same with features": forward(run.inputs.eval_batch, True),
+        test: forward(own),
+        others: forward(other),
+        "ours with features": forward(own, True),
     }
     times = in_turn(contenders, s.repeats, s.device)
     epoch = [seconds * s.n / s.part for seconds in times.seconds(train)]
@@ -56,7 +58,7 @@ def passes(s: Settings) -> Result:
         figure(f"reference pass of {10 * reference:,} / epoch", share(10 * reference), "share",
                Goal(0.07, False)),
         figure(f"test pass of {s.n // 5:,} / epoch", share(s.n // 5), "share"),
-        figure("small batches / large ones", times.ratio(small, test)),
+        figure(f"batches of {other} / ours", times.ratio(others, test)),
         *(Figure(name, count / times.median(name), "img/s") for name in list(contenders)[1:]),
     ]  # fmt: skip
     what = f"{count:,} images in eval mode, ResNet-18 of width {s.width}, beside training"
