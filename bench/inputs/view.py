@@ -24,9 +24,10 @@ from prunebench.rng import Stream
 
 #: Below this many bytes the whole epoch is gathered at once; batches are then views.
 _WHOLE_EPOCH = 64 << 20
-#: Samples of one eval-mode batch, and pixels of it where samples are images. On a CPU what a layer
-#: writes should still be in its caches when the next one reads it; a card has many cores to fill.
-_EVAL_BATCH, _EVAL_PIXELS, _EVAL_PIXELS_CPU, _EVAL_IMAGES = 2048, 2048 * 64 * 64, 64 * 32 * 32, 8
+#: Samples of one eval-mode batch at most, and pixels of it (with a least number of samples) where
+#: they are images. On a CPU what a layer writes should still be in its caches when the next one
+#: reads it; a card has many cores to fill.
+_EVAL_BATCH, _EVAL_ON_CPU, _EVAL_ON_CARD = 2048, (64 * 32 * 32, 8), (2048 * 64 * 64, 1)
 #: Arrays kept for all runs of a process: training and test split of two data sets.
 _SHARED = 4
 
@@ -102,8 +103,8 @@ class View:
         """Samples of one eval-mode batch."""
         if not self.image:
             return _EVAL_BATCH
-        pixels = _EVAL_PIXELS_CPU if self.device.type == "cpu" else _EVAL_PIXELS
-        return min(_EVAL_BATCH, max(_EVAL_IMAGES, pixels // math.prod(self.shape[1:])))
+        pixels, least = _EVAL_ON_CPU if self.device.type == "cpu" else _EVAL_ON_CARD
+        return min(_EVAL_BATCH, max(least, pixels // math.prod(self.shape[1:])))
 
     def normalise(self, x: Tensor) -> Tensor:
         """Pixels to zero mean and unit variance per channel; vectors likewise per feature where

@@ -92,11 +92,15 @@ def test_strong_views_are_paired_by_sample_and_need_images():
     [((3, 32, 32), 64), ((1, 28, 28), 83), ((3, 224, 224), 8), ((1, 2, 2), 2048)],
 )
 def test_batches_in_eval_mode_are_small_on_a_processor(shape, expected):
-    assert Inputs(raw_images(*shape, n=2).train_x, raw_images(*shape, n=2)).eval_batch == expected
+    raw = raw_images(*shape, n=2)
+    assert Inputs(raw.train_x, raw).eval_batch == expected
 
 
-def test_batches_in_eval_mode_are_large_on_a_card():
-    raw = raw_images(3, 32, 32, n=2)
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((3, 32, 32), 2048), ((3, 224, 224), 167), ((1, 2200, 2200), 1)]
+)
+def test_batches_in_eval_mode_are_large_on_a_card(shape, expected):
+    raw = raw_images(*shape, n=2)
     inputs = Inputs(raw.train_x, raw)
     inputs.device = torch.device("cuda")
-    assert inputs.eval_batch == 2048
+    assert inputs.eval_batch == expected

@@ -45,7 +45,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def timed(network: nn.Module, shape: tuple[int, ...]) -> tuple[float, float]:
-    """Seconds of some steps and of an evaluation."""
+    """Seconds of some steps and of an evaluation in one batch."""
     network.train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
     x, y = torch.randn(BATCH, *shape), torch.randint(0, 10, (BATCH,))
