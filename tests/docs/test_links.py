@@ -11,8 +11,7 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).parents[2]
 _PAGES = [
     page
-    for pattern in ("*.md", "docs/*.md", "docs/methods/**/*.md",
-                    "docs/partial-runs/*.md", "examples/*.md", "leaderboard/published/*.md")
+    for pattern in ("*.md", "docs/*.md", "docs/methods/**/*.md", "examples/*.md", "leaderboard/published/*.md")
     for page in sorted(ROOT.glob(pattern))
 ]  # fmt: skip
 
