@@ -11,9 +11,9 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).parents[2]
 _PAGES = [
     page
-    for pattern in ("*.md", "docs/*.md", "docs/methods/**/*.md", "examples/*.md", "leaderboard/published/*.md")
-    for page in sorted(ROOT.glob(pattern))
-]  # fmt: skip
+    for folder in (".", "docs", "docs/methods", "examples", "leaderboard/published")
+    for page in sorted((ROOT / folder).glob("*.md"))
+]
 
 
 @cache
