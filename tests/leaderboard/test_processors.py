@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,10 @@ def check(environments: Sequence[dict[str, str]], names: Sequence[str]) -> None:
     here = rendered.digests(names)
     assert {name.partition("/")[0] for name in here} >= set(names)
     assert any("/figures/" in name for name in here) == available()
-    for environment in environments:
-        assert elsewhere(environment, names) == here, environment
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda environment: elsewhere(environment, names), environments)
+        for environment, digests in zip(environments, found, strict=True):
+            assert digests == here, environment
 
 
 def test_boards_and_figures_do_not_depend_on_the_processor() -> None:

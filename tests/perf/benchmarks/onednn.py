@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from prunebench.bench.networks.build import cnn
 from prunebench.bench.networks.resnet import resnet18
 
-TURNS, REPEATS, STEPS, BATCH, TESTED = 5, 5, 4, 128, 1000
+TURNS, REPEATS, STEPS, BATCH = 5, 5, 4, 128
+TESTED, EVAL_BATCH = 1024, 64  # the harness evaluates in batches of about this size
 COLOUR, GREY = (3, 32, 32), (1, 28, 28)
 
 
@@ -45,11 +46,11 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def timed(network: nn.Module, shape: tuple[int, ...]) -> tuple[float, float]:
-    """Seconds of some steps and of an evaluation in one batch."""
+    """Seconds of some steps and of an evaluation."""
     network.train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
     x, y = torch.randn(BATCH, *shape), torch.randint(0, 10, (BATCH,))
-    tested = torch.randn(TESTED, *shape)
+    tested = torch.randn(TESTED, *shape).split(EVAL_BATCH)
 
     def steps() -> None:
         for _ in range(STEPS):
@@ -59,8 +60,9 @@ def timed(network: nn.Module, shape: tuple[int, ...]) -> tuple[float, float]:
 
     steps()
     step = seconds(steps)
+    network.eval()
     with torch.no_grad():
-        return step, seconds(lambda: network(tested))
+        return step, seconds(lambda: [network(part) for part in tested])
 
 
 def measure() -> dict[str, tuple[float, float]]:
