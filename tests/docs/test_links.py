@@ -9,11 +9,8 @@ from urllib.parse import unquote, urlsplit
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[2]
-_PAGES = [
-    page
-    for folder in (".", "docs", "docs/methods", "examples", "leaderboard/published")
-    for page in sorted((ROOT / folder).glob("*.md"))
-]
+_PATTERNS = ("*.md", "docs/**/*.md", "examples/*.md", "leaderboard/**/*.md")
+_PAGES = [page for pattern in _PATTERNS for page in ROOT.glob(pattern)]
 
 
 @cache
