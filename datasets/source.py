@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -307,6 +307,11 @@ class DataSource(ABC):
         key depends on it."""
         return ""
 
+    @classmethod
+    def lacks_argument(cls, given: Container[str]) -> bool:
+        """Whether the option that ``name:ARGUMENT`` fills is needed and not among these."""
+        return bool(cls.argument) and not cls.argument_optional and cls.argument not in given
+
     def portable(self) -> dict[str, Value]:
         """Options that enter the key; paths are left out in favour of ``identity``."""
         given = {k: v for k, v in self.params.items() if k != self.argument}
@@ -326,11 +331,7 @@ def named_source(text: str, params: Mapping[str, Any]) -> DataSource:
         if not source_class.argument:
             raise InputError(f"data set {name!r} takes no argument", where=f"dataset {text!r}")
         given[source_class.argument] = argument
-    elif (
-        source_class.argument
-        and not source_class.argument_optional
-        and source_class.argument not in given
-    ):
+    elif source_class.lacks_argument(given):
         raise InputError(
             f"data set {name!r} needs an argument",
             where="dataset",

@@ -103,7 +103,7 @@ def recorded_source(record: Record, data: Mapping[str, Any]) -> tuple[RunSpec, D
     except ValidationError as error:
         raise first_problem(error, f"record {record.key}", {"": RunSpec}) from None
     source_class: type[DataSource] = DATASETS.get(spec.dataset.name).target
-    if source_class.argument and source_class.argument not in data:
+    if source_class.lacks_argument(data):
         raise InputError(
             f"data set {spec.dataset.name!r} needs its {source_class.argument}",
             where="--dataset-param",

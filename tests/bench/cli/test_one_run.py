@@ -19,6 +19,7 @@ from prunebench.bench.train.task import load_task
 from prunebench.errors import InputError
 from prunebench.record import Record
 from support.command import prunebench, refused
+from support.published import idx_tree
 from support.small_grid import key_of
 
 FIELDS = ("--method", "small-loss", "--noise", "symmetric:0.4", "--ratio", "0.5", "--seed", "1")
@@ -181,3 +182,22 @@ def test_a_repeat_of_a_plug_in_names_it(plugin, tmp_path):
     key = prunebench("--plugin", plugin, *words).json["key"]
     said = prunebench("--plugin", plugin, "rerun", key, tmp_path / "r", "-q", "--json")
     assert said.json["command"].startswith(f"prunebench --plugin {plugin} run --dataset digits")
+
+
+def test_data_that_were_found_without_a_path_are_found_again(tmp_path, monkeypatch):
+    draw, out = np.random.default_rng(0), tmp_path / "r"
+    splits = [(draw.integers(0, 256, (size, 28, 28), np.uint8),
+               draw.integers(0, 10, size, np.uint8)) for size in (200, 50)]  # fmt: skip
+    idx_tree(tmp_path / "data/mnist", *splits)
+    monkeypatch.setenv("PRUNEBENCH_DATA", str(tmp_path / "data"))
+    words = ("run", "--dataset", "mnist", "--method", "random", "--ratio", "0.5",
+             "--recipe-param", "epochs=1", "--no-mlflow", "--out", out, "--json")  # fmt: skip
+    key = prunebench(*words).json["key"]
+    assert prunebench("rerun", key, out, "-q").out.startswith(f"{key}: identical")
+    rows = table(prunebench("export", key, out, "--what", "training").out)
+    train = [row for row in rows if row["split"] == "train"]
+    assert sum(row["kept"] == "1" for row in train) == len(train) / 2
+    monkeypatch.setenv("PRUNEBENCH_DATA", str(tmp_path / "elsewhere"))
+    refused(prunebench("rerun", key, out, "-q"), "elsewhere", "PRUNEBENCH_DATA=FOLDER")
+    given = ("--dataset-param", f"path={tmp_path / 'data'}")
+    assert prunebench("rerun", key, out, "-q", *given).out.startswith(f"{key}: identical")
